@@ -1,0 +1,122 @@
+"""What a decision sees: per-UE columns of one cell at one instant.
+
+The hallway between the rooms: a live gNB's reports and the simulator both end here, so one policy serves both.
+Suffix: U = UEs of the cell, in the order of `ue_ids`. NaN in any column = not reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatU = NDArray[np.float64]
+
+SERVED_DECAY_PER_SLOT = 0.9
+"""Per-slot decay of the served-rate average R (proportional fair's memory: about ten slots)."""
+SERVED_START_BITS_PER_SLOT = 300.0
+"""R of a UE never seen before, bits/slot."""
+
+
+class TrafficClass(IntEnum):
+    """A UE's traffic class; bit `1 << value` of every class mask."""
+
+    EMBB = 0
+    """Sessions of volume traffic (Poisson or on/off)."""
+    PERIODIC = 1
+    """Fixed-size packets at a known period (TSCAI, TS 23.501 5.27.2)."""
+    SPORADIC = 2
+    """Rare short bursts with a deadline."""
+
+
+ALL_CLASSES = sum(1 << c for c in TrafficClass)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellState:
+    """One cell as its scheduler may know it. Float columns hold NaN where nothing was reported."""
+
+    cell: str
+    """Cell identity; for live cells `<RAN name>/<NR-CGI as 15 hex digits>`."""
+    num_rbgs: int
+    """Resource block groups of the uplink BWP (1-18, TS 38.214)."""
+    slots_per_dcm: int
+    """K: slots that one decision governs."""
+    slot: int
+    """First slot that had not yet been played when this was observed."""
+    ue_ids: tuple[int, ...]
+    """Identity of each UE (its gNB-CU-UE-F1AP-ID on a DU), unique, ascending."""
+    traffic_class_U: FloatU
+    """A TrafficClass value."""
+    buffer_bits_U: FloatU
+    """Uplink buffer status, bits, as last reported (`age_slots_U` ago)."""
+    inflight_bits_U: FloatU
+    """Bits decoded since that buffer report: what proportional fair must not schedule twice."""
+    cqi_U: FloatU
+    """Wideband uplink channel quality, 0-15 (TS 38.214 table 5.2.2.1-2)."""
+    preferred_rbg_U: FloatU
+    """The RBG on which the UE hears best, 0..num_rbgs-1."""
+    head_delay_slots_U: FloatU
+    """Age of the oldest waiting packet, slots."""
+    served_bits_per_slot_U: FloatU
+    """R: average of served bits a slot, decaying by SERVED_DECAY_PER_SLOT; kept by the base station's side."""
+    prb_share_U: FloatU
+    """Share of the cell's PRBs used in the last period, 0-1."""
+    deadline_slots_U: FloatU
+    """Packets older than this are worthless, slots."""
+    arrival_period_slots_U: FloatU
+    """PERIODIC only: slots between arrivals."""
+    arrival_phase_slots_U: FloatU
+    """PERIODIC only: arrivals fall in slots s with s % period == phase."""
+    packet_bits_U: FloatU
+    """Typical packet size, bits (PERIODIC: the burst size of TSCAI)."""
+    age_slots_U: FloatU
+    """Slots between the report behind this row and `slot`."""
+
+    @property
+    def num_ues(self) -> int:
+        return len(self.ue_ids)
+
+    def has_class(self, traffic_class: TrafficClass) -> NDArray[np.bool_]:
+        """Rows known to be of `traffic_class`, bool [U]."""
+        return np.asarray(self.traffic_class_U == float(traffic_class))
+
+
+COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(CellState) if f.name.endswith("_U"))
+"""Names of the per-UE columns, in declaration order."""
+
+
+def make_cell_state(
+    cell: str, *, num_rbgs: int, slots_per_dcm: int, slot: int, ue_ids: tuple[int, ...], **columns: object
+) -> CellState:
+    """A CellState whose missing columns are NaN.
+
+    columns: any of COLUMNS, each array-like [U]. Raises TypeError for an unknown column, ValueError for a wrong length
+    or for UE ids that are not unique and ascending.
+    """
+    unknown = columns.keys() - set(COLUMNS)
+    if unknown:
+        raise TypeError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}")
+    if any(a >= b for a, b in zip(ue_ids, ue_ids[1:], strict=False)):
+        raise ValueError(f"ue_ids must be unique and ascending, got {ue_ids}")
+    full: dict[str, FloatU] = {}
+    for name in COLUMNS:
+        column = np.array(columns.get(name, np.full(len(ue_ids), np.nan)), dtype=np.float64)
+        if column.shape != (len(ue_ids),):
+            raise ValueError(f"{name} has shape {column.shape}, expected ({len(ue_ids)},)")
+        full[name] = column
+    return CellState(cell, num_rbgs, slots_per_dcm, slot, ue_ids, **full)
+
+
+def update_served_average(average_U: FloatU, served_bits_U: FloatU, slots: int) -> FloatU:
+    """R after `slots` slots in which `served_bits_U` bits in all were served; the same for live cells and simulator.
+
+    NaN in the average starts it at SERVED_START_BITS_PER_SLOT; NaN in the served bits leaves it as it was.
+    """
+    average_U = np.where(np.isnan(average_U), SERVED_START_BITS_PER_SLOT, average_U)
+    if slots <= 0:
+        return average_U
+    keep = SERVED_DECAY_PER_SLOT**slots
+    return np.where(np.isnan(served_bits_U), average_U, keep * average_U + (1.0 - keep) * served_bits_U / slots)

@@ -1,0 +1,1 @@
+"""The vectorised uplink game: one core for the simulated gNB, training and evaluation."""

@@ -1,0 +1,1 @@
+"""The near-RT RIC platform's services as an xApp sees them: nodes, subscriptions, shared data."""
