@@ -1,6 +1,6 @@
 """What a base station reads out of a CQI and a buffer level: the tables shared by the simulator and every scheduler.
 
-Rates: TS 38.214 table 5.2.2.1-2 (4-bit CQI, up to 64QAM), error-free at the reported level. One RBG is 4 PRB of one slot.
+Rates: TS 38.214 table 5.2.2.1-2 (4-bit CQI, up to 64QAM), error-free at the reported level. An RBG is 4 PRB, one slot.
 """
 
 from __future__ import annotations
