@@ -1,0 +1,80 @@
+"""Which control governs which slot: apply-from, period boundaries and leases, for the gNB and for replays alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from policy.allocation import Allocation
+
+FOREVER = 2**62
+"""A slot that never comes."""
+
+
+class Control(NamedTuple):
+    """An accepted control and the slots it may govern."""
+
+    allocation: Allocation
+    first_slot: int
+    """A period boundary."""
+    end_slot: int
+    """First slot in which its lease is over."""
+    decision_id: int = 0
+
+
+class Term(NamedTuple):
+    """Who governs a slot, and for how long nothing changes."""
+
+    control: Control | None
+    """None = the node's own scheduler."""
+    end_slot: int
+    """First slot in which something may change; FOREVER without a coming change."""
+
+
+class ControlSchedule:
+    """The controls of one cell. A control governs from its first slot until its lease ends or a newer one begins."""
+
+    def __init__(self, slots_per_dcm: int) -> None:
+        self.slots_per_dcm = slots_per_dcm
+        self._controls: list[Control] = []  # ascending first_slot; at most one per boundary
+
+    def boundary(self, next_slot: int, apply_from_slot: int = 0) -> int:
+        """The first period boundary at or after `apply_from_slot` that has not begun when `next_slot` is next."""
+        return -(-max(next_slot, apply_from_slot) // self.slots_per_dcm) * self.slots_per_dcm
+
+    def offer(
+        self,
+        allocation: Allocation,
+        *,
+        next_slot: int,
+        apply_from_slot: int = 0,
+        valid_for_slots: int = 0,
+        decision_id: int = 0,
+    ) -> Control:
+        """Accept a control while `next_slot` is the next slot to be played; 0 = the next boundary, a lease of 2 K.
+
+        It replaces whatever was to begin at its boundary or later.
+        """
+        first = self.boundary(next_slot, apply_from_slot)
+        control = Control(allocation, first, first + (valid_for_slots or 2 * self.slots_per_dcm), decision_id)
+        self._controls = [c for c in self._controls if c.first_slot < first]
+        self._controls.append(control)
+        return control
+
+    def release(self) -> None:
+        """Give the cell back to the node's own scheduler now."""
+        self._controls.clear()
+
+    def governing(self, slot: int) -> Term:
+        """Who governs `slot`. Slots are asked for in ascending order: what lies behind is forgotten."""
+        while len(self._controls) > 1 and self._controls[1].first_slot <= slot:
+            self._controls.pop(0)
+        if self._controls and self._controls[0].end_slot <= slot:
+            # Only the newest control that has begun counts: an older one with a longer lease does not come back.
+            self._controls.pop(0)
+        if not self._controls:
+            return Term(None, FOREVER)
+        head = self._controls[0]
+        if slot < head.first_slot:
+            return Term(None, head.first_slot)
+        following = self._controls[1].first_slot if len(self._controls) > 1 else FOREVER
+        return Term(head, min(head.end_slot, following))

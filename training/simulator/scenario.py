@@ -1,0 +1,222 @@
+"""What world a run lives in: the cell, its traffic, and what the node does without a leader.
+
+A slot is 1 ms everywhere. `mix` and `sporadic` are the reference game to the number (one decision a slot); `ric20` and
+`ric100` are the pace of a near-RT RIC; `lab_paper` and `lab` are what the lab shows, with UEs that come and go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from policy.cell_state import TrafficClass
+
+BITS_PER_RBG_AT_FULL_LOAD = 1000.0
+"""A load of 1 offers this many bits per RBG and slot."""
+SLOW_LEADER_SLOTS = 10
+"""From this K on a decision arrives while its period already runs, and governs the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficProfile:
+    """What the UEs of one traffic class send: on/off bursts of packets, or one packet a period."""
+
+    traffic_class: TrafficClass
+    ue_share: float
+    """Share of the cell's UEs that are of this class; the scenario's profiles add up to 1."""
+    deadline_slots: int
+    """A packet has this many slots to get through, then it is dropped."""
+    packet_bits: float = 1000.0
+    load_share: float = 0.0
+    """On/off: share of the cell's load that this class offers, split evenly over its UEs."""
+    ue_bits_per_slot: float = 0.0
+    """On/off, instead of load_share: what one UE offers on average while active, bits a slot."""
+    p_on: float = 1.0
+    """On/off: probability per slot that a silent UE starts a burst. While on, packets are Poisson."""
+    p_off: float = 0.0
+    """On/off: probability per slot that a burst ends."""
+    period_slots: tuple[int, int] = (0, 0)
+    """Periodic: each UE draws its period from this range (both ends included); (0, 0) = on/off traffic."""
+    active_slots: float = 0.0
+    """Mean length of the times in which the UE sends at all; 0 = always."""
+    dormant_slots: float = 0.0
+    """Mean length of the times between them."""
+
+    def __post_init__(self) -> None:
+        sources = (self.load_share > 0) + (self.ue_bits_per_slot > 0) + (self.period_slots[0] > 0)
+        if sources != 1:
+            raise ValueError(f"{self.traffic_class.name}: expected one of load_share, ue_bits_per_slot, period_slots")
+        if self.deadline_slots < 1:
+            raise ValueError(f"{self.traffic_class.name}: deadline_slots is {self.deadline_slots}, expected >= 1")
+        if not 0 < self.p_on <= 1 or not 0 <= self.p_off <= 1:
+            raise ValueError(f"{self.traffic_class.name}: p_on {self.p_on}, p_off {self.p_off} are no probabilities")
+        if self.period_slots[0] > self.period_slots[1]:
+            raise ValueError(f"{self.traffic_class.name}: period_slots {self.period_slots} is no range")
+
+    @property
+    def duty(self) -> float:
+        """Share of slots in which an on/off source is on."""
+        return self.p_on / (self.p_on + self.p_off)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One uplink cell and what is asked of it. Frozen: change it with `with_`."""
+
+    name: str
+    num_rbgs: int
+    """M: RBGs of the uplink BWP, 1-18."""
+    slots_per_dcm: int
+    """K: slots that one decision governs."""
+    report_delay_slots: int
+    """D: age of the buffer status, CQI and preferred RBG that scheduler and leader see."""
+    load: float
+    """Load of the classes that have a load_share: 1 = 1000 bits per RBG and slot for the whole cell."""
+    traffic: tuple[TrafficProfile, ...]
+    rho: float = 0.9
+    """Slot-to-slot correlation of the Rayleigh fading of each RBG."""
+    buffer_limit_bits: float = 40_000.0
+    """Per UE; what does not fit is lost on arrival."""
+    present_slots: float = 0.0
+    """Mean stay of a UE in the cell; 0 = all stay for ever. The first UE always stays: a cell is never empty."""
+    absent_slots: float = 0.0
+    """Mean time until a UE that left is followed by a new one, with a new id and a new place."""
+    node_contenders: float = 1.2
+    """c of the node's own leftover rule (all classes): what it uses when no leader speaks. 0 = leftovers unused."""
+    node_subtracts_inflight: bool = True
+    """The node's scheduler subtracts what it served since the report. False = the reference game's plain PF."""
+    ue_counts: tuple[int, ...] = (3, 4, 5)
+    """UEs per cell that training draws from."""
+
+    def __post_init__(self) -> None:
+        expected = {
+            "num_rbgs": 1 <= self.num_rbgs <= 18,
+            "slots_per_dcm": self.slots_per_dcm >= 1,
+            "report_delay_slots": 0 <= self.report_delay_slots <= 64,
+            "load": self.load >= 0,
+            "rho": 0 <= self.rho <= 1,
+            "present_slots": self.present_slots == 0 or self.present_slots >= 1,
+            "absent_slots": self.present_slots == 0 or self.absent_slots >= 1,
+            "node_contenders": self.node_contenders >= 0,
+        }
+        for field_name, fine in expected.items():
+            if not fine:
+                raise ValueError(f"scenario {self.name}: {field_name} is {getattr(self, field_name)}, out of range")
+        share = sum(profile.ue_share for profile in self.traffic)
+        if abs(share - 1.0) > 1e-6:
+            raise ValueError(f"scenario {self.name}: the traffic's ue_share add up to {share}, expected 1")
+
+    @property
+    def control_lead_periods(self) -> int:
+        """Whole periods between a report and the period that the decision on it governs."""
+        return 0 if self.slots_per_dcm < SLOW_LEADER_SLOTS else 1
+
+    @property
+    def lease_slots(self) -> int:
+        """Default validity of a control; then the node's own scheduler takes over."""
+        return 2 * self.slots_per_dcm
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that change with any field: goes into every result row."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    def with_(self, **changes: Any) -> Scenario:
+        """A copy with some fields changed; raises TypeError for an unknown field, ValueError for a bad value."""
+        return replace(self, **changes)
+
+    def profile_of_seats(self, ues: int) -> list[int]:
+        """Index into `traffic` for each of `ues` UEs: shares as even as whole UEs allow, classes interleaved."""
+        given = [0] * len(self.traffic)
+        seats = []
+        for count in range(1, ues + 1):
+            owed = [profile.ue_share * count - got for profile, got in zip(self.traffic, given)]
+            choice = max(range(len(owed)), key=lambda k: (round(owed[k], 9), -k))
+            given[choice] += 1
+            seats.append(choice)
+        return seats
+
+
+def _bursts(traffic_class: TrafficClass, p_on: float, p_off: float, deadline_slots: int) -> tuple[TrafficProfile, ...]:
+    """The one class of a reference scenario: it carries the cell's whole load."""
+    return (TrafficProfile(traffic_class, 1.0, deadline_slots, load_share=1.0, p_on=p_on, p_off=p_off),)
+
+
+MIX = Scenario(
+    name="mix",
+    num_rbgs=6,
+    slots_per_dcm=1,
+    report_delay_slots=2,
+    load=0.6,
+    traffic=_bursts(TrafficClass.EMBB, 0.1, 0.3, 6),
+)
+
+SPORADIC = Scenario(
+    name="sporadic",
+    num_rbgs=6,
+    slots_per_dcm=1,
+    report_delay_slots=4,
+    load=0.4,
+    traffic=_bursts(TrafficClass.SPORADIC, 0.02, 0.5, 8),
+)
+
+# Sessions of 150 slots on, 150 off; the load is that of the eMBB class, since the two others bring their own volume.
+_SESSIONS = TrafficProfile(TrafficClass.EMBB, 1 / 3, 20, load_share=1.0, p_on=1 / 150, p_off=1 / 150)
+# About 60 bits a slot and UE on average.
+_SENSORS = TrafficProfile(TrafficClass.PERIODIC, 1 / 3, 8, period_slots=(10, 25))
+# A burst every ~52 slots, ~2 slots long, ~3 packets: the same 60 bits a slot and UE as the periodic class.
+_ALARMS = TrafficProfile(TrafficClass.SPORADIC, 1 / 3, 8, ue_bits_per_slot=60.0, p_on=0.02, p_off=0.5)
+
+RIC20 = Scenario(
+    name="ric20",
+    num_rbgs=17,
+    slots_per_dcm=20,
+    report_delay_slots=8,
+    # At 30 UEs the two small classes add about .07 to it.
+    load=0.9,
+    traffic=(_SESSIONS, _SENSORS, _ALARMS),
+    rho=0.99,
+    ue_counts=(8, 10, 20, 30),
+)
+
+RIC100 = RIC20.with_(
+    name="ric100",
+    slots_per_dcm=100,
+    load=1.3,
+    traffic=(_SESSIONS, _SENSORS, replace(_ALARMS, active_slots=200.0, dormant_slots=200.0)),
+)
+
+LAB_PAPER = Scenario(
+    name="lab_paper",
+    num_rbgs=6,
+    slots_per_dcm=1,
+    report_delay_slots=4,
+    load=0.5,
+    traffic=(
+        # As in `mix` and as in `sporadic`; two UEs in five are of each, one is a sensor.
+        TrafficProfile(TrafficClass.EMBB, 0.4, 6, load_share=0.6, p_on=0.1, p_off=0.3),
+        TrafficProfile(TrafficClass.SPORADIC, 0.4, 8, load_share=0.4, p_on=0.02, p_off=0.5),
+        TrafficProfile(TrafficClass.PERIODIC, 0.2, 8, period_slots=(10, 25)),
+    ),
+    # A demonstration at K = 1 lasts a few hundred slots: a UE should be seen to leave within it.
+    present_slots=400.0,
+    absent_slots=40.0,
+    ue_counts=(3, 4, 5, 6, 8, 10),
+)
+
+LAB = RIC100.with_(name="lab", present_slots=20_000.0, absent_slots=2_000.0)
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (MIX, SPORADIC, MIX.with_(name="paper", ue_counts=(3, 4, 5)), RIC20, RIC100, LAB_PAPER, LAB)
+}
+
+
+def make_scenario(name: str) -> Scenario:
+    """The named scenario; ValueError lists the names there are."""
+    try:
+        return SCENARIOS[name]
+    except KeyError:
+        raise ValueError(f"unknown scenario {name!r}; known: {', '.join(SCENARIOS)}") from None
