@@ -1,0 +1,179 @@
+"""The R-NIB stand-in: which E2 nodes there are, as e2mgr's REST and in SDL.
+
+REST answers are the protobuf entities as camelCase JSON without zero values, as e2mgr gives them. SDL (namespace
+e2Manager) is written when DBAAS_SERVICE_HOST is set; by a thread of its own, as Redis may block.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from dataclasses import dataclass, replace
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from google.protobuf.json_format import MessageToDict
+from ricxappframe.entities.rnib import nb_identity_pb2, nodeb_info_pb2
+
+from xapp.lab.counters import Counters
+
+logger = logging.getLogger(__name__)
+
+NAMESPACE = "e2Manager"
+CONNECTED, DISCONNECTED = 1, 2
+"""ConnectionStatus values (nb_identity.proto)."""
+NODE_TYPE_GNB = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RanFunctionEntry:
+    """One RAN function that a node offers."""
+
+    function_id: int
+    definition: bytes
+    """APER, as received."""
+    revision: int
+    oid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An E2 node by its RAN name (the meid of its RMR messages)."""
+
+    name: str
+    plmn: bytes
+    gnb_id_bits: str
+    functions: tuple[RanFunctionEntry, ...]
+    e2term: str
+    """RMR address of the E2 termination in charge."""
+    connected: bool = True
+
+
+def plmn_digits(plmn: bytes) -> tuple[str, str]:
+    """MCC and MNC of a PLMN identity (3 octets, TS 38.413 9.3.3.5)."""
+    digits = [plmn[0] & 15, plmn[0] >> 4, plmn[1] & 15, plmn[2] & 15, plmn[2] >> 4, plmn[1] >> 4]
+    mnc = digits[3:] if digits[5] != 15 else digits[3:5]
+    return "".join(f"{d:x}" for d in digits[:3]), "".join(f"{d:x}" for d in mnc)
+
+
+def ran_name(plmn: bytes, gnb_id_bits: str) -> str:
+    """The name that e2term gives a gNB: gnb_<mcc>_<mnc>_<id as 8 hex digits>."""
+    mcc, mnc = plmn_digits(plmn)
+    return f"gnb_{mcc:0>3}_{mnc:0>3}_{int(gnb_id_bits, 2):08x}"
+
+
+class NodeInventory:
+    """All nodes ever seen, connected or not. Thread safe."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._lock = threading.Lock()
+        self._nodes: dict[str, Node] = {}
+        self._sdl_work: queue.SimpleQueue[Node | None] = queue.SimpleQueue()
+        self._sdl_thread: threading.Thread | None = None
+        if os.environ.get("DBAAS_SERVICE_HOST"):
+            self._sdl_thread = threading.Thread(target=self._sdl_loop, name="rnib-sdl", daemon=True)
+            self._sdl_thread.start()
+
+    def put(self, node: Node) -> None:
+        """Add a node, or replace what was known of it."""
+        with self._lock:
+            self._nodes[node.name] = node
+        self._store(node)
+
+    def disconnected(self, name: str) -> None:
+        """The node's association is gone; it stays listed."""
+        with self._lock:
+            if name not in self._nodes:
+                return
+            node = self._nodes[name] = replace(self._nodes[name], connected=False)
+        self._store(node)
+
+    def get(self, name: str) -> Node | None:
+        with self._lock:
+            return self._nodes.get(name)
+
+    def all(self) -> list[Node]:
+        with self._lock:
+            return sorted(self._nodes.values(), key=lambda node: node.name)
+
+    def close(self) -> None:
+        """Finish writing to SDL, for at most two seconds."""
+        if self._sdl_thread is not None:
+            self._sdl_work.put(None)
+            self._sdl_thread.join(2.0)
+
+    def _store(self, node: Node) -> None:
+        if self._sdl_thread is not None:
+            self._sdl_work.put(node)
+
+    def _sdl_loop(self) -> None:
+        from ricxappframe.xapp_sdl import SDLWrapper
+
+        sdl: SDLWrapper | None = None
+        identities: dict[str, bytes] = {}
+        while (node := self._sdl_work.get()) is not None:
+            try:
+                sdl = sdl or SDLWrapper()
+                # The status is part of the member's bytes: a change is a new member in place of the old.
+                if node.name in identities:
+                    sdl.remove_member(NAMESPACE, "GNB", identities[node.name], usemsgpack=False)
+                identities[node.name] = identity_of(node).SerializeToString()
+                sdl.add_member(NAMESPACE, "GNB", identities[node.name], usemsgpack=False)
+                sdl.set(NAMESPACE, f"RAN:{node.name}", nodeb_info_of(node).SerializeToString(), usemsgpack=False)
+            except Exception as error:  # ricsdl's errors share no base class that is safe to name here
+                self._counters.add("sdl_error")
+                logger.warning("SDL: cannot write node %s: %s", node.name, error)
+
+
+def identity_of(node: Node) -> nb_identity_pb2.NbIdentity:
+    """NbIdentity as e2mgr keeps it in the set of gNBs."""
+    return nb_identity_pb2.NbIdentity(
+        inventory_name=node.name,
+        global_nb_id=nb_identity_pb2.GlobalNbId(plmn_id=node.plmn.hex().upper(), nb_id=node.gnb_id_bits),
+        connection_status=CONNECTED if node.connected else DISCONNECTED,
+    )
+
+
+def nodeb_info_of(node: Node) -> nodeb_info_pb2.NodebInfo:
+    """NodebInfo as e2mgr keeps it under RAN:<name>; RAN function definitions are hex text of their APER."""
+    identity = identity_of(node)
+    info = nodeb_info_pb2.NodebInfo(
+        ran_name=node.name,
+        connection_status=identity.connection_status,
+        global_nb_id=identity.global_nb_id,
+        node_type=NODE_TYPE_GNB,
+        setup_from_network=True,
+    )
+    if node.connected:
+        info.associated_e2t_instance_address = node.e2term
+    info.gnb.SetInParent()
+    for function in node.functions:
+        info.gnb.ran_functions.add(
+            ran_function_id=function.function_id,
+            ran_function_definition=function.definition.hex(),
+            ran_function_revision=function.revision,
+            ran_function_oid=function.oid,
+        )
+    return info
+
+
+def make_e2mgr_app(inventory: NodeInventory) -> FastAPI:
+    """e2mgr's read side: /v1/nodeb/states and /v1/nodeb/{ran}."""
+    app = FastAPI(title="e2mgr stand-in", openapi_url=None)
+
+    # The states route first: a node's route would match it too.
+    @app.get("/v1/nodeb/states")
+    def states() -> JSONResponse:
+        return JSONResponse([MessageToDict(identity_of(node)) for node in inventory.all()])
+
+    @app.get("/v1/nodeb/{name}")
+    def nodeb(name: str) -> JSONResponse:
+        node = inventory.get(name)
+        if node is None:
+            return JSONResponse({"errorCode": 404, "errorMessage": "Resource not found"}, status_code=404)
+        return JSONResponse(MessageToDict(nodeb_info_of(node)))
+
+    return app
