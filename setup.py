@@ -63,5 +63,5 @@ setup(
             "wheel",
         ],
     },
-    entry_points={"console_scripts": ["stackmac = xapp.cli:main"]},
+    entry_points={"console_scripts": ["stackmac = xapp.cli:entry"]},
 )

@@ -1,0 +1,79 @@
+"""`stackmac COMMAND ...`: each command is imported only when it is asked for, so `--help` and `e2` start at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("xapp.lab.demo:demo_app", "The whole loop in two acts: the paper's game, and a RIC's pace."),
+    "lab": ("xapp.lab.lab_command:lab_app", "RIC, gNB and xApp on loopback, with a live table and comparisons."),
+    "run": ("xapp.run_command:run_app", "The xApp itself."),
+    "ric": ("xapp.lab.ric:ric_app", "Stand-ins for the near-RT RIC platform."),
+    "gnb": ("xapp.lab.gnb:gnb_app", "A simulated E2 node."),
+    "e2": ("xapp.e2.cli:e2_app", "Decode and encode E2 messages."),
+    "warm-start": ("training.cli:training_app", "Train a bundle by imitation of a named teacher."),
+    "bench": ("xapp.bench:bench_app", "Speed of the decision path, against named alternatives."),
+}
+"""name -> (module:typer app, one line of help)."""
+
+USAGE_STATUS = 2
+INTERRUPT_STATUS = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. One line on stderr and 2 for a user's mistake, 130 after Ctrl-C."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if args else USAGE_STATUS
+    if args[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"stackmac {version('stackmac')}")
+        return 0
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        return _mistake(f"stackmac: no command {name!r}; expected one of {', '.join(COMMANDS)}")
+    return _run(name, rest)
+
+
+def _run(name: str, args: list[str]) -> int:
+    import typer
+    import typer.main
+    from typer.exceptions import TyperException
+
+    module, attribute = COMMANDS[name][0].split(":")
+    try:
+        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+        status = command.main(args=args, prog_name=f"stackmac {name}", standalone_mode=False)
+    except TyperException as error:
+        return _mistake(f"stackmac {name}: {getattr(error, 'format_message', error.__str__)()}")
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPT_STATUS
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say nothing more
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _mistake(line: str) -> int:
+    print(" ".join(line.split()), file=sys.stderr)
+    return USAGE_STATUS
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    return f"Usage: stackmac COMMAND [OPTIONS]      stackmac COMMAND --help\n\n{rows}\n"
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,142 @@
+"""The pacer: reports that wait become controls that are sent, by the deadline, whatever the model does.
+
+    mailbox -> intents -> fallback (computed first) -> model (in its worker) -> guard -> sender
+
+Fallback ladder: fresh state -> the classical schedule; stale or no state -> release, never a schedule on guesses.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from policy.cell_state import CellState
+from policy.fallback import classical_decision
+from policy.guard import guard
+from policy.intent import Intent, Mode
+from policy.leader import Decision, Leader
+from xapp.config import Controls
+from xapp.control_sender import ControlSender
+from xapp.intake import CellLink, Report
+from xapp.mailbox import Mailbox
+from xapp.metrics import Metrics
+from xapp.worker import Answer, Worker
+
+log = logging.getLogger(__name__)
+
+
+class ControlLoop:
+    """Owns the pacer thread and the model's worker."""
+
+    def __init__(
+        self,
+        controls: Controls,
+        leader: Leader,
+        mailbox: Mailbox[Report],
+        sender: ControlSender,
+        metrics: Metrics,
+        *,
+        links: Callable[[], Sequence[CellLink]],
+        intent_of: Callable[[str], Intent] = lambda cell: Intent(),
+    ) -> None:
+        self._controls = controls
+        self._mailbox = mailbox
+        self._sender = sender
+        self._metrics = metrics
+        self._links = links
+        self._intent_of = intent_of
+        self._worker = Worker(leader, on_late=lambda: metrics.count("late_answers"), on_error=self._on_leader_error)
+        self._closed = threading.Event()
+        self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
+        self._last: dict[str, dict[str, Any]] = {}
+        self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
+
+    def start(self) -> None:
+        """Begin deciding."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop deciding; the decision under way is still sent."""
+        self._closed.set()
+        self._mailbox.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+        self._worker.close()
+
+    def last_decisions(self) -> dict[str, dict[str, Any]]:
+        """Per cell: the newest decision, for a screen (strip, decision_ms, decided_by, fallbacks)."""
+        return dict(self._last)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            batch = self._mailbox.take(self._controls.report_period_ms / 1e3)
+            try:
+                if batch:
+                    self.decide([report for _, report in batch])
+                self._release_stale()
+            except Exception:  # a bug must cost one period, not the loop: leases give the MAC back to the node
+                self._metrics.drop("pacer_error")
+                log.exception("the pacer failed on a batch of %d cells", len(batch))
+
+    def decide(self, reports: Sequence[Report]) -> None:
+        """Decide and send for a batch of cells."""
+        started_s = time.monotonic()
+        states = [report.state for report in reports]
+        intents = [self._intent_of(state.cell) for state in states]
+        fallbacks = [classical_decision(state, intent) for state, intent in zip(states, intents, strict=True)]
+        answer = self._ask(states, intents, started_s + self._controls.deadline_ms / 1e3)
+        decision_ms = (time.monotonic() - started_s) * 1e3
+        for i, report in enumerate(reports):
+            decision = answer.decisions[i] if answer.decisions is not None else fallbacks[i]
+            reason = "" if answer.decisions is not None else answer.reason
+            self._send(report, decision, intents[i], reason, decision_ms)
+
+    def _ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer:
+        if any(intent.mode is Mode.FALLBACK for intent in intents):
+            return Answer(None, "intent")
+        return self._worker.ask(states, intents, deadline_s)
+
+    def _send(self, report: Report, decision: Decision, intent: Intent, reason: str, decision_ms: float) -> None:
+        state, link = report.state, report.link
+        newest = link.tracker.state() or state
+        allocation, changes = guard(decision.allocation, newest, intent)
+        if changes:
+            self._metrics.count("guard_changes", len(changes))
+        sent = False
+        if link.target is not None and intent.mode is not Mode.SHADOW and not self._sender.yielded:
+            sent = self._sender.send(
+                link.target,
+                allocation,
+                slots_per_dcm=state.slots_per_dcm,
+                indication_sn=link.tracker.last_dcm_sn or 0,
+            )
+        loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
+        decided_by = f"fallback:{reason}" if reason else decision.decided_by
+        self._metrics.decided(decided_by, decision_ms, loop_ms)
+        before = self._last.get(state.cell, {})
+        self._last[state.cell] = {
+            "decided_by": decided_by,
+            "decision_ms": round(decision_ms, 3),
+            "loop_ms": round(loop_ms, 3),
+            "strip": allocation.strip(),
+            "leftover": list(allocation.leftover),
+            "periodic_grants": len(allocation.periodic_grants),
+            "ue_ids": list(allocation.ue_ids),
+            "fallbacks": before.get("fallbacks", 0) + bool(reason),
+            "guard_changes": list(changes),
+            "sent": sent,
+        }
+
+    def _release_stale(self) -> None:
+        until_s = time.monotonic() - self._stale_after_s
+        for link in self._links():
+            if link.last_report_s and link.last_report_s < until_s and self._sender.release(link.tracker.cell):
+                self._metrics.count("stale_releases")
+                log.warning("no report from %s for %.1f s: released", link.tracker.cell, self._stale_after_s)
+
+    def _on_leader_error(self, error: str) -> None:
+        self._metrics.count("leader_errors")
+        log.error("the leader failed: %s", error)

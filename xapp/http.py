@@ -1,0 +1,117 @@
+"""The xApp's HTTP server (FastAPI on uvicorn, in its own thread): health, configuration, metrics, notifications."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+MAX_BODY_BYTES = 64 * 1024
+"""Larger request bodies are refused: a subscription notification is a few hundred bytes."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound listening socket (port 0 = any). Raises OSError with the address in it."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, kind)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
+
+
+class BackgroundServer:
+    """Any ASGI app, served from a thread."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._socket = listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name=f"http-{self.port}", daemon=True
+        )
+        self._thread.start()
+
+    def wait_started(self, timeout_s: float = 10.0) -> bool:
+        """True once requests are answered."""
+        until_s = time.monotonic() + timeout_s
+        while not self._server.started and time.monotonic() < until_s and self._thread.is_alive():
+            time.sleep(0.01)
+        return self._server.started
+
+    def close(self) -> None:
+        """Stop serving; open requests get one second."""
+        self._server.should_exit = True
+        self._thread.join(timeout=3.0)
+        self._socket.close()
+
+
+async def read_json(request: Request) -> object:
+    """The request's JSON body; ValueError for what is too large or not JSON."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise ValueError(f"body larger than {MAX_BODY_BYTES} bytes")
+    try:
+        return json.loads(body)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise ValueError("body is not JSON") from None
+
+
+def build_app(
+    *,
+    ready: Callable[[], tuple[bool, str]],
+    config: Callable[[], list[dict[str, Any]]],
+    metrics: Callable[[], bytes],
+    status: Callable[[], dict[str, Any]],
+    on_notification: Callable[[object], bool],
+) -> FastAPI:
+    """The xApp's routes.
+
+    ready() = (is it, why not). on_notification(body) = was it well formed: submgr is answered 200, and 400 otherwise.
+    """
+    app = FastAPI(title="stackmac", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/ric/v1/health/alive")
+    def alive() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/ric/v1/health/ready")
+    def is_ready() -> JSONResponse:
+        good, reason = ready()
+        return JSONResponse({"status": "ready" if good else reason}, status_code=200 if good else 503)
+
+    @app.get("/ric/v1/config")
+    def configuration() -> JSONResponse:
+        return JSONResponse(config())
+
+    @app.get("/ric/v1/metrics")
+    def exposition() -> Response:
+        return Response(metrics(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/ric/v1/status")
+    def numbers() -> JSONResponse:
+        return JSONResponse(status())
+
+    @app.post("/ric/v1/subscriptions/response")
+    async def subscription_response(request: Request) -> JSONResponse:
+        try:
+            accepted = on_notification(await read_json(request))
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        return JSONResponse({}, status_code=200 if accepted else 400)
+
+    return app

@@ -1,0 +1,161 @@
+"""The receive side of the loop: RMR frames to trackers to the mailbox. Whatever arrives, this thread lives on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from policy.cell_state import CellState
+from xapp.cell_tracker import CellTracker
+from xapp.control_sender import ControlSender, ControlTarget
+from xapp.e2 import dcm, e2ap, kpm
+from xapp.e2.errors import E2DecodeError
+from xapp.mailbox import Mailbox
+from xapp.metrics import Metrics
+from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class CellLink:
+    """A cell under control: its tracker and where its controls go."""
+
+    tracker: CellTracker
+    target: ControlTarget | None
+    """None: the node has no function that can be controlled; the cell is only watched."""
+    first_frame_ns: int = 0
+    """When the first frame of the newest period arrived (time.perf_counter_ns)."""
+    last_report_s: float = 0.0
+    """time.monotonic() of the newest report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An active subscription: which cell its reports belong to and how they are read."""
+
+    cell: str
+    kind: str
+    """`kpm` or `dcm`."""
+    measurements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the pacer takes from the mailbox."""
+
+    link: CellLink
+    state: CellState
+    received_ns: int
+
+
+class Intake:
+    """Feeds trackers from indications and hands complete periods to the mailbox."""
+
+    def __init__(self, transport: Transport, mailbox: Mailbox[Report], sender: ControlSender, metrics: Metrics) -> None:
+        self._transport = transport
+        self._mailbox = mailbox
+        self._sender = sender
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._feeds: dict[int, Feed] = {}
+        self._links: dict[str, CellLink] = {}
+        self._closed = threading.Event()
+        self.first_indication = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
+
+    def start(self) -> None:
+        """Begin receiving."""
+        self._thread.start()
+
+    def attach(self, instance_id: int, feed: Feed, link: CellLink) -> None:
+        """Reports with this E2EventInstanceId feed that cell from now on."""
+        with self._lock:
+            self._links[feed.cell] = link
+            self._feeds[instance_id] = feed
+            self._mailbox.expect(frozenset(f.cell for f in self._feeds.values()))
+
+    def detach(self, instance_id: int) -> None:
+        """Forget a subscription; a cell without any is forgotten too."""
+        with self._lock:
+            feed = self._feeds.pop(instance_id, None)
+            cells = frozenset(f.cell for f in self._feeds.values())
+            if feed is not None and feed.cell not in cells:
+                self._links.pop(feed.cell, None)
+            self._mailbox.expect(cells)
+
+    def links(self) -> list[CellLink]:
+        """The cells attached now."""
+        with self._lock:
+            return list(self._links.values())
+
+    def close(self) -> None:
+        """Stop receiving."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            message = self._transport.receive(0.2)
+            if message is None:
+                continue
+            try:
+                self.on_message(message)
+            except E2DecodeError as error:
+                self._metrics.count("decode_errors")
+                log.warning("undecodable message type %d from %s: %s", message.mtype, message.meid, error)
+            except Exception:  # a bug in a handler must cost one message, not the loop
+                self._metrics.drop("handler_error")
+                log.exception("handler failed on message type %d", message.mtype)
+
+    def on_message(self, message: RmrMessage) -> None:
+        """Handle one message; raises E2DecodeError for bytes that are not what they should be."""
+        if message.mtype == RIC_INDICATION:
+            self._on_indication(message)
+        elif message.mtype == RIC_CONTROL_ACK:
+            self._sender.on_acknowledge(e2ap.decode_control_acknowledge(message.payload), message.meid)
+        elif message.mtype == RIC_CONTROL_FAILURE:
+            self._sender.on_failure(e2ap.decode_control_failure(message.payload), message.meid)
+        else:
+            self._metrics.drop("unknown_message_type")
+
+    def _on_indication(self, message: RmrMessage) -> None:
+        received_ns = message.received_ns or time.perf_counter_ns()
+        self._metrics.count("indications_received")
+        indication = e2ap.decode_indication(message.payload)
+        with self._lock:
+            feed = self._feeds.get(indication.request_id.instance)
+            link = self._links.get(feed.cell) if feed is not None else None
+        if feed is None or link is None:
+            self._metrics.drop("unknown_subscription")
+            return
+        tracker = link.tracker
+        opens_period = feed.kind == "dcm" or not tracker.has_dcm
+        if feed.kind == "dcm":
+            taken = tracker.on_dcm(
+                indication.sn,
+                dcm.decode_indication_header(indication.header),
+                dcm.decode_indication(indication.message),
+            )
+        else:
+            taken = tracker.on_kpm(indication.sn, kpm.decode_report(indication.message, feed.measurements))
+        if not taken:
+            self._metrics.drop("late_or_duplicate_report")
+            return
+        if opens_period:
+            link.first_frame_ns = received_ns
+        link.last_report_s = time.monotonic()
+        self.first_indication.set()
+        state = tracker.state()
+        if state is None:
+            return
+        # A KPM report of a cell with DCM indications only completes the period that the indication opened.
+        self._mailbox.offer(
+            feed.cell,
+            Report(link, state, link.first_frame_ns),
+            complete=tracker.period_complete,
+            news=opens_period,
+        )

@@ -1,0 +1,241 @@
+"""`stackmac lab`: ric, gnb and run as three processes on loopback, watched, summed up, compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from xapp.lab.comparison import compare_leaders
+from xapp.lab.processes import Child, LabError
+from xapp.lab.screen import live_view, print_summary
+
+START_TIMEOUT_S = 120.0
+"""A first start compiles the simulator's core; later ones take seconds."""
+SLOT_MS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabOptions:
+    """One run of the lab."""
+
+    cells: int = 1
+    ues: int = 8
+    seconds: float = 15.0
+    leader: str = "bundled"
+    compare: tuple[str, ...] = ()
+    period_ms: int = 100
+    k: int = 0
+    """Slots per DCM; 0 = period / slot."""
+    seed: int = 1
+    scenario: str = ""
+    """"" = lab_paper for K <= 5, else lab."""
+    followers: str = "rule"
+    e2_transport: str = "auto"
+    observe: str = "full"
+
+    def resolved(self) -> LabOptions:
+        """With the defaults that depend on other options filled in."""
+        k = self.k or max(1, round(self.period_ms / SLOT_MS))
+        return replace(self, k=k, scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"))
+
+    @property
+    def periods(self) -> int:
+        """Report periods measured."""
+        return max(1, int(self.seconds * 1e3 / self.period_ms + 1e-9))
+
+
+class Lab:
+    """Three processes around one temporary folder; use as a context manager."""
+
+    def __init__(self, options: LabOptions) -> None:
+        self.options = options.resolved()
+        self._folder = tempfile.TemporaryDirectory(prefix="stackmac-lab-")
+        self.ric: Child | None = None
+        self.gnb: Child | None = None
+        self.xapp: Child | None = None
+
+    def __enter__(self) -> Lab:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in (self.xapp, self.gnb, self.ric):
+            if child is not None and child.running:
+                child.stop()
+        self._folder.cleanup()
+
+    def _start(self) -> None:
+        o = self.options
+        folder = Path(self._folder.name)
+        routes = folder / "routes.rt"
+        self.ric = Child(
+            "ric",
+            [
+                "ric",
+                "--host",
+                "127.0.0.1",
+                "--e2-port",
+                "0",
+                "--rmr-port",
+                "0",
+                "--submgr-port",
+                "0",
+                "--e2mgr-port",
+                "0",
+            ]
+            + ["--write-routes", str(routes), "--e2-transport", o.e2_transport],
+        )
+        ric = self.ric.wait_ready(START_TIMEOUT_S)
+        slots = o.periods * o.k
+        self.gnb = Child(
+            "gnb",
+            ["gnb", "--cells", str(o.cells), "--ues", str(o.ues), "--scenario", o.scenario, "--k", str(o.k)]
+            + ["--period-ms", str(o.period_ms), "--seed", str(o.seed), "--slots", str(slots), "--start-on-subscription"]
+            + ["--followers", o.followers, "--observe", o.observe, "--e2", f"127.0.0.1:{ric['e2_port']}"]
+            + ["--e2-transport", o.e2_transport],
+        )
+        config = folder / "config-file.json"
+        config.write_text(json.dumps(xapp_descriptor(o, ric), indent=2), encoding="utf-8")
+        env = {"RMR_SEED_RT": str(routes), "OMP_NUM_THREADS": "1"}
+        self.xapp = Child("run", ["run", "--config", str(config)], env=env)
+        self.gnb.wait_ready(START_TIMEOUT_S)
+        self.xapp.wait_ready(START_TIMEOUT_S)
+
+    def wait_first_indication(self, timeout_s: float = 30.0) -> None:
+        """S counts from here."""
+        assert self.xapp is not None
+        if not self.xapp.wait_status(lambda status: status.get("indications_received", 0) > 0, timeout_s):
+            raise LabError(f"no indication within {timeout_s:g} s; the xApp's last words: {self.xapp.last_error()}")
+
+    def measured(self) -> bool:
+        """The gNB has run all slots that count."""
+        assert self.gnb is not None
+        return bool(self.gnb.status.get("slots_run", 0) >= self.options.periods * self.options.k)
+
+    def check_children(self) -> None:
+        """LabError when one of the three has died."""
+        for child in (self.ric, self.gnb, self.xapp):
+            if child is not None and not child.running:
+                raise LabError(f"{child.name} ended with status {child.exit_code}: {child.last_error()}")
+
+    def finish(self) -> dict[str, Any]:
+        """Stop in order (the xApp first, so that it can release and unsubscribe) and sum up."""
+        assert self.ric is not None and self.gnb is not None and self.xapp is not None
+        xapp = self.xapp.stop()
+        xapp_exit = self.xapp.exit_code
+        gnb = self.gnb.stop()
+        self.ric.stop()
+        return summarise(self.options, xapp, gnb, xapp_exit)
+
+
+def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
+    """The descriptor of a lab run: everything on loopback, any free port."""
+    loopback = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "port": 0}
+    return {
+        "name": "stackmac",
+        "controls": {
+            "leader": options.leader,
+            "report_period_ms": options.period_ms,
+            "rmr": loopback,
+            "http": loopback,
+            "ric": {
+                "submgr_url": f"http://127.0.0.1:{ric['submgr_port']}",
+                "e2mgr_url": f"http://127.0.0.1:{ric['e2mgr_port']}",
+                "poll_period_s": 0.2,
+            },
+        },
+    }
+
+
+def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xapp_exit: int | None) -> dict[str, Any]:
+    """One flat result of a live run (`--json`)."""
+    summary: dict[str, Any] = {"leader": options.leader, "options": asdict(options), "xapp_exit_status": xapp_exit}
+    for name in (
+        "indications_received",
+        "decode_errors",
+        "decisions",
+        "controls_sent",
+        "controls_acked",
+        "controls_failed",
+    ):
+        summary[name] = xapp.get(name, 0)
+    for name in ("decided_by", "decision_ms", "loop_ms", "dropped"):
+        summary[name] = xapp.get(name, {})
+    for name in ("guard_changes", "late_answers", "controls_unanswered", "releases_sent"):
+        summary[name] = xapp.get(name, 0)
+    for name in ("controls_applied", "transmissions_outside_grant", "slots_run", "slots_late"):
+        summary[name] = gnb.get(name, 0)
+    for name in (
+        "throughput_mbps",
+        "jain",
+        "utility",
+        "mean_delay_ms",
+        "collision_fraction",
+        "waste_fraction",
+        "drop_fraction",
+    ):
+        summary[name] = gnb.get(name, 0.0)
+    summary["drop_fraction_by_class"] = gnb.get("drop_fraction_by_class", {})
+    summary["followers"] = options.followers
+    summary["compare"] = {}
+    return summary
+
+
+def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab") -> dict[str, Any]:
+    """Run, show, compare; returns the summary. Raises LabError; KeyboardInterrupt ends the run early, summed up."""
+    options = options.resolved()
+    interrupted = False
+    with Lab(options) as lab:
+        assert lab.gnb is not None and lab.xapp is not None
+        lab.wait_first_indication()
+        started_s = time.monotonic()
+        grace_s = max(5.0, 0.5 * options.seconds)  # a gNB that falls behind may finish its slots, but not for ever
+        try:
+            with Live(console=console, refresh_per_second=4, transient=True) as live:
+                while (elapsed_s := time.monotonic() - started_s) < options.seconds + grace_s:
+                    lab.check_children()
+                    if elapsed_s >= options.seconds and lab.measured():
+                        break
+                    live.update(
+                        live_view(
+                            lab.gnb.status, lab.xapp.status, title=title, elapsed_s=elapsed_s, seconds=options.seconds
+                        )
+                    )
+                    time.sleep(0.1)
+        except KeyboardInterrupt:
+            interrupted = True
+        summary = lab.finish()
+    summary["interrupted"] = interrupted
+    if not interrupted:
+        summary["compare"] = compare_leaders(options, options.compare, console)
+    print_summary(console, summary)
+    return summary
+
+
+def write_json(path: str, value: object) -> None:
+    """Write `value` to a file, or to standard output for `-`."""
+    text = json.dumps(value, indent=2)
+    if path == "-":
+        print(text)
+        return
+    temporary = f"{path}.{os.getpid()}.tmp"
+    Path(temporary).write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def parse_names(names: str) -> Sequence[str]:
+    """`a,b` -> (a, b)."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())

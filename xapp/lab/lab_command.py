@@ -1,0 +1,89 @@
+"""The command line of `stackmac lab`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from xapp.lab.lab import LabOptions, parse_names, run_lab, write_json
+from xapp.lab.processes import LabError
+
+lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@lab_app.command()
+def lab(
+    cells: Annotated[int, typer.Option(min=1, max=64, help="Cells of the gNB.")] = 1,
+    ues: Annotated[int, typer.Option(min=1, max=200, help="UEs per cell.")] = 8,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=86_400, help="Length of the run, from the first indication.")
+    ] = 15.0,
+    leader: Annotated[str, typer.Option(help="bundled, a scheduler, a bundle directory, or module:Class.")] = "bundled",
+    compare: Annotated[
+        str, typer.Option(help="Leaders to replay the same world under, also node_idle and node_scheduler (no xApp).")
+    ] = "",
+    period_ms: Annotated[int, typer.Option(min=10, max=10_240, help="E2 report period.")] = 100,
+    k: Annotated[
+        int,
+        typer.Option(
+            "--k", min=0, max=10_240, help="Slots per DCM; 0 = period / slot. A smaller K slows simulated time."
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 1,
+    scenario: Annotated[str, typer.Option(help="Simulator scenario; default lab_paper for K <= 5, else lab.")] = "",
+    followers: Annotated[str, typer.Option(help="rule = best response; learned = the bundle's followers.")] = "rule",
+    e2_transport: Annotated[
+        str, typer.Option(help="auto, sctp or tcp (length-prefixed: the lab's one departure).")
+    ] = "auto",
+    observe: Annotated[str, typer.Option(help="What the gNB reports: full, kpm_srsran or kpm_oai.")] = "full",
+    json_file: Annotated[str, typer.Option("--json", help="Write the results there (- = standard output).")] = "",
+) -> int:
+    """RIC, gNB and xApp as three processes on loopback: a live table, a summary, comparisons over the same world."""
+    console = Console(stderr=json_file == "-")
+    try:
+        options = LabOptions(
+            cells=cells,
+            ues=ues,
+            seconds=seconds,
+            leader=leader,
+            compare=tuple(parse_names(compare)),
+            period_ms=period_ms,
+            k=k,
+            seed=seed,
+            scenario=scenario,
+            followers=followers,
+            e2_transport=e2_transport,
+            observe=observe,
+        )
+        check_names(options)
+        summary = run_lab(options, console)
+    except LabError as error:
+        typer.echo(f"stackmac lab: {error}", err=True)
+        return 1
+    if json_file:
+        write_json(json_file, summary)
+    return 130 if summary["interrupted"] else 0
+
+
+def check_names(options: LabOptions) -> None:
+    """Refuse unknown leaders, scenarios and comparisons before anything is started (typer.BadParameter)."""
+    from policy.registry import LeaderError, make_leader
+    from training.simulator.scenario import make_scenario
+    from xapp.lab.comparison import NO_XAPP
+
+    try:
+        if options.scenario:
+            make_scenario(options.scenario)
+        for name in (options.leader, *(name for name in options.compare if name not in NO_XAPP)):
+            make_leader(name)
+    except (LeaderError, ValueError, KeyError) as error:
+        raise typer.BadParameter(str(error)) from None
+    for name, value, known in (
+        ("--followers", options.followers, ("rule", "learned")),
+        ("--e2-transport", options.e2_transport, ("auto", "sctp", "tcp")),
+        ("--observe", options.observe, ("full", "kpm_srsran", "kpm_oai")),
+    ):
+        if value not in known:
+            raise typer.BadParameter(f"{name} is {value!r}, expected one of {', '.join(known)}")

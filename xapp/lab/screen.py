@@ -1,0 +1,121 @@
+"""What a person sees of the lab: a live table per cell, and the summary's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
+MAX_UE_ROWS = 24
+"""Rows of the live table; a larger cell's other UEs are summed in one line."""
+LEGEND = "A B ... = that UE   o = open   * = the node's scheduler   . = idle"
+
+
+def live_view(
+    gnb: Mapping[str, Any], xapp: Mapping[str, Any], *, title: str, elapsed_s: float, seconds: float
+) -> RenderableType:
+    """The running lab, from the newest status lines of the gNB and the xApp."""
+    parts: list[RenderableType] = [Text(f"{title}   {min(elapsed_s, seconds):.0f} / {seconds:g} s", style="bold")]
+    decisions = xapp.get("cells", {})
+    for cell in gnb.get("cells", []):
+        parts.append(_cell_table(cell, _decision_of(cell.get("cell", ""), decisions)))
+    parts.append(Text(LEGEND, style="dim"))
+    parts.append(Text(_counter_line(gnb, xapp), style="dim"))
+    return Group(*parts)
+
+
+def _decision_of(cell: str, decisions: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key, decision in decisions.items():
+        if key == cell or key.endswith("/" + cell):
+            return dict(decision)
+    return {}
+
+
+def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
+    strip = decision.get("strip") or cell.get("strip", "")
+    head = f"cell {cell.get('cell', '?')}   [{strip}]"
+    if decision:
+        head += f"   {decision['decided_by']} in {decision['decision_ms']:.1f} ms, fallbacks {decision['fallbacks']}"
+    table = Table(title=Text(head), title_justify="left", pad_edge=False)
+    table.add_column("UE")
+    table.add_column("class")
+    for name in ("buffer bit", "CQI", "RBGs/slot", "Mbit/s"):
+        table.add_column(name, justify="right")
+    letters = {
+        ue: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"[row % 40] for row, ue in enumerate(decision.get("ue_ids", []))
+    }
+    ues = cell.get("ues", [])
+    for ue in ues[:MAX_UE_ROWS]:
+        table.add_row(
+            f"{letters.get(ue['id'], ' ')} {ue['id']}",
+            CLASS_NAMES.get(int(ue.get("traffic_class", -1)), "?"),
+            f"{ue['buffer_bits']:.0f}",
+            f"{ue['cqi']:.0f}",
+            f"{ue['rbgs']:.2f}",
+            f"{ue['throughput_mbps']:.2f}",
+        )
+    if len(ues) > MAX_UE_ROWS:
+        rest = ues[MAX_UE_ROWS:]
+        table.add_row(f"+ {len(rest)}", "", "", "", "", f"{sum(ue['throughput_mbps'] for ue in rest):.2f}")
+    return table
+
+
+def _counter_line(gnb: Mapping[str, Any], xapp: Mapping[str, Any]) -> str:
+    return (
+        f"slots {gnb.get('slots_run', 0)} (late {gnb.get('slots_late', 0)})   decisions {xapp.get('decisions', 0)}"
+        f"   controls {xapp.get('controls_sent', 0)} sent, {xapp.get('controls_acked', 0)} acknowledged,"
+        f" {gnb.get('controls_applied', 0)} applied   decode errors {xapp.get('decode_errors', 0)}"
+        f"   outside grants {gnb.get('transmissions_outside_grant', 0)}"
+    )
+
+
+def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
+    """The end of a run: what the loop did, then the comparison."""
+    decided = ", ".join(f"{who} {count}" for who, count in sorted(summary["decided_by"].items(), key=lambda kv: -kv[1]))
+    lines = [
+        f"indications {summary['indications_received']} received, {summary['decode_errors']} undecodable",
+        f"decisions   {summary['decisions']}: {decided or 'none'}",
+        f"controls    {summary['controls_sent']} sent, {summary['controls_acked']} acknowledged,"
+        f" {summary['controls_failed']} failed, {summary['controls_applied']} applied by the MAC",
+        f"MAC         {summary['slots_run']} slots ({summary['slots_late']} late),"
+        f" {summary['transmissions_outside_grant']} transmissions outside grants",
+        f"decision    {_times(summary['decision_ms'])}",
+        f"loop        {_times(summary['loop_ms'])}, report frame in to control out",
+    ]
+    for line in lines:
+        console.print(line, highlight=False)
+    if summary.get("compare"):
+        console.print(comparison_table(summary))
+
+
+def comparison_table(summary: Mapping[str, Any]) -> Table:
+    """The live run beside replays of the same world under other leaders."""
+    table = Table(title="the same world under other leaders (replayed in the simulator)", title_justify="left")
+    table.add_column("leader")
+    for name in ("Mbit/s", "Jain", "utility", "delay ms", "collisions %", "drops %"):
+        table.add_column(name, justify="right")
+    table.add_row(f"{summary['leader']} (live, over E2)", *_figures(summary), style="bold")
+    for name, row in summary["compare"].items():
+        table.add_row(name, *_figures(row))
+    return table
+
+
+def _figures(row: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        f"{row['throughput_mbps']:.3f}",
+        f"{row['jain']:.3f}",
+        f"{row['utility']:.3f}",
+        f"{row['mean_delay_ms']:.2f}",
+        f"{100 * row['collision_fraction']:.1f}",
+        f"{100 * row['drop_fraction']:.1f}",
+    )
+
+
+def _times(times_ms: Mapping[str, float | None]) -> str:
+    if times_ms.get("p50") is None:
+        return "-"
+    return " / ".join(f"{times_ms[p]:.1f}" for p in ("p50", "p95", "p99")) + " ms (p50 / p95 / p99)"

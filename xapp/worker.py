@@ -1,0 +1,94 @@
+"""The model's own thread: a forward pass cannot be cancelled, so nobody ever waits for it beyond the deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from policy.cell_state import CellState
+from policy.intent import Intent
+from policy.leader import Decision, Leader
+
+
+@dataclass(slots=True)
+class _Job:
+    states: Sequence[CellState]
+    intents: Sequence[Intent]
+    deadline_s: float
+    done: threading.Event = field(default_factory=threading.Event)
+    decisions: list[Decision] | None = None
+    error: str = ""
+    decided_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one question. `decisions` is None when there is none in time, and `reason` says why."""
+
+    decisions: list[Decision] | None
+    reason: str = ""
+    decided_ms: float = 0.0
+
+
+class Worker:
+    """Runs one leader, one batch at a time."""
+
+    def __init__(self, leader: Leader, *, on_late: Callable[[], None], on_error: Callable[[str], None]) -> None:
+        self._leader = leader
+        self._on_late = on_late
+        self._on_error = on_error
+        self._condition = threading.Condition()
+        self._job: _Job | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
+        self._thread.start()
+
+    def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer:
+        """The leader's decisions if they are there by `deadline_s` (time.monotonic).
+
+        Reasons: `busy` (still at an earlier batch whose deadline has passed), `late`, `error`, `wrong_count`.
+        """
+        job = _Job(states, intents, deadline_s)
+        with self._condition:
+            if self._job is not None or self._closed:
+                return Answer(None, "busy")
+            self._job = job
+            self._condition.notify()
+        if not job.done.wait(max(0.0, deadline_s - time.monotonic())):
+            return Answer(None, "late")
+        if job.error:
+            return Answer(None, "error")
+        if job.decisions is None or len(job.decisions) != len(states):
+            return Answer(None, "wrong_count")
+        return Answer(job.decisions, "", job.decided_ms)
+
+    def close(self) -> None:
+        """Let the thread end once it is idle; does not wait for a running forward pass."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while self._job is None and not self._closed:
+                    self._condition.wait()
+                if self._job is None:
+                    return
+                job = self._job
+            started_s = time.perf_counter()
+            try:
+                job.decisions = self._leader.decide(
+                    job.states, job.intents, lambda deadline_s=job.deadline_s: time.monotonic() >= deadline_s
+                )
+            except Exception as error:  # a plug-in may raise anything; the loop goes on with the fallback
+                job.error = f"{type(error).__name__}: {error}"
+                self._on_error(job.error)
+            job.decided_ms = (time.perf_counter() - started_s) * 1e3
+            with self._condition:
+                self._job = None
+            if time.monotonic() > job.deadline_s and not job.error:
+                self._on_late()
+            job.done.set()
