@@ -19,7 +19,7 @@ from xapp.lab.e2_wire import MAX_PDU_BYTES, BadLength, E2Wire, LengthPrefixReade
 
 logger = logging.getLogger(__name__)
 
-SEND_QUEUE_PDUS = 512
+SEND_QUEUE_BYTES = 8 * MAX_PDU_BYTES
 """PDUs waiting for the network; when full the newest is dropped and counted."""
 READ_BYTES = 1 << 16
 POLL_MS = 200
@@ -45,6 +45,7 @@ class E2Association:
         self._on_pdu = on_pdu
         self._counters = counters
         self._outgoing: deque[bytes] = deque()
+        self._outgoing_bytes = 0
         self._changed = threading.Condition()
         self._closed = False
         self._reason = ""
@@ -61,10 +62,11 @@ class E2Association:
         with self._changed:
             if self._closed:
                 return False
-            if len(self._outgoing) >= SEND_QUEUE_PDUS:
+            if self._outgoing_bytes + len(pdu) > SEND_QUEUE_BYTES:
                 self._counters.add("e2_send_queue_full")
                 return False
             self._outgoing.append(pdu if self.wire == "sctp" else len(pdu).to_bytes(4, "big") + pdu)
+            self._outgoing_bytes += len(self._outgoing[-1])
             self._changed.notify()
         return True
 
@@ -128,6 +130,7 @@ class E2Association:
                 if self._closed:
                     return
                 pdu = self._outgoing.popleft()
+                self._outgoing_bytes -= len(pdu)
             try:
                 self._write(pdu)
             except OSError as error:

@@ -13,7 +13,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class ClientEndpoint(_Body):
+class Endpoint(_Body):
     """Where notifications go, and from which the RMR endpoint follows."""
 
     Host: str = Field(min_length=1)
@@ -41,7 +41,7 @@ class Directives(_Body):
 DEFAULT_TIMEOUT_S, DEFAULT_TRIES = 2, 2
 
 
-class SubsequentAction(_Body):
+class AfterAction(_Body):
     SubsequentActionType: str
     TimeToWait: str = "zero"
 
@@ -50,7 +50,7 @@ class Action(_Body):
     ActionID: int = Field(ge=0, le=255)
     ActionType: str
     ActionDefinition: Octets = []
-    SubsequentAction: SubsequentAction | None = None
+    SubsequentAction: AfterAction | None = None
 
 
 class Detail(_Body):
@@ -65,7 +65,7 @@ class SubscriptionParams(_Body):
     """The POST body."""
 
     SubscriptionId: str = ""
-    ClientEndpoint: ClientEndpoint
+    ClientEndpoint: Endpoint
     Meid: str = Field(min_length=1)
     RANFunctionID: int = Field(ge=0, le=4095)
     E2SubscriptionDirectives: Directives | None = None
