@@ -77,7 +77,9 @@ class Allocation:
     def strip(self) -> str:
         """One character an RBG for a screen: A, B, ... = the UE by row, o = OPEN, * = DYNAMIC, . = IDLE."""
         names = {OPEN: "o", DYNAMIC: "*", IDLE: "."}
-        return "".join(names.get(int(o)) or "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"[int(o) % 40] for o in self.owner_M)
+        return "".join(
+            names.get(int(o)) or "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"[int(o) % 40] for o in self.owner_M
+        )
 
 
 def all_dynamic(ue_ids: tuple[int, ...], num_rbgs: int, leftover: LeftoverRule | None = None) -> Allocation:

@@ -29,13 +29,12 @@ from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, Per
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.limits import Limits, compile_limits
+from policy.periodic_grants import MAX_PERIOD_SLOTS
 
 CONTENDERS = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
 """Levels of the leftover rule's c. The last one lets everybody send, in any cell."""
 MAX_RBGS = 18
 """RBGs of the largest carrier (TS 38.214), and so of the token table."""
-MAX_PERIOD_SLOTS = 65535
-"""dcm.proto carries periods as uint16."""
 
 OPEN_TOKEN = 0
 DYNAMIC_TOKEN = 1

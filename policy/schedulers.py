@@ -1,0 +1,156 @@
+"""The classical leaders: every rule that a learned one is compared with, and falls back to.
+
+Each is a pure function of one cell's state and intent. All obey the intent's caps and floors (a floor is owned
+outright, whatever the rule), take any column to be missing, and serve a cell without UEs.
+Suffixes: U = UEs, M = RBGs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
+from policy.cell_state import ALL_CLASSES, CellState
+from policy.estimate import Estimate, estimate
+from policy.greedy import greedy_owners
+from policy.intent import Intent
+from policy.leader import Decision
+from policy.limits import Limits, compile_limits
+from policy.periodic_grants import give_periodic_grants, latency_bound_mask
+
+OPEN_BELOW_SLOTS = 10
+"""K from which a decision is a RIC's: RBGs that nobody holds then go to the node's own scheduler, not to contention."""
+SENDERS_PER_RBG = 1.2
+"""Senders wanted on an RBG open to contention: between the 1 that collides least and what idle UEs leave unused."""
+FAIRNESS_OFFSET_BITS = 50.0
+"""Keeps proportional fair's weight 1 / (R + offset) finite for a UE that was served nothing."""
+
+Schedule = Callable[[CellState, Intent], Allocation]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """A classical rule as a Leader."""
+
+    name: str
+    schedule: Schedule
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        """One decision per state. `expired` is not asked: a decision takes less time than its answer is worth."""
+        return [Decision(self.schedule(s, i), decided_by=self.name) for s, i in zip(states, intents, strict=True)]
+
+
+def spare_owner(slots_per_dcm: int) -> int:
+    """Whose an RBG is that nobody is meant to hold."""
+    return OPEN if slots_per_dcm < OPEN_BELOW_SLOTS else DYNAMIC
+
+
+def contenders_for(known: Estimate) -> float:
+    """c for p = min(1, c / n): n counts every UE, but those with nothing to send stay away."""
+    active = max(1, int(known.active_U.sum()))
+    return SENDERS_PER_RBG * len(known.active_U) / active
+
+
+def round_robin(state: CellState, intent: Intent) -> Allocation:
+    """RBG after RBG to UE after UE, going on where the last period ended (taken from the slot: no memory)."""
+    limits = compile_limits(state, intent)
+    count, num_rbgs = state.num_ues, state.num_rbgs
+    owner_M = np.full(num_rbgs, spare_owner(state.slots_per_dcm), np.int16)
+    room, owed = limits.cap_U.tolist(), limits.floor_U.tolist()
+    turn = (state.slot // max(1, state.slots_per_dcm)) * num_rbgs
+    for rbg in range(num_rbgs):
+        wants = owed if sum(owed) >= num_rbgs - rbg else room
+        ue = next((u % count for u in range(turn, turn + count) if wants[u % count]), -1)
+        if ue < 0:
+            break  # everybody is at their cap
+        owner_M[rbg] = ue
+        room[ue] -= 1
+        owed[ue] = max(0, owed[ue] - 1)
+        turn = ue + 1
+    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, SENDERS_PER_RBG))
+
+
+def proportional_fair(state: CellState, intent: Intent) -> Allocation:
+    """Greedy on weight x bits that can be sent, weight = 1 / (R + 50)^alpha, minus what is already in flight."""
+    return _greedy(state, intent, lambda e: (e.served_bits_per_slot_U + FAIRNESS_OFFSET_BITS) ** -intent.alpha)
+
+
+def max_weight(state: CellState, intent: Intent) -> Allocation:
+    """Greedy on backlog x bits that can be sent."""
+    return _greedy(state, intent, lambda e: e.queue_bits_U)
+
+
+def max_rate(state: CellState, intent: Intent) -> Allocation:
+    """Greedy on bits that can be sent."""
+    return _greedy(state, intent, lambda e: np.ones(len(e.queue_bits_U)))
+
+
+def contention(state: CellState, intent: Intent) -> Allocation:
+    """Everything OPEN: no coordination at all."""
+    return _constant(state, intent, OPEN, LeftoverRule(ALL_CLASSES, SENDERS_PER_RBG))
+
+
+def dynamic(state: CellState, intent: Intent) -> Allocation:
+    """Everything to the node's own per-slot scheduler, anybody may use what it leaves over."""
+    return _constant(state, intent, DYNAMIC, LeftoverRule(ALL_CLASSES, contenders_for(estimate(state))))
+
+
+def static_config(state: CellState, intent: Intent) -> Allocation:
+    """What the traffic classes alone say: everything DYNAMIC, leftovers for latency-bound classes, periodic grants for
+    deadlines that reports cannot serve."""
+    limits = compile_limits(state, intent)
+    known = estimate(state)
+    owner_M = _floors_owned(known, limits, state.num_rbgs, DYNAMIC)
+    leftover = LeftoverRule(latency_bound_mask(state), contenders_for(known))
+    grants = give_periodic_grants(state, known, limits, owner_M)
+    return Allocation(state.ue_ids, owner_M, leftover, grants, limits.open_allowed_U, limits.max_rbgs_U)
+
+
+SCHEDULERS: dict[str, Scheduler] = {
+    schedule.__name__: Scheduler(schedule.__name__, schedule)
+    for schedule in (
+        round_robin,
+        proportional_fair,
+        max_weight,
+        max_rate,
+        contention,
+        dynamic,
+        static_config,
+    )
+}
+"""By name, for configuration and the command line."""
+
+
+def _greedy(state: CellState, intent: Intent, weigh: Callable[[Estimate], NDArray[np.float64]]) -> Allocation:
+    limits = compile_limits(state, intent)
+    known = estimate(state)
+    owner_M = greedy_owners(known, weigh(known), limits, state.num_rbgs)
+    if not state.num_ues:
+        owner_M[:] = spare_owner(state.slots_per_dcm)
+    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, contenders_for(known)))
+
+
+def _constant(state: CellState, intent: Intent, owner: int, leftover: LeftoverRule) -> Allocation:
+    limits = compile_limits(state, intent)
+    owner_M = np.full(state.num_rbgs, owner, np.int16)
+    if limits.floor_U.any():
+        owner_M = _floors_owned(estimate(state), limits, state.num_rbgs, owner)
+    return _allocation(state, limits, owner_M, leftover)
+
+
+def _floors_owned(known: Estimate, limits: Limits, num_rbgs: int, rest: int) -> NDArray[np.int16]:
+    """RBGs that floors ask for with their owners, `rest` elsewhere, [M]."""
+    only_floors = Limits(limits.floor_U, limits.floor_U, limits.capped_U)
+    owner_M = greedy_owners(known, np.ones(len(known.queue_bits_U)), only_floors, num_rbgs)
+    owner_M[owner_M == OPEN] = rest
+    return owner_M
+
+
+def _allocation(state: CellState, limits: Limits, owner_M: NDArray[np.int16], leftover: LeftoverRule) -> Allocation:
+    return Allocation(state.ue_ids, owner_M, leftover, (), limits.open_allowed_U, limits.max_rbgs_U)
