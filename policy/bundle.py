@@ -1,0 +1,187 @@
+"""A trained policy on disk: a directory of two weight files and one description.
+
+    leader.safetensors   follower.safetensors   bundle.json
+
+bundle.json holds the format version, the prompt's layout, the models' sizes, what the leader may say, for which K it
+was trained, where it comes from, what it measured, and each file's size and sha256. Loading checks all of it: what is
+not exactly as described is refused, and so is any pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from policy.follower import FollowerModel
+from policy.grammar import GrammarOptions
+from policy.language_model import LeaderModel, ModelConfig, state_of
+from policy.prompt.compact import PromptLayout
+
+FORMAT_VERSION = 1
+BUNDLES = Path(__file__).parent / "bundles"
+"""Where the shipped bundles are."""
+DESCRIPTION = "bundle.json"
+LEADER_FILE = "leader.safetensors"
+FOLLOWER_FILE = "follower.safetensors"
+PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
+"""Loading one runs whatever code is in it."""
+MAX_FILE_BYTES = 1 << 30
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be trusted or understood; one line that names file, value and expectation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A pair of models and what they were made for."""
+
+    leader: LeaderModel
+    follower: FollowerModel
+    options: GrammarOptions
+    """What the leader may say at its operating point."""
+    min_slots_per_dcm: int
+    max_slots_per_dcm: int
+    """The K it was trained for."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """command, scenarios, teacher, seed, ...: enough to make it again."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_bundle(bundle: Bundle, path: str | Path) -> None:
+    """Write a bundle's directory; what was there before is replaced only once all of it is on disk."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files = {LEADER_FILE: save_tensors(state_of(bundle.leader)), FOLLOWER_FILE: save_tensors(state_of(bundle.follower))}
+    description = {
+        "format_version": FORMAT_VERSION,
+        "slots_per_dcm": [bundle.min_slots_per_dcm, bundle.max_slots_per_dcm],
+        "grammar": asdict(bundle.options),
+        "leader": asdict(bundle.leader.config),
+        "follower": asdict(bundle.follower.config),
+        "provenance": dict(bundle.provenance),
+        "metrics": dict(bundle.metrics),
+        "files": {n: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for n, b in files.items()},
+        "prompt_layout": bundle.leader.layout.as_json(),
+    }
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        staging.chmod(0o755)
+        for name, content in files.items():
+            _write(staging / name, content)
+        _write(staging / DESCRIPTION, (json.dumps(description, indent=1) + "\n").encode())
+        if target.exists():
+            old = staging.with_name(staging.name + "-old")
+            target.rename(old)
+            staging.rename(target)
+            shutil.rmtree(old)
+        else:
+            staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle's directory. Raises BundleError."""
+    folder = Path(path)
+    description = _description(folder)
+    where = folder / DESCRIPTION
+    try:
+        low, high = (int(k) for k in description["slots_per_dcm"])
+        options = GrammarOptions(**description["grammar"])
+        layout = PromptLayout.from_json(description["prompt_layout"])
+        leader_config = ModelConfig(**description["leader"])
+        follower_config = ModelConfig(**description["follower"])
+        files, provenance, metrics = description["files"], description["provenance"], description["metrics"]
+        if set(files) != {LEADER_FILE, FOLLOWER_FILE}:
+            raise ValueError(f"files are {sorted(files)}, expected {LEADER_FILE} and {FOLLOWER_FILE}")
+        if not 1 <= low <= high:
+            raise ValueError(f"slots_per_dcm is {[low, high]}, expected 1 <= low <= high")
+    except KeyError as error:
+        raise BundleError(f"{where}: {error.args[0]!r} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{where}: {error}") from error
+    contents = {name: _checked(folder / name, files[name]) for name in (LEADER_FILE, FOLLOWER_FILE)}
+    # "meta": no weights are made only to be overwritten; the rotary tables need real ones.
+    leader, follower = LeaderModel(leader_config, layout), FollowerModel(follower_config)
+    _fill(leader, contents[LEADER_FILE], folder / LEADER_FILE)
+    _fill(follower, contents[FOLLOWER_FILE], folder / FOLLOWER_FILE)
+    return Bundle(leader.eval(), follower.eval(), options, low, high, provenance, metrics)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such bundle directory")
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in PICKLES:
+            raise BundleError(f"{file}: is a pickle ({file.suffix}), expected only safetensors and JSON in a bundle")
+    where = folder / DESCRIPTION
+    try:
+        description = json.loads(where.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{where}: {error.strerror or error}, expected a bundle's description") from error
+    except ValueError as error:
+        raise BundleError(f"{where}: not JSON ({error})") from error
+    version = description.get("format_version") if isinstance(description, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{where}: format_version is {version!r}, expected {FORMAT_VERSION}")
+    return dict(description)
+
+
+def _checked(file: Path, expected: Any) -> bytes:
+    """A file's content, if it is what the description says."""
+    if not isinstance(expected, dict) or not {"bytes", "sha256"} <= expected.keys():
+        raise BundleError(f"{file.parent / DESCRIPTION}: entry of {file.name} is {expected!r}, expected bytes, sha256")
+    try:
+        size = file.stat().st_size
+        if size != expected["bytes"] or size > MAX_FILE_BYTES:
+            raise BundleError(f"{file}: size is {size} bytes, expected {expected['bytes']}")
+        content = file.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror or error}, expected a file of the bundle") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected["sha256"]:
+        raise BundleError(f"{file}: sha256 is {digest}, expected {expected['sha256']}")
+    return content
+
+
+def _fill(model: nn.Module, content: bytes, file: Path) -> None:
+    """Copy tensors into a model whose names, shapes and types they must match exactly."""
+    try:
+        tensors = load_tensors(content)
+    except Exception as error:  # safetensors raises its own class, and ValueError and others for broken headers
+        raise BundleError(f"{file}: not a safetensors file ({error})") from error
+    wanted = state_of(model)
+    if tensors.keys() != wanted.keys():
+        name = min(tensors.keys() ^ wanted.keys())
+        raise BundleError(f"{file}: tensor {name} is {'missing' if name in wanted else 'unknown'}")
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            found = tensors[name]
+            if found.shape != tensor.shape or found.dtype != tensor.dtype:
+                raise BundleError(
+                    f"{file}: tensor {name} is {found.dtype} {list(found.shape)}, "
+                    f"expected {tensor.dtype} {list(tensor.shape)}"
+                )
+            if not bool(torch.isfinite(found).all()):
+                raise BundleError(f"{file}: tensor {name} holds a value that is not finite")
+            tensor.copy_(found)
+
+
+def _write(file: Path, content: bytes) -> None:
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,100 @@
+"""The language model as a Leader: what the live path, the simulator and training all call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from policy.bundle import BUNDLES, Bundle, load_bundle
+from policy.cell_state import CellState, make_cell_state
+from policy.decoding import Speech, decode
+from policy.grammar import GrammarOptions, compile_grammar
+from policy.intent import Intent
+from policy.language_model import LeaderModel
+from policy.leader import Decision, never_expires
+
+PAPER_MAX_SLOTS_PER_DCM = 5
+"""Up to this K the `paper` bundle leads, beyond it the `lab` bundle."""
+EXPIRED = "expired"
+"""Decision.reason when time ran out between two steps."""
+
+
+class ModelLeader:
+    """Greedy decoding of one model under the grammar of its operating point."""
+
+    def __init__(self, model: LeaderModel, options: GrammarOptions, name: str = "model") -> None:
+        self.name = name
+        self.model = model.eval()
+        self.options = options
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        """One decision per state. Raises GrammarError for a cell of more than 18 RBGs."""
+        grammars = [compile_grammar(s, i, self.options) for s, i in zip(states, intents)]
+        return [_decision(speech) for speech in decode(self.model, states, intents, grammars, expired=expired)]
+
+    def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:
+        """Decide once for a made-up cell, so that the first live decision does not pay for first-time work."""
+        for ues in (1, 8):
+            state = make_cell_state(
+                "warm-up",
+                num_rbgs=num_rbgs,
+                slots_per_dcm=slots_per_dcm,
+                slot=0,
+                ue_ids=tuple(range(ues)),
+                buffer_bits_U=np.full(ues, 1000.0),
+            )
+            self.decide([state, state], [Intent(), Intent()], never_expires)
+            self.decide([state], [Intent()], never_expires)
+
+
+class BundledLeader:
+    """The two shipped bundles: each state is led by the one trained for its K."""
+
+    name = "bundled"
+
+    def __init__(self, paper: ModelLeader, lab: ModelLeader) -> None:
+        self._paper, self._lab = paper, lab
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        decisions: dict[int, Decision] = {}
+        for leader, fast in ((self._paper, True), (self._lab, False)):
+            rows = [k for k, s in enumerate(states) if (s.slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM) == fast]
+            if rows:
+                mine = leader.decide([states[k] for k in rows], [intents[k] for k in rows], expired)
+                decisions.update(zip(rows, mine))
+        return [decisions[k] for k in range(len(states))]
+
+
+def leader_of(bundle: Bundle, name: str = "model") -> ModelLeader:
+    """A bundle's leader, warmed up."""
+    leader = ModelLeader(bundle.leader, bundle.options, name)
+    leader.warm_up(slots_per_dcm=bundle.min_slots_per_dcm)
+    return leader
+
+
+def load_leader(path: str | Path, *, threads: int | None = 1) -> ModelLeader:
+    """The leader of the bundle in a directory. Raises BundleError.
+
+    threads: torch threads of this process; a small model is fastest, and steadiest, on one. None = leave as is.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    bundle = load_bundle(path)
+    return leader_of(bundle, Path(path).name)
+
+
+def load_bundled_leader(*, threads: int | None = 1) -> BundledLeader:
+    """The shipped leader for every K. Raises BundleError."""
+    return BundledLeader(load_leader(BUNDLES / "paper", threads=threads), load_leader(BUNDLES / "lab", threads=threads))
+
+
+def _decision(speech: Speech) -> Decision:
+    reason = "" if speech.complete else EXPIRED
+    return Decision(speech.allocation, speech.tokens, speech.log_probs, "model", reason)

@@ -1,0 +1,228 @@
+"""A cell's state as tokens of our own small vocabulary: one block for the cell, one block per UE, all equally long.
+
+Every field is a number put into a level; NaN has a token of its own. So only numbers ever enter a prompt: free text
+cannot. Legend: T = tokens a block, N = blocks of a batch (per cell: the cell's own block, then one per UE), U = UEs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.cell_state import CellState, TrafficClass
+from policy.cqi import BUFFER_EDGES
+from policy.intent import Intent
+
+LAYOUT_VERSION = 1
+"""Of the meaning of the fields below; the levels themselves travel with the bundle."""
+
+
+class Field(NamedTuple):
+    """One token of a block: level k holds values from edges[k - 1] up to, not including, edges[k]."""
+
+    name: str
+    edges: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """Tokens: one per level, and the first for "not known"."""
+        return len(self.edges) + 2
+
+
+def _each(first: int, last: int) -> tuple[float, ...]:
+    """Edges that give each integer first..last its own level."""
+    return tuple(k + 0.5 for k in range(first, last))
+
+
+UE_FIELDS: tuple[Field, ...] = (
+    Field("traffic_class", _each(0, 2)),
+    Field("buffer_bits", tuple(float(e) for e in BUFFER_EDGES)),
+    Field(
+        "backlog_bits",  # reported buffer less what was decoded since: what proportional fair should look at
+        (1, 100, 250, 400, 550, 700, 850, 1000, 1250, 1500, 1800, 2250, 2700, 3200, 3800, 4500, 5300, 6200, 7500)
+        + (9000, 11000, 14000, 18000, 24000, 32000),
+    ),
+    Field("cqi", _each(0, 15)),
+    Field("preferred_rbg", _each(0, 17)),
+    Field(
+        "served_bits_per_slot",
+        (8, 15, 25, 35, 45, 60, 75, 90, 110, 130, 155, 180, 210, 240, 280, 320, 370, 430, 500, 580, 670, 780, 900)
+        + (1050, 1250, 1500, 1800, 2200, 2800, 3800, 6000),
+    ),
+    Field("head_delay_slots", (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 10.5, 13.5, 17.5, 25.5, 40.5, 80.5)),
+    Field("deadline_less_age_slots", (-3.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 25.5, 50.5, 105.5)),
+    Field("arrival_period_slots", (4.5, 9.5, 12.5, 15.5, 18.5, 21.5, 25.5, 40.5, 100.5)),
+    Field("prb_share", (0.005, 0.02, 0.04, 0.07, 0.12, 0.2, 0.3, 0.5, 0.75)),
+)
+"""Order matters: within a block a token sees those before it."""
+
+CELL_FIELDS: tuple[Field, ...] = (
+    Field("slots_per_dcm", (1.5, 2.5, 5.5, 9.5, 15.5, 25.5, 55.5, 105.5)),
+    Field("num_rbgs", _each(1, 18)),
+    Field("num_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5, 200.5)),
+    Field("alpha", (0.25, 0.75, 1.5, 2.5, 5.0)),
+    Field("age_slots", (*_each(0, 8), 10.5, 15.5, 25.5, 55.5, 105.5)),
+    Field("backlogged_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5, 200.5)),
+    Field("latency_bound_ues", (*_each(0, 8), 10.5, 13.5, 17.5, 25.5, 40.5, 80.5)),
+    Field("shortest_deadline_slots", (2.5, 4.5, 6.5, 8.5, 10.5, 12.5, 15.5, 20.5, 30.5, 60.5, 105.5)),
+    Field("total_backlog_bits", (1, 1000, 2000, 3000, 4500, 6500, 9000, 13000, 18000, 26000, 40000, 80000)),
+    Field("total_served_bits_per_slot", (250, 500, 750, 1000, 1400, 1900, 2600, 3600, 5000, 8000)),
+)
+
+
+class Prompts(NamedTuple):
+    """A batch of prompts, packed: no padding."""
+
+    tokens_NT: NDArray[np.int64]
+    cell_N: NDArray[np.int64]
+    """Which state of the batch a block belongs to."""
+    place_N: NDArray[np.int64]
+    """0 = the cell's own block, 1 + u = UE row u's."""
+    num_ues_B: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PromptLayout:
+    """Which fields a block has and where their levels lie; stored with every bundle."""
+
+    ue_fields: tuple[Field, ...] = UE_FIELDS
+    cell_fields: tuple[Field, ...] = CELL_FIELDS
+
+    def __post_init__(self) -> None:
+        if len(self.ue_fields) != len(self.cell_fields):
+            raise ValueError(
+                f"a UE block has {len(self.ue_fields)} fields and the cell's {len(self.cell_fields)}, expected equal"
+            )
+        for fields, known in ((self.ue_fields, UE_FIELDS), (self.cell_fields, CELL_FIELDS)):
+            unknown = {f.name for f in fields} - {f.name for f in known}
+            if unknown:
+                raise ValueError(f"unknown prompt fields {sorted(unknown)}")
+            for field in fields:
+                if any(a >= b for a, b in zip(field.edges, field.edges[1:], strict=False)):
+                    raise ValueError(f"edges of prompt field {field.name} do not ascend")
+
+    @property
+    def block_tokens(self) -> int:
+        return len(self.ue_fields)
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        return sum(f.size for f in (*self.cell_fields, *self.ue_fields))
+
+    @cached_property
+    def _first_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First token id of each field: ([T] of the cell's block, [T] of a UE's)."""
+        starts = np.cumsum([0] + [f.size for f in (*self.cell_fields, *self.ue_fields)])[:-1]
+        return starts[: self.block_tokens], starts[self.block_tokens :]
+
+    def encode(self, states: Sequence[CellState], intents: Sequence[Intent]) -> Prompts:
+        """Tokens of every state, in order; `intents` one per state."""
+        num_ues_B = np.array([s.num_ues for s in states], np.int64)
+        ue_cell = np.repeat(np.arange(len(states)), num_ues_B)
+        ues = _ue_features(states)
+        cells = _cell_features(states, intents, ues, ue_cell)
+        cell_first, ue_first = self._first_ids
+        cell_BT = _levels(cells, self.cell_fields) + cell_first
+        ue_UT = _levels(ues, self.ue_fields) + ue_first
+        starts_B = np.concatenate([[0], np.cumsum(num_ues_B + 1)[:-1]])
+        ue_rows = np.arange(len(ue_cell)) + ue_cell + 1
+        tokens_NT = np.empty((len(states) + len(ue_cell), self.block_tokens), np.int64)
+        tokens_NT[starts_B] = cell_BT
+        tokens_NT[ue_rows] = ue_UT
+        cell_N = np.repeat(np.arange(len(states)), num_ues_B + 1)
+        return Prompts(tokens_NT, cell_N, np.arange(len(cell_N)) - starts_B[cell_N], num_ues_B)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "version": LAYOUT_VERSION,
+            "cell_fields": [[f.name, list(f.edges)] for f in self.cell_fields],
+            "ue_fields": [[f.name, list(f.edges)] for f in self.ue_fields],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> PromptLayout:
+        """Raises ValueError, TypeError or KeyError for a layout this code does not know."""
+        if document["version"] != LAYOUT_VERSION:
+            raise ValueError(f"prompt layout version is {document['version']}, expected {LAYOUT_VERSION}")
+        return cls(
+            ue_fields=tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in document["ue_fields"]),
+            cell_fields=tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in document["cell_fields"]),
+        )
+
+
+def _levels(features: Mapping[str, NDArray[np.float64]], fields: Sequence[Field]) -> NDArray[np.int64]:
+    """[rows, T]: 0 = not known, else 1 + level."""
+    columns = []
+    for name, edges in fields:
+        value = features[name]
+        columns.append(np.where(np.isnan(value), 0, np.searchsorted(np.asarray(edges), value, side="right") + 1))
+    return np.stack(columns, axis=1)
+
+
+def _ue_features(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:
+    """Every field of a UE block, [UEs of all states]."""
+
+    def column(name: str) -> NDArray[np.float64]:
+        return np.concatenate([getattr(s, name) for s in states]) if states else np.zeros(0)
+
+    buffer, inflight = column("buffer_bits_U"), column("inflight_bits_U")
+    period = column("arrival_period_slots_U")
+    return {
+        "traffic_class": column("traffic_class_U"),
+        "buffer_bits": buffer,
+        "backlog_bits": np.maximum(buffer - np.where(np.isnan(inflight), 0.0, inflight), 0.0),
+        "cqi": column("cqi_U"),
+        "preferred_rbg": column("preferred_rbg_U"),
+        "served_bits_per_slot": column("served_bits_per_slot_U"),
+        "head_delay_slots": column("head_delay_slots_U"),
+        "deadline_slots": column("deadline_slots_U"),
+        "age_slots": column("age_slots_U"),
+        "deadline_less_age_slots": column("deadline_slots_U") - column("age_slots_U"),
+        # Without the phase no periodic grant can be given, so the period alone says nothing.
+        "arrival_period_slots": np.where(np.isnan(column("arrival_phase_slots_U")), np.nan, period),
+        "prb_share": column("prb_share_U"),
+    }
+
+
+def _cell_features(
+    states: Sequence[CellState],
+    intents: Sequence[Intent],
+    ues: Mapping[str, NDArray[np.float64]],
+    ue_cell: NDArray[np.int64],
+) -> dict[str, NDArray[np.float64]]:
+    """Every field of a cell's block, [B]."""
+    count = len(states)
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum over the UEs that reported; NaN where none did."""
+        known = ~np.isnan(values)
+        sums = np.bincount(ue_cell[known], values[known], minlength=count).astype(np.float64)
+        return np.where(np.bincount(ue_cell[known], minlength=count) > 0, sums, np.nan)
+
+    def extreme(values: NDArray[np.float64], reduce: np.ufunc, start: float) -> NDArray[np.float64]:
+        known = ~np.isnan(values)
+        out = np.full(count, start)
+        reduce.at(out, ue_cell[known], values[known])
+        return np.where(np.isinf(out), np.nan, out)
+
+    kind = ues["traffic_class"]
+    latency_bound = ((kind == TrafficClass.PERIODIC) | (kind == TrafficClass.SPORADIC)) & ~np.isnan(
+        ues["deadline_slots"]
+    )
+    return {
+        "slots_per_dcm": np.array([s.slots_per_dcm for s in states], np.float64),
+        "num_rbgs": np.array([s.num_rbgs for s in states], np.float64),
+        "num_ues": np.array([s.num_ues for s in states], np.float64),
+        "alpha": np.array([i.alpha for i in intents], np.float64),
+        "age_slots": extreme(ues["age_slots"], np.maximum, -np.inf),
+        "backlogged_ues": total(np.where(np.isnan(ues["backlog_bits"]), np.nan, ues["backlog_bits"] > 0.0)),
+        "latency_bound_ues": np.bincount(ue_cell[latency_bound], minlength=count).astype(np.float64),
+        "shortest_deadline_slots": extreme(ues["deadline_slots"], np.minimum, np.inf),
+        "total_backlog_bits": total(ues["backlog_bits"]),
+        "total_served_bits_per_slot": total(ues["served_bits_per_slot"]),
+    }
