@@ -1,0 +1,367 @@
+"""The envelope of an E2AP PDU and the information elements that the hot messages share, by hand.
+
+A PDU is a choice, a procedure code, a criticality and an open type that holds a count and the elements; each element
+an id, a criticality and an open type. All of it lies on octets, so nothing here reads bits but a cause.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple, NoReturn
+
+from xapp.e2.aper import FRAGMENT, BitReader, BitWriter
+from xapp.e2.errors import E2DecodeError, E2EncodeError
+
+
+class PduKind(IntEnum):
+    """Alternatives of E2AP-PDU."""
+
+    INITIATING = 0
+    SUCCESSFUL = 1
+    UNSUCCESSFUL = 2
+
+
+class Procedure(IntEnum):
+    """Procedure codes."""
+
+    E2_SETUP = 1
+    ERROR_INDICATION = 2
+    RESET = 3
+    RIC_CONTROL = 4
+    RIC_INDICATION = 5
+    RIC_SERVICE_QUERY = 6
+    RIC_SERVICE_UPDATE = 7
+    RIC_SUBSCRIPTION = 8
+    RIC_SUBSCRIPTION_DELETE = 9
+
+
+class Criticality(IntEnum):
+    """What a receiver that does not know an element is to do with its message."""
+
+    REJECT = 0
+    IGNORE = 1
+    NOTIFY = 2
+
+
+class PduType(NamedTuple):
+    """What a PDU is, without decoding it."""
+
+    kind: PduKind
+    procedure: int
+    """A Procedure, or a code of a later version."""
+
+
+class RequestId(NamedTuple):
+    """RICrequestID: whose request (the submgr gives the xApp its requestor id), and which of them."""
+
+    requestor: int
+    instance: int
+
+
+class Cause(NamedTuple):
+    """Why something failed, in ASN.1's names: ("ricRequest", "control-message-invalid")."""
+
+    group: str
+    value: str
+    """A value of a later version reads `extension-K`."""
+
+
+_CAUSE_GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "ricRequest": (
+        (
+            "ran-function-id-invalid",
+            "action-not-supported",
+            "excessive-actions",
+            "duplicate-action",
+            "duplicate-event-trigger",
+            "function-resource-limit",
+            "request-id-unknown",
+            "inconsistent-action-subsequent-action-sequence",
+            "control-message-invalid",
+            "ric-call-process-id-invalid",
+            "control-timer-expired",
+            "control-failed-to-execute",
+            "system-not-ready",
+            "unspecified",
+        ),
+        (
+            "ric-subscription-end-time-expired",
+            "ric-subscription-end-time-invalid",
+            "duplicate-ric-request-id",
+            "eventTriggerNotSupported",
+            "requested-information-unavailable",
+            "invalid-information-request",
+        ),
+    ),
+    "ricService": (("ran-function-not-supported", "excessive-functions", "ric-resource-limit"), ()),
+    "e2Node": (("e2node-component-unknown",), ()),
+    "transport": (("unspecified", "transport-resource-unavailable"), ()),
+    "protocol": (
+        (
+            "transfer-syntax-error",
+            "abstract-syntax-error-reject",
+            "abstract-syntax-error-ignore-and-notify",
+            "message-not-compatible-with-receiver-state",
+            "semantic-error",
+            "abstract-syntax-error-falsely-constructed-message",
+            "unspecified",
+        ),
+        (),
+    ),
+    "misc": (("control-processing-overload", "hardware-failure", "om-intervention", "unspecified"), ()),
+}
+"""Per alternative of Cause its root values and its extension values, in the order of their indices."""
+CAUSES: dict[str, tuple[str, ...]] = {group: roots + added for group, (roots, added) in _CAUSE_GROUPS.items()}
+"""Values by group, for messages and tests."""
+_GROUP_NAMES = tuple(_CAUSE_GROUPS)
+
+# Ids of information elements.
+CAUSE = 1
+FUNCTION_ID = 5
+ACTION_ID = 15
+CALL_PROCESS_ID = 20
+ACK_REQUEST = 21
+CONTROL_HEADER = 22
+CONTROL_MESSAGE = 23
+INDICATION_HEADER = 25
+INDICATION_MESSAGE = 26
+INDICATION_SN = 27
+INDICATION_TYPE = 28
+REQUEST_ID = 29
+OUTCOME = 32
+
+_NAMES = {
+    CAUSE: "Cause",
+    FUNCTION_ID: "RANfunctionID",
+    ACTION_ID: "RICactionID",
+    CALL_PROCESS_ID: "RICcallProcessID",
+    ACK_REQUEST: "RICcontrolAckRequest",
+    CONTROL_HEADER: "RICcontrolHeader",
+    CONTROL_MESSAGE: "RICcontrolMessage",
+    INDICATION_HEADER: "RICindicationHeader",
+    INDICATION_MESSAGE: "RICindicationMessage",
+    INDICATION_SN: "RICindicationSN",
+    INDICATION_TYPE: "RICindicationType",
+    REQUEST_ID: "RICrequestID",
+    OUTCOME: "RICcontrolOutcome",
+}
+
+
+class Shape(NamedTuple):
+    """The envelope of one message."""
+
+    name: str
+    kind: PduKind
+    procedure: Procedure
+    criticality: Criticality
+    mandatory: tuple[int, ...]
+    known: frozenset[int]
+
+
+def shape(
+    name: str,
+    kind: PduKind,
+    procedure: Procedure,
+    criticality: Criticality,
+    mandatory: tuple[int, ...],
+    optional: tuple[int, ...],
+) -> Shape:
+    mandatory = (REQUEST_ID, FUNCTION_ID, *mandatory)
+    return Shape(name, kind, procedure, criticality, mandatory, frozenset((*mandatory, *optional)))
+
+
+def peek(pdu: bytes) -> PduType:
+    """What a PDU is, from its first two octets. Raises E2DecodeError."""
+    if len(pdu) < 4:
+        raise E2DecodeError(f"{len(pdu)} octets are no PDU", path="E2AP-PDU", offset_bits=8 * len(pdu))
+    alternative = pdu[0] >> 5
+    if alternative > 2:
+        raise E2DecodeError(f"alternative {alternative} is not known", path="E2AP-PDU", offset_bits=0)
+    return PduType(PduKind(alternative), pdu[1])
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def fail(reason: str, path: str, element: int) -> NoReturn:
+    raise E2DecodeError(reason, path=f"{path}.{_NAMES[element]}")
+
+
+def open_pdu(pdu: bytes, shape: Shape) -> tuple[dict[int, bytes], dict[int, int]]:
+    """The known elements of a PDU that must have this shape: id -> contents of its open type, id -> criticality."""
+    kind, procedure = peek(pdu)
+    if kind != shape.kind or procedure != shape.procedure:
+        raise E2DecodeError(
+            f"a PDU of kind {kind.name}, procedure {procedure}; expected {shape.kind.name}, procedure "
+            f"{shape.procedure.value}",
+            path=shape.name,
+            offset_bits=0,
+        )
+    body, end = _string(pdu, 3, shape.name)
+    if end != len(pdu):
+        raise E2DecodeError(f"{len(pdu) - end} octets left over", path=shape.name, offset_bits=8 * end)
+    # Where the message lies in the PDU, so that errors point into the caller's bytes; fragments break the line.
+    base = end - len(body) if len(body) < FRAGMENT else 0
+    elements: dict[int, bytes] = {}
+    criticalities: dict[int, int] = {}
+    position = 3
+    try:
+        for _ in range(body[1] << 8 | body[2]):
+            element = body[position] << 8 | body[position + 1]
+            criticality = body[position + 2] >> 6
+            value, following = _string(body, position + 3, shape.name)
+            if element in elements:
+                fail("given twice", shape.name, element)
+            if element in shape.known:
+                elements[element] = value
+                criticalities[element] = criticality
+            elif criticality == Criticality.REJECT:
+                reason = f"element {element} is not known and must not be ignored"
+                raise E2DecodeError(reason, path=shape.name, offset_bits=8 * (base + position))
+            if criticality > Criticality.NOTIFY:
+                reason = f"element {element} has criticality {criticality}"
+                raise E2DecodeError(reason, path=shape.name, offset_bits=8 * (base + position))
+            position = following
+    except IndexError:
+        raise E2DecodeError("ends within its elements", path=shape.name, offset_bits=8 * (base + len(body))) from None
+    # What follows the elements of an extended message belongs to a later version.
+    if position != len(body) and not body[0] & 0x80:
+        reason = f"{len(body) - position} octets left over"
+        raise E2DecodeError(reason, path=shape.name, offset_bits=8 * (base + position))
+    for element in shape.mandatory:
+        if element not in elements:
+            fail("is missing", shape.name, element)
+    return elements, criticalities
+
+
+def _string(data: bytes, at: int, path: str) -> tuple[bytes, int]:
+    """What lies behind a length determinant at octet `at`, and where it ends. IndexError if even that is beyond."""
+    first = data[at]
+    if first < 0x80:
+        start = at + 1
+        stop = start + first
+    elif first < 0xC0:
+        start = at + 2
+        stop = start + ((first & 0x3F) << 8 | data[at + 1])
+    else:
+        reader = BitReader(data, path, start=at)
+        return reader.octet_string(), reader.position >> 3
+    if stop > len(data):
+        reason = f"{stop - start} octets announced, {len(data) - start} left"
+        raise E2DecodeError(reason, path=path, offset_bits=8 * at)
+    return data[start:stop], stop
+
+
+def unwrap(value: bytes, path: str, element: int) -> bytes:
+    """The OCTET STRING in an open type."""
+    try:
+        octets, end = _string(value, 0, f"{path}.{_NAMES[element]}")
+    except IndexError:
+        fail("ends within its length", path, element)
+    if end != len(value):
+        fail(f"{len(value) - end} octets left over", path, element)
+    return octets
+
+
+def optional(elements: dict[int, bytes], path: str, element: int) -> bytes | None:
+    value = elements.get(element)
+    return None if value is None else unwrap(value, path, element)
+
+
+def fixed(value: bytes, octets: int, path: str, element: int) -> int:
+    """The number in an open type of exactly so many octets."""
+    if len(value) != octets:
+        fail(f"{len(value)} octets, expected {octets}", path, element)
+    return value[0] if octets == 1 else value[0] << 8 | value[1]
+
+
+def function_id(value: bytes, path: str) -> int:
+    number = fixed(value, 2, path, FUNCTION_ID)
+    if number > 4095:
+        fail(f"{number} is outside 0..4095", path, FUNCTION_ID)
+    return number
+
+
+def request_id(value: bytes, path: str) -> RequestId:
+    # An extension bit, padding, two 16-bit numbers; behind them only what a later version added.
+    if len(value) != 5 and (len(value) < 5 or not value[0] & 0x80):
+        fail(f"{len(value)} octets, expected 5", path, REQUEST_ID)
+    return RequestId(value[1] << 8 | value[2], value[3] << 8 | value[4])
+
+
+def decode_cause(value: bytes, path: str) -> Cause:
+    reader = BitReader(value, f"{path}.Cause")
+    index = reader.enumerated(len(_GROUP_NAMES))
+    if index >= len(_GROUP_NAMES):
+        fail("a group of a later version", path, CAUSE)
+    group = _GROUP_NAMES[index]
+    roots, added = _CAUSE_GROUPS[group]
+    number = reader.enumerated(len(roots))
+    reader.finish()
+    known = roots + added
+    return Cause(group, known[number] if number < len(known) else f"extension-{number - len(roots)}")
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+_U16 = struct.Struct(">H")
+_HEAD = struct.Struct(">HBBBHH HBBH")
+"""RICrequestID and RANfunctionID, the first two elements of every message here."""
+
+
+def prefixed(data: bytes) -> bytes:
+    """`data` behind its length: an OCTET STRING or an open type."""
+    n = len(data)
+    if n < 0x80:
+        return bytes((n,)) + data
+    if n < FRAGMENT:
+        return _U16.pack(0x8000 | n) + data
+    writer = BitWriter()
+    writer.octet_string(data)
+    return writer.to_bytes()
+
+
+def element(element: int, value: bytes, criticality: int = Criticality.REJECT) -> bytes:
+    return bytes((0, element, criticality << 6)) + prefixed(value)
+
+
+def head(request_id: RequestId, function_id: int) -> bytes:
+    requestor, instance = request_id
+    if not 0 <= function_id <= 4095:
+        raise E2EncodeError(f"RANfunctionID is {function_id}, expected 0 to 4095")
+    try:
+        return _HEAD.pack(REQUEST_ID, 0, 5, 0, requestor, instance, FUNCTION_ID, 0, 2, function_id)
+    except struct.error:
+        raise E2EncodeError(f"RICrequestID is {requestor}, {instance}, expected two of 0 to 65535") from None
+
+
+def number(value: int, octets: int, name: str) -> bytes:
+    try:
+        return value.to_bytes(octets, "big")
+    except OverflowError:
+        raise E2EncodeError(f"{name} is {value}, expected 0 to {256**octets - 1}") from None
+
+
+def encode_cause(cause: Cause) -> bytes:
+    if cause.group not in _CAUSE_GROUPS:
+        raise E2EncodeError(f"cause group is {cause.group!r}, expected one of {', '.join(_GROUP_NAMES)}")
+    roots, added = _CAUSE_GROUPS[cause.group]
+    known = roots + added
+    prefix, _, number = cause.value.partition("-")
+    if cause.value in known:
+        index = known.index(cause.value)
+    elif prefix == "extension" and number.isdecimal() and len(known) - len(roots) <= int(number) < 64:
+        index = len(roots) + int(number)
+    else:
+        raise E2EncodeError(f"cause {cause.value!r} is not one of {cause.group}: {', '.join(known)}")
+    writer = BitWriter()
+    writer.enumerated(_GROUP_NAMES.index(cause.group), len(_GROUP_NAMES))
+    writer.enumerated(index, len(roots))
+    return writer.to_bytes()
+
+
+def close_pdu(shape: Shape, parts: list[bytes]) -> bytes:
+    """The PDU around its elements; the first part holds two."""
+    body = b"\x00" + _U16.pack(len(parts) + 1) + b"".join(parts)
+    return bytes((shape.kind << 5, shape.procedure, shape.criticality << 6)) + prefixed(body)
