@@ -30,6 +30,8 @@ class RmrMessage:
     """Sender's `host:port` (filled in by the transport when sending)."""
     received_ns: int = 0
     """time.perf_counter_ns() when the last byte of the frame arrived (receive side only)."""
+    call_id: int = 0
+    """1-255 when the sender waits in a blocking call; `reply` gives it back. 0 = an ordinary message."""
 
 
 @runtime_checkable
@@ -37,7 +39,7 @@ class Transport(Protocol):
     """Thread safe. Never raises for what peers do; what is dropped is counted."""
 
     def send(self, message: RmrMessage) -> bool:
-        """Route by (sub_id, mtype) and queue for sending; never blocks on the network. False = no route or queue full."""
+        """Route by (sub_id, mtype) and queue for sending; never blocks on the network. False = no route, queue full."""
         ...
 
     def receive(self, timeout_s: float) -> RmrMessage | None:

@@ -1,0 +1,135 @@
+"""What every Transport must do, whatever speaks on its wire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from xapp.rmr.routes import RouteTable
+from xapp.rmr.si95 import Si95Transport
+from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RIC_CONTROL_ACK, RIC_INDICATION, RmrMessage, Transport
+
+PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Two endpoints; every message type that the tests use goes from `near` to `far`."""
+
+    near: Transport
+    far: Transport
+
+
+def table(*records: str) -> str:
+    return "\n".join(["newrt|start", *records, "newrt|end"]) + "\n"
+
+
+def si95_ends() -> Iterator[Ends]:
+    far = Si95Transport("127.0.0.1", 0, routes=RouteTable(table("rte|1|192.0.2.1:9")))
+    near = Si95Transport(
+        "127.0.0.1",
+        0,
+        routes=RouteTable(table(f"rte|{RIC_INDICATION}|{far.source}", f"rte|{HEALTH_REQUEST}|{far.source}")),
+    )
+    yield Ends(near, far)
+    near.close()
+    far.close()
+
+
+IMPLEMENTATIONS: dict[str, Callable[[], Iterator[Ends]]] = {"si95": si95_ends}
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    yield from IMPLEMENTATIONS[request.param]()
+
+
+def test_it_is_a_transport(ends: Ends) -> None:
+    assert isinstance(ends.near, Transport)
+    assert ends.near.ready and ends.far.ready
+
+
+def test_every_field_arrives(ends: Ends) -> None:
+    before_ns = time.perf_counter_ns()
+    sent = RmrMessage(RIC_INDICATION, bytes(range(256)) * 80, sub_id=7, meid="gnb_001_001_00000001", xid=b"abc")
+    assert ends.near.send(sent)
+    got = ends.far.receive(PATIENCE_S)
+    assert got is not None
+    assert (got.mtype, got.payload, got.sub_id, got.meid, got.xid) == (
+        sent.mtype,
+        sent.payload,
+        sent.sub_id,
+        sent.meid,
+        sent.xid,
+    )
+    assert got.source
+    assert before_ns < got.received_ns <= time.perf_counter_ns()
+
+
+def test_an_empty_payload_is_a_message(ends: Ends) -> None:
+    assert ends.near.send(RmrMessage(RIC_INDICATION, b""))
+    got = ends.far.receive(PATIENCE_S)
+    assert got is not None and got.payload == b"" and got.sub_id == -1
+
+
+def test_order_is_kept(ends: Ends) -> None:
+    for number in range(200):
+        assert ends.near.send(RmrMessage(RIC_INDICATION, number.to_bytes(2, "big") * 600))
+    got = [ends.far.receive(PATIENCE_S) for _ in range(200)]
+    assert [int.from_bytes(message.payload[:2], "big") for message in got if message] == list(range(200))
+    assert ends.near.counters["sent"] == 200
+    assert ends.far.counters["received"] == 200
+
+
+def test_a_reply_needs_no_route_and_keeps_the_ids(ends: Ends) -> None:
+    ends.near.send(RmrMessage(RIC_INDICATION, b"question", sub_id=3, meid="gnb", xid=b"x1"))
+    question = ends.far.receive(PATIENCE_S)
+    assert question is not None
+    assert ends.far.reply(question, RIC_CONTROL_ACK, b"answer")
+    answer = ends.near.receive(PATIENCE_S)
+    assert answer is not None
+    assert (answer.mtype, answer.payload, answer.sub_id, answer.meid, answer.xid) == (
+        RIC_CONTROL_ACK,
+        b"answer",
+        3,
+        "gnb",
+        b"x1",
+    )
+
+
+def test_health_is_answered_without_the_application(ends: Ends) -> None:
+    assert ends.near.send(RmrMessage(HEALTH_REQUEST, b"", xid=b"probe"))
+    answer = ends.near.receive(PATIENCE_S)
+    assert answer is not None
+    assert (answer.mtype, answer.payload, answer.xid) == (HEALTH_RESPONSE, b"OK\n", b"probe")
+    assert ends.far.receive(0.0) is None
+
+
+def test_a_message_without_a_route_is_refused_and_counted(ends: Ends) -> None:
+    assert not ends.near.send(RmrMessage(30000, b"x"))
+    assert ends.near.counters["no_route"] == 1
+
+
+def test_a_message_that_does_not_fit_is_refused_and_counted(ends: Ends) -> None:
+    assert not ends.near.send(RmrMessage(RIC_INDICATION, b"x", meid="m" * 32))
+    assert not ends.near.send(RmrMessage(RIC_INDICATION, b"x", xid=b"x" * 33))
+    assert ends.near.counters["unencodable"] == 2
+
+
+def test_receive_gives_up_after_its_timeout(ends: Ends) -> None:
+    start = time.monotonic()
+    assert ends.near.receive(0.05) is None
+    assert 0.04 < time.monotonic() - start < 5.0
+
+
+def test_close_is_quick_idempotent_and_ends_readiness(ends: Ends) -> None:
+    start = time.monotonic()
+    ends.near.close()
+    ends.near.close()
+    assert time.monotonic() - start < 2.0
+    assert not ends.near.ready
+    assert ends.near.receive(PATIENCE_S) is None
+    assert time.monotonic() - start < 2.0
