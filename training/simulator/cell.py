@@ -1,0 +1,266 @@
+"""Many uplink cells at once: observe, play, measure. The one radio of the lab's gNB, of training and of evaluation.
+
+Everything random comes from world.py, so a CellBatch is a deterministic function of its arguments and of what was
+played. Suffixes: B cells, U seats (a seat holds one UE after another), M RBGs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.allocation import Allocation
+from policy.cell_state import SERVED_START_BITS_PER_SLOT, CellState, make_cell_state, update_served_average
+from training.simulator import core
+from training.simulator.metrics import CellMetrics, UeTable, cell_metrics, ue_table
+from training.simulator.plan import Plan, make_plan, node_plan
+from training.simulator.scenario import Scenario
+from training.simulator.state import (
+    NUM_COUNTERS,
+    SERVED,
+    USED,
+    State,
+    make_constants,
+    make_state,
+    make_tables,
+)
+from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_seats
+
+
+class SlotView(NamedTuple):
+    """What each UE knows when it must answer: its own fresh state, and what the DCM says of each RBG."""
+
+    slot: int
+    entitlement_BUM: NDArray[np.int8]
+    """core.OWN: granted; core.CONTEND: open to it; core.NONE: not for it."""
+    probability_B: NDArray[np.float64]
+    """p of the leftover rule: with it a rule-abiding UE enters each RBG that is open to it."""
+    coin_BUM: NDArray[np.float32]
+    """Uniform; below p = the coin fell on this RBG. Use it instead of other randomness to stay reproducible."""
+    cqi_BUM: NDArray[np.int8]
+    """Fresh CQI of each RBG at full power."""
+    queue_bits_BU: NDArray[np.float64]
+    head_delay_slots_BU: NDArray[np.int16]
+    present_BU: NDArray[np.bool_]
+
+
+Followers = Literal["best_response", "obey"] | Callable[[SlotView], NDArray[np.bool_]]
+"""A rule, or a function from what the UEs see to what they send on, bool [B, U, M]."""
+
+
+class CellBatch:
+    """`cells` cells with `ues` seats each, from slot 0 on."""
+
+    def __init__(self, scenario: Scenario, cells: int, ues: int, seed: int, *, name: str = "sim") -> None:
+        """name: prefix of CellState.cell. Raises ValueError for counts below 1 or a seed out of range."""
+        if cells < 1 or ues < 1:
+            raise ValueError(f"{cells} cells of {ues} UEs: expected at least one of each")
+        self.scenario, self.cells, self.ues, self.seed, self.name = scenario, cells, ues, seed, name
+        self.slot = 0
+        """The next slot to be played."""
+        self.seats = make_seats(scenario, ues)
+        self.tables = make_tables(scenario.num_rbgs)
+        self.constants = make_constants(scenario)
+        self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
+        self._world_cells = cells
+        self._chunk_index = -1
+        self._chunk: Draws | None = None
+        self._observed_slot = 0
+        self._observed_BUC = np.zeros((cells, ues, NUM_COUNTERS))
+        self._observed_id_BU = self.state.ue_id_BU.copy()
+        self._average_BU = np.full((cells, ues), SERVED_START_BITS_PER_SLOT)
+        self._share_BU = np.zeros((cells, ues))
+        self._pending: _Pending | None = None
+        self._measured_from: State | None = None
+        self._measured_slot = 0
+
+    # ---- observing ----
+
+    def observe(self) -> list[CellState]:
+        """What a leader sees now, one state per cell; call it at period boundaries.
+
+        Averages and shares cover the time since the previous call in an earlier slot; calling twice in a slot gives the
+        same. Buffer, CQI, preferred RBG and head delay are as reported D slots ago.
+        """
+        self._end_period()
+        return [self._cell_state(b) for b in range(self.cells)]
+
+    def _end_period(self) -> None:
+        state, slots = self.state, self.slot - self._observed_slot
+        if slots == 0:
+            return
+        new_BU = state.ue_id_BU != self._observed_id_BU
+        before_BUC = np.where(new_BU[:, :, None], state.arrival_BUC, self._observed_BUC)
+        average_BU = np.where(new_BU, SERVED_START_BITS_PER_SLOT, self._average_BU)
+        since_BUC = state.counters_BUC - before_BUC
+        self._average_BU = update_served_average(average_BU, since_BUC[:, :, SERVED], slots)
+        self._share_BU = since_BUC[:, :, USED] / (slots * self.scenario.num_rbgs)
+        self._observed_slot = self.slot
+        self._observed_BUC = state.counters_BUC.copy()
+        self._observed_id_BU = state.ue_id_BU.copy()
+
+    def _cell_state(self, b: int) -> CellState:
+        state, seats, delay = self.state, self.seats, self.scenario.report_delay_slots
+        u = np.flatnonzero(state.present_BU[b])
+        u = u[np.argsort(state.ue_id_BU[b, u])]
+        at = (self.slot + 1) % (delay + 1)
+        periodic = state.period_BU[b, u] > 0
+        return make_cell_state(
+            f"{self.name}/{b}",
+            num_rbgs=self.scenario.num_rbgs,
+            slots_per_dcm=self.scenario.slots_per_dcm,
+            slot=self.slot,
+            ue_ids=tuple(state.ue_id_BU[b, u].tolist()),
+            traffic_class_U=seats.traffic_class[u],
+            buffer_bits_U=self.tables.buffer_mid_bits[state.level_BUD1[b, u, at]],
+            inflight_bits_U=state.served_BUD[b, u].sum(axis=-1) if delay else np.zeros(len(u)),
+            cqi_U=state.cqi_BUD1[b, u, at],
+            preferred_rbg_U=state.preferred_BUD1[b, u, at],
+            head_delay_slots_U=state.head_BUD1[b, u, at],
+            served_bits_per_slot_U=self._average_BU[b, u],
+            prb_share_U=self._share_BU[b, u],
+            deadline_slots_U=seats.deadline_slots[u],
+            arrival_period_slots_U=np.where(periodic, state.period_BU[b, u], np.nan),
+            arrival_phase_slots_U=np.where(periodic, state.phase_BU[b, u], np.nan),
+            packet_bits_U=seats.packet_bits[u],
+            age_slots_U=np.minimum(delay, self.slot - state.since_BU[b, u]),
+        )
+
+    def ue_table(self, cell: int) -> UeTable:
+        """The UEs of one cell, with their totals since they came."""
+        return ue_table(self.state, self.seats, self.tables.snr_steps, cell)
+
+    # ---- playing ----
+
+    def plan(self, allocations: Sequence[Allocation | None] | Plan | None) -> Plan:
+        """The allocations by seat; None, or None for a cell, is the node's own scheduler with its own leftover rule."""
+        if allocations is None:
+            return node_plan(self.cells, self.ues, self.scenario.num_rbgs, self.scenario.node_contenders)
+        if isinstance(allocations, Plan):
+            return allocations.copy() if self.constants.p_leave > 0 else allocations
+        return make_plan(allocations, self.state.ue_id_BU, self.scenario.num_rbgs, self.scenario.node_contenders)
+
+    def play(
+        self,
+        allocations: Sequence[Allocation | None] | Plan | None,
+        slots: int,
+        followers: Followers = "best_response",
+    ) -> None:
+        """Play `slots` slots under one allocation per cell. Any number of calls may share a period."""
+        if not callable(followers) and followers not in ("best_response", "obey"):
+            raise ValueError(f"followers are {followers!r}, expected best_response, obey or a function")
+        plan = self.plan(allocations)
+        while slots > 0:
+            if callable(followers):
+                self.begin_slot(plan)
+                self.finish_slot(followers(self.view()))
+                slots -= 1
+                continue
+            t = self.slot % CHUNK_SLOTS
+            count = min(slots, CHUNK_SLOTS - t)
+            core.play(
+                self.state, self.seats, self.tables, self.constants, plan, self._draws(), self.slot, t, count,
+                followers == "obey",
+            )  # fmt: skip
+            self.slot += count
+            slots -= count
+
+    def begin_slot(self, allocations: Sequence[Allocation | None] | Plan | None) -> SlotView:
+        """Apply the MAC's rule to the next slot; then `finish_slot` with what the UEs send."""
+        if self._pending is not None:
+            raise RuntimeError(f"slot {self.slot} has begun already: finish_slot is due")
+        cells, ues, num_rbgs = self.state.gain_BUM.shape
+        plan = self.plan(allocations)
+        pending = _Pending(
+            plan,
+            holder_BM=np.empty((cells, num_rbgs), np.int64),
+            eligible_BU=np.empty((cells, ues), np.bool_),
+            probability_B=np.empty(cells),
+            entitlement_BUM=np.empty((cells, ues, num_rbgs), np.int8),
+            cqi_BUM=np.empty((cells, ues, num_rbgs), np.int8),
+        )
+        core.begin_slot(self.state, self.seats, self.tables, self.constants, plan, self.slot, *pending[1:])
+        self._pending = pending
+        return self.view()
+
+    def view(self) -> SlotView:
+        """What the UEs see in the slot that has begun."""
+        if self._pending is None:
+            raise RuntimeError(f"slot {self.slot} has not begun: begin_slot is due")
+        state, t = self.state, self.slot % CHUNK_SLOTS
+        return SlotView(
+            slot=self.slot,
+            entitlement_BUM=self._pending.entitlement_BUM,
+            probability_B=self._pending.probability_B,
+            coin_BUM=self._draws().coin_BTUM[state.world_B, t],
+            cqi_BUM=self._pending.cqi_BUM,
+            queue_bits_BU=state.queue_BU,
+            head_delay_slots_BU=state.head_BUD1[:, :, self.slot % state.head_BUD1.shape[2]],
+            present_BU=state.present_BU,
+        )
+
+    def finish_slot(self, sends_BUM: NDArray[np.bool_]) -> None:
+        """Play what the UEs send; what the rule did not allow is played too, and counted."""
+        if self._pending is None:
+            raise RuntimeError(f"slot {self.slot} has not begun: begin_slot is due")
+        if sends_BUM.shape != self.state.gain_BUM.shape:
+            raise ValueError(f"sends_BUM has shape {sends_BUM.shape}, expected {self.state.gain_BUM.shape}")
+        pending, self._pending = self._pending, None
+        core.finish_slot(
+            self.state, self.seats, self.tables, self.constants, pending.plan, self._draws(), self.slot,
+            self.slot % CHUNK_SLOTS, pending.holder_BM, pending.eligible_BU, np.ascontiguousarray(sends_BUM, np.bool_),
+        )  # fmt: skip
+        self.slot += 1
+
+    def _draws(self) -> Draws:
+        index = self.slot // CHUNK_SLOTS
+        if self._chunk is None or self._chunk_index != index:
+            self._chunk = draw_chunk(self.scenario, self.seed, self._world_cells, self.ues, index)
+            self._chunk_index = index
+        return self._chunk
+
+    # ---- branching ----
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> CellBatch:
+        """Cells `rows` as they are now, repeats allowed, as a batch of their own.
+
+        Copies of a cell meet the same future and differ only by what is played: a branch is exact. Not within a slot.
+        """
+        if self._pending is not None:
+            raise RuntimeError(f"slot {self.slot} has begun: finish_slot is due")
+        chosen = np.asarray(rows, np.int64)
+        branch = copy.copy(self)
+        branch.cells = len(chosen)
+        branch.state = self.state.select(chosen)
+        branch._observed_BUC = self._observed_BUC[chosen]
+        branch._observed_id_BU = self._observed_id_BU[chosen]
+        branch._average_BU = self._average_BU[chosen]
+        branch._share_BU = self._share_BU[chosen]
+        branch._measured_from = None if self._measured_from is None else self._measured_from.select(chosen)
+        return branch
+
+    # ---- measuring ----
+
+    def metrics(self) -> list[CellMetrics]:
+        """One row per cell, over the slots since slot 0 or the last `restart_metrics`."""
+        slots = self.slot - self._measured_slot
+        return [cell_metrics(self.state, self._measured_from, self.seats, slots, b) for b in range(self.cells)]
+
+    def restart_metrics(self) -> None:
+        """Let `metrics` count from here: for a warm-up, or a live view of the last seconds."""
+        self._measured_from, self._measured_slot = self.state.copy(), self.slot
+
+
+class _Pending(NamedTuple):
+    """A slot between its two halves."""
+
+    plan: Plan
+    holder_BM: NDArray[np.int64]
+    eligible_BU: NDArray[np.bool_]
+    probability_B: NDArray[np.float64]
+    entitlement_BUM: NDArray[np.int8]
+    cqi_BUM: NDArray[np.int8]

@@ -1,0 +1,178 @@
+"""The state of many cells as a struct of arrays, and the tables and constants that the slot loop reads.
+
+Suffixes: B cells, U seats, M RBGs, D1 = report delay + 1, A = longest deadline. Every array leads with B, so that cells
+can be copied and selected: that is all that branching takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.cell_state import SERVED_DECAY_PER_SLOT, SERVED_START_BITS_PER_SLOT
+from policy.cqi import (
+    BITS_PER_RBG,
+    BUFFER_EDGES,
+    BUFFER_MID_BITS,
+    OTHER_RBG_GAIN,
+    PREFERRED_RBG_GAIN,
+    REPORTED_SNR,
+    SNR_STEPS,
+    bits_per_rbg,
+)
+from training.simulator.scenario import Scenario
+from training.simulator.world import Seats, Start, make_seats
+
+# Columns of State.counters_BUC: totals per seat since slot 0.
+SERVED, ARRIVED, DROPPED, ABANDONED, DELAY, USED, PRESENT = range(7)
+NUM_COUNTERS = 7
+"""Bits served, arrived, dropped (too old, or no room), abandoned (left with the UE); bit x slots of delay of the served
+bits (a bit served in the slot it arrived in has 1); RBG-slots sent on; slots present."""
+
+# Columns of State.events_BE: totals per cell since slot 0, in RBG-slots (OUTSIDE: in transmissions).
+COLLISIONS, WASTE, OCCUPIED, OUTSIDE = range(4)
+NUM_EVENTS = 4
+"""RBG-slots with several senders; transmissions that could carry nothing (no data, or no rate at that power); RBG-slots
+with a sender; transmissions that the MAC's rule did not allow."""
+
+
+class State(NamedTuple):
+    """Everything about the cells that the past has left behind."""
+
+    world_B: NDArray[np.int64]
+    """Row of the world that the cell lives in; branches of a cell share one."""
+    fading_BUM2: NDArray[np.float32]
+    gain_BUM: NDArray[np.float32]
+    """SNR on the RBG if it gets all the power, linear."""
+    mean_snr_BU: NDArray[np.float32]
+    period_BU: NDArray[np.int64]
+    phase_BU: NDArray[np.int64]
+    on_BU: NDArray[np.bool_]
+    awake_BU: NDArray[np.bool_]
+    present_BU: NDArray[np.bool_]
+    ue_id_BU: NDArray[np.int64]
+    since_BU: NDArray[np.int64]
+    """First slot of the UE in the seat."""
+    next_id_B: NDArray[np.int64]
+    waiting_BUA: NDArray[np.float64]
+    """Bits that became ready in slot a, at index a mod A; none is older than the deadline."""
+    queue_BU: NDArray[np.float64]
+    served_BUD: NDArray[np.float64]
+    """Bits served in slot s at index s mod max(D, 1)."""
+    level_BUD1: NDArray[np.int8]
+    """Reports made in slot s at index s mod D1: buffer level, CQI, best RBG, age of the oldest packet."""
+    cqi_BUD1: NDArray[np.int8]
+    preferred_BUD1: NDArray[np.int8]
+    head_BUD1: NDArray[np.int16]
+    average_BU: NDArray[np.float64]
+    """R of the node's own scheduler."""
+    counters_BUC: NDArray[np.float64]
+    arrival_BUC: NDArray[np.float64]
+    """The seat's counters when its UE came."""
+    delays_BUA: NDArray[np.float64]
+    """Bits served with a delay of a + 1 slots."""
+    events_BE: NDArray[np.int64]
+
+    def copy(self) -> State:
+        arrays: list[Any] = [array.copy() for array in self]
+        return State(*arrays)
+
+    def select(self, rows_N: NDArray[np.int64]) -> State:
+        """The chosen cells, in that order, repeats allowed; shares nothing with the original."""
+        arrays: list[Any] = [array[rows_N] for array in self]
+        return State(*arrays)
+
+
+class Tables(NamedTuple):
+    """Read-only arrays of the slot loop. Passed as arguments: compiled code would freeze globals into its cache."""
+
+    snr_steps: NDArray[np.float64]
+    bits_per_rbg: NDArray[np.float64]
+    guess_PCK: NDArray[np.float64]
+    """Bits of one RBG that a scheduler expects of a UE with CQI c that splits its power over k RBGs (k = 0 unused);
+    P = 1 for the preferred RBG, 0 for the others."""
+    buffer_edges: NDArray[np.float64]
+    buffer_mid_bits: NDArray[np.float64]
+
+
+class Constants(NamedTuple):
+    """Scalars of the slot loop."""
+
+    rho: float
+    innovation: float
+    buffer_limit_bits: float
+    p_leave: float
+    p_come: float
+    served_decay: float
+    served_start: float
+    subtracts_inflight: bool
+
+
+def make_tables(num_rbgs: int) -> Tables:
+    split = np.maximum(np.arange(num_rbgs + 1), 1)
+    gains = np.array([OTHER_RBG_GAIN, PREFERRED_RBG_GAIN])
+    guess = bits_per_rbg(REPORTED_SNR[None, :, None] * gains[:, None, None] / split)
+    return Tables(SNR_STEPS, BITS_PER_RBG, guess, BUFFER_EDGES, BUFFER_MID_BITS)
+
+
+def make_constants(scenario: Scenario) -> Constants:
+    return Constants(
+        rho=scenario.rho,
+        innovation=float(np.sqrt(1.0 - scenario.rho**2)),
+        buffer_limit_bits=scenario.buffer_limit_bits,
+        p_leave=1.0 / scenario.present_slots if scenario.present_slots else 0.0,
+        p_come=1.0 / scenario.absent_slots if scenario.absent_slots else 0.0,
+        served_decay=SERVED_DECAY_PER_SLOT,
+        served_start=SERVED_START_BITS_PER_SLOT,
+        subtracts_inflight=scenario.node_subtracts_inflight,
+    )
+
+
+def make_state(scenario: Scenario, start: Start) -> State:
+    """The cells at slot 0, all UEs present with ids 1, 2, ...; the past looks as if the start had always been."""
+    cells, ues = start.on_BU.shape
+    seats: Seats = make_seats(scenario, ues)
+    depth = scenario.report_delay_slots + 1
+    oldest = int(seats.deadline_slots.max())
+    gain = (start.fading_BUM2**2).sum(-1) * start.newcomers.mean_snr[:, :, None]
+    queue = np.minimum(start.packets_BU * seats.packet_bits, scenario.buffer_limit_bits) * (
+        start.on_BU & start.awake_BU
+    )
+    waiting = np.zeros((cells, ues, oldest))
+    waiting[:, :, 0] = queue
+    counters = np.zeros((cells, ues, NUM_COUNTERS))
+    counters[:, :, ARRIVED] = queue
+    level = np.searchsorted(BUFFER_EDGES, queue, side="right")
+    cqi = np.searchsorted(SNR_STEPS, gain.mean(-1), side="right")
+
+    def history(column_BU: NDArray[np.int64], dtype: type) -> Any:
+        return np.repeat(column_BU.astype(dtype)[:, :, None], depth, axis=2)
+
+    return State(
+        world_B=np.arange(cells),
+        fading_BUM2=start.fading_BUM2.copy(),
+        gain_BUM=gain,
+        mean_snr_BU=start.newcomers.mean_snr.copy(),
+        period_BU=start.newcomers.period_slots.copy(),
+        phase_BU=start.newcomers.phase_slots.copy(),
+        on_BU=start.on_BU.copy(),
+        awake_BU=start.awake_BU.copy(),
+        present_BU=np.ones((cells, ues), bool),
+        ue_id_BU=np.tile(np.arange(1, ues + 1), (cells, 1)),
+        since_BU=np.zeros((cells, ues), np.int64),
+        next_id_B=np.full(cells, ues + 1, np.int64),
+        waiting_BUA=waiting,
+        queue_BU=queue,
+        served_BUD=np.zeros((cells, ues, max(scenario.report_delay_slots, 1))),
+        level_BUD1=history(level, np.int8),
+        cqi_BUD1=history(cqi, np.int8),
+        preferred_BUD1=history(gain.argmax(-1), np.int8),
+        head_BUD1=np.zeros((cells, ues, depth), np.int16),
+        average_BU=np.full((cells, ues), SERVED_START_BITS_PER_SLOT),
+        counters_BUC=counters,
+        arrival_BUC=np.zeros((cells, ues, NUM_COUNTERS)),
+        delays_BUA=np.zeros((cells, ues, oldest)),
+        events_BE=np.zeros((cells, NUM_EVENTS), np.int64),
+    )
