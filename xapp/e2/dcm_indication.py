@@ -43,9 +43,8 @@ INDICATION_COLUMNS = (
     "packet_bits",
     "ucm",
 )
-"""Per-UE float columns of an Indication, in the order of their field numbers; the attributes have the suffix `_U`."""
+"""Per-UE float columns of an Indication, in the order of their field numbers."""
 
-_ATTRIBUTES = tuple(f"{name}_U" for name in INDICATION_COLUMNS)
 _SIGNED_C = np.array([name in ("ul_sinr_db", "power_headroom_db") for name in INDICATION_COLUMNS])
 
 
@@ -88,33 +87,33 @@ class Indication:
     """D: buffer, CQI and preferred RBG are this old."""
     applied: AppliedControl | None = None
     """None = the node's own scheduler."""
-    traffic_class_U: FloatU = field(default_factory=_unreported)
+    traffic_class: FloatU = field(default_factory=_unreported)
     """A policy.cell_state.TrafficClass value."""
-    buffer_bits_U: FloatU = field(default_factory=_unreported)
-    cqi_U: FloatU = field(default_factory=_unreported)
+    buffer_bits: FloatU = field(default_factory=_unreported)
+    cqi: FloatU = field(default_factory=_unreported)
     """Wideband, 0-15."""
-    preferred_rbg_U: FloatU = field(default_factory=_unreported)
-    head_delay_slots_U: FloatU = field(default_factory=_unreported)
-    served_bits_U: FloatU = field(default_factory=_unreported)
+    preferred_rbg: FloatU = field(default_factory=_unreported)
+    head_delay_slots: FloatU = field(default_factory=_unreported)
+    served_bits: FloatU = field(default_factory=_unreported)
     """Decoded since the last indication."""
-    inflight_bits_U: FloatU = field(default_factory=_unreported)
+    inflight_bits: FloatU = field(default_factory=_unreported)
     """Decoded since the buffer report."""
-    ul_sinr_db_U: FloatU = field(default_factory=_unreported)
+    ul_sinr_db: FloatU = field(default_factory=_unreported)
     """Mean over RBGs at full power."""
-    power_headroom_db_U: FloatU = field(default_factory=_unreported)
-    deadline_slots_U: FloatU = field(default_factory=_unreported)
-    arrival_period_slots_U: FloatU = field(default_factory=_unreported)
+    power_headroom_db: FloatU = field(default_factory=_unreported)
+    deadline_slots: FloatU = field(default_factory=_unreported)
+    arrival_period_slots: FloatU = field(default_factory=_unreported)
     """TSCAI periodicity."""
-    arrival_phase_slots_U: FloatU = field(default_factory=_unreported)
+    arrival_phase_slots: FloatU = field(default_factory=_unreported)
     """TSCAI burst arrival time, slot % period."""
-    packet_bits_U: FloatU = field(default_factory=_unreported)
+    packet_bits: FloatU = field(default_factory=_unreported)
     """TSCAI burst size."""
-    ucm_U: FloatU = field(default_factory=_unreported)
+    ucm: FloatU = field(default_factory=_unreported)
     """Learned UCM token, where the follower speaks one."""
 
     def __post_init__(self) -> None:
         count = len(self.ue_ids)
-        for name in _ATTRIBUTES:
+        for name in INDICATION_COLUMNS:
             if getattr(self, name).shape != (count,):
                 if getattr(self, name).size:
                     raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected ({count},)")
@@ -138,7 +137,7 @@ def encode_indication(indication: Indication) -> bytes:
     """Raises E2EncodeError for an infinite value, an unknown class, UE ids that are not ascending."""
     # Float32 holds every whole number of bits up to 2^24 exactly and larger ones to 6e-8: plenty for a schedule.
     with np.errstate(over="ignore"):
-        columns_CU = np.array([getattr(indication, name) for name in _ATTRIBUTES]).astype("<f4")
+        columns_CU = np.array([getattr(indication, name) for name in INDICATION_COLUMNS]).astype("<f4")
     if problem := _column_problem(columns_CU.astype(np.float64)):
         raise E2EncodeError(problem)
     if indication.slots_per_report < 1:

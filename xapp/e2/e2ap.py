@@ -11,9 +11,11 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from xapp.e2 import e2ap_elements as ie
-from xapp.e2.e2ap_elements import CAUSES, Cause, Criticality, PduKind, PduType, Procedure, RequestId, peek
+from xapp.e2.e2ap_cause import CAUSES, Cause, decode_cause, encode_cause
+from xapp.e2.e2ap_elements import Criticality, PduKind, PduType, Procedure, RicRequestId, peek
 
 __all__ = [
+    "AckRequest",
     "CAUSES",
     "Cause",
     "Criticality",
@@ -21,11 +23,11 @@ __all__ = [
     "PduKind",
     "PduType",
     "Procedure",
-    "RequestId",
-    "RicControlAcknowledge",
-    "RicControlFailure",
-    "RicControlRequest",
-    "RicIndication",
+    "RicRequestId",
+    "ControlAcknowledge",
+    "ControlFailure",
+    "ControlRequest",
+    "Indication",
     "decode_control_acknowledge",
     "decode_control_failure",
     "decode_control_request",
@@ -43,51 +45,62 @@ class IndicationType(IntEnum):
     INSERT = 1
 
 
-class RicIndication(NamedTuple):
+class AckRequest(IntEnum):
+    """Whether a control is to be acknowledged when it succeeds (a failure is always answered)."""
+
+    NO_ACK = 0
+    ACK = 1
+
+
+class Indication(NamedTuple):
     """One report from a node."""
 
-    request_id: RequestId
-    ran_function_id: int
+    request_id: RicRequestId
+    function_id: int
     action_id: int
     indication_type: IndicationType
     header: bytes
     message: bytes
-    sequence_number: int | None = None
+    sn: int | None = None
     call_process_id: bytes | None = None
 
 
-class RicControlRequest(NamedTuple):
+class ControlRequest(NamedTuple):
     """One control to a node."""
 
-    request_id: RequestId
-    ran_function_id: int
+    request_id: RicRequestId
+    function_id: int
     header: bytes
     message: bytes
     call_process_id: bytes | None = None
-    ack_requested: bool | None = None
-    """None = the element is absent (E2AP leaves it to the node)."""
+    ack_request: AckRequest | None = None
+    """None = the element is absent: the node decides."""
 
 
-class RicControlAcknowledge(NamedTuple):
+class ControlAcknowledge(NamedTuple):
     """The node obeyed."""
 
-    request_id: RequestId
-    ran_function_id: int
+    request_id: RicRequestId
+    function_id: int
     call_process_id: bytes | None = None
     outcome: bytes | None = None
 
 
-class RicControlFailure(NamedTuple):
+class ControlFailure(NamedTuple):
     """The node did not obey, and why."""
 
-    request_id: RequestId
-    ran_function_id: int
+    request_id: RicRequestId
+    function_id: int
     cause: Cause
     call_process_id: bytes | None = None
     outcome: bytes | None = None
     cause_criticality: Criticality = Criticality.IGNORE
     """IGNORE by the standard; nodes that send REJECT exist."""
 
+
+# Faster than calling the enumeration.
+_INDICATION_TYPES = (IndicationType.REPORT, IndicationType.INSERT)
+_ACK_REQUESTS = (AckRequest.NO_ACK, AckRequest.ACK)
 
 _INDICATION = ie.shape(
     "RICindication",
@@ -126,7 +139,7 @@ _CONTROL_FAILURE = ie.shape(
 # -- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def decode_indication(pdu: bytes) -> RicIndication:
+def decode_indication(pdu: bytes) -> Indication:
     """Raises E2DecodeError."""
     elements, _ = ie.open_pdu(pdu, _INDICATION)
     path = "RICindication"
@@ -134,11 +147,11 @@ def decode_indication(pdu: bytes) -> RicIndication:
     kind = ie.fixed(elements[ie.INDICATION_TYPE], 1, path, ie.INDICATION_TYPE)
     if kind & 0x80:
         ie.fail("a type of a later version", path, ie.INDICATION_TYPE)
-    return RicIndication(
+    return Indication(
         ie.request_id(elements[ie.REQUEST_ID], path),
         ie.function_id(elements[ie.FUNCTION_ID], path),
         ie.fixed(elements[ie.ACTION_ID], 1, path, ie.ACTION_ID),
-        _INDICATION_TYPES[kind >> 6],
+        _INDICATION_TYPES[kind >> 6 & 1],
         ie.unwrap(elements[ie.INDICATION_HEADER], path, ie.INDICATION_HEADER),
         ie.unwrap(elements[ie.INDICATION_MESSAGE], path, ie.INDICATION_MESSAGE),
         None if number is None else ie.fixed(number, 2, path, ie.INDICATION_SN),
@@ -146,31 +159,31 @@ def decode_indication(pdu: bytes) -> RicIndication:
     )
 
 
-def decode_control_request(pdu: bytes) -> RicControlRequest:
+def decode_control_request(pdu: bytes) -> ControlRequest:
     """Raises E2DecodeError."""
     elements, _ = ie.open_pdu(pdu, _CONTROL_REQUEST)
     path = "RICcontrolRequest"
-    ack_requested: bool | None = None
+    ack_request: AckRequest | None = None
     if ie.ACK_REQUEST in elements:
         ack = ie.fixed(elements[ie.ACK_REQUEST], 1, path, ie.ACK_REQUEST)
         if ack & 0x80:
             ie.fail("a request of a later version", path, ie.ACK_REQUEST)
-        ack_requested = bool(ack & 0x40)
-    return RicControlRequest(
+        ack_request = _ACK_REQUESTS[ack >> 6 & 1]
+    return ControlRequest(
         ie.request_id(elements[ie.REQUEST_ID], path),
         ie.function_id(elements[ie.FUNCTION_ID], path),
         ie.unwrap(elements[ie.CONTROL_HEADER], path, ie.CONTROL_HEADER),
         ie.unwrap(elements[ie.CONTROL_MESSAGE], path, ie.CONTROL_MESSAGE),
         ie.optional(elements, path, ie.CALL_PROCESS_ID),
-        ack_requested,
+        ack_request,
     )
 
 
-def decode_control_acknowledge(pdu: bytes) -> RicControlAcknowledge:
+def decode_control_acknowledge(pdu: bytes) -> ControlAcknowledge:
     """Raises E2DecodeError."""
     elements, _ = ie.open_pdu(pdu, _CONTROL_ACKNOWLEDGE)
     path = "RICcontrolAcknowledge"
-    return RicControlAcknowledge(
+    return ControlAcknowledge(
         ie.request_id(elements[ie.REQUEST_ID], path),
         ie.function_id(elements[ie.FUNCTION_ID], path),
         ie.optional(elements, path, ie.CALL_PROCESS_ID),
@@ -178,34 +191,31 @@ def decode_control_acknowledge(pdu: bytes) -> RicControlAcknowledge:
     )
 
 
-def decode_control_failure(pdu: bytes) -> RicControlFailure:
+def decode_control_failure(pdu: bytes) -> ControlFailure:
     """Raises E2DecodeError."""
     elements, criticalities = ie.open_pdu(pdu, _CONTROL_FAILURE)
     path = "RICcontrolFailure"
-    return RicControlFailure(
+    return ControlFailure(
         ie.request_id(elements[ie.REQUEST_ID], path),
         ie.function_id(elements[ie.FUNCTION_ID], path),
-        ie.decode_cause(elements[ie.CAUSE], path),
+        decode_cause(elements[ie.CAUSE], f"{path}.Cause"),
         ie.optional(elements, path, ie.CALL_PROCESS_ID),
         ie.optional(elements, path, ie.OUTCOME),
         Criticality(criticalities[ie.CAUSE]),
     )
 
 
-_INDICATION_TYPES = (IndicationType.REPORT, IndicationType.INSERT)
-
-
 # -- encoding ---------------------------------------------------------------------------------------------------------
 
 
-def encode_indication(indication: RicIndication) -> bytes:
+def encode_indication(indication: Indication) -> bytes:
     """Raises E2EncodeError."""
     parts = [
-        ie.head(indication.request_id, indication.ran_function_id),
+        ie.head(indication.request_id, indication.function_id),
         ie.element(ie.ACTION_ID, ie.number(indication.action_id, 1, "RICactionID")),
     ]
-    if indication.sequence_number is not None:
-        parts.append(ie.element(ie.INDICATION_SN, ie.number(indication.sequence_number, 2, "RICindicationSN")))
+    if indication.sn is not None:
+        parts.append(ie.element(ie.INDICATION_SN, ie.number(indication.sn, 2, "RICindicationSN")))
     parts += (
         ie.element(ie.INDICATION_TYPE, b"\x40" if indication.indication_type else b"\x00"),
         ie.element(ie.INDICATION_HEADER, ie.prefixed(indication.header)),
@@ -216,23 +226,23 @@ def encode_indication(indication: RicIndication) -> bytes:
     return ie.close_pdu(_INDICATION, parts)
 
 
-def encode_control_request(request: RicControlRequest) -> bytes:
+def encode_control_request(request: ControlRequest) -> bytes:
     """Raises E2EncodeError."""
-    parts = [ie.head(request.request_id, request.ran_function_id)]
+    parts = [ie.head(request.request_id, request.function_id)]
     if request.call_process_id is not None:
         parts.append(ie.element(ie.CALL_PROCESS_ID, ie.prefixed(request.call_process_id)))
     parts += (
         ie.element(ie.CONTROL_HEADER, ie.prefixed(request.header)),
         ie.element(ie.CONTROL_MESSAGE, ie.prefixed(request.message)),
     )
-    if request.ack_requested is not None:
-        parts.append(ie.element(ie.ACK_REQUEST, b"\x40" if request.ack_requested else b"\x00"))
+    if request.ack_request is not None:
+        parts.append(ie.element(ie.ACK_REQUEST, b"\x40" if request.ack_request else b"\x00"))
     return ie.close_pdu(_CONTROL_REQUEST, parts)
 
 
-def encode_control_acknowledge(acknowledge: RicControlAcknowledge) -> bytes:
+def encode_control_acknowledge(acknowledge: ControlAcknowledge) -> bytes:
     """Raises E2EncodeError."""
-    parts = [ie.head(acknowledge.request_id, acknowledge.ran_function_id)]
+    parts = [ie.head(acknowledge.request_id, acknowledge.function_id)]
     if acknowledge.call_process_id is not None:
         parts.append(ie.element(ie.CALL_PROCESS_ID, ie.prefixed(acknowledge.call_process_id)))
     if acknowledge.outcome is not None:
@@ -240,12 +250,12 @@ def encode_control_acknowledge(acknowledge: RicControlAcknowledge) -> bytes:
     return ie.close_pdu(_CONTROL_ACKNOWLEDGE, parts)
 
 
-def encode_control_failure(failure: RicControlFailure) -> bytes:
+def encode_control_failure(failure: ControlFailure) -> bytes:
     """Raises E2EncodeError, also for a cause that E2AP does not have."""
-    parts = [ie.head(failure.request_id, failure.ran_function_id)]
+    parts = [ie.head(failure.request_id, failure.function_id)]
     if failure.call_process_id is not None:
         parts.append(ie.element(ie.CALL_PROCESS_ID, ie.prefixed(failure.call_process_id)))
-    parts.append(ie.element(ie.CAUSE, ie.encode_cause(failure.cause), failure.cause_criticality))
+    parts.append(ie.element(ie.CAUSE, encode_cause(failure.cause), failure.cause_criticality))
     if failure.outcome is not None:
         parts.append(ie.element(ie.OUTCOME, ie.prefixed(failure.outcome)))
     return ie.close_pdu(_CONTROL_FAILURE, parts)

@@ -52,69 +52,12 @@ class PduType(NamedTuple):
     """A Procedure, or a code of a later version."""
 
 
-class RequestId(NamedTuple):
+class RicRequestId(NamedTuple):
     """RICrequestID: whose request (the submgr gives the xApp its requestor id), and which of them."""
 
     requestor: int
     instance: int
 
-
-class Cause(NamedTuple):
-    """Why something failed, in ASN.1's names: ("ricRequest", "control-message-invalid")."""
-
-    group: str
-    value: str
-    """A value of a later version reads `extension-K`."""
-
-
-_CAUSE_GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "ricRequest": (
-        (
-            "ran-function-id-invalid",
-            "action-not-supported",
-            "excessive-actions",
-            "duplicate-action",
-            "duplicate-event-trigger",
-            "function-resource-limit",
-            "request-id-unknown",
-            "inconsistent-action-subsequent-action-sequence",
-            "control-message-invalid",
-            "ric-call-process-id-invalid",
-            "control-timer-expired",
-            "control-failed-to-execute",
-            "system-not-ready",
-            "unspecified",
-        ),
-        (
-            "ric-subscription-end-time-expired",
-            "ric-subscription-end-time-invalid",
-            "duplicate-ric-request-id",
-            "eventTriggerNotSupported",
-            "requested-information-unavailable",
-            "invalid-information-request",
-        ),
-    ),
-    "ricService": (("ran-function-not-supported", "excessive-functions", "ric-resource-limit"), ()),
-    "e2Node": (("e2node-component-unknown",), ()),
-    "transport": (("unspecified", "transport-resource-unavailable"), ()),
-    "protocol": (
-        (
-            "transfer-syntax-error",
-            "abstract-syntax-error-reject",
-            "abstract-syntax-error-ignore-and-notify",
-            "message-not-compatible-with-receiver-state",
-            "semantic-error",
-            "abstract-syntax-error-falsely-constructed-message",
-            "unspecified",
-        ),
-        (),
-    ),
-    "misc": (("control-processing-overload", "hardware-failure", "om-intervention", "unspecified"), ()),
-}
-"""Per alternative of Cause its root values and its extension values, in the order of their indices."""
-CAUSES: dict[str, tuple[str, ...]] = {group: roots + added for group, (roots, added) in _CAUSE_GROUPS.items()}
-"""Values by group, for messages and tests."""
-_GROUP_NAMES = tuple(_CAUSE_GROUPS)
 
 # Ids of information elements.
 CAUSE = 1
@@ -210,7 +153,7 @@ def open_pdu(pdu: bytes, shape: Shape) -> tuple[dict[int, bytes], dict[int, int]
         for _ in range(body[1] << 8 | body[2]):
             element = body[position] << 8 | body[position + 1]
             criticality = body[position + 2] >> 6
-            value, following = _string(body, position + 3, shape.name)
+            value, following = _string(body, position + 3, shape.name, base)
             if element in elements:
                 fail("given twice", shape.name, element)
             if element in shape.known:
@@ -235,8 +178,11 @@ def open_pdu(pdu: bytes, shape: Shape) -> tuple[dict[int, bytes], dict[int, int]
     return elements, criticalities
 
 
-def _string(data: bytes, at: int, path: str) -> tuple[bytes, int]:
-    """What lies behind a length determinant at octet `at`, and where it ends. IndexError if even that is beyond."""
+def _string(data: bytes, at: int, path: str, base: int = 0) -> tuple[bytes, int]:
+    """What lies behind a length determinant at octet `at`, and where it ends. IndexError if even that is beyond.
+
+    base: where `data` lies in the bytes that an error is to point into.
+    """
     first = data[at]
     if first < 0x80:
         start = at + 1
@@ -249,7 +195,7 @@ def _string(data: bytes, at: int, path: str) -> tuple[bytes, int]:
         return reader.octet_string(), reader.position >> 3
     if stop > len(data):
         reason = f"{stop - start} octets announced, {len(data) - start} left"
-        raise E2DecodeError(reason, path=path, offset_bits=8 * at)
+        raise E2DecodeError(reason, path=path, offset_bits=8 * (base + at))
     return data[start:stop], stop
 
 
@@ -283,24 +229,11 @@ def function_id(value: bytes, path: str) -> int:
     return number
 
 
-def request_id(value: bytes, path: str) -> RequestId:
+def request_id(value: bytes, path: str) -> RicRequestId:
     # An extension bit, padding, two 16-bit numbers; behind them only what a later version added.
     if len(value) != 5 and (len(value) < 5 or not value[0] & 0x80):
         fail(f"{len(value)} octets, expected 5", path, REQUEST_ID)
-    return RequestId(value[1] << 8 | value[2], value[3] << 8 | value[4])
-
-
-def decode_cause(value: bytes, path: str) -> Cause:
-    reader = BitReader(value, f"{path}.Cause")
-    index = reader.enumerated(len(_GROUP_NAMES))
-    if index >= len(_GROUP_NAMES):
-        fail("a group of a later version", path, CAUSE)
-    group = _GROUP_NAMES[index]
-    roots, added = _CAUSE_GROUPS[group]
-    number = reader.enumerated(len(roots))
-    reader.finish()
-    known = roots + added
-    return Cause(group, known[number] if number < len(known) else f"extension-{number - len(roots)}")
+    return RicRequestId(value[1] << 8 | value[2], value[3] << 8 | value[4])
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -326,7 +259,7 @@ def element(element: int, value: bytes, criticality: int = Criticality.REJECT) -
     return bytes((0, element, criticality << 6)) + prefixed(value)
 
 
-def head(request_id: RequestId, function_id: int) -> bytes:
+def head(request_id: RicRequestId, function_id: int) -> bytes:
     requestor, instance = request_id
     if not 0 <= function_id <= 4095:
         raise E2EncodeError(f"RANfunctionID is {function_id}, expected 0 to 4095")
@@ -341,24 +274,6 @@ def number(value: int, octets: int, name: str) -> bytes:
         return value.to_bytes(octets, "big")
     except OverflowError:
         raise E2EncodeError(f"{name} is {value}, expected 0 to {256**octets - 1}") from None
-
-
-def encode_cause(cause: Cause) -> bytes:
-    if cause.group not in _CAUSE_GROUPS:
-        raise E2EncodeError(f"cause group is {cause.group!r}, expected one of {', '.join(_GROUP_NAMES)}")
-    roots, added = _CAUSE_GROUPS[cause.group]
-    known = roots + added
-    prefix, _, number = cause.value.partition("-")
-    if cause.value in known:
-        index = known.index(cause.value)
-    elif prefix == "extension" and number.isdecimal() and len(known) - len(roots) <= int(number) < 64:
-        index = len(roots) + int(number)
-    else:
-        raise E2EncodeError(f"cause {cause.value!r} is not one of {cause.group}: {', '.join(known)}")
-    writer = BitWriter()
-    writer.enumerated(_GROUP_NAMES.index(cause.group), len(_GROUP_NAMES))
-    writer.enumerated(index, len(roots))
-    return writer.to_bytes()
 
 
 def close_pdu(shape: Shape, parts: list[bytes]) -> bytes:
