@@ -32,7 +32,7 @@ FAIRNESS_OFFSET_BITS = 50.0
 Schedule = Callable[[CellState, Intent], Allocation]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Scheduler:
     """A classical rule as a Leader."""
 

@@ -1,0 +1,20 @@
+"""What to send when the model may not speak: the classical answer that harms a cell least."""
+
+from __future__ import annotations
+
+from policy.cell_state import CellState
+from policy.intent import Intent
+from policy.leader import Decision
+from policy.schedulers import OPEN_BELOW_SLOTS, SCHEDULERS
+
+
+def fallback(state: CellState | None, intent: Intent, reason: str, *, stale: bool = False) -> Decision | None:
+    """The classical decision for `state`; None = release the cell: never a schedule on guesses.
+
+    K < 10: proportional fair. K >= 10: everything DYNAMIC, because RBGs locked for that long by reports that are
+    already old lose to the node's own scheduler. Floors and caps hold either way. Takes less than a millisecond.
+    """
+    if state is None or stale:
+        return None
+    name = "proportional_fair" if state.slots_per_dcm < OPEN_BELOW_SLOTS else "dynamic"
+    return Decision(SCHEDULERS[name].schedule(state, intent), decided_by=name, reason=reason)

@@ -1,0 +1,201 @@
+"""Last gate before the radio: turn any proposed allocation into one that is safe to send.
+
+In: a proposal (late, partial, wrong, or not an allocation at all), the newest state of the cell, the active intent.
+Out: an allocation for exactly the UEs of that state that keeps every hard limit, and the reason for each change; what
+was fine comes back as it was. Pure: no clock, no I/O; never raises.
+Suffixes: U = UEs in the order of the state's `ue_ids`, M = RBGs.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
+from policy.cell_state import ALL_CLASSES, CellState
+from policy.intent import Intent
+from policy.limits import Limits, compile_limits
+from policy.periodic_grants import is_slot_pattern, slots_meet
+from policy.schedulers import spare_owner
+
+GONE = -9
+"""Owner of an RBG whose proposal could not be read, or whose UE has left."""
+
+
+class Guarded(NamedTuple):
+    """What may be sent, and what had to be changed for it."""
+
+    allocation: Allocation
+    changes: tuple[str, ...]
+    """One reason per change; empty = what was proposed."""
+
+
+def guard(proposal: Allocation, state: CellState, intent: Intent) -> Guarded:
+    """Check a proposal against the newest state, and repair as little as possible.
+
+    RBGs of UEs that have left, or above a cap, go to OPEN (K < 10) or DYNAMIC. Floors are then filled from RBGs that no
+    UE owns, then from those that have most above their own floor. Grants that are invalid or in the way are dropped.
+    """
+    repair = _Repair(state, compile_limits(state, intent))
+    try:
+        repair.read(proposal)
+    except Exception as error:  # a plug-in's answer can be anything at all; whatever it is, the radio stays safe
+        repair = _Repair(state, repair.limits)
+        repair.changes.append(f"unreadable allocation: {type(error).__name__}: {error}")
+    repair.keep_caps()
+    repair.fill_floors()
+    return Guarded(repair.allocation(), tuple(repair.changes))
+
+
+class _Repair:
+    """One proposal under repair, in rows of the newest state."""
+
+    def __init__(self, state: CellState, limits: Limits) -> None:
+        self.state = state
+        self.limits = limits
+        self.changes: list[str] = []
+        self._spare = spare_owner(state.slots_per_dcm)
+        self._owners: list[int] = [self._spare] * state.num_rbgs
+        self._leftover = LeftoverRule()
+        self._grants: list[PeriodicGrant] = []
+        self._max_rbgs = limits.max_rbgs_U.tolist()
+        self._open_allowed = limits.open_allowed_U.tolist()
+
+    def read(self, proposal: Allocation) -> None:
+        """Take over what is valid. May raise anything if `proposal` is not what it claims to be."""
+        row_of = {ue: row for row, ue in enumerate(self.state.ue_ids)}
+        theirs = tuple(proposal.ue_ids)
+        rows = [row_of.get(ue, GONE) for ue in theirs]
+        if theirs != self.state.ue_ids:
+            self.changes.append(f"made for UEs {theirs}, now {self.state.ue_ids}")
+        if len(set(theirs)) != len(theirs):
+            rows = [GONE] * len(theirs)
+            self.changes.append("a UE is named twice: rows mean nothing")
+        self._read_owners(proposal, rows)
+        self._read_leftover(proposal)
+        self._read_limits(proposal, rows)
+        self._read_grants(proposal, rows)
+
+    def _read_owners(self, proposal: Allocation, rows: list[int]) -> None:
+        owners = np.asarray(proposal.owner_M).tolist()
+        if len(owners) != self.state.num_rbgs:
+            self.changes.append(f"{len(owners)} owners for {self.state.num_rbgs} RBGs")
+        for rbg, owner in enumerate(owners[: self.state.num_rbgs]):
+            if owner in (OPEN, DYNAMIC, IDLE):
+                self._owners[rbg] = int(owner)
+                continue
+            row = rows[int(owner)] if 0 <= owner < len(rows) and owner == int(owner) else GONE
+            if row == GONE:
+                self.changes.append(f"RBG {rbg}: owner {owner} is no live UE")
+            else:
+                self._owners[rbg] = row
+
+    def _read_leftover(self, proposal: Allocation) -> None:
+        class_mask, contenders = proposal.leftover
+        if (
+            isfinite(contenders)
+            and contenders >= 0
+            and int(class_mask) == class_mask
+            and 0 <= class_mask <= ALL_CLASSES
+        ):
+            self._leftover = LeftoverRule(int(class_mask), float(contenders))
+        else:
+            self._leftover = LeftoverRule(contenders=0.0)
+            self.changes.append(f"leftover rule {class_mask}, {contenders}: leftovers stay unused")
+
+    def _read_limits(self, proposal: Allocation, rows: list[int]) -> None:
+        """A proposal may be stricter than the intent, never laxer."""
+        caps, allowed = np.asarray(proposal.max_rbgs_U).tolist(), np.asarray(proposal.open_allowed_U).tolist()
+        if len(caps) != len(rows) or len(allowed) != len(rows):
+            self.changes.append(f"limits of {len(caps)} and {len(allowed)} UEs for {len(rows)}")
+            return
+        for row, cap, is_open in zip(rows, caps, allowed):
+            if row == GONE:
+                continue
+            ue = self.state.ue_ids[row]
+            cap = int(cap) if 0 <= cap <= NO_CAP else NO_CAP
+            if cap > self._max_rbgs[row]:
+                self.changes.append(f"UE {ue}: max_rbgs {cap} above its cap {self._max_rbgs[row]}")
+            elif cap < self.limits.floor_U[row]:
+                self.changes.append(f"UE {ue}: max_rbgs {cap} below its floor {self.limits.floor_U[row]}")
+            else:
+                self._max_rbgs[row] = cap
+            if is_open and not self._open_allowed[row]:
+                self.changes.append(f"UE {ue}: a capped UE may not contend")
+            self._open_allowed[row] = bool(self._open_allowed[row] and is_open)
+
+    def _read_grants(self, proposal: Allocation, rows: list[int]) -> None:
+        for ue, rbg, period, phase in proposal.periodic_grants:
+            row = rows[int(ue)] if 0 <= ue < len(rows) and ue == int(ue) else GONE
+            valid = row != GONE and 0 <= rbg < self.state.num_rbgs and rbg == int(rbg)
+            if not valid or not is_slot_pattern(period, phase):
+                self.changes.append(f"periodic grant {(ue, rbg, period, phase)} is not valid")
+                continue
+            grant = PeriodicGrant(row, int(rbg), int(period), int(phase))
+            if any(grant.rbg == other.rbg and slots_meet(grant, other) for other in self._grants):
+                self.changes.append(f"periodic grant {tuple(grant)} meets another one")
+            else:
+                self._grants.append(grant)
+
+    # Limits over the whole allocation ----------------------------------------------------------------------------
+
+    def keep_caps(self) -> None:
+        """Let go of what a UE holds above its cap, owned RBGs and periodic grants together; grants first."""
+        for row, cap in enumerate(self._max_rbgs):
+            while (held := len(self._owned(row) | self._granted(row))) > cap:
+                self.changes.append(f"UE {self.state.ue_ids[row]}: holds {held} RBGs, capped at {cap}")
+                self._let_go(row)
+
+    def fill_floors(self) -> None:
+        """Give UEs the RBGs that floors owe them. An RBG with a periodic grant on it does not count for a floor."""
+        for row, least in enumerate(self.limits.floor_U.tolist()):
+            while (counted := len(self._counted(row))) < least:
+                self.changes.append(f"UE {self.state.ue_ids[row]}: owns {counted} RBGs, its floor is {least}")
+                rbg = self._rbg_to_take()
+                if rbg is None:
+                    self._grants.pop()  # frees an RBG that counts; without grants there always is one to take
+                elif len(self._owned(row) | self._granted(row)) >= self._max_rbgs[row]:
+                    self._let_go(row)
+                else:
+                    self._owners[rbg] = row
+
+    def _let_go(self, row: int) -> None:
+        """Take one thing from a UE: a periodic grant, an owned RBG that counts for no floor, any owned RBG."""
+        mine = [grant for grant in self._grants if grant.ue == row]
+        if mine:
+            self._grants.remove(mine[-1])
+        else:
+            counted = self._counted(row)
+            self._owners[max(self._owned(row) - counted or counted)] = self._spare
+
+    def _rbg_to_take(self) -> int | None:
+        """The last RBG that counts for a floor and that no UE owns, else one of the UE that has most above its own."""
+        taken = {grant.rbg for grant in self._grants}
+        nobodys = [rbg for rbg, owner in enumerate(self._owners) if owner < 0 and rbg not in taken]
+        if nobodys:
+            return nobodys[-1]
+        above = [len(self._counted(row)) - int(least) for row, least in enumerate(self.limits.floor_U)]
+        richest = max(range(len(above)), key=above.__getitem__)
+        return max(self._counted(richest)) if above[richest] > 0 else None
+
+    def _owned(self, row: int) -> set[int]:
+        return {rbg for rbg, owner in enumerate(self._owners) if owner == row}
+
+    def _granted(self, row: int) -> set[int]:
+        return {grant.rbg for grant in self._grants if grant.ue == row}
+
+    def _counted(self, row: int) -> set[int]:
+        """Owned RBGs that nobody has a periodic grant on."""
+        return self._owned(row) - {grant.rbg for grant in self._grants}
+
+    def allocation(self) -> Allocation:
+        return Allocation(
+            self.state.ue_ids,
+            np.array(self._owners, np.int16),
+            self._leftover,
+            tuple(self._grants),
+            np.array(self._open_allowed, bool),
+            np.array(self._max_rbgs, np.uint8),
+        )
