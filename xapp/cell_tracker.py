@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from policy.cell_state import CellState, make_cell_state, update_served_average
 from xapp.e2.dcm import Indication, IndicationHeader
-from xapp.e2.kpm import KpmReport
+from xapp.e2.kpm_report import KpmReport
 
 FloatU = NDArray[np.float64]
 
@@ -51,8 +51,7 @@ class CellTracker:
         self._dcm = (header, indication)
         self._kpm_is_current = False
         self.next_boundary_slot = indication.next_boundary_slot
-        ue_ids = tuple(int(ue) for ue in indication.ue_ids)
-        self._keep_average(ue_ids, _column(indication.served_bits, len(ue_ids)), header.slot)
+        self._keep_average(indication.ue_ids, indication.served_bits_U, header.slot)
         return True
 
     def on_kpm(self, sn: int | None, report: KpmReport) -> bool:
@@ -88,8 +87,7 @@ class CellTracker:
         return max(1, round(self.report_period_ms / SLOT_MS))
 
     def _state_from_dcm(self, header: IndicationHeader, indication: Indication) -> CellState:
-        ue_ids = tuple(int(ue) for ue in indication.ue_ids)
-        count = len(ue_ids)
+        ue_ids = indication.ue_ids
         kpm = self._kpm_columns(ue_ids)
         return make_cell_state(
             self.cell,
@@ -97,19 +95,19 @@ class CellTracker:
             slots_per_dcm=max(1, indication.slots_per_report),
             slot=header.slot,
             ue_ids=ue_ids,
-            traffic_class_U=_column(indication.traffic_class, count),
-            buffer_bits_U=_column(indication.buffer_bits, count),
-            inflight_bits_U=_column(indication.inflight_bits, count),
-            cqi_U=_first_known(_column(indication.cqi, count), kpm["CQI"]),
-            preferred_rbg_U=_column(indication.preferred_rbg, count),
-            head_delay_slots_U=_column(indication.head_delay_slots, count),
+            traffic_class_U=indication.traffic_class_U,
+            buffer_bits_U=indication.buffer_bits_U,
+            inflight_bits_U=indication.inflight_bits_U,
+            cqi_U=_first_known(indication.cqi_U, kpm["CQI"]),
+            preferred_rbg_U=indication.preferred_rbg_U,
+            head_delay_slots_U=indication.head_delay_slots_U,
             served_bits_per_slot_U=self._averages(ue_ids),
             prb_share_U=kpm["RRU.PrbTotUl"] / 100.0,
-            deadline_slots_U=_column(indication.deadline_slots, count),
-            arrival_period_slots_U=_column(indication.arrival_period_slots, count),
-            arrival_phase_slots_U=_column(indication.arrival_phase_slots, count),
-            packet_bits_U=_column(indication.packet_bits, count),
-            age_slots_U=np.full(count, float(indication.report_delay_slots)),
+            deadline_slots_U=indication.deadline_slots_U,
+            arrival_period_slots_U=indication.arrival_period_slots_U,
+            arrival_phase_slots_U=indication.arrival_phase_slots_U,
+            packet_bits_U=indication.packet_bits_U,
+            age_slots_U=np.full(len(ue_ids), float(indication.report_delay_slots)),
         )
 
     def _state_from_kpm(self, report: KpmReport) -> CellState:
@@ -154,11 +152,6 @@ class CellTracker:
             if measured.size:
                 column[rows >= 0] = measured[rows[rows >= 0]]
         return columns
-
-
-def _column(values: NDArray[np.float32], count: int) -> FloatU:
-    """A reported column as float64, or NaN where the node leaves it out."""
-    return np.full(count, np.nan) if len(values) == 0 else np.asarray(values, dtype=np.float64)
 
 
 def _measured(report: KpmReport, name: str) -> FloatU:

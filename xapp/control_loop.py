@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from policy.cell_state import CellState
-from policy.fallback import classical_decision
+from policy.fallback import fallback
 from policy.guard import guard
 from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
@@ -86,20 +85,26 @@ class ControlLoop:
         started_s = time.monotonic()
         states = [report.state for report in reports]
         intents = [self._intent_of(state.cell) for state in states]
-        fallbacks = [classical_decision(state, intent) for state, intent in zip(states, intents, strict=True)]
-        answer = self._ask(states, intents, started_s + self._controls.deadline_ms / 1e3)
+        classical = [fallback(state, intent, "intent") for state, intent in zip(states, intents, strict=True)]
+        asked = [i for i, intent in enumerate(intents) if intent.mode is not Mode.FALLBACK]
+        answer = Answer(None)
+        if asked:
+            deadline_s = started_s + self._controls.deadline_ms / 1e3
+            answer = self._worker.ask([states[i] for i in asked], [intents[i] for i in asked], deadline_s)
         decision_ms = (time.monotonic() - started_s) * 1e3
-        for i, report in enumerate(reports):
-            decision = answer.decisions[i] if answer.decisions is not None else fallbacks[i]
-            reason = "" if answer.decisions is not None else answer.reason
-            self._send(report, decision, intents[i], reason, decision_ms)
+        decided: list[Decision | None] = list(classical)
+        for position, i in enumerate(asked):
+            if answer.decisions is not None:
+                decided[i] = answer.decisions[position]
+            else:
+                decided[i] = fallback(states[i], intents[i], answer.reason)
+        for i, decision in enumerate(decided):
+            if decision is None:
+                self._sender.release(states[i].cell)
+            else:
+                self._send(reports[i], decision, intents[i], decision_ms)
 
-    def _ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer:
-        if any(intent.mode is Mode.FALLBACK for intent in intents):
-            return Answer(None, "intent")
-        return self._worker.ask(states, intents, deadline_s)
-
-    def _send(self, report: Report, decision: Decision, intent: Intent, reason: str, decision_ms: float) -> None:
+    def _send(self, report: Report, decision: Decision, intent: Intent, decision_ms: float) -> None:
         state, link = report.state, report.link
         newest = link.tracker.state() or state
         allocation, changes = guard(decision.allocation, newest, intent)
@@ -114,7 +119,7 @@ class ControlLoop:
                 indication_sn=link.tracker.last_dcm_sn or 0,
             )
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
-        decided_by = f"fallback:{reason}" if reason else decision.decided_by
+        decided_by = f"fallback:{decision.reason}" if decision.reason else decision.decided_by
         self._metrics.decided(decided_by, decision_ms, loop_ms)
         before = self._last.get(state.cell, {})
         self._last[state.cell] = {
@@ -125,7 +130,7 @@ class ControlLoop:
             "leftover": list(allocation.leftover),
             "periodic_grants": len(allocation.periodic_grants),
             "ue_ids": list(allocation.ue_ids),
-            "fallbacks": before.get("fallbacks", 0) + bool(reason),
+            "fallbacks": before.get("fallbacks", 0) + bool(decision.reason),
             "guard_changes": list(changes),
             "sent": sent,
         }

@@ -137,7 +137,7 @@ class ControlSender:
                 request_id=e2ap.RicRequestId(REQUESTOR_ID, target.instance_id),
                 function_id=target.function_id,
                 call_process_id=call_process_id,
-                header=dcm.encode_control_header(target.carrier.cell),
+                header=dcm.encode_control_header(dcm.ControlHeader(target.carrier.cell)),
                 message=encode(decision_id),
                 ack_request=e2ap.AckRequest.ACK,
             )

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from policy.cell_state import CellState
 from xapp.cell_tracker import CellTracker
 from xapp.control_sender import ControlSender, ControlTarget
-from xapp.e2 import dcm, e2ap, kpm
+from xapp.e2 import dcm, e2ap
 from xapp.e2.errors import E2DecodeError
+from xapp.e2.kpm_report import decode_report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
@@ -141,7 +142,7 @@ class Intake:
                 dcm.decode_indication(indication.message),
             )
         else:
-            taken = tracker.on_kpm(indication.sn, kpm.decode_report(indication.message, feed.measurements))
+            taken = tracker.on_kpm(indication.sn, decode_report(indication.message, feed.measurements))
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return
