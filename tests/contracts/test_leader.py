@@ -1,0 +1,145 @@
+"""What every leader owes its callers, whatever it is: a scheduler, a language model, anyone's plug-in.
+
+To add a leader: one entry in LEADERS, a function that makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from policy.allocation import Allocation
+from policy.cell_state import COLUMNS, CellState, make_cell_state
+from policy.grammar import GrammarOptions, compile_grammar
+from policy.guard import guard
+from policy.intent import Intent
+from policy.leader import Leader, never_expires
+from policy.registry import make_leader
+from policy.schedulers import SCHEDULERS
+
+LEADERS: dict[str, Callable[[], Leader]] = {name: lambda name=name: make_leader(name) for name in SCHEDULERS}
+
+EVERYTHING = GrammarOptions(max_periodic_grants=18)
+"""A grammar that can say whatever an intent allows."""
+
+HIGHEST = {
+    "traffic_class_U": 3,
+    "cqi_U": 16,
+    "buffer_bits_U": 40_000,
+    "inflight_bits_U": 9_000,
+    "head_delay_slots_U": 20,
+    "served_bits_per_slot_U": 4_000,
+    "prb_share_U": 1,
+    "deadline_slots_U": 20,
+    "packet_bits_U": 3_000,
+    "age_slots_U": 12,
+}
+
+
+def random_state(rng: np.random.Generator, num_ues: int, missing: float) -> CellState:
+    """A cell with reports of all kinds, each value missing with a probability, `missing` = 1: none at all."""
+    num_rbgs = int(rng.integers(1, 19))
+    columns = {name: np.floor(rng.random(num_ues) * HIGHEST.get(name, 1)) for name in COLUMNS}
+    columns["preferred_rbg_U"] = rng.integers(0, num_rbgs, num_ues).astype(float)
+    columns["arrival_period_slots_U"] = rng.integers(1, 26, num_ues).astype(float)
+    columns["arrival_phase_slots_U"] = np.floor(rng.random(num_ues) * columns["arrival_period_slots_U"])
+    for column in columns.values():
+        column[rng.random(num_ues) < missing] = np.nan
+    return make_cell_state(
+        "cell",
+        num_rbgs=num_rbgs,
+        slots_per_dcm=int(rng.choice([1, 5, 20, 100])),
+        slot=int(rng.integers(0, 10**6)),
+        ue_ids=tuple(np.sort(rng.choice(10_000, num_ues, replace=False)).tolist()),
+        **columns,
+    )
+
+
+def random_intent(rng: np.random.Generator, state: CellState) -> Intent:
+    """Caps and floors for about a third of the UEs each, sometimes contradictory, and for one that is not there."""
+    some = [ue for ue in (*state.ue_ids, 10_001) if rng.random() < 0.3]
+    others = [ue for ue in (*state.ue_ids, 10_001) if rng.random() < 0.3]
+    return Intent(
+        alpha=float(rng.choice([0.0, 1.0, 2.0])),
+        max_share_percent={ue: float(rng.integers(0, 101)) for ue in some},
+        min_share_percent={ue: float(rng.integers(0, 60)) for ue in others},
+    )
+
+
+@lru_cache
+def cases() -> tuple[tuple[CellState, Intent], ...]:
+    rng = np.random.default_rng(2)
+    found = []
+    for k, num_ues in enumerate([0, 0, 1, 1, 2, 3, 5, 8, 20, 60] * 3):
+        state = random_state(rng, num_ues, missing=(0.0, 0.4, 1.0)[k % 3])
+        found.append((state, random_intent(rng, state) if k % 2 else Intent()))
+    return tuple(found)
+
+
+@pytest.fixture(params=LEADERS, scope="module")
+def leader(request: pytest.FixtureRequest) -> Leader:
+    return LEADERS[request.param]()
+
+
+def same(a: Allocation, b: Allocation) -> bool:
+    return (
+        a.ue_ids == b.ue_ids
+        and a.owner_M.tolist() == b.owner_M.tolist()
+        and a.leftover == b.leftover
+        and a.periodic_grants == b.periodic_grants
+        and a.open_allowed_U.tolist() == b.open_allowed_U.tolist()
+        and a.max_rbgs_U.tolist() == b.max_rbgs_U.tolist()
+    )
+
+
+def test_it_is_a_leader_with_a_name(leader: Leader) -> None:
+    assert isinstance(leader, Leader) and leader.name
+
+
+def test_every_decision_is_legal(leader: Leader) -> None:
+    for state, intent in cases():
+        (decision,) = leader.decide([state], [intent], never_expires)
+        assert decision.decided_by and not decision.reason
+        assert guard(decision.allocation, state, intent).changes == ()
+        grammar = compile_grammar(state, intent, EVERYTHING)
+        spoken = grammar.tokens(decision.allocation)
+        assert spoken is not None
+        assert grammar.allocation(spoken).owner_M.tolist() == decision.allocation.owner_M.tolist()
+
+
+def test_tokens_and_log_probs_belong_to_the_allocation(leader: Leader) -> None:
+    for state, intent in cases():
+        (decision,) = leader.decide([state], [intent], never_expires)
+        if decision.tokens:
+            assert same(compile_grammar(state, intent, EVERYTHING).allocation(decision.tokens), decision.allocation)
+        if decision.log_probs is not None:
+            assert len(decision.log_probs) == len(decision.tokens)
+            assert np.all(decision.log_probs <= 1e-9)
+
+
+def test_the_same_state_gives_the_same_decision(leader: Leader) -> None:
+    for state, intent in cases():
+        (first,) = leader.decide([state], [intent], never_expires)
+        (second,) = leader.decide([state], [intent], never_expires)
+        assert same(first.allocation, second.allocation) and first.tokens == second.tokens
+
+
+def test_a_batch_is_decided_like_its_cells_one_by_one_and_in_order(leader: Leader) -> None:
+    states, intents = zip(*cases())
+    together = leader.decide(states, intents, never_expires)
+    assert [d.allocation.ue_ids for d in together] == [s.ue_ids for s in states]
+    for decision, state, intent in zip(together, states, intents):
+        (alone,) = leader.decide([state], [intent], never_expires)
+        assert same(decision.allocation, alone.allocation)
+    assert leader.decide([], [], never_expires) == []
+
+
+def test_a_decision_that_nobody_waits_for_is_still_legal(leader: Leader) -> None:
+    states, intents = zip(*cases())
+    decisions = leader.decide(states, intents, lambda: True)
+    assert len(decisions) == len(states)
+    for decision, state, intent in zip(decisions, states, intents):
+        assert guard(decision.allocation, state, intent).changes == ()
