@@ -24,9 +24,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from policy.follower import FollowerModel
+from policy.follower import FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
-from policy.language_model import LeaderModel, ModelConfig, state_of
+from policy.language_model import LeaderModel, ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
 
 FORMAT_VERSION = 1
@@ -114,8 +114,8 @@ def load_bundle(path: str | Path) -> Bundle:
     except (TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{where}: {error}") from error
     contents = {name: _checked(folder / name, files[name]) for name in (LEADER_FILE, FOLLOWER_FILE)}
-    # "meta": no weights are made only to be overwritten; the rotary tables need real ones.
-    leader, follower = LeaderModel(leader_config, layout), FollowerModel(follower_config)
+    leader = new_leader_model(leader_config, layout, seed=0)
+    follower = new_follower_model(follower_config, seed=0)
     _fill(leader, contents[LEADER_FILE], folder / LEADER_FILE)
     _fill(follower, contents[FOLLOWER_FILE], folder / FOLLOWER_FILE)
     return Bundle(leader.eval(), follower.eval(), options, low, high, provenance, metrics)

@@ -1,6 +1,6 @@
 """A UE as a language model: one forward says, for every RBG, whether to send on it.
 
-All UEs share the weights. What a follower reads is its own and fresh, plus the DCM as the MAC lets it see it: four
+All UEs share the weights. What a follower reads is its own and fresh, plus the DCM as the MAC lets it see it: three
 header tokens, then one token per RBG (its CQI there, and whether it may use it). Bit m is read at RBG token m. Every
 token sees every other, and the RBG tokens share one position: which RBG is which does not matter, only what it offers.
 
@@ -40,10 +40,8 @@ class FollowerView(NamedTuple):
     """Its own, now."""
     head_delay_slots_N: NDArray[np.float64]
     """Age of its oldest packet, slots."""
-    eligible_N: NDArray[np.float64]
-    """n of the leftover rule in its cell."""
-    contenders_N: NDArray[np.float64]
-    """c of the leftover rule in its cell."""
+    probability_N: NDArray[np.float64]
+    """p of the leftover rule in its cell: how eagerly to contend."""
     cqi_NM: NDArray[np.int64]
     """0-15, now, if it put all its power on that RBG."""
     access_NM: NDArray[np.int64]
@@ -53,8 +51,7 @@ class FollowerView(NamedTuple):
         return FollowerView(
             self.buffer_bits_N[chosen],
             self.head_delay_slots_N[chosen],
-            self.eligible_N[chosen],
-            self.contenders_N[chosen],
+            self.probability_N[chosen],
             self.cqi_NM[chosen],
             self.access_NM[chosen],
         )
@@ -66,8 +63,7 @@ HEADER: tuple[Field, ...] = (
         (1, 250, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 3500, 4000, 5000, 6000, 8000, 10000, 14000, 20000),
     ),
     Field("head_delay_slots", (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 10.5, 15.5, 25.5)),
-    Field("eligible", (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 8.5, 10.5, 13.5, 17.5, 22.5, 30.5, 50.5)),
-    Field("contenders", (0.01, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.4, 3.2, 4.0, 6.0, 12.0)),
+    Field("probability", (0.001, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.28, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)),
 )
 """Part of the layout version of policy.prompt.compact."""
 
@@ -88,8 +84,8 @@ class FollowerModel(nn.Module):
         self.send = nn.Linear(config.hidden_size, 1)
 
     def tokens(self, view: FollowerView) -> NDArray[np.int64]:
-        """[N, 4 + M]."""
-        values = (view.buffer_bits_N, view.head_delay_slots_N, view.eligible_N, view.contenders_N)
+        """[N, 3 + M]."""
+        values = (view.buffer_bits_N, view.head_delay_slots_N, view.probability_N)
         header = [
             first + np.where(np.isnan(value), 0, 1 + np.searchsorted(np.asarray(field.edges), value, side="right"))
             for first, field, value in zip(self._first_ids, HEADER, values)

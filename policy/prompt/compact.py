@@ -172,17 +172,20 @@ def _ue_features(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:
 
     buffer, inflight = column("buffer_bits_U"), column("inflight_bits_U")
     period = column("arrival_period_slots_U")
+    with np.errstate(invalid="ignore"):  # inf - inf: not known
+        backlog = np.maximum(buffer - np.where(np.isnan(inflight), 0.0, inflight), 0.0)
+        slack = column("deadline_slots_U") - column("age_slots_U")
     return {
         "traffic_class": column("traffic_class_U"),
         "buffer_bits": buffer,
-        "backlog_bits": np.maximum(buffer - np.where(np.isnan(inflight), 0.0, inflight), 0.0),
+        "backlog_bits": backlog,
         "cqi": column("cqi_U"),
         "preferred_rbg": column("preferred_rbg_U"),
         "served_bits_per_slot": column("served_bits_per_slot_U"),
         "head_delay_slots": column("head_delay_slots_U"),
         "deadline_slots": column("deadline_slots_U"),
         "age_slots": column("age_slots_U"),
-        "deadline_less_age_slots": column("deadline_slots_U") - column("age_slots_U"),
+        "deadline_less_age_slots": slack,
         # Without the phase no periodic grant can be given, so the period alone says nothing.
         "arrival_period_slots": np.where(np.isnan(column("arrival_phase_slots_U")), np.nan, period),
         "prb_share": column("prb_share_U"),

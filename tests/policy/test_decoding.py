@@ -1,0 +1,210 @@
+"""Decoding under the grammar: legal whatever the weights, and exactly as probable as it says."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from policy.cell_state import COLUMNS
+from policy.decoding import decode, masked_log_softmax, score, script_of, write_line
+from policy.grammar import FIRST_UE, LAB, PAPER, GrammarError, GrammarOptions, StepKind, compile_grammar
+from policy.intent import Intent
+from policy.language_model import LeaderModel, ModelConfig, Steps, new_leader_model
+from policy.prompt.compact import PromptLayout
+
+SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48)
+OPTIONS = [
+    PAPER,
+    LAB,
+    GrammarOptions(),
+    GrammarOptions(allow_open=False, allow_contention=False, max_periodic_grants=3),
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> LeaderModel:
+    """Random weights, loud enough that decisions differ."""
+    torch.set_num_threads(1)  # steps are far too small for more to help
+    model = new_leader_model(SMALL, PromptLayout(), seed=1).eval()
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.mul_(2.0)
+    return model
+
+
+def random_intent(rng: np.random.Generator, state) -> Intent:
+    if rng.random() < 0.4 or not state.num_ues:
+        return Intent()
+    ues = [int(u) for u in rng.permutation(state.ue_ids)]
+    caps = {u: float(rng.integers(0, 101)) for u in ues[: len(ues) // 2]}
+    floors = {u: float(rng.integers(0, 40)) for u in ues[len(ues) // 3 :]}
+    return Intent(alpha=float(rng.uniform(0, 5)), max_share_percent=caps, min_share_percent=floors)
+
+
+def random_batch(rng, make_random_state, count, options, num_rbgs=None):
+    states = [make_random_state(rng, num_rbgs=num_rbgs or int(rng.integers(1, 19))) for _ in range(count)]
+    intents = [random_intent(rng, s) for s in states]
+    return states, intents, [compile_grammar(s, i, options) for s, i in zip(states, intents)]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("sampled", [False, True])
+def test_whatever_the_weights_say_the_dcm_is_legal(model, make_random_state, options, sampled):
+    rng = np.random.default_rng(5)
+    states, intents, grammars = random_batch(rng, make_random_state, 40, options)
+    length = max(g.max_tokens for g in grammars)
+    uniforms = rng.random((len(states), length)) if sampled else None
+    for speech, grammar, state in zip(decode(model, states, intents, grammars, uniforms_BL=uniforms), grammars, states):
+        allocation = grammar.allocation(speech.tokens)  # raises for an illegal token
+        assert np.array_equal(allocation.owner_M, speech.allocation.owner_M)
+        assert allocation.periodic_grants == speech.allocation.periodic_grants
+        assert len(speech.allocation.owner_M) == state.num_rbgs
+        assert speech.complete
+        assert len(speech.log_probs) == len(speech.tokens)
+        assert (speech.log_probs <= 0.0).all()
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_score_equals_what_decoding_said(model, make_random_state, options):
+    rng = np.random.default_rng(6)
+    states, intents, grammars = random_batch(rng, make_random_state, 30, options)
+    uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
+    speeches = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    scored_BL = score(model, states, intents, grammars, [s.tokens for s in speeches]).detach().numpy()
+    for row, speech in enumerate(speeches):
+        length = len(speech.tokens)
+        np.testing.assert_allclose(scored_BL[row, :length], speech.log_probs, atol=1e-4)
+        assert not scored_BL[row, length:].any()
+    assert min(s.log_probs.min() for s in speeches) < -0.5  # there was something to get wrong
+
+
+def test_cells_of_different_size_together_are_what_they_are_alone(model, make_random_state):
+    rng = np.random.default_rng(7)
+    states, intents, grammars = random_batch(rng, make_random_state, 25, LAB)
+    uniforms = rng.random((25, max(g.max_tokens for g in grammars)))
+    together = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    for row, speech in enumerate(together):
+        (alone,) = decode(
+            model, states[row : row + 1], intents[row : row + 1], grammars[row : row + 1], uniforms_BL=uniforms[[row]]
+        )
+        assert alone.tokens == speech.tokens
+        np.testing.assert_allclose(alone.log_probs, speech.log_probs, atol=1e-4)
+
+
+def test_the_order_of_ues_does_not_matter(model, make_random_state):
+    rng = np.random.default_rng(8)
+    for _ in range(10):
+        state = make_random_state(rng, ues=7, missing=0.0)
+        grammar = compile_grammar(state, Intent(), PAPER)
+        (speech,) = decode(model, [state], [Intent()], [grammar], uniforms_BL=rng.random((1, grammar.max_tokens)))
+        order = rng.permutation(7)
+        shuffled = dataclasses.replace(state, **{c: getattr(state, c)[order] for c in COLUMNS})
+        place = np.argsort(order)
+        said = [t if t < FIRST_UE else FIRST_UE + int(place[t - FIRST_UE]) for t in speech.tokens]
+        shuffled_grammar = compile_grammar(shuffled, Intent(), PAPER)
+        scored = score(model, [shuffled], [Intent()], [shuffled_grammar], [said])[0].detach().numpy()
+        np.testing.assert_allclose(np.exp(scored), np.exp(speech.log_probs), atol=1e-5)
+
+
+def test_sampling_follows_the_distribution(model, make_random_state):
+    state = make_random_state(np.random.default_rng(9), ues=3, num_rbgs=1, missing=0.0)
+    grammar = compile_grammar(state, Intent(), GrammarOptions(allow_contention=False))
+    cells = 4000
+    uniforms = np.random.default_rng(10).random((cells, grammar.max_tokens))
+    speeches = decode(model, [state] * cells, [Intent()] * cells, [grammar] * cells, uniforms_BL=uniforms)
+    owners = np.array([s.tokens[-1] for s in speeches])
+    for token in np.unique(owners):
+        said = float(np.exp(next(s.log_probs[-1] for s in speeches if s.tokens[-1] == token)))
+        assert abs((owners == token).mean() - said) < 4 * np.sqrt(said * (1 - said) / cells) + 1e-9
+    assert len(np.unique(owners)) > 2
+
+
+def test_greedy_says_the_likeliest_token(model, make_random_state):
+    rng = np.random.default_rng(11)
+    states, intents, grammars = random_batch(rng, make_random_state, 12, PAPER, num_rbgs=6)
+    for state, intent, grammar, speech in zip(states, intents, grammars, decode(model, states, intents, grammars)):
+        script = script_of([write_line(grammar, state, speech.tokens)])
+        logits = model.logits(model.read(model.layout.encode([state], [intent])), script.steps, script.situation_BLA)
+        best = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA)).max(-1).values[0]
+        np.testing.assert_allclose(best.detach().numpy(), speech.log_probs, atol=1e-4)
+
+
+def test_the_backbone_is_plain_llama_under_a_block_mask(model, make_random_state):
+    """Blocks apart, caches and our layer loop change nothing: one dense forward of transformers' own code agrees."""
+    state = make_random_state(np.random.default_rng(12), ues=4, missing=0.0)
+    grammar = compile_grammar(state, Intent(), PAPER)
+    (speech,) = decode(model, [state], [Intent()], [grammar])
+    script = script_of([write_line(grammar, state, speech.tokens)])
+    prompts = model.layout.encode([state], [Intent()])
+    with torch.no_grad():
+        ours = model.logits(model.read(prompts), script.steps, script.situation_BLA)
+
+        memory = model.read(prompts)
+        blocks, width = prompts.tokens_NT.shape
+        steps = script.steps.query_BL.shape[1]
+        total = blocks * width + steps
+        embedded = torch.cat(
+            (
+                model.backbone.embed(torch.from_numpy(prompts.tokens_NT.reshape(1, -1))),
+                model.embed_steps(memory, Steps(*script.steps)),
+            ),
+            dim=1,
+        )
+        block = np.concatenate([np.repeat(np.arange(blocks), width), np.full(steps, -1)])
+        causal = np.tril(np.ones((total, total), bool))
+        visible = causal & ((block[:, None] == block[None, :]) | (block == -1)[:, None])
+        positions = np.concatenate([np.tile(np.arange(width), blocks), width + np.arange(steps)])
+        hidden = model.backbone.llama.model(
+            inputs_embeds=embedded,
+            attention_mask=torch.from_numpy(visible)[None, None],
+            position_ids=torch.from_numpy(positions)[None],
+            use_cache=False,
+        ).last_hidden_state
+        dense = model.head(hidden[:, -steps:], memory.keys_BAd, torch.from_numpy(script.situation_BLA))
+    torch.testing.assert_close(ours, dense, atol=1e-4, rtol=0)
+
+
+def test_time_running_out_still_gives_a_legal_dcm(model, make_random_state):
+    rng = np.random.default_rng(13)
+    states, intents, grammars = random_batch(rng, make_random_state, 10, LAB, num_rbgs=6)
+    calls = iter([False, False, False] + [True] * 100)
+    for speech, grammar in zip(decode(model, states, intents, grammars, expired=lambda: next(calls)), grammars):
+        grammar.allocation(speech.tokens)
+        assert not speech.complete
+        assert np.isnan(speech.log_probs[-1])
+
+
+def test_learning_reaches_every_weight(model, make_random_state):
+    rng = np.random.default_rng(14)
+    states, intents, grammars = random_batch(rng, make_random_state, 30, LAB)
+    uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
+    speeches = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    model.zero_grad()
+    score(model, states, intents, grammars, [s.tokens for s in speeches]).sum().backward()
+    idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert idle == []
+    model.zero_grad()
+
+
+def test_an_illegal_dcm_cannot_be_scored(model, make_random_state):
+    state = make_random_state(np.random.default_rng(15), ues=2)
+    grammar = compile_grammar(state, Intent(), PAPER)
+    with pytest.raises(GrammarError):
+        score(model, [state], [Intent()], [grammar], [(0,)])
+
+
+def test_no_cells_no_decisions(model):
+    assert decode(model, [], [], []) == []
+
+
+def test_every_kind_of_step_is_asked_for(model, make_random_state):
+    rng = np.random.default_rng(16)
+    states, intents, grammars = random_batch(rng, make_random_state, 30, LAB, num_rbgs=6)
+    uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
+    speeches = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    lines = [write_line(g, s, p.tokens) for g, s, p in zip(grammars, states, speeches)]
+    asked = {int(q) for line in lines for q in line.query_L}
+    assert asked == {*range(StepKind.OWNER), *(StepKind.OWNER + m for m in range(6))}
