@@ -131,6 +131,18 @@ def fail(reason: str, path: str, element: int) -> NoReturn:
     raise E2DecodeError(reason, path=f"{path}.{_NAMES[element]}")
 
 
+def check_envelope(pdu: bytes) -> PduType:
+    """What a PDU is; E2DecodeError unless its length is the one it announces."""
+    kind = peek(pdu)
+    try:
+        _, end = _string(pdu, 3, "E2AP-PDU")
+    except IndexError:
+        raise E2DecodeError("ends within its length", path="E2AP-PDU", offset_bits=8 * len(pdu)) from None
+    if end != len(pdu):
+        raise E2DecodeError(f"{len(pdu) - end} octets left over", path="E2AP-PDU", offset_bits=8 * end)
+    return kind
+
+
 def open_pdu(pdu: bytes, shape: Shape) -> tuple[dict[int, bytes], dict[int, int]]:
     """The known elements of a PDU that must have this shape: id -> contents of its open type, id -> criticality."""
     kind, procedure = peek(pdu)
@@ -141,7 +153,10 @@ def open_pdu(pdu: bytes, shape: Shape) -> tuple[dict[int, bytes], dict[int, int]
             path=shape.name,
             offset_bits=0,
         )
-    body, end = _string(pdu, 3, shape.name)
+    try:
+        body, end = _string(pdu, 3, shape.name)
+    except IndexError:
+        raise E2DecodeError("ends within its length", path=shape.name, offset_bits=8 * len(pdu)) from None
     if end != len(pdu):
         raise E2DecodeError(f"{len(pdu) - end} octets left over", path=shape.name, offset_bits=8 * end)
     # Where the message lies in the PDU, so that errors point into the caller's bytes; fragments break the line.
