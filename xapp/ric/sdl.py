@@ -1,0 +1,153 @@
+"""Shared data that outlives this process: a small JSON store over the platform's SDL.
+
+Redis when DBAAS_SERVICE_HOST is set, else in memory. ricsdl sets no time-outs, so calls run in a thread of their own
+and are given up after `timeout_s`. Nothing raises: what went wrong is counted and makes `healthy` false until a call
+succeeds. Never call it in the decision path.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "stackmac"
+VALUE_VERSION = 1
+"""Values of another version are ignored: they belong to another release of this xApp."""
+MAX_WAITING = 64
+"""Calls waiting for a Redis that does not answer; more are refused."""
+
+Value = TypeVar("Value")
+
+
+class _Job(Generic[Value]):
+    """One call on its way through the worker."""
+
+    def __init__(self, call: Callable[[Any], Value]) -> None:
+        self.call = call
+        self.done = threading.Event()
+        self.abandoned = False
+        self.result: Value | None = None
+        self.error: Exception | None = None
+
+
+class SharedStore:
+    """Thread safe. `environ` decides between Redis and memory, as ricsdl reads it at the first use."""
+
+    def __init__(
+        self, namespace: str = NAMESPACE, *, timeout_s: float = 2.0, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.namespace = namespace
+        self.timeout_s = timeout_s
+        self.is_shared = bool((environ if environ is not None else os.environ).get("DBAAS_SERVICE_HOST"))
+        """Whether Redis is behind it; False = in memory, for this process only."""
+        self.healthy = True
+        self._counts: Counter[str] = Counter()
+        self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name="sdl", daemon=True)
+        self._thread.start()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Calls that worked (`ok`), failed (`error`), took too long (`timeout`), found nonsense (`unreadable`)."""
+        return dict(self._counts)
+
+    def set(self, key: str, value: object) -> bool:
+        """Store a JSON value; False if that failed."""
+        data = json.dumps({"version": VALUE_VERSION, "value": value}, separators=(",", ":")).encode()
+        return self._call(lambda sdl: (sdl.set(self.namespace, key, data, usemsgpack=False), True)[1]) or False
+
+    def get(self, key: str) -> Any:
+        """The JSON value, or None: not there, not readable, or no answer."""
+        return self._parse(key, self._call(lambda sdl: sdl.get(self.namespace, key, usemsgpack=False)))
+
+    def find(self, prefix: str) -> dict[str, Any]:
+        """All values whose keys start with `prefix`."""
+        found = self._call(lambda sdl: sdl.find_and_get(self.namespace, prefix, usemsgpack=False)) or {}
+        values = {key: self._parse(key, data) for key, data in found.items()}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def delete(self, key: str) -> bool:
+        """Remove a key (or nothing); False if that failed."""
+        return self._call(lambda sdl: (sdl.delete(self.namespace, key), True)[1]) or False
+
+    def raw(self, namespace: str, key: str) -> bytes | None:
+        """Another component's value; None: not there, or no answer."""
+        data = self._call(lambda sdl: sdl.get(namespace, key, usemsgpack=False))
+        return data if isinstance(data, bytes) else None
+
+    def members(self, namespace: str, group: str) -> frozenset[bytes] | None:
+        """Another component's set; None: no answer."""
+        return self._call(lambda sdl: frozenset(sdl.get_members(namespace, group, usemsgpack=False)))
+
+    def close(self) -> None:
+        """End the thread once its work is done; not waiting longer than a time-out."""
+        try:
+            self._jobs.put(None, timeout=self.timeout_s)
+        except queue.Full:
+            return  # it hangs in Redis; a daemon thread does not hold up the exit
+        self._thread.join(self.timeout_s)
+
+    def _parse(self, key: str, data: object) -> Any:
+        if data is None:
+            return None
+        try:
+            document = json.loads(data)  # type: ignore[arg-type]
+            if document["version"] != VALUE_VERSION:
+                raise ValueError(f"version {document['version']!r}")
+            return document["value"]
+        except (ValueError, TypeError, KeyError) as error:
+            self._counts["unreadable"] += 1
+            log.warning("shared data %s/%s ignored: %s", self.namespace, key, error)
+            return None
+
+    def _call(self, call: Callable[[Any], Value]) -> Value | None:
+        job = _Job(call)
+        give_up_at = time.monotonic() + self.timeout_s
+        try:
+            self._jobs.put(job, timeout=self.timeout_s)
+            answered = job.done.wait(max(0.0, give_up_at - time.monotonic()))
+        except queue.Full:
+            answered = False
+        if not answered:
+            job.abandoned = True
+            self._failed("timeout", f"no answer within {self.timeout_s} s")
+            return None
+        if job.error is not None:
+            self._failed("error", str(job.error))
+            return None
+        self._counts["ok"] += 1
+        if not self.healthy:
+            log.info("shared data layer: back")
+        self.healthy = True
+        return job.result
+
+    def _failed(self, kind: str, reason: str) -> None:
+        self._counts[kind] += 1
+        if self.healthy:
+            log.warning("shared data layer: %s", reason)
+        self.healthy = False
+
+    def _run(self) -> None:
+        sdl = None
+        while (job := self._jobs.get()) is not None:
+            if job.abandoned:
+                continue
+            try:
+                if sdl is None:
+                    # Imports Redis' client, which nobody needs who has no SDL to talk to.
+                    from ricxappframe.xapp_sdl import SDLWrapper
+
+                    sdl = SDLWrapper(use_fake_sdl=not self.is_shared)
+                job.result = job.call(sdl)
+            except Exception as error:  # ricsdl lets Redis', sockets' and its own errors through
+                job.error = error
+            job.done.set()

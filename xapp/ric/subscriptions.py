@@ -1,0 +1,481 @@
+"""Subscriptions at the platform's subscription manager, one state machine per (node, RAN function, cell).
+
+    WANTED --POST--> PENDING --201--> ACCEPTED --notification--> ACTIVE
+      ^                 |                 |            |
+      +----- backoff ---+-----------------+--failed----+
+
+The notification may come before the 201, so the entry is PENDING (and found by its XappEventInstanceId) before the
+request leaves. Ids are kept in SDL: after a restart an unchanged subscription is taken over by sending the same body
+again, any other is deleted.
+
+`run_due`, `forget_node` and `close` belong to the housekeeping thread and may block for HTTP and SDL time-outs; the
+rest never blocks and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from xapp.ric.sdl import SharedStore
+from xapp.ric.subscription_body import (
+    MAX_EVENT_INSTANCE_ID,
+    ClientEndpoint,
+    Directives,
+    MalformedNotification,
+    Outcome,
+    SubscriptionKey,
+    SubscriptionRequest,
+    body_digest,
+    parse_notification,
+    request_body,
+)
+
+log = logging.getLogger(__name__)
+
+STORE_PREFIX = "subscription/"
+MAX_DELETE_ATTEMPTS = 10
+MIN_PAUSE_S = 0.02
+
+
+class SubscriptionState(Enum):
+    WANTED = "wanted"
+    """To be requested, at once or after a backoff."""
+    PENDING = "pending"
+    """The request is on its way."""
+    ACCEPTED = "accepted"
+    """201: the manager is asking the node."""
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStatus:
+    """A snapshot of one subscription."""
+
+    key: SubscriptionKey
+    state: SubscriptionState
+    subscription_id: str
+    """The manager's id; "" = none."""
+    e2_instance_id: int
+    """The RMR subscription id of its reports; 0 = none."""
+    attempts: int
+    """Requests since it was last active."""
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionOptions:
+    directives: Directives = Directives()
+    request_timeout_s: float = 3.0
+    first_backoff_s: float = 0.25
+    max_backoff_s: float = 30.0
+    notification_margin_s: float = 5.0
+    """Added to what the manager may need; then the subscription is deleted and requested again."""
+    orphan_grace_s: float = 30.0
+    """After a restart, a stored subscription that nobody wants again within this is deleted."""
+
+
+class _Entry:
+    """The mutable side of a SubscriptionStatus."""
+
+    def __init__(self, request: SubscriptionRequest, event_instance_id: int, body: dict[str, Any]) -> None:
+        self.request = request
+        self.event_instance_id = event_instance_id
+        self.body = body
+        self.state = SubscriptionState.WANTED
+        self.subscription_id = ""
+        self.e2_instance_id = 0
+        self.attempts = 0
+        self.last_error = ""
+        self.due_at = 0.0
+        """WANTED: when to request; ACCEPTED: when to stop waiting for the notification."""
+
+    def status(self) -> SubscriptionStatus:
+        return SubscriptionStatus(
+            self.request.key, self.state, self.subscription_id, self.e2_instance_id, self.attempts, self.last_error
+        )
+
+
+@dataclass(slots=True)
+class _Removal:
+    """A subscription to be deleted at the manager."""
+
+    subscription_id: str
+    event_instance_id: int
+    due_at: float
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """What an earlier run of this xApp left behind."""
+
+    event_instance_id: int
+    subscription_id: str
+    digest: str
+    key: SubscriptionKey | None
+    delete_at: float
+
+
+class SubscriptionClient:
+    """Keeps the wanted subscriptions active. `on_change` hears of every new state, outside of all locks, from whichever
+    thread brought it about.
+    """
+
+    def __init__(
+        self,
+        submgr_url: str,
+        endpoint: ClientEndpoint,
+        *,
+        store: SharedStore | None = None,
+        options: SubscriptionOptions | None = None,
+        on_change: Callable[[SubscriptionStatus], None] | None = None,
+        http: httpx.Client | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._url = submgr_url.rstrip("/") + "/ric/v1/subscriptions"
+        self._endpoint = endpoint
+        self._store = store
+        self.options = options or SubscriptionOptions()
+        self._on_change = on_change or (lambda status: None)
+        self._http = http or httpx.Client(timeout=self.options.request_timeout_s, trust_env=False)
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._lock = threading.Lock()
+        self._entries: dict[SubscriptionKey, _Entry] = {}
+        self._by_event_id: dict[int, _Entry] = {}
+        self._by_e2_id: dict[int, SubscriptionKey] = {}
+        self._removals: list[_Removal] = []
+        self._orphans: dict[int, _Orphan] = {}
+        self._counts: Counter[str] = Counter()
+        self._recover()
+
+    # -- any thread ------------------------------------------------------------------------------------------------
+
+    def on_notification(self, body: bytes | str) -> int:
+        """Take a POST to /ric/v1/subscriptions/response; the HTTP status to answer with.
+
+        Whatever is well formed gets 200, even if nobody knows it: anything else is sent again ten times.
+        """
+        try:
+            notification = parse_notification(body)
+        except MalformedNotification as error:
+            self._count("notification_malformed")
+            log.warning("malformed subscription notification: %s", error)
+            return 400
+        for outcome in notification.outcomes:
+            self._take(notification.subscription_id, outcome)
+        return 200
+
+    def key_of(self, e2_instance_id: int) -> SubscriptionKey | None:
+        """The active subscription whose reports carry this RMR subscription id. A report may be here first."""
+        return self._by_e2_id.get(e2_instance_id)
+
+    def status(self, key: SubscriptionKey) -> SubscriptionStatus | None:
+        with self._lock:
+            entry = self._entries.get(key)
+            return entry.status() if entry else None
+
+    def statuses(self) -> list[SubscriptionStatus]:
+        with self._lock:
+            return [entry.status() for entry in self._entries.values()]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._counts)
+
+    # -- housekeeping ----------------------------------------------------------------------------------------------
+
+    def want(self, request: SubscriptionRequest) -> None:
+        """Subscribe (at the next `run_due`) and stay subscribed. The same request again changes nothing; another one
+        for the same key replaces it.
+        """
+        with self._lock:
+            old = self._entries.get(request.key)
+            if old is not None and old.request == request:
+                return
+        if old is not None:
+            self.drop(request.key)
+        with self._lock:
+            event_id, body = self._claim(request)
+            entry = _Entry(request, event_id, body)
+            entry.due_at = self._clock()
+            self._entries[request.key] = entry
+            self._by_event_id[event_id] = entry
+
+    def drop(self, key: SubscriptionKey) -> None:
+        """Unsubscribe (at the next `run_due`)."""
+        with self._lock:
+            entry = self._remove(key)
+            if entry is None:
+                return
+            if entry.subscription_id:
+                self._removals.append(_Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
+
+    def forget_node(self, node: str) -> None:
+        """The node is gone, and with it its subscriptions: the manager drops them without a word."""
+        with self._lock:
+            gone = [entry for key in list(self._entries) if key.node == node and (entry := self._remove(key))]
+        for entry in gone:
+            self._unstore(entry.event_instance_id)
+
+    def resubscribe(self, key: SubscriptionKey, reason: str) -> None:
+        """Reports stopped although the node is there (it came back between two looks): start over."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry.state is not SubscriptionState.ACTIVE:
+                return
+            self._counts["resubscribed"] += 1
+            self._start_over(entry, reason, delete=True)
+            status = entry.status()
+        log.warning("subscription %s: %s; subscribing again", key, reason)
+        self._on_change(status)
+
+    def run_due(self) -> None:
+        """Send the requests and deletions that are due. Never raises; blocks for at most a time-out per request."""
+        now = self._clock()
+        with self._lock:
+            for orphan in [orphan for orphan in self._orphans.values() if now >= orphan.delete_at]:
+                self._abandon(orphan)
+            removals = [removal for removal in self._removals if now >= removal.due_at]
+            overdue = [
+                entry
+                for entry in self._entries.values()
+                if entry.state is SubscriptionState.ACCEPTED and now >= entry.due_at
+            ]
+            for entry in overdue:
+                self._counts["notification_overdue"] += 1
+                self._start_over(entry, "no notification came", delete=True)
+            changed = [entry.status() for entry in overdue]
+            # A key that is being deleted waits: the manager may still answer the equal body with the old id.
+            busy = {removal.event_instance_id for removal in self._removals}
+        for status in changed:
+            self._on_change(status)
+        for removal in removals:
+            if self._delete(removal):
+                busy.discard(removal.event_instance_id)
+        with self._lock:
+            due = [
+                entry
+                for entry in self._entries.values()
+                if entry.state is SubscriptionState.WANTED
+                and now >= entry.due_at
+                and entry.event_instance_id not in busy
+            ]
+        for entry in due:
+            self._post(entry)
+
+    def next_due_s(self) -> float:
+        """Seconds until `run_due` may have something to do: MIN_PAUSE_S to 1."""
+        with self._lock:
+            times = [
+                *(removal.due_at for removal in self._removals),
+                *(e.due_at for e in self._entries.values() if e.state is not SubscriptionState.ACTIVE),
+            ]
+        return min(1.0, max(MIN_PAUSE_S, min(times, default=float("inf")) - self._clock()))
+
+    def close(self, timeout_s: float = 3.0) -> None:
+        """Unsubscribe from everything, as far as that works in time. What is left stays in SDL for the next start."""
+        give_up_at = self._clock() + timeout_s
+        for key in list(self._entries):
+            self.drop(key)
+        while self._removals and self._clock() < give_up_at:
+            for removal in list(self._removals):
+                left_s = give_up_at - self._clock()
+                if left_s > 0:
+                    self._delete(removal, min(left_s, self.options.request_timeout_s))
+            if self._removals:
+                time.sleep(min(0.1, max(0.0, give_up_at - self._clock())))
+        if self._removals:
+            log.warning("%d subscriptions could not be deleted in time", len(self._removals))
+        self._http.close()
+
+    # -- inside; methods that say `locked` are called with the lock held -------------------------------------------
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] += 1
+
+    def _claim(self, request: SubscriptionRequest) -> tuple[int, dict[str, Any]]:
+        """An XappEventInstanceId and the body with it: an orphan's if the body is the same. Locked."""
+        for orphan in [orphan for orphan in self._orphans.values() if orphan.key == request.key]:
+            body = request_body(request, orphan.event_instance_id, self._endpoint, self.options.directives)
+            if body_digest(body) == orphan.digest:
+                del self._orphans[orphan.event_instance_id]
+                self._counts["adopted"] += 1
+                return orphan.event_instance_id, body
+            self._abandon(orphan)
+        used = {*self._by_event_id, *self._orphans, *(removal.event_instance_id for removal in self._removals)}
+        event_id = next((i for i in range(1, MAX_EVENT_INSTANCE_ID + 1) if i not in used), None)
+        if event_id is None:
+            raise RuntimeError("more than 65535 subscriptions")
+        return event_id, request_body(request, event_id, self._endpoint, self.options.directives)
+
+    def _remove(self, key: SubscriptionKey) -> _Entry | None:
+        """Locked."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._by_event_id.pop(entry.event_instance_id, None)
+            self._by_e2_id.pop(entry.e2_instance_id, None)
+        return entry
+
+    def _start_over(self, entry: _Entry, reason: str, *, delete: bool) -> None:
+        """Back to WANTED, after a backoff. Locked."""
+        if delete and entry.subscription_id:
+            self._removals.append(_Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
+        self._by_e2_id.pop(entry.e2_instance_id, None)
+        entry.state = SubscriptionState.WANTED
+        entry.subscription_id, entry.e2_instance_id = "", 0
+        entry.last_error = reason
+        entry.due_at = self._clock() + self._backoff_s(entry.attempts)
+
+    def _backoff_s(self, attempts: int) -> float:
+        longest = min(self.options.max_backoff_s, self.options.first_backoff_s * 2 ** min(attempts, 16))
+        return longest * self._rng.uniform(0.5, 1.0)
+
+    def _post(self, entry: _Entry) -> None:
+        with self._lock:
+            if self._by_event_id.get(entry.event_instance_id) is not entry:
+                return
+            entry.state = SubscriptionState.PENDING
+            entry.attempts += 1
+        subscription_id, error = "", ""
+        try:
+            answer = self._http.post(self._url, json=entry.body)
+            if answer.status_code == 201:
+                subscription_id = _subscription_id(answer)
+                error = "" if subscription_id else "201 without a SubscriptionId"
+            else:
+                error = f"the subscription manager answers {answer.status_code}: {answer.text[:200]}"
+        except (httpx.HTTPError, httpx.InvalidURL) as failure:
+            error = f"subscription manager: {failure or type(failure).__name__}"
+        with self._lock:
+            status = self._after_post(entry, subscription_id, error)
+        to_remember = subscription_id or status.subscription_id
+        if to_remember and self._store is not None:
+            self._store.set(
+                f"{STORE_PREFIX}{entry.event_instance_id}",
+                {"subscription_id": to_remember, "key": entry.request.key, "digest": body_digest(entry.body)},
+            )
+        if error:
+            log.warning("subscription %s: %s", entry.request.key, error)
+        self._on_change(status)
+
+    def _after_post(self, entry: _Entry, subscription_id: str, error: str) -> SubscriptionStatus:
+        """Locked."""
+        if self._by_event_id.get(entry.event_instance_id) is not entry:
+            # Dropped while the request was under way.
+            if subscription_id:
+                self._removals.append(_Removal(subscription_id, entry.event_instance_id, self._clock()))
+        elif error:
+            self._counts["request_failed"] += 1
+            # A notification that was here already counts for more than an answer that got lost.
+            if entry.state is SubscriptionState.PENDING:
+                self._start_over(entry, error, delete=False)
+        else:
+            self._counts["accepted"] += 1
+            if entry.state is SubscriptionState.PENDING:
+                entry.state = SubscriptionState.ACCEPTED
+                wait_s = self.options.directives.patience_s + self.options.notification_margin_s
+                entry.due_at = self._clock() + wait_s
+            if entry.state is not SubscriptionState.WANTED:
+                entry.subscription_id = subscription_id
+        return entry.status()
+
+    def _take(self, subscription_id: str, outcome: Outcome) -> None:
+        """One outcome from a notification."""
+        with self._lock:
+            entry = self._by_event_id.get(outcome.event_instance_id)
+            if entry is None or (entry.subscription_id and entry.subscription_id != subscription_id):
+                self._counts["notification_unknown"] += 1
+                return
+            if entry.state is SubscriptionState.WANTED:
+                self._counts["notification_late"] += 1  # given up already: it will be requested again
+                return
+            if outcome.e2_instance_id == 0:
+                self._counts["subscription_failed"] += 1
+                entry.subscription_id = subscription_id
+                self._start_over(entry, outcome.cause or "the subscription failed", delete=True)
+            else:
+                self._counts["activated"] += entry.state is not SubscriptionState.ACTIVE
+                self._by_e2_id.pop(entry.e2_instance_id, None)
+                self._by_e2_id[outcome.e2_instance_id] = entry.request.key
+                entry.state = SubscriptionState.ACTIVE
+                entry.subscription_id, entry.e2_instance_id = subscription_id, outcome.e2_instance_id
+                entry.attempts, entry.last_error = 0, ""
+            status = entry.status()
+        if status.last_error:
+            log.warning("subscription %s: %s", status.key, status.last_error)
+        self._on_change(status)
+
+    def _delete(self, removal: _Removal, timeout_s: float | None = None) -> bool:
+        """One DELETE; False if it has to be tried again."""
+        limit_s = self.options.request_timeout_s if timeout_s is None else timeout_s
+        try:
+            answer = self._http.delete(f"{self._url}/{quote(removal.subscription_id, safe='')}", timeout=limit_s)
+            # 404 is not what the manager documents for an unknown id, but it would mean the same.
+            done = answer.status_code in (200, 204, 404)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            done = False
+        with self._lock:
+            if done:
+                self._counts["deleted"] += 1
+                self._removals.remove(removal)
+            else:
+                self._counts["delete_failed"] += 1
+                removal.attempts += 1
+                removal.due_at = self._clock() + self._backoff_s(removal.attempts)
+                if removal.attempts >= MAX_DELETE_ATTEMPTS:
+                    self._counts["delete_given_up"] += 1
+                    self._removals.remove(removal)
+        if done:
+            self._unstore(removal.event_instance_id)
+        return done
+
+    def _unstore(self, event_instance_id: int) -> None:
+        if self._store is not None:
+            self._store.delete(f"{STORE_PREFIX}{event_instance_id}")
+
+    def _abandon(self, orphan: _Orphan) -> None:
+        """Locked."""
+        del self._orphans[orphan.event_instance_id]
+        self._removals.append(_Removal(orphan.subscription_id, orphan.event_instance_id, self._clock()))
+
+    def _recover(self) -> None:
+        """Learn from SDL what an earlier run left behind."""
+        if self._store is None:
+            return
+        delete_at = self._clock() + self.options.orphan_grace_s
+        for name, value in self._store.find(STORE_PREFIX).items():
+            number = name.removeprefix(STORE_PREFIX)
+            if number.isdecimal() and isinstance(value, dict) and isinstance(value.get("subscription_id"), str):
+                event_id = int(number)
+                key = (
+                    SubscriptionKey(*stored)
+                    if isinstance(stored := value.get("key"), list) and len(stored) == 3
+                    else None
+                )
+                digest = str(value.get("digest"))
+                self._orphans[event_id] = _Orphan(event_id, value["subscription_id"], digest, key, delete_at)
+
+
+def _subscription_id(answer: httpx.Response) -> str:
+    try:
+        document = answer.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return ""
+    value = document.get("SubscriptionId") if isinstance(document, dict) else None
+    return value if isinstance(value, str) else ""
