@@ -25,7 +25,7 @@ def make_leader(name: str) -> Leader:
     """
     if name in SCHEDULERS:
         return SCHEDULERS[name]
-    if name == BUNDLED or Path(name).is_dir():
+    if name == BUNDLED or (name and Path(name).is_dir()):  # Path("") is the working directory
         return _load_bundle(name)
     if ":" in name:
         return _plug_in(name)
