@@ -69,12 +69,31 @@ def encode_json(tree: dict[str, Any]) -> bytes:
         return encoded
 
 
-def element_names() -> dict[int, str]:
-    """Names of information elements by id."""
+def with_names(tree: Any) -> Any:
+    """A `decode_json` tree for reading only: elements and procedures by id and name."""
     from pycrate_asn1dir import E2AP
 
-    constants = vars(E2AP.E2AP_Constants).items()
-    return {int(c._val): name[3:].replace("_", "-") for name, c in constants if name.startswith("id_")}
+    constants = [(c._typeref.called[1], c._val, name[3:].replace("_", "-")) for name, c in _ids(E2AP)]
+    elements = {number: name for kind, number, name in constants if kind == "ProtocolIE-ID"}
+    procedures = {number: name for kind, number, name in constants if kind == "ProcedureCode"}
+
+    def named(branch: Any) -> Any:
+        if isinstance(branch, list):
+            return [named(item) for item in branch]
+        if not isinstance(branch, dict):
+            return branch
+        shown = {key: named(value) for key, value in branch.items()}
+        if {"id", "criticality"} <= branch.keys():
+            shown["id"] = f"{branch['id']} {elements.get(branch['id'], '(unknown)')}"
+        if {"procedureCode", "criticality"} <= branch.keys():
+            shown["procedureCode"] = f"{branch['procedureCode']} {procedures.get(branch['procedureCode'], '(unknown)')}"
+        return shown
+
+    return named(tree)
+
+
+def _ids(module: Any) -> list[tuple[str, Any]]:
+    return [(name, constant) for name, constant in vars(module.E2AP_Constants).items() if name.startswith("id_")]
 
 
 def _pdu() -> Any:
