@@ -10,17 +10,15 @@ the leading bit by which a later version of the protocol may leave that range.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, NoReturn
 
 from xapp.e2.errors import E2DecodeError, E2EncodeError
+from xapp.e2.real import MAX_REAL_OCTETS, real_from_octets, real_to_octets
 
 FRAGMENT = 16384
 """Lengths from here on come in fragments of 1-4 times this many units (X.691 11.9.3.8)."""
 MAX_INTEGER_OCTETS = 8
 """No field of E2AP, E2SM-KPM or E2SM-RC needs more; longer ones are refused rather than turned into huge integers."""
-MAX_REAL_OCTETS = 16
-"""Header, exponent and a mantissa of at most 8 octets, with room for their length octets."""
 
 
 class BitString(NamedTuple):
@@ -155,7 +153,7 @@ class BitReader:
         """Length determinant of something that cannot be fragmented (below 16384)."""
         n, fragment = self._length_part(what)
         if fragment:
-            self.fail("a fragmented length where none is possible", what)
+            self.fail(f"{FRAGMENT} units or more, which only octets are read with", what)
         return n
 
     def _length_part(self, what: str) -> tuple[int, bool]:
@@ -445,48 +443,3 @@ class BitWriter:
             self.length(n)
         for bit in present:
             self.flag(bit)
-
-
-def real_from_octets(octets: bytes) -> float:
-    """The contents octets of a REAL; ValueError says what is wrong with them."""
-    if not octets:
-        return 0.0
-    first = octets[0]
-    if first < 0x80:
-        special = {0x40: math.inf, 0x41: -math.inf, 0x42: math.nan, 0x43: -0.0}.get(first)
-        if special is None or len(octets) != 1:
-            raise ValueError(f"REAL {octets.hex()} is in decimal or unknown form, only binary is read")
-        return special
-    exponent_octets, at = (first & 3) + 1, 1
-    if exponent_octets == 4:
-        exponent_octets, at = (octets[1] if len(octets) > 1 else 0), 2
-    mantissa = octets[at + exponent_octets :]
-    if not 1 <= exponent_octets <= 4 or not 1 <= len(mantissa) <= 8 or first & 0x30 == 0x30:
-        raise ValueError(f"REAL {octets.hex()} is malformed")
-    exponent = int.from_bytes(octets[at : at + exponent_octets], "big", signed=True)
-    bits_per_exponent = {0x00: 1, 0x10: 3, 0x20: 4}[first & 0x30]  # base 2, 8, 16
-    number = int.from_bytes(mantissa, "big") << (first >> 2 & 3)
-    try:
-        value = math.ldexp(float(number), exponent * bits_per_exponent)
-    except OverflowError:
-        raise ValueError(f"REAL {octets.hex()} is too large for a double") from None
-    return -value if first & 0x40 else value
-
-
-def real_to_octets(value: float) -> bytes:
-    """Contents octets: 0x80 | sign << 6, one exponent octet (two where needed), odd mantissa in minimal octets."""
-    if value == 0.0:
-        return b"\x43" if math.copysign(1.0, value) < 0 else b""
-    if not math.isfinite(value):
-        return b"\x42" if math.isnan(value) else (b"\x40" if value > 0 else b"\x41")
-    mantissa, denominator = abs(value).as_integer_ratio()
-    zeros = (mantissa & -mantissa).bit_length() - 1
-    exponent = zeros - (denominator.bit_length() - 1)
-    mantissa >>= zeros
-    first = 0x80 | (0x40 if value < 0 else 0)
-    wide = not -128 <= exponent <= 127
-    return (
-        bytes([first | wide])
-        + exponent.to_bytes(2 if wide else 1, "big", signed=True)
-        + mantissa.to_bytes(_octets_for(mantissa), "big")
-    )

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xapp.e2 import kpm_schema, schema
-from xapp.e2.aper import BitReader, real_from_octets
+from xapp.e2.aper import BitReader
 from xapp.e2.errors import E2DecodeError
+from xapp.e2.real import MAX_REAL_OCTETS, real_from_octets
 from xapp.e2.ue_id import UeId, read_ue_id, ue_id_from_value, ue_key
 
 NO_UE = -1
@@ -338,7 +339,7 @@ def _walk_bits(data: bytes, position: int, count: int, values: list[float]) -> i
 
 def _real(data: bytes, at: int) -> float:
     size = data[at]
-    if size > 16:
+    if size > MAX_REAL_OCTETS:
         raise _UnusualError
     try:
         return real_from_octets(data[at + 1 : at + 1 + size])

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xapp.e2 import kpm_schema
-from xapp.e2.aper import BitWriter, real_to_octets
+from xapp.e2.aper import BitWriter
 from xapp.e2.errors import E2EncodeError
+from xapp.e2.real import real_to_octets
 from xapp.e2.ue_id import GnbUeId, UeId, write_ue_id
 
 MAX_INTEGER = 2**32 - 1
@@ -52,7 +53,7 @@ def encode_report(
 
     head = _record_head(len(names), with_names)
     tail = _tail(tuple(names) if with_names else (), granularity_ms)
-    gaps_U: list[bool] = np.isnan(values_UN).any(axis=1).tolist()
+    gaps_U = [any(map(math.isnan, row)) for row in values_UN.tolist()]
     parts = [b"\x00" + (len(ue_ids) - 1).to_bytes(2, "big")]
     for ue_id, row, has_gap in zip(ue_ids, values_UN.tolist(), gaps_U, strict=True):
         parts.append(_ue_id_octets(ue_id))
