@@ -10,14 +10,20 @@ import logging
 import os
 import queue
 import threading
+import warnings
 from dataclasses import dataclass, replace
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from google.protobuf.json_format import MessageToDict
-from ricxappframe.entities.rnib import nb_identity_pb2, nodeb_info_pb2
 
+from xapp.e2.e2ap_procedures import GnbId, RanFunctionItem
 from xapp.lab.counters import Counters
+
+with warnings.catch_warnings():
+    # The platform's generated code is older than the protobuf runtime and says so at every descriptor.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from ricxappframe.entities.rnib import nb_identity_pb2, nodeb_info_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -28,40 +34,18 @@ NODE_TYPE_GNB = 2
 
 
 @dataclass(frozen=True, slots=True)
-class RanFunctionEntry:
-    """One RAN function that a node offers."""
-
-    function_id: int
-    definition: bytes
-    """APER, as received."""
-    revision: int
-    oid: str
-
-
-@dataclass(frozen=True, slots=True)
 class Node:
     """An E2 node by its RAN name (the meid of its RMR messages)."""
 
-    name: str
-    plmn: bytes
-    gnb_id_bits: str
-    functions: tuple[RanFunctionEntry, ...]
+    identity: GnbId
+    functions: tuple[RanFunctionItem, ...]
     e2term: str
     """RMR address of the E2 termination in charge."""
     connected: bool = True
 
-
-def plmn_digits(plmn: bytes) -> tuple[str, str]:
-    """MCC and MNC of a PLMN identity (3 octets, TS 38.413 9.3.3.5)."""
-    digits = [plmn[0] & 15, plmn[0] >> 4, plmn[1] & 15, plmn[2] & 15, plmn[2] >> 4, plmn[1] >> 4]
-    mnc = digits[3:] if digits[5] != 15 else digits[3:5]
-    return "".join(f"{d:x}" for d in digits[:3]), "".join(f"{d:x}" for d in mnc)
-
-
-def ran_name(plmn: bytes, gnb_id_bits: str) -> str:
-    """The name that e2term gives a gNB: gnb_<mcc>_<mnc>_<id as 8 hex digits>."""
-    mcc, mnc = plmn_digits(plmn)
-    return f"gnb_{mcc:0>3}_{mnc:0>3}_{int(gnb_id_bits, 2):08x}"
+    @property
+    def name(self) -> str:
+        return self.identity.ran_name
 
 
 class NodeInventory:
@@ -130,9 +114,13 @@ class NodeInventory:
 
 def identity_of(node: Node) -> nb_identity_pb2.NbIdentity:
     """NbIdentity as e2mgr keeps it in the set of gNBs."""
+    gnb = node.identity
+    global_id = nb_identity_pb2.GlobalNbId(
+        plmn_id=gnb.plmn.hex().upper(), nb_id=format(gnb.gnb_id, f"0{gnb.gnb_id_bits}b")
+    )
     return nb_identity_pb2.NbIdentity(
         inventory_name=node.name,
-        global_nb_id=nb_identity_pb2.GlobalNbId(plmn_id=node.plmn.hex().upper(), nb_id=node.gnb_id_bits),
+        global_nb_id=global_id,
         connection_status=CONNECTED if node.connected else DISCONNECTED,
     )
 

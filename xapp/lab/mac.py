@@ -1,0 +1,233 @@
+"""The simulated node's MAC: cells played in bursts, governed by controls under lease, observed at period boundaries.
+
+One thread owns it. Suffix: U = UEs of a cell, ascending by id.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+import numpy as np
+
+from policy.allocation import DYNAMIC, NO_CAP, Allocation, PeriodicGrant
+from policy.cell_state import CellState
+from training.simulator.cell import CellBatch, Followers
+from training.simulator.lease import Control as LeasedControl
+from training.simulator.lease import ControlSchedule
+from training.simulator.metrics import CellMetrics, UeTable
+from training.simulator.scenario import Scenario
+from xapp.e2.dcm import Carrier, Control, Outcome, OutcomeCode
+
+FARTHEST_PERIODS = 100
+"""A control may ask to be applied at most this many periods ahead: what waits must stay bounded."""
+REMEMBERED_REPORTS = 32
+"""Reports whose UEs a late control may still speak of after they left."""
+
+
+class Applied(NamedTuple):
+    """The control that governs a cell, seen over the UEs that are there now."""
+
+    instance_epoch: int
+    decision_id: int
+    allocation: Allocation
+
+
+class _Waiting(NamedTuple):
+    """An accepted control that has not been played yet."""
+
+    instance_epoch: int
+    first_slot: int
+
+
+class CellReport(NamedTuple):
+    """One cell at a period boundary, before the period's first slot is played."""
+
+    state: CellState
+    table: UeTable
+    applied: Applied | None
+    """None = the node's own scheduler."""
+
+
+class _Cell:
+    """What the MAC keeps of one cell beside the radio."""
+
+    def __init__(self, slots_per_dcm: int) -> None:
+        self.schedule = ControlSchedule(slots_per_dcm)
+        self.newest = (0, 0)
+        """Epoch and decision id of the newest accepted control."""
+        self.waiting: dict[int, _Waiting] = {}
+        """Accepted controls by decision id, until they are played or overtaken."""
+        self.playing: tuple[int, int] | None = None
+        """Epoch and decision id of the control that governed the last slot."""
+        self.reported: deque[tuple[set[int], frozenset[int]]] = deque(maxlen=REMEMBERED_REPORTS)
+        """Indication numbers of a boundary, and the UEs that were there."""
+
+
+class Mac:
+    """All cells of one node, in lock step."""
+
+    def __init__(
+        self, scenario: Scenario, carriers: tuple[Carrier, ...], ues: int, seed: int, followers: Followers
+    ) -> None:
+        """One cell per carrier. Raises ValueError when scenario, carriers and numbers do not fit together."""
+        for carrier in carriers:
+            if carrier.num_rbgs != scenario.num_rbgs:
+                raise ValueError(f"{carrier} for a scenario of {scenario.num_rbgs} RBGs")
+        self.scenario, self.carriers, self.followers = scenario, carriers, followers
+        self.batch = CellBatch(scenario, len(carriers), ues, seed)
+        self.own_scheduler_periods = 0
+        """Periods (per cell) that began under the node's own scheduler."""
+        self.counts: Counter[str] = Counter()
+        """applied, superseded, released."""
+        self._cells = [_Cell(scenario.slots_per_dcm) for _ in carriers]
+        self._row_of = {carrier.cell: row for row, carrier in enumerate(carriers)}
+        self._reports: list[CellReport] = []
+
+    @property
+    def slot(self) -> int:
+        """The next slot to be played."""
+        return self.batch.slot
+
+    @property
+    def at_boundary(self) -> bool:
+        return self.slot % self.scenario.slots_per_dcm == 0
+
+    @property
+    def next_boundary_slot(self) -> int:
+        """Where the answer to a report of this boundary is expected to take effect."""
+        return self.slot + self.scenario.control_lead_periods * self.scenario.slots_per_dcm
+
+    def row_of(self, cell: str) -> int | None:
+        """Row of the cell with this NR-CGI."""
+        return self._row_of.get(cell)
+
+    # -- playing --------------------------------------------------------------------------------------------------
+
+    def play(self, slots: int) -> int:
+        """Play up to `slots` slots, at most to the next period boundary or change of control; returns how many."""
+        terms = [cell.schedule.governing(self.slot) for cell in self._cells]
+        k = self.scenario.slots_per_dcm
+        count = min(slots, k - self.slot % k, min(term.end_slot for term in terms) - self.slot)
+        for cell, term in zip(self._cells, terms):
+            if self.at_boundary and term.control is None:
+                self.own_scheduler_periods += 1
+            self._governs(cell, term.control)
+        allocations = [term.control.allocation if term.control else None for term in terms]
+        self.batch.play(allocations, count, self.followers)
+        return count
+
+    def _governs(self, cell: _Cell, control: LeasedControl | None) -> None:
+        """Keep the books when a control begins to govern: it counts as applied, those that it overtook do not."""
+        if control is None:
+            cell.playing = None
+            return
+        waiting = cell.waiting.pop(control.decision_id, None)
+        if waiting is not None:
+            self.counts["applied"] += 1
+            cell.playing = (waiting.instance_epoch, control.decision_id)
+
+    # -- observing ------------------------------------------------------------------------------------------------
+
+    def observe(self) -> list[CellReport]:
+        """One report per cell; call it once at every boundary."""
+        states = self.batch.observe()
+        self._reports = []
+        for row, (cell, state) in enumerate(zip(self._cells, states)):
+            control = cell.schedule.governing(self.slot).control
+            applied = None
+            if control is not None:
+                waiting = cell.waiting.get(control.decision_id)
+                epoch = waiting.instance_epoch if waiting else cell.playing[0] if cell.playing else 0
+                applied = Applied(epoch, control.decision_id, onto_ues(control.allocation, state.ue_ids))
+            self._reports.append(CellReport(state, self.batch.ue_table(row), applied))
+            cell.reported.append((set(), frozenset(state.ue_ids)))
+        return self._reports
+
+    def reported_as(self, row: int, sequence_number: int) -> None:
+        """The newest report went out under this indication number: a control may name it as what it is based on."""
+        self._cells[row].reported[-1][0].add(sequence_number)
+
+    def metrics(self) -> list[CellMetrics]:
+        """One row per cell, since slot 0."""
+        return self.batch.metrics()
+
+    # -- controls -------------------------------------------------------------------------------------------------
+
+    def control(self, cell_id: str, control: Control) -> Outcome:
+        """Accept or refuse a control for the cell that its header named."""
+        row = self._row_of.get(cell_id)
+        if row is None:
+            return _refusal(OutcomeCode.UNKNOWN_CELL, f"no cell {cell_id}", control)
+        cell, carrier = self._cells[row], self.carriers[row]
+        refused = self._freshness_problem(cell, control)
+        if refused is not None:
+            return refused
+        if control.carrier != carrier:
+            return _refusal(OutcomeCode.BAD_CARRIER, f"{control.carrier}, expected {carrier}", control)
+        if control.release:
+            self.counts["released"] += 1
+            self._overtake(cell, 0)
+            cell.schedule.release()
+            cell.newest = (control.instance_epoch, control.decision_id)
+            return Outcome(OutcomeCode.OK, "", control.decision_id, self.slot)
+        if unknown := self._unknown_ues(row, control):
+            return _refusal(OutcomeCode.UNKNOWN_UE, f"no UE {', '.join(map(str, unknown[:8]))}", control)
+        farthest = self.slot + FARTHEST_PERIODS * self.scenario.slots_per_dcm
+        if control.apply_from_slot > farthest:
+            detail = f"apply_from_slot {control.apply_from_slot} is too far ahead, expected at most {farthest}"
+            return _refusal(OutcomeCode.MALFORMED, detail, control)
+        accepted = cell.schedule.offer(
+            control.allocation,
+            next_slot=self.slot,
+            apply_from_slot=control.apply_from_slot,
+            valid_for_slots=control.valid_for_slots,
+            decision_id=control.decision_id,
+        )
+        cell.newest = (control.instance_epoch, control.decision_id)
+        self._overtake(cell, accepted.first_slot)
+        cell.waiting[control.decision_id] = _Waiting(control.instance_epoch, accepted.first_slot)
+        return Outcome(OutcomeCode.OK, "", control.decision_id, accepted.first_slot)
+
+    def _overtake(self, cell: _Cell, first_slot: int) -> None:
+        """Controls that were to begin at `first_slot` or later never will."""
+        for decision_id in [known for known, control in cell.waiting.items() if control.first_slot >= first_slot]:
+            del cell.waiting[decision_id]
+            self.counts["superseded"] += 1
+
+    def _freshness_problem(self, cell: _Cell, control: Control) -> Outcome | None:
+        epoch, decision_id = cell.newest
+        if control.instance_epoch < epoch:
+            return _refusal(OutcomeCode.STALE_EPOCH, f"epoch {control.instance_epoch}, newest {epoch}", control)
+        if control.instance_epoch == epoch and control.decision_id <= decision_id:
+            return _refusal(OutcomeCode.STALE_DECISION, f"id {control.decision_id}, newest {decision_id}", control)
+        return None
+
+    def _unknown_ues(self, row: int, control: Control) -> list[int]:
+        """UEs of the control that neither are there nor were in the report that it is based on.
+
+        A number that no remembered report had (another subscription's, or none) is taken for any of them.
+        """
+        cell = self._cells[row]
+        based_on = [ues for numbers, ues in cell.reported if control.based_on_indication_sn in numbers]
+        known = set(self.batch.ue_table(row).ue_ids).union(*(based_on or [ues for _, ues in cell.reported]))
+        return [ue for ue in control.allocation.ue_ids if ue not in known]
+
+
+def _refusal(code: OutcomeCode, detail: str, control: Control) -> Outcome:
+    return Outcome(code, detail, control.decision_id)
+
+
+def onto_ues(allocation: Allocation, ue_ids: tuple[int, ...]) -> Allocation:
+    """The allocation with its rows in the order of `ue_ids`; as in the MAC, RBGs of UEs that are gone are DYNAMIC."""
+    if allocation.ue_ids == ue_ids:
+        return allocation
+    row_of = {ue: row for row, ue in enumerate(ue_ids)}
+    new_row = [row_of.get(ue, DYNAMIC) for ue in allocation.ue_ids]
+    owners = [new_row[owner] if owner >= 0 else owner for owner in allocation.owner_M.tolist()]
+    grants = tuple(PeriodicGrant(new_row[g.ue], *g[1:]) for g in allocation.periodic_grants if new_row[g.ue] >= 0)
+    open_allowed_U, max_rbgs_U = np.ones(len(ue_ids), bool), np.full(len(ue_ids), NO_CAP, np.uint8)
+    for old, new in enumerate(new_row):
+        if new >= 0:
+            open_allowed_U[new], max_rbgs_U[new] = allocation.open_allowed_U[old], allocation.max_rbgs_U[old]
+    return Allocation(ue_ids, np.array(owners, np.int16), allocation.leftover, grants, open_allowed_U, max_rbgs_U)

@@ -1,0 +1,175 @@
+"""What the simulated node can measure, and what each observation profile lets it report.
+
+Suffix: U = UEs of the report, ascending by id; N = measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.simulator.metrics import UeTable
+from xapp.e2.dcm import Carrier
+from xapp.lab.mac import CellReport
+
+FloatU = NDArray[np.float64]
+SLOT_MS = 1.0
+
+
+class Totals(NamedTuple):
+    """What happened to each UE over the slots of one report."""
+
+    slots: int
+    served_bits_U: FloatU
+    delay_bit_slots_U: FloatU
+    rbg_slots_U: FloatU
+
+
+def totals_since(table: UeTable, previous: UeTable | None, slots: int) -> Totals:
+    """Differences by UE id; a UE that was not in `previous` came since, with its totals from zero."""
+    columns = (table.served_bits_U, table.delay_bit_slots_U, table.rbg_slots_U)
+    if previous is None:
+        return Totals(slots, *(column.copy() for column in columns))
+    row_of = {ue: row for row, ue in enumerate(previous.ue_ids)}
+    before = np.array([row_of.get(ue, -1) for ue in table.ue_ids], np.int64)
+    earlier = (previous.served_bits_U, previous.delay_bit_slots_U, previous.rbg_slots_U)
+    # Row -1 is the zero appended for newcomers.
+    return Totals(slots, *(now - np.append(then, 0.0)[before] for now, then in zip(columns, earlier)))
+
+
+class Measured(NamedTuple):
+    """All that a measurement is computed from."""
+
+    report: CellReport
+    totals: Totals
+    carrier: Carrier
+
+
+def _throughput_kbps(m: Measured) -> FloatU:
+    return m.totals.served_bits_U / (max(m.totals.slots, 1) * SLOT_MS)
+
+
+def _used_share(m: Measured) -> FloatU:
+    return m.totals.rbg_slots_U / (max(m.totals.slots, 1) * m.carrier.num_rbgs)
+
+
+def _delay_tenths_ms(m: Measured) -> FloatU:
+    served_U = m.totals.served_bits_U
+    delay_U = np.divide(m.totals.delay_bit_slots_U, served_U, out=np.full(len(served_U), np.nan), where=served_U > 0)
+    return delay_U * SLOT_MS * 10.0
+
+
+def _every(m: Measured, value: float) -> FloatU:
+    return np.full(len(m.report.table.ue_ids), value)
+
+
+def _not_measured(m: Measured) -> FloatU:
+    """The simulated cell has no downlink and no layer above RLC: listed by the profile, reported as noValue."""
+    return _every(m, np.nan)
+
+
+class Measurement(NamedTuple):
+    compute: Callable[[Measured], FloatU]
+    integer: bool
+    """Reported as INTEGER, rounded; else as REAL."""
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "DRB.UEThpUl": Measurement(_throughput_kbps, False),
+    "DRB.UEThpDl": Measurement(_not_measured, False),
+    "RRU.PrbUsedUl": Measurement(lambda m: _used_share(m) * m.carrier.bwp_size_prb, True),
+    "RRU.PrbUsedDl": Measurement(_not_measured, True),
+    "RRU.PrbAvailUl": Measurement(lambda m: _every(m, float(m.carrier.bwp_size_prb)), True),
+    "RRU.PrbAvailDl": Measurement(_not_measured, True),
+    "RRU.PrbTotUl": Measurement(lambda m: 100.0 * _used_share(m), True),
+    "RRU.PrbTotDl": Measurement(_not_measured, True),
+    "DRB.AirIfDelayUl": Measurement(_delay_tenths_ms, False),
+    # Buffering in the UE is the only delay there is: the same as over the air.
+    "DRB.RlcDelayUl": Measurement(_delay_tenths_ms, False),
+    "DRB.RlcSduDelayDl": Measurement(_not_measured, False),
+    "DRB.RlcSduTransmittedVolumeUL": Measurement(lambda m: m.totals.served_bits_U / 1000.0, True),
+    "DRB.RlcSduTransmittedVolumeDL": Measurement(_not_measured, True),
+    "DRB.RlcPacketDropRateDl": Measurement(_not_measured, True),
+    "DRB.PdcpSduVolumeUL": Measurement(lambda m: m.totals.served_bits_U / 1000.0, True),
+    "DRB.PdcpSduVolumeDL": Measurement(_not_measured, True),
+    "CQI": Measurement(lambda m: m.report.state.cqi_U, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a node lets the RIC see."""
+
+    name: str
+    measurements: tuple[str, ...]
+    """Offered in the KPM RAN function description."""
+    dcm_columns: bool
+    """DCM indications say what KPM cannot; else they name only the UEs, the boundary and the control in force."""
+
+
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "full",
+            (
+                "DRB.UEThpUl",
+                "RRU.PrbUsedUl",
+                "RRU.PrbAvailUl",
+                "RRU.PrbTotUl",
+                "DRB.AirIfDelayUl",
+                "DRB.RlcSduTransmittedVolumeUL",
+                "CQI",
+            ),
+            True,
+        ),
+        # srsRAN's DU. It lists CQI too, but always that of one UE: useless, so left out.
+        Profile(
+            "kpm_srsran",
+            (
+                "DRB.UEThpUl",
+                "DRB.UEThpDl",
+                "RRU.PrbUsedUl",
+                "RRU.PrbUsedDl",
+                "RRU.PrbAvailUl",
+                "RRU.PrbAvailDl",
+                "RRU.PrbTotUl",
+                "RRU.PrbTotDl",
+                "DRB.AirIfDelayUl",
+                "DRB.RlcDelayUl",
+                "DRB.RlcSduDelayDl",
+                "DRB.RlcSduTransmittedVolumeUL",
+                "DRB.RlcSduTransmittedVolumeDL",
+                "DRB.RlcPacketDropRateDl",
+            ),
+            False,
+        ),
+        Profile(
+            "kpm_oai",
+            (
+                "DRB.PdcpSduVolumeUL",
+                "DRB.PdcpSduVolumeDL",
+                "DRB.RlcSduDelayDl",
+                "DRB.UEThpUl",
+                "DRB.UEThpDl",
+                "RRU.PrbTotUl",
+                "RRU.PrbTotDl",
+            ),
+            False,
+        ),
+    )
+}
+
+
+def measure(measured: Measured, names: Sequence[str]) -> NDArray[np.float64]:
+    """[U, N]; NaN = noValue; integer measurements are whole numbers."""
+    columns = []
+    for name in names:
+        measurement = MEASUREMENTS[name]
+        column_U = measurement.compute(measured)
+        columns.append(np.rint(column_U) if measurement.integer else column_U)
+    return np.stack(columns, axis=1)

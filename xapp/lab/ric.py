@@ -1,0 +1,165 @@
+"""`stackmac ric`: stand-ins for the near-RT RIC platform in one process, speaking its real protocols.
+
+E2 termination, subscription manager, R-NIB (e2mgr's REST, SDL) and static routes. Any part can be replaced by the real
+one: what goes over the wire is RMR, E2AP and the platform's REST.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xapp.http import BackgroundServer
+from xapp.lab.counters import Counters
+from xapp.lab.e2_wire import choose_wire
+from xapp.lab.e2term import E2Term
+from xapp.lab.lines import Lines
+from xapp.lab.rnib import NodeInventory, make_e2mgr_app
+from xapp.lab.static_routes import StaticRoutes, write_xapp_routes
+from xapp.lab.submgr import SubscriptionManager, make_submgr_app
+from xapp.rmr.si95 import Si95Transport
+
+logger = logging.getLogger(__name__)
+
+E2_PORT = 36421
+"""E2AP's registered SCTP port."""
+
+
+@dataclass(frozen=True, slots=True)
+class RicOptions:
+    """Where the stand-ins listen; port 0 = any free one."""
+
+    host: str = "127.0.0.1"
+    e2_port: int = E2_PORT
+    rmr_port: int = 38000
+    submgr_port: int = 8088
+    e2mgr_port: int = 3800
+    xapp_rmr: str = ""
+    """RMR host:port of an xApp that gets what belongs to no subscription."""
+    e2_transport: str = "auto"
+    write_routes: str = ""
+    """Where to write the xApp's static route file."""
+    notify_first: bool = False
+    """The subscription manager notifies before it answers 201."""
+
+
+class Ric:
+    """All stand-ins together."""
+
+    def __init__(self, options: RicOptions) -> None:
+        """Listening when made. Raises OSError for an address, ValueError for an E2 transport that cannot be had."""
+        self.options = options
+        self.wire = choose_wire(options.e2_transport)
+        self.counters = Counters()
+        self.transport = Si95Transport(options.host, options.rmr_port)
+        opened: list[Any] = [self.transport]
+        try:
+            self.routes = StaticRoutes(self.transport.routes, options.xapp_rmr)
+            self.inventory = NodeInventory(self.counters)
+            opened.append(self.inventory)
+            self.e2term = E2Term(
+                self.transport,
+                self.inventory,
+                self.counters,
+                rmr_address=self.transport.source,
+                host=options.host,
+                port=options.e2_port,
+                wire=self.wire,
+            )
+            opened.append(self.e2term)
+            self.submgr = SubscriptionManager(
+                self.e2term, self.routes, self.counters, notify_first=options.notify_first
+            )
+            opened.append(self.submgr)
+            self.e2term.on_node_lost = self.submgr.node_lost
+            self.submgr_http = BackgroundServer(make_submgr_app(self.submgr), options.host, options.submgr_port)
+            opened.append(self.submgr_http)
+            self.e2mgr_http = BackgroundServer(make_e2mgr_app(self.inventory), options.host, options.e2mgr_port)
+            opened.append(self.e2mgr_http)
+            for server in (self.submgr_http, self.e2mgr_http):
+                if not server.wait_started():
+                    raise OSError(f"no HTTP server on {options.host}:{server.port}")
+            if options.write_routes:
+                write_xapp_routes(Path(options.write_routes), self.transport.source)
+        except BaseException:
+            for part in reversed(opened):
+                part.close()
+            raise
+
+    def ports(self) -> dict[str, Any]:
+        """Where everything listens."""
+        return {
+            "host": self.options.host,
+            "e2_port": self.e2term.port,
+            "rmr_port": self.transport.port,
+            "submgr_port": self.submgr_http.port,
+            "e2mgr_port": self.e2mgr_http.port,
+            "e2_transport": self.wire,
+        }
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "nodes": {node.name: node.connected for node in self.inventory.all()},
+            "subscriptions": len(self.submgr.listing()),
+            "counters": self.counters.snapshot(),
+            "rmr": self.transport.counters,
+        }
+
+    def close(self) -> None:
+        """Stop everything, what faces clients first."""
+        self.submgr_http.close()
+        self.e2mgr_http.close()
+        self.submgr.close()
+        self.e2term.close()
+        self.inventory.close()
+        self.transport.close()
+
+
+def _human(event: str, fields: dict[str, Any]) -> str:
+    if event == "ready":
+        return (
+            f"RIC on {fields['host']}: E2 {fields['e2_port']}/{fields['e2_transport']}, RMR {fields['rmr_port']}, "
+            f"submgr {fields['submgr_port']}, e2mgr {fields['e2mgr_port']}"
+        )
+    nodes = ", ".join(name if connected else f"{name} (lost)" for name, connected in fields["nodes"].items())
+    return f"nodes: {nodes or 'none'}; {fields['subscriptions']} subscriptions"
+
+
+ric_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@ric_app.command()
+def ric_command(
+    host: Annotated[str, typer.Option(help="Address that everything listens on.")] = "127.0.0.1",
+    e2_port: Annotated[int, typer.Option(min=0, max=65535, help="E2 (0 = any free port).")] = E2_PORT,
+    rmr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the E2 termination.")] = 38000,
+    submgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Subscription manager's REST.")] = 8088,
+    e2mgr_port: Annotated[int, typer.Option(min=0, max=65535, help="E2 manager's REST.")] = 3800,
+    xapp_rmr: Annotated[str, typer.Option(help="host:port of an xApp for what belongs to no subscription.")] = "",
+    e2_transport: Annotated[str, typer.Option(help="auto, sctp or tcp (length-prefixed).")] = "auto",
+    write_routes: Annotated[str, typer.Option(help="Write the xApp's route file (RMR_SEED_RT) here.")] = "",
+    notify_first: Annotated[bool, typer.Option(help="Notify an xApp before its POST is answered.")] = False,
+    json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
+) -> None:
+    """Stand-ins for the near-RT RIC platform: E2 termination, subscription manager, R-NIB, static routes."""
+    lines = Lines(json_lines, _human)
+    options = RicOptions(
+        host, e2_port, rmr_port, submgr_port, e2mgr_port, xapp_rmr, e2_transport, write_routes, notify_first
+    )
+    try:
+        ric = Ric(options)
+    except (OSError, ValueError) as error:
+        typer.echo(f"stackmac ric: {error}", err=True)
+        raise typer.Exit(2) from None
+    try:
+        lines.emit("ready", ric.ports())
+        while not lines.stop.wait(0.1):
+            if lines.status_due():
+                lines.emit("status", ric.status())
+        lines.emit("final", ric.status())
+    finally:
+        ric.close()
