@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -58,17 +57,14 @@ class BackgroundServer:
         self._socket.close()
 
 
-async def read_json(request: Request) -> object:
-    """The request's JSON body; ValueError for what is too large or not JSON."""
+async def read_body(request: Request) -> bytes | None:
+    """The request's body; None if it is larger than MAX_BODY_BYTES."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise ValueError(f"body larger than {MAX_BODY_BYTES} bytes")
-    try:
-        return json.loads(body)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise ValueError("body is not JSON") from None
+            return None
+    return body
 
 
 def build_app(
@@ -77,11 +73,11 @@ def build_app(
     config: Callable[[], list[dict[str, Any]]],
     metrics: Callable[[], bytes],
     status: Callable[[], dict[str, Any]],
-    on_notification: Callable[[object], bool],
+    on_notification: Callable[[bytes], int],
 ) -> FastAPI:
     """The xApp's routes.
 
-    ready() = (is it, why not). on_notification(body) = was it well formed: submgr is answered 200, and 400 otherwise.
+    ready() = (is it, why not). on_notification(body) = the HTTP status to answer submgr with.
     """
     app = FastAPI(title="stackmac", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -108,10 +104,7 @@ def build_app(
 
     @app.post("/ric/v1/subscriptions/response")
     async def subscription_response(request: Request) -> JSONResponse:
-        try:
-            accepted = on_notification(await read_json(request))
-        except ValueError as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        return JSONResponse({}, status_code=200 if accepted else 400)
+        body = await read_body(request)
+        return JSONResponse({}, status_code=413 if body is None else on_notification(body))
 
     return app

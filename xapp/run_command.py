@@ -1,0 +1,106 @@
+"""The command line of `stackmac run`: the xApp's process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from xapp.config import ConfigError, Controls, load_controls
+
+run_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+STATUS_PERIOD_S = 0.5
+HUMAN_PERIOD_S = 5.0
+
+
+@run_app.command()
+def run(
+    config: Annotated[Path, typer.Option(help="The xApp descriptor; its `controls` section configures everything.")],
+    leader: Annotated[str, typer.Option(help="Overrides controls.leader.")] = "",
+    json_lines: Annotated[bool, typer.Option("--json-lines", help="Status as JSON lines on standard output.")] = False,
+) -> int:
+    """Run the xApp until SIGTERM or Ctrl-C; then release every cell, unsubscribe and exit 0."""
+    try:
+        controls = load_controls(config)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    if leader:
+        controls = controls.model_copy(update={"leader": leader})
+    logging.basicConfig(
+        level=controls.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stop = stop_on_signals()
+    return serve(controls, stop, json_lines=json_lines)
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def emit(event: str, values: dict[str, Any]) -> None:
+    """One JSON line on standard output."""
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+def serve(controls: Controls, stop: threading.Event, *, json_lines: bool) -> int:
+    """The xApp from start to stop; the exit status."""
+    from policy.registry import LeaderError, make_leader
+    from xapp.app import App
+
+    try:
+        leader = make_leader(controls.leader)
+    except LeaderError as error:
+        raise typer.BadParameter(f"controls.leader: {error}") from None
+    app = App(controls, leader)
+    try:
+        app.start()
+    except OSError as error:
+        typer.echo(f"stackmac run: {error}", err=True)
+        return 1
+    ports = {"http_port": app.server.port, "rmr_port": app.transport.port}
+    if json_lines:
+        emit("ready", ports)
+    else:
+        print(
+            f"stackmac runs: HTTP {ports['http_port']}, RMR {ports['rmr_port']}, leader {controls.leader}", flush=True
+        )
+    while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
+        if json_lines:
+            emit("status", app.status())
+        else:
+            print(status_line(app.status()), flush=True)
+    app.stop()
+    final = app.status()
+    if json_lines:
+        emit("final", final)
+    else:
+        print(f"stopped: {status_line(final)}", flush=True)
+    return 0
+
+
+def status_line(status: dict[str, Any]) -> str:
+    """The counters that an operator watches, in one line."""
+    decided = ", ".join(f"{who} {count}" for who, count in status["decided_by"].items()) or "none"
+    return (
+        f"nodes {sum(status['nodes'].values())}, cells {len(status['cells'])},"
+        f" indications {status['indications_received']} ({status['decode_errors']} undecodable), decisions {status['decisions']} ({decided}),"
+        f" controls {status['controls_sent']} sent {status['controls_acked']} acknowledged"
+        f" {status['controls_failed']} failed, loop p99 {status['loop_ms']['p99']} ms"
+    )
