@@ -35,13 +35,13 @@ def _octets_for(value: int) -> int:
 class BitReader:
     """A cursor over `data`. `path` names the message in errors; `position` counts bits from the start of `data`."""
 
-    __slots__ = ("_end", "data", "path", "position")
+    __slots__ = ("_end", "_start", "data", "path", "position")
 
     def __init__(self, data: bytes, path: str = "", *, start: int = 0, end: int | None = None) -> None:
         """Read octets start..end-1 of `data` (by default all): a window keeps offsets in errors those of `data`."""
         self.data = data
         self.path = path
-        self.position = start * 8
+        self.position = self._start = start * 8
         self._end = (len(data) if end is None else end) * 8
 
     @property
@@ -86,7 +86,12 @@ class BitReader:
         return self.data[start:stop]
 
     def finish(self) -> None:
-        """The message must end here: at most the padding of its last octet may be left."""
+        """The message must end here: at most the padding of its last octet may be left.
+
+        An empty value is one octet of nothing but padding (X.691 11.1.3).
+        """
+        if self.position == self._start:
+            self.position = min(self.position + 8, self._end)
         self.align()
         if self.position < self._end:
             self.fail(f"{self.remaining_bits // 8} octets left over after the end of the message")
