@@ -250,7 +250,6 @@ class SubscriptionClient:
         with self._lock:
             for orphan in [orphan for orphan in self._orphans.values() if now >= orphan.delete_at]:
                 self._abandon(orphan)
-            removals = [removal for removal in self._removals if now >= removal.due_at]
             overdue = [
                 entry
                 for entry in self._entries.values()
@@ -260,6 +259,7 @@ class SubscriptionClient:
                 self._counts["notification_overdue"] += 1
                 self._start_over(entry, "no notification came", delete=True)
             changed = [entry.status() for entry in overdue]
+            removals = [removal for removal in self._removals if now >= removal.due_at]
             # A key that is being deleted waits: the manager may still answer the equal body with the old id.
             busy = {removal.event_instance_id for removal in self._removals}
         for status in changed:
