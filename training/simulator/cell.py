@@ -66,6 +66,7 @@ class CellBatch:
         self.tables = make_tables(scenario.num_rbgs)
         self.constants = make_constants(scenario)
         self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
+        self._scratch = core.make_scratch(ues, scenario.num_rbgs)
         self._world_cells = cells
         self._chunk_index = -1
         self._chunk: Draws | None = None
@@ -164,7 +165,7 @@ class CellBatch:
             count = min(slots, CHUNK_SLOTS - t)
             core.play(
                 self.state, self.seats, self.tables, self.constants, plan, self._draws(), self.slot, t, count,
-                followers == "obey",
+                followers == "obey", self._scratch,
             )  # fmt: skip
             self.slot += count
             slots -= count
@@ -183,7 +184,9 @@ class CellBatch:
             entitlement_BUM=np.empty((cells, ues, num_rbgs), np.int8),
             cqi_BUM=np.empty((cells, ues, num_rbgs), np.int8),
         )
-        core.begin_slot(self.state, self.seats, self.tables, self.constants, plan, self.slot, *pending[1:])
+        core.begin_slot(
+            self.state, self.seats, self.tables, self.constants, plan, self.slot, *pending[1:], self._scratch
+        )
         self._pending = pending
         return self.view()
 
@@ -213,6 +216,7 @@ class CellBatch:
         core.finish_slot(
             self.state, self.seats, self.tables, self.constants, pending.plan, self._draws(), self.slot,
             self.slot % CHUNK_SLOTS, pending.holder_BM, pending.eligible_BU, np.ascontiguousarray(sends_BUM, np.bool_),
+            self._scratch,
         )  # fmt: skip
         self.slot += 1
 
@@ -235,6 +239,7 @@ class CellBatch:
         chosen = np.asarray(rows, np.int64)
         branch = copy.copy(self)
         branch.cells = len(chosen)
+        branch._scratch = core.make_scratch(self.ues, self.scenario.num_rbgs)
         branch.state = self.state.select(chosen)
         branch._observed_BUC = self._observed_BUC[chosen]
         branch._observed_id_BU = self._observed_id_BU[chosen]

@@ -2,19 +2,15 @@
 
 One cell at a time, b, over arrays of many (see state.py, plan.py, world.py for shapes and units). All compiled code of
 the simulator is in this file: numba's cache notices changes of a file only for the functions in it.
-Scratch arrays of a slot, made once a call:
-    holder_M    who may use the RBG in this slot: a seat, OPEN (contention), IDLE; DYNAMIC until the node has scheduled
-    held_U      RBGs of the slot that the UE holds
-    eligible_U  the UE may contend
-    sends_UM    what the UEs send on
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN
 from training.simulator.plan import NOBODY, Plan
@@ -36,6 +32,12 @@ from training.simulator.state import (
 )
 from training.simulator.world import Draws, Seats
 
+# Counting references to the arrays of a struct, and handing structs over, costs four times what these functions do: so
+# they are inlined, and live without numba's runtime (_nrt): none allocates an array or assigns a slice.
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+compiled = njit(**_OPTIONS)
+inlined = njit(forceinline=True, **_OPTIONS)
+
 UNDECIDED = -9
 
 # What a UE may do on an RBG in a slot, as a learned follower sees it.
@@ -48,26 +50,56 @@ PF_OFFSET_BITS = 50.0
 """Proportional fair weighs a UE by 1 / (R + this)."""
 
 
-@njit(cache=True, nogil=True)
+class Scratch(NamedTuple):
+    """Room for one slot of one cell; not for two threads at once."""
+
+    holder_M: NDArray[np.int64]
+    """Who may use the RBG in this slot: a seat, OPEN (contention) or IDLE; DYNAMIC until the node has scheduled."""
+    held_U: NDArray[np.int64]
+    """RBGs of the slot that the UE holds."""
+    eligible_U: NDArray[np.bool_]
+    """The UE may contend."""
+    sends_UM: NDArray[np.bool_]
+    senders_M: NDArray[np.int64]
+    order_M: NDArray[np.int64]
+    backlog_U: NDArray[np.float64]
+    """What the node believes to wait, and to be carried by what the UE holds, bits."""
+    carried_U: NDArray[np.float64]
+    weight_U: NDArray[np.float64]
+    holds_preferred_U: NDArray[np.int64]
+
+
+def make_scratch(ues: int, num_rbgs: int) -> Scratch:
+    return Scratch(
+        np.empty(num_rbgs, np.int64),
+        np.empty(ues, np.int64),
+        np.empty(ues, np.bool_),
+        np.empty((ues, num_rbgs), np.bool_),
+        np.empty(num_rbgs, np.int64),
+        np.empty(num_rbgs, np.int64),
+        np.empty(ues),
+        np.empty(ues),
+        np.empty(ues),
+        np.empty(ues, np.int64),
+    )
+
+
+@inlined
 def level_of(steps: Any, value: float) -> int:
     """Number of ascending steps at or below value (a buffer level, a CQI)."""
-    low, high = 0, steps.size
-    while low < high:
-        middle = (low + high) // 2
-        if value >= steps[middle]:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    level = 0
+    for k in range(steps.size):  # no early exit: faster than a search whose branches cannot be predicted
+        level += value >= steps[k]
+    return level
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def rate_of(tables: Tables, snr: float) -> float:
     """Bits that one RBG carries in one slot."""
     return tables.bits_per_rbg[level_of(tables.snr_steps, snr)]
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def expected_bits(tables: Tables, cqi: int, rbgs: int, with_preferred: int, backlog: float) -> float:
     """What a scheduler expects of a UE on `rbgs` RBGs, its preferred one among them or not."""
     if rbgs == 0:
@@ -76,9 +108,9 @@ def expected_bits(tables: Tables, cqi: int, rbgs: int, with_preferred: int, back
     return min(backlog, bits)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def node_schedule(
-    state: State, tables: Tables, constants: Constants, plan: Plan, b: int, slot: int, holder_M: Any, held_U: Any
+    state: State, tables: Tables, constants: Constants, plan: Plan, b: int, slot: int, scratch: Scratch
 ) -> None:
     """The node's own scheduler: greedy proportional fair over the RBGs that are DYNAMIC, on reports D slots old.
 
@@ -86,14 +118,13 @@ def node_schedule(
     lower seat, then the lower RBG, as in the reference game. An RBG is only ever "preferred" or "other" to a UE, so two
     candidates a UE are enough.
     """
+    holder_M, held_U, with_preferred_U = scratch.holder_M, scratch.held_U, scratch.holds_preferred_U
     num_rbgs, ues = holder_M.size, held_U.size
     depth = state.cqi_BUD1.shape[2]
     report = (slot + 1) % depth
-    backlog_U = np.zeros(ues)
-    current_U = np.zeros(ues)
-    weight_U = np.zeros(ues)
-    with_preferred_U = np.zeros(ues, np.int64)
+    backlog_U, carried_U, weight_U = scratch.backlog_U, scratch.carried_U, scratch.weight_U
     for u in range(ues):
+        backlog_U[u], carried_U[u] = 0.0, 0.0
         if not state.present_BU[b, u]:
             continue
         backlog = tables.buffer_mid_bits[state.level_BUD1[b, u, report]]
@@ -102,10 +133,9 @@ def node_schedule(
                 backlog -= state.served_BUD[b, u, d]
         backlog_U[u] = max(backlog, 0.0)
         weight_U[u] = 1.0 / (state.average_BU[b, u] + PF_OFFSET_BITS)
-        if holder_M[state.preferred_BUD1[b, u, report]] == u:
-            with_preferred_U[u] = 1
+        with_preferred_U[u] = holder_M[state.preferred_BUD1[b, u, report]] == u
         cqi = state.cqi_BUD1[b, u, report]
-        current_U[u] = expected_bits(tables, cqi, held_U[u], with_preferred_U[u], backlog_U[u])
+        carried_U[u] = expected_bits(tables, cqi, held_U[u], with_preferred_U[u], backlog_U[u])
 
     while True:
         first, second = -1, -1
@@ -120,7 +150,7 @@ def node_schedule(
             return
         best, best_u, best_m = 0.0, -1, -1
         for u in range(ues):
-            if backlog_U[u] <= current_U[u] or held_U[u] >= plan.cap_BU[b, u]:
+            if backlog_U[u] <= carried_U[u] or held_U[u] >= plan.cap_BU[b, u]:
                 continue
             cqi = state.cqi_BUD1[b, u, report]
             preferred = state.preferred_BUD1[b, u, report]
@@ -128,10 +158,10 @@ def node_schedule(
             gain, choice = 0.0, -1
             other = second if first == preferred else first
             if other >= 0:
-                gain = expected_bits(tables, cqi, more, with_preferred_U[u], backlog_U[u]) - current_U[u]
+                gain = expected_bits(tables, cqi, more, with_preferred_U[u], backlog_U[u]) - carried_U[u]
                 choice = other
             if holder_M[preferred] == DYNAMIC:
-                gain_there = expected_bits(tables, cqi, more, 1, backlog_U[u]) - current_U[u]
+                gain_there = expected_bits(tables, cqi, more, 1, backlog_U[u]) - carried_U[u]
                 if choice < 0 or gain_there > gain or (gain_there == gain and preferred < choice):
                     gain, choice = gain_there, preferred
             if gain * weight_U[u] > best:
@@ -143,10 +173,10 @@ def node_schedule(
         if best_m == state.preferred_BUD1[b, best_u, report]:
             with_preferred_U[best_u] = 1
         cqi = state.cqi_BUD1[b, best_u, report]
-        current_U[best_u] = expected_bits(tables, cqi, held_U[best_u], with_preferred_U[best_u], backlog_U[best_u])
+        carried_U[best_u] = expected_bits(tables, cqi, held_U[best_u], with_preferred_U[best_u], backlog_U[best_u])
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def entitle(
     state: State,
     seats: Seats,
@@ -155,17 +185,18 @@ def entitle(
     plan: Plan,
     b: int,
     slot: int,
-    holder_M: Any,
-    held_U: Any,
-    eligible_U: Any,
+    scratch: Scratch,
 ) -> float:
-    """Apply the MAC's rule to one slot: fills the scratch arrays, returns the contention probability p.
+    """Apply the MAC's rule to one slot: fills holder, held and eligible, returns the contention probability p.
 
     In this order: periodic grants of the slot, owners, the node's scheduler on what is DYNAMIC, contention on the rest.
     """
+    holder_M, held_U, eligible_U = scratch.holder_M, scratch.held_U, scratch.eligible_U
     num_rbgs, ues = holder_M.size, held_U.size
-    held_U[:] = 0
-    holder_M[:] = UNDECIDED
+    for u in range(ues):
+        held_U[u] = 0
+    for m in range(num_rbgs):
+        holder_M[m] = UNDECIDED
     for g in range(plan.grants_BG4.shape[1]):
         u, m = plan.grants_BG4[b, g, 0], plan.grants_BG4[b, g, 1]
         if u == NOBODY or slot % plan.grants_BG4[b, g, 2] != plan.grants_BG4[b, g, 3]:
@@ -188,7 +219,7 @@ def entitle(
             holder_M[m] = owner
             dynamic = dynamic or owner == DYNAMIC
     if dynamic:
-        node_schedule(state, tables, constants, plan, b, slot, holder_M, held_U)
+        node_schedule(state, tables, constants, plan, b, slot, scratch)
         for m in range(num_rbgs):
             if holder_M[m] == DYNAMIC:
                 holder_M[m] = OPEN
@@ -198,40 +229,34 @@ def entitle(
         eligible_U[u] = state.present_BU[b, u] and plan.open_allowed_BU[b, u] and in_mask
         count += eligible_U[u]
     if count == 0 or plan.contenders_B[b] <= 0.0:
-        eligible_U[:] = False
+        for u in range(ues):
+            eligible_U[u] = False
         return 0.0
     return min(1.0, plan.contenders_B[b] / count)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def best_response(
-    state: State,
-    tables: Tables,
-    plan: Plan,
-    b: int,
-    u: int,
-    p: float,
-    coin_M: Any,
-    holder_M: Any,
-    eligible: bool,
-    sends_M: Any,
+    state: State, tables: Tables, plan: Plan, draws: Draws, b: int, u: int, t: int, p: float, scratch: Scratch
 ) -> None:
     """The UE's myopic best answer on fresh information: of what it holds, and of the open RBGs on which its coin fell,
     the k best for the k that carries most of its queue with its power split."""
-    sends_M[:] = False
+    holder_M, order_M = scratch.holder_M, scratch.order_M
+    num_rbgs, w = holder_M.size, state.world_B[b]
+    for m in range(num_rbgs):
+        scratch.sends_UM[u, m] = False
     queue = state.queue_BU[b, u]
     if queue <= 0.0 or not state.present_BU[b, u]:
         return
-    num_rbgs = holder_M.size
-    order = np.empty(num_rbgs, np.int64)  # the RBGs it may use, best first
-    count = 0
+    count = 0  # RBGs that it may use; order_M: best first
     for m in range(num_rbgs):
-        if holder_M[m] == u or (eligible and holder_M[m] == OPEN and coin_M[m] < p):
+        open_to_it = holder_M[m] == OPEN and scratch.eligible_U[u] and draws.coin_BTUM[w, t, u, m] < p
+        if holder_M[m] == u or open_to_it:
             place = count
-            while place > 0 and state.gain_BUM[b, u, order[place - 1]] < state.gain_BUM[b, u, m]:
-                order[place] = order[place - 1]
+            while place > 0 and state.gain_BUM[b, u, order_M[place - 1]] < state.gain_BUM[b, u, m]:
+                order_M[place] = order_M[place - 1]
                 place -= 1
-            order[place] = m
+            order_M[place] = m
             count += 1
     best, best_k = 0.0, 0
     for k in range(1, min(count, plan.cap_BU[b, u]) + 1):
@@ -239,15 +264,15 @@ def best_response(
             break
         bits = 0.0
         for j in range(k):
-            bits += rate_of(tables, state.gain_BUM[b, u, order[j]] / k)
+            bits += rate_of(tables, state.gain_BUM[b, u, order_M[j]] / k)
         bits = min(bits, queue)
         if bits > best + WORTHWHILE_BITS:
             best, best_k = bits, k
     for j in range(best_k):
-        sends_M[order[j]] = True
+        scratch.sends_UM[u, order_M[j]] = True
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def transmit(
     state: State,
     seats: Seats,
@@ -256,17 +281,21 @@ def transmit(
     plan: Plan,
     b: int,
     slot: int,
-    holder_M: Any,
-    eligible_U: Any,
-    sends_UM: Any,
+    scratch: Scratch,
 ) -> None:
     """Play what the UEs send in one slot: collisions, decoding, queues served and expired, counters.
 
     Counts every transmission that the rule did not allow, from the holders alone and not from what the UEs were told.
     """
+    holder_M, eligible_U, sends_UM, senders_M = (
+        scratch.holder_M,
+        scratch.eligible_U,
+        scratch.sends_UM,
+        scratch.senders_M,
+    )
     ues, num_rbgs = sends_UM.shape
-    senders_M = np.zeros(num_rbgs, np.int64)
     for m in range(num_rbgs):
+        senders_M[m] = 0
         for u in range(ues):
             if sends_UM[u, m]:
                 senders_M[m] += 1
@@ -298,13 +327,15 @@ def transmit(
             serve_queue(state, b, u, slot, seats.deadline_slots[u], served)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def serve_queue(state: State, b: int, u: int, slot: int, deadline: int, served: float) -> None:
     """Take `served` bits from a queue, oldest first; what has reached its deadline and still waits is dropped."""
     oldest = state.waiting_BUA.shape[2]
     left, queue = served, 0.0
-    for age in range(min(deadline - 1, slot), -1, -1):
-        index = (slot - age) % oldest
+    first = min(deadline - 1, slot)
+    index = (slot - first - 1) % oldest
+    for age in range(first, -1, -1):
+        index = index + 1 if index + 1 < oldest else 0
         waiting = state.waiting_BUA[b, u, index]
         if waiting <= 0.0:
             continue
@@ -323,14 +354,15 @@ def serve_queue(state: State, b: int, u: int, slot: int, deadline: int, served: 
     state.queue_BU[b, u] = queue
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def leave(state: State, plan: Plan, b: int, u: int) -> None:
     """The UE goes, with its queue; what the plan gave it falls to the node's scheduler."""
     state.present_BU[b, u] = False
     state.ue_id_BU[b, u] = 0
     state.counters_BUC[b, u, ABANDONED] += state.queue_BU[b, u]
     state.queue_BU[b, u] = 0.0
-    state.waiting_BUA[b, u, :] = 0.0
+    for a in range(state.waiting_BUA.shape[2]):
+        state.waiting_BUA[b, u, a] = 0.0
     for m in range(plan.owner_BM.shape[1]):
         if plan.owner_BM[b, m] == u:
             plan.owner_BM[b, m] = DYNAMIC
@@ -341,7 +373,7 @@ def leave(state: State, plan: Plan, b: int, u: int) -> None:
     plan.cap_BU[b, u] = NO_CAP
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def come(state: State, constants: Constants, draws: Draws, b: int, u: int, slot: int) -> None:
     """A new UE takes the seat from `slot` on."""
     w = state.world_B[b]
@@ -353,11 +385,13 @@ def come(state: State, constants: Constants, draws: Draws, b: int, u: int, slot:
     state.period_BU[b, u] = draws.newcomers.period_slots[w, u]
     state.phase_BU[b, u] = draws.newcomers.phase_slots[w, u]
     state.average_BU[b, u] = constants.served_start
-    state.served_BUD[b, u, :] = 0.0
-    state.arrival_BUC[b, u, :] = state.counters_BUC[b, u, :]
+    for d in range(state.served_BUD.shape[2]):
+        state.served_BUD[b, u, d] = 0.0
+    for c in range(state.counters_BUC.shape[2]):
+        state.arrival_BUC[b, u, c] = state.counters_BUC[b, u, c]
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def arrive(state: State, seats: Seats, constants: Constants, draws: Draws, b: int, u: int, slot: int, t: int) -> None:
     """Packets that become ready in `slot`, drawn with entry t of the chunk."""
     w = state.world_B[b]
@@ -382,32 +416,33 @@ def arrive(state: State, seats: Seats, constants: Constants, draws: Draws, b: in
     state.waiting_BUA[b, u, slot % state.waiting_BUA.shape[2]] += kept
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def report(state: State, seats: Seats, tables: Tables, b: int, u: int, slot: int) -> None:
     """The UE's report of its state at the start of `slot`; a UE that just came fills its whole past with it."""
     num_rbgs, oldest = state.gain_BUM.shape[2], state.waiting_BUA.shape[2]
     depth = state.cqi_BUD1.shape[2]
     best, mean = 0, 0.0
     for m in range(num_rbgs):
-        mean += state.gain_BUM[b, u, m] / num_rbgs
+        mean += state.gain_BUM[b, u, m]
         if state.gain_BUM[b, u, m] > state.gain_BUM[b, u, best]:
             best = m
     head = 0
     if state.queue_BU[b, u] > 0.0:
-        for age in range(min(seats.deadline_slots[u] - 1, slot), -1, -1):
-            if state.waiting_BUA[b, u, (slot - age) % oldest] > 0.0:
-                head = age
-                break
+        head = min(seats.deadline_slots[u] - 1, slot)
+        index = (slot - head) % oldest
+        while head > 0 and state.waiting_BUA[b, u, index] <= 0.0:
+            head -= 1
+            index = index + 1 if index + 1 < oldest else 0
     copies = depth if state.since_BU[b, u] == slot else 1
     for copy in range(copies):
         index = (slot + copy) % depth
         state.level_BUD1[b, u, index] = level_of(tables.buffer_edges, state.queue_BU[b, u])
-        state.cqi_BUD1[b, u, index] = level_of(tables.snr_steps, mean)
+        state.cqi_BUD1[b, u, index] = level_of(tables.snr_steps, mean / num_rbgs)
         state.preferred_BUD1[b, u, index] = best
         state.head_BUD1[b, u, index] = head
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def step_world(
     state: State,
     seats: Seats,
@@ -443,7 +478,7 @@ def step_world(
             report(state, seats, tables, b, u, slot + 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def play(
     state: State,
     seats: Seats,
@@ -455,30 +490,25 @@ def play(
     t: int,
     slots: int,
     obey: bool,
+    scratch: Scratch,
 ) -> None:
     """Play `slots` slots from `slot` on (entry t of the chunk, which must hold them all) with followers that follow a
     rule: obey (send on all they hold, and nowhere else) or best response."""
     cells, ues, num_rbgs = state.gain_BUM.shape
-    holder_M = np.empty(num_rbgs, np.int64)
-    held_U = np.empty(ues, np.int64)
-    eligible_U = np.empty(ues, np.bool_)
-    sends_UM = np.empty((ues, num_rbgs), np.bool_)
     for b in range(cells):
-        w = state.world_B[b]
         for i in range(slots):
-            p = entitle(state, seats, tables, constants, plan, b, slot + i, holder_M, held_U, eligible_U)
+            p = entitle(state, seats, tables, constants, plan, b, slot + i, scratch)
             for u in range(ues):
                 if obey:
                     for m in range(num_rbgs):
-                        sends_UM[u, m] = holder_M[m] == u
+                        scratch.sends_UM[u, m] = scratch.holder_M[m] == u
                 else:
-                    coin_M = draws.coin_BTUM[w, t + i, u]
-                    best_response(state, tables, plan, b, u, p, coin_M, holder_M, eligible_U[u], sends_UM[u])
-            transmit(state, seats, tables, constants, plan, b, slot + i, holder_M, eligible_U, sends_UM)
+                    best_response(state, tables, plan, draws, b, u, t + i, p, scratch)
+            transmit(state, seats, tables, constants, plan, b, slot + i, scratch)
             step_world(state, seats, tables, constants, plan, draws, b, slot + i, t + i)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def begin_slot(
     state: State,
     seats: Seats,
@@ -491,24 +521,26 @@ def begin_slot(
     probability_B: Any,
     entitlement_BUM: Any,
     cqi_BUM: Any,
+    scratch: Scratch,
 ) -> None:
     """First half of a slot whose UEs answer for themselves: who may send where, and each UE's fresh CQI per RBG."""
     cells, ues, num_rbgs = state.gain_BUM.shape
-    held_U = np.empty(ues, np.int64)
     for b in range(cells):
-        holder_M, eligible_U = holder_BM[b], eligible_BU[b]
-        probability_B[b] = entitle(state, seats, tables, constants, plan, b, slot, holder_M, held_U, eligible_U)
+        probability_B[b] = entitle(state, seats, tables, constants, plan, b, slot, scratch)
+        for m in range(num_rbgs):
+            holder_BM[b, m] = scratch.holder_M[m]
         for u in range(ues):
+            eligible_BU[b, u] = scratch.eligible_U[u]
             for m in range(num_rbgs):
                 entitlement_BUM[b, u, m] = NONE
-                if holder_M[m] == u:
+                if scratch.holder_M[m] == u:
                     entitlement_BUM[b, u, m] = OWN
-                elif holder_M[m] == OPEN and eligible_U[u]:
+                elif scratch.holder_M[m] == OPEN and scratch.eligible_U[u]:
                     entitlement_BUM[b, u, m] = CONTEND
                 cqi_BUM[b, u, m] = level_of(tables.snr_steps, state.gain_BUM[b, u, m])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def finish_slot(
     state: State,
     seats: Seats,
@@ -521,8 +553,16 @@ def finish_slot(
     holder_BM: Any,
     eligible_BU: Any,
     sends_BUM: Any,
+    scratch: Scratch,
 ) -> None:
     """Second half: play what the UEs send and step to the next slot."""
-    for b in range(state.gain_BUM.shape[0]):
-        transmit(state, seats, tables, constants, plan, b, slot, holder_BM[b], eligible_BU[b], sends_BUM[b])
+    cells, ues, num_rbgs = state.gain_BUM.shape
+    for b in range(cells):
+        for m in range(num_rbgs):
+            scratch.holder_M[m] = holder_BM[b, m]
+        for u in range(ues):
+            scratch.eligible_U[u] = eligible_BU[b, u]
+            for m in range(num_rbgs):
+                scratch.sends_UM[u, m] = sends_BUM[b, u, m]
+        transmit(state, seats, tables, constants, plan, b, slot, scratch)
         step_world(state, seats, tables, constants, plan, draws, b, slot, t)
