@@ -35,7 +35,7 @@ class Estimate:
     preferred_rbg_U: NDArray[np.int64]
     """-1 = not known."""
     active_U: NDArray[np.bool_]
-    """True = has something waiting, as far as reports tell; without buffer status: assumed so."""
+    """True = had something waiting when it reported, or did not report its buffer."""
 
 
 def estimate(state: CellState) -> Estimate:
@@ -58,7 +58,7 @@ def estimate(state: CellState) -> Estimate:
         served_bits_per_slot_U=served_U,
         snr_U=REPORTED_SNR[cqi_U],
         preferred_rbg_U=np.where(on_carrier_U, preferred_U, -1).astype(np.int64),
-        active_U=queue_U > 0.0,
+        active_U=unknown_U | (state.buffer_bits_U > 0.0),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.allocation import PeriodicGrant
-from policy.cell_state import ALL_CLASSES, CellState, TrafficClass
+from policy.cell_state import CellState, TrafficClass
 from policy.cqi import OTHER_RBG_GAIN, bits_per_rbg
 from policy.estimate import Estimate
 from policy.limits import Limits
@@ -25,10 +25,10 @@ MAX_PERIOD_SLOTS = 65535
 
 
 def latency_bound_mask(state: CellState) -> int:
-    """Mask of the PERIODIC and SPORADIC classes that have a known deadline here; all classes if there are none."""
+    """Mask of the PERIODIC and SPORADIC classes that have a known deadline here; 0 if there are none."""
     bound_U = np.isfinite(state.deadline_slots_U)
     classes = [c for c in (TrafficClass.PERIODIC, TrafficClass.SPORADIC) if (state.has_class(c) & bound_U).any()]
-    return sum(1 << c for c in classes) or ALL_CLASSES
+    return sum(1 << c for c in classes)
 
 
 def slots_meet(a: PeriodicGrant, b: PeriodicGrant) -> bool:

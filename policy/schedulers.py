@@ -24,8 +24,14 @@ from policy.periodic_grants import give_periodic_grants, latency_bound_mask
 
 OPEN_BELOW_SLOTS = 10
 """K from which a decision is a RIC's: RBGs that nobody holds then go to the node's own scheduler, not to contention."""
-SENDERS_PER_RBG = 1.2
-"""Senders wanted on an RBG open to contention: between the 1 that collides least and what idle UEs leave unused."""
+BLIND_SENDERS = 1.2
+"""Senders wanted on an RBG open to contention when nothing is known of who has something to send."""
+ACTIVE_SENDERS = 0.9
+"""The same, counted over the UEs that reports show to be active: others become active meanwhile."""
+SLOW_CONTENDERS = 2.4
+"""c for all classes over a period too long for reports to say who is active: some sleep in any slot."""
+URGENT_CONTENDERS = 9.6
+"""c where only latency-bound classes may contend: most of them sleep in any slot."""
 FAIRNESS_OFFSET_BITS = 50.0
 """Keeps proportional fair's weight 1 / (R + offset) finite for a UE that was served nothing."""
 
@@ -51,10 +57,11 @@ def spare_owner(slots_per_dcm: int) -> int:
     return OPEN if slots_per_dcm < OPEN_BELOW_SLOTS else DYNAMIC
 
 
-def contenders_for(known: Estimate) -> float:
-    """c for p = min(1, c / n): n counts every UE, but those with nothing to send stay away."""
-    active = max(1, int(known.active_U.sum()))
-    return SENDERS_PER_RBG * len(known.active_U) / active
+def contenders_for(state: CellState, known: Estimate) -> float:
+    """c for p = min(1, c / n) with everybody allowed: n counts every UE, but those with nothing to send stay away."""
+    if state.slots_per_dcm >= OPEN_BELOW_SLOTS:
+        return SLOW_CONTENDERS
+    return ACTIVE_SENDERS * state.num_ues / max(1, int(known.active_U.sum()))
 
 
 def round_robin(state: CellState, intent: Intent) -> Allocation:
@@ -73,7 +80,7 @@ def round_robin(state: CellState, intent: Intent) -> Allocation:
         room[ue] -= 1
         owed[ue] = max(0, owed[ue] - 1)
         turn = ue + 1
-    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, SENDERS_PER_RBG))
+    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, BLIND_SENDERS))
 
 
 def proportional_fair(state: CellState, intent: Intent) -> Allocation:
@@ -93,21 +100,27 @@ def max_rate(state: CellState, intent: Intent) -> Allocation:
 
 def contention(state: CellState, intent: Intent) -> Allocation:
     """Everything OPEN: no coordination at all."""
-    return _constant(state, intent, OPEN, LeftoverRule(ALL_CLASSES, SENDERS_PER_RBG))
+    return _constant(state, intent, OPEN, LeftoverRule(ALL_CLASSES, BLIND_SENDERS))
 
 
 def dynamic(state: CellState, intent: Intent) -> Allocation:
     """Everything to the node's own per-slot scheduler, anybody may use what it leaves over."""
-    return _constant(state, intent, DYNAMIC, LeftoverRule(ALL_CLASSES, contenders_for(estimate(state))))
+    return _constant(state, intent, DYNAMIC, LeftoverRule(ALL_CLASSES, contenders_for(state, estimate(state))))
 
 
 def static_config(state: CellState, intent: Intent) -> Allocation:
-    """What the traffic classes alone say: everything DYNAMIC, leftovers for latency-bound classes, periodic grants for
-    deadlines that reports cannot serve."""
+    """What traffic classes alone say: everything DYNAMIC, and periodic grants for deadlines that reports cannot serve.
+
+    Where UEs outnumber RBGs, leftovers are for the latency-bound classes only; otherwise there is enough for all.
+    """
     limits = compile_limits(state, intent)
     known = estimate(state)
     owner_M = _floors_owned(known, limits, state.num_rbgs, DYNAMIC)
-    leftover = LeftoverRule(latency_bound_mask(state), contenders_for(known))
+    urgent = latency_bound_mask(state)
+    if urgent and state.num_ues > state.num_rbgs:
+        leftover = LeftoverRule(urgent, URGENT_CONTENDERS)
+    else:
+        leftover = LeftoverRule(ALL_CLASSES, SLOW_CONTENDERS)
     grants = give_periodic_grants(state, known, limits, owner_M)
     return Allocation(state.ue_ids, owner_M, leftover, grants, limits.open_allowed_U, limits.max_rbgs_U)
 
@@ -133,7 +146,7 @@ def _greedy(state: CellState, intent: Intent, weigh: Callable[[Estimate], NDArra
     owner_M = greedy_owners(known, weigh(known), limits, state.num_rbgs)
     if not state.num_ues:
         owner_M[:] = spare_owner(state.slots_per_dcm)
-    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, contenders_for(known)))
+    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, contenders_for(state, known)))
 
 
 def _constant(state: CellState, intent: Intent, owner: int, leftover: LeftoverRule) -> Allocation:

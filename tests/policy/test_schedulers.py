@@ -155,7 +155,6 @@ def sensors(**columns: Any) -> CellState:
 def test_static_config_grants_what_reports_come_too_late_for() -> None:
     allocation = run("static_config", sensors())
     assert set(allocation.owner_M.tolist()) == {DYNAMIC}
-    assert allocation.leftover.class_mask == 0b110 and allocation.leftover.contenders > 0
     grants = allocation.periodic_grants
     assert {grant.ue for grant in grants} == {1, 2}
     assert {grant[2:] for grant in grants if grant.ue == 1} == {(10, 3)}
@@ -193,8 +192,14 @@ def test_static_config_keeps_caps_and_floors() -> None:
     assert allocation.rbgs_per_ue()[0] == 16
 
 
-def test_without_latency_bound_classes_leftovers_are_for_all() -> None:
-    assert run("static_config", cell(3, 4, k=100)).leftover.class_mask == 0b111
+def test_static_config_keeps_leftovers_for_the_urgent_where_rbgs_are_scarce() -> None:
+    classes = {"traffic_class_U": np.arange(12) % 3, "deadline_slots_U": 8}
+    assert run("static_config", cell(12, 17, k=100, **classes)).leftover.class_mask == 0b111
+    scarce = run("static_config", cell(12, 6, k=100, **classes)).leftover
+    assert scarce.class_mask == 0b110 and scarce.contenders > 0
+    nobody_urgent = cell(12, 6, k=100, traffic_class_U=0, deadline_slots_U=8)
+    assert run("static_config", nobody_urgent).leftover.class_mask == 0b111
+    assert run("static_config", cell(12, 6, k=100)).leftover.class_mask == 0b111
 
 
 @pytest.mark.parametrize("seed", range(10))
