@@ -204,6 +204,22 @@ def test_an_active_subscription_survives_a_lost_201(make: Maker, submgr: FakeSub
     assert len(submgr.posted) == 1
 
 
+def test_what_is_heard_last_is_how_things_are(make: Maker, store: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notification arrives between the 201 and its being told of, while the id is written to SDL."""
+    seen: list[SubscriptionState] = []
+    client = make(store=store, on_change=lambda status: seen.append(status.state))
+    write = store.set
+
+    def slow_write(key: str, value: object) -> bool:
+        activate(client)
+        return write(key, value)
+
+    monkeypatch.setattr(store, "set", slow_write)
+    client.want(REQUEST)
+    client.run_due()
+    assert seen[-1] is SubscriptionState.ACTIVE is status_of(client).state
+
+
 @pytest.mark.parametrize(
     "answer",
     [(503, {}), (400, b"bad"), (404, {}), (201, {}), (201, b"<html>"), (201, {"SubscriptionId": 5}), (201, [])],

@@ -21,8 +21,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
@@ -32,7 +30,6 @@ from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import (
     MAX_EVENT_INSTANCE_ID,
     ClientEndpoint,
-    Directives,
     MalformedNotification,
     Outcome,
     SubscriptionKey,
@@ -41,96 +38,25 @@ from xapp.ric.subscription_body import (
     parse_notification,
     request_body,
 )
+from xapp.ric.subscription_state import (
+    Entry,
+    Orphan,
+    Removal,
+    SubscriptionMemory,
+    SubscriptionOptions,
+    SubscriptionState,
+    SubscriptionStatus,
+)
 
 log = logging.getLogger(__name__)
 
-STORE_PREFIX = "subscription/"
 MAX_DELETE_ATTEMPTS = 10
 MIN_PAUSE_S = 0.02
 
 
-class SubscriptionState(Enum):
-    WANTED = "wanted"
-    """To be requested, at once or after a backoff."""
-    PENDING = "pending"
-    """The request is on its way."""
-    ACCEPTED = "accepted"
-    """201: the manager is asking the node."""
-    ACTIVE = "active"
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionStatus:
-    """A snapshot of one subscription."""
-
-    key: SubscriptionKey
-    state: SubscriptionState
-    subscription_id: str
-    """The manager's id; "" = none."""
-    e2_instance_id: int
-    """The RMR subscription id of its reports; 0 = none."""
-    attempts: int
-    """Requests since it was last active."""
-    last_error: str
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionOptions:
-    directives: Directives = Directives()
-    request_timeout_s: float = 3.0
-    first_backoff_s: float = 0.25
-    max_backoff_s: float = 30.0
-    notification_margin_s: float = 5.0
-    """Added to what the manager may need; then the subscription is deleted and requested again."""
-    orphan_grace_s: float = 30.0
-    """After a restart, a stored subscription that nobody wants again within this is deleted."""
-
-
-class _Entry:
-    """The mutable side of a SubscriptionStatus."""
-
-    def __init__(self, request: SubscriptionRequest, event_instance_id: int, body: dict[str, Any]) -> None:
-        self.request = request
-        self.event_instance_id = event_instance_id
-        self.body = body
-        self.state = SubscriptionState.WANTED
-        self.subscription_id = ""
-        self.e2_instance_id = 0
-        self.attempts = 0
-        self.last_error = ""
-        self.due_at = 0.0
-        """WANTED: when to request; ACCEPTED: when to stop waiting for the notification."""
-
-    def status(self) -> SubscriptionStatus:
-        return SubscriptionStatus(
-            self.request.key, self.state, self.subscription_id, self.e2_instance_id, self.attempts, self.last_error
-        )
-
-
-@dataclass(slots=True)
-class _Removal:
-    """A subscription to be deleted at the manager."""
-
-    subscription_id: str
-    event_instance_id: int
-    due_at: float
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Orphan:
-    """What an earlier run of this xApp left behind."""
-
-    event_instance_id: int
-    subscription_id: str
-    digest: str
-    key: SubscriptionKey | None
-    delete_at: float
-
-
 class SubscriptionClient:
-    """Keeps the wanted subscriptions active. `on_change` hears of every new state, outside of all locks, from whichever
-    thread brought it about.
+    """Keeps the wanted subscriptions active. `on_change` hears of every new state from whichever thread brought it
+    about, one call at a time: what it heard last is how things are.
     """
 
     def __init__(
@@ -147,20 +73,21 @@ class SubscriptionClient:
     ) -> None:
         self._url = submgr_url.rstrip("/") + "/ric/v1/subscriptions"
         self._endpoint = endpoint
-        self._store = store
+        self._memory = SubscriptionMemory(store)
         self.options = options or SubscriptionOptions()
         self._on_change = on_change or (lambda status: None)
         self._http = http or httpx.Client(timeout=self.options.request_timeout_s, trust_env=False)
         self._clock = clock
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
-        self._entries: dict[SubscriptionKey, _Entry] = {}
-        self._by_event_id: dict[int, _Entry] = {}
+        self._telling = threading.RLock()
+        """Held around `on_change`, never while waiting for anything else; taken before `_lock`."""
+        self._entries: dict[SubscriptionKey, Entry] = {}
+        self._by_event_id: dict[int, Entry] = {}
         self._by_e2_id: dict[int, SubscriptionKey] = {}
-        self._removals: list[_Removal] = []
-        self._orphans: dict[int, _Orphan] = {}
+        self._removals: list[Removal] = []
+        self._orphans = self._memory.recall(clock() + self.options.orphan_grace_s)
         self._counts: Counter[str] = Counter()
-        self._recover()
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
@@ -211,7 +138,7 @@ class SubscriptionClient:
             self.drop(request.key)
         with self._lock:
             event_id, body = self._claim(request)
-            entry = _Entry(request, event_id, body)
+            entry = Entry(request, event_id, body)
             entry.due_at = self._clock()
             self._entries[request.key] = entry
             self._by_event_id[event_id] = entry
@@ -223,14 +150,14 @@ class SubscriptionClient:
             if entry is None:
                 return
             if entry.subscription_id:
-                self._removals.append(_Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
+                self._removals.append(Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
 
     def forget_node(self, node: str) -> None:
         """The node is gone, and with it its subscriptions: the manager drops them without a word."""
         with self._lock:
             gone = [entry for key in list(self._entries) if key.node == node and (entry := self._remove(key))]
         for entry in gone:
-            self._unstore(entry.event_instance_id)
+            self._memory.forget(entry.event_instance_id)
 
     def resubscribe(self, key: SubscriptionKey, reason: str) -> None:
         """Reports stopped although the node is there (it came back between two looks): start over."""
@@ -240,9 +167,8 @@ class SubscriptionClient:
                 return
             self._counts["resubscribed"] += 1
             self._start_over(entry, reason, delete=True)
-            status = entry.status()
         log.warning("subscription %s: %s; subscribing again", key, reason)
-        self._on_change(status)
+        self._tell(entry)
 
     def run_due(self) -> None:
         """Send the requests and deletions that are due. Never raises; blocks for at most a time-out per request."""
@@ -258,12 +184,11 @@ class SubscriptionClient:
             for entry in overdue:
                 self._counts["notification_overdue"] += 1
                 self._start_over(entry, "no notification came", delete=True)
-            changed = [entry.status() for entry in overdue]
             removals = [removal for removal in self._removals if now >= removal.due_at]
             # A key that is being deleted waits: the manager may still answer the equal body with the old id.
             busy = {removal.event_instance_id for removal in self._removals}
-        for status in changed:
-            self._on_change(status)
+        for entry in overdue:
+            self._tell(entry)
         for removal in removals:
             if self._delete(removal):
                 busy.discard(removal.event_instance_id)
@@ -309,6 +234,14 @@ class SubscriptionClient:
         with self._lock:
             self._counts[name] += 1
 
+    def _tell(self, entry: Entry) -> None:
+        with self._telling:
+            with self._lock:
+                if self._by_event_id.get(entry.event_instance_id) is not entry:
+                    return
+                status = entry.status()
+            self._on_change(status)
+
     def _claim(self, request: SubscriptionRequest) -> tuple[int, dict[str, Any]]:
         """An XappEventInstanceId and the body with it: an orphan's if the body is the same. Locked."""
         for orphan in [orphan for orphan in self._orphans.values() if orphan.key == request.key]:
@@ -324,7 +257,7 @@ class SubscriptionClient:
             raise RuntimeError("more than 65535 subscriptions")
         return event_id, request_body(request, event_id, self._endpoint, self.options.directives)
 
-    def _remove(self, key: SubscriptionKey) -> _Entry | None:
+    def _remove(self, key: SubscriptionKey) -> Entry | None:
         """Locked."""
         entry = self._entries.pop(key, None)
         if entry is not None:
@@ -332,10 +265,10 @@ class SubscriptionClient:
             self._by_e2_id.pop(entry.e2_instance_id, None)
         return entry
 
-    def _start_over(self, entry: _Entry, reason: str, *, delete: bool) -> None:
+    def _start_over(self, entry: Entry, reason: str, *, delete: bool) -> None:
         """Back to WANTED, after a backoff. Locked."""
         if delete and entry.subscription_id:
-            self._removals.append(_Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
+            self._removals.append(Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
         self._by_e2_id.pop(entry.e2_instance_id, None)
         entry.state = SubscriptionState.WANTED
         entry.subscription_id, entry.e2_instance_id = "", 0
@@ -346,7 +279,7 @@ class SubscriptionClient:
         longest = min(self.options.max_backoff_s, self.options.first_backoff_s * 2 ** min(attempts, 16))
         return longest * self._rng.uniform(0.5, 1.0)
 
-    def _post(self, entry: _Entry) -> None:
+    def _post(self, entry: Entry) -> None:
         with self._lock:
             if self._by_event_id.get(entry.event_instance_id) is not entry:
                 return
@@ -363,23 +296,20 @@ class SubscriptionClient:
         except (httpx.HTTPError, httpx.InvalidURL) as failure:
             error = f"subscription manager: {failure or type(failure).__name__}"
         with self._lock:
-            status = self._after_post(entry, subscription_id, error)
-        to_remember = subscription_id or status.subscription_id
-        if to_remember and self._store is not None:
-            self._store.set(
-                f"{STORE_PREFIX}{entry.event_instance_id}",
-                {"subscription_id": to_remember, "key": entry.request.key, "digest": body_digest(entry.body)},
-            )
+            self._after_post(entry, subscription_id, error)
+            to_remember = subscription_id or entry.subscription_id
+        if to_remember:
+            self._memory.remember(entry, to_remember)
         if error:
             log.warning("subscription %s: %s", entry.request.key, error)
-        self._on_change(status)
+        self._tell(entry)
 
-    def _after_post(self, entry: _Entry, subscription_id: str, error: str) -> SubscriptionStatus:
+    def _after_post(self, entry: Entry, subscription_id: str, error: str) -> None:
         """Locked."""
         if self._by_event_id.get(entry.event_instance_id) is not entry:
             # Dropped while the request was under way.
             if subscription_id:
-                self._removals.append(_Removal(subscription_id, entry.event_instance_id, self._clock()))
+                self._removals.append(Removal(subscription_id, entry.event_instance_id, self._clock()))
         elif error:
             self._counts["request_failed"] += 1
             # A notification that was here already counts for more than an answer that got lost.
@@ -393,7 +323,6 @@ class SubscriptionClient:
                 entry.due_at = self._clock() + wait_s
             if entry.state is not SubscriptionState.WANTED:
                 entry.subscription_id = subscription_id
-        return entry.status()
 
     def _take(self, subscription_id: str, outcome: Outcome) -> None:
         """One outcome from a notification."""
@@ -416,12 +345,12 @@ class SubscriptionClient:
                 entry.state = SubscriptionState.ACTIVE
                 entry.subscription_id, entry.e2_instance_id = subscription_id, outcome.e2_instance_id
                 entry.attempts, entry.last_error = 0, ""
-            status = entry.status()
-        if status.last_error:
-            log.warning("subscription %s: %s", status.key, status.last_error)
-        self._on_change(status)
+            error = entry.last_error
+        if error:
+            log.warning("subscription %s: %s", entry.request.key, error)
+        self._tell(entry)
 
-    def _delete(self, removal: _Removal, timeout_s: float | None = None) -> bool:
+    def _delete(self, removal: Removal, timeout_s: float | None = None) -> bool:
         """One DELETE; False if it has to be tried again."""
         limit_s = self.options.request_timeout_s if timeout_s is None else timeout_s
         try:
@@ -442,34 +371,13 @@ class SubscriptionClient:
                     self._counts["delete_given_up"] += 1
                     self._removals.remove(removal)
         if done:
-            self._unstore(removal.event_instance_id)
+            self._memory.forget(removal.event_instance_id)
         return done
 
-    def _unstore(self, event_instance_id: int) -> None:
-        if self._store is not None:
-            self._store.delete(f"{STORE_PREFIX}{event_instance_id}")
-
-    def _abandon(self, orphan: _Orphan) -> None:
+    def _abandon(self, orphan: Orphan) -> None:
         """Locked."""
         del self._orphans[orphan.event_instance_id]
-        self._removals.append(_Removal(orphan.subscription_id, orphan.event_instance_id, self._clock()))
-
-    def _recover(self) -> None:
-        """Learn from SDL what an earlier run left behind."""
-        if self._store is None:
-            return
-        delete_at = self._clock() + self.options.orphan_grace_s
-        for name, value in self._store.find(STORE_PREFIX).items():
-            number = name.removeprefix(STORE_PREFIX)
-            if number.isdecimal() and isinstance(value, dict) and isinstance(value.get("subscription_id"), str):
-                event_id = int(number)
-                key = (
-                    SubscriptionKey(*stored)
-                    if isinstance(stored := value.get("key"), list) and len(stored) == 3
-                    else None
-                )
-                digest = str(value.get("digest"))
-                self._orphans[event_id] = _Orphan(event_id, value["subscription_id"], digest, key, delete_at)
+        self._removals.append(Removal(orphan.subscription_id, orphan.event_instance_id, self._clock()))
 
 
 def _subscription_id(answer: httpx.Response) -> str:

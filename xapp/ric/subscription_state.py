@@ -1,0 +1,120 @@
+"""The states of a subscription, and what is kept of it in SDL for the next start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from xapp.ric.sdl import SharedStore
+from xapp.ric.subscription_body import Directives, SubscriptionKey, SubscriptionRequest, body_digest
+
+STORE_PREFIX = "subscription/"
+
+
+class SubscriptionState(Enum):
+    WANTED = "wanted"
+    """To be requested, at once or after a backoff."""
+    PENDING = "pending"
+    """The request is on its way."""
+    ACCEPTED = "accepted"
+    """201: the manager is asking the node."""
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStatus:
+    """A snapshot of one subscription."""
+
+    key: SubscriptionKey
+    state: SubscriptionState
+    subscription_id: str
+    """The manager's id; "" = none."""
+    e2_instance_id: int
+    """The RMR subscription id of its reports; 0 = none."""
+    attempts: int
+    """Requests since it was last active."""
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionOptions:
+    directives: Directives = Directives()
+    request_timeout_s: float = 3.0
+    first_backoff_s: float = 0.25
+    max_backoff_s: float = 30.0
+    notification_margin_s: float = 5.0
+    """Added to what the manager may need; then the subscription is deleted and requested again."""
+    orphan_grace_s: float = 30.0
+    """After a restart, a stored subscription that nobody wants again within this is deleted."""
+
+
+class Entry:
+    """The mutable side of a SubscriptionStatus."""
+
+    def __init__(self, request: SubscriptionRequest, event_instance_id: int, body: dict[str, Any]) -> None:
+        self.request = request
+        self.event_instance_id = event_instance_id
+        self.body = body
+        self.state = SubscriptionState.WANTED
+        self.subscription_id = ""
+        self.e2_instance_id = 0
+        self.attempts = 0
+        self.last_error = ""
+        self.due_at = 0.0
+        """WANTED: when to request; ACCEPTED: when to stop waiting for the notification."""
+
+    def status(self) -> SubscriptionStatus:
+        return SubscriptionStatus(
+            self.request.key, self.state, self.subscription_id, self.e2_instance_id, self.attempts, self.last_error
+        )
+
+
+@dataclass(slots=True)
+class Removal:
+    """A subscription to be deleted at the manager."""
+
+    subscription_id: str
+    event_instance_id: int
+    due_at: float
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """What an earlier run of this xApp left behind."""
+
+    event_instance_id: int
+    subscription_id: str
+    digest: str
+    key: SubscriptionKey | None
+    delete_at: float
+
+
+class SubscriptionMemory:
+    """Which subscriptions the manager holds for this xApp, by XappEventInstanceId. Without a store it knows nothing."""
+
+    def __init__(self, store: SharedStore | None) -> None:
+        self._store = store
+
+    def remember(self, entry: Entry, subscription_id: str) -> None:
+        if self._store is not None:
+            value = {"subscription_id": subscription_id, "key": entry.request.key, "digest": body_digest(entry.body)}
+            self._store.set(f"{STORE_PREFIX}{entry.event_instance_id}", value)
+
+    def forget(self, event_instance_id: int) -> None:
+        if self._store is not None:
+            self._store.delete(f"{STORE_PREFIX}{event_instance_id}")
+
+    def recall(self, delete_at: float) -> dict[int, Orphan]:
+        """What an earlier run left behind; entries that make no sense are passed over."""
+        found = self._store.find(STORE_PREFIX) if self._store is not None else {}
+        orphans = {}
+        for name, value in found.items():
+            number = name.removeprefix(STORE_PREFIX)
+            if number.isdecimal() and isinstance(value, dict) and isinstance(value.get("subscription_id"), str):
+                parts = value.get("key")
+                key = SubscriptionKey(*parts) if isinstance(parts, list) and len(parts) == 3 else None
+                digest = str(value.get("digest"))
+                orphans[int(number)] = Orphan(int(number), value["subscription_id"], digest, key, delete_at)
+        return orphans
