@@ -36,7 +36,10 @@ class Lines:
         """Set by SIGTERM, SIGINT, or when nobody reads any more."""
         self._json_lines, self._human = json_lines, human
         self._next_status_s = 0.0
-        level = logging.INFO if not json_lines else logging.WARNING
+
+    def own_process(self) -> None:
+        """For a command: stop on SIGTERM and SIGINT, log to standard error. Main thread only."""
+        level = logging.WARNING if self._json_lines else logging.INFO
         logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop.set())

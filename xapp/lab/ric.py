@@ -147,6 +147,7 @@ def ric_command(
 ) -> None:
     """Stand-ins for the near-RT RIC platform: E2 termination, subscription manager, R-NIB, static routes."""
     lines = Lines(json_lines, _human)
+    lines.own_process()
     options = RicOptions(
         host, e2_port, rmr_port, submgr_port, e2mgr_port, xapp_rmr, e2_transport, write_routes, notify_first
     )

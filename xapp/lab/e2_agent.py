@@ -1,0 +1,278 @@
+"""The simulated node's E2 side: setup, subscriptions, indications and controls as PDUs in and PDUs out.
+
+No sockets and no wall clock of its own; one thread owns it together with the MAC. Whatever bytes arrive, it answers or
+counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.cell_state import CellState
+from xapp.e2 import dcm, e2ap, kpm
+from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.dcm import Outcome, OutcomeCode
+from xapp.e2.e2ap_elements import PduKind, Procedure
+from xapp.e2.errors import E2DecodeError
+from xapp.e2.ue_id import GnbDuUeId
+from xapp.lab.counters import Counters
+from xapp.lab.mac import CellReport, Mac
+from xapp.lab.measurements import MEASUREMENTS, Measured, Profile, Totals, measure, totals_since
+from xapp.lab.node_functions import setup_request
+from xapp.lab.node_subscriptions import NodeSubscription, Refusal, admit
+
+logger = logging.getLogger(__name__)
+
+SN_RANGE = 65_536
+
+RAN_FUNCTION_INVALID = e2ap.Cause("ricRequest", "ran-function-id-invalid")
+CONTROL_INVALID = e2ap.Cause("ricRequest", "control-message-invalid")
+CONTROL_FAILED = e2ap.Cause("ricRequest", "control-failed-to-execute")
+REQUEST_UNKNOWN = e2ap.Cause("ricRequest", "request-id-unknown")
+UNREADABLE = e2ap.Cause("protocol", "transfer-syntax-error")
+UNEXPECTED = e2ap.Cause("protocol", "message-not-compatible-with-receiver-state")
+
+REAL_NAMES = frozenset(name for name, measurement in MEASUREMENTS.items() if not measurement.integer)
+
+
+class E2Agent:
+    """Between the MAC and the RIC."""
+
+    def __init__(
+        self,
+        mac: Mac,
+        identity: procedures.GnbId,
+        *,
+        period_ms: int,
+        profile: Profile,
+        counters: Counters,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """period_ms: wall time of one report period. wall_ns: ns since 1970, for time stamps only."""
+        self.mac, self.identity, self.profile = mac, identity, profile
+        self._period_ms, self._counters, self._wall_ns = period_ms, counters, wall_ns
+        self._subscriptions: dict[e2ap.RicRequestId, NodeSubscription] = {}
+        self._transaction = 0
+        self.set_up = False
+        """The RIC has accepted this node's setup."""
+
+    @property
+    def subscriptions(self) -> int:
+        return len(self._subscriptions)
+
+    @property
+    def covered(self) -> bool:
+        """Every cell has a KPM and a DCM subscription."""
+        wanted = {(cell, function) for cell in range(len(self.mac.carriers)) for function in ("kpm", "dcm")}
+        return wanted <= {(s.row, s.kind) for s in self._subscriptions.values()}
+
+    # -- association --------------------------------------------------------------------------------------------------
+
+    def connected(self) -> bytes:
+        """The association is up: the setup request to send."""
+        self._transaction = (self._transaction + 1) % 256
+        return procedures.encode(
+            setup_request(self._transaction, self.identity, self.mac.carriers, self.profile.measurements)
+        )
+
+    def disconnected(self) -> None:
+        """The association is gone, and with it every subscription. Controls stay until their lease is over."""
+        self.set_up = False
+        self._subscriptions.clear()
+
+    def handle(self, pdu: bytes) -> list[bytes]:
+        """The answers to one PDU from the RIC."""
+        kind: int | None = None
+        procedure: int | None = None
+        try:
+            kind, procedure = e2ap.peek(pdu)
+            if (kind, procedure) == (PduKind.INITIATING, Procedure.RIC_CONTROL):
+                return self._control(e2ap.decode_control_request(pdu))
+            return self._procedure(procedures.decode(pdu))
+        except E2DecodeError as error:
+            self._counters.add("e2_undecodable")
+            logger.warning("undecodable PDU from the RIC: %s", error)
+            # An error about an error would never end.
+            return [] if procedure == Procedure.ERROR_INDICATION else [_error(UNREADABLE)]
+
+    def _procedure(self, message: procedures.Message) -> list[bytes]:
+        match message:
+            case procedures.E2SetupResponse():
+                self.set_up = True
+                return []
+            case procedures.E2SetupFailure():
+                self._counters.add("e2_setup_failed")
+                logger.error("the RIC refused E2 setup: %s: %s", *message.cause)
+                return []
+            case procedures.SubscriptionRequest():
+                return [procedures.encode(self._subscribe(message))]
+            case procedures.SubscriptionDeleteRequest():
+                return [procedures.encode(self._unsubscribe(message))]
+            case procedures.ErrorIndication():
+                self._counters.add("e2_error_indication")
+                logger.warning("the RIC indicates an error: %s", message)
+                return []
+            case _:
+                self._counters.add("e2_unexpected")
+                return [_error(UNEXPECTED)]
+
+    # -- subscriptions ------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, request: procedures.SubscriptionRequest) -> procedures.Message:
+        admitted = admit(request, self.mac, self._period_ms, self.profile)
+        if isinstance(admitted, Refusal):
+            self._counters.add("subscriptions_refused")
+            logger.warning("subscription %s refused: %s", request.request_id, admitted.reason)
+            return procedures.SubscriptionFailure(request.request_id, request.function_id, admitted.cause)
+        subscription, refused = admitted
+        # A repeated request is a lost answer: it takes the place of the first.
+        self._subscriptions[request.request_id] = subscription
+        actions = tuple(procedures.RefusedAction(action_id, refusal.cause) for action_id, refusal in refused.items())
+        for action_id, refusal in refused.items():
+            logger.warning("action %d of subscription %s refused: %s", action_id, request.request_id, refusal.reason)
+        return procedures.SubscriptionResponse(
+            request.request_id, request.function_id, tuple(a.action_id for a in subscription.actions), actions
+        )
+
+    def _unsubscribe(self, request: procedures.SubscriptionDeleteRequest) -> procedures.Message:
+        if self._subscriptions.pop(request.request_id, None) is None:
+            return procedures.SubscriptionDeleteFailure(request.request_id, request.function_id, REQUEST_UNKNOWN)
+        return procedures.SubscriptionDeleteResponse(request.request_id, request.function_id)
+
+    # -- indications --------------------------------------------------------------------------------------------------
+
+    def indications(self, reports: list[CellReport]) -> list[bytes]:
+        """What is due at this boundary: per cell its DCM indications, then its KPM reports."""
+        pdus = []
+        period = self.mac.slot // self.mac.scenario.slots_per_dcm
+        for row, report in enumerate(reports):
+            due = [s for s in self._subscriptions.values() if s.row == row and period % s.every_periods == 0]
+            for subscription in sorted(due, key=lambda s: s.kind):  # "dcm" < "kpm"
+                totals = totals_since(report.table, subscription.previous, self.mac.slot - subscription.previous_slot)
+                measured = Measured(report, totals, self.mac.carriers[row])
+                for action in subscription.actions:
+                    header, message = (
+                        self._dcm_report(measured, subscription)
+                        if subscription.kind == "dcm"
+                        else self._kpm_report(measured, action.measurements, subscription)
+                    )
+                    if message:
+                        pdus.append(self._indication(subscription, action.action_id, header, message))
+                subscription.previous, subscription.previous_slot = report.table, self.mac.slot
+        return pdus
+
+    def _indication(self, subscription: NodeSubscription, action_id: int, header: bytes, message: bytes) -> bytes:
+        number = subscription.next_sn
+        subscription.next_sn = (number + 1) % SN_RANGE
+        self.mac.reported_as(subscription.row, number)
+        return e2ap.encode_indication(
+            e2ap.Indication(
+                subscription.request_id,
+                subscription.function_id,
+                action_id,
+                e2ap.IndicationType.REPORT,
+                header,
+                message,
+                sn=number,
+            )
+        )
+
+    def _kpm_report(
+        self, measured: Measured, names: tuple[str, ...], subscription: NodeSubscription
+    ) -> tuple[bytes, bytes]:
+        ue_ids = measured.report.table.ue_ids
+        period_ms = subscription.every_periods * self._period_ms
+        start_s = self._wall_ns() / 1e9 - period_ms / 1e3
+        header = kpm.encode_indication_header(kpm.IndicationHeader(kpm.ntp_time(start_s)))
+        if not ue_ids:
+            return header, b""  # format 3 cannot say that there is nobody
+        values_UN = measure(measured, names)
+        return header, kpm.encode_report(list(map(GnbDuUeId, ue_ids)), names, values_UN, period_ms, reals=REAL_NAMES)
+
+    def _dcm_report(self, measured: Measured, subscription: NodeSubscription) -> tuple[bytes, bytes]:
+        report, carrier = measured.report, measured.carrier
+        header = dcm.IndicationHeader(carrier.cell, self.mac.slot, self._wall_ns())
+        applied = None
+        if report.applied is not None:
+            bitmaps = dcm.allocation_bitmaps(report.applied.allocation)
+            applied = dcm.AppliedControl(report.applied.instance_epoch, report.applied.decision_id, *bitmaps)
+        indication = dcm.Indication(
+            report.state.ue_ids,
+            slots_per_report=subscription.every_periods * self.mac.scenario.slots_per_dcm,
+            next_boundary_slot=self.mac.next_boundary_slot,
+            report_delay_slots=self.mac.scenario.report_delay_slots,
+            applied=applied,
+            **(_columns(report.state, measured.totals, report) if self.profile.dcm_columns else {}),
+        )
+        return dcm.encode_indication_header(header), dcm.encode_indication(indication)
+
+    # -- controls -----------------------------------------------------------------------------------------------------
+
+    def _control(self, request: e2ap.ControlRequest) -> list[bytes]:
+        self._counters.add("controls_received")
+        if request.function_id != dcm.DCM_FUNCTION_ID:
+            self._counters.add("control_failed_ran_function")
+            return [_failure(request, RAN_FUNCTION_INVALID, None)]
+        outcome = self._outcome(request)
+        if outcome.code is not OutcomeCode.OK:
+            self._counters.add(f"control_failed_{outcome.code.name.lower()}")
+            logger.info("control %d refused: %s %s", outcome.decision_id, outcome.code.name, outcome.detail)
+            stale = outcome.code in (OutcomeCode.STALE_DECISION, OutcomeCode.STALE_EPOCH)
+            return [_failure(request, CONTROL_FAILED if stale else CONTROL_INVALID, outcome)]
+        self._counters.add("controls_accepted")
+        if request.ack_request is e2ap.AckRequest.NO_ACK:
+            return []
+        acknowledge = e2ap.ControlAcknowledge(
+            request.request_id, request.function_id, request.call_process_id, dcm.encode_outcome(outcome)
+        )
+        return [e2ap.encode_control_acknowledge(acknowledge)]
+
+    def _outcome(self, request: e2ap.ControlRequest) -> Outcome:
+        try:
+            cell = dcm.decode_control_header(request.header).cell
+            if self.mac.row_of(cell) is None:
+                return Outcome(OutcomeCode.UNKNOWN_CELL, f"no cell {cell}")
+            return self.mac.control(cell, dcm.decode_control(request.message))
+        except dcm.DcmColumnError as error:
+            return Outcome(OutcomeCode.BAD_BITMAP, str(error))
+        except E2DecodeError as error:
+            return Outcome(OutcomeCode.MALFORMED, str(error))
+
+
+def _columns(state: CellState, totals: Totals, report: CellReport) -> dict[str, NDArray[np.float64]]:
+    """What a DCM indication says of each UE, by the names of its fields."""
+    return {
+        "traffic_class_U": state.traffic_class_U,
+        "buffer_bits_U": state.buffer_bits_U,
+        "cqi_U": state.cqi_U,
+        "preferred_rbg_U": state.preferred_rbg_U,
+        "head_delay_slots_U": state.head_delay_slots_U,
+        "served_bits_U": totals.served_bits_U,
+        "inflight_bits_U": state.inflight_bits_U,
+        "ul_sinr_db_U": report.table.sinr_db_U,
+        "deadline_slots_U": state.deadline_slots_U,
+        "arrival_period_slots_U": state.arrival_period_slots_U,
+        "arrival_phase_slots_U": state.arrival_phase_slots_U,
+        "packet_bits_U": state.packet_bits_U,
+    }
+
+
+def _failure(request: e2ap.ControlRequest, cause: e2ap.Cause, outcome: Outcome | None) -> bytes:
+    return e2ap.encode_control_failure(
+        e2ap.ControlFailure(
+            request.request_id,
+            request.function_id,
+            cause,
+            request.call_process_id,
+            dcm.encode_outcome(outcome) if outcome is not None else None,
+        )
+    )
+
+
+def _error(cause: e2ap.Cause) -> bytes:
+    return procedures.encode(procedures.ErrorIndication(cause=cause))

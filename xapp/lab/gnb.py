@@ -1,0 +1,377 @@
+"""`stackmac gnb`: a simulated E2 node. The radio is the simulator's, the E2 interface is real.
+
+One thread owns MAC and E2 agent: it plays slots when they are due, reports at period boundaries, and in between handles
+what the association's threads put into its inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+
+from training.simulator.cell import Followers
+from training.simulator.scenario import Scenario, make_scenario
+from xapp.lab.counters import Counters
+from xapp.lab.e2_agent import E2Agent
+from xapp.lab.e2_transport import E2Association, E2Client
+from xapp.lab.e2_wire import choose_wire
+from xapp.lab.gnb_status import CellScreen, figures
+from xapp.lab.lines import Lines
+from xapp.lab.mac import Mac
+from xapp.lab.measurements import PROFILES
+from xapp.lab.node_functions import make_carriers, make_identity
+from xapp.lab.pacing import SlotClock
+
+logger = logging.getLogger(__name__)
+
+SLOT_MS = 1.0
+BURST_SLOTS = 5
+"""Slots played between two looks into the inbox."""
+INBOX_PDUS = 256
+"""When full the association's reader waits: back pressure on the RIC."""
+INBOX_PATIENCE_S = 1.0
+PDUS_A_TURN = 32
+"""PDUs handled before the slots that are due get their turn: a flood must not stop the MAC."""
+SUBSCRIPTION_GRACE_S = 5.0
+"""With start_on_subscription: how long after the first subscription the others are waited for."""
+IDLE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class GnbOptions:
+    """One simulated node."""
+
+    e2: str = "127.0.0.1:36421"
+    """host:port of the RIC's E2 termination."""
+    cells: int = 1
+    ues: int = 8
+    scenario: str = "lab"
+    k: int = 0
+    """Slots per DCM; 0 = what the period and the time scale say."""
+    period_ms: int = 100
+    """Wall time of a report period."""
+    time_scale: float = 0.0
+    """Simulated time per wall time; 0 = k x 1 ms / period."""
+    seed: int = 1
+    slots: int = 0
+    """Metrics cover exactly the first so many slots; 0 = all."""
+    start_on_subscription: bool = False
+    """Slot 0 waits until every cell is subscribed to."""
+    followers: str = "rule"
+    bundle: str = ""
+    e2_transport: str = "auto"
+    observe: str = "full"
+    gnb_id: int = 1
+
+    def slots_per_dcm(self) -> int:
+        """K out of k, period and time scale. Raises ValueError when they contradict each other."""
+        from_scale = self.period_ms * self.time_scale / SLOT_MS if self.time_scale else self.period_ms / SLOT_MS
+        if self.k and self.time_scale and abs(self.k - from_scale) > 1e-6 * self.k:
+            raise ValueError(
+                f"--k {self.k} and --time-scale {self.time_scale:g} with --period-ms {self.period_ms}: "
+                f"a period would have {from_scale:g} slots; give one of the two"
+            )
+        k = self.k or round(from_scale)
+        if k < 1 or (self.time_scale and not self.k and abs(k - from_scale) > 1e-6 * k):
+            raise ValueError(f"a period of {from_scale:g} slots, expected a whole number of at least 1")
+        return k
+
+
+class _Event(NamedTuple):
+    """From the association's threads to the node's."""
+
+    kind: Literal["open", "pdu", "close"]
+    association: E2Association
+    pdu: bytes = b""
+
+
+class Gnb:
+    """The node; `run` owns the calling thread until `lines.stop`."""
+
+    def __init__(self, options: GnbOptions) -> None:
+        """Raises ValueError for options that do not fit together; one line each."""
+        self.options = options
+        host, _, port = options.e2.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"--e2 is {options.e2!r}, expected host:port")
+        if options.observe not in PROFILES:
+            raise ValueError(f"--observe is {options.observe!r}, expected one of {', '.join(PROFILES)}")
+        k = options.slots_per_dcm()
+        self.scenario: Scenario = make_scenario(options.scenario).with_(slots_per_dcm=k)
+        self.wire = choose_wire(options.e2_transport)
+        self.counters = Counters()
+        carriers = make_carriers(options.gnb_id, options.cells, self.scenario.num_rbgs)
+        self.mac = Mac(self.scenario, carriers, options.ues, options.seed, make_followers(options, k))
+        self.agent = E2Agent(
+            self.mac,
+            make_identity(options.gnb_id),
+            period_ms=options.period_ms,
+            profile=PROFILES[options.observe],
+            counters=self.counters,
+        )
+        self.clock = SlotClock(k, options.period_ms / 1e3)
+        self._screens = [CellScreen(carrier.cell, carrier.num_rbgs) for carrier in carriers]
+        self._address = (host, int(port))
+        self._inbox: queue.Queue[_Event] = queue.Queue(INBOX_PDUS)
+        self._association: E2Association | None = None
+        self._reported_slot = -1
+        self._first_subscription_s: float | None = None
+        self._window: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """RAN name."""
+        return self.agent.identity.ran_name
+
+    def run(self, lines: Lines) -> None:
+        """Play, report, answer, until asked to stop."""
+        warm_up(self.scenario, self.mac)
+        client = E2Client(*self._address, self.wire, self._on_open, self._on_pdu, self._on_close, self.counters)
+        try:
+            lines.emit("ready", self.description())
+            if not self.options.start_on_subscription:
+                self.clock.start(time.monotonic())
+            while not lines.stop.is_set():
+                self._handle_events()
+                self._advance(time.monotonic())
+                if lines.status_due():
+                    lines.emit("status", self.status())
+            lines.emit("final", self.final())
+        finally:
+            client.close()
+
+    def description(self) -> dict[str, Any]:
+        """The `ready` line."""
+        rule = "best-response rule" if self.options.followers == "rule" else "learned"
+        return {
+            "name": self.name,
+            "cells": [carrier.cell for carrier in self.mac.carriers],
+            "ues": self.options.ues,
+            "scenario": self.scenario.name,
+            "k": self.scenario.slots_per_dcm,
+            "period_ms": self.options.period_ms,
+            "followers": rule,
+            "observe": self.options.observe,
+            "e2_transport": self.wire,
+        }
+
+    # -- the association's threads -----------------------------------------------------------------------------------
+
+    def _on_open(self, association: E2Association) -> None:
+        self._put(_Event("open", association))
+
+    def _on_pdu(self, association: E2Association, pdu: bytes) -> None:
+        self._put(_Event("pdu", association, pdu))
+
+    def _on_close(self, association: E2Association, reason: str) -> None:
+        logger.info("E2 association ended: %s", reason)
+        self._put(_Event("close", association))
+
+    def _put(self, event: _Event) -> None:
+        try:
+            self._inbox.put(event, timeout=INBOX_PATIENCE_S)
+        except queue.Full:
+            self.counters.add("inbox_full")
+
+    # -- the node's thread -------------------------------------------------------------------------------------------
+
+    def _handle_events(self) -> None:
+        """Wait for the next slot or event, then take what is there."""
+        try:
+            self._handle(self._inbox.get(timeout=self._idle_s()))
+            for _ in range(PDUS_A_TURN - 1):
+                self._handle(self._inbox.get_nowait())
+        except queue.Empty:
+            pass
+
+    def _idle_s(self) -> float:
+        if not self.clock.started:
+            return IDLE_S
+        if self._reported_slot < 0:
+            return 1e-6
+        return min(max(self.clock.due_at_s(self.mac.slot) - time.monotonic(), 1e-6), IDLE_S)
+
+    def _handle(self, event: _Event) -> None:
+        if event.kind == "open":
+            self._association = event.association
+            self._send([self.agent.connected()])
+        elif event.association is not self._association:
+            pass  # of an association that has been replaced
+        elif event.kind == "close":
+            self._association = None
+            self.agent.disconnected()
+        else:
+            self._send(self.agent.handle(event.pdu))
+
+    def _send(self, pdus: list[bytes]) -> None:
+        if self._association is None:
+            return
+        for pdu in pdus:
+            if not self._association.send(pdu):
+                self.counters.add("e2_not_sent")
+
+    def _advance(self, now_s: float) -> None:
+        """Report if a period begins; play a burst of what is due; report if that ended a period."""
+        if not self.clock.started and self._may_start(now_s):
+            self.clock.start(now_s)
+        if not self.clock.started:
+            return
+        self._report()
+        first = self.mac.slot
+        due = self.clock.slots_due(first, now_s, self._up_to_window(BURST_SLOTS))
+        if due:
+            played = self.mac.play(due)
+            self.clock.played(first, played, now_s)
+            if self.mac.slot == self.options.slots:
+                self._window = self._measured()
+            self._report()
+
+    def _may_start(self, now_s: float) -> bool:
+        if self.agent.subscriptions and self._first_subscription_s is None:
+            self._first_subscription_s = now_s
+        waited = self._first_subscription_s is not None and now_s - self._first_subscription_s > SUBSCRIPTION_GRACE_S
+        return self.agent.covered or waited
+
+    def _up_to_window(self, slots: int) -> int:
+        """The metrics window ends with a slot, not within a burst."""
+        left = self.options.slots - self.mac.slot
+        return min(slots, left) if left > 0 else slots
+
+    def _report(self) -> None:
+        """Once per boundary, before the period's first slot is played."""
+        if not self.mac.at_boundary or self._reported_slot == self.mac.slot:
+            return
+        self._reported_slot = self.mac.slot
+        reports = self.mac.observe()
+        for screen, report in zip(self._screens, reports):
+            screen.on_report(report)
+        pdus = self.agent.indications(reports)
+        self.counters.add("reports_sent", len(pdus))
+        self._send(pdus)
+
+    # -- numbers -----------------------------------------------------------------------------------------------------
+
+    def _measured(self) -> dict[str, Any]:
+        metrics = self.mac.metrics()
+        return {"slots_run": self.mac.slot, "slots_late": self.clock.slots_late, **figures(metrics)}
+
+    def status(self) -> dict[str, Any]:
+        """Everything until now."""
+        metrics = self.mac.metrics()
+        return {
+            **self._measured(),
+            "slots_total": self.mac.slot,
+            "wall_debt_dropped_s": self.clock.dropped_s,
+            "reports_sent": self.counters["reports_sent"],
+            "controls_received": self.counters["controls_received"],
+            "controls_accepted": self.counters["controls_accepted"],
+            "controls_applied": self.mac.counts["applied"],
+            "controls_superseded": self.mac.counts["superseded"],
+            "controls_failed": self.counters.starting_with("control_failed_"),
+            "releases": self.mac.counts["released"],
+            "transmissions_outside_grant": sum(cell.transmissions_outside_grant for cell in metrics),
+            "own_scheduler_periods": self.mac.own_scheduler_periods,
+            "connected": self.agent.set_up,
+            "subscriptions": self.agent.subscriptions,
+            "counters": self.counters.snapshot(),
+            "cells": [screen.show(self.mac.batch.ue_table(row)) for row, screen in enumerate(self._screens)],
+        }
+
+    def final(self) -> dict[str, Any]:
+        """The status, with its metrics over exactly the first `slots` slots when so many were played."""
+        return {**self.status(), **(self._window or {})}
+
+
+def warm_up(scenario: Scenario, mac: Mac) -> None:
+    """Have the simulator's core compiled before time begins to count, on a world of its own."""
+    from training.simulator.cell import CellBatch
+
+    batch = CellBatch(scenario, 1, 1, 0)
+    batch.observe()
+    batch.play(None, 1, mac.followers)
+
+
+def make_followers(options: GnbOptions, k: int) -> Followers:
+    """The followers by name. Raises ValueError for an unknown name or a bundle that cannot be read."""
+    if options.followers == "rule":
+        return "best_response"
+    if options.followers != "learned":
+        raise ValueError(f"--followers is {options.followers!r}, expected rule or learned")
+    # torch is heavy: only when it is asked for.
+    from policy.bundle import BUNDLES, load_bundle
+    from policy.follower import FollowerPolicy
+    from training.learned_followers import LearnedFollowers
+
+    folder = options.bundle or str(BUNDLES / ("paper" if k < 10 else "lab"))
+    return LearnedFollowers(FollowerPolicy(load_bundle(folder).follower))
+
+
+def _human(event: str, fields: dict[str, Any]) -> str:
+    if event == "ready":
+        return (
+            f"gNB {fields['name']}: {len(fields['cells'])} cells x {fields['ues']} UEs, scenario {fields['scenario']}, "
+            f"K = {fields['k']} slots per {fields['period_ms']} ms, followers: {fields['followers']}, "
+            f"observed: {fields['observe']}, E2 over {fields['e2_transport']}"
+        )
+    throughput = fields["throughput_mbps"] or 0.0
+    return (
+        f"slot {fields['slots_run']} ({fields['slots_late']} late), {throughput:.3f} Mbit/s a cell, "
+        f"controls {fields['controls_applied']} applied of {fields['controls_received']}, "
+        f"outside grants {fields['transmissions_outside_grant']}"
+        + "".join(f"\n  {cell['cell']} [{cell['strip']}]" for cell in fields["cells"])
+    )
+
+
+gnb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@gnb_app.command()
+def gnb_command(
+    e2: Annotated[str, typer.Option(help="host:port of the RIC's E2 termination.")] = "127.0.0.1:36421",
+    cells: Annotated[int, typer.Option(min=1, help="Cells of the node.")] = 1,
+    ues: Annotated[int, typer.Option(min=1, help="UEs per cell.")] = 8,
+    scenario: Annotated[str, typer.Option(help="Which world: lab, lab_paper, mix, sporadic, ric20, ric100.")] = "lab",
+    k: Annotated[int, typer.Option(min=0, help="Slots per DCM (0 = period / slot).")] = 0,
+    period_ms: Annotated[int, typer.Option(min=1, help="Wall time of a report period.")] = 100,
+    time_scale: Annotated[float, typer.Option(min=0, help="Simulated per wall time (0 = from K and period).")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 1,
+    slots: Annotated[int, typer.Option(min=0, help="Metrics cover the first N slots (0 = all).")] = 0,
+    start_on_subscription: Annotated[bool, typer.Option(help="Slot 0 waits for subscriptions.")] = False,
+    followers: Annotated[str, typer.Option(help="rule (best response) or learned (a bundle's).")] = "rule",
+    bundle: Annotated[str, typer.Option(help="Bundle of learned followers (default: shipped, by K).")] = "",
+    e2_transport: Annotated[str, typer.Option(help="auto, sctp or tcp (length-prefixed).")] = "auto",
+    observe: Annotated[str, typer.Option(help="What is reported: full, kpm_srsran or kpm_oai.")] = "full",
+    gnb_id: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="gNB identity.")] = 1,
+    json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
+) -> None:
+    """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls."""
+    lines = Lines(json_lines, _human)
+    lines.own_process()
+    options = GnbOptions(
+        e2,
+        cells,
+        ues,
+        scenario,
+        k,
+        period_ms,
+        time_scale,
+        seed,
+        slots,
+        start_on_subscription,
+        followers,
+        bundle,
+        e2_transport,
+        observe,
+        gnb_id,
+    )
+    try:
+        gnb = Gnb(options)
+    except (ValueError, OSError) as error:
+        typer.echo(f"stackmac gnb: {error}", err=True)
+        raise typer.Exit(2) from None
+    gnb.run(lines)

@@ -1,0 +1,61 @@
+"""What the simulated node says of itself in E2 setup: its cells, and its RAN functions KPM and DCM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xapp.e2 import dcm, kpm
+from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.dcm import Carrier
+
+KPM_FUNCTION_ID = 2
+KPM_OID = "1.3.6.1.4.1.53148.1.2.2.2"
+KPM_STYLE = 4
+"""Measurements of each UE under a common condition: action definition format 4, indication message format 3."""
+PLMN = bytes.fromhex("00f110")
+"""001-01, the test network."""
+CELL_ID_BITS = 4
+"""NR cell identity = gNB id (32 bits) and cell (4 bits)."""
+MAX_CELLS = 2**CELL_ID_BITS - 1
+RBG_SIZE_PRB = 4
+"""As in the reference game: an RBG has 4 PRB, 576 resource elements."""
+
+
+def make_identity(gnb_id: int) -> procedures.GnbId:
+    return procedures.GnbId(PLMN, gnb_id)
+
+
+def make_carriers(gnb_id: int, cells: int, num_rbgs: int) -> tuple[Carrier, ...]:
+    """Cells 1, 2, ... of the gNB. Raises ValueError for more than its cell identity can number."""
+    if not 1 <= cells <= MAX_CELLS:
+        raise ValueError(f"{cells} cells: expected 1 to {MAX_CELLS}")
+    return tuple(
+        Carrier.of(
+            f"{PLMN.hex()}{gnb_id << CELL_ID_BITS | number:09x}",
+            bwp_size_prb=num_rbgs * RBG_SIZE_PRB,
+            rbg_size_prb=RBG_SIZE_PRB,
+        )
+        for number in range(1, cells + 1)
+    )
+
+
+def setup_request(
+    transaction_id: int, identity: procedures.GnbId, carriers: tuple[Carrier, ...], measurements: Sequence[str]
+) -> procedures.E2SetupRequest:
+    """`measurements`: what the KPM function offers."""
+    kpm_function = kpm.RanFunction(
+        short_name="ORAN-E2SM-KPM",
+        oid=KPM_OID,
+        description="KPM monitor",
+        trigger_styles=(kpm.TriggerStyle(1, "Periodic report", 1),),
+        report_styles=(kpm.ReportStyle(KPM_STYLE, "Common condition-based, UE-level", 4, tuple(measurements), 1, 3),),
+    )
+    functions = (
+        procedures.RanFunctionItem(KPM_FUNCTION_ID, kpm.encode_ran_function(kpm_function), 1, KPM_OID),
+        procedures.RanFunctionItem(
+            dcm.DCM_FUNCTION_ID, dcm.encode_ran_function(dcm.RanFunction(carriers)), 1, dcm.DCM_OID
+        ),
+    )
+    # Mandatory since E2AP v2; the parts would hold NG setup messages, of which a simulated node has none.
+    component = procedures.ComponentConfig("ng", ("e2nodeComponentInterfaceTypeNG", {"amf-name": "lab"}), b"\0", b"\0")
+    return procedures.E2SetupRequest(transaction_id, identity, functions, (component,))
