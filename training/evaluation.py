@@ -1,0 +1,130 @@
+"""Replays of the same worlds under different leaders, and what the difference between them is worth.
+
+Every row of a comparison meets the same cells, traffic and coins (common random numbers), so rows are compared cell by
+cell: unpaired runs differ by several percent for no reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from policy.intent import Intent
+from policy.leader import Leader, never_expires
+from policy.registry import make_leader
+from training.simulator.cell import CellBatch, Followers
+from training.simulator.lease import ControlSchedule
+from training.simulator.metrics import CellMetrics
+from training.simulator.scenario import Scenario
+
+NODE_SCHEDULER = "node_scheduler"
+"""Row without an xApp: the node's own scheduler, leftovers contended for at its tuned rate."""
+NODE_IDLE = "node_idle"
+"""The same, leftovers unused."""
+
+CONFIDENCE_95 = 1.96
+"""Normal quantile of a two-sided 95 % interval; rows have dozens of cells."""
+
+COMPARED = ("throughput_bits_per_slot", "jain", "utility", "drop_fraction", "mean_delay_slots")
+
+
+class Comparison(NamedTuple):
+    """One metric of one row against the baseline's, paired by cell."""
+
+    row: str
+    metric: str
+    mean: float
+    baseline_mean: float
+    difference: float
+    """mean - baseline_mean, over the cells in which both have a value."""
+    half_width: float
+    """Of the 95 % confidence interval of the difference; NaN with fewer than two cells."""
+    cells: int
+
+
+def replay(
+    scenario: Scenario,
+    leader: Leader | None,
+    *,
+    ues: int,
+    cells: int,
+    seed: int,
+    periods: int,
+    followers: Followers = "best_response",
+) -> list[CellMetrics]:
+    """Metrics of each cell after `periods` periods from slot 0 under `leader`; None = the node's own scheduler.
+
+    The period rule is the gNB's: the state is observed at every boundary before its slot is played, the decision takes
+    effect `control_lead_periods` later under a lease of two periods, and without one the node schedules for itself.
+    """
+    batch = CellBatch(scenario, cells, ues, seed)
+    pace = scenario.slots_per_dcm
+    schedules = [ControlSchedule(pace) for _ in range(cells)]
+    for _ in range(periods):
+        if leader is not None:
+            states = batch.observe()
+            decisions = leader.decide(states, [Intent()] * cells, never_expires)
+            first = batch.slot + scenario.control_lead_periods * pace
+            for schedule, decision in zip(schedules, decisions, strict=True):
+                schedule.offer(
+                    decision.allocation,
+                    next_slot=batch.slot,
+                    apply_from_slot=first,
+                    valid_for_slots=scenario.lease_slots,
+                )
+        # Controls begin, and leases of whole periods end, at boundaries only.
+        terms = [schedule.governing(batch.slot) for schedule in schedules]
+        batch.play([term.control.allocation if term.control else None for term in terms], pace, followers)
+    return batch.metrics()
+
+
+def replay_row(
+    scenario: Scenario,
+    row: str,
+    *,
+    ues: int,
+    cells: int,
+    seed: int,
+    periods: int,
+    followers: Followers = "best_response",
+) -> list[CellMetrics]:
+    """`replay` by name: node_idle, node_scheduler, or any leader's (policy.registry). Raises LeaderError."""
+    if row == NODE_IDLE:
+        scenario = scenario.with_(node_contenders=0.0)
+    leader = None if row in (NODE_IDLE, NODE_SCHEDULER) else make_leader(row)
+    return replay(scenario, leader, ues=ues, cells=cells, seed=seed, periods=periods, followers=followers)
+
+
+def compare(
+    rows: Mapping[str, Sequence[CellMetrics]], baseline: str, metrics: Sequence[str] = COMPARED
+) -> list[Comparison]:
+    """Every row but the baseline's against it, metric by metric. Rows must be replays of the same worlds.
+
+    Raises ValueError for rows of different lengths.
+    """
+    result = []
+    for row, cells in rows.items():
+        if row == baseline:
+            continue
+        if len(cells) != len(rows[baseline]):
+            raise ValueError(f"{row} has {len(cells)} cells, {baseline} has {len(rows[baseline])}")
+        for metric in metrics:
+            values_B = np.array([getattr(cell, metric) for cell in cells])
+            base_B = np.array([getattr(cell, metric) for cell in rows[baseline]])
+            both_B = np.isfinite(values_B) & np.isfinite(base_B)
+            result.append(_paired(row, metric, values_B[both_B], base_B[both_B]))
+    return result
+
+
+def _paired(row: str, metric: str, values_B: np.ndarray, base_B: np.ndarray) -> Comparison:
+    cells = len(values_B)
+    if not cells:
+        return Comparison(row, metric, *(math.nan,) * 4, 0)
+    difference_B = values_B - base_B
+    half_width = CONFIDENCE_95 * float(difference_B.std(ddof=1)) / math.sqrt(cells) if cells > 1 else math.nan
+    return Comparison(
+        row, metric, float(values_B.mean()), float(base_B.mean()), float(difference_B.mean()), half_width, cells
+    )
