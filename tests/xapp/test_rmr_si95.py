@@ -295,7 +295,8 @@ def test_a_name_that_does_not_exist_is_a_failed_attempt(opener: Opener, host: st
 def test_a_route_file_may_come_later_and_change(
     opener: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xapp.rmr.si95.IDLE_TICK_S", 0.01)
+    monkeypatch.setattr("xapp.rmr.si95.RELOAD_PERIOD_S", 0.01)
+    monkeypatch.setattr("xapp.rmr.io_loop.IDLE_TICK_S", 0.01)
     path = tmp_path / "routes.txt"
     peer = opener()
     sender = opener(routes=path)

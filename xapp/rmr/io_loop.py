@@ -1,0 +1,350 @@
+"""The thread that owns an SI95 endpoint's sockets: accepts, dials, reads, and writes what senders could not at once."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from xapp.rmr.frame import DEFAULT_MAX_FRAME_BYTES, FrameReader
+from xapp.rmr.link import Link, LinkState
+from xapp.rmr.resolver import Addresses, resolve
+from xapp.rmr.transport import RmrMessage
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 18
+MAX_INBOUND = 256
+IDLE_TICK_S = 1.0
+"""The longest sleep of the thread, and so the pace of the endpoint's own `on_tick`."""
+ACCEPT_PAUSE_S = 0.2
+"""After a failed accept (no file descriptors left), so that the thread does not spin."""
+UNSENT_TIMEOUT_MS = 5000
+"""A peer that acknowledges nothing for this long is gone (TCP_USER_TIMEOUT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Si95Options:
+    """Limits and paces of an endpoint."""
+
+    max_receive_queue: int = 1024
+    max_send_queue: int = 256
+    """Frames per destination."""
+    max_queue_age_s: float = 2.0
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+    connect_timeout_s: float = 3.0
+    first_backoff_s: float = 0.05
+    max_backoff_s: float = 2.0
+
+
+class LoopOwner(Protocol):
+    """What the thread tells; called in the thread, must not block."""
+
+    def count(self, name: str, by: int = 1) -> None: ...
+
+    def dialled_links(self) -> Collection[Link]:
+        """Every link that may have something to dial for."""
+        ...
+
+    def on_messages(self, link: Link, messages: list[RmrMessage]) -> None: ...
+
+    def on_unreachable(self, link: Link) -> None:
+        """An attempt to dial this link's endpoint failed."""
+        ...
+
+    def on_closed(self, link: Link) -> None: ...
+
+    def on_tick(self) -> None:
+        """After every round, at least once every IDLE_TICK_S."""
+        ...
+
+
+class IoLoop:
+    """Runs from `start` to `stop`. `attend` may be called from any thread, everything else happens in its own."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        owner: LoopOwner,
+        options: Si95Options,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.options = options
+        self._listener = listener
+        self._owner = owner
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._inbound: set[Link] = set()
+        self._attention: deque[Link] = deque()
+        """Links that another thread gave something to do."""
+        self._accept_again_at = 0.0
+        self._stopped = threading.Event()
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._wakee = socket.socketpair()
+        for sock in (listener, self._waker, self._wakee):
+            sock.setblocking(False)
+        self._selector.register(self._wakee, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, name=f"rmr-{listener.getsockname()[1]}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close its sockets, after writing what the kernel takes at once. Idempotent."""
+        self._stopped.set()
+        self._wake()
+        self._thread.join(timeout=5.0)
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive() and not self._stopped.is_set()
+
+    def attend(self, link: Link) -> None:
+        """This link has something to do."""
+        self._attention.append(link)
+        self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._waker.send(b"\0")
+        except OSError:
+            pass  # full: the thread is about to wake anyway; closed: it has ended
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                for key, mask in self._selector.select(self._sleep_s()):
+                    if key.fileobj is self._listener:
+                        self._accept()
+                    elif key.fileobj is self._wakee:
+                        self._drain_wakes()
+                    else:
+                        self._on_link_event(key.data, mask)
+                while self._attention:
+                    self._advance(self._attention.popleft())
+                self._on_tick()
+        finally:
+            self._close_sockets()
+
+    def _sleep_s(self) -> float:
+        now = self._clock()
+        wake_at = now + IDLE_TICK_S
+        for link in list(self._owner.dialled_links()):
+            if link.state is LinkState.CONNECTING:
+                wake_at = min(wake_at, link.give_up_at)
+            elif link.state is LinkState.IDLE and link.queue:
+                wake_at = min(wake_at, link.retry_at)
+        return max(0.0, wake_at - now)
+
+    def _on_tick(self) -> None:
+        now = self._clock()
+        for link in list(self._owner.dialled_links()):
+            if link.queue or link.state is LinkState.CONNECTING:
+                self._advance(link)
+        if self._accept_again_at and now >= self._accept_again_at:
+            self._accept_again_at = 0.0
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        self._owner.on_tick()
+
+    def _drain_wakes(self) -> None:
+        try:
+            while len(self._wakee.recv(4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._owner.count("accept_failed")
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._selector.unregister(self._listener)
+                    self._accept_again_at = self._clock() + ACCEPT_PAUSE_S
+                return
+            if len(self._inbound) >= MAX_INBOUND:
+                self._owner.count("inbound_refused")
+                sock.close()
+                continue
+            _tune(sock)
+            link = Link("", self.options.max_send_queue, FrameReader(self.options.max_frame_bytes), sock)
+            self._inbound.add(link)
+            self._watch(link)
+
+    def _watch(self, link: Link) -> None:
+        """Register what this link waits for now."""
+        assert link.sock is not None
+        if link.state is LinkState.CONNECTING:
+            events = selectors.EVENT_WRITE
+        else:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.queue else 0)
+        if not link.events:
+            self._selector.register(link.sock, events, link)
+        elif events != link.events:
+            self._selector.modify(link.sock, events, link)
+        link.events = events
+
+    def _on_link_event(self, link: Link, mask: int) -> None:
+        if link.sock is None:
+            return  # closed by an earlier event of the same round
+        if link.state is LinkState.CONNECTING:
+            code = link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self._on_failed(link, OSError(code, os.strerror(code)))
+                return
+            link.attach(link.sock, LinkState.CONNECTED)
+            self._advance(link)
+            return
+        if mask & selectors.EVENT_READ:
+            self._read(link)
+        if mask & selectors.EVENT_WRITE:
+            self._advance(link)
+
+    def _read(self, link: Link) -> None:
+        assert link.sock is not None
+        try:
+            data = link.sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._disconnect(link)
+            return
+        messages = link.reader.feed(data, time.perf_counter_ns())
+        if link.reader.drops:
+            for reason, number in link.reader.drops.items():
+                self._owner.count(f"frame_{reason}", number)
+            link.reader.drops.clear()
+        if messages:
+            self._owner.on_messages(link, messages)
+        if link.reader.lost:
+            log.info("closed the connection of %s: no frame boundary in what it sends", link.source or "a peer")
+            self._disconnect(link)
+
+    def _advance(self, link: Link) -> None:
+        """Do whatever is next for this link: resolve, connect, write, give up, or nothing."""
+        if link.broken:
+            self._disconnect(link)
+        now = self._clock()
+        if link.state is LinkState.CONNECTED:
+            self._owner.count("sent", link.flush())
+            if link.broken:
+                self._disconnect(link)
+            elif link.sock is not None:
+                self._watch(link)
+            return
+        self._owner.count("send_expired", link.drop_older(now - self.options.max_queue_age_s))
+        if not link.endpoint:
+            self._owner.count("send_failed", len(link.take(lambda _: True)))  # a peer's own connection is never dialled
+            return
+        if link.state is LinkState.CONNECTING and now >= link.give_up_at:
+            self._on_failed(link, TimeoutError("connect timed out"))
+        elif link.state is LinkState.RESOLVING and link.resolved is not None:
+            self._on_resolved(link)
+        elif link.state is LinkState.IDLE and link.queue and now >= link.retry_at:
+            self._resolve(link)
+
+    def _resolve(self, link: Link) -> None:
+        link.state, link.resolved = LinkState.RESOLVING, None
+
+        def done(outcome: Addresses | OSError) -> None:
+            link.resolved = outcome
+            self.attend(link)
+
+        resolve(link.endpoint, done)
+
+    def _on_resolved(self, link: Link) -> None:
+        found, link.resolved = link.resolved, None
+        if found is None or isinstance(found, OSError):
+            self._on_failed(link, found or OSError("no address"))
+            return
+        family, address = found[link.failures % len(found)]
+        try:
+            sock = _dial(family, address)
+        except OSError as error:
+            self._on_failed(link, error)
+            return
+        link.give_up_at = self._clock() + self.options.connect_timeout_s
+        link.attach(sock, LinkState.CONNECTING)
+        self._watch(link)
+
+    def _on_failed(self, link: Link, error: OSError) -> None:
+        """Back off, so that a peer that is down costs little."""
+        self._owner.count("connect_failed")
+        if not link.failures:
+            log.warning("cannot reach %s: %s", link.endpoint, error)
+        link.failures += 1
+        doublings = min(link.failures - 1, 16)
+        delay = min(self.options.max_backoff_s, self.options.first_backoff_s * 2**doublings)
+        link.retry_at = self._clock() + delay * self._rng.uniform(0.5, 1.0)
+        self._disconnect(link)
+        self._owner.on_unreachable(link)
+
+    def _disconnect(self, link: Link) -> None:
+        """Close the socket. A dialled link stays and reconnects when it has something to send."""
+        sock = link.detach()
+        if sock is not None:
+            if link.events:
+                self._selector.unregister(sock)
+                link.events = 0
+            sock.close()
+        link.reader = FrameReader(self.options.max_frame_bytes)
+        self._owner.on_closed(link)
+        if not link.endpoint:
+            self._inbound.discard(link)
+            self._owner.count("send_failed", len(link.take(lambda _: True)))
+
+    def _close_sockets(self) -> None:
+        for link in [*self._owner.dialled_links(), *self._inbound]:
+            self._advance_last(link)
+        self._listener.close()
+        self._selector.close()
+        self._waker.close()
+        self._wakee.close()
+
+    def _advance_last(self, link: Link) -> None:
+        self._owner.count("sent", link.flush())
+        sock = link.detach()
+        if sock is not None:
+            try:
+                # What was written must arrive even if something unread is thrown away by the close.
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+            sock.close()
+
+
+def _dial(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
+    """A socket whose connection is being set up."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        _tune(sock)
+        sock.connect(address)
+    except BlockingIOError:
+        pass
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_TIMEOUT_MS)
