@@ -30,6 +30,8 @@ from xapp.rmr.si95 import Si95Options, Si95Transport
 log = logging.getLogger(__name__)
 
 CONFIG_TYPE = "json"
+MAX_LAST_CONTROL_S = 1.0
+"""The longest time that a stopping xApp leaves its last control in force."""
 RELEASE_ANSWER_S = 1.0
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
 UNSUBSCRIBE_S = 3.0
@@ -96,6 +98,8 @@ class App:
         """Stop deciding, give every cell back, unsubscribe, close. Takes less than 10 s whatever the others do."""
         self._stop.set()
         self.loop.close()
+        # The last control takes effect at a period boundary; its own release must not overtake it.
+        time.sleep(min(MAX_LAST_CONTROL_S, 2 * self.controls.report_period_ms / 1e3))
         if self.sender.release_all():
             until_s = time.monotonic() + RELEASE_ANSWER_S
             while self.sender.outstanding and time.monotonic() < until_s:

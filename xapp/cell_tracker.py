@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import CellState, make_cell_state, update_served_average
 from xapp.e2.dcm import Indication, IndicationHeader
-from xapp.e2.kpm_report import KpmReport
+from xapp.e2.kpm_report import NO_UE, KpmReport
 
 FloatU = NDArray[np.float64]
 
@@ -17,11 +19,23 @@ SLOT_MS = 1.0
 """Slot length assumed for a node that reports no DCM indication (15 kHz subcarriers)."""
 
 
+MAX_CQI = 15
+
+
 def is_newer(sn: int | None, last_sn: int | None) -> bool:
     """Whether a report's sequence number follows the last one seen (half the range ahead counts as new)."""
     if sn is None or last_sn is None:
         return True
     return 0 < (sn - last_sn) % SN_RANGE < SN_RANGE // 2
+
+
+class _History(NamedTuple):
+    """What is remembered of a UE."""
+
+    served_average: float
+    """R, bits/slot."""
+    since_slot: int
+    """The earliest slot it may have come in."""
 
 
 class CellTracker:
@@ -37,11 +51,19 @@ class CellTracker:
         self.last_kpm_sn: int | None = None
         self.next_boundary_slot = 0
         self._kpm: KpmReport | None = None
+        self._kpm_row_of: dict[int, int] = {}
         self._kpm_count = 0
         self._kpm_is_current = False
         self._dcm: tuple[IndicationHeader, Indication] | None = None
-        self._served_average: dict[int, float] = {}
+        self._histories: dict[int, _History] = {}
         self._last_slot: int | None = None
+
+    def restart(self, kind: str) -> None:
+        """A new subscription of this kind (`kpm` or `dcm`): its sequence numbers start anew."""
+        if kind == "dcm":
+            self.last_dcm_sn = None
+        else:
+            self.last_kpm_sn = None
 
     def on_dcm(self, sn: int | None, header: IndicationHeader, indication: Indication) -> bool:
         """Take a DCM indication; False = a duplicate or older than the newest, not taken."""
@@ -51,7 +73,7 @@ class CellTracker:
         self._dcm = (header, indication)
         self._kpm_is_current = False
         self.next_boundary_slot = indication.next_boundary_slot
-        self._keep_average(indication.ue_ids, indication.served_bits_U, header.slot)
+        self._remember(indication.ue_ids, indication.served_bits, header.slot, indication.slots_per_report)
         return True
 
     def on_kpm(self, sn: int | None, report: KpmReport) -> bool:
@@ -60,13 +82,15 @@ class CellTracker:
             return False
         self.last_kpm_sn = sn
         self._kpm = report
+        # Of two rows with one key the last counts; a row without a UE says nothing of any.
+        self._kpm_row_of = {ue: row for row, ue in enumerate(report.ue_keys) if ue != NO_UE}
         self._kpm_count += 1
         self._kpm_is_current = True
         if not self.has_dcm:
-            served_bits_U = _measured(report, "DRB.UEThpUl") * self.report_period_ms  # kbit/s x ms = bits
-            self._keep_average(
-                tuple(int(ue) for ue in report.ue_keys), served_bits_U, self._kpm_count * self._slots_per_period
-            )
+            slots = self._slots_per_period
+            ue_ids = tuple(sorted(self._kpm_row_of))
+            served_bits_U = self._kpm_column("DRB.UEThpUl", ue_ids) * self.report_period_ms  # kbit/s x ms = bits
+            self._remember(ue_ids, served_bits_U, self._kpm_count * slots, slots)
         return True
 
     @property
@@ -80,7 +104,7 @@ class CellTracker:
         """The newest state; None before the first report."""
         if self._dcm is not None:
             return self._state_from_dcm(*self._dcm)
-        return self._state_from_kpm(self._kpm) if self._kpm is not None and not self.has_dcm else None
+        return self._state_from_kpm() if self._kpm is not None and not self.has_dcm else None
 
     @property
     def _slots_per_period(self) -> int:
@@ -88,77 +112,77 @@ class CellTracker:
 
     def _state_from_dcm(self, header: IndicationHeader, indication: Indication) -> CellState:
         ue_ids = indication.ue_ids
-        kpm = self._kpm_columns(ue_ids)
+        since_U = np.array([self._histories[ue].since_slot for ue in ue_ids], dtype=np.float64)
+        cqi_U = np.where(np.isnan(indication.cqi), self._kpm_column("CQI", ue_ids), indication.cqi)
         return make_cell_state(
             self.cell,
             num_rbgs=self.num_rbgs,
-            slots_per_dcm=max(1, indication.slots_per_report),
+            slots_per_dcm=indication.slots_per_report,
             slot=header.slot,
             ue_ids=ue_ids,
-            traffic_class_U=indication.traffic_class_U,
-            buffer_bits_U=indication.buffer_bits_U,
-            inflight_bits_U=indication.inflight_bits_U,
-            cqi_U=_first_known(indication.cqi_U, kpm["CQI"]),
-            preferred_rbg_U=indication.preferred_rbg_U,
-            head_delay_slots_U=indication.head_delay_slots_U,
+            traffic_class_U=indication.traffic_class,
+            buffer_bits_U=indication.buffer_bits,
+            inflight_bits_U=indication.inflight_bits,
+            cqi_U=_within(cqi_U, MAX_CQI),
+            preferred_rbg_U=_within(indication.preferred_rbg, self.num_rbgs - 1),
+            head_delay_slots_U=indication.head_delay_slots,
             served_bits_per_slot_U=self._averages(ue_ids),
-            prb_share_U=kpm["RRU.PrbTotUl"] / 100.0,
-            deadline_slots_U=indication.deadline_slots_U,
-            arrival_period_slots_U=indication.arrival_period_slots_U,
-            arrival_phase_slots_U=indication.arrival_phase_slots_U,
-            packet_bits_U=indication.packet_bits_U,
-            age_slots_U=np.full(len(ue_ids), float(indication.report_delay_slots)),
+            prb_share_U=self._kpm_column("RRU.PrbTotUl", ue_ids) / 100.0,
+            deadline_slots_U=indication.deadline_slots,
+            arrival_period_slots_U=indication.arrival_period_slots,
+            arrival_phase_slots_U=indication.arrival_phase_slots,
+            packet_bits_U=indication.packet_bits,
+            # The reports of a UE that has just come are no older than the UE.
+            age_slots_U=np.minimum(indication.report_delay_slots, header.slot - since_U),
         )
 
-    def _state_from_kpm(self, report: KpmReport) -> CellState:
-        order = np.argsort(np.asarray(report.ue_keys, dtype=np.int64), kind="stable")
-        ue_ids = tuple(int(report.ue_keys[i]) for i in order)
-        kpm = self._kpm_columns(ue_ids)
+    def _state_from_kpm(self) -> CellState:
+        ue_ids = tuple(sorted(self._kpm_row_of))
         return make_cell_state(
             self.cell,
             num_rbgs=self.num_rbgs,
             slots_per_dcm=self._slots_per_period,
             slot=self._kpm_count * self._slots_per_period,
             ue_ids=ue_ids,
-            cqi_U=kpm["CQI"],
-            head_delay_slots_U=kpm["DRB.AirIfDelayUl"] * 0.1 / SLOT_MS,  # reported in 0.1 ms
+            cqi_U=_within(self._kpm_column("CQI", ue_ids), MAX_CQI),
+            head_delay_slots_U=self._kpm_column("DRB.AirIfDelayUl", ue_ids) * 0.1 / SLOT_MS,  # reported in 0.1 ms
             served_bits_per_slot_U=self._averages(ue_ids),
-            prb_share_U=kpm["RRU.PrbTotUl"] / 100.0,
+            prb_share_U=self._kpm_column("RRU.PrbTotUl", ue_ids) / 100.0,
             age_slots_U=np.zeros(len(ue_ids)),
         )
 
-    def _keep_average(self, ue_ids: tuple[int, ...], served_bits_U: FloatU, slot: int) -> None:
+    def _remember(self, ue_ids: tuple[int, ...], served_bits_U: FloatU, slot: int, slots_per_report: int) -> None:
+        """`served_bits_U` were served in the `slots_per_report` slots before `slot`."""
         if self._last_slot is not None and slot < self._last_slot:
-            self._served_average.clear()  # the node started over
+            self._histories = {}  # the node started over
             self._last_slot = None
-        slots = 0 if self._last_slot is None else slot - self._last_slot
-        average_U = np.array([self._served_average.get(ue, np.nan) for ue in ue_ids], dtype=np.float64)
-        average_U = update_served_average(average_U, served_bits_U, slots)
-        self._served_average = dict(zip(ue_ids, average_U.tolist(), strict=True))
+        gone_by = 0 if self._last_slot is None else slot - self._last_slot
+        # What was served in reports that were lost is not known: they leave the average as it was.
+        average_U = update_served_average(self._averages(ue_ids), served_bits_U, min(gone_by, slots_per_report))
+        since = 0 if self._last_slot is None else self._last_slot + 1
+        known = self._histories
+        self._histories = {
+            ue: _History(average, known[ue].since_slot if ue in known else since)
+            for ue, average in zip(ue_ids, average_U.tolist(), strict=True)
+        }
         self._last_slot = slot
 
     def _averages(self, ue_ids: tuple[int, ...]) -> FloatU:
-        return np.array([self._served_average.get(ue, np.nan) for ue in ue_ids], dtype=np.float64)
+        known = self._histories
+        return np.array([known[ue].served_average if ue in known else np.nan for ue in ue_ids], dtype=np.float64)
 
-    def _kpm_columns(self, ue_ids: tuple[int, ...]) -> dict[str, FloatU]:
-        """Measurements that decisions use, in the row order of `ue_ids`; NaN where not reported."""
-        columns = {name: np.full(len(ue_ids), np.nan) for name in ("CQI", "RRU.PrbTotUl", "DRB.AirIfDelayUl")}
-        if self._kpm is None:
-            return columns
-        row_of = {int(ue): row for row, ue in enumerate(self._kpm.ue_keys)}
-        rows = np.array([row_of.get(ue, -1) for ue in ue_ids], dtype=np.int64)
-        for name, column in columns.items():
-            measured = _measured(self._kpm, name)
-            if measured.size:
-                column[rows >= 0] = measured[rows[rows >= 0]]
-        return columns
-
-
-def _measured(report: KpmReport, name: str) -> FloatU:
-    if name not in report.names:
-        return np.full(len(report.ue_keys), np.nan)
-    return np.asarray(report.values[:, report.names.index(name)], dtype=np.float64)
+    def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
+        """A measurement in the row order of `ue_ids`; NaN where not reported, or not a finite number."""
+        column_U = np.full(len(ue_ids), np.nan)
+        if self._kpm is None or name not in self._kpm.names:
+            return column_U
+        rows = np.array([self._kpm_row_of.get(ue, -1) for ue in ue_ids], dtype=np.int64)
+        measured = self._kpm.values[:, self._kpm.names.index(name)]
+        column_U[rows >= 0] = measured[rows[rows >= 0]]
+        column_U[~np.isfinite(column_U)] = np.nan
+        return column_U
 
 
-def _first_known(a_U: FloatU, b_U: FloatU) -> FloatU:
-    return np.where(np.isnan(a_U), b_U, a_U)
+def _within(column_U: FloatU, highest: int) -> FloatU:
+    """What lies outside 0..highest is as good as not reported: a policy uses it to look things up."""
+    return np.where((column_U >= 0) & (column_U <= highest), column_U, np.nan)

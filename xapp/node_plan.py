@@ -10,7 +10,8 @@ from xapp.e2 import dcm
 from xapp.e2.kpm_json import KPM_TYPES
 from xapp.ric.nodes import E2Node
 
-KPM_OID = "1.3.6.1.4.1.53148.1.2.2.2"
+KPM_OIDS = tuple(f"1.3.6.1.4.1.53148.1.{version}.2.2" for version in (3, 2, 1))
+"""E2SM-KPM v3, v2 and v1 as nodes name them; what this xApp reads is the same in all three."""
 KPM_STYLE = 4
 """Measurements of each UE that meets a common condition: action definition format 4, message format 3."""
 _EVERY_UE = {"testType": {"ul-rSRP": "true"}, "testExpr": "lessthan", "testValue": {"valueInt": 1000}}
@@ -73,7 +74,7 @@ def plan_node(node: E2Node, *, report_period_ms: int, measurements: tuple[str, .
             )
             for cell in carriers
         ]
-    kpm = node.function(KPM_OID)
+    kpm = next((function for oid in KPM_OIDS if (function := node.function(oid)) is not None), None)
     if kpm is None:
         problems.append(f"{node.name} has no KPM function")
         return NodePlan(carriers, control.id if control else None, tuple(wanted), tuple(problems))

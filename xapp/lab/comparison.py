@@ -3,31 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from training.simulator.scenario import Scenario
     from xapp.lab.lab import LabOptions
 
 NO_XAPP = ("node_idle", "node_scheduler")
 """The node alone: leftovers unused, or contended for at its tuned rate."""
+MARGIN_CELLS = 48
+"""Worlds behind a margin: one cell for a quarter of a minute says little."""
+MARGIN_SEED = 90_001
+"""Neither the live run's world nor any that a bundle or a tuned rate has seen."""
+MARGIN_SLOTS = 1500
+
+
+class Margin(NamedTuple):
+    """How much more utility the leader brings than another row, in the same worlds: mean and 95 % interval."""
+
+    name: str
+    leader_utility: float
+    utility: float
+    mean: float
+    low: float
+    high: float
+    worlds: int
 
 
 def compare_leaders(options: LabOptions, names: Sequence[str], console: Console) -> dict[str, dict[str, Any]]:
-    """{name: figures} over the periods and cells of the live run."""
+    """{name: figures} over the periods and cells of the live run, the live run's own leader first, all replayed."""
     if not names:
         return {}
-    from policy.registry import make_leader
-    from training.evaluation import replay
+    from training.evaluation import replay_row
+    from xapp.lab.gnb_status import figures
+
+    rows: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys((options.leader, *names)):
+        with console.status(f"replaying {options.periods} periods under {name}"):
+            cells = replay_row(
+                _scenario(options),
+                name,
+                ues=options.ues,
+                cells=options.cells,
+                seed=options.seed,
+                periods=options.periods,
+            )
+            rows[name] = figures(cells)
+    return rows
+
+
+def margins(options: LabOptions, names: Sequence[str], console: Console) -> list[Margin]:
+    """The leader's utility against each row's over MARGIN_CELLS paired worlds of the same scenario."""
+    from training.evaluation import compare, replay_row
+
+    periods = max(2, MARGIN_SLOTS // options.k) if options.k > 1 else MARGIN_SLOTS // 5
+    rows = {}
+    for name in (options.leader, *names):
+        with console.status(f"{MARGIN_CELLS} worlds under {name}"):
+            rows[name] = replay_row(
+                _scenario(options), name, ues=options.ues, cells=MARGIN_CELLS, seed=MARGIN_SEED, periods=periods
+            )
+    return [
+        Margin(
+            row.row,
+            row.baseline_mean,
+            row.mean,
+            -row.difference,
+            -row.difference - row.half_width,
+            -row.difference + row.half_width,
+            row.cells,
+        )
+        for row in compare(rows, options.leader, ("utility",))
+    ]
+
+
+def _scenario(options: LabOptions) -> Scenario:
     from training.simulator.scenario import make_scenario
 
-    scenario = make_scenario(options.scenario).with_(slots_per_dcm=options.k)
-    rows: dict[str, dict[str, Any]] = {}
-    for name in names:
-        with console.status(f"replaying {options.periods} periods under {name}"):
-            leader = None if name in NO_XAPP else make_leader(name)
-            rows[name] = replay(
-                scenario, leader, cells=options.cells, ues=options.ues, seed=options.seed, periods=options.periods
-            )
-    return rows
+    return make_scenario(options.scenario).with_(slots_per_dcm=options.k)

@@ -56,11 +56,11 @@ def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
             f"{ue['buffer_bits']:.0f}",
             f"{ue['cqi']:.0f}",
             f"{ue['rbgs']:.2f}",
-            f"{ue['throughput_mbps']:.2f}",
+            _number(ue["throughput_mbps"], 2),
         )
     if len(ues) > MAX_UE_ROWS:
         rest = ues[MAX_UE_ROWS:]
-        table.add_row(f"+ {len(rest)}", "", "", "", "", f"{sum(ue['throughput_mbps'] for ue in rest):.2f}")
+        table.add_row(f"+ {len(rest)}", "", "", "", "", _number(sum(ue["throughput_mbps"] or 0.0 for ue in rest), 2))
     return table
 
 
@@ -94,25 +94,29 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:
     """The live run beside replays of the same world under other leaders."""
-    table = Table(title="the same world under other leaders (replayed in the simulator)", title_justify="left")
+    table = Table(title="the same world", title_justify="left")
     table.add_column("leader")
     for name in ("Mbit/s", "Jain", "utility", "delay ms", "collisions %", "drops %"):
         table.add_column(name, justify="right")
     table.add_row(f"{summary['leader']} (live, over E2)", *_figures(summary), style="bold")
     for name, row in summary["compare"].items():
-        table.add_row(name, *_figures(row))
+        table.add_row(f"{name} (replayed)", *_figures(row))
     return table
 
 
 def _figures(row: Mapping[str, Any]) -> Sequence[str]:
     return (
-        f"{row['throughput_mbps']:.3f}",
-        f"{row['jain']:.3f}",
-        f"{row['utility']:.3f}",
-        f"{row['mean_delay_ms']:.2f}",
-        f"{100 * row['collision_fraction']:.1f}",
-        f"{100 * row['drop_fraction']:.1f}",
+        _number(row["throughput_mbps"], 3),
+        _number(row["jain"], 3),
+        _number(row["utility"], 3),
+        _number(row["mean_delay_ms"], 2),
+        _number(row["collision_fraction"], 1, 100),
+        _number(row["drop_fraction"], 1, 100),
     )
+
+
+def _number(value: float | None, digits: int, scale: float = 1.0) -> str:
+    return "-" if value is None else f"{scale * value:.{digits}f}"
 
 
 def _times(times_ms: Mapping[str, float | None]) -> str:
