@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from xapp.e2.e2ap_elements import check_envelope
@@ -25,47 +28,35 @@ _lock = threading.Lock()
 def decode_value(pdu: bytes) -> Value:
     """Raises E2DecodeError."""
     check_envelope(pdu)
-    with _lock:
-        asn1 = _pdu()
-        _from_aper(asn1, pdu)
+    with _asn1(_decode_error) as asn1:
+        asn1.from_aper(pdu)
         return asn1.get_val()
 
 
 def encode_value(value: Value) -> bytes:
     """Raises E2EncodeError."""
-    with _lock:
-        asn1 = _pdu()
-        try:
-            asn1.set_val(value)
-            encoded: bytes = asn1.to_aper()
-        except Exception as error:  # pycrate raises what its parts happen to raise
-            raise E2EncodeError(f"not an E2AP-PDU: {_reason(error)}") from None
+    with _asn1(_encode_error) as asn1:
+        asn1.set_val(value)
+        encoded: bytes = asn1.to_aper()
         return encoded
 
 
 def decode_json(pdu: bytes) -> dict[str, Any]:
     """The PDU as JSON: CHOICE = {name: value}, OCTET STRING = hex digits. Raises E2DecodeError."""
     check_envelope(pdu)
-    with _lock:
-        asn1 = _pdu()
-        _from_aper(asn1, pdu)
-        try:
-            text = asn1.to_jer()
-        except Exception as error:  # extensions of which pycrate knows no JSON form
-            raise E2DecodeError(f"has no JSON form: {_reason(error)}", path="E2AP-PDU") from None
+    with _asn1(_decode_error) as asn1:
+        asn1.from_aper(pdu)
+        # Of a few extensions pycrate knows no JSON form, and says so by a TypeError.
+        text = asn1.to_jer()
     tree: dict[str, Any] = _in_order(json.loads(text))
     return tree
 
 
 def encode_json(tree: dict[str, Any]) -> bytes:
     """The inverse of `decode_json`. Raises E2EncodeError."""
-    with _lock:
-        asn1 = _pdu()
-        try:
-            asn1.from_jer(json.dumps(tree))
-            encoded: bytes = asn1.to_aper()
-        except Exception as error:
-            raise E2EncodeError(f"not an E2AP-PDU: {_reason(error)}") from None
+    with _asn1(_encode_error) as asn1:
+        asn1.from_jer(json.dumps(tree))
+        encoded: bytes = asn1.to_aper()
         return encoded
 
 
@@ -96,21 +87,44 @@ def _ids(module: Any) -> list[tuple[str, Any]]:
     return [(name, constant) for name, constant in vars(module.E2AP_Constants).items() if name.startswith("id_")]
 
 
+@cache
 def _pdu() -> Any:
     from pycrate_asn1dir import E2AP
+    from pycrate_asn1rt.codecs import ASN1CodecPER
 
+    read_fragments = ASN1CodecPER.decode_fragbytes.__func__
+
+    def decode_fragbytes(codec: Any, char: Any, length: int, bits: bool = False) -> Any:
+        # pycrate 0.8.1 counts the octets of the last fragment as bits, and misreads whatever follows the fragments.
+        fragments = read_fragments(codec, char, length, bits)
+        if not bits:
+            codec._off[-1] = -(-codec._off[-1] // 8) * 8
+        return fragments
+
+    ASN1CodecPER.decode_fragbytes = classmethod(decode_fragbytes)
     return E2AP.E2AP_PDU_Descriptions.E2AP_PDU
 
 
-def _from_aper(asn1: Any, pdu: bytes) -> None:
-    try:
-        asn1.from_aper(pdu)
-    except Exception as error:  # pycrate raises what its parts happen to raise
-        raise E2DecodeError(_reason(error), path="E2AP-PDU") from None
+@contextmanager
+def _asn1(to_error: Callable[[str], Exception]) -> Iterator[Any]:
+    """pycrate's E2AP-PDU, ours alone. It raises whatever its parts happen to raise: all of that becomes one error."""
+    with _lock:
+        pdu = _pdu()
+        try:
+            yield pdu
+        except Exception as error:
+            from pycrate_asn1rt.codecs import ASN1CodecPER
+
+            ASN1CodecPER._off.clear()  # its stack of offsets, which an exception leaves as it was
+            raise to_error(" ".join(str(error).split())[:200] or type(error).__name__) from None
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(f"{error}".split())[:200] or type(error).__name__
+def _decode_error(reason: str) -> E2DecodeError:
+    return E2DecodeError(reason, path="E2AP-PDU")
+
+
+def _encode_error(reason: str) -> E2EncodeError:
+    return E2EncodeError(f"not an E2AP-PDU: {reason}")
 
 
 def _in_order(tree: Any) -> Any:

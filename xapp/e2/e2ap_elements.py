@@ -115,12 +115,14 @@ def shape(
 
 
 def peek(pdu: bytes) -> PduType:
-    """What a PDU is, from its first two octets. Raises E2DecodeError."""
+    """What a PDU is, from its first octets. Raises E2DecodeError."""
     if len(pdu) < 4:
         raise E2DecodeError(f"{len(pdu)} octets are no PDU", path="E2AP-PDU", offset_bits=8 * len(pdu))
     alternative = pdu[0] >> 5
     if alternative > 2:
         raise E2DecodeError(f"alternative {alternative} is not known", path="E2AP-PDU", offset_bits=0)
+    if pdu[2] >> 6 > Criticality.NOTIFY:
+        raise E2DecodeError(f"criticality {pdu[2] >> 6} does not exist", path="E2AP-PDU", offset_bits=16)
     return PduType(PduKind(alternative), pdu[1])
 
 
@@ -183,8 +185,9 @@ def open_pdu(pdu: bytes, shape: Shape) -> tuple[dict[int, bytes], dict[int, int]
             position = following
     except IndexError:
         raise E2DecodeError("ends within its elements", path=shape.name, offset_bits=8 * (base + len(body))) from None
-    # What follows the elements of an extended message belongs to a later version.
-    if position != len(body) and not body[0] & 0x80:
+    if body[0] & 0x80:
+        _skip_additions(body, position, shape.name)
+    elif position != len(body):
         reason = f"{len(body) - position} octets left over"
         raise E2DecodeError(reason, path=shape.name, offset_bits=8 * (base + position))
     for element in shape.mandatory:
@@ -212,6 +215,13 @@ def _string(data: bytes, at: int, path: str, base: int = 0) -> tuple[bytes, int]
         reason = f"{stop - start} octets announced, {len(data) - start} left"
         raise E2DecodeError(reason, path=path, offset_bits=8 * (base + at))
     return data[start:stop], stop
+
+
+def _skip_additions(data: bytes, at: int, path: str) -> None:
+    """What follows the root of an extended SEQUENCE belongs to a later version, but it must be well formed."""
+    reader = BitReader(data, path, start=at)
+    reader.skip_additions(True)
+    reader.finish()
 
 
 def unwrap(value: bytes, path: str, element: int) -> bytes:
@@ -245,9 +255,11 @@ def function_id(value: bytes, path: str) -> int:
 
 
 def request_id(value: bytes, path: str) -> RicRequestId:
-    # An extension bit, padding, two 16-bit numbers; behind them only what a later version added.
+    # An extension bit, padding, two 16-bit numbers.
     if len(value) != 5 and (len(value) < 5 or not value[0] & 0x80):
         fail(f"{len(value)} octets, expected 5", path, REQUEST_ID)
+    if value[0] & 0x80:
+        _skip_additions(value, 5, f"{path}.{_NAMES[REQUEST_ID]}")
     return RicRequestId(value[1] << 8 | value[2], value[3] << 8 | value[4])
 
 
