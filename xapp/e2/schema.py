@@ -204,18 +204,18 @@ class Unsupported:
 class Choice:
     """CHOICE {roots, ..., extensions}: always extensible; `extensions` go in open types."""
 
-    __slots__ = ("_alternatives", "_roots")
+    __slots__ = ("alternatives", "roots")
 
     def __init__(self, roots: Mapping[str, Type], extensions: Mapping[str, Type] | None = None) -> None:
-        self._alternatives = (*roots.items(), *(extensions or {}).items())
-        self._roots = len(roots)
+        self.alternatives = (*roots.items(), *(extensions or {}).items())
+        self.roots = len(roots)
 
     def read(self, reader: BitReader, what: str) -> dict[str, Value]:
-        index = reader.enumerated(self._roots, what=what)
-        if index >= len(self._alternatives):
-            reader.fail(f"unknown extension {index - self._roots} of a choice", what)
-        name, kind = self._alternatives[index]
-        if index < self._roots:
+        index = reader.enumerated(self.roots, what=what)
+        if index >= len(self.alternatives):
+            reader.fail(f"unknown extension {index - self.roots} of a choice", what)
+        name, kind = self.alternatives[index]
+        if index < self.roots:
             return {name: kind.read(reader, name)}
         inner = reader.open_type(name)
         value = kind.read(inner, name)
@@ -223,13 +223,13 @@ class Choice:
         return {name: value}
 
     def write(self, writer: BitWriter, value: Value, what: str) -> None:
-        names = [name for name, _ in self._alternatives]
+        names = [name for name, _ in self.alternatives]
         if not isinstance(value, Mapping) or len(value) != 1 or next(iter(value)) not in names:
             _expected(f"an object with one key of {', '.join(names)}", value, what)
         index = names.index(next(iter(value)))
-        name, kind = self._alternatives[index]
-        writer.enumerated(index, self._roots)
-        if index < self._roots:
+        name, kind = self.alternatives[index]
+        writer.enumerated(index, self.roots)
+        if index < self.roots:
             kind.write(writer, value[name], f"{what}.{name}")
         else:
             writer.open_type(encode(kind, value[name], f"{what}.{name}"))
@@ -247,23 +247,23 @@ class Optional:
 class Sequence:
     """SEQUENCE {fields, ..., additions}: always extensible; every addition is optional and goes in an open type."""
 
-    __slots__ = ("_additions", "_fields", "_names", "_optional")
+    __slots__ = ("additions", "fields", "names", "optionals")
 
     def __init__(self, fields: Mapping[str, Type | Optional], additions: Mapping[str, Type] | None = None) -> None:
-        self._optional = sum(isinstance(kind, Optional) for kind in fields.values())
-        self._fields = tuple(
+        self.optionals = sum(isinstance(kind, Optional) for kind in fields.values())
+        self.fields = tuple(
             (name, kind.kind if isinstance(kind, Optional) else kind, isinstance(kind, Optional))
             for name, kind in fields.items()
         )
-        self._additions = tuple((additions or {}).items())
-        self._names = {*fields, *(additions or {})}
+        self.additions = tuple((additions or {}).items())
+        self.names = {*fields, *(additions or {})}
 
     def read(self, reader: BitReader, what: str) -> dict[str, Value]:
         extended = reader.flag(what)
-        present = reader.bits(self._optional, what)
-        bit = 1 << self._optional
+        present = reader.bits(self.optionals, what)
+        bit = 1 << self.optionals
         value: dict[str, Value] = {}
-        for name, kind, optional in self._fields:
+        for name, kind, optional in self.fields:
             if optional:
                 bit >>= 1
                 if not present & bit:
@@ -278,30 +278,30 @@ class Sequence:
             if not here:
                 continue
             inner = reader.open_type(what)
-            if index < len(self._additions):
-                name, kind = self._additions[index]
+            if index < len(self.additions):
+                name, kind = self.additions[index]
                 value[name] = kind.read(inner, name)
                 inner.finish()
 
     def write(self, writer: BitWriter, value: Value, what: str) -> None:
         if not isinstance(value, Mapping):
             _expected("an object", value, what)
-        unknown = [key for key in value if key not in self._names]
+        unknown = [key for key in value if key not in self.names]
         if unknown:
-            raise E2EncodeError(f"{what}: unknown key {unknown[0]!r}, the keys are {', '.join(sorted(self._names))}")
-        added = [name in value for name, _ in self._additions]
+            raise E2EncodeError(f"{what}: unknown key {unknown[0]!r}, the keys are {', '.join(sorted(self.names))}")
+        added = [name in value for name, _ in self.additions]
         writer.flag(any(added))
-        for name, _, optional in self._fields:
+        for name, _, optional in self.fields:
             if optional:
                 writer.flag(name in value)
             elif name not in value:
                 raise E2EncodeError(f"{what}: the key {name!r} is missing")
-        for name, kind, _ in self._fields:
+        for name, kind, _ in self.fields:
             if name in value:
                 kind.write(writer, value[name], f"{what}.{name}")
         if any(added):
             writer.additions(added)
-            for name, kind in self._additions:
+            for name, kind in self.additions:
                 if name in value:
                     writer.open_type(encode(kind, value[name], f"{what}.{name}"))
 

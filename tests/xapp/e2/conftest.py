@@ -1,13 +1,17 @@
-"""Bytes that independent implementations agree on."""
+"""Bytes that independent implementations agree on, and values of every type."""
 
 from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import strategies as st
+
+from xapp.e2 import schema
 
 
 class Vector(NamedTuple):
@@ -53,3 +57,45 @@ def load_vectors() -> dict[str, Vector]:
 def vectors() -> dict[str, Vector]:
     """By name."""
     return load_vectors()
+
+
+def schema_values(kind: schema.Type) -> st.SearchStrategy[Any]:
+    """Every kind of value that a composed type can write."""
+    match kind:
+        case schema.Integer(lo=None):
+            return st.integers(-(2**63), 2**63 - 1)
+        case schema.Integer():
+            inside = st.integers(kind.lo, kind.hi)
+            return inside | st.integers(kind.hi + 1, kind.hi + 300) if kind.extensible else inside
+        case schema.Real():
+            return st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["nan", "inf", "-inf"])
+        case schema.Boolean():
+            return st.booleans()
+        case schema.Null():
+            return st.none()
+        case schema.Printable():
+            longest = kind.hi + 3 if kind.extensible else (kind.hi or 200)
+            visible = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
+            return st.text(visible, min_size=kind.lo, max_size=min(longest, kind.lo + 20))
+        case schema.Octets():
+            return st.binary(min_size=kind.lo, max_size=kind.hi or 40).map(bytes.hex)
+        case schema.Bits():
+            return st.text("01", min_size=kind.lo, max_size=kind.hi or 40)
+        case schema.Enumerated():
+            return st.sampled_from(kind.names)
+        case schema.Choice():
+            known = [(name, each) for name, each in kind.alternatives if not isinstance(each, schema.Unsupported)]
+            return st.one_of([st.fixed_dictionaries({name: schema_values(each)}) for name, each in known])
+        case schema.Sequence():
+            must = {name: schema_values(each) for name, each, optional in kind.fields if not optional}
+            may = {name: schema_values(each) for name, each, optional in kind.fields if optional}
+            may |= {name: schema_values(each) for name, each in kind.additions}
+            return st.fixed_dictionaries(must, optional=may)
+        case schema.ListOf():
+            return st.lists(schema_values(kind.item), min_size=kind.lo, max_size=kind.lo + 2)
+    raise TypeError(kind)
+
+
+@pytest.fixture(scope="session")
+def values_of() -> Callable[[schema.Type], st.SearchStrategy[Any]]:
+    return schema_values

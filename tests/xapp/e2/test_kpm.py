@@ -1,0 +1,118 @@
+"""What the loop says in E2SM-KPM: subscriptions, headers and RAN functions as typed values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xapp.e2 import kpm
+from xapp.e2.errors import E2DecodeError, E2EncodeError
+from xapp.e2.kpm_json import KPM_TYPES
+
+NAME = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7A), min_size=1, max_size=150).filter(
+    lambda name: not name.startswith("#")
+)
+CELL = st.integers(0, 2**60 - 1).map("{:015x}".format)
+PERIOD_MS = st.integers(1, 2**32 - 1)
+STYLE = st.integers(-1, 10)
+
+
+@given(PERIOD_MS)
+def test_event_triggers(period_ms):
+    trigger = kpm.EventTrigger(period_ms)
+    assert kpm.decode_event_trigger(kpm.encode_event_trigger(trigger)) == trigger
+
+
+CONDITION = st.sampled_from(
+    [
+        kpm.ANY_UE,
+        kpm.Condition("cQI", "greaterthan", {"valueReal": 2.5}),
+        kpm.Condition("sNSSAI", "equal", {"valueOctS": "01000001"}),
+        kpm.Condition("isStat", None, {"valueBool": True}),
+        kpm.Condition("gBR"),
+    ]
+)
+
+
+@given(
+    STYLE,
+    st.lists(NAME, min_size=1, max_size=4).map(tuple),
+    PERIOD_MS,
+    st.none() | CELL,
+    st.lists(CONDITION, max_size=3).map(tuple),
+)
+def test_action_definitions(style, names, granularity_ms, cell, conditions):
+    action = kpm.ActionDefinition(style, names, granularity_ms, cell, conditions)
+    assert kpm.decode_action_definition(kpm.encode_action_definition(action)) == action
+
+
+def test_the_cell_of_an_action_definition_is_plmn_and_identity():
+    action = kpm.ActionDefinition(4, ("CQI",), 100, "00f110000000001", (kpm.ANY_UE,))
+    value = KPM_TYPES["kpm-action-definition"].decode(kpm.encode_action_definition(action))
+    subscribed = value["actionDefinition-formats"]["actionDefinition-Format4"]["subscriptionInfo"]
+    identity = {"pLMNIdentity": "00f110", "nRCellIdentity": "0" * 35 + "1"}
+    assert subscribed["cellGlobalID"] == {"nR-CGI": identity}
+    lte = action._replace(cell="00f1100abcdef")
+    assert kpm.decode_action_definition(kpm.encode_action_definition(lte)) == lte
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"cell": "00f110"}, "cell '00f110': 15 hexadecimal digits expected"),
+        ({"cell": "00f11000000000g"}, "15 hexadecimal digits expected"),
+        ({"cell": 7}, "15 hexadecimal digits expected"),
+        ({"measurements": ()}, "measInfoList: 0 is outside 1"),
+        ({"measurements": ("a{sUM=true}",)}, "only names without labels"),
+        ({"granularity_ms": 0}, "granulPeriod: 0 is outside"),
+        ({"conditions": (kpm.Condition("weight"),)}, "testType: an object with one key of gBR, "),
+        ({"conditions": (kpm.Condition("cQI", "about"),)}, "testExpr: one of equal, "),
+    ],
+)
+def test_action_definitions_that_make_no_sense_are_refused(change, reason):
+    action = kpm.ActionDefinition(4, ("CQI",), 100)._replace(**change)
+    with pytest.raises(E2EncodeError, match=reason):
+        kpm.encode_action_definition(action)
+
+
+@given(st.builds(kpm.IndicationHeader, st.binary(min_size=8, max_size=8), *[st.sampled_from([None, "", "DU"])] * 4))
+def test_indication_headers(header):
+    assert kpm.decode_indication_header(kpm.encode_indication_header(header)) == header
+
+
+def test_the_four_octet_time_stamp_of_old_nodes_is_named():
+    with pytest.raises(E2DecodeError, match=r"a time stamp of 4 octets \(version 2.00\) where version 3 has 8"):
+        kpm.decode_indication_header(bytes.fromhex("00e8a1b2c3"))
+
+
+def test_ntp_time_counts_from_1900():
+    assert kpm.ntp_time(0.5).hex() == "83aa7e8080000000"
+    assert len(kpm.ntp_time(2.0**32)) == 8
+
+
+def test_ran_functions(vectors):
+    data = next(v.data for v in vectors.values() if v.name.startswith("E2SM-KPM-RANfunction-Description"))
+    function = kpm.decode_ran_function(data)
+    assert function.oid in kpm.KPM_OIDS and function.short_name == "ORAN-E2SM-KPM"
+    assert [(style.style, style.action_format, style.message_format) for style in function.report_styles] == [
+        (1, 1, 1),
+        (4, 4, 3),
+        (5, 5, 3),
+    ]
+    assert "DRB.UEThpUl" in function.report_styles[1].measurements
+    assert kpm.encode_ran_function(function) == data
+    bare = kpm.RanFunction("KPM", "1.2.3", "nothing yet", instance=-3)
+    assert kpm.decode_ran_function(kpm.encode_ran_function(bare)) == bare
+
+
+def test_subscription_vectors(vectors):
+    trigger = vectors["E2SM-KPM-EventTriggerDefinition 1000 ms (3 B)"].data
+    assert kpm.decode_event_trigger(trigger) == kpm.EventTrigger(1000)
+    names = ("DRB.UEThpUl", "DRB.UEThpDl", "RRU.PrbTotUl")
+    for name, expected in {
+        "E2SM-KPM-ActionDefinition F1 style 1 (60 B)": kpm.ActionDefinition(1, names, 100),
+        "E2SM-KPM-ActionDefinition F4 style 4 (73 B)": kpm.ActionDefinition(4, names, 100, None, (kpm.ANY_UE,)),
+    }.items():
+        assert kpm.decode_action_definition(vectors[name].data) == expected
+        assert kpm.encode_action_definition(expected) == vectors[name].data
