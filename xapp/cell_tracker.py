@@ -49,7 +49,6 @@ class CellTracker:
         self.has_dcm = has_dcm
         self.last_dcm_sn: int | None = None
         self.last_kpm_sn: int | None = None
-        self.next_boundary_slot = 0
         self._kpm: KpmReport | None = None
         self._kpm_row_of: dict[int, int] = {}
         self._kpm_count = 0
@@ -72,7 +71,6 @@ class CellTracker:
         self.last_dcm_sn = sn
         self._dcm = (header, indication)
         self._kpm_is_current = False
-        self.next_boundary_slot = indication.next_boundary_slot
         self._remember(indication.ue_ids, indication.served_bits, header.slot, indication.slots_per_report)
         return True
 
@@ -133,7 +131,7 @@ class CellTracker:
             arrival_phase_slots_U=indication.arrival_phase_slots,
             packet_bits_U=indication.packet_bits,
             # The reports of a UE that has just come are no older than the UE.
-            age_slots_U=np.minimum(indication.report_delay_slots, header.slot - since_U),
+            age_slots_U=np.clip(header.slot - since_U, 0, indication.report_delay_slots),
         )
 
     def _state_from_kpm(self) -> CellState:

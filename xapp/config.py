@@ -30,42 +30,57 @@ class _Section(BaseModel):
 class RmrConfig(_Section):
     """This xApp's RMR endpoint; the route table comes from the file named by RMR_SEED_RT."""
 
-    bind_host: str = Field("0.0.0.0", description="Address to listen on.")
-    port: int = Field(4560, ge=0, le=65535, description="RMR data port (0 = any free one).")
-    host: str = Field("127.0.0.1", description="Host under which peers reach this endpoint (RMR_SRC_ID wins).")
-    receive_queue: int = Field(4096, ge=1, le=1_000_000, description="Messages kept before the oldest is dropped.")
+    bind_host: str = Field(default="0.0.0.0", description="Address to listen on.")
+    port: int = Field(default=4560, ge=0, le=65535, description="RMR data port (0 = any free one).")
+    host: str = Field(default="127.0.0.1", description="Host under which peers reach this endpoint (RMR_SRC_ID wins).")
+    receive_queue: int = Field(
+        default=4096, ge=1, le=1_000_000, description="Messages kept before the oldest is dropped."
+    )
 
 
 class HttpConfig(_Section):
     """The xApp's HTTP server: health, configuration, metrics, subscription notifications."""
 
-    bind_host: str = Field("0.0.0.0", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="HTTP port (0 = any free one).")
-    host: str = Field("127.0.0.1", description="Host of the ClientEndpoint that submgr notifies.")
+    bind_host: str = Field(default="0.0.0.0", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="HTTP port (0 = any free one).")
+    host: str = Field(default="127.0.0.1", description="Host of the ClientEndpoint that submgr notifies.")
 
 
 class RicConfig(_Section):
     """Where the platform's services are."""
 
-    submgr_url: str = Field("http://service-ricplt-submgr-http.ricplt:8088", description="Subscription manager.")
-    e2mgr_url: str = Field("http://service-ricplt-e2mgr-http.ricplt:3800", description="E2 manager (R-NIB).")
-    request_timeout_s: float = Field(3.0, gt=0, le=60, description="Time-out of one HTTP request.")
-    poll_period_s: float = Field(1.0, ge=0.1, le=3600, description="How often E2 nodes are looked up.")
+    submgr_url: str = Field(
+        default="http://service-ricplt-submgr-http.ricplt:8088", description="Subscription manager."
+    )
+    e2mgr_url: str = Field(default="http://service-ricplt-e2mgr-http.ricplt:3800", description="E2 manager (R-NIB).")
+    request_timeout_s: float = Field(default=3.0, gt=0, le=60, description="Time-out of one HTTP request.")
+    poll_period_s: float = Field(default=1.0, ge=0.1, le=3600, description="How often E2 nodes are looked up.")
 
 
 class Controls(_Section):
     """Everything that can be set; every field has a safe default."""
 
-    leader: str = Field("bundled", min_length=1, description="bundled, a scheduler, a bundle directory, module:Class.")
-    report_period_ms: int = Field(100, ge=10, le=10_240, description="E2 report period; one decision per report.")
-    decision_deadline_ms: float | None = Field(
-        None, gt=0, le=10_240, description="Past this the classical schedule is sent; default 80 % of the period."
+    leader: str = Field(
+        default="bundled", min_length=1, description="bundled, a scheduler, a bundle directory, module:Class."
     )
-    coalesce_ms: float = Field(2.0, ge=0, le=100, description="Cells whose reports arrive this close share a batch.")
-    lease_periods: int = Field(2, ge=1, le=100, description="Periods after which the node takes its MAC back.")
-    stale_after_periods: float = Field(3.0, ge=1, le=100, description="Silence after which a cell is released.")
-    torch_threads: int = Field(1, ge=1, le=64, description="CPU threads of the model.")
-    measurements: tuple[str, ...] = Field(KPM_MEASUREMENTS, min_length=1, description="E2SM-KPM measurements wanted.")
+    report_period_ms: int = Field(
+        default=100, ge=10, le=10_240, description="E2 report period; one decision per report."
+    )
+    decision_deadline_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_240,
+        description="Past this the classical schedule is sent; default 80 % of the period.",
+    )
+    coalesce_ms: float = Field(
+        default=2.0, ge=0, le=100, description="Cells whose reports arrive this close share a batch."
+    )
+    lease_periods: int = Field(default=2, ge=1, le=100, description="Periods after which the node takes its MAC back.")
+    stale_after_periods: float = Field(default=3.0, ge=1, le=100, description="Silence after which a cell is released.")
+    torch_threads: int = Field(default=1, ge=1, le=64, description="CPU threads of the model.")
+    measurements: tuple[str, ...] = Field(
+        default=KPM_MEASUREMENTS, min_length=1, description="E2SM-KPM measurements wanted."
+    )
     rmr: RmrConfig = RmrConfig()
     http: HttpConfig = HttpConfig()
     ric: RicConfig = RicConfig()
@@ -83,8 +98,8 @@ def parse_controls(controls: object) -> Controls:
         return Controls.model_validate(controls)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "controls"
-        raise ConfigError(f"controls.{field} is {_shown(first['input'])}: {first['msg']}") from None
+        field = ".".join(("controls", *map(str, first["loc"])))
+        raise ConfigError(f"{field} is {_shown(first['input'])}: {first['msg']}") from None
 
 
 def load_controls(path: Path) -> Controls:
@@ -95,7 +110,7 @@ def load_controls(path: Path) -> Controls:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from None
     try:
         descriptor = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from None
     if not isinstance(descriptor, dict) or "controls" not in descriptor:
         raise ConfigError(f"{path} has no `controls` section: expected an xApp descriptor")

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from policy.fallback import fallback
@@ -25,6 +26,8 @@ from xapp.metrics import Metrics
 from xapp.worker import Answer, Worker
 
 log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 2.0
 
 
 class ControlLoop:
@@ -58,12 +61,12 @@ class ControlLoop:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop deciding; the decision under way is still sent."""
+        """Stop deciding; nobody waits for a decision that is being made."""
         self._closed.set()
         self._mailbox.close()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
         self._worker.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=CLOSE_TIMEOUT_S)
 
     def last_decisions(self) -> dict[str, dict[str, Any]]:
         """Per cell: the newest decision, for a screen (strip, decision_ms, decided_by, fallbacks)."""
@@ -96,27 +99,33 @@ class ControlLoop:
         for position, i in enumerate(asked):
             if answer.decisions is not None:
                 decided[i] = answer.decisions[position]
-            else:
-                decided[i] = fallback(states[i], intents[i], answer.reason)
+            elif (prepared := classical[i]) is not None:
+                decided[i] = replace(prepared, reason=answer.reason)
         for i, decision in enumerate(decided):
-            if decision is None:
-                self._sender.release(states[i].cell)
-            else:
-                self._send(reports[i], decision, intents[i], decision_ms)
+            try:
+                if decision is None:
+                    self._sender.release(states[i].cell)
+                else:
+                    self._send(reports[i], decision, intents[i], decision_ms)
+            except Exception:  # one cell's trouble is not the others'
+                self._metrics.drop("send_error")
+                log.exception("no control for %s", states[i].cell)
 
     def _send(self, report: Report, decision: Decision, intent: Intent, decision_ms: float) -> None:
         state, link = report.state, report.link
-        newest = link.tracker.state() or state
-        allocation, changes = guard(decision.allocation, newest, intent)
+        newest = link.newest or report
+        allocation, changes = guard(decision.allocation, newest.state, intent)
         if changes:
             self._metrics.count("guard_changes", len(changes))
         sent = False
-        if link.target is not None and intent.mode is not Mode.SHADOW and not self._sender.yielded:
+        if intent.mode is Mode.SHADOW:
+            self._sender.release(state.cell)
+        elif link.target is not None:
             sent = self._sender.send(
                 link.target,
                 allocation,
-                slots_per_dcm=state.slots_per_dcm,
-                indication_sn=link.tracker.last_dcm_sn or 0,
+                slots_per_dcm=newest.state.slots_per_dcm,
+                indication_sn=newest.indication_sn,
             )
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
         decided_by = f"fallback:{decision.reason}" if decision.reason else decision.decided_by

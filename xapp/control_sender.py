@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from policy.allocation import Allocation
@@ -33,8 +32,8 @@ class ControlTarget:
 
 @dataclass(frozen=True, slots=True)
 class _Outstanding:
-    decision_id: int
-    cell: str
+    what: str
+    """`controls` or `releases`."""
     sent_s: float
 
 
@@ -51,14 +50,22 @@ class ControlSender:
         self._outstanding: dict[tuple[str, bytes], _Outstanding] = {}
         self._controlled: dict[str, ControlTarget] = {}
         self._superseded_by_newer = False
+        self._closing = False
 
     def send(self, target: ControlTarget, allocation: Allocation, *, slots_per_dcm: int, indication_sn: int) -> bool:
-        """Encode and hand one control to RMR; False = no route or queue full (counted)."""
+        """Encode and hand one control to RMR; False = no route or queue full (counted), or no longer ours to control.
+
+        Raises E2EncodeError for an allocation that does not fit the target's carrier.
+        """
         with self._lock:
+            if self._closing or self._superseded_by_newer:
+                return False
             self._controlled[target.cell] = target
+            decision_id = self._next_id()
         return self._send(
             target,
-            lambda decision_id: dcm.encode_control(
+            decision_id,
+            dcm.encode_control(
                 allocation,
                 instance_epoch=self._epoch,
                 decision_id=decision_id,
@@ -67,26 +74,27 @@ class ControlSender:
                 apply_from_slot=0,
                 valid_for_slots=self._lease_periods * slots_per_dcm,
             ),
-            "controls_sent",
+            "controls",
         )
 
     def release(self, cell: str) -> bool:
         """Give a cell back to the node's own scheduler, if it was ever controlled; True = a release was sent."""
         with self._lock:
             target = self._controlled.pop(cell, None)
-        if target is None:
-            return False
+            if target is None or self._superseded_by_newer:
+                return False
+            decision_id = self._next_id()
         return self._send(
             target,
-            lambda decision_id: dcm.encode_release(
-                instance_epoch=self._epoch, decision_id=decision_id, carrier=target.carrier
-            ),
-            "releases_sent",
+            decision_id,
+            dcm.encode_release(instance_epoch=self._epoch, decision_id=decision_id, carrier=target.carrier),
+            "releases",
         )
 
     def release_all(self) -> int:
-        """Release every controlled cell; the number of releases sent."""
+        """Release every controlled cell, for good: nothing is controlled after it. The number of releases sent."""
         with self._lock:
+            self._closing = True
             cells = list(self._controlled)
         return sum(self.release(cell) for cell in cells)
 
@@ -97,17 +105,27 @@ class ControlSender:
 
     def on_acknowledge(self, acknowledge: e2ap.ControlAcknowledge, node: str) -> None:
         """Match an acknowledgement to the control it answers."""
-        self._metrics.count("controls_acked" if self._settle(node, acknowledge.call_process_id) else "acks_unmatched")
+        sent = self._settle(node, acknowledge.call_process_id)
+        self._metrics.count(f"{sent.what}_acked" if sent else "answers_unmatched")
 
     def on_failure(self, failure: e2ap.ControlFailure, node: str) -> None:
-        """Count a refused control by its cause; a stale epoch makes this instance yield."""
-        known = self._settle(node, failure.call_process_id)
-        self._metrics.count("controls_failed" if known else "acks_unmatched")
+        """Count a refused control by its cause; a stale epoch makes this instance yield.
+
+        A refusal of something that this instance never sent is only counted: answers to another instance may come
+        here too, and its stale epoch is not ours. Raises E2DecodeError for an outcome that is none.
+        """
+        sent = self._settle(node, failure.call_process_id)
+        if sent is None:
+            self._metrics.count("answers_unmatched")
+            return
+        self._metrics.count(f"{sent.what}_failed")
         if failure.outcome:
             outcome = dcm.decode_outcome(failure.outcome)
             self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
             if outcome.code is dcm.OutcomeCode.STALE_EPOCH:
                 self._superseded_by_newer = True
+        else:
+            self._metrics.drop("control_failed_without_outcome")
 
     @property
     def outstanding(self) -> int:
@@ -125,31 +143,35 @@ class ControlSender:
         if overdue:
             self._metrics.count("controls_unanswered", len(overdue))
 
-    def _send(self, target: ControlTarget, encode: Callable[[int], bytes], event: str) -> bool:
-        with self._lock:
-            self._decision_id += 1
-            decision_id = self._decision_id
-            call_process_id = decision_id.to_bytes(8, "big")
-            key = (target.node, call_process_id)
-            self._outstanding[key] = _Outstanding(decision_id, target.cell, time.monotonic())
+    def _next_id(self) -> int:
+        """Locked."""
+        self._decision_id += 1
+        return self._decision_id
+
+    def _send(self, target: ControlTarget, decision_id: int, message: bytes, what: str) -> bool:
+        # With the epoch in it: answers to another instance's controls may come here, and its ids count from 1 as well.
+        call_process_id = self._epoch.to_bytes(8, "big") + decision_id.to_bytes(8, "big")
         pdu = e2ap.encode_control_request(
             e2ap.ControlRequest(
                 request_id=e2ap.RicRequestId(REQUESTOR_ID, target.instance_id),
                 function_id=target.function_id,
                 call_process_id=call_process_id,
                 header=dcm.encode_control_header(dcm.ControlHeader(target.carrier.cell)),
-                message=encode(decision_id),
+                message=message,
                 ack_request=e2ap.AckRequest.ACK,
             )
         )
+        key = (target.node, call_process_id)
+        with self._lock:
+            self._outstanding[key] = _Outstanding(what, time.monotonic())
         if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
-            self._metrics.count(event)
+            self._metrics.count(f"{what}_sent")
             return True
         with self._lock:
             self._outstanding.pop(key, None)
         self._metrics.drop("control_not_sent")
         return False
 
-    def _settle(self, node: str, call_process_id: bytes | None) -> bool:
+    def _settle(self, node: str, call_process_id: bytes | None) -> _Outstanding | None:
         with self._lock:
-            return call_process_id is not None and self._outstanding.pop((node, call_process_id), None) is not None
+            return self._outstanding.pop((node, call_process_id), None) if call_process_id is not None else None

@@ -30,7 +30,9 @@ class CellLink:
     first_frame_ns: int = 0
     """When the first frame of the newest period arrived (time.perf_counter_ns)."""
     last_report_s: float = 0.0
-    """time.monotonic() of the newest report."""
+    """time.monotonic() of the newest report that opened a period."""
+    newest: Report | None = None
+    """The newest state of the cell, however old; replaced as a whole, so that any thread may read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Report:
 
     link: CellLink
     state: CellState
+    indication_sn: int
+    """Of the indication that opened the period, 0 = none: what a control says it is based on."""
     received_ns: int
 
 
@@ -63,8 +67,8 @@ class Intake:
         self._lock = threading.Lock()
         self._feeds: dict[int, Feed] = {}
         self._links: dict[str, CellLink] = {}
+        self._heard_s: dict[int, float] = {}
         self._closed = threading.Event()
-        self.first_indication = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
 
     def start(self) -> None:
@@ -76,12 +80,15 @@ class Intake:
         with self._lock:
             self._links[feed.cell] = link
             self._feeds[instance_id] = feed
+            self._heard_s[instance_id] = time.monotonic()
+            link.tracker.restart(feed.kind)
             self._mailbox.expect(frozenset(f.cell for f in self._feeds.values()))
 
     def detach(self, instance_id: int) -> None:
         """Forget a subscription; a cell without any is forgotten too."""
         with self._lock:
             feed = self._feeds.pop(instance_id, None)
+            self._heard_s.pop(instance_id, None)
             cells = frozenset(f.cell for f in self._feeds.values())
             if feed is not None and feed.cell not in cells:
                 self._links.pop(feed.cell, None)
@@ -91,6 +98,12 @@ class Intake:
         """The cells attached now."""
         with self._lock:
             return list(self._links.values())
+
+    def silent_for_s(self, instance_id: int) -> float:
+        """How long ago the subscription's newest report came (at first: since it was attached); 0 if not attached."""
+        with self._lock:
+            heard_s = self._heard_s.get(instance_id)
+        return 0.0 if heard_s is None else time.monotonic() - heard_s
 
     def close(self) -> None:
         """Stop receiving."""
@@ -107,7 +120,7 @@ class Intake:
                 self.on_message(message)
             except E2DecodeError as error:
                 self._metrics.count("decode_errors")
-                log.warning("undecodable message type %d from %s: %s", message.mtype, message.meid, error)
+                log.warning("undecodable message type %d from %r: %s", message.mtype, message.meid, error)
             except Exception:  # a bug in a handler must cost one message, not the loop
                 self._metrics.drop("handler_error")
                 log.exception("handler failed on message type %d", message.mtype)
@@ -127,8 +140,9 @@ class Intake:
         received_ns = message.received_ns or time.perf_counter_ns()
         self._metrics.count("indications_received")
         indication = e2ap.decode_indication(message.payload)
+        instance_id = indication.request_id.instance
         with self._lock:
-            feed = self._feeds.get(indication.request_id.instance)
+            feed = self._feeds.get(instance_id)
             link = self._links.get(feed.cell) if feed is not None else None
         if feed is None or link is None:
             self._metrics.drop("unknown_subscription")
@@ -136,27 +150,26 @@ class Intake:
         tracker = link.tracker
         opens_period = feed.kind == "dcm" or not tracker.has_dcm
         if feed.kind == "dcm":
-            taken = tracker.on_dcm(
-                indication.sn,
-                dcm.decode_indication_header(indication.header),
-                dcm.decode_indication(indication.message),
-            )
+            header = dcm.decode_indication_header(indication.header)
+            if feed.cell != f"{message.meid}/{header.cell}":
+                self._metrics.drop("wrong_cell")
+                return
+            taken = tracker.on_dcm(indication.sn, header, dcm.decode_indication(indication.message))
         else:
             taken = tracker.on_kpm(indication.sn, decode_report(indication.message, feed.measurements))
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return
+        now_s = time.monotonic()
+        with self._lock:
+            if instance_id in self._heard_s:
+                self._heard_s[instance_id] = now_s
         if opens_period:
             link.first_frame_ns = received_ns
-        link.last_report_s = time.monotonic()
-        self.first_indication.set()
+            link.last_report_s = now_s
         state = tracker.state()
         if state is None:
             return
+        report = link.newest = Report(link, state, tracker.last_dcm_sn or 0, link.first_frame_ns)
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
-        self._mailbox.offer(
-            feed.cell,
-            Report(link, state, link.first_frame_ns),
-            complete=tracker.period_complete,
-            news=opens_period,
-        )
+        self._mailbox.offer(feed.cell, report, complete=tracker.period_complete, news=opens_period)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,14 +21,14 @@ class _Pending(Generic[T]):
 class Mailbox(Generic[T]):
     """Cells that wait for a decision. Cells that arrive within `coalesce_s` of each other are taken together."""
 
-    def __init__(self, coalesce_s: float) -> None:
+    def __init__(self, coalesce_s: float, *, on_superseded: Callable[[], None] = lambda: None) -> None:
+        """on_superseded: called for each value that a newer one replaced before anybody took it."""
         self._coalesce_s = coalesce_s
+        self._on_superseded = on_superseded
         self._condition = threading.Condition()
         self._pending: dict[str, _Pending[T]] = {}
         self._expected: frozenset[str] = frozenset()
         self._closed = False
-        self.superseded = 0
-        """Values replaced by a newer one before anybody took them."""
 
     def expect(self, cells: frozenset[str]) -> None:
         """The cells that report: once all of them wait, and are complete, nobody waits for the coalescing time."""
@@ -47,9 +48,10 @@ class Mailbox(Generic[T]):
                     return
                 self._pending[cell] = _Pending(value, complete, time.monotonic())
             else:
-                self.superseded += news
                 waiting.value, waiting.complete = value, complete
             self._condition.notify()
+        if waiting is not None and news:
+            self._on_superseded()
 
     def take(self, timeout_s: float) -> list[tuple[str, T]]:
         """Everything that waits, oldest first; [] after `timeout_s` without anything, or when closed."""

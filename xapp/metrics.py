@@ -96,6 +96,8 @@ class Metrics:
                 "late_answers",
                 "guard_changes",
                 "releases_sent",
+                "releases_acked",
+                "superseded_reports",
             )
             summary: dict[str, Any] = {name: self._counts[name] for name in names}
             summary["decided_by"] = dict(self._decided_by)

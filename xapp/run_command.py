@@ -100,7 +100,8 @@ def status_line(status: dict[str, Any]) -> str:
     decided = ", ".join(f"{who} {count}" for who, count in status["decided_by"].items()) or "none"
     return (
         f"nodes {sum(status['nodes'].values())}, cells {len(status['cells'])},"
-        f" indications {status['indications_received']} ({status['decode_errors']} undecodable), decisions {status['decisions']} ({decided}),"
+        f" indications {status['indications_received']} ({status['decode_errors']} undecodable),"
+        f" decisions {status['decisions']} ({decided}),"
         f" controls {status['controls_sent']} sent {status['controls_acked']} acknowledged"
         f" {status['controls_failed']} failed, loop p99 {status['loop_ms']['p99']} ms"
     )

@@ -18,9 +18,13 @@ class _Job:
     intents: Sequence[Intent]
     deadline_s: float
     done: threading.Event = field(default_factory=threading.Event)
+    abandoned: bool = False
+    """Nobody waits any more. Guarded by the worker's lock, so that an answer is either taken or counted as late."""
     decisions: list[Decision] | None = None
-    error: str = ""
     decided_ms: float = 0.0
+
+    def expired(self) -> bool:
+        return time.monotonic() >= self.deadline_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +52,33 @@ class Worker:
     def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer:
         """The leader's decisions if they are there by `deadline_s` (time.monotonic).
 
-        Reasons: `busy` (still at an earlier batch whose deadline has passed), `late`, `error`, `wrong_count`.
+        Reasons: `busy` (still at an earlier batch whose deadline has passed), `late`, `error`, `wrong_count`, `closed`.
         """
         job = _Job(states, intents, deadline_s)
         with self._condition:
-            if self._job is not None or self._closed:
+            if self._closed:
+                return Answer(None, "closed")
+            if self._job is not None:
                 return Answer(None, "busy")
             self._job = job
             self._condition.notify()
-        if not job.done.wait(max(0.0, deadline_s - time.monotonic())):
-            return Answer(None, "late")
-        if job.error:
+        job.done.wait(max(0.0, deadline_s - time.monotonic()))
+        with self._condition:
+            if self._job is job:
+                job.abandoned = True
+                return Answer(None, "closed" if self._closed else "late")
+        if job.decisions is None:
             return Answer(None, "error")
-        if job.decisions is None or len(job.decisions) != len(states):
+        if len(job.decisions) != len(states):
             return Answer(None, "wrong_count")
         return Answer(job.decisions, "", job.decided_ms)
 
     def close(self) -> None:
-        """Let the thread end once it is idle; does not wait for a running forward pass."""
+        """Let the thread end once it is idle, and `ask` return now; does not wait for a running forward pass."""
         with self._condition:
             self._closed = True
+            if self._job is not None:
+                self._job.done.set()
             self._condition.notify()
 
     def _run(self) -> None:
@@ -80,15 +91,20 @@ class Worker:
                 job = self._job
             started_s = time.perf_counter()
             try:
-                job.decisions = self._leader.decide(
-                    job.states, job.intents, lambda deadline_s=job.deadline_s: time.monotonic() >= deadline_s
-                )
-            except Exception as error:  # a plug-in may raise anything; the loop goes on with the fallback
-                job.error = f"{type(error).__name__}: {error}"
-                self._on_error(job.error)
+                job.decisions = _checked(self._leader.decide(job.states, job.intents, job.expired))
+            except BaseException as error:  # a plug-in may raise anything, sys.exit too; the fallback takes its place
+                self._on_error(f"{type(error).__name__}: {error}")
             job.decided_ms = (time.perf_counter() - started_s) * 1e3
             with self._condition:
                 self._job = None
-            if time.monotonic() > job.deadline_s and not job.error:
-                self._on_late()
+                late = job.abandoned
             job.done.set()
+            if late and job.decisions is not None:
+                self._on_late()
+
+
+def _checked(decisions: object) -> list[Decision]:
+    """What a leader returned, if that is what the contract says. Raises TypeError."""
+    if not isinstance(decisions, list) or not all(isinstance(decision, Decision) for decision in decisions):
+        raise TypeError(f"the leader returned {type(decisions).__name__}, expected a list of Decision")
+    return decisions
