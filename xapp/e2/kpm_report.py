@@ -46,8 +46,8 @@ class KpmReport:
     """Of the first UE that says it."""
     incomplete: int
     """How many measurement records were flagged incomplete; they are not in `values`."""
-    _data: bytes = field(repr=False)
-    _ue_ids: tuple[UeId | int | None, ...] = field(repr=False)
+    _data: bytes = field(default=b"", repr=False)
+    _ue_ids: tuple[UeId | int | None, ...] = field(default=(), repr=False)
     # Per row the id, or the bit of _data at which it starts.
 
     def ue_id(self, row: int) -> UeId | None:
