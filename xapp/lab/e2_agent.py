@@ -247,18 +247,18 @@ class E2Agent:
 def _columns(state: CellState, totals: Totals, report: CellReport) -> dict[str, NDArray[np.float64]]:
     """What a DCM indication says of each UE, by the names of its fields."""
     return {
-        "traffic_class_U": state.traffic_class_U,
-        "buffer_bits_U": state.buffer_bits_U,
-        "cqi_U": state.cqi_U,
-        "preferred_rbg_U": state.preferred_rbg_U,
-        "head_delay_slots_U": state.head_delay_slots_U,
-        "served_bits_U": totals.served_bits_U,
-        "inflight_bits_U": state.inflight_bits_U,
-        "ul_sinr_db_U": report.table.sinr_db_U,
-        "deadline_slots_U": state.deadline_slots_U,
-        "arrival_period_slots_U": state.arrival_period_slots_U,
-        "arrival_phase_slots_U": state.arrival_phase_slots_U,
-        "packet_bits_U": state.packet_bits_U,
+        "traffic_class": state.traffic_class_U,
+        "buffer_bits": state.buffer_bits_U,
+        "cqi": state.cqi_U,
+        "preferred_rbg": state.preferred_rbg_U,
+        "head_delay_slots": state.head_delay_slots_U,
+        "served_bits": totals.served_bits_U,
+        "inflight_bits": state.inflight_bits_U,
+        "ul_sinr_db": report.table.sinr_db_U,
+        "deadline_slots": state.deadline_slots_U,
+        "arrival_period_slots": state.arrival_period_slots_U,
+        "arrival_phase_slots": state.arrival_phase_slots_U,
+        "packet_bits": state.packet_bits_U,
     }
 
 
