@@ -233,9 +233,11 @@ class E2Term:
 
 def _action(action: Action) -> procedures.Action:
     after = action.SubsequentAction
+    # E2AP v1's "zero" was the first value of its enumeration; since v2 the first is w1ms.
+    wait = "w1ms" if after is None or after.TimeToWait == "zero" else after.TimeToWait
     return procedures.Action(
         action.ActionID,
         action.ActionType,
         bytes(action.ActionDefinition),
-        procedures.SubsequentAction(after.SubsequentActionType, after.TimeToWait) if after else None,
+        procedures.SubsequentAction(after.SubsequentActionType, wait) if after else None,
     )
