@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.allocation import DYNAMIC, NO_CAP, Allocation
+from policy.allocation import DYNAMIC, IDLE, NO_CAP, Allocation
 from policy.cell_state import ALL_CLASSES
 
 NOBODY = -1
@@ -19,7 +19,7 @@ NOBODY = -1
 
 
 class Plan(NamedTuple):
-    """One allocation per cell. A UE is its seat here; make one with `node_plan` or `make_plan`."""
+    """One allocation per cell. A UE is its seat here, and a seat's next UE inherits: translate anew when UEs come."""
 
     owner_BM: NDArray[np.int16]
     """Seat, or policy.allocation's OPEN, DYNAMIC, IDLE."""
@@ -69,7 +69,7 @@ def make_plan(
     """Translate allocations from UE ids to seats; None = the node's own scheduler with its own leftover rule.
 
     ue_id_BU: the id in each seat, 0 = empty. RBGs and grants of UEs that are gone fall to the node's scheduler; UEs
-    that the allocation does not know own nothing and are free otherwise. Raises ValueError for a wrong RBG count.
+    that the allocation does not know own nothing and are free otherwise. Raises ValueError where they do not fit.
     """
     cells, ues = ue_id_BU.shape
     if len(allocations) != cells:
@@ -84,6 +84,8 @@ def make_plan(
         seat_of = {int(ue): seat for seat, ue in enumerate(ue_id_BU[b]) if ue > 0}
         seats = [seat_of.get(int(ue), NOBODY) for ue in allocation.ue_ids]
         for m, owner in enumerate(allocation.owner_M.tolist()):
+            if not IDLE <= owner < len(seats):
+                raise ValueError(f"RBG {m} belongs to row {owner}, expected a row below {len(seats)} or IDLE and above")
             if owner < 0:
                 plan.owner_BM[b, m] = owner
             elif seats[owner] != NOBODY:
