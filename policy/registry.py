@@ -18,25 +18,29 @@ class LeaderError(ValueError):
     """A leader that cannot be had: unknown name, damaged bundle, or a class that is not one."""
 
 
-def make_leader(name: str) -> Leader:
+def make_leader(name: str, *, threads: int = 1) -> Leader:
     """The leader called `name`: a scheduler, `bundled`, a bundle's directory, or `module:Class` (no arguments).
 
-    Raises LeaderError.
+    threads: CPU threads of a language model. Raises LeaderError.
     """
     if name in SCHEDULERS:
         return SCHEDULERS[name]
     if name == BUNDLED or (name and Path(name).is_dir()):  # Path("") is the working directory
-        return _load_bundle(name)
+        return _load_bundle(name, threads)
     if ":" in name:
         return _plug_in(name)
     known = ", ".join((*SCHEDULERS, BUNDLED))
     raise LeaderError(f"unknown leader {name!r}: expected {known}, a bundle's directory, or module:Class")
 
 
-def _load_bundle(name: str) -> Leader:
+def _load_bundle(name: str, threads: int) -> Leader:
     models = import_module(MODEL_LEADERS)
     try:
-        leader: Leader = models.load_bundled_leader() if name == BUNDLED else models.load_leader(name)
+        leader: Leader = (
+            models.load_bundled_leader(threads=threads)
+            if name == BUNDLED
+            else models.load_leader(name, threads=threads)
+        )
     except (ValueError, OSError) as error:
         raise LeaderError(f"leader {name!r}: {error}") from error
     return leader

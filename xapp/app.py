@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from policy.leader import Leader
@@ -16,7 +17,7 @@ from xapp.cell_tracker import CellTracker
 from xapp.config import Controls
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender, ControlTarget
-from xapp.http import BackgroundServer, build_app
+from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import CellLink, Feed, Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
@@ -35,6 +36,10 @@ MAX_LAST_CONTROL_S = 1.0
 RELEASE_ANSWER_S = 1.0
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
 UNSUBSCRIBE_S = 3.0
+HOUSEKEEPING_S = 1.0
+"""How long a stopping xApp waits for a request of its housekeeping to come back."""
+LET_GO_S = 4.0
+"""The longest that unsubscribing and shared data may hold up a stop: time-outs of HTTP and Redis do not cover DNS."""
 SILENT_PERIODS = 20
 """An active subscription without a report for this many periods (and 5 s) is made anew: E2 may have broken unseen."""
 SILENT_S = 5.0
@@ -57,7 +62,15 @@ class App:
 
     def start(self) -> None:
         """Open the endpoints and begin; returns once HTTP answers."""
+        with ExitStack() as opened:
+            self._open(opened)
+            opened.pop_all()
+
+    def _open(self, opened: ExitStack) -> None:
+        """What was opened before something failed is closed again."""
         controls = self.controls
+        listener = listen(controls.http.bind_host, controls.http.port)
+        opened.callback(listener.close)
         host = os.environ.get("RMR_SRC_ID") or controls.rmr.host
         self.transport = Si95Transport(
             controls.rmr.bind_host,
@@ -66,13 +79,25 @@ class App:
             routes=os.environ.get("RMR_SEED_RT"),
             options=Si95Options(max_receive_queue=controls.rmr.receive_queue),
         )
+        opened.callback(self.transport.close)
         self.sender = ControlSender(
             self.transport, self.metrics, instance_epoch=time.time_ns(), lease_periods=controls.lease_periods
         )
-        mailbox: Mailbox[Report] = Mailbox(controls.coalesce_ms / 1e3)
+        mailbox: Mailbox[Report] = Mailbox(
+            controls.coalesce_ms / 1e3, on_superseded=lambda: self.metrics.count("superseded_reports")
+        )
         self.intake = Intake(self.transport, mailbox, self.sender, self.metrics)
         self.loop = ControlLoop(controls, self._leader, mailbox, self.sender, self.metrics, links=self.intake.links)
+        opened.callback(self.loop.close)
         self.store = SharedStore()
+        opened.callback(self.store.close)
+        endpoint = ClientEndpoint(controls.http.host, listener.getsockname()[1], self.transport.port)
+        self.subscriptions = SubscriptionClient(
+            controls.ric.submgr_url, endpoint, store=self.store, on_change=self._on_subscription
+        )
+        sources = [E2mgrSource(controls.ric.e2mgr_url, timeout_s=controls.ric.request_timeout_s)]
+        rnib = [RnibSource(self.store)] if self.store.is_shared else []
+        self.watcher = NodeWatcher([*rnib, *sources])
         http = build_app(
             ready=self.ready,
             config=self._config,
@@ -80,19 +105,14 @@ class App:
             status=self.status,
             on_notification=self._on_notification,
         )
-        self.server = BackgroundServer(http, controls.http.bind_host, controls.http.port)
-        endpoint = ClientEndpoint(controls.http.host, self.server.port, self.transport.port)
-        self.subscriptions = SubscriptionClient(
-            controls.ric.submgr_url, endpoint, store=self.store, on_change=self._on_subscription
-        )
-        sources = [E2mgrSource(controls.ric.e2mgr_url, timeout_s=controls.ric.request_timeout_s)]
-        rnib = [RnibSource(self.store)] if self.store.is_shared else []
-        self.watcher = NodeWatcher([*rnib, *sources])
+        self.server = BackgroundServer(http, listener=listener)
+        opened.callback(self.server.close)
+        if not self.server.wait_started():
+            raise OSError(f"no HTTP server on {controls.http.bind_host}:{self.server.port}")
         self.intake.start()
         self.loop.start()
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         self._housekeeping.start()
-        self.server.wait_started()
 
     def stop(self) -> None:
         """Stop deciding, give every cell back, unsubscribe, close. Takes less than 10 s whatever the others do."""
@@ -104,12 +124,17 @@ class App:
             until_s = time.monotonic() + RELEASE_ANSWER_S
             while self.sender.outstanding and time.monotonic() < until_s:
                 time.sleep(0.01)
-        self._housekeeping.join(timeout=self.controls.ric.request_timeout_s)
-        self.subscriptions.close(UNSUBSCRIBE_S)
+        self._housekeeping.join(timeout=HOUSEKEEPING_S)
+        letting_go = threading.Thread(target=self._let_go, name="let-go", daemon=True)
+        letting_go.start()
+        letting_go.join(timeout=LET_GO_S)
         self.intake.close()
         self.server.close()
-        self.store.close()
         self.transport.close()
+
+    def _let_go(self) -> None:
+        self.subscriptions.close(UNSUBSCRIBE_S)
+        self.store.close()
 
     def ready(self) -> tuple[bool, str]:
         """Whether the xApp can do its work, else why not: for GET /ric/v1/health/ready."""
@@ -146,6 +171,8 @@ class App:
                 self.sender.sweep()
                 self._set_gauges()
             except Exception:  # housekeeping must outlive its own bugs: the loop depends on its subscriptions
+                if self._stop.is_set():
+                    return  # the HTTP client was closed under it
                 self.metrics.drop("housekeeping_error")
                 log.exception("housekeeping failed")
             wait_s = min(self.subscriptions.next_due_s(), max(0.02, look_at_s - time.monotonic()))
@@ -155,7 +182,7 @@ class App:
         node = event.node
         if event.change is not NodeChange.CONNECTED:
             log.warning("E2 node %s %s", node.name, event.change.value)
-            self._forget(node.name)
+            self._forget(node.name, lost=event.change is NodeChange.LOST)
         if event.change is NodeChange.LOST:
             return
         plan = plan_node(node, report_period_ms=self.controls.report_period_ms, measurements=self.controls.measurements)
@@ -172,24 +199,36 @@ class App:
                 SubscriptionRequest(key, wanted.event_trigger, (Action(0, wanted.action_definition),))
             )
 
-    def _forget(self, node: str) -> None:
-        self.subscriptions.forget_node(node)
+    def _forget(self, node: str, *, lost: bool) -> None:
+        """lost: its subscriptions went with it; else they are to be deleted."""
         with self._lock:
-            for key in [key for key in self._wanted if key.node == node]:
+            keys = [key for key in self._wanted if key.node == node]
+            for key in keys:
                 del self._wanted[key]
                 self._detach(key)
+        if lost:
+            self.subscriptions.forget_node(node)
+            return
+        for key in keys:
+            self.subscriptions.drop(key)
 
     def _renew_silent(self) -> None:
         silent_s = max(SILENT_S, SILENT_PERIODS * self.controls.report_period_ms / 1e3)
-        now_s = time.monotonic()
         with self._lock:
             silent = [
                 key
-                for key in self._attached
-                if (link := self._links.get(f"{key.node}/{key.cell}")) and now_s - link.last_report_s > silent_s
+                for key, instance in self._attached.items()
+                if self.intake.silent_for_s(instance) > silent_s and not self._has_nothing_to_say(key)
             ]
         for key in silent:
             self.subscriptions.resubscribe(key, f"no report for {silent_s:g} s")
+
+    def _has_nothing_to_say(self, key: SubscriptionKey) -> bool:
+        """A KPM report of each UE cannot say that there is none: the node sends nothing. Locked."""
+        wanted, link = self._wanted.get(key), self._links.get(f"{key.node}/{key.cell}")
+        if wanted is None or link is None or wanted.kind != "kpm" or link.newest is None:
+            return False
+        return link.newest.state.num_ues == 0
 
     def _set_gauges(self) -> None:
         states = [status.state for status in self.subscriptions.statuses()]

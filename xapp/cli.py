@@ -6,6 +6,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typer.exceptions import TyperException
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("xapp.lab.demo:demo_app", "The whole loop in two acts: the paper's game, and a RIC's pace."),
@@ -21,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 USAGE_STATUS = 2
 INTERRUPT_STATUS = 130
+MAX_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,13 +56,30 @@ def _run(name: str, args: list[str]) -> int:
         command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
         status = command.main(args=args, prog_name=f"stackmac {name}", standalone_mode=False)
     except TyperException as error:
-        return _mistake(f"stackmac {name}: {getattr(error, 'format_message', error.__str__)()}")
+        return _mistake(f"stackmac {name}: {_explained(error)}")
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPT_STATUS
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say nothing more
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _explained(error: TyperException) -> str:
+    """Typer's message, and what it leaves out: the value that it speaks of, and its whole range."""
+    from pydantic import ValidationError
+
+    message: str = error.format_message()
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return message
+    value, reason = str(cause.errors()[0]["input"]), cause.errors()[0]["msg"]
+    shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
+    param = getattr(error, "param", None)
+    low, high = getattr(param, "min", None), getattr(param, "max", None)
+    if low is not None and high is not None:
+        reason += f" (range {low} to {high})"
+    return message.replace(cause.errors()[0]["msg"], reason.replace("Input", repr(shown), 1))
 
 
 def _mistake(line: str) -> int:

@@ -23,7 +23,7 @@ from xapp.control_sender import ControlSender
 from xapp.intake import CellLink, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
-from xapp.worker import Answer, Worker
+from xapp.worker import CLOSED, Answer, Worker
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ class ControlLoop:
         if asked:
             deadline_s = started_s + self._controls.deadline_ms / 1e3
             answer = self._worker.ask([states[i] for i in asked], [intents[i] for i in asked], deadline_s)
+        if answer.reason == CLOSED:
+            return
         decision_ms = (time.monotonic() - started_s) * 1e3
         decided: list[Decision | None] = list(classical)
         for position, i in enumerate(asked):

@@ -36,8 +36,9 @@ def listen(host: str, port: int) -> socket.socket:
 class BackgroundServer:
     """Any ASGI app, served from a thread."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        self._socket = listen(host, port)
+    def __init__(self, app: FastAPI, host: str = "", port: int = 0, *, listener: socket.socket | None = None) -> None:
+        """listener: a socket of `listen` instead of an address; it is closed with the server."""
+        self._socket = listener or listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)

@@ -9,11 +9,14 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xapp.config import ConfigError, Controls, load_controls
+
+if TYPE_CHECKING:
+    from xapp.app import App
 
 run_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -65,7 +68,7 @@ def serve(controls: Controls, stop: threading.Event, *, json_lines: bool) -> int
     from xapp.app import App
 
     try:
-        leader = make_leader(controls.leader)
+        leader = make_leader(controls.leader, threads=controls.torch_threads)
     except LeaderError as error:
         raise typer.BadParameter(f"controls.leader: {error}") from None
     app = App(controls, leader)
@@ -74,25 +77,30 @@ def serve(controls: Controls, stop: threading.Event, *, json_lines: bool) -> int
     except OSError as error:
         typer.echo(f"stackmac run: {error}", err=True)
         return 1
-    ports = {"http_port": app.server.port, "rmr_port": app.transport.port}
-    if json_lines:
-        emit("ready", ports)
-    else:
-        print(
-            f"stackmac runs: HTTP {ports['http_port']}, RMR {ports['rmr_port']}, leader {controls.leader}", flush=True
-        )
-    while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
-        if json_lines:
-            emit("status", app.status())
-        else:
-            print(status_line(app.status()), flush=True)
-    app.stop()
+    try:
+        _report(app, controls.leader, stop, json_lines=json_lines)
+    finally:
+        app.stop()  # also when nobody reads what we print any more: the cells are given back all the same
     final = app.status()
     if json_lines:
         emit("final", final)
     else:
         print(f"stopped: {status_line(final)}", flush=True)
     return 0
+
+
+def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -> None:
+    """Status lines until it is time to stop."""
+    ports = {"http_port": app.server.port, "rmr_port": app.transport.port}
+    if json_lines:
+        emit("ready", ports)
+    else:
+        print(f"stackmac runs: HTTP {ports['http_port']}, RMR {ports['rmr_port']}, leader {leader}", flush=True)
+    while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
+        if json_lines:
+            emit("status", app.status())
+        else:
+            print(status_line(app.status()), flush=True)
 
 
 def status_line(status: dict[str, Any]) -> str:

@@ -11,6 +11,9 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader
 
+CLOSED = "closed"
+"""Answer.reason when the worker was closed meanwhile: nothing is to be sent any more."""
+
 
 @dataclass(slots=True)
 class _Job:
@@ -57,7 +60,7 @@ class Worker:
         job = _Job(states, intents, deadline_s)
         with self._condition:
             if self._closed:
-                return Answer(None, "closed")
+                return Answer(None, CLOSED)
             if self._job is not None:
                 return Answer(None, "busy")
             self._job = job
@@ -66,7 +69,7 @@ class Worker:
         with self._condition:
             if self._job is job:
                 job.abandoned = True
-                return Answer(None, "closed" if self._closed else "late")
+                return Answer(None, CLOSED if self._closed else "late")
         if job.decisions is None:
             return Answer(None, "error")
         if len(job.decisions) != len(states):
