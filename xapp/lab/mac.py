@@ -83,6 +83,8 @@ class Mac:
         self._cells = [_Cell(scenario.slots_per_dcm) for _ in carriers]
         self._row_of = {carrier.cell: row for row, carrier in enumerate(carriers)}
         self._reports: list[CellReport] = []
+        self._earliest_slot = 0
+        """next_boundary_slot of the newest reports: an answer that is quicker does not begin earlier."""
 
     @property
     def slot(self) -> int:
@@ -133,6 +135,7 @@ class Mac:
         """One report per cell; call it once at every boundary."""
         states = self.batch.observe()
         self._reports = []
+        self._earliest_slot = self.next_boundary_slot
         for row, (cell, state) in enumerate(zip(self._cells, states)):
             control = cell.schedule.governing(self.slot).control
             applied = None
@@ -180,7 +183,7 @@ class Mac:
         accepted = cell.schedule.offer(
             control.allocation,
             next_slot=self.slot,
-            apply_from_slot=control.apply_from_slot,
+            apply_from_slot=control.apply_from_slot or self._earliest_slot,
             valid_for_slots=control.valid_for_slots,
             decision_id=control.decision_id,
         )
