@@ -57,7 +57,7 @@ def decode(
     try:
         tree = message_type.decode(_octets(text))
     except E2DecodeError as error:
-        _refuse(f"{kind}: {error}")
+        _refuse(str(error))
     if as_json:
         typer.echo(json.dumps(tree, indent=2))
     else:
@@ -81,7 +81,7 @@ def encode(
     try:
         typer.echo(message_type.encode(tree).hex())
     except E2EncodeError as error:
-        _refuse(f"{kind}: {error}")
+        _refuse(str(error) if str(error).startswith(kind) else f"{kind}: {error}")
 
 
 def _type(kind: str) -> MessageType:

@@ -15,7 +15,11 @@ from xapp.e2 import e2ap_procedures as procedures
 from xapp.e2.e2ap import CAUSES
 from xapp.e2.errors import E2DecodeError, E2EncodeError
 
-VECTORS = json.loads(Path(__file__).with_name("e2ap_vectors.json").read_text())
+VECTORS = [
+    {"name": v["name"].removeprefix("E2AP-PDU ").split(" (")[0], "hex": v["hex"]}
+    for v in json.loads(Path(__file__).with_name("vectors.json").read_text())["vectors"]
+    if v["name"].startswith("E2AP-PDU")
+]
 PDUS = {v["name"]: bytes.fromhex(v["hex"]) for v in VECTORS}
 READ_HERE = {
     "E2setupRequest": procedures.E2SetupRequest,
