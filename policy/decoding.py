@@ -25,6 +25,10 @@ from policy.leader import never_expires
 
 FloatA = NDArray[np.float64]
 
+TIE_NATS = 5e-5
+"""Greedy decoding takes the lowest of tokens this close to the best: UEs that look alike are exactly as likely, and
+rounding, which differs between a batch and its cells alone, must not decide between them."""
+
 
 class Speech(NamedTuple):
     """One cell's DCM as it was said."""
@@ -289,7 +293,7 @@ class _Speaking:
         probs = np.exp(scores)
         total = probs.sum()
         if self._uniforms_BL is None:
-            pick = int(scores.argmax())
+            pick = int((scores >= -TIE_NATS).argmax())
         else:
             u = self._uniforms_BL[row, len(self._log_probs[row])]
             pick = min(int(np.searchsorted(np.cumsum(probs), u * total, side="right")), len(legal) - 1)

@@ -10,17 +10,30 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+import torch
 
 from policy.allocation import Allocation
 from policy.cell_state import COLUMNS, CellState, make_cell_state
-from policy.grammar import GrammarOptions, compile_grammar
+from policy.grammar import LAB, PAPER, GrammarOptions, compile_grammar
 from policy.guard import guard
 from policy.intent import Intent
+from policy.language_model import ModelConfig, new_leader_model
 from policy.leader import Leader, never_expires
+from policy.model_leader import ModelLeader
+from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
 from policy.schedulers import SCHEDULERS
 
+
+def random_model(options: GrammarOptions) -> Leader:
+    """A language model that learned nothing: the contract holds whatever the weights say."""
+    torch.set_num_threads(1)
+    model = new_leader_model(ModelConfig(hidden_size=32, num_heads=2, intermediate_size=48), PromptLayout(), seed=1)
+    return ModelLeader(model, options)
+
+
 LEADERS: dict[str, Callable[[], Leader]] = {name: lambda name=name: make_leader(name) for name in SCHEDULERS}
+LEADERS |= {"random_paper_model": lambda: random_model(PAPER), "random_lab_model": lambda: random_model(LAB)}
 
 EVERYTHING = GrammarOptions(max_periodic_grants=18)
 """A grammar that can say whatever an intent allows."""
