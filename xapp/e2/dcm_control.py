@@ -77,10 +77,7 @@ class Control:
     release: bool
     """Give the cell back to the node's own scheduler now; `allocation` is then all DYNAMIC and means nothing."""
     allocation: Allocation
-
-    def to_allocation(self) -> Allocation:
-        """What was given to `encode_control`."""
-        return self.allocation
+    """Exactly what was given to `encode_control`."""
 
 
 class Bitmaps(NamedTuple):

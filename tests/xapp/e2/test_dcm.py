@@ -111,7 +111,7 @@ def test_a_control_says_exactly_what_was_decided(data, carrier, epoch, decision,
         valid_for_slots=lease,
     )
     control = dcm.decode_control(encoded)
-    assert fields_of(control.to_allocation()) == fields_of(allocation)
+    assert fields_of(control.allocation) == fields_of(allocation)
     told = (control.instance_epoch, control.decision_id, control.based_on_indication_sn, control.apply_from_slot)
     assert told == (epoch, decision, sn, start)
     assert (control.carrier, control.valid_for_slots, control.release) == (carrier, lease, False)
@@ -122,7 +122,7 @@ def test_a_release_needs_no_allocation_and_says_so():
     control = dcm.decode_control(encoded)
     assert control.release
     assert (control.instance_epoch, control.decision_id, control.carrier) == (7, 100, CARRIER)
-    assert fields_of(control.to_allocation()) == fields_of(all_dynamic((), 8))
+    assert fields_of(control.allocation) == fields_of(all_dynamic((), 8))
 
 
 def test_the_bitmaps_of_a_control_are_those_that_the_proto_describes():

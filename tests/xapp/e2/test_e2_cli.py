@@ -119,7 +119,7 @@ def test_an_edited_control_says_what_was_edited():
     edited = dcm.decode_control(
         bytes.fromhex(run("encode", "dcm-control", "--json", "-", stdin=json.dumps(tree)).stdout)
     )
-    assert (edited.decision_id, edited.to_allocation().owner_M[0]) == (100, OPEN)
+    assert (edited.decision_id, edited.allocation.owner_M[0]) == (100, OPEN)
 
 
 def test_an_edited_indication_says_what_was_edited():
