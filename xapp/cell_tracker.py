@@ -105,6 +105,11 @@ class CellTracker:
         return self._state_from_kpm() if self._kpm is not None and not self.has_dcm else None
 
     @property
+    def lead_slots(self) -> int:
+        """Slots from the newest report to the period that its answer governs, as the node says."""
+        return max(0, self._dcm[1].next_boundary_slot - self._dcm[0].slot) if self._dcm is not None else 0
+
+    @property
     def _slots_per_period(self) -> int:
         return max(1, round(self.report_period_ms / SLOT_MS))
 

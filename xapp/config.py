@@ -75,7 +75,12 @@ class Controls(_Section):
     coalesce_ms: float = Field(
         default=2.0, ge=0, le=100, description="Cells whose reports arrive this close share a batch."
     )
-    lease_periods: int = Field(default=2, ge=1, le=100, description="Periods after which the node takes its MAC back.")
+    lease_periods: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="Periods after a report until which its control holds; then the node takes its MAC back.",
+    )
     stale_after_periods: float = Field(default=3.0, ge=1, le=100, description="Silence after which a cell is released.")
     torch_threads: int = Field(default=1, ge=1, le=64, description="CPU threads of the model.")
     measurements: tuple[str, ...] = Field(

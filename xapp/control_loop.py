@@ -128,6 +128,7 @@ class ControlLoop:
                 allocation,
                 slots_per_dcm=newest.state.slots_per_dcm,
                 indication_sn=newest.indication_sn,
+                lead_slots=newest.lead_slots,
             )
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
         decided_by = f"fallback:{decision.reason}" if decision.reason else decision.decided_by

@@ -52,8 +52,18 @@ class ControlSender:
         self._superseded_by_newer = False
         self._closing = False
 
-    def send(self, target: ControlTarget, allocation: Allocation, *, slots_per_dcm: int, indication_sn: int) -> bool:
+    def send(
+        self,
+        target: ControlTarget,
+        allocation: Allocation,
+        *,
+        slots_per_dcm: int,
+        indication_sn: int,
+        lead_slots: int = 0,
+    ) -> bool:
         """Encode and hand one control to RMR; False = no route or queue full (counted), or no longer ours to control.
+
+        The lease ends `lease_periods` periods after the report: `lead_slots` are those before the control begins.
 
         Raises E2EncodeError for an allocation that does not fit the target's carrier.
         """
@@ -72,7 +82,7 @@ class ControlSender:
                 based_on_indication_sn=indication_sn,
                 carrier=target.carrier,
                 apply_from_slot=0,
-                valid_for_slots=self._lease_periods * slots_per_dcm,
+                valid_for_slots=max(slots_per_dcm, self._lease_periods * slots_per_dcm - lead_slots),
             ),
             "controls",
         )

@@ -54,6 +54,8 @@ class Report:
     indication_sn: int
     """Of the indication that opened the period, 0 = none: what a control says it is based on."""
     received_ns: int
+    lead_slots: int = 0
+    """From the report to the period that its answer governs."""
 
 
 class Intake:
@@ -170,6 +172,6 @@ class Intake:
         state = tracker.state()
         if state is None:
             return
-        report = link.newest = Report(link, state, tracker.last_dcm_sn or 0, link.first_frame_ns)
+        report = link.newest = Report(link, state, tracker.last_dcm_sn or 0, link.first_frame_ns, tracker.lead_slots)
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
         self._mailbox.offer(feed.cell, report, complete=tracker.period_complete, news=opens_period)

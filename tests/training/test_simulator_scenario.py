@@ -20,7 +20,7 @@ def test_names_lead_to_scenarios_and_hashes_differ() -> None:
 
 def test_a_slow_leader_decides_for_the_next_period() -> None:
     assert [MIX.with_(slots_per_dcm=k).control_lead_periods for k in (1, 5, 10, 100)] == [0, 0, 1, 1]
-    assert LAB.lease_slots == 200
+    assert LAB.lease_slots == 100
 
 
 def test_classes_are_shared_out_evenly_and_interleaved() -> None:

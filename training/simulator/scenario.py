@@ -118,8 +118,8 @@ class Scenario:
 
     @property
     def lease_slots(self) -> int:
-        """Default validity of a control; then the node's own scheduler takes over."""
-        return 2 * self.slots_per_dcm
+        """Validity of a control: until two periods after its report; then the node's own scheduler takes over."""
+        return (2 - self.control_lead_periods) * self.slots_per_dcm
 
     @property
     def hash(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -84,24 +85,29 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         f"MAC         {summary['slots_run']} slots ({summary['slots_late']} late),"
         f" {summary['transmissions_outside_grant']} transmissions outside grants",
         f"decision    {_times(summary['decision_ms'])}",
-        f"loop        {_times(summary['loop_ms'])}, report frame in to control out",
+        f"loop        {_times(summary['loop_ms'])}, from report frame in to control out",
     ]
     for line in lines:
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
         console.print(comparison_table(summary))
+        console.print(f"throughput per cell; delay in ms; drops of {' / '.join(CLASS_NAMES.values())}", style="dim")
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:
-    """The live run beside replays of the same world under other leaders."""
-    table = Table(title="the same world", title_justify="left")
-    table.add_column("leader")
-    for name in ("Mbit/s", "Jain", "utility", "delay ms", "collisions %", "drops %"):
-        table.add_column(name, justify="right")
-    table.add_row(f"{summary['leader']} (live, over E2)", *_figures(summary), style="bold")
+    """The live run beside replays of the same world, its own leader's first (they should agree)."""
+    table = Table(title="the same world, live and replayed in the simulator", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("leader", no_wrap=True)
+    for name in ("Mbit/s", "Jain", "utility", "delay", "coll. %", "drops %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(f"{_short(summary['leader'])}, live", *_figures(summary), style="bold")
     for name, row in summary["compare"].items():
-        table.add_row(f"{name} (replayed)", *_figures(row))
+        table.add_row(f"{_short(name)}, replayed", *_figures(row))
     return table
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else "..." + name[-21:]
 
 
 def _figures(row: Mapping[str, Any]) -> Sequence[str]:
@@ -111,7 +117,7 @@ def _figures(row: Mapping[str, Any]) -> Sequence[str]:
         _number(row["utility"], 3),
         _number(row["mean_delay_ms"], 2),
         _number(row["collision_fraction"], 1, 100),
-        _number(row["drop_fraction"], 1, 100),
+        "/".join(_number(share, 0, 100) for share in row["drop_fraction_by_class"].values()),
     )
 
 
