@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.allocation import IDLE, Allocation
-from policy.cell_state import COLUMNS, CellState
+from policy.cell_state import COLUMNS, CellState, update_served_average
 from policy.cqi import BUFFER_MID_BITS, buffer_level, snr_to_cqi
 from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
@@ -157,6 +157,27 @@ def test_ues_come_and_go_under_ever_new_ids() -> None:
             assert (table.present_slots_U <= batch.slot).all()
         batch.play(None, 1)
     assert all(len(ids) > 10 for ids in seen) and min(counts) < 5 == max(counts)
+
+
+def test_a_new_ue_has_no_past_of_its_predecessor() -> None:
+    batch = CellBatch(BUSY_PRESENCE, 4, 5, seed=6)
+    known = [set(state.ue_ids) for state in batch.observe()]
+    newcomers = 0
+    for _ in range(300):
+        batch.play(None, 1)
+        for b, state in enumerate(batch.observe()):
+            table = batch.ue_table(b)
+            for row, ue in enumerate(state.ue_ids):
+                if ue in known[b]:
+                    continue
+                newcomers += 1
+                assert state.age_slots_U[row] == state.inflight_bits_U[row] == table.served_bits_U[row] == 0
+                assert state.cqi_U[row] == table.cqi_U[row]
+                # Nobody tells the base station's side when in the period it came: it was served nothing for all of it.
+                assert state.served_bits_per_slot_U[row] == update_served_average(np.array([np.nan]), np.zeros(1), 1)
+                assert state.prb_share_U[row] == table.present_slots_U[row] == 0
+            known[b] |= set(state.ue_ids)
+    assert newcomers > 20
 
 
 def test_branches_of_a_cell_share_its_future_and_nothing_else() -> None:

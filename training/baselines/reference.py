@@ -43,7 +43,7 @@ def oracle_plan(batch: CellBatch, contenders: float) -> Plan:
     """Greedy proportional fair on what is true now: exact queues and channels. Myopic, so no proven bound."""
     weights_BU = 1.0 / (batch.state.average_BU + PF_OFFSET_BITS)
     owner_BM = np.full((batch.cells, batch.scenario.num_rbgs), OPEN, np.int16)
-    tables = batch.tables
+    tables = batch.rules.tables
     _greedy(batch.state.gain_BUM, batch.state.queue_BU, weights_BU, tables.snr_steps, tables.bits_per_rbg, owner_BM)
     return owner_plan(owner_BM, batch.ues, contenders)
 

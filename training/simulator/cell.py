@@ -63,8 +63,7 @@ class CellBatch:
         self.slot = 0
         """The next slot to be played."""
         self.seats = make_seats(scenario, ues)
-        self.tables = make_tables(scenario.num_rbgs)
-        self.constants = make_constants(scenario)
+        self.rules = core.Rules(self.seats, make_tables(scenario.num_rbgs), make_constants(scenario))
         self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
         self._scratch = core.make_scratch(ues, scenario.num_rbgs)
         self._world_cells = cells
@@ -84,8 +83,9 @@ class CellBatch:
     def observe(self) -> list[CellState]:
         """What a leader sees now, one state per cell; call it at period boundaries.
 
-        Averages and shares cover the time since the previous call in an earlier slot; calling twice in a slot gives the
-        same. Buffer, CQI, preferred RBG and head delay are as reported D slots ago.
+        Averages and shares cover the time since the previous call in an earlier slot, also of a UE that came within it,
+        as for the live xApp; calling twice in a slot gives the same. Buffer, CQI, preferred RBG and head delay are as
+        reported D slots ago.
         """
         self._end_period()
         return [self._cell_state(b) for b in range(self.cells)]
@@ -117,7 +117,7 @@ class CellBatch:
             slot=self.slot,
             ue_ids=tuple(state.ue_id_BU[b, u].tolist()),
             traffic_class_U=seats.traffic_class[u],
-            buffer_bits_U=self.tables.buffer_mid_bits[state.level_BUD1[b, u, at]],
+            buffer_bits_U=self.rules.tables.buffer_mid_bits[state.level_BUD1[b, u, at]],
             inflight_bits_U=state.served_BUD[b, u].sum(axis=-1) if delay else np.zeros(len(u)),
             cqi_U=state.cqi_BUD1[b, u, at],
             preferred_rbg_U=state.preferred_BUD1[b, u, at],
@@ -133,7 +133,7 @@ class CellBatch:
 
     def ue_table(self, cell: int) -> UeTable:
         """The UEs of one cell, with their totals since they came."""
-        return ue_table(self.state, self.seats, self.tables.snr_steps, cell)
+        return ue_table(self.state, self.seats, self.rules.tables.snr_steps, cell)
 
     # ---- playing ----
 
@@ -142,7 +142,7 @@ class CellBatch:
         if allocations is None:
             return node_plan(self.cells, self.ues, self.scenario.num_rbgs, self.scenario.node_contenders)
         if isinstance(allocations, Plan):
-            return allocations.copy() if self.constants.p_leave > 0 else allocations
+            return allocations.copy() if self.rules.constants.p_leave > 0 else allocations
         return make_plan(allocations, self.state.ue_id_BU, self.scenario.num_rbgs, self.scenario.node_contenders)
 
     def play(
@@ -164,7 +164,7 @@ class CellBatch:
             t = self.slot % CHUNK_SLOTS
             count = min(slots, CHUNK_SLOTS - t)
             core.play(
-                self.state, self.seats, self.tables, self.constants, plan, self._draws(), self.slot, t, count,
+                self.state, self.rules, plan, self._draws(), self.slot, t, count,
                 followers == "obey", self._scratch,
             )  # fmt: skip
             self.slot += count
@@ -184,9 +184,7 @@ class CellBatch:
             entitlement_BUM=np.empty((cells, ues, num_rbgs), np.int8),
             cqi_BUM=np.empty((cells, ues, num_rbgs), np.int8),
         )
-        core.begin_slot(
-            self.state, self.seats, self.tables, self.constants, plan, self.slot, *pending[1:], self._scratch
-        )
+        core.begin_slot(self.state, self.rules, plan, self.slot, *pending[1:], self._scratch)
         self._pending = pending
         return self.view()
 
@@ -214,7 +212,7 @@ class CellBatch:
             raise ValueError(f"sends_BUM has shape {sends_BUM.shape}, expected {self.state.gain_BUM.shape}")
         pending, self._pending = self._pending, None
         core.finish_slot(
-            self.state, self.seats, self.tables, self.constants, pending.plan, self._draws(), self.slot,
+            self.state, self.rules, pending.plan, self._draws(), self.slot,
             self.slot % CHUNK_SLOTS, pending.holder_BM, pending.eligible_BU, np.ascontiguousarray(sends_BUM, np.bool_),
             self._scratch,
         )  # fmt: skip

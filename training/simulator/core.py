@@ -50,6 +50,14 @@ PF_OFFSET_BITS = 50.0
 """Proportional fair weighs a UE by 1 / (R + this)."""
 
 
+class Rules(NamedTuple):
+    """What does not change during a run."""
+
+    seats: Seats
+    tables: Tables
+    constants: Constants
+
+
 class Scratch(NamedTuple):
     """Room for one slot of one cell; not for two threads at once."""
 
@@ -109,9 +117,7 @@ def expected_bits(tables: Tables, cqi: int, rbgs: int, with_preferred: int, back
 
 
 @inlined
-def node_schedule(
-    state: State, tables: Tables, constants: Constants, plan: Plan, b: int, slot: int, scratch: Scratch
-) -> None:
+def node_schedule(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> None:
     """The node's own scheduler: greedy proportional fair over the RBGs that are DYNAMIC, on reports D slots old.
 
     Picks the (UE, RBG) with the largest gain in weighted bits, the UE's power split over what it holds; ties go to the
@@ -127,15 +133,15 @@ def node_schedule(
         backlog_U[u], carried_U[u] = 0.0, 0.0
         if not state.present_BU[b, u]:
             continue
-        backlog = tables.buffer_mid_bits[state.level_BUD1[b, u, report]]
-        if constants.subtracts_inflight and depth > 1:
+        backlog = rules.tables.buffer_mid_bits[state.level_BUD1[b, u, report]]
+        if rules.constants.subtracts_inflight and depth > 1:
             for d in range(depth - 1):
                 backlog -= state.served_BUD[b, u, d]
         backlog_U[u] = max(backlog, 0.0)
         weight_U[u] = 1.0 / (state.average_BU[b, u] + PF_OFFSET_BITS)
         with_preferred_U[u] = holder_M[state.preferred_BUD1[b, u, report]] == u
         cqi = state.cqi_BUD1[b, u, report]
-        carried_U[u] = expected_bits(tables, cqi, held_U[u], with_preferred_U[u], backlog_U[u])
+        carried_U[u] = expected_bits(rules.tables, cqi, held_U[u], with_preferred_U[u], backlog_U[u])
 
     while True:
         first, second = -1, -1
@@ -158,10 +164,10 @@ def node_schedule(
             gain, choice = 0.0, -1
             other = second if first == preferred else first
             if other >= 0:
-                gain = expected_bits(tables, cqi, more, with_preferred_U[u], backlog_U[u]) - carried_U[u]
+                gain = expected_bits(rules.tables, cqi, more, with_preferred_U[u], backlog_U[u]) - carried_U[u]
                 choice = other
             if holder_M[preferred] == DYNAMIC:
-                gain_there = expected_bits(tables, cqi, more, 1, backlog_U[u]) - carried_U[u]
+                gain_there = expected_bits(rules.tables, cqi, more, 1, backlog_U[u]) - carried_U[u]
                 if choice < 0 or gain_there > gain or (gain_there == gain and preferred < choice):
                     gain, choice = gain_there, preferred
             if gain * weight_U[u] > best:
@@ -173,20 +179,13 @@ def node_schedule(
         if best_m == state.preferred_BUD1[b, best_u, report]:
             with_preferred_U[best_u] = 1
         cqi = state.cqi_BUD1[b, best_u, report]
-        carried_U[best_u] = expected_bits(tables, cqi, held_U[best_u], with_preferred_U[best_u], backlog_U[best_u])
+        carried_U[best_u] = expected_bits(
+            rules.tables, cqi, held_U[best_u], with_preferred_U[best_u], backlog_U[best_u]
+        )
 
 
 @inlined
-def entitle(
-    state: State,
-    seats: Seats,
-    tables: Tables,
-    constants: Constants,
-    plan: Plan,
-    b: int,
-    slot: int,
-    scratch: Scratch,
-) -> float:
+def entitle(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> float:
     """Apply the MAC's rule to one slot: fills holder, held and eligible, returns the contention probability p.
 
     In this order: periodic grants of the slot, owners, the node's scheduler on what is DYNAMIC, contention on the rest.
@@ -219,13 +218,13 @@ def entitle(
             holder_M[m] = owner
             dynamic = dynamic or owner == DYNAMIC
     if dynamic:
-        node_schedule(state, tables, constants, plan, b, slot, scratch)
+        node_schedule(state, rules, plan, b, slot, scratch)
         for m in range(num_rbgs):
             if holder_M[m] == DYNAMIC:
                 holder_M[m] = OPEN
     count = 0
     for u in range(ues):
-        in_mask = (plan.class_mask_B[b] >> seats.traffic_class[u]) & 1 == 1
+        in_mask = (plan.class_mask_B[b] >> rules.seats.traffic_class[u]) & 1 == 1
         eligible_U[u] = state.present_BU[b, u] and plan.open_allowed_BU[b, u] and in_mask
         count += eligible_U[u]
     if count == 0 or plan.contenders_B[b] <= 0.0:
@@ -237,7 +236,7 @@ def entitle(
 
 @inlined
 def best_response(
-    state: State, tables: Tables, plan: Plan, draws: Draws, b: int, u: int, t: int, p: float, scratch: Scratch
+    state: State, rules: Rules, plan: Plan, draws: Draws, b: int, u: int, t: int, p: float, scratch: Scratch
 ) -> None:
     """The UE's myopic best answer on fresh information: of what it holds, and of the open RBGs on which its coin fell,
     the k best for the k that carries most of its queue with its power split."""
@@ -264,7 +263,7 @@ def best_response(
             break
         bits = 0.0
         for j in range(k):
-            bits += rate_of(tables, state.gain_BUM[b, u, order_M[j]] / k)
+            bits += rate_of(rules.tables, state.gain_BUM[b, u, order_M[j]] / k)
         bits = min(bits, queue)
         if bits > best + WORTHWHILE_BITS:
             best, best_k = bits, k
@@ -273,16 +272,7 @@ def best_response(
 
 
 @inlined
-def transmit(
-    state: State,
-    seats: Seats,
-    tables: Tables,
-    constants: Constants,
-    plan: Plan,
-    b: int,
-    slot: int,
-    scratch: Scratch,
-) -> None:
+def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> None:
     """Play what the UEs send in one slot: collisions, decoding, queues served and expired, counters.
 
     Counts every transmission that the rule did not allow, from the holders alone and not from what the UEs were told.
@@ -313,7 +303,7 @@ def transmit(
         bits = 0.0
         for m in range(num_rbgs):
             if sends_UM[u, m]:
-                rate = rate_of(tables, state.gain_BUM[b, u, m] / k)
+                rate = rate_of(rules.tables, state.gain_BUM[b, u, m] / k)
                 state.events_BE[b, WASTE] += rate == 0.0
                 if senders_M[m] == 1:
                     bits += rate
@@ -321,10 +311,10 @@ def transmit(
             state.events_BE[b, WASTE] += k
         served = min(bits, state.queue_BU[b, u])
         state.served_BUD[b, u, slot % state.served_BUD.shape[2]] = served
-        decay = constants.served_decay
+        decay = rules.constants.served_decay
         state.average_BU[b, u] = decay * state.average_BU[b, u] + (1.0 - decay) * served
         if state.queue_BU[b, u] > 0.0:
-            serve_queue(state, b, u, slot, seats.deadline_slots[u], served)
+            serve_queue(state, b, u, slot, rules.seats.deadline_slots[u], served)
 
 
 @inlined
@@ -374,7 +364,7 @@ def leave(state: State, plan: Plan, b: int, u: int) -> None:
 
 
 @inlined
-def come(state: State, constants: Constants, draws: Draws, b: int, u: int, slot: int) -> None:
+def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) -> None:
     """A new UE takes the seat from `slot` on."""
     w = state.world_B[b]
     state.present_BU[b, u] = True
@@ -384,7 +374,7 @@ def come(state: State, constants: Constants, draws: Draws, b: int, u: int, slot:
     state.mean_snr_BU[b, u] = draws.newcomers.mean_snr[w, u]
     state.period_BU[b, u] = draws.newcomers.period_slots[w, u]
     state.phase_BU[b, u] = draws.newcomers.phase_slots[w, u]
-    state.average_BU[b, u] = constants.served_start
+    state.average_BU[b, u] = rules.constants.served_start
     for d in range(state.served_BUD.shape[2]):
         state.served_BUD[b, u, d] = 0.0
     for c in range(state.counters_BUC.shape[2]):
@@ -392,12 +382,12 @@ def come(state: State, constants: Constants, draws: Draws, b: int, u: int, slot:
 
 
 @inlined
-def arrive(state: State, seats: Seats, constants: Constants, draws: Draws, b: int, u: int, slot: int, t: int) -> None:
+def arrive(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int, t: int) -> None:
     """Packets that become ready in `slot`, drawn with entry t of the chunk."""
     w = state.world_B[b]
     burst, sleep = draws.burst_BTU[w, t, u], draws.sleep_BTU[w, t, u]
-    state.on_BU[b, u] = burst >= seats.p_off[u] if state.on_BU[b, u] else burst < seats.p_on[u]
-    state.awake_BU[b, u] = sleep >= seats.p_sleep[u] if state.awake_BU[b, u] else sleep < seats.p_wake[u]
+    state.on_BU[b, u] = burst >= rules.seats.p_off[u] if state.on_BU[b, u] else burst < rules.seats.p_on[u]
+    state.awake_BU[b, u] = sleep >= rules.seats.p_sleep[u] if state.awake_BU[b, u] else sleep < rules.seats.p_wake[u]
     if not state.present_BU[b, u] or not state.awake_BU[b, u]:
         return
     packets = 0
@@ -408,8 +398,8 @@ def arrive(state: State, seats: Seats, constants: Constants, draws: Draws, b: in
         packets = draws.packets_BTU[w, t, u]
     if packets == 0:
         return
-    bits = packets * seats.packet_bits[u]
-    kept = min(bits, constants.buffer_limit_bits - state.queue_BU[b, u])
+    bits = packets * rules.seats.packet_bits[u]
+    kept = min(bits, rules.constants.buffer_limit_bits - state.queue_BU[b, u])
     state.counters_BUC[b, u, ARRIVED] += bits
     state.counters_BUC[b, u, DROPPED] += bits - kept
     state.queue_BU[b, u] += kept
@@ -417,7 +407,7 @@ def arrive(state: State, seats: Seats, constants: Constants, draws: Draws, b: in
 
 
 @inlined
-def report(state: State, seats: Seats, tables: Tables, b: int, u: int, slot: int) -> None:
+def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
     """The UE's report of its state at the start of `slot`; a UE that just came fills its whole past with it."""
     num_rbgs, oldest = state.gain_BUM.shape[2], state.waiting_BUA.shape[2]
     depth = state.cqi_BUD1.shape[2]
@@ -428,7 +418,7 @@ def report(state: State, seats: Seats, tables: Tables, b: int, u: int, slot: int
             best = m
     head = 0
     if state.queue_BU[b, u] > 0.0:
-        head = min(seats.deadline_slots[u] - 1, slot)
+        head = min(rules.seats.deadline_slots[u] - 1, slot)
         index = (slot - head) % oldest
         while head > 0 and state.waiting_BUA[b, u, index] <= 0.0:
             head -= 1
@@ -436,84 +426,62 @@ def report(state: State, seats: Seats, tables: Tables, b: int, u: int, slot: int
     copies = depth if state.since_BU[b, u] == slot else 1
     for copy in range(copies):
         index = (slot + copy) % depth
-        state.level_BUD1[b, u, index] = level_of(tables.buffer_edges, state.queue_BU[b, u])
-        state.cqi_BUD1[b, u, index] = level_of(tables.snr_steps, mean / num_rbgs)
+        state.level_BUD1[b, u, index] = level_of(rules.tables.buffer_edges, state.queue_BU[b, u])
+        state.cqi_BUD1[b, u, index] = level_of(rules.tables.snr_steps, mean / num_rbgs)
         state.preferred_BUD1[b, u, index] = best
         state.head_BUD1[b, u, index] = head
 
 
 @inlined
-def step_world(
-    state: State,
-    seats: Seats,
-    tables: Tables,
-    constants: Constants,
-    plan: Plan,
-    draws: Draws,
-    b: int,
-    slot: int,
-    t: int,
-) -> None:
+def step_world(state: State, rules: Rules, plan: Plan, draws: Draws, b: int, slot: int, t: int) -> None:
     """From the end of `slot` (entry t of the chunk) to the start of the next: UEs, packets, fading, reports."""
     w = state.world_B[b]
     for u in range(state.queue_BU.shape[1]):
-        if constants.p_leave > 0.0 and u > 0:
+        if rules.constants.p_leave > 0.0 and u > 0:
             if state.present_BU[b, u]:
-                if draws.presence_BTU[w, t, u] < constants.p_leave:
+                if draws.presence_BTU[w, t, u] < rules.constants.p_leave:
                     leave(state, plan, b, u)
-            elif draws.presence_BTU[w, t, u] < constants.p_come:
-                come(state, constants, draws, b, u, slot + 1)
-        arrive(state, seats, constants, draws, b, u, slot + 1, t)
+            elif draws.presence_BTU[w, t, u] < rules.constants.p_come:
+                come(state, rules, draws, b, u, slot + 1)
+        arrive(state, rules, draws, b, u, slot + 1, t)
         for m in range(state.gain_BUM.shape[2]):
             power = 0.0
             for part in range(2):
                 h = (
-                    constants.rho * state.fading_BUM2[b, u, m, part]
-                    + constants.innovation * draws.fading_BTUM2[w, t, u, m, part]
+                    rules.constants.rho * state.fading_BUM2[b, u, m, part]
+                    + rules.constants.innovation * draws.fading_BTUM2[w, t, u, m, part]
                 )
                 state.fading_BUM2[b, u, m, part] = h
                 power += h * h
             state.gain_BUM[b, u, m] = power * state.mean_snr_BU[b, u]
         if state.present_BU[b, u]:
-            report(state, seats, tables, b, u, slot + 1)
+            report(state, rules, b, u, slot + 1)
 
 
 @compiled
 def play(
-    state: State,
-    seats: Seats,
-    tables: Tables,
-    constants: Constants,
-    plan: Plan,
-    draws: Draws,
-    slot: int,
-    t: int,
-    slots: int,
-    obey: bool,
-    scratch: Scratch,
+    state: State, rules: Rules, plan: Plan, draws: Draws, slot: int, t: int, slots: int, obey: bool, scratch: Scratch
 ) -> None:
     """Play `slots` slots from `slot` on (entry t of the chunk, which must hold them all) with followers that follow a
     rule: obey (send on all they hold, and nowhere else) or best response."""
     cells, ues, num_rbgs = state.gain_BUM.shape
     for b in range(cells):
         for i in range(slots):
-            p = entitle(state, seats, tables, constants, plan, b, slot + i, scratch)
+            p = entitle(state, rules, plan, b, slot + i, scratch)
             for u in range(ues):
                 if obey:
                     for m in range(num_rbgs):
                         scratch.sends_UM[u, m] = scratch.holder_M[m] == u
                 else:
-                    best_response(state, tables, plan, draws, b, u, t + i, p, scratch)
-            transmit(state, seats, tables, constants, plan, b, slot + i, scratch)
-            step_world(state, seats, tables, constants, plan, draws, b, slot + i, t + i)
+                    best_response(state, rules, plan, draws, b, u, t + i, p, scratch)
+            transmit(state, rules, plan, b, slot + i, scratch)
+            step_world(state, rules, plan, draws, b, slot + i, t + i)
 
 
 @compiled
 def begin_slot(
     state: State,
-    seats: Seats,
-    tables: Tables,
-    constants: Constants,
+    rules: Rules,
     plan: Plan,
     slot: int,
     holder_BM: Any,
@@ -526,7 +494,7 @@ def begin_slot(
     """First half of a slot whose UEs answer for themselves: who may send where, and each UE's fresh CQI per RBG."""
     cells, ues, num_rbgs = state.gain_BUM.shape
     for b in range(cells):
-        probability_B[b] = entitle(state, seats, tables, constants, plan, b, slot, scratch)
+        probability_B[b] = entitle(state, rules, plan, b, slot, scratch)
         for m in range(num_rbgs):
             holder_BM[b, m] = scratch.holder_M[m]
         for u in range(ues):
@@ -537,15 +505,13 @@ def begin_slot(
                     entitlement_BUM[b, u, m] = OWN
                 elif scratch.holder_M[m] == OPEN and scratch.eligible_U[u]:
                     entitlement_BUM[b, u, m] = CONTEND
-                cqi_BUM[b, u, m] = level_of(tables.snr_steps, state.gain_BUM[b, u, m])
+                cqi_BUM[b, u, m] = level_of(rules.tables.snr_steps, state.gain_BUM[b, u, m])
 
 
 @compiled
 def finish_slot(
     state: State,
-    seats: Seats,
-    tables: Tables,
-    constants: Constants,
+    rules: Rules,
     plan: Plan,
     draws: Draws,
     slot: int,
@@ -564,5 +530,5 @@ def finish_slot(
             scratch.eligible_U[u] = eligible_BU[b, u]
             for m in range(num_rbgs):
                 scratch.sends_UM[u, m] = sends_BUM[b, u, m]
-        transmit(state, seats, tables, constants, plan, b, slot, scratch)
-        step_world(state, seats, tables, constants, plan, draws, b, slot, t)
+        transmit(state, rules, plan, b, slot, scratch)
+        step_world(state, rules, plan, draws, b, slot, t)
