@@ -58,7 +58,8 @@ def replay(
     """Metrics of each cell after `periods` periods from slot 0 under `leader`; None = the node's own scheduler.
 
     The period rule is the gNB's: the state is observed at every boundary before its slot is played, the decision takes
-    effect `control_lead_periods` later under a lease until two periods after the report, and without one the node schedules for itself.
+    effect `control_lead_periods` later under a lease until two periods after the report, and without one the node
+    schedules for itself.
     """
     batch = CellBatch(scenario, cells, ues, seed)
     pace = scenario.slots_per_dcm
