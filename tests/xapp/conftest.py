@@ -1,4 +1,4 @@
-"""A stand-in for any of the platform's HTTP services on loopback; each test says what it answers."""
+"""Stand-ins on loopback: any of the platform's HTTP services, and an E2 node behind RMR."""
 
 from __future__ import annotations
 
@@ -9,7 +9,24 @@ from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+
+from xapp.cell_tracker import CellTracker
+from xapp.control_sender import ControlTarget
+from xapp.e2 import dcm, e2ap
+from xapp.e2.kpm_report_writer import encode_report
+from xapp.e2.ue_id import GnbDuUeId
+from xapp.intake import CellLink
+from xapp.rmr.routes import RouteTable
+from xapp.rmr.si95 import Si95Transport
+from xapp.rmr.transport import (
+    RIC_CONTROL_ACK,
+    RIC_CONTROL_FAILURE,
+    RIC_CONTROL_REQUEST,
+    RIC_INDICATION,
+    RmrMessage,
+)
 
 
 class Request(NamedTuple):
@@ -83,3 +100,124 @@ def serve() -> Iterator[Callable[[Callable[[Request], Answer]], FakeService]]:
             return service
 
         yield start
+
+
+PATIENCE_S = 10.0
+
+
+class FakeNode:
+    """An E2 node as the loop sees it: RMR messages in both directions over real sockets, every byte the test's choice.
+
+    `xapp` is the loop's transport. Reports are also to be had as messages without a wire (`dcm_message`, `kpm_message`).
+    """
+
+    name = "gnb_001_001_00000001"
+    nci = "00f110000000011"
+    cell = f"{name}/{nci}"
+    num_rbgs = 6
+    dcm_instance = 21
+    kpm_instance = 22
+
+    def __init__(self) -> None:
+        self.carrier = dcm.Carrier.of(self.nci, bwp_size_prb=24, rbg_size_prb=4)
+        self.rmr = Si95Transport("127.0.0.1", 0, routes=RouteTable("newrt|start\nrte|1|192.0.2.1:9\nnewrt|end\n"))
+        here = self.rmr.source
+        self.xapp = Si95Transport(
+            "127.0.0.1", 0, routes=RouteTable(f"newrt|start\nrte|{RIC_CONTROL_REQUEST}|{here}\nnewrt|end\n")
+        )
+        there = self.xapp.source
+        types = (RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, 12099)
+        self.rmr.routes.update(
+            "\n".join(["newrt|start", *(f"rte|{mtype}|{there}" for mtype in types), "newrt|end", ""])
+        )
+
+    def close(self) -> None:
+        self.rmr.close()
+        self.xapp.close()
+
+    def target(self, nci: str = "") -> ControlTarget:
+        carrier = dcm.Carrier.of(nci, bwp_size_prb=24, rbg_size_prb=4) if nci else self.carrier
+        return ControlTarget(self.name, f"{self.name}/{carrier.cell}", 5, self.dcm_instance, carrier)
+
+    def link(self, *, has_kpm: bool = False, has_dcm: bool = True, period_ms: int = 100) -> CellLink:
+        tracker = CellTracker(
+            self.cell, num_rbgs=self.num_rbgs, report_period_ms=period_ms, has_kpm=has_kpm, has_dcm=has_dcm
+        )
+        return CellLink(tracker, self.target())
+
+    def indication(self, ue_ids: tuple[int, ...] = (1, 2), *, k: int = 1, slot: int = 0, **columns: Any) -> Any:
+        """A DCM indication in which every UE has something to send."""
+        count = len(ue_ids)
+        known: dict[str, Any] = {
+            "traffic_class": np.zeros(count),
+            "buffer_bits": np.full(count, 4000.0),
+            "cqi": np.full(count, 9.0),
+            "preferred_rbg": np.arange(count, dtype=float) % self.num_rbgs,
+            "inflight_bits": np.zeros(count),
+            "served_bits": np.zeros(count),
+            "deadline_slots": np.full(count, 20.0),
+            **columns,
+        }
+        return dcm.Indication(ue_ids, k, slot if k < 10 else slot + k, 4, **known)
+
+    def dcm_message(self, sn: int, indication: Any = None, *, slot: int | None = None, **changes: Any) -> RmrMessage:
+        """changes: instance, meid, nci."""
+        slot = sn if slot is None else slot
+        header = dcm.IndicationHeader(changes.get("nci", self.nci), slot, 0)
+        return self._report(
+            changes.get("instance", self.dcm_instance),
+            sn,
+            dcm.encode_indication_header(header),
+            dcm.encode_indication(indication or self.indication(slot=slot)),
+            changes.get("meid", self.name),
+        )
+
+    def kpm_message(self, sn: int, values: dict[int, dict[str, float]], *, instance: int | None = None) -> RmrMessage:
+        """values: by UE, then by measurement; all UEs have the same."""
+        names = tuple(next(iter(values.values())))
+        rows = np.array([list(row.values()) for row in values.values()], dtype=float)
+        message = encode_report([GnbDuUeId(ue) for ue in values], names, rows, 100, reals=("DRB.UEThpUl",))
+        return self._report(instance or self.kpm_instance, sn, b"\0", message, self.name)
+
+    def _report(self, instance: int, sn: int, header: bytes, message: bytes, meid: str) -> RmrMessage:
+        indication = e2ap.Indication(
+            e2ap.RicRequestId(123, instance), 5, 0, e2ap.IndicationType.REPORT, header, message, sn=sn
+        )
+        return RmrMessage(RIC_INDICATION, e2ap.encode_indication(indication), sub_id=instance, meid=meid)
+
+    def send(self, message: RmrMessage) -> None:
+        assert self.rmr.send(message)
+
+    def next_control(self, timeout_s: float = PATIENCE_S) -> tuple[e2ap.ControlRequest, Any]:
+        """The next control request and its DCM control."""
+        message = self.rmr.receive(timeout_s)
+        assert message is not None, "no control came"
+        assert (message.mtype, message.meid) == (RIC_CONTROL_REQUEST, self.name)
+        request = e2ap.decode_control_request(message.payload)
+        return request, dcm.decode_control(request.message)
+
+    def acknowledgement(self, request: e2ap.ControlRequest) -> RmrMessage:
+        pdu = e2ap.encode_control_acknowledge(
+            e2ap.ControlAcknowledge(request.request_id, request.function_id, request.call_process_id)
+        )
+        return RmrMessage(RIC_CONTROL_ACK, pdu, sub_id=request.request_id.instance, meid=self.name)
+
+    def refusal(self, request: e2ap.ControlRequest, code: dcm.OutcomeCode) -> RmrMessage:
+        pdu = e2ap.encode_control_failure(
+            e2ap.ControlFailure(
+                request.request_id,
+                request.function_id,
+                e2ap.Cause("ricRequest", "control-failed-to-execute"),
+                request.call_process_id,
+                dcm.encode_outcome(dcm.Outcome(code, "because")),
+            )
+        )
+        return RmrMessage(RIC_CONTROL_FAILURE, pdu, sub_id=request.request_id.instance, meid=self.name)
+
+
+@pytest.fixture
+def node() -> Iterator[FakeNode]:
+    """A fake node and, as `node.xapp`, the loop's transport with routes both ways."""
+    fake = FakeNode()
+    yield fake
+    fake.close()
