@@ -96,7 +96,12 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:
     """The live run beside replays of the same world, its own leader's first (they should agree)."""
-    table = Table(title="the same world, live and replayed in the simulator", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title="the same world, live and replayed in the simulator",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("leader", no_wrap=True)
     for name in ("Mbit/s", "Jain", "utility", "delay", "coll. %", "drops %"):
         table.add_column(name, justify="right", no_wrap=True)
