@@ -104,6 +104,9 @@ class E2Agent:
         match message:
             case procedures.E2SetupResponse():
                 self.set_up = True
+                for rejected in message.rejected:
+                    self._counters.add("ran_function_rejected")
+                    logger.error("the RIC rejected RAN function %d: %s: %s", rejected.function_id, *rejected.cause)
                 return []
             case procedures.E2SetupFailure():
                 self._counters.add("e2_setup_failed")

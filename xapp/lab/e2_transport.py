@@ -241,12 +241,12 @@ class E2Client:
         self._thread.start()
 
     def close(self) -> None:
-        """End the association and wait for the thread (at most a connection attempt long)."""
+        """End the association; a thread that is stuck in a connection attempt is left to end by itself."""
         self._closed.set()
         association = self._association
         if association is not None:
             association.close()
-        self._thread.join(CONNECT_TIMEOUT_S)
+        self._thread.join(2 * POLL_MS / 1000)
 
     def _loop(self) -> None:
         backoff_s = BACKOFF_START_S

@@ -40,6 +40,8 @@ PDUS_A_TURN = 32
 SUBSCRIPTION_GRACE_S = 5.0
 """With start_on_subscription: how long after the first subscription the others are waited for."""
 IDLE_S = 0.05
+SETUP_PATIENCE_S = 5.0
+"""An association that the RIC has not accepted by then is given up, and made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Gnb:
         self._address = (host, int(port))
         self._inbox: queue.Queue[_Event] = queue.Queue(INBOX_PDUS)
         self._association: E2Association | None = None
+        self._opened_s = 0.0
         self._reported_slot = -1
         self._first_subscription_s: float | None = None
         self._window: dict[str, Any] | None = None
@@ -138,7 +141,10 @@ class Gnb:
                 self.clock.start(time.monotonic())
             while not lines.stop.is_set():
                 self._handle_events()
-                self._advance(time.monotonic())
+                now_s = time.monotonic()
+                if self._association and not self.agent.set_up and now_s - self._opened_s > SETUP_PATIENCE_S:
+                    self._association.close("not_accepted")
+                self._advance(now_s)
                 if lines.status_due():
                     lines.emit("status", self.status())
             lines.emit("final", self.final())
@@ -198,7 +204,7 @@ class Gnb:
 
     def _handle(self, event: _Event) -> None:
         if event.kind == "open":
-            self._association = event.association
+            self._association, self._opened_s = event.association, time.monotonic()
             self._send([self.agent.connected()])
         elif event.association is not self._association:
             pass  # of an association that has been replaced

@@ -113,8 +113,8 @@ class Ric:
         """Stop everything, what faces clients first."""
         self.submgr_http.close()
         self.e2mgr_http.close()
+        self.e2term.close()  # answers what the subscription manager waits for
         self.submgr.close()
-        self.e2term.close()
         self.inventory.close()
         self.transport.close()
 

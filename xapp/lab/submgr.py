@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 NOTIFICATION_TRIES = 10
 NOTIFICATION_RETRY_S = 5.0
-NOTIFICATION_TIMEOUT_S = 5.0
+NOTIFICATION_TIMEOUT_S = 2.0
 WORKERS = 16
 LAST_INSTANCE_ID = 65535
 
@@ -187,8 +187,10 @@ class SubscriptionManager:
                 logger.exception("subscription manager")
                 self._counters.add("submgr_error")
 
-        if not self._closed.is_set():
+        try:
             self._workers.submit(guarded)
+        except RuntimeError:
+            pass  # closed meanwhile
 
     def _process(self, subscription: Subscription, params: SubscriptionParams) -> None:
         """Set up what is not yet, one E2 subscription after the other, and say how each went."""
@@ -199,7 +201,7 @@ class SubscriptionManager:
             if not subscription.instances:
                 self._subscriptions.pop(subscription.id, None)
         for body in results:
-            if not self._notified(params, body):
+            if not self._closed.is_set() and not self._notified(params, body):
                 self._submit(partial(self._notify_again, params, body))
         if self._losses[params.Meid] != losses:
             self._drop(subscription)

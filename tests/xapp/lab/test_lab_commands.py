@@ -1,0 +1,154 @@
+"""`stackmac ric` and `stackmac gnb` as processes: ready lines, stopping, mistakes; and the E2 agent under any bytes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.bundle import Bundle, save_bundle
+from policy.follower import FOLLOWER_CONFIG, new_follower_model
+from policy.grammar import GrammarOptions
+from policy.language_model import ModelConfig, new_leader_model
+from policy.prompt.compact import PromptLayout
+from training.learned_followers import LearnedFollowers
+from training.simulator.scenario import make_scenario
+from xapp.e2 import e2ap_procedures as procedures
+from xapp.lab.counters import Counters
+from xapp.lab.e2_agent import E2Agent
+from xapp.lab.gnb import Gnb, GnbOptions
+from xapp.lab.mac import Mac
+from xapp.lab.measurements import PROFILES
+from xapp.lab.node_functions import make_carriers, make_identity
+
+STOP_S = 2.0
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "xapp.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def lines_until(process: subprocess.Popen[str], wanted: Any) -> dict[str, Any]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if wanted(event):
+            return dict(event)
+    raise AssertionError(f"the process ended: {process.stderr and process.stderr.read()}")
+
+
+def stop(process: subprocess.Popen[str], number: int) -> dict[str, Any]:
+    """The last line; exit 0 in time."""
+    asked_s = time.monotonic()
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=10)
+    assert process.returncode == 0, errors
+    assert time.monotonic() - asked_s < STOP_S
+    last = json.loads(output.splitlines()[-1])
+    assert last["event"] == "final"
+    return dict(last)
+
+
+def test_two_processes_meet_and_stop_cleanly() -> None:
+    ports = [part for name in ("e2", "rmr", "submgr", "e2mgr") for part in (f"--{name}-port", "0")]
+    ric = start("ric", *ports, "--json-lines")
+    gnb = None
+    try:
+        ready = lines_until(ric, lambda event: event["event"] == "ready")
+        address = f"127.0.0.1:{ready['e2_port']}"
+        gnb = start("gnb", "--e2", address, "--scenario", "mix", "--k", "1", "--ues", "3", "--json-lines")
+        described = lines_until(gnb, lambda event: event["event"] == "ready")
+        assert described["followers"] == "best-response rule"
+        assert (described["k"], described["scenario"]) == (1, "mix")
+        status = lines_until(gnb, lambda event: event["event"] == "status" and event["connected"])
+        assert {"slots_run", "slots_late", "transmissions_outside_grant", "own_scheduler_periods"} <= status.keys()
+        (cell,) = status["cells"]
+        assert cell["cell"] == described["cells"][0]
+        assert {"id", "traffic_class", "buffer_bits", "cqi", "rbgs", "throughput_mbps", "rbg_bitmap"} <= cell["ues"][
+            0
+        ].keys()
+        lines_until(ric, lambda event: event.get("nodes") == {described["name"]: True})
+        assert stop(gnb, signal.SIGTERM)["slots_run"] >= 0
+        assert stop(ric, signal.SIGINT)["nodes"] == {described["name"]: False}
+    finally:
+        for process in (gnb, ric):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"e2": "nowhere"}, "host:port"),
+        ({"observe": "everything"}, "kpm_srsran"),
+        ({"followers": "sheep"}, "rule or learned"),
+        ({"scenario": "utopia"}, "unknown scenario"),
+        ({"cells": 99}, "cells"),
+        ({"k": 7, "time_scale": 1.0}, "give one of the two"),
+        ({"time_scale": 0.123}, "whole number"),
+        ({"followers": "learned", "bundle": "/nowhere"}, "/nowhere"),
+        ({"e2_transport": "pigeon"}, "auto, sctp, tcp"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Gnb(GnbOptions(**options))
+    assert "\n" not in str(caught.value)
+
+
+def test_k_follows_from_period_and_time_scale() -> None:
+    assert GnbOptions().slots_per_dcm() == 100
+    assert GnbOptions(time_scale=0.01).slots_per_dcm() == 1
+    assert GnbOptions(k=5).slots_per_dcm() == 5
+    assert GnbOptions(k=5, time_scale=0.05).slots_per_dcm() == 5
+
+
+def test_learned_followers_come_out_of_a_bundle(tmp_path: Any) -> None:
+    tiny = ModelConfig(hidden_size=16, num_layers=1, num_heads=1, intermediate_size=16)
+    leader = new_leader_model(tiny, PromptLayout(), seed=1)
+    save_bundle(Bundle(leader, new_follower_model(FOLLOWER_CONFIG, 1), GrammarOptions(), 1, 5), tmp_path / "b")
+    gnb = Gnb(GnbOptions(scenario="mix", k=1, followers="learned", bundle=str(tmp_path / "b")))
+    assert isinstance(gnb.mac.followers, LearnedFollowers)
+    assert gnb.description()["followers"] == "learned"
+    for _ in range(20):
+        gnb.mac.play(1)
+    (cell,) = gnb.mac.metrics()
+    assert cell.transmissions_outside_grant == 0
+
+
+def make_agent() -> E2Agent:
+    scenario = make_scenario("mix")
+    mac = Mac(scenario, make_carriers(1, 1, scenario.num_rbgs), 3, 1, "best_response")
+    return E2Agent(mac, make_identity(1), period_ms=100, profile=PROFILES["full"], counters=Counters())
+
+
+AGENT = make_agent()
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_get_an_answer_or_none(pdu: bytes) -> None:
+    for answer in AGENT.handle(pdu):
+        procedures.decode(answer)
+
+
+@given(st.sampled_from([0, 4, 8, 9]), st.binary(max_size=64))
+def test_any_bytes_that_begin_like_a_request_get_an_answer_or_none(procedure: int, rest: bytes) -> None:
+    AGENT.handle(bytes((0, procedure, 0, len(rest))) + rest)
+
+
+def test_an_error_about_an_error_is_not_sent() -> None:
+    assert AGENT.handle(b"\x00\x02\x40\x01\xff") == []
+    assert (
+        AGENT.handle(procedures.encode(procedures.ErrorIndication(cause=procedures.Cause("misc", "unspecified")))) == []
+    )
+    assert len(AGENT.handle(b"\xff\xff\xff\xff\xff")) == 1
