@@ -62,6 +62,7 @@ class Lab:
         self.ric: Child | None = None
         self.gnb: Child | None = None
         self.xapp: Child | None = None
+        self._ric_ports: dict[str, Any] = {}
 
     def __enter__(self) -> Lab:
         try:
@@ -79,40 +80,34 @@ class Lab:
 
     def _start(self) -> None:
         o = self.options
-        folder = Path(self._folder.name)
-        routes = folder / "routes.rt"
+        routes = Path(self._folder.name) / "routes.rt"
         self.ric = Child(
             "ric",
-            [
-                "ric",
-                "--host",
-                "127.0.0.1",
-                "--e2-port",
-                "0",
-                "--rmr-port",
-                "0",
-                "--submgr-port",
-                "0",
-                "--e2mgr-port",
-                "0",
-            ]
-            + ["--write-routes", str(routes), "--e2-transport", o.e2_transport],
+            ["ric", "--host", "127.0.0.1", "--e2-port", "0", "--rmr-port", "0", "--submgr-port", "0", "--e2mgr-port"]
+            + ["0", "--write-routes", str(routes), "--e2-transport", o.e2_transport],
         )
-        ric = self.ric.wait_ready(START_TIMEOUT_S)
-        slots = o.periods * o.k
+        self._ric_ports = self.ric.wait_ready(START_TIMEOUT_S)
+        self.start_gnb(wait=False)
+        config = Path(self._folder.name) / "config-file.json"
+        config.write_text(json.dumps(xapp_descriptor(o, self._ric_ports), indent=2), encoding="utf-8")
+        env = {"RMR_SEED_RT": str(routes), "OMP_NUM_THREADS": "1"}
+        self.xapp = Child("run", ["run", "--config", str(config)], env=env)
+        for child in (self.gnb, self.xapp):
+            assert child is not None
+            child.wait_ready(START_TIMEOUT_S)
+
+    def start_gnb(self, *, wait: bool = True) -> None:
+        """Start the gNB (again)."""
+        o = self.options
         self.gnb = Child(
             "gnb",
             ["gnb", "--cells", str(o.cells), "--ues", str(o.ues), "--scenario", o.scenario, "--k", str(o.k)]
-            + ["--period-ms", str(o.period_ms), "--seed", str(o.seed), "--slots", str(slots), "--start-on-subscription"]
-            + ["--followers", o.followers, "--observe", o.observe, "--e2", f"127.0.0.1:{ric['e2_port']}"]
-            + ["--e2-transport", o.e2_transport],
+            + ["--period-ms", str(o.period_ms), "--seed", str(o.seed), "--slots", str(o.periods * o.k)]
+            + ["--start-on-subscription", "--followers", o.followers, "--observe", o.observe]
+            + ["--e2", f"127.0.0.1:{self._ric_ports['e2_port']}", "--e2-transport", o.e2_transport],
         )
-        config = folder / "config-file.json"
-        config.write_text(json.dumps(xapp_descriptor(o, ric), indent=2), encoding="utf-8")
-        env = {"RMR_SEED_RT": str(routes), "OMP_NUM_THREADS": "1"}
-        self.xapp = Child("run", ["run", "--config", str(config)], env=env)
-        self.gnb.wait_ready(START_TIMEOUT_S)
-        self.xapp.wait_ready(START_TIMEOUT_S)
+        if wait:
+            self.gnb.wait_ready(START_TIMEOUT_S)
 
     def wait_first_indication(self, timeout_s: float = 30.0) -> None:
         """S counts from here."""

@@ -84,6 +84,8 @@ class Child:
         """SIGKILL: what a crash looks like to the others."""
         self._process.kill()
         self._process.wait()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
 
     @property
     def exit_code(self) -> int | None:
@@ -95,26 +97,31 @@ class Child:
 
     def _read_lines(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # not ours: a library that prints
-            with self._condition:
-                kind = event.pop("event", "")
-                if kind == "ready":
-                    self._ready = event or {"ready": True}
-                elif kind == "status":
-                    self.status = event
-                elif kind == "final":
-                    self.final = self.status = event
-                self._condition.notify_all()
+        with self._process.stdout as lines:
+            for line in lines:
+                self._take(line)
         with self._condition:
             self._ended = True
             self._condition.notify_all()
 
+    def _take(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            return  # not ours: a library that prints
+        with self._condition:
+            kind = event.pop("event", "")
+            if kind == "ready":
+                self._ready = event or {"ready": True}
+            elif kind == "status":
+                self.status = event
+            elif kind == "final":
+                self.final = self.status = event
+            self._condition.notify_all()
+
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if line.strip():
-                self._errors.append(line.rstrip())
+        with self._process.stderr as lines:
+            for line in lines:
+                if line.strip():
+                    self._errors.append(line.rstrip())

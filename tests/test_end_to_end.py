@@ -1,0 +1,159 @@
+"""The whole loop over real sockets: RIC stand-ins, gNB and xApp as three processes on loopback."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from policy.allocation import all_dynamic
+from policy.leader import Decision
+from xapp.lab.lab import Lab, LabOptions, run_lab
+
+SUMMARY_KEYS = (
+    "indications_received decode_errors decisions decided_by controls_sent controls_acked controls_failed "
+    "controls_applied transmissions_outside_grant slots_run slots_late decision_ms loop_ms throughput_mbps jain "
+    "mean_delay_ms compare"
+).split()
+
+
+class Hesitant:
+    """Somebody's own leader: everything to the node, and sometimes nothing at all."""
+
+    name = "hesitant"
+
+    def decide(self, states, intents, expired):  # type: ignore[no-untyped-def]
+        if any(state.slot % 400 == 0 for state in states):
+            raise RuntimeError("today I would rather not")
+        return [Decision(all_dynamic(state.ue_ids, state.num_rbgs), decided_by=self.name) for state in states]
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=120)
+
+
+@pytest.fixture
+def lab() -> Iterator[Any]:
+    """A lab to interfere with; stopped at the end whatever happened."""
+    running: list[Lab] = []
+
+    def start(**options: Any) -> Lab:
+        running.append(Lab(LabOptions(**options)))
+        running[-1].__enter__()
+        running[-1].wait_first_indication()
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.__exit__()
+
+
+def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -> None:
+    assert not [key for key in SUMMARY_KEYS if key not in summary]
+    assert summary["decode_errors"] == 0
+    assert summary["transmissions_outside_grant"] == 0
+    assert summary["controls_failed"] == 0
+    assert summary["guard_changes"] == 0
+    assert summary["controls_sent"] == summary["controls_acked"] == summary["controls_applied"] == summary["decisions"]
+    assert summary["decisions"] >= cells * periods
+    assert sum(summary["decided_by"].values()) == summary["decisions"]
+    assert summary["xapp_exit_status"] == 0
+
+
+@pytest.mark.parametrize("k", [1, 100])
+def test_the_model_decides_and_the_radio_obeys(k: int) -> None:
+    summary = run_lab(LabOptions(seconds=3, k=k, compare=("node_scheduler",)), quiet())
+
+    assert_loop_is_sound(summary, cells=1, periods=30)
+    assert summary["slots_run"] == 30 * k
+    assert summary["decided_by"]["model"] / summary["decisions"] > 0.99
+    # Bytes, sockets and processes change nothing: the live run is its replay in the simulator.
+    for figure in ("throughput_mbps", "jain", "utility", "mean_delay_ms", "collision_fraction"):
+        assert summary[figure] == pytest.approx(summary["compare"]["bundled"][figure], rel=1e-9), figure
+    assert summary["compare"]["node_scheduler"]["throughput_mbps"] != summary["throughput_mbps"]
+
+
+def test_three_cells_of_twenty_ues_under_a_classical_leader() -> None:
+    summary = run_lab(LabOptions(seconds=2, cells=3, ues=20, leader="proportional_fair"), quiet())
+
+    assert_loop_is_sound(summary, cells=3, periods=20)
+    assert summary["decided_by"] == {"proportional_fair": summary["decisions"]}
+
+
+def test_a_fast_period_reports_the_models_share_honestly() -> None:
+    summary = run_lab(LabOptions(seconds=2, period_ms=20), quiet())
+
+    assert_loop_is_sound(summary, cells=1, periods=100)
+    others = sum(count for who, count in summary["decided_by"].items() if not who.startswith("fallback:"))
+    assert others == summary["decided_by"]["model"]
+
+
+def test_anyones_leader_plugs_in_and_its_failures_cost_one_decision_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+    summary = run_lab(LabOptions(seconds=2, leader="test_end_to_end:Hesitant"), quiet())
+
+    assert_loop_is_sound(summary, cells=1, periods=20)
+    assert summary["decided_by"]["fallback:error"] >= 4
+    assert summary["decided_by"]["hesitant"] >= 10
+
+
+def test_a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler_within_two_periods(lab: Any) -> None:
+    for k in (1, 100):
+        running = lab(seconds=60, k=k, leader="dynamic")
+        assert running.gnb.wait_status(lambda status: status.get("controls_applied", 0) >= 3, 20)
+        running.xapp.kill()
+        own = running.gnb.status["own_scheduler_periods"]
+
+        assert running.gnb.wait_status(lambda status: status["own_scheduler_periods"] >= own + 5, 20)
+        status = running.gnb.status
+        governed = -(-status["slots_total"] // k) - status["own_scheduler_periods"]
+        # Each control but the last governed one period, until the next one began; so the last one governed two at most.
+        assert governed <= status["controls_applied"] + 1
+
+
+def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> None:
+    running = lab(seconds=60, leader="dynamic")
+    assert running.xapp.wait_status(lambda status: status["controls_acked"] >= 3, 20)
+
+    running.gnb.stop()
+    (node,) = running.xapp.status["nodes"]
+    assert running.xapp.wait_status(lambda status: not status["nodes"][node], 20)
+    acked = running.xapp.status["controls_acked"]
+    assert running.xapp.wait_status(
+        lambda status: status["controls_unanswered"] + status["controls_acked"] >= acked, 20
+    )
+    assert running.xapp.status["controls_acked"] == acked
+
+    running.start_gnb()
+    assert running.xapp.wait_status(lambda status: status["controls_acked"] >= acked + 3, 30)
+
+
+def test_ctrl_c_ends_the_lab_with_a_summary(tmp_path: Path) -> None:
+    result = tmp_path / "lab.json"
+    lab = subprocess.Popen(
+        [sys.executable, "-m", "xapp.cli", "lab", "--seconds", "60", "--leader", "dynamic", "--json", str(result)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        lab.wait(8)
+    lab.send_signal(signal.SIGINT)
+    out, err = lab.communicate(timeout=30)
+
+    assert lab.returncode == 130
+    assert "Traceback" not in err
+    assert "decisions" in out
+    summary = json.loads(result.read_text())
+    assert summary["interrupted"] and summary["decisions"] > 0
