@@ -18,7 +18,8 @@ from policy.allocation import IDLE, Allocation
 from xapp.e2 import dcm, e2ap, kpm
 from xapp.http import BackgroundServer
 from xapp.lab.e2_wire import available_wires
-from xapp.lab.gnb import Gnb, GnbOptions
+from xapp.lab.gnb import Gnb
+from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.lines import Lines
 from xapp.lab.ric import Ric, RicOptions
 from xapp.rmr.routes import RouteTable

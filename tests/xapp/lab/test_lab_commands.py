@@ -23,7 +23,8 @@ from training.simulator.scenario import make_scenario
 from xapp.e2 import e2ap_procedures as procedures
 from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
-from xapp.lab.gnb import Gnb, GnbOptions
+from xapp.lab.gnb import Gnb
+from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.mac import Mac
 from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import make_carriers, make_identity

@@ -76,15 +76,38 @@ class Xapp:
         return self.notifications.get(timeout=WAIT_S)
 
 
+class CurrentManager:
+    """Stands before the manager of the test that runs, so that all tests share one HTTP server."""
+
+    manager: SubscriptionManager
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.manager, name)
+
+
+class Servers:
+    """The HTTP servers of both sides, and a client."""
+
+    def __init__(self) -> None:
+        self.xapp, self.current = Xapp(), CurrentManager()
+        self.server = BackgroundServer(make_submgr_app(self.current), "127.0.0.1", 0)
+        assert self.server.wait_started()
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.server.port}", trust_env=False)
+
+    def close(self) -> None:
+        self.http.close()
+        self.server.close()
+        self.xapp.server.close()
+
+
 class Rig:
     """A manager behind HTTP, and the xApp that it notifies."""
 
-    def __init__(self, notify_first: bool = False) -> None:
-        self.e2, self.routes, self.counters, self.xapp = ScriptedE2(), RecordedRoutes(), Counters(), Xapp()
+    def __init__(self, servers: Servers, notify_first: bool = False) -> None:
+        self.e2, self.routes, self.counters = ScriptedE2(), RecordedRoutes(), Counters()
         self.manager = SubscriptionManager(self.e2, self.routes, self.counters, notify_first=notify_first, retry_s=0.05)
-        self.server = BackgroundServer(make_submgr_app(self.manager), "127.0.0.1", 0)
-        assert self.server.wait_started()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.server.port}", trust_env=False)
+        servers.current.manager = self.manager
+        self.xapp, self.http = servers.xapp, servers.http
         self.path = "/ric/v1/subscriptions"
 
     def body(self, **changes: Any) -> dict[str, Any]:
@@ -107,18 +130,25 @@ class Rig:
 
     def close(self) -> None:
         self.e2.hold.set()
-        self.http.close()
-        self.server.close()
         self.manager.close()
-        self.xapp.server.close()
+        self.xapp.statuses.clear()
+        while not self.xapp.notifications.empty():
+            self.xapp.notifications.get()
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    servers = Servers()
+    yield servers
+    servers.close()
 
 
 @pytest.fixture
-def make_rig() -> Iterator[Callable[..., Rig]]:
+def make_rig(servers: Servers) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
     def make(**options: Any) -> Rig:
-        rigs.append(Rig(**options))
+        rigs.append(Rig(servers, **options))
         return rigs[-1]
 
     yield make

@@ -1,0 +1,64 @@
+"""How one simulated node is set up: options that fit together, and the followers they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.simulator.cell import Followers
+
+SLOT_MS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GnbOptions:
+    """One simulated node."""
+
+    e2: str = "127.0.0.1:36421"
+    """host:port of the RIC's E2 termination."""
+    cells: int = 1
+    ues: int = 8
+    scenario: str = "lab"
+    k: int = 0
+    """Slots per DCM; 0 = what the period and the time scale say."""
+    period_ms: int = 100
+    """Wall time of a report period."""
+    time_scale: float = 0.0
+    """Simulated time per wall time; 0 = k x 1 ms / period."""
+    seed: int = 1
+    slots: int = 0
+    """Metrics cover exactly the first so many slots; 0 = all."""
+    start_on_subscription: bool = False
+    """Slot 0 waits until every cell is subscribed to."""
+    followers: str = "rule"
+    bundle: str = ""
+    e2_transport: str = "auto"
+    observe: str = "full"
+    gnb_id: int = 1
+
+    def slots_per_dcm(self) -> int:
+        """K out of k, period and time scale. Raises ValueError when they contradict each other."""
+        from_scale = self.period_ms * self.time_scale / SLOT_MS if self.time_scale else self.period_ms / SLOT_MS
+        if self.k and self.time_scale and abs(self.k - from_scale) > 1e-6 * self.k:
+            raise ValueError(
+                f"--k {self.k} and --time-scale {self.time_scale:g} with --period-ms {self.period_ms}: "
+                f"a period would have {from_scale:g} slots; give one of the two"
+            )
+        k = self.k or round(from_scale)
+        if k < 1 or (self.time_scale and not self.k and abs(k - from_scale) > 1e-6 * k):
+            raise ValueError(f"a period of {from_scale:g} slots, expected a whole number of at least 1")
+        return k
+
+
+def make_followers(options: GnbOptions, k: int) -> Followers:
+    """The followers by name. Raises ValueError for an unknown name or a bundle that cannot be read."""
+    if options.followers == "rule":
+        return "best_response"
+    if options.followers != "learned":
+        raise ValueError(f"--followers is {options.followers!r}, expected rule or learned")
+    # torch is heavy: only when it is asked for.
+    from policy.bundle import BUNDLES, load_bundle
+    from policy.follower import FollowerPolicy
+    from training.learned_followers import LearnedFollowers
+
+    folder = options.bundle or str(BUNDLES / ("paper" if k < 10 else "lab"))
+    return LearnedFollowers(FollowerPolicy(load_bundle(folder).follower))
