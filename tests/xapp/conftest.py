@@ -108,7 +108,7 @@ PATIENCE_S = 10.0
 class FakeNode:
     """An E2 node as the loop sees it: RMR messages in both directions over real sockets, every byte the test's choice.
 
-    `xapp` is the loop's transport. Reports are also to be had as messages without a wire (`dcm_message`, `kpm_message`).
+    `xapp` is the loop's transport. Reports are also to be had without a wire: `dcm_message`, `kpm_message`.
     """
 
     name = "gnb_001_001_00000001"

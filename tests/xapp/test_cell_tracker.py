@@ -1,4 +1,4 @@
-"""From report bytes to the state that a decision sees; for the simulator's own gNB the two are equal column by column."""
+"""From report bytes to the state that a decision sees: for the simulator's own gNB equal column by column."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_rows_of_nobody_and_rows_given_twice_do_no_harm() -> None:
     np.testing.assert_array_equal(state_of(tracked).cqi_U, [5, 4])
 
 
-# -- the whole way from the simulator's own observation -----------------------------------------------------------------
+# -- the whole way from the simulator's own observation ---------------------------------------------------------------
 
 SHARE_ROUNDING = 0.005 + 1e-9
 """RRU.PrbTotUl is a whole percentage."""
