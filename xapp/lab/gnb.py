@@ -282,7 +282,7 @@ gnb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @gnb_app.command()
 def gnb_command(
     e2: Annotated[str, typer.Option(help="host:port of the RIC's E2 termination.")] = "127.0.0.1:36421",
-    cells: Annotated[int, typer.Option(min=1, help="Cells of the node.")] = 1,
+    cells: Annotated[int, typer.Option(min=1, max=15, help="Cells of the node.")] = 1,
     ues: Annotated[int, typer.Option(min=1, help="UEs per cell.")] = 8,
     scenario: Annotated[str, typer.Option(help="Which world: lab, lab_paper, mix, sporadic, ric20, ric100.")] = "lab",
     k: Annotated[int, typer.Option(min=0, help="Slots per DCM (0 = period / slot).")] = 0,

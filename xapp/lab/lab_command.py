@@ -15,7 +15,7 @@ lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @lab_app.command()
 def lab(
-    cells: Annotated[int, typer.Option(min=1, max=64, help="Cells of the gNB.")] = 1,
+    cells: Annotated[int, typer.Option(min=1, max=15, help="Cells of the gNB.")] = 1,
     ues: Annotated[int, typer.Option(min=1, max=200, help="UEs per cell.")] = 8,
     seconds: Annotated[
         float, typer.Option(min=1, max=86_400, help="Length of the run, from the first indication.")
