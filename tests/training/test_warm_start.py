@@ -132,7 +132,7 @@ def test_a_run_is_not_overwritten(tmp_path):
 def test_a_checkpoint_that_is_none_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "checkpoint.safetensors").write_bytes(content)
-    with pytest.raises(TrainingError, match="checkpoint.safetensors"):
+    with pytest.raises(TrainingError, match=r"checkpoint\.safetensors"):
         run(tmp_path, resume=True)
 
 
