@@ -17,7 +17,7 @@ from xapp.cell_tracker import CellTracker
 from xapp.config import Controls
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender, ControlTarget
-from xapp.http import BackgroundServer, build_app, listen
+from xapp.http import BackgroundServer, build_app, cannot_listen, listen
 from xapp.intake import CellLink, Feed, Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
@@ -72,13 +72,16 @@ class App:
         listener = listen(controls.http.bind_host, controls.http.port)
         opened.callback(listener.close)
         host = os.environ.get("RMR_SRC_ID") or controls.rmr.host
-        self.transport = Si95Transport(
-            controls.rmr.bind_host,
-            controls.rmr.port,
-            source=f"{host}:{controls.rmr.port}" if controls.rmr.port else "",
-            routes=os.environ.get("RMR_SEED_RT"),
-            options=Si95Options(max_receive_queue=controls.rmr.receive_queue),
-        )
+        try:
+            self.transport = Si95Transport(
+                controls.rmr.bind_host,
+                controls.rmr.port,
+                source=f"{host}:{controls.rmr.port}" if controls.rmr.port else "",
+                routes=os.environ.get("RMR_SEED_RT"),
+                options=Si95Options(max_receive_queue=controls.rmr.receive_queue),
+            )
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(controls.rmr.bind_host, controls.rmr.port, error) from None
         opened.callback(self.transport.close)
         self.sender = ControlSender(
             self.transport, self.metrics, instance_epoch=time.time_ns(), lease_periods=controls.lease_periods

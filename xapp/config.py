@@ -89,7 +89,9 @@ class Controls(_Section):
     rmr: RmrConfig = RmrConfig()
     http: HttpConfig = HttpConfig()
     ric: RicConfig = RicConfig()
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least serious messages on standard error."
+    )
 
     @property
     def deadline_ms(self) -> float:

@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound listening socket (port 0 = any). Raises OSError with the address in it."""
+    """A bound socket to listen on (port 0 = any). Raises OSError with the address in it."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, address = found[0]
@@ -28,9 +28,14 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from None
     return listener
+
+
+def cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> OSError:
+    """One line that names the address; a name that DNS could never have is a UnicodeError."""
+    return OSError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}")
 
 
 class BackgroundServer:

@@ -1,0 +1,96 @@
+"""The command line as people meet it: overview, help, and one line for a mistake."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from xapp import cli
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    status = cli.main(args)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_without_a_command_there_is_an_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys)
+    assert (status, err) == (2, "")
+    for name in cli.COMMANDS:
+        assert re.search(rf"^  {name} +\w", out, re.MULTILINE)
+    for word in ("--help", "-h", "help"):
+        assert run(capsys, word) == (0, out, "")
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "--version")
+    assert status == 0
+    assert re.fullmatch(r"stackmac \d+\.\d+\.\d+\n", out)
+
+
+def test_an_unknown_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "runn\nforged")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "runn" in err and "run, " in err
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    status, out, err = run(capsys, name, "--help")
+    assert (status, err) == (0, "")
+    assert f"Usage: stackmac {name}" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (("ric", "--e2-port", "65536"), ("'--e2-port'", "'65536'", "0 to 65535")),
+        (("ric", "--rmr-port", "-1"), ("'--rmr-port'", "'-1'", "0 to 65535")),
+        (("lab", "--cells", "0"), ("'--cells'", "'0'", "1")),
+        (("lab", "--ues", "many"), ("'--ues'", "'many'", "integer")),
+        (("gnb", "--period-ms", "0"), ("'--period-ms'", "'0'", "greater than or equal to 1")),
+        (("ric", "--e2-port", "1\n2"), ("'--e2-port'", "'1\\n2'")),
+        (("lab", "--cells", "9" * 400), ("'--cells'", "...'")),
+        (("run",), ("'--config'",)),
+        (("run", "--config", "/no/such/file"), ("/no/such/file",)),
+        (("lab", "--no-such-option"), ("--no-such-option",)),
+        (("e2", "decode", "nothing", "00"), ("nothing", "e2ap-pdu")),
+    ],
+)
+def test_a_mistake_is_one_line_with_option_value_and_range(
+    capsys: pytest.CaptureFixture[str], args: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    status, out, err = run(capsys, *args)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"stackmac {args[0]}: ")
+    assert err.count("\n") == 1
+    assert len(err) < 320
+    for part in parts:
+        assert part in err
+
+
+def test_help_and_a_decoder_start_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from xapp.cli import main; main(['run', '--help']); main(['e2', '--help']);"
+        "heavy = {'torch', 'transformers', 'numba'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_console_script_exits_with_the_status_and_without_a_trace_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "xapp.cli", "lab", "--cells", "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,173 @@
+"""`stackmac run` as a process: mistakes are one line, and it stops in time whatever the platform does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+STOP_S = 10.0
+START_S = 60.0
+LOOPBACK = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "port": 0}
+
+
+def write(folder: Path, **controls: Any) -> Path:
+    path = folder / "config-file.json"
+    whole = {"leader": "proportional_fair", "rmr": LOOPBACK, "http": LOOPBACK, **controls}
+    path.write_text(json.dumps({"name": "stackmac", "controls": whole}))
+    return path
+
+
+def command(config: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "xapp.cli", "run", "--config", str(config), *options]
+
+
+@pytest.mark.parametrize(
+    ("controls", "options", "words"),
+    [
+        ({"report_period_ms": 5}, (), ("controls.report_period_ms is 5", "10")),
+        ({"leader": "no such leader"}, (), ("no such leader", "proportional_fair")),
+        ({}, ("--leader", "nowhere:Nothing"), ("nowhere:Nothing",)),
+        ({"typo": 1}, (), ("controls.typo is 1",)),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_one_line(
+    tmp_path: Path, controls: dict[str, Any], options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        command(write(tmp_path, **controls), *options), capture_output=True, text=True, timeout=START_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("stackmac run: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for section in ("http", "rmr"):
+            line = refused(write(tmp_path, **{section: {**LOOPBACK, "port": port}}))
+            assert f"cannot listen on 127.0.0.1:{port}: " in line
+
+
+def test_an_address_that_is_none_is_one_line(tmp_path: Path) -> None:
+    for section in ("http", "rmr"):
+        line = refused(write(tmp_path, **{section: {**LOOPBACK, "bind_host": "no..host"}}))
+        assert "cannot listen on no..host:0: " in line
+
+
+def refused(config: Path) -> str:
+    done = subprocess.run(command(config), capture_output=True, text=True, timeout=START_S, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("stackmac run: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+class Running:
+    """The process, once it has said that it is ready."""
+
+    def __init__(self, config: Path, *, environment: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            command(config, "--json-lines"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self.ready = self.line()
+        assert self.ready["event"] == "ready"
+
+    def line(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()[1]
+        document: dict[str, Any] = json.loads(line)
+        return document
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[float, dict[str, Any], str]:
+        """How long it took, the last line, and what was logged."""
+        started_s = time.monotonic()
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=2 * STOP_S)
+        return time.monotonic() - started_s, json.loads(out.splitlines()[-1]), err
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
+    with ExitStack() as stack:
+
+        def start_one(config: Path, **options: Any) -> Running:
+            running = Running(config, **options)
+            stack.callback(running.close)
+            return running
+
+        yield start_one
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """A URL whose server takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_in_time_when_the_platform_is_a_black_hole(
+    tmp_path: Path, start: Any, black_hole: str, number: int
+) -> None:
+    ric = {"submgr_url": black_hole, "e2mgr_url": black_hole, "request_timeout_s": 60.0, "poll_period_s": 0.1}
+    running = start(write(tmp_path, ric=ric))
+    url = f"http://127.0.0.1:{running.ready['http_port']}/ric/v1"
+    with httpx.Client(trust_env=False) as http:
+        assert http.get(f"{url}/health/alive").status_code == 200
+        assert http.get(f"{url}/health/ready").status_code == 503
+        assert http.get(f"{url}/config").json()[0]["metadata"]["xappName"] == "stackmac"
+    assert running.line()["event"] == "status"
+    took_s, final, log = running.stop(number)
+    assert took_s < STOP_S
+    assert running.process.returncode == 0
+    assert final["event"] == "final"
+    assert (final["decisions"], final["nodes"]) == (0, {})
+    assert "Traceback" not in log
+
+
+def test_it_is_ready_once_there_are_routes(tmp_path: Path, start: Any, black_hole: str) -> None:
+    routes = tmp_path / "routes.rt"
+    routes.write_text("newrt|start\nrte|12040|127.0.0.1:9\nnewrt|end\n")
+    ric = {"submgr_url": black_hole, "e2mgr_url": "http://127.0.0.1:9", "request_timeout_s": 0.5}
+    running = start(write(tmp_path, ric=ric), environment={"RMR_SEED_RT": str(routes)})
+    with httpx.Client(trust_env=False) as http:
+        answer = http.get(f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/health/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+    took_s, _, log = running.stop()
+    assert took_s < STOP_S
+    assert running.process.returncode == 0
+    assert "Traceback" not in log
+
+
+def test_it_stops_in_order_when_nobody_reads_it_any_more(tmp_path: Path, start: Any) -> None:
+    ric = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9"}
+    running = start(write(tmp_path, ric=ric))
+    running.process.stdout.close()
+    assert running.process.wait(timeout=2 * STOP_S) == 1
+    assert "Traceback" not in running.process.stderr.read()
+    running.process.stdout = None

@@ -1,0 +1,116 @@
+"""The xApp descriptor and the schema of its `controls`, both out of the code: `python -m xapp.descriptor [--write]`.
+
+The platform's onboarder takes the two files of descriptors/. It puts the schema in the place of `properties.controls`
+of its own (draft-07), so the schema may refer to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from xapp.config import Controls, HttpConfig, RmrConfig, controls_schema
+
+NAME = "stackmac"
+FOLDER = Path(__file__).parents[1] / "descriptors"
+DESCRIPTOR_FILE = "config-file.json"
+SCHEMA_FILE = "schema.json"
+
+ROUTE_MANAGER_PORT = 4561
+MAX_RMR_BYTES = 131_072
+"""The largest indication that the platform passes on."""
+CONFIG_IN_POD = "/opt/ric/config/config-file.json"
+"""Where the generated chart mounts the descriptor."""
+MESSAGES: dict[str, list[Any]] = {
+    "txMessages": ["RIC_CONTROL_REQ"],
+    "rxMessages": ["RIC_INDICATION", "RIC_CONTROL_ACK", "RIC_CONTROL_FAILURE"],
+    "policies": [],
+}
+
+
+def make_descriptor() -> dict[str, Any]:
+    """The descriptor; its controls are the defaults of the configuration."""
+    http_port, rmr_port = HttpConfig().port, RmrConfig().port
+    return {
+        "name": NAME,
+        "version": version(NAME),
+        "containers": [
+            {
+                "name": NAME,
+                "image": {"registry": "registry.example.org", "name": NAME, "tag": version(NAME)},
+                "command": [NAME],
+                "args": ["run", "--config", CONFIG_IN_POD],
+            }
+        ],
+        "messaging": {
+            "ports": [
+                {"name": "http", "container": NAME, "port": http_port, "description": "health, config, metrics"},
+                {"name": "rmrdata", "container": NAME, "port": rmr_port, "description": "E2 messages", **MESSAGES},
+                {"name": "rmrroute", "container": NAME, "port": ROUTE_MANAGER_PORT, "description": "route tables"},
+            ]
+        },
+        # An older platform reads this instead of messaging.ports; where both are there it wins.
+        "rmr": {"protPort": f"tcp:{rmr_port}", "maxSize": MAX_RMR_BYTES, "numWorkers": 1, **MESSAGES},
+        "livenessProbe": _probe("/ric/v1/health/alive", http_port, initial_delay_s=10, period_s=15),
+        "readinessProbe": _probe("/ric/v1/health/ready", http_port, initial_delay_s=5, period_s=10),
+        # A null in a chart's values deletes its key: what is not set is left out.
+        "controls": Controls().model_dump(mode="json", exclude_none=True),
+    }
+
+
+def _probe(path: str, port: int, *, initial_delay_s: int, period_s: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": port},
+        "initialDelaySeconds": initial_delay_s,
+        "periodSeconds": period_s,
+    }
+
+
+def make_schema() -> dict[str, Any]:
+    """JSON schema (draft-07) of the `controls` section, without references."""
+    schema = controls_schema()
+    definitions = schema.pop("$defs", {})
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **_inlined(schema, definitions)}
+
+
+def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
+    """`value` with what it refers to in its place."""
+    if isinstance(value, list):
+        return [_inlined(each, definitions) for each in value]
+    if not isinstance(value, dict):
+        return value
+    own = {key: _inlined(each, definitions) for key, each in value.items() if key != "$ref"}
+    if "$ref" not in value:
+        return own
+    return {**_inlined(definitions[value["$ref"].rpartition("/")[2]], definitions), **own}
+
+
+def render(document: dict[str, Any]) -> str:
+    """The text of a file."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def files() -> dict[Path, str]:
+    """What descriptors/ must hold."""
+    return {FOLDER / DESCRIPTOR_FILE: render(make_descriptor()), FOLDER / SCHEMA_FILE: render(make_schema())}
+
+
+def main(args: list[str]) -> int:
+    """`--write` writes the files; without it the exit status says whether they are up to date."""
+    stale = [path for path, text in files().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if "--write" not in args:
+        for path in stale:
+            print(f"{path} is not what the code says: run python -m xapp.descriptor --write")
+        return 1 if stale else 0
+    FOLDER.mkdir(exist_ok=True)
+    for path in stale:
+        path.write_text(files()[path], encoding="utf-8")
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
