@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from xapp.lab.comparison import Margin, margins
+from xapp.lab.comparison import MARGIN_CELLS, Margin, margins
 from xapp.lab.lab import LabOptions, run_lab, write_json
 from xapp.lab.processes import LabError
 
@@ -15,8 +15,8 @@ demo_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 AGAINST = ("node_idle", "node_scheduler", "proportional_fair")
 ACTS = (
-    ("the paper's game (K = 1: the leader names every RBG's owner, slot by slot)", 1),
-    ("a RIC's pace (K = 100: the leader sets the rules, the node schedules)", 100),
+    ("the paper's game, K = 1: the leader names every owner", 1),
+    ("a RIC's pace, K = 100: the leader sets the rules", 100),
 )
 
 
@@ -46,7 +46,8 @@ def demo(
     except LabError as error:
         typer.echo(f"stackmac demo: {error}", err=True)
         return 1
-    console.rule("where the leader wins, and where it does not (utility, paired worlds, 95 % intervals)")
+    console.rule("where the leader wins, and where it does not")
+    console.print(f"utility over {MARGIN_CELLS} other worlds, paired, with 95 % intervals", style="dim")
     for line in verdicts:
         console.print(line, highlight=False, soft_wrap=True)
     if json_file:

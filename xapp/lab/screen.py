@@ -97,7 +97,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
 def comparison_table(summary: Mapping[str, Any]) -> Table:
     """The live run beside replays of the same world, its own leader's first (they should agree)."""
     table = Table(
-        title="the same world, live and replayed in the simulator",
+        title="the same world: live, then replayed in the simulator under each leader",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -105,9 +105,9 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
     table.add_column("leader", no_wrap=True)
     for name in ("Mbit/s", "Jain", "utility", "delay", "coll. %", "drops %"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_row(f"{_short(summary['leader'])}, live", *_figures(summary), style="bold")
+    table.add_row(f"{_short(summary['leader'])} (live)", *_figures(summary), style="bold")
     for name, row in summary["compare"].items():
-        table.add_row(f"{_short(name)}, replayed", *_figures(row))
+        table.add_row(_short(name), *_figures(row))
     return table
 
 
