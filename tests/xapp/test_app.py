@@ -1,0 +1,211 @@
+"""The xApp's life cycle against stand-ins: nodes found, subscriptions made, cells decided, everything given back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import xapp.app
+from policy.registry import make_leader
+from xapp.app import App
+from xapp.config import Controls
+from xapp.e2 import dcm
+from xapp.lab.measurements import PROFILES
+from xapp.lab.node_functions import make_identity, setup_request
+from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION
+
+PATIENCE_S = 10.0
+PERIOD_MS = 20
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "it never became true"
+        time.sleep(0.005)
+
+
+class Platform:
+    """submgr and e2mgr as the test wants them, one fake node, and one xApp between them."""
+
+    def __init__(self, node: Any, serve: Any, routes: Path) -> None:
+        self.node = node
+        self.connected = True
+        self.carriers: tuple[dcm.Carrier, ...] = (node.carrier,)
+        self.e2mgr = serve(self._e2mgr)
+        self.submgr = serve(self._submgr)
+        routes.write_text(f"newrt|start\nrte|12040|{node.rmr.source}\nnewrt|end\n")
+        loopback = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "port": 0}
+        controls = Controls.model_validate(
+            {
+                "leader": "proportional_fair",
+                "report_period_ms": PERIOD_MS,
+                "stale_after_periods": 100.0,
+                "rmr": loopback,
+                "http": loopback,
+                "ric": {"submgr_url": self.submgr.url, "e2mgr_url": self.e2mgr.url, "poll_period_s": 0.1},
+            }
+        )
+        self.instances: dict[str, int] = {}
+        """E2EventInstanceId by function id, of the newest subscription."""
+        self._next_instance = 100
+        self.app = App(controls, make_leader("proportional_fair"))
+        self.app.start()
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.app.server.port}/ric/v1", trust_env=False)
+        here = self.app.transport.source
+        types = (RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE)
+        node.rmr.routes.update("\n".join(["newrt|start", *(f"rte|{mtype}|{here}" for mtype in types), "newrt|end", ""]))
+
+    def close(self) -> None:
+        self.app.stop()
+        self.http.close()
+
+    def _e2mgr(self, request: Any) -> tuple[int, object]:
+        state = {
+            "inventoryName": self.node.name,
+            "connectionStatus": "CONNECTED" if self.connected else "DISCONNECTED",
+        }
+        if request.path.endswith("/states"):
+            return 200, [state]
+        setup = setup_request(1, make_identity(1), self.carriers, PROFILES["full"].measurements)
+        functions = [
+            {"ranFunctionId": f.function_id, "ranFunctionOid": f.oid, "ranFunctionDefinition": f.definition.hex()}
+            for f in setup.functions
+        ]
+        return 200, {**state, "gnb": {"ranFunctions": functions}}
+
+    def _submgr(self, request: Any) -> tuple[int, object]:
+        if request.method != "POST":
+            return 204, None
+        (detail,) = request.body["SubscriptionDetails"]
+        self._next_instance += 1
+        subscription_id = f"sub-{self._next_instance}"
+        self.instances[str(request.body["RANFunctionID"])] = self._next_instance
+        notification = {
+            "SubscriptionId": subscription_id,
+            "SubscriptionInstances": [
+                {
+                    "XappEventInstanceId": detail["XappEventInstanceId"],
+                    "E2EventInstanceId": self._next_instance,
+                    "ErrorCause": "",
+                    "ErrorSource": "",
+                    "TimeoutType": "",
+                }
+            ],
+        }
+        endpoint = request.body["ClientEndpoint"]
+        url = f"http://{endpoint['Host']}:{endpoint['HTTPPort']}/ric/v1/subscriptions/response"
+        assert httpx.post(url, json=notification, trust_env=False).status_code == 200
+        return 201, {"SubscriptionId": subscription_id}
+
+    def wait_active(self, count: int = 2) -> None:
+        def active() -> bool:
+            states = list(self.app.status()["subscriptions"].values())
+            return states.count("active") == count == len(states)
+
+        wait_for(active)
+
+    def report(self, sn: int, **changes: Any) -> None:
+        instance = self.instances[str(dcm.DCM_FUNCTION_ID)]
+        self.node.send(self.node.dcm_message(sn, instance=instance, **changes))
+
+
+@pytest.fixture
+def platform(node: Any, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    routes = tmp_path / "routes.rt"
+    monkeypatch.setenv("RMR_SEED_RT", str(routes))
+    made = Platform(node, serve, routes)
+    yield made
+    made.close()
+
+
+def test_from_a_node_to_its_control_and_back_to_its_own_scheduler(platform: Platform) -> None:
+    platform.wait_active()
+    for request in platform.submgr.of("POST"):
+        assert request.body["Meid"] == platform.node.name
+        assert request.body["E2SubscriptionDirectives"]["RMRRoutingNeeded"] is True
+    platform.report(1)
+    request, control = platform.node.next_control()
+    assert request.request_id.instance == platform.instances[str(dcm.DCM_FUNCTION_ID)]
+    assert control.allocation.ue_ids == (1, 2)
+    platform.node.send(platform.node.acknowledgement(request))
+    wait_for(lambda: platform.app.metrics["controls_acked"] == 1)
+    status = platform.http.get("/status").json()
+    assert status["nodes"] == {platform.node.name: True}
+    assert list(status["cells"]) == [platform.node.cell]
+    assert platform.http.get("/health/ready").status_code == 200
+    started_s = time.monotonic()
+    platform.app.stop()
+    assert time.monotonic() - started_s < PATIENCE_S
+    _, control = platform.node.next_control()
+    assert control.release
+    assert len(platform.submgr.of("DELETE")) == 2
+    assert platform.app.status()["releases_sent"] == 1
+
+
+def test_a_node_that_is_lost_and_comes_back_starts_afresh(platform: Platform) -> None:
+    platform.wait_active()
+    platform.report(500, slot=500)
+    platform.node.next_control()
+    before = dict(platform.instances)
+    platform.connected = False
+    wait_for(lambda: platform.app.status()["subscriptions"] == {})
+    assert platform.app.intake.links() == []
+    assert platform.submgr.of("DELETE") == []  # they went with the node
+    platform.connected = True
+    platform.wait_active()
+    assert all(platform.instances[function] > instance for function, instance in before.items())
+    platform.report(0, slot=0)
+    _, control = platform.node.next_control()
+    assert control.based_on_indication_sn == 0
+    assert platform.app.metrics.summary()["dropped"] == {}
+
+
+def test_a_node_with_other_cells_than_before_is_planned_anew(platform: Platform) -> None:
+    platform.wait_active()
+    platform.report(1)
+    platform.node.next_control()
+    wider = dcm.Carrier.of(platform.node.nci, bwp_size_prb=40, rbg_size_prb=4)
+    second = dcm.Carrier.of("00f110000000012", bwp_size_prb=24, rbg_size_prb=4)
+    platform.carriers = (wider, second)
+    platform.app.watcher._refresh_s = 0.0  # do not wait ten seconds for the next look
+    platform.wait_active(4)
+    assert len(platform.submgr.of("DELETE")) == 2
+    (link,) = [link for link in platform.app.intake.links() if link.tracker.cell == platform.node.cell]
+    assert link.tracker.num_rbgs == 10
+
+
+def test_a_subscription_that_falls_silent_beside_a_lively_one_is_made_anew(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xapp.app, "SILENT_S", 0.2)
+    monkeypatch.setattr(xapp.app, "SILENT_PERIODS", 1)
+    platform.wait_active()
+    silent = platform.instances["2"]
+    sn = 0
+
+    def kpm_is_new() -> bool:
+        nonlocal sn
+        sn += 1
+        platform.report(sn % 65536)
+        return platform.instances["2"] > silent
+
+    lively = platform.instances[str(dcm.DCM_FUNCTION_ID)]
+    wait_for(kpm_is_new)
+    assert platform.instances[str(dcm.DCM_FUNCTION_ID)] == lively
+    assert len(platform.submgr.of("DELETE")) == 1
+
+
+def test_a_port_that_is_taken_leaves_nothing_open(platform: Platform) -> None:
+    taken = platform.app.transport.port
+    controls = platform.app.controls.model_copy(
+        update={"rmr": platform.app.controls.rmr.model_copy(update={"port": taken})}
+    )
+    other = App(controls, make_leader("proportional_fair"))
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{taken}: "):
+        other.start()
