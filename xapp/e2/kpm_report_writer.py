@@ -97,7 +97,7 @@ def measurement_list(names: Sequence[str]) -> list[dict[str, object]]:
     return [{"measType": {"measName": name}, "labelInfoList": [{"measLabel": {"noLabel": "true"}}]} for name in names]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)  # ids of two kinds with the same numbers are equal as tuples
 def _ue_id_octets(ue_id: UeId) -> bytes:
     """The report item up to its measurements; they start on an octet after every UE id but one with a global gNB id."""
     if isinstance(ue_id, GnbUeId) and ue_id.global_gnb_id is not None:

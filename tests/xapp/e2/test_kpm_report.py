@@ -36,6 +36,11 @@ UE_IDS = st.one_of(
 )
 
 
+def kinds_and_ids(ue_ids):
+    """Comparable: as tuples a gNB-DU's id and a gNB-CU-UP's of the same numbers are equal."""
+    return [(type(ue_id), ue_id) for ue_id in ue_ids]
+
+
 def outcome(read, message, names):
     """What a reader makes of a message, in comparable form."""
     try:
@@ -44,7 +49,7 @@ def outcome(read, message, names):
         return "refused"
     rows = len(report.ue_keys)
     assert report.values.shape == (rows, len(report.names)) and report.values.dtype == np.float64
-    ue_ids = [report.ue_id(row) for row in range(rows)]
+    ue_ids = kinds_and_ids(report.ue_id(row) for row in range(rows))
     values = [[str(value) for value in row] for row in report.values]
     return report.ue_keys, ue_ids, report.names, values, report.granularity_ms, report.incomplete
 
@@ -111,9 +116,15 @@ def test_what_a_node_writes_is_read_back(ue_ids, reals, with_names, granularity_
         values[:, column] = values[:, column].astype(np.float32)
     assert np.array_equal(report.values, values, equal_nan=True)
     assert report.names == NAMES and report.granularity_ms == granularity_ms and report.incomplete == 0
-    assert [report.ue_id(row) for row in range(len(ue_ids))] == ue_ids
+    assert kinds_and_ids(map(report.ue_id, range(len(ue_ids)))) == kinds_and_ids(ue_ids)
     assert MESSAGE.encode(MESSAGE.decode(message)) == message
     agree(message)
+
+
+def test_ids_of_two_kinds_with_the_same_numbers_stay_apart():
+    ue_ids = [GnbDuUeId(7), GnbCuUpUeId(7), GnbDuUeId(7)]
+    report = decode_report(encode_report(ue_ids, NAMES[:1], np.ones((3, 1)), 100))
+    assert kinds_and_ids(map(report.ue_id, range(3))) == kinds_and_ids(ue_ids)
 
 
 def test_both_readers_agree_on_every_message_that_can_be_written(values_of):

@@ -50,7 +50,8 @@ def test_ue_ids_come_back_from_any_bit_position(ue_id, shift):
     write_ue_id(writer, ue_id)
     reader = BitReader(writer.to_bytes())
     reader.bits(shift)
-    assert read_ue_id(reader) == ue_id
+    again = read_ue_id(reader)
+    assert (type(again), again) == (type(ue_id), ue_id)
     reader.finish()
 
 
