@@ -124,7 +124,10 @@ def _gnb_id(value: Value) -> GnbId:
     if kind != "gNB":
         raise E2DecodeError(f"the node is of kind {kind}, only gNB is read", path="E2setupRequest.GlobalE2node-ID")
     identity = node["global-gNB-ID"]
-    _, (gnb_id, bits) = identity["gnb-id"]
+    form, gnb_bits = identity["gnb-id"]
+    if form != "gnb-ID":
+        raise E2DecodeError("a gNB id in the form of a later version", path="E2setupRequest.GlobalE2node-ID")
+    gnb_id, bits = gnb_bits
     return GnbId(identity["plmn-id"], gnb_id, bits, node.get("gNB-DU-ID"), node.get("gNB-CU-UP-ID"))
 
 

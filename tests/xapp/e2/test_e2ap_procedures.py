@@ -204,6 +204,14 @@ def test_a_node_that_is_no_gnb_is_refused():
         procedures.decode(e2ap_asn1.encode_value((alternative, outcome)))
 
 
+def test_a_gnb_id_of_a_later_version_is_not_misread():
+    alternative, outcome = e2ap_asn1.decode_value(PDUS["E2setupRequest"])
+    identity = outcome["value"][1]["protocolIEs"][1]["value"][1][1]["global-gNB-ID"]
+    identity["gnb-id"] = ("_ext_0", b"ab")
+    with pytest.raises(E2DecodeError, match="a gNB id in the form of a later version"):
+        procedures.decode(e2ap_asn1.encode_value((alternative, outcome)))
+
+
 def test_what_does_not_fit_is_not_encoded():
     request_id = procedures.RicRequestId(1, 2)
     wrong: list[Any] = [
