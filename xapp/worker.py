@@ -21,8 +21,11 @@ class _Job:
     intents: Sequence[Intent]
     deadline_s: float
     done: threading.Event = field(default_factory=threading.Event)
-    abandoned: bool = False
-    """Nobody waits any more. Guarded by the worker's lock, so that an answer is either taken or counted as late."""
+    late: bool = False
+    """Nobody waits any more, or the deadline has passed: a leader that saw it pass may return anything that is legal.
+
+    Guarded by the worker's lock, so that an answer is either taken or counted as late.
+    """
     decisions: list[Decision] | None = None
     decided_ms: float = 0.0
 
@@ -67,8 +70,8 @@ class Worker:
             self._condition.notify()
         job.done.wait(max(0.0, deadline_s - time.monotonic()))
         with self._condition:
-            if self._job is job:
-                job.abandoned = True
+            if self._job is job or job.late:
+                job.late = True
                 return Answer(None, CLOSED if self._closed else "late")
         if job.decisions is None:
             return Answer(None, "error")
@@ -100,9 +103,9 @@ class Worker:
             job.decided_ms = (time.perf_counter() - started_s) * 1e3
             with self._condition:
                 self._job = None
-                late = job.abandoned
+                job.late |= job.expired()
             job.done.set()
-            if late and job.decisions is not None:
+            if job.late and job.decisions is not None:
                 self._on_late()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,11 +204,14 @@ def test_a_subscription_that_falls_silent_beside_a_lively_one_is_made_anew(
     assert len(platform.submgr.of("DELETE")) == 1
 
 
-def test_a_port_that_is_taken_leaves_nothing_open(platform: Platform) -> None:
-    taken = platform.app.transport.port
-    controls = platform.app.controls.model_copy(
-        update={"rmr": platform.app.controls.rmr.model_copy(update={"port": taken})}
-    )
-    other = App(controls, make_leader("proportional_fair"))
-    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{taken}: "):
-        other.start()
+@pytest.mark.parametrize("section", ["rmr", "http"])
+def test_an_address_that_cannot_be_had_is_named_and_nothing_stays_open(section: str) -> None:
+    loopback = {"bind_host": "127.0.0.1", "port": 0}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for wrong, name in (({"port": port}, f"127.0.0.1:{port}"), ({"bind_host": "no..host"}, "no..host:0")):
+            controls = Controls.model_validate({"rmr": loopback, "http": loopback, section: {**loopback, **wrong}})
+            before = {thread.name for thread in threading.enumerate()}
+            with pytest.raises(OSError, match=re.escape(f"cannot listen on {name}: ")):
+                App(controls, make_leader("proportional_fair")).start()
+            assert {thread.name for thread in threading.enumerate()} <= before

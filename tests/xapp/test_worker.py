@@ -122,6 +122,22 @@ def test_every_question_is_answered_or_late_never_both(bench: Bench) -> None:
     assert bench.late == reasons.count("late")
 
 
+def test_what_a_leader_says_once_it_saw_the_deadline_pass_is_dropped(bench: Bench) -> None:
+    """It may return early with anything legal: that is no answer, however soon it comes."""
+
+    def gives_up(states: Any, intents: Any, expired: Callable[[], bool]) -> list[Decision]:
+        while not expired():
+            pass
+        return good(states, intents, expired)
+
+    worker = bench.worker(gives_up)
+    for asked in range(1, 11):
+        answer = worker.ask([state()], [Intent()], time.monotonic() + 0.005)
+        assert (answer.decisions, answer.reason) == (None, "late")
+        with bench.told:
+            assert bench.told.wait_for(lambda asked=asked: bench.late == asked, PATIENCE_S)
+
+
 def test_a_deadline_that_has_passed_is_late(bench: Bench) -> None:
     go = threading.Event()
     worker = bench.worker(lambda *args: (go.wait(PATIENCE_S), good(*args))[1])
