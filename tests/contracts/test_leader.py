@@ -33,7 +33,11 @@ def random_model(options: GrammarOptions) -> Leader:
 
 
 LEADERS: dict[str, Callable[[], Leader]] = {name: lambda name=name: make_leader(name) for name in SCHEDULERS}
-LEADERS |= {"random_paper_model": lambda: random_model(PAPER), "random_lab_model": lambda: random_model(LAB)}
+LEADERS |= {
+    "bundled": lambda: make_leader("bundled"),
+    "random_paper_model": lambda: random_model(PAPER),
+    "random_lab_model": lambda: random_model(LAB),
+}
 
 EVERYTHING = GrammarOptions(max_periodic_grants=18)
 """A grammar that can say whatever an intent allows."""
