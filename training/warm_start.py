@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,30 +22,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from policy.bundle import Bundle, save_bundle
 from policy.decoding import masked_log_softmax, script_of
 from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
 from policy.grammar import LAB, PAPER, GrammarOptions
-from policy.language_model import LeaderModel, ModelConfig, new_leader_model, state_of
+from policy.language_model import LeaderModel, ModelConfig, new_leader_model
 from policy.leader import Leader
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
 from policy.prompt.compact import PromptLayout
+from training.checkpoint import TrainingError, fill_from, read_checkpoint, save_checkpoint
 from training.imitation import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
 from training.simulator.scenario import Scenario
 
-CHECKPOINT_VERSION = 1
 MORE_UES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
 """Trained on besides a scenario's own UE counts: a leader must serve cells of any size."""
 REPORTED_STEPS = 50
 """Figures in the bundle are means over this many last steps."""
-
-
-class TrainingError(ValueError):
-    """A run that cannot be started or resumed as asked; one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +181,7 @@ class _Run:
     def learn(self, progress: Callable[[StepReport], None], time_is_up: Callable[[], bool]) -> bool:
         """Rounds until all steps are done (True) or time is up (False)."""
         while self.step < self.config.steps:
-            self.save_checkpoint()
+            self.save()
             rng = np.random.default_rng([self.config.seed, self.step])
             lesson = self._collect(rng)
             order = _Order(len(lesson.leader), rng)
@@ -203,7 +196,7 @@ class _Run:
                     log.write(json.dumps(report._asdict()) + "\n")
                     progress(report)
                     self.step += 1
-        self.save_checkpoint()
+        self.save()
         return True
 
     def _collect(self, rng: np.random.Generator) -> Lesson:
@@ -285,49 +278,19 @@ class _Run:
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "log.jsonl").write_text("")
 
-    def save_checkpoint(self) -> None:
-        tensors: dict[str, Tensor] = {}
-        for name, model in self._models.items():
-            tensors |= {f"{name}/weight/{key}": tensor for key, tensor in state_of(model).items()}
-            for key, parameter in model.named_parameters():
-                for slot, tensor in self._optimizers[name].state.get(parameter, {}).items():
-                    tensors[f"{name}/{slot}/{key}"] = tensor
-        metadata = {
-            "version": str(CHECKPOINT_VERSION),
-            "step": str(self.step),
-            "unspeakable": str(self.unspeakable),
-            "identity": self._identity(),
-        }
-        staging = self._checkpoint.with_suffix(".tmp")
-        save_file(tensors, staging, metadata)
-        os.replace(staging, self._checkpoint)
+    def save(self) -> None:
+        metadata = {"step": str(self.step), "unspeakable": str(self.unspeakable), "identity": self._identity()}
+        save_checkpoint(self._checkpoint, self._models, self._optimizers, metadata)
 
     def restore(self) -> None:
         """Go back to the checkpoint's round. Raises TrainingError."""
-        try:
-            with safe_open(self._checkpoint, "pt") as file:
-                metadata: dict[str, str] = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(f"{self._checkpoint}: {error}") from error
-        if metadata.get("version") != str(CHECKPOINT_VERSION):
-            raise TrainingError(
-                f"{self._checkpoint}: version is {metadata.get('version')}, expected {CHECKPOINT_VERSION}"
-            )
+        metadata, tensors = read_checkpoint(self._checkpoint)
         before, now = json.loads(metadata["identity"]), json.loads(self._identity())
         for key in now:
             if before.get(key) != now[key]:
                 raise TrainingError(f"{self._checkpoint}: {key} was {before.get(key)}, is now {now[key]}")
         self.step, self.unspeakable = int(metadata["step"]), int(metadata["unspeakable"])
-        with torch.no_grad():
-            for name, model in self._models.items():
-                for key, weight in state_of(model).items():
-                    weight.copy_(tensors[f"{name}/weight/{key}"])
-                for key, parameter in model.named_parameters():
-                    if f"{name}/step/{key}" in tensors:
-                        self._optimizers[name].state[parameter] = {
-                            slot: tensors[f"{name}/{slot}/{key}"] for slot in ("step", "exp_avg", "exp_avg_sq")
-                        }
+        fill_from(tensors, self._models, self._optimizers)
         log = self.out / "log.jsonl"
         lines = log.read_text().splitlines()[: self.step]
         log.write_text("".join(line + "\n" for line in lines))

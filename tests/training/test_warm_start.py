@@ -19,11 +19,12 @@ from policy.leader import never_expires
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
 from policy.schedulers import SCHEDULERS
+from training.checkpoint import TrainingError
 from training.imitation import Collector, best_response, prompts_of
 from training.learned_followers import LearnedFollowers
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
-from training.warm_start import TrainingError, WarmStartConfig, options_for, warm_start
+from training.warm_start import WarmStartConfig, options_for, warm_start
 
 MIX = make_scenario("mix")
 TEACHER = SCHEDULERS["proportional_fair"]

@@ -1,0 +1,62 @@
+"""Weights and optimizer states of a run in one safetensors file: what an exact resume needs, and no pickle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from policy.language_model import state_of
+
+CHECKPOINT_VERSION = 1
+ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+class TrainingError(ValueError):
+    """A run that cannot be started or resumed as asked; one line."""
+
+
+Models = Mapping[str, nn.Module]
+Optimizers = Mapping[str, torch.optim.AdamW]
+
+
+def save_checkpoint(path: Path, models: Models, optimizers: Optimizers, metadata: Mapping[str, str]) -> None:
+    """Write a checkpoint; the old one stays until the new one is complete."""
+    tensors: dict[str, Tensor] = {}
+    for name, model in models.items():
+        tensors |= {f"{name}/weight/{key}": tensor for key, tensor in state_of(model).items()}
+        for key, parameter in model.named_parameters():
+            for slot, tensor in optimizers[name].state.get(parameter, {}).items():
+                tensors[f"{name}/{slot}/{key}"] = tensor
+    staging = path.with_suffix(".tmp")
+    save_file(tensors, staging, {**metadata, "version": str(CHECKPOINT_VERSION)})
+    os.replace(staging, path)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors. Raises TrainingError."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{path}: {error}") from error
+    if metadata.get("version") != str(CHECKPOINT_VERSION):
+        raise TrainingError(f"{path}: version is {metadata.get('version')}, expected {CHECKPOINT_VERSION}")
+    return metadata, tensors
+
+
+def fill_from(tensors: Mapping[str, Tensor], models: Models, optimizers: Optimizers) -> None:
+    """Put models and optimizers back to what `save_checkpoint` saw."""
+    with torch.no_grad():
+        for name, model in models.items():
+            for key, weight in state_of(model).items():
+                weight.copy_(tensors[f"{name}/weight/{key}"])
+            for key, parameter in model.named_parameters():
+                if f"{name}/step/{key}" in tensors:
+                    optimizers[name].state[parameter] = {s: tensors[f"{name}/{s}/{key}"] for s in ADAM_SLOTS}
