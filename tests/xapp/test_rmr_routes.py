@@ -108,6 +108,7 @@ def test_managed_entities_move_and_go(table: RouteTable) -> None:
         ("newrt|start\nmse|1|x|a:1\nnewrt|end", "line 2: the subscription id is 'x', expected a number"),
         ("newrt|start\nrte|1|a\nnewrt|end", "line 2: endpoint 'a', expected host:port"),
         ("newrt|start\nrte|1|a:99999\nnewrt|end", "line 2: endpoint 'a:99999', expected host:port"),
+        (f"newrt|start\nrte|1|a:{'1' * 5000}\nnewrt|end", f"line 2: endpoint 'a:{'1' * 77}, expected host:port"),
         ("newrt|start\nrte|1|;\nnewrt|end", "line 2: no endpoints"),
         ("newrt|start\nrte|1\nnewrt|end", "line 2: rte has 2 fields, expected 3 to 4"),
         ("newrt|start\nmme_ar|a:1|m\nnewrt|end", "line 2: mme_ar in a newrt block"),
@@ -142,6 +143,8 @@ def test_any_text_is_taken_or_refused_in_one_line(text: str) -> None:
     assert not reason or table.lookup(20011, 3) == ("a1:4562",)
 
 
-@pytest.mark.parametrize("text", ["", ":", "host", "host:", ":1", "host:0", "host:65536", "host:-1", "host:²"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "host", "host:", ":1", "host:0", "host:65536", "host:-1", "host:²", "host:" + "0" * 5000 + "1"]
+)
 def test_what_is_no_endpoint(text: str) -> None:
     assert not is_endpoint(text)

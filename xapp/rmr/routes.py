@@ -18,6 +18,7 @@ MEID_ROUTE = "%meid"
 """In place of endpoints: the message's managed entity decides."""
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_PORT = re.compile(r"[0-9]{1,5}")
 _BLOCKS = frozenset({"newrt", "updatert", "meid_map"})
 
 
@@ -63,7 +64,7 @@ class _Table:
 def is_endpoint(text: str) -> bool:
     """Whether `text` is host:port with a possible port."""
     host, colon, port = text.rpartition(":")
-    return bool(host and colon) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    return bool(host and colon) and _PORT.fullmatch(port) is not None and 0 < int(port) < 65536
 
 
 class RouteTable:
@@ -134,7 +135,7 @@ class _Parser:
 
     def _number(self, text: str, what: str) -> int:
         if re.fullmatch(r"-?[0-9]{1,9}", text) is None:
-            raise self._fail(f"{what} is {text!r}, expected a number")
+            raise self._fail(f"{what} is {text!r:.80}, expected a number")
         return int(text)
 
     def _record(self, tokens: list[str]) -> None:
@@ -177,7 +178,7 @@ class _Parser:
             self.block = ""
             self.blocks_read += 1
         else:
-            raise self._fail(f"{name}|{action}, expected start or end")
+            raise self._fail(f"{name}|{action:.80}, expected start or end")
 
     def _need(self, tokens: list[str], least: int, most: int) -> None:
         if not least <= len(tokens) <= most:
@@ -219,7 +220,7 @@ class _Parser:
 
     def _check_endpoint(self, endpoint: str) -> None:
         if not is_endpoint(endpoint):
-            raise self._fail(f"endpoint {endpoint!r}, expected host:port")
+            raise self._fail(f"endpoint {endpoint!r:.80}, expected host:port")
 
     def _delete(self, tokens: list[str]) -> None:
         self._need(tokens, 3, 3)
