@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,17 @@ def test_round_robin_passes_over_an_endpoint_that_is_down(opener: Opener) -> Non
     assert [received(up).payload for _ in range(4)] == [b"later"] * 4
 
 
+def test_an_endpoint_that_is_back_gets_its_turns_again(opener: Opener) -> None:
+    up, port = opener(), free_port()
+    options = Si95Options(max_queue_age_s=0.1)
+    sender = opener(f"rte|{RIC_INDICATION}|127.0.0.1:{port},{up.source}", options=options)
+    sender.send(MESSAGE)
+    wait_for(lambda: sender.counters.get("send_expired", 0) == 1)  # nothing waits for it any more
+    back = opener(port=port)
+    wait_for(lambda: sender.send(RmrMessage(RIC_INDICATION, b"more")) and back.receive(0.0) is not None)
+    assert sender.counters["send_expired"] == 1  # trying cost no message
+
+
 def test_a_managed_entity_chooses_the_endpoint(opener: Opener) -> None:
     one, two = opener(), opener()
     sender = opener(f"rte|{RIC_CONTROL_REQUEST}|%meid")
@@ -97,7 +109,7 @@ def test_a_managed_entity_chooses_the_endpoint(opener: Opener) -> None:
 
 def test_it_reconnects_when_the_peer_restarts(opener: Opener) -> None:
     peer = opener()
-    sender = opener(f"rte|{RIC_INDICATION}|{peer.source}")
+    sender = opener(f"rte|{RIC_INDICATION}|{peer.source}", options=Si95Options(max_queue_age_s=60.0))
     assert sender.send(MESSAGE)
     received(peer)
     peer.close()
@@ -155,7 +167,9 @@ def test_send_does_not_wait_for_a_peer_that_reads_nothing(opener: Opener) -> Non
             reader, count = FrameReader(), 0
             connection.settimeout(PATIENCE_S)
             while count < sum(outcomes):
-                for message in reader.feed(connection.recv(1 << 20)):
+                data = connection.recv(1 << 20)
+                assert data, "closed before everything was sent"
+                for message in reader.feed(data):
                     assert message.payload == big.payload
                     count += 1
         assert not reader.drops
@@ -180,6 +194,17 @@ def test_a_full_receive_queue_drops_the_oldest(opener: Opener) -> None:
     assert peer.counters["receive_overflow"] == 7
 
 
+def test_the_receive_queue_is_bounded_in_bytes_too(opener: Opener) -> None:
+    peer = opener(options=Si95Options(max_receive_bytes=2500))
+    with dial(peer) as connection:
+        connection.sendall(b"".join(encode_frame(RmrMessage(1, bytes([n]) * 1000), source="a:1") for n in range(10)))
+        wait_for(lambda: peer.counters.get("received", 0) == 10)
+        assert [received(peer).payload[0] for _ in range(2)] == [8, 9]
+        connection.sendall(encode_frame(RmrMessage(1, b"small"), source="a:1"))
+        assert received(peer).payload == b"small"
+    assert peer.counters["receive_overflow"] == 8
+
+
 def test_a_reply_to_a_source_that_cannot_be_dialled_uses_the_inbound_connection(opener: Opener) -> None:
     peer = opener()
     source = f"127.0.0.1:{free_port()}"
@@ -195,6 +220,37 @@ def test_a_reply_to_a_source_that_cannot_be_dialled_uses_the_inbound_connection(
         while len(answers) < 2:
             answers += reader.feed(connection.recv(4096))
     assert [(answer.payload, answer.xid, answer.sub_id) for answer in answers] == [(b"a1", b"1", -1), (b"a2", b"2", 8)]
+
+
+def test_a_reply_to_a_source_that_swallows_the_attempt_uses_the_inbound_connection(opener: Opener) -> None:
+    peer = opener()
+    with ExitStack() as stack:
+        hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):  # its backlog is full: what comes now gets no answer
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        connection = stack.enter_context(dial(peer))
+        source = f"127.0.0.1:{hole.getsockname()[1]}"
+        connection.sendall(encode_frame(RmrMessage(HEALTH_REQUEST, b""), source=source))
+        assert [message.payload for message in FrameReader().feed(connection.recv(4096))] == [b"OK\n"]
+    assert "send_expired" not in peer.counters
+
+
+def test_peers_that_name_many_sources_use_up_neither_routes_nor_their_own_connections(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xapp.rmr.si95.MAX_REPLY_DESTINATIONS", 2)
+    target = opener()
+    peer = opener(f"rte|{RIC_INDICATION}|{target.source}", options=Si95Options(max_queue_age_s=60.0))
+    sources = [f"127.0.0.1:{free_port()}" for _ in range(4)]
+    replies = [peer.reply(RmrMessage(1, b"", source=source), 2, b"") for source in sources[:3]]
+    assert replies == [True, True, False] and peer.counters["destinations_full"] == 1
+    assert peer.send(MESSAGE)
+    assert received(target).payload == b"report"
+    with dial(peer) as connection:
+        connection.sendall(encode_frame(RmrMessage(HEALTH_REQUEST, b""), source=sources[3]))
+        assert [message.payload for message in FrameReader().feed(connection.recv(4096))] == [b"OK\n"]
 
 
 def test_a_source_that_is_no_address_is_answered_on_its_connection(opener: Opener) -> None:
@@ -251,6 +307,21 @@ def test_a_stream_without_sense_is_closed_and_others_are_not(opener: Opener) -> 
     assert peer.counters["frame_lost"] == 20
 
 
+def test_silent_connections_give_way_to_new_ones(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xapp.rmr.io_loop.MAX_INBOUND", 3)
+    peer = opener()
+    with ExitStack() as stack:
+        talker = stack.enter_context(dial(peer))
+        talker.sendall(encode_frame(MESSAGE, source="a:1"))
+        received(peer)
+        silent = [stack.enter_context(dial(peer)) for _ in range(5)]
+        wait_for(lambda: peer.counters.get("inbound_evicted", 0) == 3)
+        assert [connection.recv(1) for connection in silent[:3]] == [b""] * 3
+        for number, connection in enumerate((talker, *silent[3:])):
+            connection.sendall(encode_frame(RmrMessage(1, bytes([number])), source=f"b:{number + 1}"))
+            assert received(peer).payload == bytes([number])
+
+
 def test_messages_survive_a_connection_per_message(opener: Opener) -> None:
     peer = opener()
     for number in range(50):
@@ -287,6 +358,20 @@ def test_a_host_name_is_looked_up(opener: Opener) -> None:
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70, "a..b"])
 def test_a_name_that_does_not_exist_is_a_failed_attempt(opener: Opener, host: str) -> None:
     sender = opener(f"rte|{RIC_INDICATION}|{host}:4560")
+    assert sender.send(MESSAGE)
+    wait_for(lambda: sender.counters.get("connect_failed", 0) > 0)
+    assert sender.ready
+
+
+def test_no_thread_to_look_a_name_up_is_a_failed_attempt(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoMoreThreads:
+        def __init__(self, **_: object) -> None: ...
+
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    sender = opener(f"rte|{RIC_INDICATION}|localhost:4560")
+    monkeypatch.setattr("xapp.rmr.resolver.threading", SimpleNamespace(Thread=NoMoreThreads))
     assert sender.send(MESSAGE)
     wait_for(lambda: sender.counters.get("connect_failed", 0) > 0)
     assert sender.ready

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 18
 MAX_INBOUND = 256
+"""Beyond it one gives way, see `_evict`: a peer that died without a word never closes its connection."""
+ACCEPTS_PER_ROUND = 64
+"""So that a flood of connections does not keep the thread from those that stand."""
 IDLE_TICK_S = 1.0
 """The longest sleep of the thread, and so the pace of the endpoint's own `on_tick`."""
 ACCEPT_PAUSE_S = 0.2
@@ -37,11 +40,14 @@ class Si95Options:
     """Limits and paces of an endpoint."""
 
     max_receive_queue: int = 1024
+    max_receive_bytes: int = 1 << 26
+    """Payloads in the receive queue, all together."""
     max_send_queue: int = 256
     """Frames per destination."""
     max_queue_age_s: float = 2.0
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
-    connect_timeout_s: float = 3.0
+    connect_timeout_s: float = 1.5
+    """Below `max_queue_age_s`: a reply whose source swallows the attempt can still go back on its own connection."""
     first_backoff_s: float = 0.05
     max_backoff_s: float = 2.0
 
@@ -165,7 +171,7 @@ class IoLoop:
             pass
 
     def _accept(self) -> None:
-        while True:
+        for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, _ = self._listener.accept()
             except BlockingIOError:
@@ -177,13 +183,17 @@ class IoLoop:
                     self._accept_again_at = self._clock() + ACCEPT_PAUSE_S
                 return
             if len(self._inbound) >= MAX_INBOUND:
-                self._owner.count("inbound_refused")
-                sock.close()
-                continue
+                self._evict()
             _tune(sock)
             link = Link("", self.options.max_send_queue, FrameReader(self.options.max_frame_bytes), sock)
+            link.heard_at = self._clock()
             self._inbound.add(link)
             self._watch(link)
+
+    def _evict(self) -> None:
+        """Close the connection that was silent for longest, of those that never said anything if there are any."""
+        self._owner.count("inbound_evicted")
+        self._disconnect(min(self._inbound, key=lambda link: (bool(link.source), link.heard_at)))
 
     def _watch(self, link: Link) -> None:
         """Register what this link waits for now."""
@@ -207,6 +217,7 @@ class IoLoop:
                 self._on_failed(link, OSError(code, os.strerror(code)))
                 return
             link.attach(link.sock, LinkState.CONNECTED)
+            link.failures = 0
             self._advance(link)
             return
         if mask & selectors.EVENT_READ:
@@ -225,6 +236,7 @@ class IoLoop:
         if not data:
             self._disconnect(link)
             return
+        link.heard_at = self._clock()
         messages = link.reader.feed(data, time.perf_counter_ns())
         if link.reader.drops:
             for reason, number in link.reader.drops.items():
@@ -256,11 +268,11 @@ class IoLoop:
             self._on_failed(link, TimeoutError("connect timed out"))
         elif link.state is LinkState.RESOLVING and link.resolved is not None:
             self._on_resolved(link)
-        elif link.state is LinkState.IDLE and link.queue and now >= link.retry_at:
+        elif link.state is LinkState.IDLE and (link.queue or link.probe) and now >= link.retry_at:
             self._resolve(link)
 
     def _resolve(self, link: Link) -> None:
-        link.state, link.resolved = LinkState.RESOLVING, None
+        link.state, link.resolved, link.probe = LinkState.RESOLVING, None, False
 
         def done(outcome: Addresses | OSError) -> None:
             link.resolved = outcome

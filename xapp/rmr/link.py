@@ -60,7 +60,13 @@ class Link:
         self.events = 0
         """What the selector watches this socket for; 0 = not registered."""
         self.failures = 0
-        """Attempts since the last frame got through."""
+        """Attempts since it was last connected."""
+        self.probe = False
+        """Somebody would send here if it worked: try to connect without a frame to lose."""
+        self.is_route = False
+        """Named by the route table rather than by a peer."""
+        self.heard_at = 0.0
+        """When something last came in."""
         self.retry_at = 0.0
         self.give_up_at = 0.0
         self.resolved: Addresses | OSError | None = None
@@ -74,7 +80,6 @@ class Link:
             if self.state is LinkState.CONNECTED and not self.queue and not self.broken:
                 written = self._write(frame)
                 if written == len(frame):
-                    self.failures = 0
                     return Offer.SENT
             self.queue.append(Outgoing(frame, now_s, is_reply))
             self.sent_of_first = written if len(self.queue) == 1 else self.sent_of_first
@@ -91,7 +96,6 @@ class Link:
                     break
                 self.queue.popleft()
                 self.sent_of_first = 0
-                self.failures = 0
                 done += 1
         return done
 
@@ -138,19 +142,23 @@ class Link:
 class ReceiveQueue:
     """Bounded; when full the oldest message gives way, because the newest report is the one worth deciding on."""
 
-    def __init__(self, max_messages: int) -> None:
+    def __init__(self, max_messages: int, max_payload_bytes: int) -> None:
         self._messages: deque[RmrMessage] = deque()
         self._max_messages = max_messages
+        self._max_payload_bytes = max_payload_bytes
+        self._payload_bytes = 0
         self._changed = threading.Condition()
         self._closed = False
 
     def put(self, messages: list[RmrMessage]) -> int:
         """Returns how many messages had to give way."""
+        overflow = 0
         with self._changed:
             self._messages.extend(messages)
-            overflow = max(0, len(self._messages) - self._max_messages)
-            for _ in range(overflow):
-                self._messages.popleft()
+            self._payload_bytes += sum(len(message.payload) for message in messages)
+            while len(self._messages) > self._max_messages or self._payload_bytes > self._max_payload_bytes:
+                self._pop()
+                overflow += 1
             self._changed.notify(len(messages))
         return overflow
 
@@ -158,7 +166,13 @@ class ReceiveQueue:
         with self._changed:
             if not self._messages and not self._closed:
                 self._changed.wait_for(lambda: self._messages or self._closed, timeout_s)
-            return self._messages.popleft() if self._messages else None
+            return self._pop() if self._messages else None
+
+    def _pop(self) -> RmrMessage:
+        """Locked."""
+        message = self._messages.popleft()
+        self._payload_bytes -= len(message.payload)
+        return message
 
     def close(self) -> None:
         with self._changed:

@@ -28,4 +28,7 @@ def resolve(endpoint: str, done: Callable[[Addresses | OSError], None]) -> None:
     if not isinstance(numeric, OSError):
         done(numeric)
         return
-    threading.Thread(target=lambda: done(look_up(endpoint)), name="rmr-resolve", daemon=True).start()
+    try:
+        threading.Thread(target=lambda: done(look_up(endpoint)), name="rmr-resolve", daemon=True).start()
+    except RuntimeError as error:  # no more threads: like a name that does not resolve, worth another attempt
+        done(OSError(str(error)))

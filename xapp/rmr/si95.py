@@ -5,13 +5,14 @@ connection, so a control leaves without a thread switch; everything else waits i
 
 What is dropped, and how it is counted:
     receive_overflow   the receive queue was full: the oldest message gave way
+    inbound_evicted    too many connections from peers: the one that was silent for longest was closed
     send_queue_full    a destination's queue was full: the newest message was refused
     send_expired       queued longer than `max_queue_age_s` for an unreachable peer: a control is stale by then
     send_failed        queued on a connection that the peer had opened and closed again
     no_route, unencodable, to_self, reply_without_way, destinations_full   `send` or `reply` returned False
     frame_short, frame_version, frame_lengths, frame_oversized             received, wrong, skipped
     frame_lost         the stream made no sense any more and was closed
-    connect_failed, accept_failed, inbound_refused, route_table_refused
+    connect_failed, accept_failed, route_table_refused
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RmrMessage
 
 log = logging.getLogger(__name__)
 
-MAX_DESTINATIONS = 256
+MAX_REPLY_DESTINATIONS = 256
 RELOAD_PERIOD_S = 1.0
 """How often the route file is looked at."""
 
@@ -68,7 +69,7 @@ class Si95Transport:
         self.routes = routes if isinstance(routes, RouteTable) else RouteTable(own=(self.source,))
         self._counts: Counter[str] = Counter()
         self._counts_lock = threading.Lock()
-        self._received = ReceiveQueue(self.options.max_receive_queue)
+        self._received = ReceiveQueue(self.options.max_receive_queue, self.options.max_receive_bytes)
         self._links: dict[str, Link] = {}
         self._links_lock = threading.Lock()
         self._inbound_by_source: dict[str, Link] = {}
@@ -82,14 +83,14 @@ class Si95Transport:
 
     def send(self, message: RmrMessage) -> bool:
         """To every endpoint that the route table names; False unless each of them took it."""
-        endpoints = self.routes.lookup(message.mtype, message.sub_id, message.meid, self._is_reachable)
+        endpoints = self.routes.lookup(message.mtype, message.sub_id, message.meid, self._is_usable)
         if not endpoints:
             self.count("no_route")
             return False
         frame = self._encode(message)
         if frame is None:
             return False
-        taken = [self._offer(self._link_to(endpoint), frame) for endpoint in endpoints]
+        taken = [self._offer(self._link_to(endpoint, is_route=True), frame) for endpoint in endpoints]
         return all(taken)
 
     def reply(self, request: RmrMessage, mtype: int, payload: bytes) -> bool:
@@ -100,12 +101,12 @@ class Si95Transport:
         if frame is None:
             return False
         back = self._inbound_by_source.get(request.source)
-        if back is not None and not (is_endpoint(request.source) and self._is_reachable(request.source)):
+        if back is not None and not (is_endpoint(request.source) and self._is_usable(request.source)):
             return self._offer(back, frame, is_reply=True)
         if not is_endpoint(request.source):
             self.count("reply_without_way")
             return False
-        return self._offer(self._link_to(request.source), frame, is_reply=True)
+        return self._offer(self._link_to(request.source) or back, frame, is_reply=True)
 
     def receive(self, timeout_s: float) -> RmrMessage | None:
         return self._received.get(timeout_s)
@@ -141,35 +142,39 @@ class Si95Transport:
             log.warning("message of type %d not sent: %s", message.mtype, error)
             return None
 
-    def _is_reachable(self, endpoint: str) -> bool:
-        """Worth a turn of the round robin: not known to be failing."""
+    def _is_usable(self, endpoint: str) -> bool:
+        """Worth a message: not known to be failing. One that fails is tried again, as often as its backoff lets it."""
         link = self._links.get(endpoint)
-        return link is None or not link.failures
+        if link is None or not link.failures:
+            return True
+        if link.state is LinkState.IDLE and self._clock() >= link.retry_at:
+            link.probe = True
+            self._loop.attend(link)
+        return False
 
-    def _link_to(self, endpoint: str) -> Link | None:
+    def _link_to(self, endpoint: str, *, is_route: bool = False) -> Link | None:
         """The link that dials `endpoint`, new if there was none; None (counted) if there can be none."""
         if endpoint == self.source:
             self.count("to_self")
             return None
         link = self._links.get(endpoint)
-        if link is not None:
-            return link
-        with self._links_lock:
-            if len(self._links) >= MAX_DESTINATIONS:
-                self._forget_unused()
-            if len(self._links) >= MAX_DESTINATIONS:
-                self.count("destinations_full")
-                return None
-            return self._links.setdefault(endpoint, self._new_link(endpoint))
+        if link is None:
+            with self._links_lock:
+                if not is_route and not self._has_room_for_reply():
+                    self.count("destinations_full")
+                    return None
+                new = Link(endpoint, self.options.max_send_queue, FrameReader(self.options.max_frame_bytes))
+                link = self._links.setdefault(endpoint, new)
+        link.is_route |= is_route
+        return link
 
-    def _forget_unused(self) -> None:
-        """Peers choose what they call themselves, so the number of reply destinations has to be bounded."""
-        for endpoint, link in list(self._links.items()):
-            if link.state is LinkState.IDLE and not link.queue:
-                del self._links[endpoint]
-
-    def _new_link(self, endpoint: str, sock: socket.socket | None = None) -> Link:
-        return Link(endpoint, self.options.max_send_queue, FrameReader(self.options.max_frame_bytes), sock)
+    def _has_room_for_reply(self) -> bool:
+        """Peers choose what they call themselves, so the number of destinations that only they name is bounded."""
+        if len(self._links) >= MAX_REPLY_DESTINATIONS:
+            for endpoint, link in list(self._links.items()):
+                if link.state is LinkState.IDLE and not link.queue and not link.is_route:
+                    del self._links[endpoint]
+        return len(self._links) < MAX_REPLY_DESTINATIONS
 
     def _offer(self, link: Link | None, frame: bytes, *, is_reply: bool = False) -> bool:
         if link is None:
