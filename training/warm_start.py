@@ -2,16 +2,11 @@
 
 Training goes in rounds. A round first collects states by playing (training.imitation), then learns from them. All its
 randomness comes from (seed, round), and a checkpoint is of a round's begin: so an interrupted run, resumed, is the
-unbroken one to the last bit.
-
-    OUT/bundle/                  what `--leader OUT/bundle` loads
-    OUT/checkpoint.safetensors   weights, optimizers, step: what `--resume` needs
-    OUT/log.jsonl                one line a step
+unbroken one to the last bit. What a run leaves on disk: training.run_folder.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -32,8 +27,9 @@ from policy.language_model import LeaderModel, ModelConfig, new_leader_model
 from policy.leader import Leader
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
 from policy.prompt.compact import PromptLayout
-from training.checkpoint import TrainingError, fill_from, read_checkpoint, save_checkpoint
+from training.checkpoint import TrainingError
 from training.imitation import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
+from training.run_folder import RunFolder
 from training.simulator.scenario import Scenario
 
 MORE_UES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
@@ -161,12 +157,13 @@ class _Run:
         command: str,
     ) -> None:
         counts = ues or tuple(sorted({*MORE_UES, *(count for s in scenarios for count in s.ue_counts)}))
-        self.config, self.out, self.command, self.teacher = config, out, command, teacher
+        self.config, self.command, self.teacher = config, command, teacher
         self.collector = Collector(scenarios, counts, teacher, options_for(scenarios))
         self.leader: LeaderModel = new_leader_model(config.leader, PromptLayout(), config.seed)
         self.follower: FollowerModel = new_follower_model(config.follower, config.seed + 1)
         self._models: dict[str, nn.Module] = {"leader": self.leader, "follower": self.follower}
         self._optimizers = {name: self._optimizer(model) for name, model in self._models.items()}
+        self.folder = RunFolder(out, self._identity())
         self.step = 0
         self.reports: list[StepReport] = []
         self.unspeakable = 0
@@ -186,16 +183,15 @@ class _Run:
             lesson = self._collect(rng)
             order = _Order(len(lesson.leader), rng)
             watched = _stack(lesson.followers)
-            with (self.out / "log.jsonl").open("a") as log:
-                for _ in range(min(self.config.round_steps, self.config.steps - self.step)):
-                    if time_is_up():
-                        return False
-                    examples = [lesson.leader[k] for k in order.take(self.config.batch)]
-                    report = self._step(examples, watched, rng)
-                    self.reports.append(report)
-                    log.write(json.dumps(report._asdict()) + "\n")
-                    progress(report)
-                    self.step += 1
+            for _ in range(min(self.config.round_steps, self.config.steps - self.step)):
+                if time_is_up():
+                    return False
+                examples = [lesson.leader[k] for k in order.take(self.config.batch)]
+                report = self._step(examples, watched, rng)
+                self.reports.append(report)
+                self.folder.write_log(report._asdict())
+                progress(report)
+                self.step += 1
         self.save()
         return True
 
@@ -255,53 +251,33 @@ class _Run:
 
     # ---- what stays on disk ----
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self.out / "checkpoint.safetensors"
-
-    def _identity(self) -> str:
+    def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed."""
-        return json.dumps(
-            {
-                "config": asdict(self.config),
-                "scenarios": {s.name: s.hash for s in self.collector.scenarios},
-                "teacher": self.teacher.name,
-                "ues": self.collector.ue_counts,
-            },
-            sort_keys=True,
-        )
+        return {
+            "config": asdict(self.config),
+            "scenarios": {s.name: s.hash for s in self.collector.scenarios},
+            "teacher": self.teacher.name,
+            "ues": self.collector.ue_counts,
+        }
 
     def begin(self) -> None:
-        """Start from nothing. Raises TrainingError where another run lies already."""
-        if self._checkpoint.exists():
-            raise TrainingError(f"{self._checkpoint} exists: resume it, or choose another directory")
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "log.jsonl").write_text("")
+        self.folder.begin()
 
     def save(self) -> None:
-        metadata = {"step": str(self.step), "unspeakable": str(self.unspeakable), "identity": self._identity()}
-        save_checkpoint(self._checkpoint, self._models, self._optimizers, metadata)
+        self.folder.save(self._models, self._optimizers, self.step, {"unspeakable": self.unspeakable})
 
     def restore(self) -> None:
         """Go back to the checkpoint's round. Raises TrainingError."""
-        metadata, tensors = read_checkpoint(self._checkpoint)
-        before, now = json.loads(metadata["identity"]), json.loads(self._identity())
-        for key in now:
-            if before.get(key) != now[key]:
-                raise TrainingError(f"{self._checkpoint}: {key} was {before.get(key)}, is now {now[key]}")
-        self.step, self.unspeakable = int(metadata["step"]), int(metadata["unspeakable"])
-        fill_from(tensors, self._models, self._optimizers)
-        log = self.out / "log.jsonl"
-        lines = log.read_text().splitlines()[: self.step]
-        log.write_text("".join(line + "\n" for line in lines))
-        self.reports = [StepReport(**json.loads(line)) for line in lines]
+        restored = self.folder.restore(self._models, self._optimizers)
+        self.step, self.unspeakable = restored.step, restored.counts["unspeakable"]
+        self.reports = [StepReport(**line) for line in restored.log]
 
     def finish(self, complete: bool) -> WarmStartResult:
         """Write the bundle of the weights as they are. Raises TrainingError if not one step was made."""
         if not self.reports:
             raise TrainingError("stopped before the first step: nothing to save")
         paces = [s.slots_per_dcm for s in self.collector.scenarios]
-        path = self.out / "bundle"
+        path = self.folder.bundle
         bundle = Bundle(
             self.leader,
             self.follower,

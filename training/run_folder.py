@@ -1,0 +1,65 @@
+"""What a training run leaves on disk: a log, a checkpoint that it can be resumed from, and in the end a bundle.
+
+    OUT/bundle/                  what `--leader OUT/bundle` loads
+    OUT/checkpoint.safetensors   weights, optimizers, step: what `--resume` needs
+    OUT/log.jsonl                one line a step
+
+A checkpoint says which run it is of: it is resumed with the same settings only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from training.checkpoint import Models, Optimizers, TrainingError, fill_from, read_checkpoint, save_checkpoint
+
+
+class Restored(NamedTuple):
+    """Where a run stands that is resumed."""
+
+    step: int
+    counts: dict[str, int]
+    log: list[dict[str, Any]]
+    """The lines of the steps before it; those of later steps are gone."""
+
+
+class RunFolder:
+    """One run's directory. `identity`: what must be equal in a run that resumes another, as JSON can carry it."""
+
+    def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
+        self.out = out
+        self.bundle = out / "bundle"
+        self.checkpoint = out / "checkpoint.safetensors"
+        self.log = out / "log.jsonl"
+        self._identity: dict[str, Any] = json.loads(json.dumps(identity))
+
+    def begin(self) -> None:
+        """Start from nothing. Raises TrainingError where another run lies already."""
+        if self.checkpoint.exists():
+            raise TrainingError(f"{self.checkpoint} exists: resume it, or choose another directory")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.log.write_text("")
+
+    def write_log(self, line: Mapping[str, Any]) -> None:
+        with self.log.open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def save(self, models: Models, optimizers: Optimizers, step: int, counts: Mapping[str, int]) -> None:
+        metadata = {"step": str(step), "counts": json.dumps(dict(counts)), "identity": json.dumps(self._identity)}
+        save_checkpoint(self.checkpoint, models, optimizers, metadata)
+
+    def restore(self, models: Models, optimizers: Optimizers) -> Restored:
+        """Go back to the checkpoint. Raises TrainingError, before anything is changed."""
+        metadata, tensors = read_checkpoint(self.checkpoint)
+        before = json.loads(metadata["identity"])
+        for key, now in self._identity.items():
+            if before.get(key) != now:
+                raise TrainingError(f"{self.checkpoint}: {key} was {before.get(key)}, is now {now}")
+        fill_from(tensors, models, optimizers)
+        step = int(metadata["step"])
+        lines = self.log.read_text().splitlines()[:step]
+        self.log.write_text("".join(line + "\n" for line in lines))
+        return Restored(step, json.loads(metadata["counts"]), [json.loads(line) for line in lines])
