@@ -84,7 +84,7 @@ class ControlLoop:
                 log.exception("the pacer failed on a batch of %d cells", len(batch))
 
     def decide(self, reports: Sequence[Report]) -> None:
-        """Decide and send for a batch of cells."""
+        """Decide and send for a batch of cells. The deadline counts from the oldest report's arrival."""
         started_s = time.monotonic()
         states = [report.state for report in reports]
         intents = [self._intent_of(state.cell) for state in states]
@@ -92,7 +92,8 @@ class ControlLoop:
         asked = [i for i, intent in enumerate(intents) if intent.mode is not Mode.FALLBACK]
         answer = Answer(None)
         if asked:
-            deadline_s = started_s + self._controls.deadline_ms / 1e3
+            waited_s = (time.perf_counter_ns() - min(report.received_ns for report in reports)) / 1e9
+            deadline_s = time.monotonic() + self._controls.deadline_ms / 1e3 - waited_s
             answer = self._worker.ask([states[i] for i in asked], [intents[i] for i in asked], deadline_s)
         if answer.reason == CLOSED:
             return

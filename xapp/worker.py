@@ -61,6 +61,8 @@ class Worker:
         Reasons: `busy` (still at an earlier batch whose deadline has passed), `late`, `error`, `wrong_count`, `closed`.
         """
         job = _Job(states, intents, deadline_s)
+        if job.expired():
+            return Answer(None, "late")  # the reports waited too long: a model that starts now would be late, and busy
         with self._condition:
             if self._closed:
                 return Answer(None, CLOSED)

@@ -24,6 +24,7 @@ from xapp.control_sender import ControlSender
 from xapp.intake import CellLink, Feed, Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
+from xapp.rmr.transport import RmrMessage
 
 PATIENCE_S = 10.0
 PERIOD_MS = 100
@@ -160,6 +161,17 @@ def test_at_the_deadline_the_classical_schedule_goes_out_and_the_late_answer_is_
     wait_for(lambda: deciding.metrics["decisions"] == 3)
     assert deciding.decided_by == {"fallback:late": 1, "fallback:busy": 1, "model": 1}
     assert deciding.loop.last_decisions()[deciding.node.cell]["fallbacks"] == 2
+
+
+def test_the_deadline_counts_from_the_reports_arrival(make: Make) -> None:
+    leader = AllIdle()
+    deciding = make(leader, decision_deadline_ms=50.0)
+    message = deciding.node.dcm_message(1)
+    arrived_ns = time.perf_counter_ns() - 60_000_000
+    deciding.intake.on_message(RmrMessage(message.mtype, message.payload, meid=message.meid, received_ns=arrived_ns))
+    assert all(owner >= 0 for owner in deciding.control().allocation.owner_M.tolist())
+    wait_for(lambda: deciding.metrics["decisions"] == 1)
+    assert (leader.asked, deciding.decided_by) == ([], {"fallback:late": 1})
 
 
 class Broken(AllIdle):
