@@ -4,7 +4,9 @@ The distribution is that of the masked sequence (the paper's Eq. 12): at each st
 grammar allows there. `decode` and `score` compute the same numbers, one step by step, one all at once.
 
 Steps that leave no choice have probability 1 and need no forward of their own: they ride along with the next one that
-does. Suffixes as in `policy.language_model`.
+does. A draft (what a classical scheduler would say) makes this faster without changing a word: one forward reads the
+whole draft, the model chooses at every step as if alone, and the first choice that is not the draft's discards what was
+read beyond it. Suffixes as in `policy.language_model`.
 """
 
 from __future__ import annotations
@@ -18,12 +20,10 @@ from numpy.typing import NDArray
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
-from policy.grammar import FIRST_RBG, FIRST_UE, Grammar, StepKind
+from policy.grammar import END_GRANTS, FIRST_RBG, FIRST_UE, Grammar, StepKind
 from policy.intent import Intent
 from policy.language_model import NO_TOKEN, USAGE_LEVELS, LeaderModel, Memory, Steps
 from policy.leader import never_expires
-
-FloatA = NDArray[np.float64]
 
 TIE_NATS = 5e-5
 """Greedy decoding takes the lowest of tokens this close to the best: UEs that look alike are exactly as likely, and
@@ -172,90 +172,126 @@ def decode(
     grammars: Sequence[Grammar],
     *,
     uniforms_BL: NDArray[np.float64] | None = None,
+    drafts: Sequence[Sequence[int] | None] | None = None,
     expired: Callable[[], bool] = never_expires,
 ) -> list[Speech]:
     """Say one DCM per cell. Greedy without `uniforms_BL`; with it (in [0, 1), L >= Grammar.max_tokens), sampled.
 
-    Cells may differ in UEs and RBGs. When `expired()` turns true, between two steps, the rest is filled in without
-    the model.
+    Cells may differ in UEs and RBGs. drafts: per cell a DCM that is likely said (None = no idea); any draft gives the
+    same result, a good one sooner. When `expired()` turns true, between two forwards, the rest is filled in without the
+    model.
     """
     if not states:
         return []
     with torch.inference_mode():
         memory = model.read(model.layout.encode(states, intents))
-        return _Speaking(model, memory, states, grammars, uniforms_BL).run(expired)
+        rows = [
+            _Row(grammar, state, drafts[b] if drafts is not None else None)
+            for b, (grammar, state) in enumerate(zip(grammars, states))
+        ]
+        return _Speaking(model, memory, rows, uniforms_BL).run(expired)
+
+
+class _Ask(NamedTuple):
+    """One step of a stretch that is read at once."""
+
+    query: int
+    previous: int
+    situation_A: NDArray[np.int64]
+    legal: NDArray[np.int64]
+    guess: int
+    """What was assumed here to read on; NO_TOKEN at the stretch's end."""
+
+
+class _Row:
+    """One cell's DCM in the making. The model has read every step that was said."""
+
+    def __init__(self, grammar: Grammar, state: CellState, draft: Sequence[int] | None) -> None:
+        self._grammar, self._state = grammar, state
+        self._draft = tuple(draft) if draft is not None else None
+        self.narrator = Narrator(grammar, state)
+        self.log_probs: list[float] = []
+
+    def stretch(self) -> list[_Ask]:
+        """The steps from here to the first choice that nobody can guess, or to the last choice of all."""
+        rehearsal = Narrator(self._grammar, self._state)
+        for token in self.narrator.tokens:
+            rehearsal.say(token)
+        asks: list[_Ask] = []
+        while not rehearsal.done:
+            query, previous, situation_A = rehearsal.ask()
+            legal = np.flatnonzero(rehearsal.mask())
+            guess = int(legal[0]) if len(legal) == 1 else self._guess(query, rehearsal.tokens, legal)
+            asks.append(_Ask(query, previous, situation_A, legal, guess))
+            if guess == NO_TOKEN:
+                break
+            rehearsal.say(guess)
+        return asks
+
+    def _guess(self, query: int, said: list[int], legal: NDArray[np.int64]) -> int:
+        """The draft's token for this step: by place while the DCM is the draft's, and by RBG for owners in any case."""
+        draft = self._draft
+        if draft is None or len(draft) < self._grammar.num_rbgs:
+            return NO_TOKEN
+        if query >= StepKind.OWNER:
+            token = draft[query - int(StepKind.OWNER) - self._grammar.num_rbgs]
+        elif len(said) < len(draft) and tuple(said) == draft[: len(said)]:
+            token = draft[len(said)]
+        else:
+            token = END_GRANTS
+        return token if token in legal else NO_TOKEN
+
+    def speech(self, complete: bool) -> Speech:
+        return Speech(self.narrator.allocation(), tuple(self.narrator.tokens), np.array(self.log_probs), complete)
 
 
 class _Speaking:
-    """The decoding loop's state: all cells step together, each at its own place in its own DCM."""
+    """The decoding loop's state: all cells read together, each at its own place in its own DCM."""
 
     def __init__(
-        self,
-        model: LeaderModel,
-        memory: Memory,
-        states: Sequence[CellState],
-        grammars: Sequence[Grammar],
-        uniforms_BL: NDArray[np.float64] | None,
+        self, model: LeaderModel, memory: Memory, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None
     ) -> None:
-        self._model, self._memory, self._uniforms_BL = model, memory, uniforms_BL
-        self._narrators = [Narrator(g, s) for g, s in zip(grammars, states)]
-        self._log_probs: list[list[float]] = [[] for _ in states]
-        self._read_B = [0] * len(states)
-        """Steps of each cell that the model has read."""
+        self._model, self._memory, self._rows, self._uniforms_BL = model, memory, rows, uniforms_BL
         self._actions = memory.keys_BAd.shape[1]
         self._visible_BS = memory.visible_BS
 
     def run(self, expired: Callable[[], bool]) -> list[Speech]:
         while True:
-            pending: list[list[tuple[int, int]]] = []
-            situation_BA = np.zeros((len(self._narrators), self._actions), np.int64)
-            masks: list[NDArray[np.bool_] | None] = []
-            for row, narrator in enumerate(self._narrators):
-                unread, mask = self._skip_forced(row, narrator, situation_BA[row])
-                pending.append(unread)
-                masks.append(mask)
-            if all(mask is None for mask in masks):
-                return [self._speech(row, complete=True) for row in range(len(masks))]
+            stretches = [self._without_forced_end(row, row.stretch()) for row in self._rows]
+            if not any(stretches):
+                return [row.speech(complete=True) for row in self._rows]
             if expired():
                 return self._cut_short()
-            logits_BA = self._forward(pending, situation_BA)
-            for row, mask in enumerate(masks):
-                if mask is not None:
-                    self._choose(row, logits_BA[row, : len(mask)], mask)
+            logits_BLA = self._forward(stretches)
+            length = logits_BLA.shape[1]
+            kept_B = []
+            for b, (row, asks) in enumerate(zip(self._rows, stretches)):
+                kept_B.append(self._take(b, row, asks, logits_BLA[b, length - len(asks) :]))
+            self._forget([len(asks) for asks in stretches], kept_B)
 
-    def _skip_forced(
-        self, row: int, narrator: Narrator, situation_A: NDArray[np.int64]
-    ) -> tuple[list[tuple[int, int]], NDArray[np.bool_] | None]:
-        """Say what leaves no choice. The steps to read before the next choice, and its mask (None at the end)."""
-        unread = []
-        while not narrator.done:
-            query, previous, situation = narrator.ask()
-            unread.append((query, previous))
-            mask = narrator.mask()
-            legal = np.flatnonzero(mask)
-            if len(legal) > 1:
-                situation_A[: len(situation)] = situation
-                return unread, mask
-            narrator.say(int(legal[0]))
-            self._log_probs[row].append(0.0)
-        return [], None
+    @staticmethod
+    def _without_forced_end(row: _Row, asks: list[_Ask]) -> list[_Ask]:
+        """What must be read; a stretch without any choice is the DCM's end, and is said at once."""
+        last = max((i for i, ask in enumerate(asks) if len(ask.legal) > 1), default=-1)
+        if last < 0:
+            for ask in asks:
+                row.narrator.say(ask.guess)
+                row.log_probs.append(0.0)
+        return asks[: last + 1]
 
-    def _forward(self, pending: list[list[tuple[int, int]]], situation_BA: NDArray[np.int64]) -> FloatA:
-        """Read the pending steps (padded on the left), return the logits of each cell's last, [B, A]."""
-        cells, length = len(pending), max(len(p) for p in pending)
-        query_BL = np.zeros((cells, length), np.int64)
-        previous_BL = np.zeros((cells, length), np.int64)
-        positions_BL = np.zeros((cells, length), np.int64)
+    def _forward(self, stretches: list[list[_Ask]]) -> NDArray[np.float64]:
+        """Read the stretches (padded on the left); the logits of every step, [B, L, A]."""
+        cells, length = len(stretches), max(map(len, stretches))
+        query_BL, previous_BL, positions_BL = (np.zeros((cells, length), np.int64) for _ in range(3))
+        situation_BLA = np.zeros((cells, length, self._actions), np.int64)
         real_BL = np.zeros((cells, length), bool)
         first = self._model.layout.block_tokens
-        for row, unread in enumerate(pending):
-            count = len(unread)
-            if count == 0:
-                continue
-            query_BL[row, -count:], previous_BL[row, -count:] = zip(*unread)
-            positions_BL[row, -count:] = first + self._read_B[row] + np.arange(count)
-            real_BL[row, -count:] = True
-            self._read_B[row] += count
+        for b, asks in enumerate(stretches):
+            for at, ask in enumerate(asks, length - len(asks)):
+                query_BL[b, at], previous_BL[b, at] = ask.query, ask.previous
+                situation_BLA[b, at, : len(ask.situation_A)] = ask.situation_A
+            real_BL[b, length - len(asks) :] = True
+            positions_BL[b, length - len(asks) :] = first + len(self._rows[b].log_probs) + np.arange(len(asks))
         device = self._memory.keys_BAd.device
         before = self._memory.cache.get_seq_length()
         visible = self._visible(torch.from_numpy(real_BL).to(device), before, bool(real_BL.all()))
@@ -265,10 +301,8 @@ class _Speaking:
             visible,
             self._memory.cache,
         )
-        logits_B1A = self._model.head(
-            hidden_BLd[:, -1:], self._memory.keys_BAd, torch.from_numpy(situation_BA[:, None]).to(device)
-        )
-        return logits_B1A[:, 0].double().cpu().numpy()
+        logits_BLA = self._model.head(hidden_BLd, self._memory.keys_BAd, torch.from_numpy(situation_BLA).to(device))
+        return logits_BLA.double().cpu().numpy()
 
     def _visible(self, real_BL: torch.Tensor, before: int, all_real: bool) -> torch.Tensor | None:
         """What the new steps may attend to, bool [B, 1, L, S]; None = everything."""
@@ -287,29 +321,54 @@ class _Speaking:
         visible[..., before:] &= torch.ones(length, length, dtype=torch.bool, device=real_BL.device).tril()
         return visible
 
-    def _choose(self, row: int, logits_A: FloatA, mask_A: NDArray[np.bool_]) -> None:
-        legal = np.flatnonzero(mask_A)
-        scores = logits_A[legal] - logits_A[legal].max()
+    def _take(self, b: int, row: _Row, asks: list[_Ask], logits_LA: NDArray[np.float64]) -> int:
+        """Say the stretch up to the first choice that was not guessed; how many of its steps stand."""
+        for i, ask in enumerate(asks):
+            token = int(ask.legal[0])
+            log_prob = 0.0
+            if len(ask.legal) > 1:
+                token, log_prob = self._choose(b, len(row.log_probs), logits_LA[i, ask.legal], ask.legal)
+            row.narrator.say(token)
+            row.log_probs.append(log_prob)
+            if token != ask.guess:
+                return i + 1
+        return len(asks)
+
+    def _choose(self, b: int, step: int, logits: NDArray[np.float64], legal: NDArray[np.int64]) -> tuple[int, float]:
+        """Token and log-probability."""
+        scores = logits - logits.max()
         probs = np.exp(scores)
         total = probs.sum()
         if self._uniforms_BL is None:
             pick = int((scores >= -TIE_NATS).argmax())
         else:
-            u = self._uniforms_BL[row, len(self._log_probs[row])]
+            u = self._uniforms_BL[b, step]
             pick = min(int(np.searchsorted(np.cumsum(probs), u * total, side="right")), len(legal) - 1)
-        self._log_probs[row].append(float(scores[pick] - np.log(total)))
-        self._narrators[row].say(int(legal[pick]))
+        return int(legal[pick]), float(scores[pick] - np.log(total))
+
+    def _forget(self, read_B: list[int], kept_B: list[int]) -> None:
+        """Discard what was read beyond a wrong guess: cut off for one cell, made invisible in a batch."""
+        wrong_B = [read - kept for read, kept in zip(read_B, kept_B)]
+        if not any(wrong_B):
+            return
+        size = self._memory.cache.get_seq_length()
+        if len(wrong_B) == 1:
+            self._memory.cache.crop(-wrong_B[0])
+            if self._visible_BS is not None:
+                self._visible_BS = self._visible_BS[:, : size - wrong_B[0]]
+            return
+        if self._visible_BS is None:
+            self._visible_BS = torch.ones(len(wrong_B), size, dtype=torch.bool, device=self._memory.keys_BAd.device)
+        for b, wrong in enumerate(wrong_B):
+            if wrong:
+                self._visible_BS[b, size - wrong :] = False
 
     def _cut_short(self) -> list[Speech]:
         speeches = []
-        for row, narrator in enumerate(self._narrators):
-            complete = narrator.done
-            while not narrator.done:
-                narrator.say(int(narrator.mask().argmax()))
-                self._log_probs[row].append(float("nan"))
-            speeches.append(self._speech(row, complete))
+        for row in self._rows:
+            complete = row.narrator.done
+            while not row.narrator.done:
+                row.narrator.say(int(row.narrator.mask().argmax()))
+                row.log_probs.append(float("nan"))
+            speeches.append(row.speech(complete))
         return speeches
-
-    def _speech(self, row: int, complete: bool) -> Speech:
-        narrator = self._narrators[row]
-        return Speech(narrator.allocation(), tuple(narrator.tokens), np.array(self._log_probs[row]), complete)

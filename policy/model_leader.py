@@ -15,6 +15,7 @@ from policy.grammar import GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.language_model import LeaderModel
 from policy.leader import Decision, never_expires
+from policy.schedulers import SCHEDULERS, Scheduler
 
 PAPER_MAX_SLOTS_PER_DCM = 5
 """Up to this K the `paper` bundle leads, beyond it the `lab` bundle."""
@@ -25,17 +26,25 @@ EXPIRED = "expired"
 class ModelLeader:
     """Greedy decoding of one model under the grammar of its operating point."""
 
-    def __init__(self, model: LeaderModel, options: GrammarOptions, name: str = "model") -> None:
+    def __init__(
+        self, model: LeaderModel, options: GrammarOptions, name: str = "model", draft: Scheduler | None = None
+    ) -> None:
+        """draft: a scheduler that often decides like the model. It makes decisions faster, never different."""
         self.name = name
         self.model = model.eval()
         self.options = options
+        self.draft = draft
 
     def decide(
         self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
     ) -> list[Decision]:
         """One decision per state. Raises GrammarError for a cell of more than 18 RBGs."""
         grammars = [compile_grammar(s, i, self.options) for s, i in zip(states, intents)]
-        return [_decision(speech) for speech in decode(self.model, states, intents, grammars, expired=expired)]
+        drafts = None
+        if self.draft is not None:
+            drafts = [g.tokens(self.draft.schedule(s, i)) for g, s, i in zip(grammars, states, intents)]
+        speeches = decode(self.model, states, intents, grammars, drafts=drafts, expired=expired)
+        return [_decision(speech) for speech in speeches]
 
     def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:
         """Decide once for a made-up cell, so that the first live decision does not pay for first-time work."""
@@ -73,8 +82,8 @@ class BundledLeader:
 
 
 def leader_of(bundle: Bundle, name: str = "model") -> ModelLeader:
-    """A bundle's leader, warmed up."""
-    leader = ModelLeader(bundle.leader, bundle.options, name)
+    """A bundle's leader, warmed up; its teacher, where it was a scheduler, drafts for it."""
+    leader = ModelLeader(bundle.leader, bundle.options, name, SCHEDULERS.get(str(bundle.provenance.get("teacher"))))
     leader.warm_up(slots_per_dcm=bundle.min_slots_per_dcm)
     return leader
 

@@ -94,6 +94,48 @@ def test_cells_of_different_size_together_are_what_they_are_alone(model, make_ra
         np.testing.assert_allclose(alone.log_probs, speech.log_probs, atol=1e-4)
 
 
+def random_tokens(rng: np.random.Generator, grammar) -> list[int]:
+    cursor = grammar.start()
+    while not cursor.done:
+        cursor.advance(int(rng.choice(np.flatnonzero(cursor.mask()))))
+    return list(cursor.tokens)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_draft_changes_no_word_however_wrong_it_is(model, make_random_state, options, sampled, together):
+    rng = np.random.default_rng(11)
+    states, intents, grammars = random_batch(rng, make_random_state, 18, options)
+    uniforms = rng.random((18, max(g.max_tokens for g in grammars))) if sampled else None
+    plain = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    # Right all along, right up to some step and then anything, nonsense, none at all.
+    drafts: list[list[int] | None] = []
+    for b, (speech, grammar) in enumerate(zip(plain, grammars)):
+        other = random_tokens(rng, grammar)
+        cut = int(rng.integers(len(speech.tokens)))
+        drafts.append(
+            [list(speech.tokens), [*speech.tokens[:cut], *other[cut:]][: len(speech.tokens)], other, None][b % 4]
+        )
+        if b % 4 == 1 and len(drafts[-1]) < grammar.num_rbgs:
+            drafts[-1] = other
+
+    if together:
+        drafted = decode(model, states, intents, grammars, uniforms_BL=uniforms, drafts=drafts)
+    else:
+        drafted = [
+            decode(
+                model, [states[b]], [intents[b]], [grammars[b]], drafts=[drafts[b]],
+                uniforms_BL=None if uniforms is None else uniforms[b : b + 1],
+            )[0]
+            for b in range(18)
+        ]  # fmt: skip
+
+    for one, other_speech in zip(plain, drafted):
+        assert one.tokens == other_speech.tokens
+        assert np.allclose(one.log_probs, other_speech.log_probs, atol=1e-4)
+
+
 def test_the_order_of_ues_does_not_matter(model, make_random_state):
     rng = np.random.default_rng(8)
     for _ in range(10):
