@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.allocation import IDLE, Allocation
+from policy.allocation import IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import COLUMNS, CellState, update_served_average
 from policy.cqi import BUFFER_MID_BITS, buffer_level, snr_to_cqi
 from training.simulator import core
-from training.simulator.cell import CellBatch, SlotView
+from training.simulator.cell import CellBatch, Followers, SlotView
 from training.simulator.scenario import LAB, LAB_PAPER, MIX, SCENARIOS, SPORADIC, Scenario
 from training.simulator.state import ABANDONED, ARRIVED, DELAY, DROPPED, SERVED, USED
 from training.simulator.world import CHUNK_SLOTS, draw_chunk, draw_start
@@ -40,13 +42,23 @@ def test_the_same_seed_and_actions_give_the_same_run(scenario: Scenario) -> None
     assert not np.array_equal(other.state.gain_BUM, runs[0].state.gain_BUM)
 
 
+def obey(view: SlotView) -> np.ndarray:
+    return np.asarray(view.entitlement_BUM == core.OWN)
+
+
+@pytest.mark.parametrize("followers", ["best_response", obey], ids=["rule", "function"])
 @settings(max_examples=10)
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=6))
-def test_how_a_run_is_cut_into_calls_does_not_matter(pieces: list[int]) -> None:
+@given(pieces=st.lists(st.integers(1, 100), min_size=1, max_size=6))
+def test_how_a_run_is_cut_into_calls_does_not_matter(followers: Followers, pieces: list[int]) -> None:
+    """Also under a control, and while the UEs that it speaks of leave: what they had is the node scheduler's then."""
     whole, cut = (CellBatch(BUSY_PRESENCE, 2, 4, seed=3) for _ in range(2))
-    whole.play(None, sum(pieces))
+    grant = PeriodicGrant(2, 5, 3, 1)
+    caps = np.array([NO_CAP, 2, NO_CAP, NO_CAP], np.uint8)
+    control = Allocation((1, 2, 3, 4), np.array([1, 1, 2, 3, OPEN, IDLE], np.int16), LeftoverRule(7, 1.2), (grant,))
+    controls = [control, replace(control, max_rbgs_U=caps)]
+    whole.play(controls, sum(pieces), followers)
     for piece in pieces:
-        cut.play(None, piece)
+        cut.play(controls, piece, followers)
     assert_equal(whole, cut)
 
 
@@ -195,9 +207,6 @@ def test_branches_of_a_cell_share_its_future_and_nothing_else() -> None:
 
 
 def test_followers_that_answer_for_themselves_play_the_same_game() -> None:
-    def obey(view: SlotView) -> np.ndarray:
-        return np.asarray(view.entitlement_BUM == core.OWN)
-
     by_rule, by_hand = (CellBatch(BUSY_PRESENCE, 3, 5, seed=10) for _ in range(2))
     by_rule.play(None, 100, "obey")
     by_hand.play(None, 100, obey)

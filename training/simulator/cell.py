@@ -157,7 +157,7 @@ class CellBatch:
         plan = self.plan(allocations)
         while slots > 0:
             if callable(followers):
-                self.begin_slot(plan)
+                self._begin(plan)
                 self.finish_slot(followers(self.view()))
                 slots -= 1
                 continue
@@ -172,10 +172,14 @@ class CellBatch:
 
     def begin_slot(self, allocations: Sequence[Allocation | None] | Plan | None) -> SlotView:
         """Apply the MAC's rule to the next slot; then `finish_slot` with what the UEs send."""
+        self._begin(self.plan(allocations))
+        return self.view()
+
+    def _begin(self, plan: Plan) -> None:
+        """`plan` may be that of the slot before: what a UE that left gave back is written in it."""
         if self._pending is not None:
             raise RuntimeError(f"slot {self.slot} has begun already: finish_slot is due")
         cells, ues, num_rbgs = self.state.gain_BUM.shape
-        plan = self.plan(allocations)
         pending = _Pending(
             plan,
             holder_BM=np.empty((cells, num_rbgs), np.int64),
@@ -186,7 +190,6 @@ class CellBatch:
         )
         core.begin_slot(self.state, self.rules, plan, self.slot, *pending[1:], self._scratch)
         self._pending = pending
-        return self.view()
 
     def view(self) -> SlotView:
         """What the UEs see in the slot that has begun."""
