@@ -78,7 +78,11 @@ def test_a_node_without_functions_is_a_node(e2mgr: Any) -> None:
     assert source.node("odd/name") == E2Node("odd/name", True)
 
 
-@pytest.mark.parametrize("answer", [(500, {}), (200, b"<html>"), (200, {"not": "a list"}), (200, b"")])
+@pytest.mark.parametrize(
+    "answer",
+    [(500, {}), (200, b"<html>"), (200, {"not": "a list"}), (200, b""), (200, b"[" * 100_000)],
+    ids=range(5),
+)
 def test_e2mgr_that_makes_no_sense_is_a_source_error(e2mgr: Any, answer: Any) -> None:
     service, source = e2mgr
     service.answers["/v1/nodeb/states"] = answer
@@ -92,6 +96,17 @@ def test_an_answer_about_a_node_that_makes_no_sense_is_a_source_error(e2mgr: Any
     service.answers[f"/v1/nodeb/{NODE.name}"] = answer
     with pytest.raises(SourceError):
         source.node(NODE.name)
+
+
+def test_numbers_and_names_that_make_no_sense_stop_nothing(e2mgr: Any) -> None:
+    service, source = e2mgr
+    service.answers["/v1/nodeb/states"] = (200, [*STATES, {"inventoryName": "\ud800"}, {"inventoryName": [1]}])
+    assert source.names() == {NODE.name: True, "gnb_gone": False, "gnb_unknown": False, "[1]": False}
+    body = b'{"connectionStatus": "CONNECTED", "gnb": {"ranFunctions": [{"ranFunctionId": 1e999}]}}'
+    service.answers[f"/v1/nodeb/{NODE.name}"] = (200, body)
+    assert source.node(NODE.name) == E2Node(NODE.name, True, (RanFunction(0, "", b""),))
+    with pytest.raises(SourceError):
+        source.node("\ud800")
 
 
 def test_nobody_there_is_a_source_error() -> None:
@@ -134,9 +149,11 @@ def test_an_unreadable_rnib_is_a_source_error(rnib: Any) -> None:
     sdl, source = rnib
     with pytest.raises(SourceError):
         source.node("nobody")
-    sdl.add_member("e2Manager", "GNB", b"\xff\xff\xff", usemsgpack=False)
-    with pytest.raises(SourceError):
-        source.names()
+    for nonsense in (b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x0b" * 5000):
+        sdl.remove_group("e2Manager", "GNB")
+        sdl.add_member("e2Manager", "GNB", nonsense, usemsgpack=False)
+        with pytest.raises(SourceError, match="is unreadable"):
+            source.names()
 
 
 class ScriptedSource:

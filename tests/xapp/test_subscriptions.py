@@ -222,7 +222,19 @@ def test_what_is_heard_last_is_how_things_are(make: Maker, store: SharedStore, m
 
 @pytest.mark.parametrize(
     "answer",
-    [(503, {}), (400, b"bad"), (404, {}), (201, {}), (201, b"<html>"), (201, {"SubscriptionId": 5}), (201, [])],
+    [
+        (503, {}),
+        (400, b"bad"),
+        (404, {}),
+        (201, {}),
+        (201, b"<html>"),
+        (201, {"SubscriptionId": 5}),
+        (201, []),
+        (201, b"[" * 100_000),
+        (201, b'{"SubscriptionId": ' + b"1" * 5000 + b"}"),
+        (201, b"\xff"),
+    ],
+    ids=range(10),
 )
 def test_a_refusal_is_tried_again_after_a_backoff(
     make: Maker, submgr: FakeSubmgr, clock: Clock, answer: tuple[int, object]
@@ -265,6 +277,39 @@ def test_a_manager_that_is_not_there_is_tried_again(make: Maker, clock: Clock) -
         client.run_due()
         assert status_of(client).state is SubscriptionState.WANTED
         assert client.counters == {"request_failed": 1}
+
+
+def test_a_manager_that_does_not_answer_costs_one_time_out_a_call(make: Maker, submgr: FakeSubmgr) -> None:
+    released = threading.Event()
+
+    def hang(request: Any) -> tuple[int, object]:
+        released.wait(30.0)
+        return 201, {"SubscriptionId": "late"}
+
+    submgr.service.respond = hang
+    client = make(options=SubscriptionOptions(request_timeout_s=0.1, first_backoff_s=100.0, max_backoff_s=100.0))
+    for number in (1, 2, 3):
+        client.want(other(number))
+    for call in (1, 2, 3):
+        client.run_due()
+        assert client.counters["request_failed"] == call
+    released.set()
+
+
+def test_an_id_that_no_url_can_hold_stops_nothing(make: Maker, submgr: FakeSubmgr, clock: Clock) -> None:
+    """A lone surrogate is JSON, and no UTF-8."""
+    submgr.script = [(201, b'{"SubscriptionId": "\\ud800"}')]
+    client = make()
+    client.want(REQUEST)
+    client.run_due()
+    client.drop(KEY)
+    client.want(other(2))
+    for _ in range(30):
+        clock.now_s += 10.0
+        client.run_due()
+    assert client.counters["delete_given_up"] == 1
+    assert status_of(client, other(2).key).attempts > 0
+    assert len(submgr.posted) > 1
 
 
 def test_instance_id_zero_means_that_it_failed(make: Maker, submgr: FakeSubmgr, clock: Clock) -> None:
@@ -465,6 +510,31 @@ def test_closing_deletes_every_subscription(make: Maker, submgr: FakeSubmgr) -> 
     assert len(submgr.deleted) == 4
 
 
+def test_closing_while_the_same_deletion_is_under_way(submgr: FakeSubmgr) -> None:
+    """A stop waits only so long for housekeeping; here both hear that it worked, housekeeping first."""
+    client = SubscriptionClient(submgr.service.url, ENDPOINT, options=OPTIONS)
+    client.want(REQUEST)
+    client.run_due()
+    client.drop(KEY)
+    housekeeping = threading.Thread(target=client.run_due)
+    first, second = threading.Event(), threading.Event()
+
+    def respond(request: Any) -> tuple[int, object]:
+        if first.is_set():
+            second.set()
+            housekeeping.join(10.0)
+        else:
+            first.set()
+            second.wait(10.0)
+        return 204, None
+
+    submgr.service.respond = respond
+    housekeeping.start()
+    assert first.wait(10.0)
+    client.close(5.0)
+    assert submgr.deleted == ["s1", "s1"] and client.counters["deleted"] == 2
+
+
 def test_closing_gives_up_when_the_manager_hangs(submgr: FakeSubmgr) -> None:
     released = threading.Event()
     client = SubscriptionClient(submgr.service.url, ENDPOINT, options=OPTIONS)
@@ -555,3 +625,16 @@ def test_what_is_due_next_is_known(make: Maker, submgr: FakeSubmgr, clock: Clock
     submgr.script = [(503, {})]
     client.run_due()
     assert 0.5 <= client.next_due_s() <= 1.0
+
+
+def test_what_waits_for_a_deletion_is_not_due(make: Maker, submgr: FakeSubmgr, clock: Clock) -> None:
+    client = make()
+    client.want(REQUEST)
+    client.run_due()
+    activate(client)
+    submgr.deletes = [(400, {})] * 4
+    client.resubscribe(KEY, "no reports")
+    for _ in range(4):
+        clock.now_s += 8.0
+        client.run_due()
+    assert client.next_due_s() == 1.0

@@ -13,10 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import quote
 
-import httpx
-
+from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore
 
 log = logging.getLogger(__name__)
@@ -90,19 +88,19 @@ class NodeSource(Protocol):
 class E2mgrSource:
     """e2mgr's REST interface. JSON of its protobufs: camelCase, zero values left out."""
 
-    def __init__(self, url: str, *, timeout_s: float = 3.0, http: httpx.Client | None = None) -> None:
-        self._url = url.rstrip("/")
-        self._http = http or httpx.Client(timeout=timeout_s, trust_env=False)
+    def __init__(self, url: str, *, timeout_s: float = 3.0) -> None:
+        self._rest = RestClient("e2mgr", url, timeout_s=timeout_s)
 
     def names(self) -> dict[str, bool]:
-        answer = self._get("/v1/nodeb/states")
+        answer = self._get("states")
         if not isinstance(answer, list):
             raise SourceError("e2mgr's list of nodes is not a list")
-        states = (entry for entry in answer if isinstance(entry, dict))
-        return {str(entry["inventoryName"]): _is_connected(entry) for entry in states if entry.get("inventoryName")}
+        entries = (entry for entry in answer if isinstance(entry, dict))
+        states = {str(entry.get("inventoryName") or ""): _is_connected(entry) for entry in entries}
+        return {name: connected for name, connected in states.items() if name and name.isprintable()}
 
     def node(self, name: str) -> E2Node:
-        answer = self._get(f"/v1/nodeb/{quote(name, safe='')}")
+        answer = self._get(name)
         if not isinstance(answer, dict):
             raise SourceError(f"e2mgr's answer about {name} is not an object")
         gnb = answer.get("gnb")
@@ -123,18 +121,16 @@ class E2mgrSource:
         )
 
     def close(self) -> None:
-        self._http.close()
+        self._rest.close()
 
-    def _get(self, path: str) -> Any:
+    def _get(self, name: str) -> Any:
         try:
-            answer = self._http.get(self._url + path)
-            if answer.status_code != 200:
-                raise SourceError(f"e2mgr answers {path} with {answer.status_code}")
+            answer = self._rest.request("GET", "v1", "nodeb", name)
+            if answer.status != 200:
+                raise SourceError(f"e2mgr answers {answer.status} about {name}")
             return answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SourceError(f"e2mgr: {error or type(error).__name__}") from None
-        except ValueError:
-            raise SourceError(f"e2mgr's answer to {path} is not JSON") from None
+        except RestError as error:
+            raise SourceError(str(error)) from None
 
 
 class RnibSource:
@@ -264,7 +260,7 @@ def _integer(value: object) -> int:
     """JSON of protobuf: zero is left out, 64-bit numbers are text."""
     try:
         return int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 
@@ -281,5 +277,6 @@ def _parse(message: Any, data: bytes, what: str) -> None:
 
     try:
         message.ParseFromString(data)
-    except DecodeError as error:
+    # Pure Python protobuf lets errors of UTF-8 and of nesting through.
+    except (DecodeError, ValueError, RecursionError) as error:
         raise SourceError(f"R-NIB: {what} is unreadable: {error}") from None

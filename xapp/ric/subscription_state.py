@@ -70,7 +70,7 @@ class Entry:
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Removal:
     """A subscription to be deleted at the manager."""
 

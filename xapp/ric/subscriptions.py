@@ -14,7 +14,6 @@ rest never blocks and may be called from any thread.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import threading
@@ -22,10 +21,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
-import httpx
-
+from xapp.ric.rest import Answer, RestClient, RestError
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import (
     MAX_EVENT_INSTANCE_ID,
@@ -50,6 +47,7 @@ from xapp.ric.subscription_state import (
 
 log = logging.getLogger(__name__)
 
+PATH = ("ric", "v1", "subscriptions")
 MAX_DELETE_ATTEMPTS = 10
 MIN_PAUSE_S = 0.02
 
@@ -67,16 +65,14 @@ class SubscriptionClient:
         store: SharedStore | None = None,
         options: SubscriptionOptions | None = None,
         on_change: Callable[[SubscriptionStatus], None] | None = None,
-        http: httpx.Client | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
-        self._url = submgr_url.rstrip("/") + "/ric/v1/subscriptions"
         self._endpoint = endpoint
         self._memory = SubscriptionMemory(store)
         self.options = options or SubscriptionOptions()
         self._on_change = on_change or (lambda status: None)
-        self._http = http or httpx.Client(timeout=self.options.request_timeout_s, trust_env=False)
+        self._rest = RestClient("subscription manager", submgr_url, timeout_s=self.options.request_timeout_s)
         self._clock = clock
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
@@ -171,7 +167,9 @@ class SubscriptionClient:
         self._tell(entry)
 
     def run_due(self) -> None:
-        """Send the requests and deletions that are due. Never raises; blocks for at most a time-out per request."""
+        """Send the requests and deletions that are due. Never raises. Once the manager does not answer, what is left
+        waits for the next call: this one blocks for about one time-out.
+        """
         now = self._clock()
         with self._lock:
             for orphan in [orphan for orphan in self._orphans.values() if now >= orphan.delete_at]:
@@ -185,30 +183,24 @@ class SubscriptionClient:
                 self._counts["notification_overdue"] += 1
                 self._start_over(entry, "no notification came", delete=True)
             removals = [removal for removal in self._removals if now >= removal.due_at]
-            # A key that is being deleted waits: the manager may still answer the equal body with the old id.
-            busy = {removal.event_instance_id for removal in self._removals}
         for entry in overdue:
             self._tell(entry)
         for removal in removals:
-            if self._delete(removal):
-                busy.discard(removal.event_instance_id)
+            if not self._delete(removal):
+                return
         with self._lock:
-            due = [
-                entry
-                for entry in self._entries.values()
-                if entry.state is SubscriptionState.WANTED
-                and now >= entry.due_at
-                and entry.event_instance_id not in busy
-            ]
+            due = [entry for entry in self._entries.values() if self._is_to_be_posted(entry) and now >= entry.due_at]
         for entry in due:
-            self._post(entry)
+            if not self._post(entry):
+                return
 
     def next_due_s(self) -> float:
         """Seconds until `run_due` may have something to do: MIN_PAUSE_S to 1."""
         with self._lock:
+            entries = self._entries.values()
             times = [
                 *(removal.due_at for removal in self._removals),
-                *(e.due_at for e in self._entries.values() if e.state is not SubscriptionState.ACTIVE),
+                *(e.due_at for e in entries if e.state is SubscriptionState.ACCEPTED or self._is_to_be_posted(e)),
             ]
         return min(1.0, max(MIN_PAUSE_S, min(times, default=float("inf")) - self._clock()))
 
@@ -226,7 +218,7 @@ class SubscriptionClient:
                 time.sleep(min(0.1, max(0.0, give_up_at - self._clock())))
         if self._removals:
             log.warning("%d subscriptions could not be deleted in time", len(self._removals))
-        self._http.close()
+        self._rest.close()
 
     # -- inside; methods that say `locked` are called with the lock held -------------------------------------------
 
@@ -241,6 +233,12 @@ class SubscriptionClient:
                     return
                 status = entry.status()
             self._on_change(status)
+
+    def _is_to_be_posted(self, entry: Entry) -> bool:
+        """Wanted, and not being deleted: the manager may still answer the equal body with the old id. Locked."""
+        return entry.state is SubscriptionState.WANTED and all(
+            removal.event_instance_id != entry.event_instance_id for removal in self._removals
+        )
 
     def _claim(self, request: SubscriptionRequest) -> tuple[int, dict[str, Any]]:
         """An XappEventInstanceId and the body with it: an orphan's if the body is the same. Locked."""
@@ -279,22 +277,19 @@ class SubscriptionClient:
         longest = min(self.options.max_backoff_s, self.options.first_backoff_s * 2 ** min(attempts, 16))
         return longest * self._rng.uniform(0.5, 1.0)
 
-    def _post(self, entry: Entry) -> None:
+    def _post(self, entry: Entry) -> bool:
+        """One POST; False if the manager did not answer."""
         with self._lock:
             if self._by_event_id.get(entry.event_instance_id) is not entry:
-                return
+                return True
             entry.state = SubscriptionState.PENDING
             entry.attempts += 1
-        subscription_id, error = "", ""
+        answer, subscription_id, error = None, "", ""
         try:
-            answer = self._http.post(self._url, json=entry.body)
-            if answer.status_code == 201:
-                subscription_id = _subscription_id(answer)
-                error = "" if subscription_id else "201 without a SubscriptionId"
-            else:
-                error = f"the subscription manager answers {answer.status_code}: {answer.text[:200]}"
-        except (httpx.HTTPError, httpx.InvalidURL) as failure:
-            error = f"subscription manager: {failure or type(failure).__name__}"
+            answer = self._rest.request("POST", *PATH, body=entry.body)
+            subscription_id = _subscription_id(answer)
+        except RestError as failure:
+            error = str(failure)
         with self._lock:
             self._after_post(entry, subscription_id, error)
             to_remember = subscription_id or entry.subscription_id
@@ -303,6 +298,7 @@ class SubscriptionClient:
         if error:
             log.warning("subscription %s: %s", entry.request.key, error)
         self._tell(entry)
+        return answer is not None
 
     def _after_post(self, entry: Entry, subscription_id: str, error: str) -> None:
         """Locked."""
@@ -351,28 +347,29 @@ class SubscriptionClient:
         self._tell(entry)
 
     def _delete(self, removal: Removal, timeout_s: float | None = None) -> bool:
-        """One DELETE; False if it has to be tried again."""
-        limit_s = self.options.request_timeout_s if timeout_s is None else timeout_s
+        """One DELETE; False if the manager did not answer."""
+        status = 0
         try:
-            answer = self._http.delete(f"{self._url}/{quote(removal.subscription_id, safe='')}", timeout=limit_s)
-            # 404 is not what the manager documents for an unknown id, but it would mean the same.
-            done = answer.status_code in (200, 204, 404)
-        except (httpx.HTTPError, httpx.InvalidURL):
-            done = False
+            status = self._rest.request("DELETE", *PATH, removal.subscription_id, timeout_s=timeout_s).status
+        except RestError as error:
+            log.warning("subscription %s not deleted: %s", removal.subscription_id, error)
+        # 404 is not what the manager documents for an unknown id, but it would mean the same.
+        done = status in (200, 204, 404)
         with self._lock:
             if done:
                 self._counts["deleted"] += 1
-                self._removals.remove(removal)
             else:
                 self._counts["delete_failed"] += 1
                 removal.attempts += 1
                 removal.due_at = self._clock() + self._backoff_s(removal.attempts)
-                if removal.attempts >= MAX_DELETE_ATTEMPTS:
+            given_up = not done and removal.attempts >= MAX_DELETE_ATTEMPTS
+            if (done or given_up) and removal in self._removals:  # `close` may have been faster
+                self._removals.remove(removal)
+                if given_up:
                     self._counts["delete_given_up"] += 1
-                    self._removals.remove(removal)
         if done:
             self._memory.forget(removal.event_instance_id)
-        return done
+        return bool(status)
 
     def _abandon(self, orphan: Orphan) -> None:
         """Locked."""
@@ -380,10 +377,12 @@ class SubscriptionClient:
         self._removals.append(Removal(orphan.subscription_id, orphan.event_instance_id, self._clock()))
 
 
-def _subscription_id(answer: httpx.Response) -> str:
-    try:
-        document = answer.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return ""
+def _subscription_id(answer: Answer) -> str:
+    """Raises RestError for an answer that is no acceptance."""
+    if answer.status != 201:
+        raise RestError(f"the subscription manager answers {answer.status}: {answer.body[:200]!r}")
+    document = answer.json()
     value = document.get("SubscriptionId") if isinstance(document, dict) else None
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str) or not value:
+        raise RestError("201 without a SubscriptionId")
+    return value
