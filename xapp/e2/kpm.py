@@ -39,8 +39,8 @@ __all__ = [
     "ntp_time",
 ]
 
-KPM_OIDS = ("1.3.6.1.4.1.53148.1.1.2.2", "1.3.6.1.4.1.53148.1.2.2.2", "1.3.6.1.4.1.53148.1.3.2.2")
-"""Versions 1-3: a RAN function with one of these is KPM, whatever its id."""
+KPM_OIDS = tuple(f"1.3.6.1.4.1.53148.1.{version}.2.2" for version in (3, 2, 1))
+"""Versions 3, 2 and 1, alike in what is read here: a RAN function with one of these is KPM, whatever its id."""
 NTP_EPOCH_S = 2_208_988_800
 """Seconds from 1900, where NTP time starts, to 1970."""
 
