@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,13 @@ MISSING_COLUMN = 0.25
 """Of columns in such a state."""
 FOLLOWER_SLOTS = 2
 """Slots per decision, at most, in which the followers are watched."""
+
+
+class WithPrompt(Protocol):
+    """Anything that keeps its state's prompt."""
+
+    @property
+    def blocks_PT(self) -> NDArray[np.int64]: ...
 
 
 class LeaderExample(NamedTuple):
@@ -102,8 +109,8 @@ class Collector:
         followers: list[FollowerExamples] = []
         unspeakable = 0
         for _ in range(periods):
-            states = [_with_gaps(s, rng) for s in world.observe()]
-            intents = [_random_intent(s, rng) for s in states]
+            states = [with_gaps(s, rng) for s in world.observe()]
+            intents = [random_intent(s, rng) for s in states]
             grammars = [compile_grammar(s, i, self.options) for s, i in zip(states, intents)]
             answers = [d.allocation for d in self.teacher.decide(states, intents, never_expires)]
             prompts = student.layout.encode(states, intents)
@@ -152,7 +159,7 @@ def random_allocation(grammar: Grammar, rng: np.random.Generator) -> Allocation:
     return cursor.allocation()
 
 
-def prompts_of(examples: Sequence[LeaderExample]) -> Prompts:
+def prompts_of(examples: Sequence[WithPrompt]) -> Prompts:
     """A batch of examples, as PromptLayout.encode would have returned it."""
     sizes = np.array([len(e.blocks_PT) for e in examples])
     return Prompts(
@@ -208,14 +215,16 @@ def _watch(
     return examples
 
 
-def _with_gaps(state: CellState, rng: np.random.Generator) -> CellState:
+def with_gaps(state: CellState, rng: np.random.Generator) -> CellState:
+    """A MISSING_SHARE of states as they would be seen with some columns not reported."""
     if rng.random() >= MISSING_SHARE:
         return state
     gone: dict[str, Any] = {c: np.full(state.num_ues, np.nan) for c in COLUMNS if rng.random() < MISSING_COLUMN}
     return replace(state, **gone)
 
 
-def _random_intent(state: CellState, rng: np.random.Generator) -> Intent:
+def random_intent(state: CellState, rng: np.random.Generator) -> Intent:
+    """The default, but for an INTENT_SHARE of states."""
     if rng.random() >= INTENT_SHARE or not state.num_ues:
         return Intent()
     alpha = float(rng.choice([0.0, 0.5, 1.0, 2.0, 4.0]))

@@ -1,0 +1,303 @@
+"""What a DCM would have been worth with one token different, by branching the simulator.
+
+A branch meets the very future of the cell that it was taken from, so the difference between two branches is what the
+token did and nothing else. All branches of a batch are played together.
+
+A branch is played for the K slots that the DCM governs, then for TAIL_SLOTS more than the report delay under the node's
+own scheduler, so that what was left waiting counts. Its value is the sum of the slots' rewards over K:
+
+    reward = (1/n) sum_i w_i served_i - .5 collisions/M - .1 waste/M,    w_i = 1 / (R_i + 100)
+
+with R_i what UE i's seat was served on average so far, frozen in the branch: to first order the change of the utility
+that evaluation reports (training.simulator.metrics). Under an intent with another alpha, w_i = (R_i + 100)^-alpha, at
+the same mean.
+
+Suffixes: B cells, U seats, N branches, L steps of a DCM, A actions, M RBGs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.allocation import DYNAMIC, Allocation
+from policy.cell_state import CellState
+from policy.decoding import Line, write_line
+from policy.grammar import (
+    CONTENDERS,
+    END_GRANTS,
+    FIRST_CONTENDERS,
+    FIRST_MASK,
+    FIRST_RBG,
+    FIRST_UE,
+    OWNER_OF_TOKEN,
+    Grammar,
+    GrammarError,
+)
+from policy.intent import Intent
+from training.simulator.cell import CellBatch
+from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST
+from training.simulator.plan import NOBODY, Plan, make_plan
+from training.simulator.state import COLLISIONS, PRESENT, SERVED, WASTE, State
+
+TAIL_SLOTS = 3
+"""Slots after the DCM's and the report delay in which its consequences still count."""
+EARLIER_SLOTS = 50
+"""A seat's average starts as if it had been served EARLIER_BITS_PER_SLOT for so long: a first slot is no average."""
+EARLIER_BITS_PER_SLOT = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which tokens to try another word for. The class mask and the contenders are always among them."""
+
+    owner_steps: int | None = None
+    """RBGs of a DCM whose owner is varied, drawn anew for each; None = all."""
+    owners_per_step: int | None = None
+    """UEs tried as the owner of such an RBG, besides OPEN, DYNAMIC and IDLE; None = all."""
+    grants: int = 4
+    """Periodic grants left out, and put in, at most so many of each."""
+
+
+class Spoken(NamedTuple):
+    """One cell's DCM, as it was said."""
+
+    state: CellState
+    intent: Intent
+    grammar: Grammar
+    tokens: tuple[int, ...]
+
+
+class Values(NamedTuple):
+    """What one DCM was worth, and what it would have been."""
+
+    line: Line
+    base: float
+    known_LA: NDArray[np.bool_]
+    """Which actions were tried; with them the one that was said. False throughout a step that was not varied."""
+    value_LA: NDArray[np.float64]
+    """Of the whole DCM with this action at this step, and what must change with it; `base` for what was said."""
+
+
+class Alternative(NamedTuple):
+    """One DCM with one action different."""
+
+    cell: int
+    step: int
+    token: int
+    contenders: float | None = None
+    """Of the leftover rule, where the class mask makes it change."""
+    allocation: Allocation | None = None
+    """All of it, where more than one owner or the leftover rule differs."""
+
+
+def evaluate(
+    world: CellBatch, spoken: Sequence[Spoken], search: Search, rng: np.random.Generator
+) -> tuple[list[Values], Plan]:
+    """Values of every cell's DCM, to be called at the boundary at which it takes effect; and its plan, to be played.
+
+    The world stays as it is. A UE may have left since it was spoken of: its RBGs are the node's, as the MAC's rule is.
+    """
+    lines = [write_line(s.grammar, s.state, s.tokens) for s in spoken]
+    allocations = [s.grammar.allocation(s.tokens) for s in spoken]
+    plan = world.plan(allocations)
+    alternatives = [
+        a for cell, (s, line) in enumerate(zip(spoken, lines)) for a in _alternatives(cell, s, line, search, rng)
+    ]
+    cells_N = np.array([*range(len(spoken)), *(a.cell for a in alternatives)], np.int64)
+    changed = _changed_plan(world, plan, cells_N, spoken, alternatives)
+    weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in spoken]))
+    value_N = branch_values(world, cells_N, changed, weights_BU)
+
+    values = []
+    for cell, line in enumerate(lines):
+        known_LA = np.zeros(line.mask_LA.shape, bool)
+        value_LA = np.zeros(line.mask_LA.shape)
+        values.append(Values(line, float(value_N[cell]), known_LA, value_LA))
+    for alternative, value in zip(alternatives, value_N[len(spoken) :]):
+        cell, step, token = alternative[:3]
+        _, base, known_LA, value_LA = values[cell]
+        said = lines[cell].tokens_L[step]
+        known_LA[step, [token, said]] = True
+        value_LA[step, token], value_LA[step, said] = value, base
+    return values, plan
+
+
+def served_weights(state: State, alpha_B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What one more served bit is worth to utility, [B, U]."""
+    served_BU, present_BU = state.counters_BUC[:, :, SERVED], state.counters_BUC[:, :, PRESENT]
+    average_BU = (served_BU + EARLIER_SLOTS * EARLIER_BITS_PER_SLOT) / (present_BU + EARLIER_SLOTS)
+    weight_BU = (average_BU + UTILITY_UNIT_BITS) ** -alpha_B[:, None]
+    fair_BU = 1.0 / (average_BU + UTILITY_UNIT_BITS)
+    return np.asarray(weight_BU * (fair_BU.mean(axis=1) / weight_BU.mean(axis=1))[:, None])
+
+
+def branch_values(
+    world: CellBatch, cells_N: NDArray[np.int64], plan: Plan, weights_BU: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Play branch n of cell cells_N[n] under row n of `plan`, then the tail; its value, [N]."""
+    scenario = world.scenario
+    branch = world.select(cells_N)
+    branch.play(plan, scenario.slots_per_dcm)
+    branch.play(None, scenario.report_delay_slots + TAIL_SLOTS)
+    served_NU = (branch.state.counters_BUC - world.state.counters_BUC[cells_N])[:, :, SERVED]
+    events_NE = branch.state.events_BE - world.state.events_BE[cells_N]
+    lost_N = COLLISION_COST * events_NE[:, COLLISIONS] + WASTE_COST * events_NE[:, WASTE]
+    gained_N = (weights_BU[cells_N] * served_NU).mean(axis=1)
+    return np.asarray((gained_N - lost_N / scenario.num_rbgs) / scenario.slots_per_dcm)
+
+
+# ---- which DCMs ----
+
+
+def _alternatives(
+    cell: int, spoken: Spoken, line: Line, search: Search, rng: np.random.Generator
+) -> Iterator[Alternative]:
+    """Every legal DCM that differs from what was said in one action, as far as `search` goes."""
+    first_owner = len(spoken.tokens) - spoken.grammar.num_rbgs
+    varied = np.arange(first_owner, len(spoken.tokens))
+    if search.owner_steps is not None and search.owner_steps < len(varied):
+        varied = np.sort(rng.choice(varied, search.owner_steps, replace=False))
+    yield from _leftover_rules(cell, spoken, line, rng)
+    if spoken.grammar.max_grants:
+        yield from _without_a_ues_grants(cell, spoken, search, rng)
+        yield from _with_one_more_grant(cell, spoken, line, search, rng)
+    for step in varied.tolist():
+        yield from _owners(cell, spoken, line, step, search, rng)
+
+
+def _others(line: Line, step: int) -> NDArray[np.int64]:
+    """Legal actions of a step but the one that was said."""
+    legal = np.flatnonzero(line.mask_LA[step])
+    return legal[legal != line.tokens_L[step]]
+
+
+def _leftover_rules(cell: int, spoken: Spoken, line: Line, rng: np.random.Generator) -> Iterator[Alternative]:
+    silent = spoken.tokens[0] == FIRST_MASK
+    for token in _others(line, 0).tolist():
+        contenders = None
+        if token == FIRST_MASK:
+            contenders = 0.0
+        elif silent:  # whoever lets a class contend must say how eagerly
+            contenders = CONTENDERS[int(rng.integers(1, len(CONTENDERS)))]
+        yield Alternative(cell, 0, token, contenders)
+    for token in _others(line, 1).tolist():
+        yield Alternative(cell, 1, token)
+
+
+def _owners(
+    cell: int, spoken: Spoken, line: Line, step: int, search: Search, rng: np.random.Generator
+) -> Iterator[Alternative]:
+    others = _others(line, step)
+    ues = others[others >= FIRST_UE]
+    if search.owners_per_step is not None and search.owners_per_step < len(ues):
+        ues = rng.choice(ues, search.owners_per_step, replace=False)
+    limits = spoken.grammar.limits
+    limited = bool(limits.capped_U.any() or limits.floor_U.any())
+    for token in (*others[others < FIRST_UE].tolist(), *ues.tolist()):
+        # Without caps and floors no owner makes another illegal.
+        if not limited or _allocation(spoken, [*spoken.tokens[:step], token, *spoken.tokens[step + 1 :]]) is not None:
+            yield Alternative(cell, step, token)
+
+
+def _grants(spoken: Spoken) -> list[int]:
+    """Steps at which a periodic grant's UE was said."""
+    return list(range(2, len(spoken.tokens) - spoken.grammar.num_rbgs - 1, 2))
+
+
+def _without_a_ues_grants(cell: int, spoken: Spoken, search: Search, rng: np.random.Generator) -> Iterator[Alternative]:
+    """Leave out a UE's periodic grants: where its first was said comes what followed the last."""
+    steps, tokens = _grants(spoken), spoken.tokens
+    first_of = {tokens[step]: step for step in reversed(steps)}
+    ues = rng.permutation(list(first_of)).tolist() if first_of else []
+    for ue in ues[: search.grants]:
+        step = first_of[ue]
+        after = next((s for s in steps if s > step and tokens[s] != ue), steps[-1] + 2)
+        allocation = _allocation(spoken, [*tokens[:step], *tokens[after:]])
+        if allocation is not None:
+            yield Alternative(cell, step, tokens[after], allocation=allocation)
+
+
+def _with_one_more_grant(
+    cell: int, spoken: Spoken, line: Line, search: Search, rng: np.random.Generator
+) -> Iterator[Alternative]:
+    """Put in a periodic grant on some RBG, before the one that was said or at the end."""
+    places = [
+        (step, token)
+        for step in (*_grants(spoken), len(spoken.tokens) - spoken.grammar.num_rbgs - 1)
+        for token in _others(line, step).tolist()
+        if token != END_GRANTS and (token < line.tokens_L[step] or line.tokens_L[step] == END_GRANTS)
+    ]
+    for place in rng.permutation(len(places))[: search.grants].tolist():
+        step, token = places[place]
+        for rbg in rng.permutation(spoken.grammar.num_rbgs).tolist():
+            allocation = _allocation(spoken, [*spoken.tokens[:step], token, FIRST_RBG + rbg, *spoken.tokens[step:]])
+            if allocation is not None:
+                yield Alternative(cell, step, token, allocation=allocation)
+                break
+
+
+def _allocation(spoken: Spoken, tokens: Sequence[int]) -> Allocation | None:
+    """None where the grammar does not allow it."""
+    try:
+        return spoken.grammar.allocation(tokens)
+    except GrammarError:
+        return None
+
+
+# ---- what they mean ----
+
+
+def _changed_plan(
+    world: CellBatch,
+    plan: Plan,
+    cells_N: NDArray[np.int64],
+    spoken: Sequence[Spoken],
+    alternatives: Sequence[Alternative],
+) -> Plan:
+    """The plan of every cell, then that of every alternative."""
+    ue_id_BU = world.state.ue_id_BU
+    whole = [(n, a) for n, a in enumerate(alternatives, len(spoken)) if a.allocation is not None]
+    grants_BG4 = plan.grants_BG4
+    other: Plan | None = None
+    if whole:
+        rows = [a.cell for _, a in whole]
+        other = make_plan([a.allocation for _, a in whole], ue_id_BU[rows], world.scenario.num_rbgs, 0.0)
+        grants_BG4 = _widened(grants_BG4, other.grants_BG4.shape[1])
+    arrays: list[Any] = [array[cells_N] for array in plan._replace(grants_BG4=grants_BG4)]
+    changed = Plan(*arrays)
+    if other is not None:
+        other = other._replace(grants_BG4=_widened(other.grants_BG4, grants_BG4.shape[1]))
+        for array, source in zip(arrays, other):
+            array[[n for n, _ in whole]] = source
+    for n, alternative in enumerate(alternatives, len(spoken)):
+        if alternative.allocation is None:
+            _change(changed, n, alternative, spoken[alternative.cell], ue_id_BU[alternative.cell])
+    return changed
+
+
+def _change(changed: Plan, n: int, alternative: Alternative, spoken: Spoken, ue_id_U: NDArray[np.int64]) -> None:
+    """Change one owner, or the leftover rule, of row n."""
+    token = alternative.token
+    if alternative.step == 0:
+        changed.class_mask_B[n] = token - FIRST_MASK
+        if alternative.contenders is not None:
+            changed.contenders_B[n] = alternative.contenders
+    elif alternative.step == 1:
+        changed.contenders_B[n] = CONTENDERS[token - FIRST_CONTENDERS]
+    else:
+        rbg = alternative.step - (len(spoken.tokens) - spoken.grammar.num_rbgs)
+        owner = OWNER_OF_TOKEN.get(token)
+        if owner is None:
+            seats = np.flatnonzero(ue_id_U == spoken.grammar.ue_ids[token - FIRST_UE])
+            owner = int(seats[0]) if len(seats) else DYNAMIC
+        changed.owner_BM[n, rbg] = owner
+
+
+def _widened(grants_BG4: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    missing = max(0, width - grants_BG4.shape[1])
+    return np.pad(grants_BG4, ((0, 0), (0, missing), (0, 0)), constant_values=NOBODY)
