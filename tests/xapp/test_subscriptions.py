@@ -151,10 +151,9 @@ def test_accepted_is_not_active_until_the_notification(make: Maker) -> None:
     assert status_of(client).state is SubscriptionState.WANTED
     client.run_due()
     assert status_of(client).state is SubscriptionState.ACCEPTED
-    assert client.key_of(17) is None
+    assert status_of(client).e2_instance_id == 0
     activate(client)
     assert status_of(client) == SubscriptionStatus(KEY, SubscriptionState.ACTIVE, "s1", 17, 0, "")
-    assert client.key_of(17) == KEY
     assert [status.state for status in seen] == [SubscriptionState.ACCEPTED, SubscriptionState.ACTIVE]
 
 
@@ -321,7 +320,6 @@ def test_instance_id_zero_means_that_it_failed(make: Maker, submgr: FakeSubmgr, 
     status = status_of(client)
     assert status.state is SubscriptionState.WANTED
     assert status.last_error == "unsupported measurement, E2Node"
-    assert client.key_of(0) is None
     clock.now_s += 10.0
     client.run_due()
     assert len(submgr.posted) == 2
@@ -388,9 +386,9 @@ def test_wanting_the_same_again_changes_nothing_and_wanting_another_replaces(mak
     client.run_due()
     assert submgr.deleted == ["s1"]
     assert submgr.posted[1]["SubscriptionDetails"][0]["EventTriggers"] == [9]
-    assert client.key_of(17) is None
+    assert status_of(client).e2_instance_id == 0
     activate(client, "s2", submgr.posted[1]["SubscriptionDetails"][0]["XappEventInstanceId"], 18)
-    assert client.key_of(18) == KEY
+    assert status_of(client).e2_instance_id == 18
 
 
 def test_several_cells_do_not_mix(make: Maker, submgr: FakeSubmgr) -> None:
@@ -402,7 +400,7 @@ def test_several_cells_do_not_mix(make: Maker, submgr: FakeSubmgr) -> None:
     assert len(ours) == 3
     for number, event_id in enumerate(sorted(ours), start=1):
         activate(client, f"s{number}", event_id, 100 + number)
-    assert [client.key_of(100 + number) for number in (1, 2, 3)] == [other(number).key for number in (1, 2, 3)]
+    assert [status_of(client, other(number).key).e2_instance_id for number in (1, 2, 3)] == [101, 102, 103]
 
 
 def test_a_lost_node_is_forgotten_and_subscribed_again(make: Maker, submgr: FakeSubmgr) -> None:
@@ -412,12 +410,12 @@ def test_a_lost_node_is_forgotten_and_subscribed_again(make: Maker, submgr: Fake
     activate(client)
     client.forget_node(KEY.node)
     client.run_due()
-    assert client.statuses() == [] and client.key_of(17) is None
+    assert client.statuses() == []
     assert submgr.deleted == []
     client.want(REQUEST)
     client.run_due()
     activate(client, theirs=18)
-    assert client.key_of(18) == KEY
+    assert status_of(client).e2_instance_id == 18
 
 
 def test_other_nodes_are_not_forgotten(make: Maker) -> None:
@@ -435,7 +433,7 @@ def test_resubscribing_keeps_nothing_of_the_old(make: Maker, submgr: FakeSubmgr,
     assert status_of(client).state is SubscriptionState.ACCEPTED
     activate(client)
     client.resubscribe(KEY, "no reports")
-    assert client.key_of(17) is None
+    assert status_of(client).e2_instance_id == 0
     clock.now_s += 5.0
     client.run_due()
     assert submgr.deleted == ["s1"] and len(submgr.posted) == 2

@@ -8,8 +8,8 @@ The notification may come before the 201, so the entry is PENDING (and found by 
 request leaves. Ids are kept in SDL: after a restart an unchanged subscription is taken over by sending the same body
 again, any other is deleted.
 
-`run_due`, `forget_node` and `close` belong to the housekeeping thread and may block for HTTP and SDL time-outs; the
-rest never blocks and may be called from any thread.
+`run_due` and `forget_node` belong to the housekeeping thread, `close` to whichever thread stops it; they may block for
+HTTP and SDL time-outs. The rest never blocks and may be called from any thread.
 """
 
 from __future__ import annotations
@@ -80,7 +80,6 @@ class SubscriptionClient:
         """Held around `on_change`, never while waiting for anything else; taken before `_lock`."""
         self._entries: dict[SubscriptionKey, Entry] = {}
         self._by_event_id: dict[int, Entry] = {}
-        self._by_e2_id: dict[int, SubscriptionKey] = {}
         self._removals: list[Removal] = []
         self._orphans = self._memory.recall(clock() + self.options.orphan_grace_s)
         self._counts: Counter[str] = Counter()
@@ -101,10 +100,6 @@ class SubscriptionClient:
         for outcome in notification.outcomes:
             self._take(notification.subscription_id, outcome)
         return 200
-
-    def key_of(self, e2_instance_id: int) -> SubscriptionKey | None:
-        """The active subscription whose reports carry this RMR subscription id. A report may be here first."""
-        return self._by_e2_id.get(e2_instance_id)
 
     def status(self, key: SubscriptionKey) -> SubscriptionStatus | None:
         with self._lock:
@@ -260,14 +255,12 @@ class SubscriptionClient:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._by_event_id.pop(entry.event_instance_id, None)
-            self._by_e2_id.pop(entry.e2_instance_id, None)
         return entry
 
     def _start_over(self, entry: Entry, reason: str, *, delete: bool) -> None:
         """Back to WANTED, after a backoff. Locked."""
         if delete and entry.subscription_id:
             self._removals.append(Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
-        self._by_e2_id.pop(entry.e2_instance_id, None)
         entry.state = SubscriptionState.WANTED
         entry.subscription_id, entry.e2_instance_id = "", 0
         entry.last_error = reason
@@ -336,8 +329,6 @@ class SubscriptionClient:
                 self._start_over(entry, outcome.cause or "the subscription failed", delete=True)
             else:
                 self._counts["activated"] += entry.state is not SubscriptionState.ACTIVE
-                self._by_e2_id.pop(entry.e2_instance_id, None)
-                self._by_e2_id[outcome.e2_instance_id] = entry.request.key
                 entry.state = SubscriptionState.ACTIVE
                 entry.subscription_id, entry.e2_instance_id = subscription_id, outcome.e2_instance_id
                 entry.attempts, entry.last_error = 0, ""
