@@ -382,13 +382,15 @@ def test_a_route_file_may_come_later_and_change(
 ) -> None:
     monkeypatch.setattr("xapp.rmr.si95.RELOAD_PERIOD_S", 0.01)
     monkeypatch.setattr("xapp.rmr.io_loop.IDLE_TICK_S", 0.01)
-    path = tmp_path / "routes.txt"
+    path, written = tmp_path / "routes.txt", tmp_path / "written.txt"
     peer = opener()
     sender = opener(routes=path)
     assert not sender.ready
-    path.write_text(f"newrt|start\nrte|{RIC_INDICATION}|{peer.source}\nnewrt|end\n")
+    written.write_text(f"newrt|start\nrte|{RIC_INDICATION}|{peer.source}\nnewrt|end\n")
+    written.replace(path)  # at once: half a file would be a refused table
     wait_for(lambda: sender.ready)
-    path.write_text("newrt|start\nnewrt|end|3\n")
+    written.write_text("newrt|start\nnewrt|end|3\n")
+    written.replace(path)
     wait_for(lambda: sender.counters.get("route_table_refused", 0) == 1)
     assert sender.ready and "its end says 3" in sender.routes.last_error
     assert sender.send(MESSAGE)

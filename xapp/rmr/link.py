@@ -40,7 +40,8 @@ class Outgoing:
 class Link:
     """A connection to or from one peer.
 
-    Any thread may `offer`; all else belongs to the I/O thread. `lock` covers the queue and writing to the socket.
+    Any thread may `offer` and set `probe` and `is_route`; all else belongs to the I/O thread. `lock` covers the queue
+    and writing to the socket.
     """
 
     def __init__(self, endpoint: str, max_queue: int, reader: FrameReader, sock: socket.socket | None = None) -> None:
