@@ -14,7 +14,8 @@ from policy.schedulers import SCHEDULERS
 from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.scenario import LAB, LAB_PAPER, MIX, RIC20, SPORADIC, Scenario
-from training.simulator.state import ARRIVED, DROPPED, SERVED
+from training.simulator.state import ARRIVED, DROPPED, SERVED, make_scratch
+from training.simulator.world import draw_chunk
 
 BUSY_PRESENCE = LAB_PAPER.with_(present_slots=60.0, absent_slots=10.0)
 
@@ -58,6 +59,29 @@ def test_a_rogue_is_counted() -> None:
     # Not its own, nor (with c = 0) open: RBGs 0, 2, 3, 4, and 5 unless the node's scheduler gave it away to UE 2.
     for metrics in batch.metrics():
         assert 40 <= metrics.transmissions_outside_grant <= 50
+
+
+def test_a_mac_that_grants_what_the_control_does_not_say_is_counted_too() -> None:
+    """The count does not take the word of the code that grants: here everything is said to be UE 1's."""
+    batch = CellBatch(MIX, 1, 2, seed=1)
+    owners = np.array([0, 1, IDLE, OPEN, DYNAMIC, 1], np.int16)
+    grants = (PeriodicGrant(0, 5, 4, 0),)
+    sends = np.zeros((1, 2, 6), bool)
+    sends[0, 0] = True
+    for slot, (leftover, outside) in enumerate(
+        [
+            (LeftoverRule(ALL_CLASSES, 0.0), 3),  # RBGs 1, 2 and 3; the node's own scheduler may give away RBG 4
+            (LeftoverRule(ALL_CLASSES, 1.2), 3),  # 1 and 2, and 5, whose periodic grant is over
+            (LeftoverRule(1 << TrafficClass.SPORADIC, 1.2), 4),  # UE 1 is of another class
+        ]
+    ):
+        plan = batch.plan([Allocation((1, 2), owners, leftover, grants)])
+        before = batch.metrics()[0].transmissions_outside_grant
+        core.finish_slot(
+            batch.state, batch.rules, plan, draw_chunk(MIX, 1, 1, 2, 0), slot, slot,
+            np.zeros((1, 6), np.int64), np.ones((1, 2), bool), sends, make_scratch(2, 6),
+        )  # fmt: skip
+        assert batch.metrics()[0].transmissions_outside_grant - before == outside
 
 
 def test_more_rbgs_than_the_cap_count_as_outside() -> None:

@@ -11,10 +11,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from policy.allocation import OPEN
+from policy.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.plan import Plan, owner_plan
 
-PF_OFFSET_BITS = 50.0
 OPEN_TO_ALL = 64.0
 """Contenders that make p = 1 for any number of UEs here: the genie draws its own coins."""
 
@@ -41,7 +41,7 @@ def genie_aloha(view: SlotView) -> NDArray[np.bool_]:
 
 def oracle_plan(batch: CellBatch, contenders: float) -> Plan:
     """Greedy proportional fair on what is true now: exact queues and channels. Myopic, so no proven bound."""
-    weights_BU = 1.0 / (batch.state.average_BU + PF_OFFSET_BITS)
+    weights_BU = 1.0 / (batch.state.average_BU + FAIRNESS_OFFSET_BITS)
     owner_BM = np.full((batch.cells, batch.scenario.num_rbgs), OPEN, np.int16)
     tables = batch.rules.tables
     _greedy(batch.state.gain_BUM, batch.state.queue_BU, weights_BU, tables.snr_steps, tables.bits_per_rbg, owner_BM)

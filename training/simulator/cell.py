@@ -23,8 +23,10 @@ from training.simulator.state import (
     NUM_COUNTERS,
     SERVED,
     USED,
+    Rules,
     State,
     make_constants,
+    make_scratch,
     make_state,
     make_tables,
 )
@@ -63,9 +65,9 @@ class CellBatch:
         self.slot = 0
         """The next slot to be played."""
         self.seats = make_seats(scenario, ues)
-        self.rules = core.Rules(self.seats, make_tables(scenario.num_rbgs), make_constants(scenario))
+        self.rules = Rules(self.seats, make_tables(scenario.num_rbgs), make_constants(scenario))
         self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
-        self._scratch = core.make_scratch(ues, scenario.num_rbgs)
+        self._scratch = make_scratch(ues, scenario.num_rbgs)
         self._world_cells = cells
         self._chunk_index = -1
         self._chunk: Draws | None = None
@@ -240,7 +242,7 @@ class CellBatch:
         chosen = np.asarray(rows, np.int64)
         branch = copy.copy(self)
         branch.cells = len(chosen)
-        branch._scratch = core.make_scratch(self.ues, self.scenario.num_rbgs)
+        branch._scratch = make_scratch(self.ues, self.scenario.num_rbgs)
         branch.state = self.state.select(chosen)
         branch._observed_BUC = self._observed_BUC[chosen]
         branch._observed_id_BU = self._observed_id_BU[chosen]

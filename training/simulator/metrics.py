@@ -51,7 +51,7 @@ class CellMetrics(NamedTuple):
     p50_delay_slots: float
     p95_delay_slots: float
     transmissions_outside_grant: int
-    """Must be 0: see core.transmit."""
+    """Must be 0: see slot_step.transmit."""
     slots: int
 
 

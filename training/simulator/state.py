@@ -22,6 +22,7 @@ from policy.cqi import (
     SNR_STEPS,
     bits_per_rbg,
 )
+from policy.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator.scenario import Scenario
 from training.simulator.world import Seats, Start, make_seats
 
@@ -107,7 +108,35 @@ class Constants(NamedTuple):
     p_come: float
     served_decay: float
     served_start: float
+    fairness_offset: float
     subtracts_inflight: bool
+
+
+class Rules(NamedTuple):
+    """What does not change during a run."""
+
+    seats: Seats
+    tables: Tables
+    constants: Constants
+
+
+class Scratch(NamedTuple):
+    """Room for one slot of one cell; not for two threads at once."""
+
+    holder_M: NDArray[np.int64]
+    """Who may use the RBG in this slot: a seat, OPEN (contention) or IDLE; DYNAMIC until the node has scheduled."""
+    held_U: NDArray[np.int64]
+    """RBGs of the slot that the UE holds."""
+    eligible_U: NDArray[np.bool_]
+    """The UE may contend."""
+    sends_UM: NDArray[np.bool_]
+    senders_M: NDArray[np.int64]
+    order_M: NDArray[np.int64]
+    backlog_U: NDArray[np.float64]
+    """What the node believes to wait, and to be carried by what the UE holds, bits."""
+    carried_U: NDArray[np.float64]
+    weight_U: NDArray[np.float64]
+    holds_preferred_U: NDArray[np.int64]
 
 
 def make_tables(num_rbgs: int) -> Tables:
@@ -126,6 +155,7 @@ def make_constants(scenario: Scenario) -> Constants:
         p_come=1.0 / scenario.absent_slots if scenario.absent_slots else 0.0,
         served_decay=SERVED_DECAY_PER_SLOT,
         served_start=SERVED_START_BITS_PER_SLOT,
+        fairness_offset=FAIRNESS_OFFSET_BITS,
         subtracts_inflight=scenario.node_subtracts_inflight,
     )
 
@@ -175,4 +205,19 @@ def make_state(scenario: Scenario, start: Start) -> State:
         arrival_BUC=np.zeros((cells, ues, NUM_COUNTERS)),
         delays_BUA=np.zeros((cells, ues, oldest)),
         events_BE=np.zeros((cells, NUM_EVENTS), np.int64),
+    )
+
+
+def make_scratch(ues: int, num_rbgs: int) -> Scratch:
+    return Scratch(
+        np.empty(num_rbgs, np.int64),
+        np.empty(ues, np.int64),
+        np.empty(ues, np.bool_),
+        np.empty((ues, num_rbgs), np.bool_),
+        np.empty(num_rbgs, np.int64),
+        np.empty(num_rbgs, np.int64),
+        np.empty(ues),
+        np.empty(ues),
+        np.empty(ues),
+        np.empty(ues, np.int64),
     )

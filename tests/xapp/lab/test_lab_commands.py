@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.bundle import Bundle, save_bundle
-from policy.follower import FOLLOWER_CONFIG, new_follower_model
+from policy.follower import FOLLOWER_CONFIG, Access, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.language_model import ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
 from training.learned_followers import LearnedFollowers
+from training.simulator import core
 from training.simulator.scenario import make_scenario
 from xapp.e2 import e2ap_procedures as procedures
 from xapp.lab.counters import Counters
@@ -118,6 +119,7 @@ def test_learned_followers_come_out_of_a_bundle(tmp_path: Any) -> None:
     tiny = ModelConfig(hidden_size=16, num_layers=1, num_heads=1, intermediate_size=16)
     leader = new_leader_model(tiny, PromptLayout(), seed=1)
     save_bundle(Bundle(leader, new_follower_model(FOLLOWER_CONFIG, 1), GrammarOptions(), 1, 5), tmp_path / "b")
+    assert tuple(Access) == (core.NONE, core.CONTEND, core.OWN)
     gnb = Gnb(GnbOptions(scenario="mix", k=1, followers="learned", bundle=str(tmp_path / "b")))
     assert isinstance(gnb.mac.followers, LearnedFollowers)
     assert gnb.description()["followers"] == "learned"

@@ -1,0 +1,52 @@
+"""How compiled code is kept: never staler than its sources, and never in the way."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numba.core.options
+import pytest
+
+from training.simulator import core, jit, slot_step, state
+
+ANSWER = "from elsewhere import VALUE\n\ndef answer():\n    return VALUE\n"
+
+
+def test_a_constant_that_changed_in_another_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = ModuleType("elsewhere")
+    monkeypatch.setitem(sys.modules, "elsewhere", elsewhere)
+    (tmp_path / "answers.py").write_text(ANSWER)
+    monkeypatch.syspath_prepend(tmp_path)
+    answers = []
+    for value, digest in ((1, "one"), (1, "one"), (2, "two")):
+        elsewhere.VALUE = value  # type: ignore[attr-defined]
+        sys.modules.pop("answers", None)
+        monkeypatch.setattr(jit, "SOURCES_DIGEST", digest)
+        answer = jit.entry_point(importlib.import_module("answers").answer)
+        answers.append((answer(), sum(answer.stats.cache_hits.values())))
+    # From the cache where nothing changed; numba alone would have found 1 there the third time, too.
+    assert answers == [(1, 0), (1, 1), (2, 0)]
+
+
+def test_the_digest_covers_what_compiled_code_is_made_of() -> None:
+    assert {Path(module.__file__ or "") for module in (core, slot_step, state)} <= set(jit.SOURCES)
+    assert core.play.__qualname__ == f"play_{jit.SOURCES_DIGEST}"
+
+
+def test_where_nothing_can_be_written_code_is_compiled_all_the_same() -> None:
+    made_up: dict[str, object] = {}
+    exec(compile("def three():\n    return 3\n", "<no such file>", "exec"), made_up)
+    assert jit.entry_point(made_up["three"])() == 3  # type: ignore[type-var, operator]
+
+
+def test_a_numba_without_the_private_option_is_used_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(numba.core.options.DefaultOptions, "_nrt")
+    try:
+        older = importlib.reload(jit)
+        assert older.inlined(lambda x: x + 1)(2) == 3
+    finally:
+        monkeypatch.undo()
+        importlib.reload(jit)

@@ -1,0 +1,237 @@
+"""What a slot does: transmissions, queues, counters, and the world's step to the next slot; compiled into core.py.
+
+One cell at a time, b, over arrays of many (see state.py, plan.py, world.py for shapes and units).
+"""
+
+from __future__ import annotations
+
+from policy.allocation import DYNAMIC, NO_CAP, OPEN
+from training.simulator.jit import inlined
+from training.simulator.mac_rule import level_of, rate_of
+from training.simulator.plan import NOBODY, Plan
+from training.simulator.state import (
+    ABANDONED,
+    ARRIVED,
+    COLLISIONS,
+    DELAY,
+    DROPPED,
+    OCCUPIED,
+    OUTSIDE,
+    PRESENT,
+    SERVED,
+    USED,
+    WASTE,
+    Rules,
+    Scratch,
+    State,
+)
+from training.simulator.world import Draws
+
+
+@inlined
+def may_send(state: State, rules: Rules, plan: Plan, b: int, u: int, m: int, slot: int, scratch: Scratch) -> bool:
+    """Whether a UE may be on an RBG, read from the plan and not from what `entitle` made of it.
+
+    Only what the node's own scheduler gave away is taken from the slot's holders: it stands nowhere else.
+    """
+    if not state.present_BU[b, u]:
+        return False
+    for g in range(plan.grants_BG4.shape[1]):
+        is_its = plan.grants_BG4[b, g, 0] == u and plan.grants_BG4[b, g, 1] == m
+        if is_its and slot % plan.grants_BG4[b, g, 2] == plan.grants_BG4[b, g, 3]:
+            return True
+    owner = plan.owner_BM[b, m]
+    if owner == u or (owner == DYNAMIC and scratch.holder_M[m] == u):
+        return True
+    in_mask = (plan.class_mask_B[b] >> rules.seats.traffic_class[u]) & 1 == 1
+    left_over = owner in (OPEN, DYNAMIC)
+    return left_over and in_mask and plan.open_allowed_BU[b, u] and plan.contenders_B[b] > 0.0
+
+
+@inlined
+def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> None:
+    """Play what the UEs send in one slot: collisions, decoding, queues served and expired, counters.
+
+    Counts every transmission that the rule did not allow: by who holds the RBG in this slot, and by the plan itself, so
+    that neither a UE nor `entitle` can be wrong unnoticed.
+    """
+    holder_M, eligible_U, sends_UM, senders_M = (
+        scratch.holder_M,
+        scratch.eligible_U,
+        scratch.sends_UM,
+        scratch.senders_M,
+    )
+    ues, num_rbgs = sends_UM.shape
+    for m in range(num_rbgs):
+        senders_M[m] = 0
+        for u in range(ues):
+            if sends_UM[u, m]:
+                senders_M[m] += 1
+                within = holder_M[m] == u or (holder_M[m] == OPEN and eligible_U[u])
+                if not within or not may_send(state, rules, plan, b, u, m, slot, scratch):
+                    state.events_BE[b, OUTSIDE] += 1
+        state.events_BE[b, OCCUPIED] += senders_M[m] > 0
+        state.events_BE[b, COLLISIONS] += senders_M[m] > 1
+    for u in range(ues):
+        k = 0
+        for m in range(num_rbgs):
+            k += sends_UM[u, m]
+        state.counters_BUC[b, u, PRESENT] += state.present_BU[b, u]
+        state.counters_BUC[b, u, USED] += k
+        state.events_BE[b, OUTSIDE] += max(0, k - plan.cap_BU[b, u])
+        bits = 0.0
+        for m in range(num_rbgs):
+            if sends_UM[u, m]:
+                rate = rate_of(rules.tables, state.gain_BUM[b, u, m] / k)
+                state.events_BE[b, WASTE] += rate == 0.0
+                if senders_M[m] == 1:
+                    bits += rate
+        if state.queue_BU[b, u] <= 0.0:
+            state.events_BE[b, WASTE] += k
+        served = min(bits, state.queue_BU[b, u])
+        state.served_BUD[b, u, slot % state.served_BUD.shape[2]] = served
+        decay = rules.constants.served_decay
+        state.average_BU[b, u] = decay * state.average_BU[b, u] + (1.0 - decay) * served
+        if state.queue_BU[b, u] > 0.0:
+            serve_queue(state, b, u, slot, rules.seats.deadline_slots[u], served)
+
+
+@inlined
+def serve_queue(state: State, b: int, u: int, slot: int, deadline: int, served: float) -> None:
+    """Take `served` bits from a queue, oldest first; what has reached its deadline and still waits is dropped."""
+    oldest = state.waiting_BUA.shape[2]
+    left, queue = served, 0.0
+    first = min(deadline - 1, slot)
+    index = (slot - first - 1) % oldest
+    for age in range(first, -1, -1):
+        index = index + 1 if index + 1 < oldest else 0
+        waiting = state.waiting_BUA[b, u, index]
+        if waiting <= 0.0:
+            continue
+        taken = min(waiting, left)
+        if taken > 0.0:
+            left -= taken
+            waiting -= taken
+            state.counters_BUC[b, u, SERVED] += taken
+            state.counters_BUC[b, u, DELAY] += taken * (age + 1)
+            state.delays_BUA[b, u, age] += taken
+        if age == deadline - 1:
+            state.counters_BUC[b, u, DROPPED] += waiting
+            waiting = 0.0
+        state.waiting_BUA[b, u, index] = waiting
+        queue += waiting
+    state.queue_BU[b, u] = queue
+
+
+@inlined
+def leave(state: State, plan: Plan, b: int, u: int) -> None:
+    """The UE goes, with its queue; what the plan gave it falls to the node's scheduler."""
+    state.present_BU[b, u] = False
+    state.ue_id_BU[b, u] = 0
+    state.counters_BUC[b, u, ABANDONED] += state.queue_BU[b, u]
+    state.queue_BU[b, u] = 0.0
+    for a in range(state.waiting_BUA.shape[2]):
+        state.waiting_BUA[b, u, a] = 0.0
+    for m in range(plan.owner_BM.shape[1]):
+        if plan.owner_BM[b, m] == u:
+            plan.owner_BM[b, m] = DYNAMIC
+    for g in range(plan.grants_BG4.shape[1]):
+        if plan.grants_BG4[b, g, 0] == u:
+            plan.grants_BG4[b, g, 0] = NOBODY
+    plan.open_allowed_BU[b, u] = True
+    plan.cap_BU[b, u] = NO_CAP
+
+
+@inlined
+def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) -> None:
+    """A new UE takes the seat from `slot` on."""
+    w = state.world_B[b]
+    state.present_BU[b, u] = True
+    state.ue_id_BU[b, u] = state.next_id_B[b]
+    state.next_id_B[b] += 1
+    state.since_BU[b, u] = slot
+    state.mean_snr_BU[b, u] = draws.newcomers.mean_snr[w, u]
+    state.period_BU[b, u] = draws.newcomers.period_slots[w, u]
+    state.phase_BU[b, u] = draws.newcomers.phase_slots[w, u]
+    state.average_BU[b, u] = rules.constants.served_start
+    for d in range(state.served_BUD.shape[2]):
+        state.served_BUD[b, u, d] = 0.0
+    for c in range(state.counters_BUC.shape[2]):
+        state.arrival_BUC[b, u, c] = state.counters_BUC[b, u, c]
+
+
+@inlined
+def arrive(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int, t: int) -> None:
+    """Packets that become ready in `slot`, drawn with entry t of the chunk."""
+    w = state.world_B[b]
+    burst, sleep = draws.burst_BTU[w, t, u], draws.sleep_BTU[w, t, u]
+    state.on_BU[b, u] = burst >= rules.seats.p_off[u] if state.on_BU[b, u] else burst < rules.seats.p_on[u]
+    state.awake_BU[b, u] = sleep >= rules.seats.p_sleep[u] if state.awake_BU[b, u] else sleep < rules.seats.p_wake[u]
+    if not state.present_BU[b, u] or not state.awake_BU[b, u]:
+        return
+    packets = 0
+    if state.period_BU[b, u] > 0:
+        if slot % state.period_BU[b, u] == state.phase_BU[b, u]:
+            packets = 1
+    elif state.on_BU[b, u]:
+        packets = draws.packets_BTU[w, t, u]
+    if packets == 0:
+        return
+    bits = packets * rules.seats.packet_bits[u]
+    kept = min(bits, rules.constants.buffer_limit_bits - state.queue_BU[b, u])
+    state.counters_BUC[b, u, ARRIVED] += bits
+    state.counters_BUC[b, u, DROPPED] += bits - kept
+    state.queue_BU[b, u] += kept
+    state.waiting_BUA[b, u, slot % state.waiting_BUA.shape[2]] += kept
+
+
+@inlined
+def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
+    """The UE's report of its state at the start of `slot`; a UE that just came fills its whole past with it."""
+    num_rbgs, oldest = state.gain_BUM.shape[2], state.waiting_BUA.shape[2]
+    depth = state.cqi_BUD1.shape[2]
+    best, mean = 0, 0.0
+    for m in range(num_rbgs):
+        mean += state.gain_BUM[b, u, m]
+        if state.gain_BUM[b, u, m] > state.gain_BUM[b, u, best]:
+            best = m
+    head = 0
+    if state.queue_BU[b, u] > 0.0:
+        head = min(rules.seats.deadline_slots[u] - 1, slot)
+        index = (slot - head) % oldest
+        while head > 0 and state.waiting_BUA[b, u, index] <= 0.0:
+            head -= 1
+            index = index + 1 if index + 1 < oldest else 0
+    copies = depth if state.since_BU[b, u] == slot else 1
+    for copy in range(copies):
+        index = (slot + copy) % depth
+        state.level_BUD1[b, u, index] = level_of(rules.tables.buffer_edges, state.queue_BU[b, u])
+        state.cqi_BUD1[b, u, index] = level_of(rules.tables.snr_steps, mean / num_rbgs)
+        state.preferred_BUD1[b, u, index] = best
+        state.head_BUD1[b, u, index] = head
+
+
+@inlined
+def step_world(state: State, rules: Rules, plan: Plan, draws: Draws, b: int, slot: int, t: int) -> None:
+    """From the end of `slot` (entry t of the chunk) to the start of the next: UEs, packets, fading, reports."""
+    w = state.world_B[b]
+    for u in range(state.queue_BU.shape[1]):
+        if rules.constants.p_leave > 0.0 and u > 0:
+            if state.present_BU[b, u]:
+                if draws.presence_BTU[w, t, u] < rules.constants.p_leave:
+                    leave(state, plan, b, u)
+            elif draws.presence_BTU[w, t, u] < rules.constants.p_come:
+                come(state, rules, draws, b, u, slot + 1)
+        arrive(state, rules, draws, b, u, slot + 1, t)
+        for m in range(state.gain_BUM.shape[2]):
+            power = 0.0
+            for part in range(2):
+                h = (
+                    rules.constants.rho * state.fading_BUM2[b, u, m, part]
+                    + rules.constants.innovation * draws.fading_BTUM2[w, t, u, m, part]
+                )
+                state.fading_BUM2[b, u, m, part] = h
+                power += h * h
+            state.gain_BUM[b, u, m] = power * state.mean_snr_BU[b, u]
+        if state.present_BU[b, u]:
+            report(state, rules, b, u, slot + 1)
