@@ -19,11 +19,25 @@ from policy.allocation import all_dynamic
 from policy.leader import Decision
 from xapp.lab.lab import Lab, LabOptions, run_lab
 
-SUMMARY_KEYS = (
-    "indications_received decode_errors decisions decided_by controls_sent controls_acked controls_failed "
-    "controls_applied transmissions_outside_grant slots_run slots_late decision_ms loop_ms throughput_mbps jain "
-    "mean_delay_ms compare"
-).split()
+SUMMARY_KEYS = [
+    "indications_received",
+    "decode_errors",
+    "decisions",
+    "decided_by",
+    "controls_sent",
+    "controls_acked",
+    "controls_failed",
+    "controls_applied",
+    "transmissions_outside_grant",
+    "slots_run",
+    "slots_late",
+    "decision_ms",
+    "loop_ms",
+    "throughput_mbps",
+    "jain",
+    "mean_delay_ms",
+    "compare",
+]
 
 
 class Hesitant:
@@ -63,7 +77,11 @@ def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -
     assert summary["transmissions_outside_grant"] == 0
     assert summary["controls_failed"] == 0
     assert summary["guard_changes"] == 0
-    assert summary["controls_sent"] == summary["controls_acked"] == summary["controls_applied"] == summary["decisions"]
+    assert summary["controls_sent"] == summary["controls_acked"] == summary["decisions"]
+    # On a busy machine an answer may come after its period has begun; then the next one overtakes it.
+    overtaken = summary["controls_superseded"]
+    assert summary["controls_applied"] + overtaken == summary["controls_sent"]
+    assert overtaken <= 0.1 * summary["controls_sent"]
     assert summary["decisions"] >= cells * periods
     assert sum(summary["decided_by"].values()) == summary["decisions"]
     assert summary["xapp_exit_status"] == 0
@@ -93,8 +111,8 @@ def test_a_fast_period_reports_the_models_share_honestly() -> None:
     summary = run_lab(LabOptions(seconds=2, period_ms=20), quiet())
 
     assert_loop_is_sound(summary, cells=1, periods=100)
-    others = sum(count for who, count in summary["decided_by"].items() if not who.startswith("fallback:"))
-    assert others == summary["decided_by"]["model"]
+    fallbacks = sum(count for who, count in summary["decided_by"].items() if who.startswith("fallback:"))
+    assert summary["decided_by"].get("model", 0) + fallbacks == summary["decisions"]
 
 
 def test_anyones_leader_plugs_in_and_its_failures_cost_one_decision_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,18 +125,18 @@ def test_anyones_leader_plugs_in_and_its_failures_cost_one_decision_each(monkeyp
     assert summary["decided_by"]["hesitant"] >= 10
 
 
-def test_a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler_within_two_periods(lab: Any) -> None:
-    for k in (1, 100):
-        running = lab(seconds=60, k=k, leader="dynamic")
-        assert running.gnb.wait_status(lambda status: status.get("controls_applied", 0) >= 3, 20)
-        running.xapp.kill()
-        own = running.gnb.status["own_scheduler_periods"]
+@pytest.mark.parametrize("k", [1, 100])
+def test_a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler_within_two_periods(lab: Any, k: int) -> None:
+    running = lab(seconds=60, k=k, leader="dynamic")
+    assert running.gnb.wait_status(lambda status: status.get("controls_applied", 0) >= 3, 20)
+    running.xapp.kill()
+    own = running.gnb.status["own_scheduler_periods"]
 
-        assert running.gnb.wait_status(lambda status: status["own_scheduler_periods"] >= own + 5, 20)
-        status = running.gnb.status
-        governed = -(-status["slots_total"] // k) - status["own_scheduler_periods"]
-        # Each control but the last governed one period, until the next one began; so the last one governed two at most.
-        assert governed <= status["controls_applied"] + 1
+    assert running.gnb.wait_status(lambda status: status["own_scheduler_periods"] >= own + 5, 20)
+    status = running.gnb.status
+    governed = -(-status["slots_total"] // k) - status["own_scheduler_periods"]
+    # Each control but the last governed one period, until the next one began; so the last one governed two at most.
+    assert governed <= status["controls_applied"] + 1
 
 
 def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> None:
