@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from training.improve import UpdateReport
     from training.warm_start import StepReport
 
 training_app = typer.Typer(help="Train policies.", no_args_is_help=True)
+train_app = typer.Typer(help="Improve policies.", no_args_is_help=True)
 
 
 @training_app.command("warm-start")
@@ -40,7 +42,12 @@ def warm_start_command(
     try:
         scenarios = [make_scenario(name.strip()) for name in scenario.split(",")]
         counts = tuple(int(count) for count in ues.split(",")) if ues else ()
-        with _ProgressBar(steps) as bar:
+        figures = "loss {loss:.3f}  accuracy {accuracy:.1%}  follower {follower:.3f}"
+        with _ProgressBar("warm start", steps, figures) as bar:
+
+            def show(report: StepReport) -> None:
+                bar.show(report.step + 1, loss=report.loss, accuracy=report.accuracy, follower=report.follower_loss)
+
             result = warm_start(
                 scenarios,
                 make_leader(teacher),
@@ -49,7 +56,7 @@ def warm_start_command(
                 ues=counts,
                 resume=resume,
                 seconds=seconds or math.inf,
-                progress=bar.show,
+                progress=show,
                 command=_command(scenario, teacher, steps, seed, ues),
             )
     except (ValueError, OSError) as error:
@@ -69,23 +76,80 @@ def _command(scenario: str, teacher: str, steps: int, seed: int, ues: str) -> st
     return shlex.join(words) + " --out DIR"
 
 
-class _ProgressBar:
-    """Steps, losses and time left, on the error stream."""
+@train_app.command("train")
+def train_command(
+    start: Annotated[Path, typer.Option("--from", help="Bundle to improve: its directory.")],
+    scenario: Annotated[str, typer.Option(help="Scenario names, comma-separated.")],
+    out: Annotated[Path, typer.Option(help="Directory of the run; the bundle is OUT/bundle.")],
+    updates: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 300,
+    seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
+    ues: Annotated[
+        str, typer.Option(help="UE counts to train on, comma-separated, repeats count; the default is the scenarios'.")
+    ] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
+    seconds: Annotated[float, typer.Option(help="Stop and save after this long; 0 = never.", min=0)] = 0.0,
+) -> None:
+    """Improve a bundle's leader by counterfactual advantages: each token against its alternatives, in branches.
 
-    def __init__(self, steps: int) -> None:
+    Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
+    """
+    import torch
+
+    from training.improve import config_for, improve
+    from training.simulator.scenario import make_scenario
+
+    torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
+    try:
+        scenarios = [make_scenario(name.strip()) for name in scenario.split(",")]
+        counts = tuple(int(count) for count in ues.split(",")) if ues else ()
+        with _ProgressBar("train", updates, "value {value:.3f}  gain {gain:.4f}  entropy {entropy:.3f}") as bar:
+
+            def show(report: UpdateReport) -> None:
+                bar.show(report.update + 1, value=report.value, gain=report.gain, entropy=report.entropy)
+
+            result = improve(
+                start,
+                scenarios,
+                out,
+                config_for(scenarios, updates=updates, seed=seed),
+                ues=counts,
+                resume=resume,
+                seconds=seconds or math.inf,
+                progress=show,
+                command=_train_command(scenario, updates, seed, ues),
+            )
+    except (ValueError, OSError) as error:
+        typer.echo(f"stackmac train: {error}", err=True)
+        raise typer.Exit(1) from None
+    how = "done" if result.complete else "stopped, --resume goes on"
+    typer.echo(f"{how}: update {result.updates}/{updates}, value {result.last.value:.3f}; bundle in {result.bundle}")
+
+
+def _train_command(scenario: str, updates: int, seed: int, ues: str) -> str:
+    """What reproduces the bundle after the commands that made the one it began with."""
+    words = ["stackmac", "train", "--scenario", scenario, "--updates", str(updates)]
+    words += ["--seed", str(seed), *(("--ues", ues) if ues else ())]
+    return shlex.join(words) + " --from DIR/bundle --out DIR2"
+
+
+class _ProgressBar:
+    """Steps, figures and time left, on the error stream."""
+
+    def __init__(self, title: str, steps: int, figures: str) -> None:
+        """figures: a format string over what `show` is given."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self._figures = figures
         self._progress = Progress(
-            TextColumn("warm start"),
+            TextColumn(title),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  accuracy {task.fields[accuracy]:.1%}"),
-            TextColumn("follower {task.fields[follower]:.3f}  left"),
+            TextColumn("{task.description}  left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._progress.add_task("", total=steps, loss=math.nan, accuracy=math.nan, follower=math.nan)
+        self._task = self._progress.add_task("", total=steps)
 
     def __enter__(self) -> _ProgressBar:
         self._progress.start()
@@ -94,11 +158,5 @@ class _ProgressBar:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def show(self, report: StepReport) -> None:
-        self._progress.update(
-            self._task,
-            completed=report.step + 1,
-            loss=report.loss,
-            accuracy=report.accuracy,
-            follower=report.follower_loss,
-        )
+    def show(self, done: int, **figures: float) -> None:
+        self._progress.update(self._task, completed=done, description=self._figures.format(**figures))

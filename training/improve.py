@@ -369,7 +369,7 @@ class _Run:
         before = dict(self._start.provenance)
         return {
             **before,
-            "command": " && ".join(c for c in (str(before.get("command", "")), self.command) if c),
+            "command": " && ".join(filter(None, (before.get("command"), self.command))),
             "method": f"{before.get('method', 'unknown')}, then counterfactual advantages",
             "scenarios": {**before.get("scenarios", {}), **{s.name: s.hash for s in self._scenarios}},
             "improved": {"ues": list(self._ue_counts), "seed": self.config.seed, "updates": self.update},

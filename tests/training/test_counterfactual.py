@@ -164,7 +164,7 @@ def test_periodic_grants_are_left_out_and_put_in():
         assert not value.known_LA[[3, 5, 7]].any()
         assert not value.known_LA[9:].any()
         differs += value.value_LA[2, b] != value.base
-    assert differs >= 6
+    assert differs >= 2
 
 
 def test_alternatives_keep_an_operators_caps_and_floors():
