@@ -29,8 +29,8 @@ def test_a_lease_ends_and_the_node_takes_over() -> None:
 
 def test_a_newer_control_takes_over_for_good() -> None:
     schedule = ControlSchedule(10)
-    long = schedule.offer(ALLOCATION, next_slot=0, valid_for_slots=100, decision_id=1)
-    short = schedule.offer(ALLOCATION, next_slot=5, valid_for_slots=10, decision_id=2)
+    long = schedule.offer(ALLOCATION, next_slot=0, valid_for_slots=100, decision=(1, 1))
+    short = schedule.offer(ALLOCATION, next_slot=5, valid_for_slots=10, decision=(1, 2))
     assert schedule.governing(9) == Term(long, 10)
     assert schedule.governing(10) == Term(short, 20)
     assert schedule.governing(20) == Term(None, FOREVER)
@@ -59,11 +59,11 @@ def test_who_governs_is_the_newest_control_that_has_begun(
             waiting = [c for c in waiting if c[0] > slot]
             expected = begun[-1][2] if begun and slot < begun[-1][1] else None
             term = schedule.governing(slot)
-            assert (term.control.decision_id if term.control else None) == expected
+            assert (term.control.decision[1] if term.control else None) == expected
             assert term.end_slot > slot
             slot += 1
         control = schedule.offer(
-            ALLOCATION, next_slot=slot, apply_from_slot=apply_from, valid_for_slots=valid_for, decision_id=number
+            ALLOCATION, next_slot=slot, apply_from_slot=apply_from, valid_for_slots=valid_for, decision=(1, number)
         )
         first = next(s for s in range(max(slot, apply_from), 10**6) if s % slots_per_dcm == 0)
         end = first + (valid_for or 2 * slots_per_dcm)

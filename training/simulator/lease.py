@@ -18,7 +18,8 @@ class Control(NamedTuple):
     """A period boundary."""
     end_slot: int
     """First slot in which its lease is over."""
-    decision_id: int = 0
+    decision: tuple[int, int] = (0, 0)
+    """Instance epoch and decision id."""
 
 
 class Term(NamedTuple):
@@ -48,14 +49,14 @@ class ControlSchedule:
         next_slot: int,
         apply_from_slot: int = 0,
         valid_for_slots: int = 0,
-        decision_id: int = 0,
+        decision: tuple[int, int] = (0, 0),
     ) -> Control:
         """Accept a control while `next_slot` is the next slot to be played; 0 = the next boundary, a lease of 2 K.
 
         It replaces whatever was to begin at its boundary or later.
         """
         first = self.boundary(next_slot, apply_from_slot)
-        control = Control(allocation, first, first + (valid_for_slots or 2 * self.slots_per_dcm), decision_id)
+        control = Control(allocation, first, first + (valid_for_slots or 2 * self.slots_per_dcm), decision)
         self._controls = [c for c in self._controls if c.first_slot < first]
         self._controls.append(control)
         return control

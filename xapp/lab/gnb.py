@@ -236,6 +236,7 @@ class Gnb:
             "controls_accepted": self.counters["controls_accepted"],
             "controls_applied": self.mac.counts["applied"],
             "controls_superseded": self.mac.counts["superseded"],
+            "controls_late": self.mac.counts["late"],
             "controls_failed": self.counters.starting_with("control_failed_"),
             "releases": self.mac.counts["released"],
             "transmissions_outside_grant": sum(cell.transmissions_outside_grant for cell in metrics),

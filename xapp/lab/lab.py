@@ -171,7 +171,14 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         summary[name] = xapp.get(name, {})
     for name in ("guard_changes", "late_answers", "controls_unanswered", "releases_sent"):
         summary[name] = xapp.get(name, 0)
-    for name in ("controls_applied", "transmissions_outside_grant", "slots_run", "slots_late"):
+    for name in (
+        "controls_applied",
+        "controls_late",
+        "controls_superseded",
+        "transmissions_outside_grant",
+        "slots_run",
+        "slots_late",
+    ):
         summary[name] = gnb.get(name, 0)
     for name in (
         "throughput_mbps",

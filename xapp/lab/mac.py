@@ -13,7 +13,6 @@ import numpy as np
 from policy.allocation import DYNAMIC, NO_CAP, Allocation, PeriodicGrant
 from policy.cell_state import CellState
 from training.simulator.cell import CellBatch, Followers
-from training.simulator.lease import Control as LeasedControl
 from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import Scenario
@@ -33,13 +32,6 @@ class Applied(NamedTuple):
     allocation: Allocation
 
 
-class _Waiting(NamedTuple):
-    """An accepted control that has not been played yet."""
-
-    instance_epoch: int
-    first_slot: int
-
-
 class CellReport(NamedTuple):
     """One cell at a period boundary, before the period's first slot is played."""
 
@@ -56,10 +48,8 @@ class _Cell:
         self.schedule = ControlSchedule(slots_per_dcm)
         self.newest = (0, 0)
         """Epoch and decision id of the newest accepted control."""
-        self.waiting: dict[int, _Waiting] = {}
-        """Accepted controls by decision id, until they are played or overtaken."""
-        self.playing: tuple[int, int] | None = None
-        """Epoch and decision id of the control that governed the last slot."""
+        self.waiting: dict[tuple[int, int], int] = {}
+        """First slot of each accepted control, by epoch and decision id, until it is played or overtaken."""
         self.reported: deque[tuple[set[int], frozenset[int]]] = deque(maxlen=REMEMBERED_REPORTS)
         """Indication numbers of a boundary, and the UEs that were there."""
 
@@ -79,7 +69,7 @@ class Mac:
         self.own_scheduler_periods = 0
         """Periods (per cell) that began under the node's own scheduler."""
         self.counts: Counter[str] = Counter()
-        """applied, superseded, released."""
+        """applied, superseded, released, and late: accepted when the period that it was made for had begun."""
         self._cells = [_Cell(scenario.slots_per_dcm) for _ in carriers]
         self._row_of = {carrier.cell: row for row, carrier in enumerate(carriers)}
         self._reports: list[CellReport] = []
@@ -114,20 +104,11 @@ class Mac:
         for cell, term in zip(self._cells, terms):
             if self.at_boundary and term.control is None:
                 self.own_scheduler_periods += 1
-            self._governs(cell, term.control)
+            if term.control is not None and cell.waiting.pop(term.control.decision, None) is not None:
+                self.counts["applied"] += 1
         allocations = [term.control.allocation if term.control else None for term in terms]
         self.batch.play(allocations, count, self.followers)
         return count
-
-    def _governs(self, cell: _Cell, control: LeasedControl | None) -> None:
-        """Keep the books when a control begins to govern: it counts as applied, those that it overtook do not."""
-        if control is None:
-            cell.playing = None
-            return
-        waiting = cell.waiting.pop(control.decision_id, None)
-        if waiting is not None:
-            self.counts["applied"] += 1
-            cell.playing = (waiting.instance_epoch, control.decision_id)
 
     # -- observing ------------------------------------------------------------------------------------------------
 
@@ -140,9 +121,7 @@ class Mac:
             control = cell.schedule.governing(self.slot).control
             applied = None
             if control is not None:
-                waiting = cell.waiting.get(control.decision_id)
-                epoch = waiting.instance_epoch if waiting else cell.playing[0] if cell.playing else 0
-                applied = Applied(epoch, control.decision_id, onto_ues(control.allocation, state.ue_ids))
+                applied = Applied(*control.decision, onto_ues(control.allocation, state.ue_ids))
             self._reports.append(CellReport(state, self.batch.ue_table(row), applied))
             cell.reported.append((set(), frozenset(state.ue_ids)))
         return self._reports
@@ -180,22 +159,24 @@ class Mac:
         if control.apply_from_slot > farthest:
             detail = f"apply_from_slot {control.apply_from_slot} is too far ahead, expected at most {farthest}"
             return _refusal(OutcomeCode.MALFORMED, detail, control)
+        wanted_slot = control.apply_from_slot or self._earliest_slot
+        cell.newest = (control.instance_epoch, control.decision_id)
         accepted = cell.schedule.offer(
             control.allocation,
             next_slot=self.slot,
-            apply_from_slot=control.apply_from_slot or self._earliest_slot,
+            apply_from_slot=wanted_slot,
             valid_for_slots=control.valid_for_slots,
-            decision_id=control.decision_id,
+            decision=cell.newest,
         )
-        cell.newest = (control.instance_epoch, control.decision_id)
+        self.counts["late"] += accepted.first_slot > cell.schedule.boundary(wanted_slot)
         self._overtake(cell, accepted.first_slot)
-        cell.waiting[control.decision_id] = _Waiting(control.instance_epoch, accepted.first_slot)
+        cell.waiting[cell.newest] = accepted.first_slot
         return Outcome(OutcomeCode.OK, "", control.decision_id, accepted.first_slot)
 
     def _overtake(self, cell: _Cell, first_slot: int) -> None:
         """Controls that were to begin at `first_slot` or later never will."""
-        for decision_id in [known for known, control in cell.waiting.items() if control.first_slot >= first_slot]:
-            del cell.waiting[decision_id]
+        for decision in [known for known, begins_slot in cell.waiting.items() if begins_slot >= first_slot]:
+            del cell.waiting[decision]
             self.counts["superseded"] += 1
 
     def _freshness_problem(self, cell: _Cell, control: Control) -> Outcome | None:

@@ -81,7 +81,8 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         f"indications {summary['indications_received']} received, {summary['decode_errors']} undecodable",
         f"decisions   {summary['decisions']}: {decided or 'none'}",
         f"controls    {summary['controls_sent']} sent, {summary['controls_acked']} acknowledged,"
-        f" {summary['controls_failed']} failed, {summary['controls_applied']} applied by the MAC",
+        f" {summary['controls_failed']} failed, {summary['controls_applied']} applied by the MAC"
+        + (f" ({summary['controls_late']} came after their period had begun)" if summary["controls_late"] else ""),
         f"MAC         {summary['slots_run']} slots ({summary['slots_late']} late),"
         f" {summary['transmissions_outside_grant']} transmissions outside grants",
         f"decision    {_times(summary['decision_ms'])}",

@@ -85,6 +85,31 @@ def test_controls_of_different_boundaries_wait_side_by_side() -> None:
     assert (mac.counts["applied"], mac.counts["superseded"]) == (2, 0)
 
 
+def test_a_control_that_comes_after_its_period_began_is_late() -> None:
+    for k, on_time in ((5, 0), (10, 9)):
+        mac = make_mac(k=k)
+        mac.observe()
+        play_to(mac, on_time)
+        give(mac, make_control(mac, 1))
+        assert mac.counts["late"] == 0
+        play_to(mac, mac.next_boundary_slot + 1)
+        give(mac, make_control(mac, 2))
+        play_to(mac, 40)
+        assert (mac.counts["late"], mac.counts["applied"]) == (1, 2)
+
+
+def test_two_xapps_controls_of_one_number_are_two_controls() -> None:
+    mac = make_mac()
+    give(mac, make_control(mac, 1, instance_epoch=1, apply_from_slot=10))
+    give(mac, make_control(mac, 1, instance_epoch=2, apply_from_slot=20))
+    for slot, epoch in ((10, 1), (20, 2)):
+        play_to(mac, slot)
+        (report,) = mac.observe()
+        assert report.applied is not None and report.applied.instance_epoch == epoch
+    play_to(mac, 21)
+    assert (mac.counts["applied"], mac.counts["superseded"]) == (2, 0)
+
+
 def test_reports_say_which_control_governs() -> None:
     """An answer to the report of slot 0 governs from slot 10 on, however quick it is."""
     mac = make_mac()
