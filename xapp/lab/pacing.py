@@ -43,21 +43,20 @@ class SlotClock:
         return self._start_s + periods * self.period_s
 
     def slots_due(self, next_slot: int, now_s: float, most: int) -> int:
-        """How many slots from `next_slot` on are due, at most `most`; lets debt beyond MAX_DEBT_S go."""
+        """How many slots from `next_slot` on are due, at most `most`."""
         if self._start_s is None:
             return 0
-        debt_s = now_s - self.due_at_s(next_slot)
-        if debt_s < 0.0:
-            return 0
-        if debt_s > MAX_DEBT_S:
-            self._start_s += debt_s
-            self.dropped_s += debt_s
-        count = 1
+        count = 0
         while count < most and self.due_at_s(next_slot + count) <= now_s:
             count += 1
         return count
 
     def played(self, first_slot: int, count: int, now_s: float) -> None:
-        """Count those of `count` slots that were played too late."""
+        """Count those of `count` slots that were played too late; let debt beyond MAX_DEBT_S go."""
         for slot in range(first_slot, first_slot + count):
             self.slots_late += now_s - self.due_at_s(slot) > self.period_s
+        debt_s = now_s - self.due_at_s(first_slot + count)
+        if debt_s > MAX_DEBT_S:
+            assert self._start_s is not None  # due_at_s would not have answered
+            self._start_s += debt_s
+            self.dropped_s += debt_s

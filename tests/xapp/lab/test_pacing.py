@@ -41,8 +41,13 @@ def test_debt_beyond_a_second_is_let_go() -> None:
     clock.start(0.0)
     assert clock.slots_due(0, 0.5, 10_000) == 500
     assert clock.dropped_s == 0.0
-    assert clock.slots_due(500, 10.0, 10_000) == 1
-    assert clock.dropped_s == pytest.approx(10.0 - 0.501)
+    assert clock.slots_due(500, 10.0, 5) == 5
+    clock.played(500, 5, 10.0)
+    assert clock.slots_late == 5  # the others are on time from now on
+    assert clock.dropped_s == pytest.approx(10.0 - 0.506)
     assert clock.dropped_s > MAX_DEBT_S
-    assert clock.slots_due(501, 10.0, 10_000) == 0
-    assert clock.slots_due(501, 10.0011, 10_000) == 1
+    assert clock.slots_due(505, 10.0, 10_000) == 1
+    clock.played(505, 1, 10.0)
+    assert clock.slots_due(506, 10.0, 10_000) == 0
+    assert clock.slots_due(506, 10.0011, 10_000) == 1
+    assert clock.slots_late == 5
