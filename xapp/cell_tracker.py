@@ -71,7 +71,11 @@ class CellTracker:
         self.last_dcm_sn = sn
         self._dcm = (header, indication)
         self._kpm_is_current = False
-        self._remember(indication.ue_ids, indication.served_bits, header.slot, indication.slots_per_report)
+        # A node that leaves served bits out may still report throughput: the KPM report of the period before says it.
+        slots = indication.slots_per_report
+        throughput_U = self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
+        served_bits_U = np.where(np.isnan(indication.served_bits), throughput_U, indication.served_bits)
+        self._remember(indication.ue_ids, served_bits_U, header.slot, slots)
         return True
 
     def on_kpm(self, sn: int | None, report: KpmReport) -> bool:

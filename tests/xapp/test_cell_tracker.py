@@ -144,6 +144,17 @@ def test_the_served_average_runs_over_the_periods_and_ends_with_the_ue() -> None
     )
 
 
+def test_throughput_stands_in_for_served_bits_that_are_not_reported() -> None:
+    tracked = tracker()
+    tracked.on_dcm(1, header(0), indication((3, 4), k=2, served_bits=[np.nan, np.nan]))
+    tracked.on_kpm(1, report((3,), ("DRB.UEThpUl",), [[500.0]]))
+    tracked.on_dcm(2, header(2), indication((3, 4), k=2, served_bits=[np.nan, 100.0]))
+
+    keep = SERVED_DECAY_PER_SLOT**2
+    expected = [keep * SERVED_START_BITS_PER_SLOT + (1 - keep) * rate for rate in (500.0, 50.0)]
+    np.testing.assert_allclose(state_of(tracked).served_bits_per_slot_U, expected)
+
+
 def test_a_lost_report_does_not_count_as_silence_of_the_ue() -> None:
     tracked = tracker()
     tracked.on_dcm(1, header(0), indication((1,), k=5, served_bits=[0.0]))
