@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from training.simulator.scenario import Scenario
+    from training.simulator.metrics import CellMetrics
     from xapp.lab.lab import LabOptions
 
 NO_XAPP = ("node_idle", "node_scheduler")
@@ -36,35 +36,26 @@ def compare_leaders(options: LabOptions, names: Sequence[str], console: Console)
     """{name: figures} over the periods and cells of the live run, the live run's own leader first, all replayed."""
     if not names:
         return {}
-    from training.evaluation import replay_row
     from xapp.lab.gnb_status import figures
 
     rows: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys((options.leader, *names)):
         with console.status(f"replaying {options.periods} periods under {name}"):
-            cells = replay_row(
-                _scenario(options),
-                name,
-                ues=options.ues,
-                cells=options.cells,
-                seed=options.seed,
-                periods=options.periods,
+            rows[name] = figures(
+                _replay(options, name, cells=options.cells, seed=options.seed, periods=options.periods)
             )
-            rows[name] = figures(cells)
     return rows
 
 
 def margins(options: LabOptions, names: Sequence[str], console: Console) -> list[Margin]:
     """The leader's utility against each row's over MARGIN_CELLS paired worlds of the same scenario."""
-    from training.evaluation import compare, replay_row
+    from training.evaluation import compare
 
     periods = max(2, MARGIN_SLOTS // options.k) if options.k > 1 else MARGIN_SLOTS // 5
     rows = {}
     for name in (options.leader, *names):
         with console.status(f"{MARGIN_CELLS} worlds under {name}"):
-            rows[name] = replay_row(
-                _scenario(options), name, ues=options.ues, cells=MARGIN_CELLS, seed=MARGIN_SEED, periods=periods
-            )
+            rows[name] = _replay(options, name, cells=MARGIN_CELLS, seed=MARGIN_SEED, periods=periods)
     return [
         Margin(
             row.row,
@@ -79,7 +70,17 @@ def margins(options: LabOptions, names: Sequence[str], console: Console) -> list
     ]
 
 
-def _scenario(options: LabOptions) -> Scenario:
+def _replay(options: LabOptions, name: str, *, cells: int, seed: int, periods: int) -> list[CellMetrics]:
+    from training.evaluation import replay_row
     from training.simulator.scenario import make_scenario
+    from xapp.lab.gnb_options import make_followers
 
-    return make_scenario(options.scenario).with_(slots_per_dcm=options.k)
+    return replay_row(
+        make_scenario(options.scenario).with_(slots_per_dcm=options.k),
+        name,
+        ues=options.ues,
+        cells=cells,
+        seed=seed,
+        periods=periods,
+        followers=make_followers(options.followers, options.follower_bundle, options.k),
+    )

@@ -66,7 +66,9 @@ class Gnb:
         self.wire = choose_wire(options.e2_transport)
         self.counters = Counters()
         carriers = make_carriers(options.gnb_id, options.cells, self.scenario.num_rbgs)
-        self.mac = Mac(self.scenario, carriers, options.ues, options.seed, make_followers(options, k))
+        self.mac = Mac(
+            self.scenario, carriers, options.ues, options.seed, make_followers(options.followers, options.bundle, k)
+        )
         self.agent = E2Agent(
             self.mac,
             make_identity(options.gnb_id),

@@ -49,16 +49,23 @@ class GnbOptions:
         return k
 
 
-def make_followers(options: GnbOptions, k: int) -> Followers:
-    """The followers by name. Raises ValueError for an unknown name or a bundle that cannot be read."""
-    if options.followers == "rule":
+def make_followers(name: str, bundle: str, k: int) -> Followers:
+    """The followers called `name`; learned ones are of `bundle`, "" = the shipped one for K.
+
+    Raises ValueError for an unknown name or a bundle that cannot be read.
+    """
+    if name == "rule":
         return "best_response"
-    if options.followers != "learned":
-        raise ValueError(f"--followers is {options.followers!r}, expected rule or learned")
+    if name != "learned":
+        raise ValueError(f"--followers is {name!r}, expected rule or learned")
     # torch is heavy: only when it is asked for.
+    import torch
+
     from policy.bundle import BUNDLES, load_bundle
     from policy.follower import FollowerPolicy
+    from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
     from training.learned_followers import LearnedFollowers
 
-    folder = options.bundle or str(BUNDLES / ("paper" if k < 10 else "lab"))
+    torch.set_num_threads(1)  # so small a model is fastest so, and other processes want the cores
+    folder = bundle or BUNDLES / ("paper" if k <= PAPER_MAX_SLOTS_PER_DCM else "lab")
     return LearnedFollowers(FollowerPolicy(load_bundle(folder).follower))

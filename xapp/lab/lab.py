@@ -48,6 +48,11 @@ class LabOptions:
         return replace(self, k=k, scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"))
 
     @property
+    def follower_bundle(self) -> str:
+        """Whose learned followers: those that come with the leader, "" = the shipped ones for K."""
+        return self.leader if Path(self.leader).is_dir() else ""
+
+    @property
     def periods(self) -> int:
         """Report periods measured."""
         return max(1, int(self.seconds * 1e3 / self.period_ms + 1e-9))
@@ -98,13 +103,13 @@ class Lab:
 
     def start_gnb(self, *, wait: bool = True) -> None:
         """Start the gNB (again)."""
-        o = self.options
+        o, e2 = self.options, f"127.0.0.1:{self._ric_ports['e2_port']}"
         self.gnb = Child(
             "gnb",
             ["gnb", "--cells", str(o.cells), "--ues", str(o.ues), "--scenario", o.scenario, "--k", str(o.k)]
             + ["--period-ms", str(o.period_ms), "--seed", str(o.seed), "--slots", str(o.periods * o.k)]
-            + ["--start-on-subscription", "--followers", o.followers, "--observe", o.observe]
-            + ["--e2", f"127.0.0.1:{self._ric_ports['e2_port']}", "--e2-transport", o.e2_transport],
+            + ["--start-on-subscription", "--followers", o.followers, "--bundle", o.follower_bundle]
+            + ["--observe", o.observe, "--e2", e2, "--e2-transport", o.e2_transport],
         )
         if wait:
             self.gnb.wait_ready(START_TIMEOUT_S)
