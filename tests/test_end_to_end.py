@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from rich.console import Console
 
 from policy.allocation import all_dynamic
 from policy.leader import Decision
+from xapp.cli import main
 from xapp.lab.lab import Lab, LabOptions, run_lab
 
 SUMMARY_KEYS = [
@@ -71,7 +69,7 @@ def lab() -> Iterator[Any]:
         one.__exit__()
 
 
-def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -> None:
+def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int, mostly_in_time: bool = True) -> None:
     assert not [key for key in SUMMARY_KEYS if key not in summary]
     assert summary["decode_errors"] == 0
     assert summary["transmissions_outside_grant"] == 0
@@ -81,7 +79,7 @@ def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -
     # On a busy machine an answer may come after its period has begun; then the next one overtakes it.
     overtaken = summary["controls_superseded"]
     assert summary["controls_applied"] + overtaken == summary["controls_sent"]
-    assert overtaken <= 0.1 * summary["controls_sent"]
+    assert overtaken <= 0.1 * summary["controls_sent"] or not mostly_in_time
     assert summary["decisions"] >= cells * periods
     assert sum(summary["decided_by"].values()) == summary["decisions"]
     assert summary["xapp_exit_status"] == 0
@@ -110,7 +108,7 @@ def test_three_cells_of_twenty_ues_under_a_classical_leader() -> None:
 def test_a_fast_period_reports_the_models_share_honestly() -> None:
     summary = run_lab(LabOptions(seconds=2, period_ms=20), quiet())
 
-    assert_loop_is_sound(summary, cells=1, periods=100)
+    assert_loop_is_sound(summary, cells=1, periods=100, mostly_in_time=False)
     fallbacks = sum(count for who, count in summary["decided_by"].items() if who.startswith("fallback:"))
     assert summary["decided_by"].get("model", 0) + fallbacks == summary["decisions"]
 
@@ -147,31 +145,36 @@ def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> N
     (node,) = running.xapp.status["nodes"]
     assert running.xapp.wait_status(lambda status: not status["nodes"][node], 20)
     acked = running.xapp.status["controls_acked"]
-    assert running.xapp.wait_status(
-        lambda status: status["controls_unanswered"] + status["controls_acked"] >= acked, 20
-    )
-    assert running.xapp.status["controls_acked"] == acked
+    for _ in range(3):
+        newest = running.xapp.status
+        assert running.xapp.wait_status(lambda status, newest=newest: status is not newest, 20)
+        assert running.xapp.status["controls_acked"] == acked
 
     running.start_gnb()
     assert running.xapp.wait_status(lambda status: status["controls_acked"] >= acked + 3, 30)
 
 
-def test_ctrl_c_ends_the_lab_with_a_summary(tmp_path: Path) -> None:
-    result = tmp_path / "lab.json"
-    lab = subprocess.Popen(
-        [sys.executable, "-m", "xapp.cli", "lab", "--seconds", "60", "--leader", "dynamic", "--json", str(result)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    with pytest.raises(subprocess.TimeoutExpired):
-        lab.wait(8)
-    lab.send_signal(signal.SIGINT)
-    out, err = lab.communicate(timeout=30)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_the_lab_with_a_summary(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def view(gnb: dict[str, Any], xapp: dict[str, Any], **_: Any) -> str:
+        if xapp.get("decisions", 0) >= 3:
+            signal.raise_signal(number)
+        return ""
 
-    assert lab.returncode == 130
+    monkeypatch.setattr("xapp.lab.lab.live_view", view)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result, handler = tmp_path / "lab.json", signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["lab", "--seconds", "60", "--leader", "dynamic", "--json", str(result)]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+    out, err = capfd.readouterr()
     assert "Traceback" not in err
     assert "decisions" in out
     summary = json.loads(result.read_text())
-    assert summary["interrupted"] and summary["decisions"] > 0
+    assert summary["interrupted"] and summary["decisions"] >= 3
+    assert summary["xapp_exit_status"] == 0
+    assert list(tmp_path.iterdir()) == [result]

@@ -18,6 +18,8 @@ from policy.cell_state import TrafficClass
 
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0
 """A load of 1 offers this many bits per RBG and slot."""
+MAX_SEED = 2**63 - 1
+"""Of a world."""
 SLOW_LEADER_SLOTS = 10
 """From this K on a decision arrives while its period already runs, and governs the next one."""
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulator.scenario import BITS_PER_RBG_AT_FULL_LOAD, Scenario
+from training.simulator.scenario import BITS_PER_RBG_AT_FULL_LOAD, MAX_SEED, Scenario
 
 CHUNK_SLOTS = 64
 """Slots drawn at a time."""
@@ -98,8 +98,8 @@ class Draws(NamedTuple):
 
 def generator(seed: int, stream: Stream, index: int) -> np.random.Generator:
     """The generator of one stream at one index (chunk, slot, ...): equal arguments, equal numbers."""
-    if not 0 <= seed < 2**63 or not 0 <= index < 2**56:
-        raise ValueError(f"seed {seed} or index {index} out of range: expected 0 to 2^63 and 0 to 2^56")
+    if not 0 <= seed <= MAX_SEED or not 0 <= index < 2**56:
+        raise ValueError(f"seed {seed} or index {index} out of range: expected below 2^63 and 2^56")
     return np.random.Generator(np.random.Philox(key=np.array([seed, (int(stream) << 56) | index], dtype=np.uint64)))
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from training.simulator.scenario import MAX_SEED
 from xapp.lab.comparison import MARGIN_CELLS, Margin, margins
-from xapp.lab.lab import LabOptions, run_lab, write_json
-from xapp.lab.processes import LabError
+from xapp.lab.lab import LabOptions, check_json_path, run_lab, write_json
+from xapp.lab.processes import LabError, stop_on_sigterm
 
 demo_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -23,7 +24,7 @@ ACTS = (
 @demo_app.command()
 def demo(
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of each act.")] = 15.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the worlds.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the worlds.")] = 1,
     json_file: Annotated[
         str, typer.Option("--json", help="Write both acts' results there (- = standard output).")
     ] = "",
@@ -32,7 +33,9 @@ def demo(
     console = Console(stderr=json_file == "-")
     results: list[dict[str, Any]] = []
     verdicts: list[str] = []
+    stop_on_sigterm()
     try:
+        check_json_path(json_file)
         for number, (title, k) in enumerate(ACTS, 1):
             console.rule(f"act {number}: {title}")
             options = LabOptions(seconds=seconds, k=k, seed=seed, compare=AGAINST).resolved()
@@ -43,6 +46,8 @@ def demo(
             rows = margins(options, AGAINST, console)
             result["margins"] = [row._asdict() for row in rows]
             verdicts.append(f"K = {k}: {verdict(rows)}")
+        if json_file:
+            write_json(json_file, results)
     except LabError as error:
         typer.echo(f"stackmac demo: {error}", err=True)
         return 1
@@ -50,8 +55,6 @@ def demo(
     console.print(f"utility over {MARGIN_CELLS} other worlds, paired, with 95 % intervals", style="dim")
     for line in verdicts:
         console.print(line, highlight=False, soft_wrap=True)
-    if json_file:
-        write_json(json_file, results)
     return 0
 
 

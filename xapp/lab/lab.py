@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -57,6 +58,11 @@ class LabOptions:
         """Report periods measured."""
         return max(1, int(self.seconds * 1e3 / self.period_ms + 1e-9))
 
+    @property
+    def length_s(self) -> float:
+        """How long the run takes: at least one period."""
+        return max(self.seconds, self.period_ms / 1e3)
+
 
 class Lab:
     """Three processes around one temporary folder; use as a context manager."""
@@ -79,7 +85,7 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         for child in (self.xapp, self.gnb, self.ric):
-            if child is not None and child.running:
+            if child is not None:
                 child.stop()
         self._folder.cleanup()
 
@@ -209,17 +215,16 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
         assert lab.gnb is not None and lab.xapp is not None
         lab.wait_first_indication()
         started_s = time.monotonic()
-        grace_s = max(5.0, 0.5 * options.seconds)  # a gNB that falls behind may finish its slots, but not for ever
+        length_s = options.length_s
+        grace_s = max(5.0, 0.5 * length_s)  # a gNB that falls behind may finish its slots, but not for ever
         try:
             with Live(console=console, refresh_per_second=4, transient=True) as live:
-                while (elapsed_s := time.monotonic() - started_s) < options.seconds + grace_s:
+                while (elapsed_s := time.monotonic() - started_s) < length_s + grace_s:
                     lab.check_children()
-                    if elapsed_s >= options.seconds and lab.measured():
+                    if elapsed_s >= length_s and lab.measured():
                         break
                     live.update(
-                        live_view(
-                            lab.gnb.status, lab.xapp.status, title=title, elapsed_s=elapsed_s, seconds=options.seconds
-                        )
+                        live_view(lab.gnb.status, lab.xapp.status, title=title, elapsed_s=elapsed_s, seconds=length_s)
                     )
                     time.sleep(0.1)
         except KeyboardInterrupt:
@@ -232,15 +237,37 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
     return summary
 
 
+def check_json_path(path: str) -> None:
+    """Before a long run: LabError if `write_json` could not write there."""
+    if not path or path == "-":
+        return
+    temporary = _temporary(path)
+    try:
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise LabError(f"--json {path}: {error.strerror}") from None
+
+
 def write_json(path: str, value: object) -> None:
-    """Write `value` to a file, or to standard output for `-`."""
+    """Write `value` to a file, or to standard output for `-`. Raises LabError."""
     text = json.dumps(value, indent=2)
     if path == "-":
         print(text)
         return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    Path(temporary).write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LabError(f"--json {path}: {error.strerror}") from None
+
+
+def _temporary(path: str) -> Path:
+    return Path(f"{path}.{os.getpid()}.tmp")
 
 
 def parse_names(names: str) -> Sequence[str]:

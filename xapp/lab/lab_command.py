@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from xapp.lab.lab import LabOptions, parse_names, run_lab, write_json
-from xapp.lab.processes import LabError
+from training.simulator.scenario import MAX_SEED
+from xapp.lab.lab import LabOptions, check_json_path, parse_names, run_lab, write_json
+from xapp.lab.processes import LabError, stop_on_sigterm
 
 lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -31,7 +32,7 @@ def lab(
             "--k", min=0, max=10_240, help="Slots per DCM; 0 = period / slot. A smaller K slows simulated time."
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the world.")] = 1,
     scenario: Annotated[str, typer.Option(help="Simulator scenario; default lab_paper for K <= 5, else lab.")] = "",
     followers: Annotated[str, typer.Option(help="rule = best response; learned = the bundle's followers.")] = "rule",
     e2_transport: Annotated[
@@ -42,7 +43,9 @@ def lab(
 ) -> int:
     """RIC, gNB and xApp as three processes on loopback: a live table, a summary, comparisons over the same world."""
     console = Console(stderr=json_file == "-")
+    stop_on_sigterm()
     try:
+        check_json_path(json_file)
         options = LabOptions(
             cells=cells,
             ues=ues,
@@ -59,11 +62,11 @@ def lab(
         )
         check_names(options)
         summary = run_lab(options, console)
+        if json_file:
+            write_json(json_file, summary)
     except LabError as error:
         typer.echo(f"stackmac lab: {error}", err=True)
         return 1
-    if json_file:
-        write_json(json_file, summary)
     return 130 if summary["interrupted"] else 0
 
 

@@ -13,6 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def stop_on_sigterm() -> None:
+    """For commands that have children: SIGTERM ends them in order, as Ctrl-C does. Main thread only."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 class LabError(RuntimeError):
     """The lab cannot go on: one line that says which process failed and how."""
 
@@ -58,7 +63,7 @@ class Child:
             self._condition.wait_for(lambda: self._ready or self._ended, timeout_s)
             if self._ready:
                 return self._ready
-        state = f"is not ready after {timeout_s:g} s" if self.running else "stopped"
+            state = "stopped" if self._ended else f"is not ready after {timeout_s:g} s"
         raise LabError(f"{self.name} {state}: {self.last_error()}")
 
     def wait_status(self, predicate: Any, timeout_s: float) -> bool:
@@ -92,7 +97,9 @@ class Child:
         return self._process.poll()
 
     def last_error(self) -> str:
-        """The newest line on stderr, for a message."""
+        """The newest line on stderr, for a message; of a process that ended the very last."""
+        if self._ended or not self.running:
+            self._threads[1].join(timeout=2.0)
         return self._errors[-1] if self._errors else "it said nothing"
 
     def _read_lines(self) -> None:

@@ -92,7 +92,10 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
         console.print(comparison_table(summary))
-        console.print(f"throughput per cell; delay in ms; drops of {' / '.join(CLASS_NAMES.values())}", style="dim")
+        legend = f"throughput per cell; delay in ms; drops of {' / '.join(CLASS_NAMES.values())}"
+        if summary["options"]["observe"] != "full":
+            legend += "; replayed leaders observe everything"
+        console.print(legend, style="dim")
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:

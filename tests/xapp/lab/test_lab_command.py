@@ -1,0 +1,59 @@
+"""`stackmac lab` before and after the run: mistakes are one line, and cost no run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xapp.cli import main
+from xapp.lab.lab import LabOptions, write_json
+from xapp.lab.processes import Child, LabError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--cells", "16"], "range 1 to 15"),
+        (["--leader", "nobody"], "unknown leader 'nobody'"),
+        (["--compare", "node_idle,nobody"], "unknown leader 'nobody'"),
+        (["--scenario", "utopia"], "unknown scenario 'utopia'"),
+        (["--followers", "sheep"], "'sheep', expected one of rule, learned"),
+        (["--observe", "all"], "'all', expected one of full, kpm_srsran, kpm_oai"),
+        (["--seed", str(2**63)], "--seed"),
+        (["--json", "/nowhere/lab.json"], "--json /nowhere/lab.json: No such file or directory"),
+        (["--json", "/tmp"], "--json /tmp: Is a directory"),
+    ],
+)
+def test_a_mistake_is_one_line_and_costs_no_run(
+    arguments: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("xapp.lab.lab_command.stop_on_sigterm", lambda: None)
+    monkeypatch.setattr("xapp.lab.lab_command.run_lab", lambda *_: pytest.fail("it ran"))
+    assert main(["lab", *arguments]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("stackmac lab: ") and complaint in err
+
+
+def test_results_replace_the_file_at_once_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "lab.json"
+    target.write_text("old")
+    write_json(str(target), {"a": 1})
+    assert json.loads(target.read_text()) == {"a": 1}
+    with pytest.raises(LabError, match="No such file"):
+        write_json(str(tmp_path / "gone" / "lab.json"), {})
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_child_that_gives_up_is_noticed_at_once_with_its_reason() -> None:
+    child = Child("gnb", ["gnb", "--scenario", "utopia"])
+    with pytest.raises(LabError, match=r"^gnb stopped: stackmac gnb: unknown scenario 'utopia'"):
+        child.wait_ready(60.0)
+    child.stop()
+    assert child.exit_code == 2
+
+
+def test_a_run_takes_at_least_one_period() -> None:
+    assert (LabOptions(seconds=1, period_ms=5000).periods, LabOptions(seconds=1, period_ms=5000).length_s) == (1, 5.0)
+    assert (LabOptions(seconds=2, period_ms=300).periods, LabOptions(seconds=2, period_ms=300).length_s) == (6, 2)
