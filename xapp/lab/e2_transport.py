@@ -175,9 +175,9 @@ class E2Server:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._listener.bind(address)
             self._listener.listen(64)
-        except OSError:
+        except OSError as error:
             self._listener.close()
-            raise
+            raise OSError(f"cannot listen for E2 on {host}:{port}: {error.strerror}") from None
         self._listener.settimeout(POLL_MS / 1000)
         self.port = int(self._listener.getsockname()[1])
         self._acceptor = threading.Thread(target=self._accept_loop, name="e2-accept", daemon=True)
@@ -269,7 +269,7 @@ class E2Client:
         try:
             family, _, _, _, address = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)[0]
             sock = make_socket(self._wire, family)
-        except OSError:
+        except (OSError, UnicodeError):  # the latter for a name that DNS could never have
             self._counters.add("e2_connect_failed")
             return None
         try:

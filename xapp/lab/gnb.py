@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from training.simulator.scenario import Scenario, make_scenario
+from training.simulator.scenario import MAX_SEED, SCENARIOS, Scenario, make_scenario
 from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
 from xapp.lab.e2_transport import E2Association, E2Client
@@ -25,6 +25,7 @@ from xapp.lab.mac import Mac
 from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import make_carriers, make_identity
 from xapp.lab.pacing import SlotClock
+from xapp.rmr.routes import is_endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ BURST_SLOTS = 5
 INBOX_PDUS = 256
 """When full the association's reader waits: back pressure on the RIC."""
 INBOX_PATIENCE_S = 1.0
+"""A PDU that does not fit by then is dropped and counted; that an association began or ended never is."""
 PDUS_A_TURN = 32
 """PDUs handled before the slots that are due get their turn: a flood must not stop the MAC."""
 SUBSCRIPTION_GRACE_S = 5.0
@@ -56,8 +58,7 @@ class Gnb:
     def __init__(self, options: GnbOptions) -> None:
         """Raises ValueError for options that do not fit together; one line each."""
         self.options = options
-        host, _, port = options.e2.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not is_endpoint(options.e2):
             raise ValueError(f"--e2 is {options.e2!r}, expected host:port")
         if options.observe not in PROFILES:
             raise ValueError(f"--observe is {options.observe!r}, expected one of {', '.join(PROFILES)}")
@@ -78,6 +79,7 @@ class Gnb:
         )
         self.clock = SlotClock(k, options.period_ms / 1e3)
         self._screens = [CellScreen(carrier.cell, carrier.num_rbgs) for carrier in carriers]
+        host, _, port = options.e2.rpartition(":")
         self._address = (host, int(port))
         self._inbox: queue.Queue[_Event] = queue.Queue(INBOX_PDUS)
         self._association: E2Association | None = None
@@ -140,7 +142,7 @@ class Gnb:
 
     def _put(self, event: _Event) -> None:
         try:
-            self._inbox.put(event, timeout=INBOX_PATIENCE_S)
+            self._inbox.put(event, timeout=INBOX_PATIENCE_S if event.kind == "pdu" else None)
         except queue.Full:
             self.counters.add("inbox_full")
 
@@ -272,7 +274,8 @@ def _human(event: str, fields: dict[str, Any]) -> str:
         )
     throughput = fields["throughput_mbps"] or 0.0
     return (
-        f"slot {fields['slots_run']} ({fields['slots_late']} late), {throughput:.3f} Mbit/s a cell, "
+        ("" if fields["connected"] else "no E2 association; ")
+        + f"slot {fields['slots_run']} ({fields['slots_late']} late), {throughput:.3f} Mbit/s a cell, "
         f"controls {fields['controls_applied']} applied of {fields['controls_received']}, "
         f"outside grants {fields['transmissions_outside_grant']}"
         + "".join(f"\n  {cell['cell']} [{cell['strip']}]" for cell in fields["cells"])
@@ -287,11 +290,11 @@ def gnb_command(
     e2: Annotated[str, typer.Option(help="host:port of the RIC's E2 termination.")] = "127.0.0.1:36421",
     cells: Annotated[int, typer.Option(min=1, max=15, help="Cells of the node.")] = 1,
     ues: Annotated[int, typer.Option(min=1, help="UEs per cell.")] = 8,
-    scenario: Annotated[str, typer.Option(help="Which world: lab, lab_paper, mix, sporadic, ric20, ric100.")] = "lab",
+    scenario: Annotated[str, typer.Option(help=f"Which world: {', '.join(SCENARIOS)}.")] = "lab",
     k: Annotated[int, typer.Option(min=0, help="Slots per DCM (0 = period / slot).")] = 0,
     period_ms: Annotated[int, typer.Option(min=1, help="Wall time of a report period.")] = 100,
     time_scale: Annotated[float, typer.Option(min=0, help="Simulated per wall time (0 = from K and period).")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the world.")] = 1,
     slots: Annotated[int, typer.Option(min=0, help="Metrics cover the first N slots (0 = all).")] = 0,
     start_on_subscription: Annotated[bool, typer.Option(help="Slot 0 waits for subscriptions.")] = False,
     followers: Annotated[str, typer.Option(help="rule (best response) or learned (a bundle's).")] = "rule",

@@ -21,6 +21,7 @@ from xapp.lab.lines import Lines
 from xapp.lab.rnib import NodeInventory, make_e2mgr_app
 from xapp.lab.static_routes import StaticRoutes, write_xapp_routes
 from xapp.lab.submgr import SubscriptionManager, make_submgr_app
+from xapp.rmr.routes import is_endpoint
 from xapp.rmr.si95 import Si95Transport
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,9 @@ class Ric:
     """All stand-ins together."""
 
     def __init__(self, options: RicOptions) -> None:
-        """Listening when made. Raises OSError for an address, ValueError for an E2 transport that cannot be had."""
+        """Listening when made. Raises OSError for an address that cannot be had, ValueError for other options."""
+        if options.xapp_rmr and not is_endpoint(options.xapp_rmr):
+            raise ValueError(f"--xapp-rmr is {options.xapp_rmr!r}, expected host:port")
         self.options = options
         self.wire = choose_wire(options.e2_transport)
         self.counters = Counters()

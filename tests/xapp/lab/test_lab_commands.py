@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.mac import Mac
 from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import make_carriers, make_identity
+from xapp.lab.ric import Ric, RicOptions
 
 STOP_S = 2.0
 
@@ -92,6 +94,8 @@ def test_two_processes_meet_and_stop_cleanly() -> None:
     ("options", "message"),
     [
         ({"e2": "nowhere"}, "host:port"),
+        ({"e2": "nowhere:70000"}, "host:port"),
+        ({"seed": 2**63}, "seed"),
         ({"observe": "everything"}, "kpm_srsran"),
         ({"followers": "sheep"}, "rule or learned"),
         ({"scenario": "utopia"}, "unknown scenario"),
@@ -106,6 +110,31 @@ def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: s
     with pytest.raises(ValueError, match=message) as caught:
         Gnb(GnbOptions(**options))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("taken", ["e2_port", "rmr_port", "submgr_port", "e2mgr_port"])
+def test_a_port_in_use_is_named(taken: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ports = {"e2_port": 0, "rmr_port": 0, "submgr_port": 0, "e2mgr_port": 0, taken: port}
+        with pytest.raises(OSError, match=f"127.0.0.1.*{port}.*in use|in use.*127.0.0.1.*{port}"):
+            Ric(RicOptions(e2_transport="tcp", **ports))
+
+
+def test_a_ric_refuses_an_xapp_that_is_no_address() -> None:
+    with pytest.raises(ValueError, match="--xapp-rmr is 'xapp', expected host:port"):
+        Ric(RicOptions(xapp_rmr="xapp"))
+
+
+def test_people_see_whether_the_gnb_has_found_its_ric() -> None:
+    gnb = start("gnb", "--e2", "127.0.0.1:9", "--scenario", "mix", "--k", "1", "--ues", "2")
+    try:
+        assert gnb.stdout is not None
+        assert gnb.stdout.readline().startswith("gNB gnb_001_001_00000001: 1 cells x 2 UEs, scenario mix")
+        assert gnb.stdout.readline().startswith("no E2 association; slot ")
+    finally:
+        gnb.kill()
+        gnb.communicate()
 
 
 def test_k_follows_from_period_and_time_scale() -> None:
