@@ -73,7 +73,7 @@ class CellState:
     packet_bits_U: FloatU
     """Typical packet size, bits (PERIODIC: the burst size of TSCAI)."""
     age_slots_U: FloatU
-    """Slots between the report behind this row and `slot`."""
+    """Slots between the report behind this row and `slot`; of a UE that came within the last period at most these."""
 
     @property
     def num_ues(self) -> int:

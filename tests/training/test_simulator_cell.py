@@ -144,7 +144,7 @@ def test_observing_changes_nothing_and_shares_are_of_the_last_period() -> None:
     for left, right in zip(one, again):
         np.testing.assert_array_equal(state_columns(left), state_columns(right))
     for b, state in enumerate(one):
-        np.testing.assert_allclose(state.prb_share_U, before[b] / (100 * 17))
+        np.testing.assert_array_equal(state.prb_share_U, np.rint(100 * (before[b] / (100 * 17))) / 100)
         periodic = state.traffic_class_U == 1
         assert np.isfinite(state.arrival_period_slots_U[periodic]).all()
         assert np.isnan(state.arrival_phase_slots_U[~periodic]).all()

@@ -231,9 +231,6 @@ def test_rows_of_nobody_and_rows_given_twice_do_no_harm() -> None:
 
 # -- the whole way from the simulator's own observation ---------------------------------------------------------------
 
-SHARE_ROUNDING = 0.005 + 1e-9
-"""RRU.PrbTotUl is a whole percentage."""
-
 
 class Gnb:
     """The lab's node without its sockets, subscribed to as node_plan says."""
@@ -300,7 +297,6 @@ class Gnb:
 def test_what_arrives_is_what_the_simulator_observes(scenario: Scenario, periods: int) -> None:
     gnb = Gnb(scenario, ues=8, seed=5, period_ms=100)
     ids = set()
-    young = 0
     for _ in range(periods):
         for observed, arrived in gnb.period():
             ids.add(observed.ue_ids)
@@ -313,16 +309,9 @@ def test_what_arrives_is_what_the_simulator_observes(scenario: Scenario, periods
             assert not np.isnan(arrived.buffer_bits_U).any()
             for column in COLUMNS:
                 there, here = getattr(observed, column), getattr(arrived, column)
-                if column == "prb_share_U":
-                    np.testing.assert_allclose(here, there, rtol=0, atol=SHARE_ROUNDING)
-                elif column == "age_slots_U" and scenario.slots_per_dcm > 1:
-                    # Within a period the xApp cannot know when a UE came: its reports may be younger than assumed.
-                    assert (here >= there).all()
-                    young += int((here > there).sum())
-                else:  # columns are single precision on the wire
-                    np.testing.assert_allclose(here, there, rtol=1e-6, err_msg=f"{column} at slot {observed.slot}")
+                # Columns are single precision on the wire.
+                np.testing.assert_allclose(here, there, rtol=1e-6, err_msg=f"{column} at slot {observed.slot}")
     assert len(ids) > 5, "UEs should have come and gone"
-    assert young <= periods
 
 
 def test_a_state_is_the_same_however_often_it_is_asked_for() -> None:

@@ -76,6 +76,7 @@ class CellBatch:
         self._observed_id_BU = self.state.ue_id_BU.copy()
         self._average_BU = np.full((cells, ues), SERVED_START_BITS_PER_SLOT)
         self._share_BU = np.zeros((cells, ues))
+        self._seen_since_BU = np.zeros((cells, ues), np.int64)
         self._pending: _Pending | None = None
         self._measured_from: State | None = None
         self._measured_slot = 0
@@ -85,9 +86,9 @@ class CellBatch:
     def observe(self) -> list[CellState]:
         """What a leader sees now, one state per cell; call it at period boundaries.
 
-        Averages and shares cover the time since the previous call in an earlier slot, also of a UE that came within it,
-        as for the live xApp; calling twice in a slot gives the same. Buffer, CQI, preferred RBG and head delay are as
-        reported D slots ago.
+        Exactly what a live xApp knows: averages and shares cover the time since the previous call in an earlier slot,
+        and a UE that came within it may have been there for all of it; shares are whole percents, as KPM reports them.
+        Buffer, CQI, preferred RBG and head delay are as reported D slots ago. Calling twice in a slot gives the same.
         """
         self._end_period()
         return [self._cell_state(b) for b in range(self.cells)]
@@ -101,7 +102,8 @@ class CellBatch:
         average_BU = np.where(new_BU, SERVED_START_BITS_PER_SLOT, self._average_BU)
         since_BUC = state.counters_BUC - before_BUC
         self._average_BU = update_served_average(average_BU, since_BUC[:, :, SERVED], slots)
-        self._share_BU = since_BUC[:, :, USED] / (slots * self.scenario.num_rbgs)
+        self._share_BU = np.rint(100.0 * (since_BUC[:, :, USED] / (slots * self.scenario.num_rbgs))) / 100.0
+        self._seen_since_BU = np.where(new_BU, self._observed_slot + 1, self._seen_since_BU)
         self._observed_slot = self.slot
         self._observed_BUC = state.counters_BUC.copy()
         self._observed_id_BU = state.ue_id_BU.copy()
@@ -130,7 +132,7 @@ class CellBatch:
             arrival_period_slots_U=np.where(periodic, state.period_BU[b, u], np.nan),
             arrival_phase_slots_U=np.where(periodic, state.phase_BU[b, u], np.nan),
             packet_bits_U=seats.packet_bits[u],
-            age_slots_U=np.minimum(delay, self.slot - state.since_BU[b, u]),
+            age_slots_U=np.minimum(delay, self.slot - self._seen_since_BU[b, u]),
         )
 
     def ue_table(self, cell: int) -> UeTable:
@@ -248,6 +250,7 @@ class CellBatch:
         branch._observed_id_BU = self._observed_id_BU[chosen]
         branch._average_BU = self._average_BU[chosen]
         branch._share_BU = self._share_BU[chosen]
+        branch._seen_since_BU = self._seen_since_BU[chosen]
         branch._measured_from = None if self._measured_from is None else self._measured_from.select(chosen)
         return branch
 
