@@ -77,9 +77,12 @@ class Allocation:
     def strip(self) -> str:
         """One character an RBG for a screen: A, B, ... = the UE by row, o = OPEN, * = DYNAMIC, . = IDLE."""
         names = {OPEN: "o", DYNAMIC: "*", IDLE: "."}
-        return "".join(
-            names.get(int(o)) or "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"[int(o) % 40] for o in self.owner_M
-        )
+        return "".join(names.get(owner) or ue_letter(owner) for owner in self.owner_M.tolist())
+
+
+def ue_letter(row: int) -> str:
+    """What a UE is called on a strip; not `o`, and only 40 of them are told apart."""
+    return "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"[row % 40]
 
 
 def all_dynamic(ue_ids: tuple[int, ...], num_rbgs: int, leftover: LeftoverRule | None = None) -> Allocation:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from policy.grammar import CONTENDERS
 from training.evaluation import replay
 from training.simulator.scenario import Scenario
 
-CANDIDATES = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
-"""Values of c that a DCM can say, too (policy.grammar)."""
 TUNING_SEED = 1_000_003
 """Worlds that nothing is ever evaluated on."""
 
@@ -27,9 +26,9 @@ class Tuned(NamedTuple):
 
 
 def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, slots: int = 1000) -> list[Tuned]:
-    """Every candidate under the node's own scheduler, the best utility first."""
+    """Every c that a DCM can say, under the node's own scheduler, the best utility first."""
     rows = []
-    for contenders in CANDIDATES:
+    for contenders in CONTENDERS:
         tried = scenario.with_(node_contenders=contenders)
         periods = max(1, slots // scenario.slots_per_dcm)
         metrics = replay(tried, None, ues=ues, cells=cells, seed=TUNING_SEED, periods=periods)

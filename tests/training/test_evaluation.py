@@ -10,11 +10,12 @@ import pytest
 
 from policy.allocation import IDLE, Allocation
 from policy.cell_state import CellState
+from policy.grammar import CONTENDERS
 from policy.intent import Intent
 from policy.leader import Decision
 from policy.registry import LeaderError
 from training.evaluation import NODE_IDLE, NODE_SCHEDULER, compare, replay, replay_row
-from training.node_tuning import CANDIDATES, tune_node_contenders
+from training.node_tuning import tune_node_contenders
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import MIX, RIC20, SPORADIC
@@ -100,5 +101,5 @@ def test_the_nodes_c_is_near_the_best_of_the_candidates() -> None:
     for scenario in (SPORADIC, RIC20):
         tuned = tune_node_contenders(scenario, cells=40, slots=300)
         utility = {row.contenders: row.utility for row in tuned}
-        assert set(utility) == set(CANDIDATES) and tuned[0].utility == max(utility.values())
+        assert set(utility) == set(CONTENDERS) and tuned[0].utility == max(utility.values())
         assert utility[scenario.node_contenders] > 0.98 * tuned[0].utility

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import ModuleType
 import numba.core.options
 import pytest
 
-from training.simulator import core, jit, slot_step, state
+from training.simulator import core, jit, mac_rule, slot_step
 
 ANSWER = "from elsewhere import VALUE\n\ndef answer():\n    return VALUE\n"
 
@@ -32,8 +33,14 @@ def test_a_constant_that_changed_in_another_file_is_noticed(tmp_path: Path, monk
 
 
 def test_the_digest_covers_what_compiled_code_is_made_of() -> None:
-    assert {Path(module.__file__ or "") for module in (core, slot_step, state)} <= set(jit.SOURCES)
     assert core.play.__qualname__ == f"play_{jit.SOURCES_DIGEST}"
+    for module in (core, mac_rule, slot_step):
+        source = Path(module.__file__ or "")
+        imported = [
+            node.module or "" for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ImportFrom)
+        ]
+        ours = {name for name in imported if name.startswith(("policy.", "training."))}
+        assert {source, *(Path(sys.modules[name].__file__ or "") for name in ours)} <= set(jit.SOURCES)
 
 
 def test_where_nothing_can_be_written_code_is_compiled_all_the_same() -> None:

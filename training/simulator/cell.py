@@ -78,8 +78,6 @@ class CellBatch:
         self._share_BU = np.zeros((cells, ues))
         self._seen_since_BU = np.zeros((cells, ues), np.int64)
         self._pending: _Pending | None = None
-        self._measured_from: State | None = None
-        self._measured_slot = 0
 
     # ---- observing ----
 
@@ -251,19 +249,13 @@ class CellBatch:
         branch._average_BU = self._average_BU[chosen]
         branch._share_BU = self._share_BU[chosen]
         branch._seen_since_BU = self._seen_since_BU[chosen]
-        branch._measured_from = None if self._measured_from is None else self._measured_from.select(chosen)
         return branch
 
     # ---- measuring ----
 
     def metrics(self) -> list[CellMetrics]:
-        """One row per cell, over the slots since slot 0 or the last `restart_metrics`."""
-        slots = self.slot - self._measured_slot
-        return [cell_metrics(self.state, self._measured_from, self.seats, slots, b) for b in range(self.cells)]
-
-    def restart_metrics(self) -> None:
-        """Let `metrics` count from here: for a warm-up, or a live view of the last seconds."""
-        self._measured_from, self._measured_slot = self.state.copy(), self.slot
+        """One row per cell, over the slots since slot 0."""
+        return [cell_metrics(self.state, self.seats, self.slot, b) for b in range(self.cells)]
 
 
 class _Pending(NamedTuple):

@@ -59,15 +59,11 @@ def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator > 0 else float("nan")
 
 
-def cell_metrics(state: State, since: State | None, seats: Seats, slots: int, row: int) -> CellMetrics:
-    """Metrics of cell `row` over its last `slots` slots, at whose begin its state was `since` (None = slot 0)."""
+def cell_metrics(state: State, seats: Seats, slots: int, row: int) -> CellMetrics:
+    """Metrics of cell `row` over its first `slots` slots, after which it is in `state`."""
     totals_UC = state.counters_BUC[row]
     events_E = state.events_BE[row]
     delays_A = state.delays_BUA[row].sum(axis=0)
-    if since is not None:
-        totals_UC = totals_UC - since.counters_BUC[row]
-        events_E = events_E - since.events_BE[row]
-        delays_A = delays_A - since.delays_BUA[row].sum(axis=0)
     taken_U = totals_UC[:, PRESENT] > 0
     rate_U = totals_UC[taken_U, SERVED] / totals_UC[taken_U, PRESENT]
     rbg_slots = max(slots * state.gain_BUM.shape[2], 1)

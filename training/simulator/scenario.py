@@ -3,7 +3,7 @@
 A slot is 1 ms everywhere. `mix` and `sporadic` are the reference game to the number (one decision a slot); `ric20` and
 `ric100` are the pace of a near-RT RIC; `lab_paper` and `lab` are what the lab shows, with UEs that come and go.
 
-`node_contenders` is the best by utility of training.node_tuning's candidates: `tune_node_contenders(scenario, ues=8)`;
+`node_contenders` is the best by utility of what a DCM can say: `tune_node_contenders(scenario, ues=8)`;
 `paper` at its 4 UEs, `ric20` and `ric100` at 30, where RBGs are scarce (at 8 UEs 4.8 is .4 to .8 % better there).
 """
 
@@ -18,6 +18,7 @@ from policy.cell_state import TrafficClass
 
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0
 """A load of 1 offers this many bits per RBG and slot."""
+SLOT_MS = 1.0
 MAX_SEED = 2**63 - 1
 """Of a world."""
 SLOW_LEADER_SLOTS = 10

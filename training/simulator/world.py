@@ -36,8 +36,6 @@ class Stream(IntEnum):
     TRAFFIC = 1
     ACCESS = 2
     PRESENCE = 3
-    POLICY = 4
-    """For followers and leaders that sample: see `generator`."""
 
 
 class Seats(NamedTuple):
@@ -97,7 +95,7 @@ class Draws(NamedTuple):
 
 
 def generator(seed: int, stream: Stream, index: int) -> np.random.Generator:
-    """The generator of one stream at one index (chunk, slot, ...): equal arguments, equal numbers."""
+    """The generator of one stream at one index: equal arguments, equal numbers."""
     if not 0 <= seed <= MAX_SEED or not 0 <= index < 2**56:
         raise ValueError(f"seed {seed} or index {index} out of range: expected below 2^63 and 2^56")
     return np.random.Generator(np.random.Philox(key=np.array([seed, (int(stream) << 56) | index], dtype=np.uint64)))

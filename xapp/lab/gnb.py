@@ -23,7 +23,7 @@ from xapp.lab.gnb_status import CellScreen, figures
 from xapp.lab.lines import Lines
 from xapp.lab.mac import Mac
 from xapp.lab.measurements import PROFILES
-from xapp.lab.node_functions import make_carriers, make_identity
+from xapp.lab.node_functions import MAX_CELLS, make_carriers, make_identity
 from xapp.lab.pacing import SlotClock
 from xapp.rmr.routes import is_endpoint
 
@@ -288,8 +288,8 @@ gnb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @gnb_app.command()
 def gnb_command(
     e2: Annotated[str, typer.Option(help="host:port of the RIC's E2 termination.")] = "127.0.0.1:36421",
-    cells: Annotated[int, typer.Option(min=1, max=15, help="Cells of the node.")] = 1,
-    ues: Annotated[int, typer.Option(min=1, help="UEs per cell.")] = 8,
+    cells: Annotated[int, typer.Option(min=1, max=MAX_CELLS, help="Cells of the node.")] = 1,
+    ues: Annotated[int, typer.Option(min=1, max=1000, help="UEs per cell.")] = 8,
     scenario: Annotated[str, typer.Option(help=f"Which world: {', '.join(SCENARIOS)}.")] = "lab",
     k: Annotated[int, typer.Option(min=0, help="Slots per DCM (0 = period / slot).")] = 0,
     period_ms: Annotated[int, typer.Option(min=1, help="Wall time of a report period.")] = 100,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from training.simulator.cell import Followers
-
-SLOT_MS = 1.0
+from training.simulator.scenario import SLOT_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,9 @@ from typing import Any
 
 from policy.cell_state import TrafficClass
 from training.simulator.metrics import CellMetrics, UeTable
-from xapp.e2.dcm import allocation_bitmaps
+from training.simulator.scenario import SLOT_MS
 from xapp.lab.mac import Applied, CellReport, onto_ues
 from xapp.lab.measurements import Totals, totals_since
-
-SLOT_MS = 1.0
 
 
 def mean_known(values: Iterable[float]) -> float | None:
@@ -65,11 +63,9 @@ class CellScreen:
 
     def show(self, now: UeTable) -> dict[str, Any]:
         """`now`: the UEs as they are."""
-        octets = -(-self._num_rbgs // 8)
-        bitmaps, strip = b"", "*" * self._num_rbgs
+        strip = "*" * self._num_rbgs
         if self._applied is not None:
-            allocation = onto_ues(self._applied.allocation, now.ue_ids)
-            bitmaps, strip = allocation_bitmaps(allocation).rbg_bitmaps, allocation.strip()
+            strip = onto_ues(self._applied.allocation, now.ue_ids).strip()
         ues = []
         for row, ue in enumerate(now.ue_ids):
             served, rbgs = self._totals.get(ue, (0.0, 0.0))
@@ -81,7 +77,6 @@ class CellScreen:
                     "cqi": int(now.cqi_U[row]),
                     "rbgs": round(rbgs, 3),
                     "throughput_mbps": round(served / SLOT_MS / 1e3, 4),
-                    "rbg_bitmap": bitmaps[row * octets : (row + 1) * octets].hex(),
                 }
             )
         return {

@@ -15,13 +15,13 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from training.simulator.scenario import SLOT_MS
 from xapp.lab.comparison import compare_leaders
 from xapp.lab.processes import Child, LabError
 from xapp.lab.screen import live_view, print_summary
 
 START_TIMEOUT_S = 120.0
 """A first start compiles the simulator's core; later ones take seconds."""
-SLOT_MS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.simulator.metrics import UeTable
+from training.simulator.scenario import SLOT_MS
 from xapp.e2.dcm import Carrier
 from xapp.lab.mac import CellReport
 
 FloatU = NDArray[np.float64]
-SLOT_MS = 1.0
 
 
 class Totals(NamedTuple):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -50,10 +50,6 @@ class Child:
             thread.start()
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def running(self) -> bool:
         return self._process.poll() is None
 
@@ -66,7 +62,7 @@ class Child:
             state = "stopped" if self._ended else f"is not ready after {timeout_s:g} s"
         raise LabError(f"{self.name} {state}: {self.last_error()}")
 
-    def wait_status(self, predicate: Any, timeout_s: float) -> bool:
+    def wait_status(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float) -> bool:
         """Wait until predicate(status) holds; False on time-out or when the process ended."""
         with self._condition:
             return bool(

@@ -10,6 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from policy.allocation import ue_letter
+
 CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
 MAX_UE_ROWS = 24
 """Rows of the live table; a larger cell's other UEs are summed in one line."""
@@ -46,9 +48,7 @@ def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
     table.add_column("class")
     for name in ("buffer bit", "CQI", "RBGs/slot", "Mbit/s"):
         table.add_column(name, justify="right")
-    letters = {
-        ue: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"[row % 40] for row, ue in enumerate(decision.get("ue_ids", []))
-    }
+    letters = {ue: ue_letter(row) for row, ue in enumerate(decision.get("ue_ids", []))}
     ues = cell.get("ues", [])
     for ue in ues[:MAX_UE_ROWS]:
         table.add_row(

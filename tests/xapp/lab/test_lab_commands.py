@@ -77,9 +77,7 @@ def test_two_processes_meet_and_stop_cleanly() -> None:
         assert {"slots_run", "slots_late", "transmissions_outside_grant", "own_scheduler_periods"} <= status.keys()
         (cell,) = status["cells"]
         assert cell["cell"] == described["cells"][0]
-        assert {"id", "traffic_class", "buffer_bits", "cqi", "rbgs", "throughput_mbps", "rbg_bitmap"} <= cell["ues"][
-            0
-        ].keys()
+        assert {"id", "traffic_class", "buffer_bits", "cqi", "rbgs", "throughput_mbps"} <= cell["ues"][0].keys()
         lines_until(ric, lambda event: event.get("nodes") == {described["name"]: True})
         assert stop(gnb, signal.SIGTERM)["slots_run"] >= 0
         assert stop(ric, signal.SIGINT)["nodes"] == {described["name"]: False}
