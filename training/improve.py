@@ -3,9 +3,10 @@
 The leader plays, sampled, in cells of several scenarios and UE counts at once. Of each DCM, every other action of each
 step (or of some steps: training.counterfactual.Search) is tried in a branch of the simulator. Each step then climbs
 
-    sum_a w(a) (Q(a) - sum_b w(b) Q(b)) log pi(a),    w = (1 - e) pi + e / |tried|
+    sum_a w(a) (Q(a) - sum_b pi(b) Q(b)) logit(a),    w = (1 - e) pi + e / |tried|
 
-which for e = 0 is the all-action policy gradient; e > 0 lets a leader that is nearly certain change its mind.
+which for e = 0 is the all-action policy gradient, for e = 1 the natural one. With e > 0 a leader that is nearly certain
+can change its mind: the plain gradient of what it never says is nearly 0, whatever that would be worth.
 There is no critic, no ratio and no clipping: a branch is exact, and its siblings are the baseline.
 
 Training goes in rounds of a few updates in fresh worlds. All randomness comes from (seed, update at which the round
@@ -98,7 +99,12 @@ def config_for(scenarios: Sequence[Scenario], **changes: Any) -> ImproveConfig:
     """The defaults at the scenarios' pace. A period of many slots is dear to play: fewer states, fewer tokens tried."""
     if max(s.slots_per_dcm for s in scenarios) < SLOW_LEADER_SLOTS:
         return ImproveConfig(**changes)
-    slow: dict[str, Any] = {"worlds": 12, "cells": 6, "search": Search(owner_steps=2, owners_per_step=4, grants=3)}
+    slow: dict[str, Any] = {
+        "worlds": 12,
+        "cells": 6,
+        "search": Search(owner_steps=1, owners_per_step=2, grants=3, tail_slots=10),
+        "exploration": 0.5,
+    }
     return ImproveConfig(**(slow | changes))
 
 
@@ -403,28 +409,23 @@ def counterfactual_loss(
     known = torch.from_numpy(np.where(known_BLA.any(axis=-1, keepdims=True), known_BLA, script.mask_BLA))
     value = torch.from_numpy(value_BLA)
 
-    def log_probs(model: LeaderModel) -> tuple[Tensor, Tensor]:
-        """Over what was tried, and over what is legal; 0 where the mask is False."""
-        logits = model.logits(model.read(prompts_of(examples)), script.steps, script.situation_BLA)
-        legal = torch.from_numpy(script.mask_BLA)
-        return (
-            masked_log_softmax(logits, known).masked_fill(~known, 0.0),
-            masked_log_softmax(logits, legal).masked_fill(~legal, 0.0),
-        )
-
-    tried, said = log_probs(leader)
-    weight = (
-        (1.0 - config.exploration) * tried.detach().exp() + config.exploration / known.sum(-1, keepdim=True)
-    ) * known
-    advantage = (value - (weight * value).sum(-1, keepdim=True)) * weight
-    count = len(examples)
-    gained = (advantage * tried).sum() / count
     legal = torch.from_numpy(script.mask_BLA)
+    count = len(examples)
+
+    def logits_of(model: LeaderModel) -> Tensor:
+        return model.logits(model.read(prompts_of(examples)), script.steps, script.situation_BLA)
+
+    logits = logits_of(leader)
+    said = masked_log_softmax(logits, legal).masked_fill(~legal, 0.0)
+    tried = masked_log_softmax(logits.detach(), known).exp()
+    weight = ((1.0 - config.exploration) * tried + config.exploration / known.sum(-1, keepdim=True)) * known
+    advantage = value - (tried * value).sum(-1, keepdim=True)
+    gained = (weight * advantage * logits.masked_fill(~known, 0.0)).sum() / count
     entropy_BL = -(said.exp() * said * legal).sum(-1)
     kl = torch.zeros(())
     if reference is not None:
         with torch.no_grad():
-            before = log_probs(reference)[1]
+            before = masked_log_softmax(logits_of(reference), legal).masked_fill(~legal, 0.0)
         kl = (said.exp() * (said - before) * legal).sum() / count
     loss = -config.scale * gained - config.entropy * entropy_BL.sum() / count + config.kl * kl
     entropy = (entropy_BL * varied_BL).sum() / varied_BL.sum().clamp(min=1)
