@@ -13,6 +13,7 @@ from rich.text import Text
 from policy.allocation import ue_letter
 
 CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
+FOLLOWERS = {"rule": "best-response rule", "learned": "learned, the bundle's"}
 MAX_UE_ROWS = 24
 """Rows of the live table; a larger cell's other UEs are summed in one line."""
 LEGEND = "A B ... = that UE   o = open   * = the node's scheduler   . = idle"
@@ -25,7 +26,8 @@ def live_view(
     parts: list[RenderableType] = [Text(f"{title}   {min(elapsed_s, seconds):.0f} / {seconds:g} s", style="bold")]
     decisions = xapp.get("cells", {})
     for cell in gnb.get("cells", []):
-        parts.append(_cell_table(cell, _decision_of(cell.get("cell", ""), decisions)))
+        decision = _decision_of(cell.get("cell", ""), decisions)
+        parts += [Text(_headline(cell, decision)), _cell_table(cell, decision)]
     parts.append(Text(LEGEND, style="dim"))
     parts.append(Text(_counter_line(gnb, xapp), style="dim"))
     return Group(*parts)
@@ -38,12 +40,15 @@ def _decision_of(cell: str, decisions: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
-    strip = decision.get("strip") or cell.get("strip", "")
-    head = f"cell {cell.get('cell', '?')}   [{strip}]"
+def _headline(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
+    head = f"cell {cell.get('cell', '?')}   [{decision.get('strip') or cell.get('strip', '')}]"
     if decision:
         head += f"   {decision['decided_by']} in {decision['decision_ms']:.1f} ms, fallbacks {decision['fallbacks']}"
-    table = Table(title=Text(head), title_justify="left", pad_edge=False)
+    return head
+
+
+def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("UE")
     table.add_column("class")
     for name in ("buffer bit", "CQI", "RBGs/slot", "Mbit/s"):
@@ -84,7 +89,8 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         f" {summary['controls_failed']} failed, {summary['controls_applied']} applied by the MAC"
         + (f" ({summary['controls_late']} came after their period had begun)" if summary["controls_late"] else ""),
         f"MAC         {summary['slots_run']} slots ({summary['slots_late']} late),"
-        f" {summary['transmissions_outside_grant']} transmissions outside grants",
+        f" {summary['transmissions_outside_grant']} transmissions outside grants;"
+        f" followers: {FOLLOWERS.get(summary['followers'], summary['followers'])}",
         f"decision    {_times(summary['decision_ms'])}",
         f"loop        {_times(summary['loop_ms'])}, from report frame in to control out",
     ]
