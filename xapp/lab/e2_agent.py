@@ -172,7 +172,8 @@ class E2Agent:
     def _indication(self, subscription: NodeSubscription, action_id: int, header: bytes, message: bytes) -> bytes:
         number = subscription.next_sn
         subscription.next_sn = (number + 1) % SN_RANGE
-        self.mac.reported_as(subscription.row, number)
+        if subscription.kind == "dcm":
+            self.mac.reported_as(subscription.row, number)
         return e2ap.encode_indication(
             e2ap.Indication(
                 subscription.request_id,

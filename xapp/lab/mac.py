@@ -41,6 +41,16 @@ class CellReport(NamedTuple):
     """None = the node's own scheduler."""
 
 
+class _Reported(NamedTuple):
+    """What is remembered of a report: a control says by its number on which one it is based."""
+
+    numbers: set[int]
+    """Of its DCM indications."""
+    ue_ids: frozenset[int]
+    answer_slot: int
+    """Its next_boundary_slot: where the answer is to begin."""
+
+
 class _Cell:
     """What the MAC keeps of one cell beside the radio."""
 
@@ -50,8 +60,11 @@ class _Cell:
         """Epoch and decision id of the newest accepted control."""
         self.waiting: dict[tuple[int, int], int] = {}
         """First slot of each accepted control, by epoch and decision id, until it is played or overtaken."""
-        self.reported: deque[tuple[set[int], frozenset[int]]] = deque(maxlen=REMEMBERED_REPORTS)
-        """Indication numbers of a boundary, and the UEs that were there."""
+        self.reported: deque[_Reported] = deque(maxlen=REMEMBERED_REPORTS)
+
+    def based_on(self, number: int) -> _Reported | None:
+        """The report that had this number."""
+        return next((report for report in reversed(self.reported) if number in report.numbers), None)
 
 
 class Mac:
@@ -73,8 +86,6 @@ class Mac:
         self._cells = [_Cell(scenario.slots_per_dcm) for _ in carriers]
         self._row_of = {carrier.cell: row for row, carrier in enumerate(carriers)}
         self._reports: list[CellReport] = []
-        self._earliest_slot = 0
-        """next_boundary_slot of the newest reports: an answer that is quicker does not begin earlier."""
 
     @property
     def slot(self) -> int:
@@ -116,19 +127,18 @@ class Mac:
         """One report per cell; call it once at every boundary."""
         states = self.batch.observe()
         self._reports = []
-        self._earliest_slot = self.next_boundary_slot
         for row, (cell, state) in enumerate(zip(self._cells, states)):
             control = cell.schedule.governing(self.slot).control
             applied = None
             if control is not None:
                 applied = Applied(*control.decision, onto_ues(control.allocation, state.ue_ids))
             self._reports.append(CellReport(state, self.batch.ue_table(row), applied))
-            cell.reported.append((set(), frozenset(state.ue_ids)))
+            cell.reported.append(_Reported(set(), frozenset(state.ue_ids), self.next_boundary_slot))
         return self._reports
 
     def reported_as(self, row: int, sequence_number: int) -> None:
-        """The newest report went out under this indication number: a control may name it as what it is based on."""
-        self._cells[row].reported[-1][0].add(sequence_number)
+        """The newest report went out as the DCM indication of this number."""
+        self._cells[row].reported[-1].numbers.add(sequence_number)
 
     def metrics(self) -> list[CellMetrics]:
         """One row per cell, since slot 0."""
@@ -159,7 +169,7 @@ class Mac:
         if control.apply_from_slot > farthest:
             detail = f"apply_from_slot {control.apply_from_slot} is too far ahead, expected at most {farthest}"
             return _refusal(OutcomeCode.MALFORMED, detail, control)
-        wanted_slot = control.apply_from_slot or self._earliest_slot
+        wanted_slot = control.apply_from_slot or self._answer_slot(cell, control)
         cell.newest = (control.instance_epoch, control.decision_id)
         accepted = cell.schedule.offer(
             control.allocation,
@@ -172,6 +182,11 @@ class Mac:
         self._overtake(cell, accepted.first_slot)
         cell.waiting[cell.newest] = accepted.first_slot
         return Outcome(OutcomeCode.OK, "", control.decision_id, accepted.first_slot)
+
+    def _answer_slot(self, cell: _Cell, control: Control) -> int:
+        """Where a control begins that does not say so itself: a quick answer does not begin before its period."""
+        report = cell.based_on(control.based_on_indication_sn) or (cell.reported[-1] if cell.reported else None)
+        return report.answer_slot if report else 0
 
     def _overtake(self, cell: _Cell, first_slot: int) -> None:
         """Controls that were to begin at `first_slot` or later never will."""
@@ -193,8 +208,8 @@ class Mac:
         A number that no remembered report had (another subscription's, or none) is taken for any of them.
         """
         cell = self._cells[row]
-        based_on = [ues for numbers, ues in cell.reported if control.based_on_indication_sn in numbers]
-        known = set(self.batch.ue_table(row).ue_ids).union(*(based_on or [ues for _, ues in cell.reported]))
+        report = cell.based_on(control.based_on_indication_sn)
+        known = set(self.batch.ue_table(row).ue_ids).union(*(r.ue_ids for r in ([report] if report else cell.reported)))
         return [ue for ue in control.allocation.ue_ids if ue not in known]
 
 

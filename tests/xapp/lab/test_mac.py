@@ -98,6 +98,23 @@ def test_a_control_that_comes_after_its_period_began_is_late() -> None:
         assert (mac.counts["late"], mac.counts["applied"]) == (1, 2)
 
 
+def test_a_control_is_late_for_the_period_after_the_report_that_it_names() -> None:
+    mac = make_mac()
+    mac.observe()
+    mac.reported_as(0, 100)
+    play_to(mac, 10)
+    mac.observe()
+    mac.reported_as(0, 101)
+    # Slot 10 has not been played: the answer to the first report is just in time, and does not wait for slot 20.
+    give(mac, make_control(mac, 1, based_on_indication_sn=100))
+    mac.play(1)
+    assert (mac.counts["applied"], mac.counts["late"]) == (1, 0)
+    give(mac, make_control(mac, 2, based_on_indication_sn=100))
+    give(mac, make_control(mac, 3, based_on_indication_sn=101))
+    play_to(mac, 21)
+    assert (mac.counts["applied"], mac.counts["superseded"], mac.counts["late"]) == (2, 1, 1)
+
+
 def test_two_xapps_controls_of_one_number_are_two_controls() -> None:
     mac = make_mac()
     give(mac, make_control(mac, 1, instance_epoch=1, apply_from_slot=10))
