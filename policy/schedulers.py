@@ -30,6 +30,9 @@ ACTIVE_SENDERS = 0.9
 """The same, counted over the UEs that reports show to be active: others become active meanwhile."""
 SLOW_CONTENDERS = 2.4
 """c for all classes over a period too long for reports to say who is active: some sleep in any slot."""
+ROOMY_CONTENDERS = 4.8
+"""The same in a cell with few UEs for its RBGs: the node leaves so much over that collisions cost little."""
+ROOMY_UES_PER_RBG = 0.6
 URGENT_CONTENDERS = 9.6
 """c where only latency-bound classes may contend: most of them sleep in any slot."""
 FAIRNESS_OFFSET_BITS = 50.0
@@ -120,7 +123,8 @@ def static_config(state: CellState, intent: Intent) -> Allocation:
     if urgent and state.num_ues > state.num_rbgs:
         leftover = LeftoverRule(urgent, URGENT_CONTENDERS)
     else:
-        leftover = LeftoverRule(ALL_CLASSES, SLOW_CONTENDERS)
+        roomy = state.num_ues < ROOMY_UES_PER_RBG * state.num_rbgs
+        leftover = LeftoverRule(ALL_CLASSES, ROOMY_CONTENDERS if roomy else SLOW_CONTENDERS)
     grants = give_periodic_grants(state, known, limits, owner_M)
     return Allocation(state.ue_ids, owner_M, leftover, grants, limits.open_allowed_U, limits.max_rbgs_U)
 

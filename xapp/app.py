@@ -40,6 +40,8 @@ HOUSEKEEPING_S = 1.0
 """How long a stopping xApp waits for a request of its housekeeping to come back."""
 LET_GO_S = 4.0
 """The longest that unsubscribing and shared data may hold up a stop: time-outs of HTTP and Redis do not cover DNS."""
+REPORT_PATIENCE = 0.1
+"""Share of a period that a cell's decision waits for the second of its two reports, should it not come at once."""
 SILENT_PERIODS = 20
 """An active subscription without a report for this many periods (and 5 s) is made anew: E2 may have broken unseen."""
 SILENT_S = 5.0
@@ -87,7 +89,9 @@ class App:
             self.transport, self.metrics, instance_epoch=time.time_ns(), lease_periods=controls.lease_periods
         )
         mailbox: Mailbox[Report] = Mailbox(
-            controls.coalesce_ms / 1e3, on_superseded=lambda: self.metrics.count("superseded_reports")
+            controls.coalesce_ms / 1e3,
+            REPORT_PATIENCE * controls.report_period_ms / 1e3,
+            on_superseded=lambda: self.metrics.count("superseded_reports"),
         )
         self.intake = Intake(self.transport, mailbox, self.sender, self.metrics)
         self.loop = ControlLoop(controls, self._leader, mailbox, self.sender, self.metrics, links=self.intake.links)

@@ -21,9 +21,15 @@ class _Pending(Generic[T]):
 class Mailbox(Generic[T]):
     """Cells that wait for a decision. Cells that arrive within `coalesce_s` of each other are taken together."""
 
-    def __init__(self, coalesce_s: float, *, on_superseded: Callable[[], None] = lambda: None) -> None:
-        """on_superseded: called for each value that a newer one replaced before anybody took it."""
+    def __init__(
+        self, coalesce_s: float, patience_s: float = 0.0, *, on_superseded: Callable[[], None] = lambda: None
+    ) -> None:
+        """patience_s: how long a cell waits for the rest of its period's reports, at least `coalesce_s`.
+
+        on_superseded: called for each value that a newer one replaced before anybody took it.
+        """
         self._coalesce_s = coalesce_s
+        self._patience_s = max(patience_s, coalesce_s)
         self._on_superseded = on_superseded
         self._condition = threading.Condition()
         self._pending: dict[str, _Pending[T]] = {}
@@ -54,22 +60,17 @@ class Mailbox(Generic[T]):
             self._on_superseded()
 
     def take(self, timeout_s: float) -> list[tuple[str, T]]:
-        """Everything that waits, oldest first; [] after `timeout_s` without anything, or when closed."""
+        """Every cell that is due, oldest first; [] after `timeout_s` without any, or when closed."""
         until_s = time.monotonic() + timeout_s
         with self._condition:
             while not self._closed:
                 now_s = time.monotonic()
-                if self._pending:
-                    due_s = min(p.since_s for p in self._pending.values()) + self._coalesce_s
-                    if now_s >= due_s or self._all_complete():
-                        taken = [(cell, pending.value) for cell, pending in self._pending.items()]
-                        self._pending.clear()
-                        return taken
-                    self._condition.wait(due_s - now_s)
-                elif now_s >= until_s:
-                    return []
-                else:
-                    self._condition.wait(until_s - now_s)
+                due_s = min(map(self._due_s, self._pending.values()), default=until_s)
+                if self._pending and (now_s >= due_s or self._all_complete()):
+                    return self._taken(now_s)
+                if now_s >= until_s:
+                    break
+                self._condition.wait(min(due_s, until_s) - now_s)
             return []
 
     def close(self) -> None:
@@ -77,6 +78,14 @@ class Mailbox(Generic[T]):
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    def _due_s(self, pending: _Pending[T]) -> float:
+        return pending.since_s + (self._coalesce_s if pending.complete else self._patience_s)
+
+    def _taken(self, now_s: float) -> list[tuple[str, T]]:
+        """Every cell whose period is complete or that has waited long enough for it."""
+        ready = [cell for cell, p in self._pending.items() if p.complete or now_s >= self._due_s(p)]
+        return [(cell, self._pending.pop(cell).value) for cell in ready]
 
     def _all_complete(self) -> bool:
         return self._expected <= self._pending.keys() and all(p.complete for p in self._pending.values())

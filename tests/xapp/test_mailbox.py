@@ -54,6 +54,25 @@ def test_an_incomplete_cell_waits_for_what_completes_it() -> None:
     assert taken == [[("a", "both")]]
 
 
+def test_a_complete_cell_does_not_wait_for_another_ones_second_report() -> None:
+    mailbox: Mailbox[int] = Mailbox(0.0, NEVER_S)
+    mailbox.offer("half", 1, complete=False)
+    mailbox.offer("whole", 2, complete=True)
+    assert mailbox.take(PATIENCE_S) == [("whole", 2)]
+    assert mailbox.take(0.0) == []
+    mailbox.offer("half", 3, complete=True, news=False)
+    assert mailbox.take(PATIENCE_S) == [("half", 3)]
+
+
+def test_a_second_report_that_never_comes_is_waited_for_only_so_long() -> None:
+    patience_s = 0.05
+    mailbox: Mailbox[int] = Mailbox(0.0, patience_s)
+    started_s = time.monotonic()
+    mailbox.offer("a", 1, complete=False)
+    assert mailbox.take(PATIENCE_S) == [("a", 1)]
+    assert patience_s <= time.monotonic() - started_s < PATIENCE_S / 2
+
+
 def test_a_missing_cell_is_waited_for_no_longer_than_the_coalescing_time() -> None:
     coalesce_s = 0.05
     mailbox: Mailbox[int] = Mailbox(coalesce_s)
