@@ -47,7 +47,7 @@ setup(
         "httpx",
     ],
     extras_require={
-        "train": ["matplotlib", "pettingzoo"],
+        "train": ["gymnasium", "matplotlib", "pettingzoo"],
         "dev": [
             "build",
             "hypothesis",

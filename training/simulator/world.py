@@ -155,6 +155,11 @@ def draw_start(scenario: Scenario, seed: int, cells: int, ues: int) -> Start:
     )
 
 
+def draw_presence(seed: int, cells: int, ues: int, chunk: int) -> NDArray[np.float32]:
+    """`presence_BTU` of a chunk by itself: who comes and goes does not depend on what is played."""
+    return generator(seed, Stream.PRESENCE, chunk + 1).random((cells, CHUNK_SLOTS, ues), dtype=np.float32)
+
+
 def draw_chunk(scenario: Scenario, seed: int, cells: int, ues: int, chunk: int) -> Draws:
     """The world in slots chunk * CHUNK_SLOTS to (chunk + 1) * CHUNK_SLOTS - 1, and the steps that follow each."""
     index = chunk + 1  # 0 is the start
@@ -167,6 +172,6 @@ def draw_chunk(scenario: Scenario, seed: int, cells: int, ues: int, chunk: int) 
         sleep_BTU=traffic.random(shape, dtype=np.float32),
         packets_BTU=traffic.poisson(seats.mean_packets, shape),
         coin_BTUM=generator(seed, Stream.ACCESS, index).random((*shape, scenario.num_rbgs), dtype=np.float32),
-        presence_BTU=generator(seed, Stream.PRESENCE, index).random(shape, dtype=np.float32),
+        presence_BTU=draw_presence(seed, cells, ues, chunk),
         newcomers=_draw_newcomers(scenario, seed, cells, ues, index),
     )
