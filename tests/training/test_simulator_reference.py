@@ -12,7 +12,7 @@ from training.simulator.cell import CellBatch
 from training.simulator.scenario import MIX, SPORADIC, Scenario
 
 SLOTS = 100
-CELLS = 1000
+CELLS = 1600
 UNTUNED_CONTENDERS = 1.2
 TOLERANCE = 0.05
 
