@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.progress_bar import ProgressBar
+
 if TYPE_CHECKING:
     from training.improve import UpdateReport
     from training.warm_start import StepReport
@@ -43,7 +45,7 @@ def warm_start_command(
         scenarios = [make_scenario(name.strip()) for name in scenario.split(",")]
         counts = tuple(int(count) for count in ues.split(",")) if ues else ()
         figures = "loss {loss:.3f}  accuracy {accuracy:.1%}  follower {follower:.3f}"
-        with _ProgressBar("warm start", steps, figures) as bar:
+        with ProgressBar("warm start", steps, figures) as bar:
 
             def show(report: StepReport) -> None:
                 bar.show(report.step + 1, loss=report.loss, accuracy=report.accuracy, follower=report.follower_loss)
@@ -102,7 +104,7 @@ def train_command(
     try:
         scenarios = [make_scenario(name.strip()) for name in scenario.split(",")]
         counts = tuple(int(count) for count in ues.split(",")) if ues else ()
-        with _ProgressBar("train", updates, "value {value:.3f}  gain {gain:.4f}  entropy {entropy:.3f}") as bar:
+        with ProgressBar("train", updates, "value {value:.3f}  gain {gain:.4f}  entropy {entropy:.3f}") as bar:
 
             def show(report: UpdateReport) -> None:
                 bar.show(report.update + 1, value=report.value, gain=report.gain, entropy=report.entropy)
@@ -130,33 +132,3 @@ def _train_command(scenario: str, updates: int, seed: int, ues: str) -> str:
     words = ["stackmac", "train", "--scenario", scenario, "--updates", str(updates)]
     words += ["--seed", str(seed), *(("--ues", ues) if ues else ())]
     return shlex.join(words) + " --from DIR/bundle --out DIR2"
-
-
-class _ProgressBar:
-    """Steps, figures and time left, on the error stream."""
-
-    def __init__(self, title: str, steps: int, figures: str) -> None:
-        """figures: a format string over what `show` is given."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._figures = figures
-        self._progress = Progress(
-            TextColumn(title),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}  left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._progress.add_task("", total=steps)
-
-    def __enter__(self) -> _ProgressBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def show(self, done: int, **figures: float) -> None:
-        self._progress.update(self._task, completed=done, description=self._figures.format(**figures))

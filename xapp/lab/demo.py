@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.lab.comparison import MARGIN_CELLS, Margin, margins
-from xapp.lab.lab import LabOptions, check_json_path, run_lab, write_json
+from xapp.lab.lab import LabOptions, run_lab
 from xapp.lab.processes import LabError, stop_on_sigterm
 
 demo_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -48,7 +49,7 @@ def demo(
             verdicts.append(f"K = {k}: {verdict(rows)}")
         if json_file:
             write_json(json_file, results)
-    except LabError as error:
+    except (LabError, ResultFileError) as error:
         typer.echo(f"stackmac demo: {error}", err=True)
         return 1
     console.rule("where the leader wins, and where it does not")

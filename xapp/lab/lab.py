@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -235,39 +233,6 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
         summary["compare"] = compare_leaders(options, options.compare, console)
     print_summary(console, summary)
     return summary
-
-
-def check_json_path(path: str) -> None:
-    """Before a long run: LabError if `write_json` could not write there."""
-    if not path or path == "-":
-        return
-    temporary = _temporary(path)
-    try:
-        if Path(path).is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary.touch()
-        temporary.unlink()
-    except OSError as error:
-        raise LabError(f"--json {path}: {error.strerror}") from None
-
-
-def write_json(path: str, value: object) -> None:
-    """Write `value` to a file, or to standard output for `-`. Raises LabError."""
-    text = json.dumps(value, indent=2)
-    if path == "-":
-        print(text)
-        return
-    temporary = _temporary(path)
-    try:
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise LabError(f"--json {path}: {error.strerror}") from None
-
-
-def _temporary(path: str) -> Path:
-    return Path(f"{path}.{os.getpid()}.tmp")
 
 
 def parse_names(names: str) -> Sequence[str]:

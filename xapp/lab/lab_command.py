@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
-from xapp.lab.lab import LabOptions, check_json_path, parse_names, run_lab, write_json
+from xapp.lab.lab import LabOptions, parse_names, run_lab
 from xapp.lab.processes import LabError, stop_on_sigterm
 
 lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -64,7 +65,7 @@ def lab(
         summary = run_lab(options, console)
         if json_file:
             write_json(json_file, summary)
-    except LabError as error:
+    except (LabError, ResultFileError) as error:
         typer.echo(f"stackmac lab: {error}", err=True)
         return 1
     return 130 if summary["interrupted"] else 0

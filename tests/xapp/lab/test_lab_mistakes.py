@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from training.result_file import ResultFileError, write_json
 from xapp.cli import main
-from xapp.lab.lab import LabOptions, write_json
+from xapp.lab.lab import LabOptions
 from xapp.lab.processes import Child, LabError
 
 
@@ -41,7 +42,7 @@ def test_results_replace_the_file_at_once_or_not_at_all(tmp_path: Path) -> None:
     target.write_text("old")
     write_json(str(target), {"a": 1})
     assert json.loads(target.read_text()) == {"a": 1}
-    with pytest.raises(LabError, match="No such file"):
+    with pytest.raises(ResultFileError, match="No such file"):
         write_json(str(tmp_path / "gone" / "lab.json"), {})
     assert list(tmp_path.iterdir()) == [target]
 

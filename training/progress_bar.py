@@ -1,0 +1,33 @@
+"""A long command's progress, with the time left."""
+
+from __future__ import annotations
+
+
+class ProgressBar:
+    """Steps, figures and time left, on the error stream."""
+
+    def __init__(self, title: str, steps: int, figures: str) -> None:
+        """figures: a format string over what `show` is given."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._figures = figures
+        self._progress = Progress(
+            TextColumn(title),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}  left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("", total=steps)
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, **figures: float | str) -> None:
+        self._progress.update(self._task, completed=done, description=self._figures.format(**figures))

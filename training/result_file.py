@@ -1,0 +1,45 @@
+"""Results as JSON, in a file or on standard output."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+
+class ResultFileError(RuntimeError):
+    """Results cannot be written there: one line that says why."""
+
+
+def check_json_path(path: str) -> None:
+    """Before a long run: ResultFileError if `write_json` could not write there."""
+    if not path or path == "-":
+        return
+    temporary = _temporary(path)
+    try:
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise ResultFileError(f"--json {path}: {error.strerror}") from None
+
+
+def write_json(path: str, value: object) -> None:
+    """Write `value` to a file, or to standard output for `-`. Raises ResultFileError."""
+    text = json.dumps(value, indent=2)
+    if path == "-":
+        print(text)
+        return
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResultFileError(f"--json {path}: {error.strerror}") from None
+
+
+def _temporary(path: str) -> Path:
+    return Path(f"{path}.{os.getpid()}.tmp")
