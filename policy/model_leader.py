@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from policy.bundle import BUNDLES, Bundle, load_bundle
 from policy.cell_state import CellState, make_cell_state
 from policy.decoding import Speech, decode
-from policy.grammar import GrammarOptions, compile_grammar
+from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.language_model import LeaderModel
 from policy.leader import Decision, never_expires
@@ -24,16 +26,30 @@ EXPIRED = "expired"
 
 
 class ModelLeader:
-    """Greedy decoding of one model under the grammar of its operating point."""
+    """One model under the grammar of its operating point: its likeliest tokens, or drawn by their probabilities."""
 
     def __init__(
-        self, model: LeaderModel, options: GrammarOptions, name: str = "model", draft: Scheduler | None = None
+        self,
+        model: LeaderModel,
+        options: GrammarOptions,
+        name: str = "model",
+        draft: Scheduler | None = None,
+        sampling_seed: int | None = None,
     ) -> None:
-        """draft: a scheduler that often decides like the model. It makes decisions faster, never different."""
+        """draft: a scheduler that often decides like the model. It makes decisions faster, never different.
+
+        sampling_seed: None = greedy. Else what a cell draws in a slot depends on (seed, cell, slot) alone, whoever else
+        is in its batch.
+        """
         self.name = name
         self.model = model.eval()
         self.options = options
         self.draft = draft
+        self.sampling_seed = sampling_seed
+
+    def sampled(self, seed: int) -> ModelLeader:
+        """The same leader with sampled decoding; the weights are shared."""
+        return ModelLeader(self.model, self.options, self.name, self.draft, seed)
 
     def decide(
         self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
@@ -43,7 +59,10 @@ class ModelLeader:
         drafts = None
         if self.draft is not None:
             drafts = [g.tokens(self.draft.schedule(s, i)) for g, s, i in zip(grammars, states, intents)]
-        speeches = decode(self.model, states, intents, grammars, drafts=drafts, expired=expired)
+        uniforms_BL = None if self.sampling_seed is None else _uniforms(self.sampling_seed, states, grammars)
+        speeches = decode(
+            self.model, states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired
+        )
         return [_decision(speech) for speech in speeches]
 
     def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:
@@ -99,9 +118,21 @@ def load_leader(path: str | Path, *, threads: int | None = 1) -> ModelLeader:
     return leader_of(bundle, Path(path).name)
 
 
+def shipped_bundle(slots_per_dcm: int) -> Path:
+    """The directory of the shipped bundle for this K."""
+    return BUNDLES / ("paper" if slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM else "lab")
+
+
 def load_bundled_leader(*, threads: int | None = 1) -> BundledLeader:
     """The shipped leader for every K. Raises BundleError."""
     return BundledLeader(load_leader(BUNDLES / "paper", threads=threads), load_leader(BUNDLES / "lab", threads=threads))
+
+
+def _uniforms(seed: int, states: Sequence[CellState], grammars: Sequence[Grammar]) -> NDArray[np.float64]:
+    """Each cell's own draws, [B, longest DCM]."""
+    length = max((g.max_tokens for g in grammars), default=0)
+    keys = [(seed, zlib.crc32(state.cell.encode()), state.slot) for state in states]
+    return np.array([np.random.default_rng(key).random(length) for key in keys])
 
 
 def _decision(speech: Speech) -> Decision:

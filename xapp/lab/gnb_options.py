@@ -60,11 +60,10 @@ def make_followers(name: str, bundle: str, k: int) -> Followers:
     # torch is heavy: only when it is asked for.
     import torch
 
-    from policy.bundle import BUNDLES, load_bundle
+    from policy.bundle import load_bundle
     from policy.follower import FollowerPolicy
-    from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
+    from policy.model_leader import shipped_bundle
     from training.learned_followers import LearnedFollowers
 
     torch.set_num_threads(1)  # so small a model is fastest so, and other processes want the cores
-    folder = bundle or BUNDLES / ("paper" if k <= PAPER_MAX_SLOTS_PER_DCM else "lab")
-    return LearnedFollowers(FollowerPolicy(load_bundle(folder).follower))
+    return LearnedFollowers(FollowerPolicy(load_bundle(bundle or shipped_bundle(k)).follower))
