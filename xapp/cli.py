@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "e2": ("xapp.e2.cli:e2_app", "Decode and encode E2 messages."),
     "warm-start": ("training.cli:training_app", "Train a bundle by imitation of a named teacher."),
     "train": ("training.cli:train_app", "Improve a bundle's leader by counterfactual advantages."),
+    "evaluate": ("training.evaluate_command:evaluate_app", "A bundle against every baseline, in the same worlds."),
     "bench": ("xapp.bench:bench_app", "Speed of the decision path, against named alternatives."),
 }
 """name -> (module:typer app, one line of help)."""
