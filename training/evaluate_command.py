@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,7 +79,7 @@ def evaluate_command(
 
             result = evaluate(players, setup, step)
             bar.show(begun if result.complete else begun - 1, what="done" if result.complete else "stopped")
-        _show(console, result, [player.label for player in entry.players])
+        _show(console, result, entry.players[0].label)
         if json_file:
             write_json(json_file, {"bundle": _described(entry), **result.as_json()})
     except ResultFileError as error:
@@ -134,8 +133,8 @@ def _described(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _show(console: Console, result: Evaluation, bundle_labels: Sequence[str]) -> None:
-    """A table per number of UEs: the rows, and how far the bundle is above each baseline."""
+def _show(console: Console, result: Evaluation, leading: str) -> None:
+    """A table per number of UEs: the rows, and how far the row `leading` is above each baseline."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -149,12 +148,10 @@ def _show(console: Console, result: Evaluation, bundle_labels: Sequence[str]) ->
         table.add_column("policy", no_wrap=True)
         for heading in ("bits\n/slot", "Jain", "U", "drops", "gap"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for label in bundle_labels:
-            table.add_column(f"{label.replace(' ', chr(10))}\nabove: U", justify="right", no_wrap=True)
-            table.add_column("bits\n/slot", justify="right", no_wrap=True)
+        table.add_column(f"{leading.replace(' ', chr(10))}\nabove: U", justify="right", no_wrap=True)
+        table.add_column("bits\n/slot", justify="right", no_wrap=True)
         for label, row in rows.items():
-            margins = [figure for bundle in bundle_labels for figure in _margin(rows[bundle], label)]
-            table.add_row(label, *_figures(row), *margins)
+            table.add_row(label, *_figures(row), *_margin(rows[leading], label))
         console.print(table)
     console.print(
         f"{result.seeds_done} world seeds of {setup.cells} cells, {setup.slots} slots each; U: utility; gap: share of "
