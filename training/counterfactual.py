@@ -3,8 +3,8 @@
 A branch meets the very future of the cell that it was taken from, so the difference between two branches is what the
 token did and nothing else. All branches of a batch are played together.
 
-A branch is played for the K slots that the DCM governs, then for Search.tail_slots under the node's own scheduler, so
-that what was left waiting counts. Its value is the sum of the slots' rewards over K:
+A branch is played for the K slots that the DCM governs, then for TAIL_SLOTS more than the report delay under the node's
+own scheduler, so that what was left waiting counts. Its value is the sum of the slots' rewards over K:
 
     reward = (1/n) sum_i w_i served_i - .5 collisions/M - .1 waste/M,    w_i = 1 / (R_i + 100)
 
@@ -44,14 +44,16 @@ from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_
 from training.simulator.plan import NOBODY, Plan, make_plan
 from training.simulator.state import COLLISIONS, PRESENT, SERVED, WASTE, State
 
-EARLIER_SLOTS = 50
+TAIL_SLOTS = 3
+"""Slots after the DCM's and the report delay in which its consequences still count."""
+EARLIER_SLOTS = 20
 """A seat's average starts as if it had been served EARLIER_BITS_PER_SLOT for so long: a first slot is no average."""
 EARLIER_BITS_PER_SLOT = 200.0
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which tokens to try another word for (class mask and contenders always), and how far to look."""
+    """Which tokens to try another word for. The class mask and the contenders are always among them."""
 
     owner_steps: int | None = None
     """RBGs of a DCM whose owner is varied, drawn anew for each; None = all."""
@@ -59,9 +61,6 @@ class Search:
     """UEs tried as the owner of such an RBG, besides OPEN, DYNAMIC and IDLE; None = all."""
     grants: int = 4
     """Periodic grants left out, and put in, at most so many of each."""
-    tail_slots: int = 0
-    """Slots after the DCM's in which its consequences still count. At K = 1 a leader learns to leave to such a tail
-    what only the tail's scheduler does: it stops opening RBGs, and loses. A slot by itself is the safer guide."""
 
 
 class Spoken(NamedTuple):
@@ -112,7 +111,7 @@ def evaluate(
     cells_N = np.array([*range(len(spoken)), *(a.cell for a in alternatives)], np.int64)
     changed = _changed_plan(world, plan, cells_N, spoken, alternatives)
     weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in spoken]))
-    value_N = branch_values(world, cells_N, changed, weights_BU, search.tail_slots)
+    value_N = branch_values(world, cells_N, changed, weights_BU)
 
     values = []
     for cell, line in enumerate(lines):
@@ -138,13 +137,13 @@ def served_weights(state: State, alpha_B: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def branch_values(
-    world: CellBatch, cells_N: NDArray[np.int64], plan: Plan, weights_BU: NDArray[np.float64], tail_slots: int
+    world: CellBatch, cells_N: NDArray[np.int64], plan: Plan, weights_BU: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Play branch n of cell cells_N[n] under row n of `plan`, then the tail; its value, [N]."""
     scenario = world.scenario
     branch = world.select(cells_N)
     branch.play(plan, scenario.slots_per_dcm)
-    branch.play(None, tail_slots)
+    branch.play(None, scenario.report_delay_slots + TAIL_SLOTS)
     served_NU = (branch.state.counters_BUC - world.state.counters_BUC[cells_N])[:, :, SERVED]
     events_NE = branch.state.events_BE - world.state.events_BE[cells_N]
     lost_N = COLLISION_COST * events_NE[:, COLLISIONS] + WASTE_COST * events_NE[:, WASTE]

@@ -33,8 +33,6 @@ from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.decoding import Line, decode, masked_log_softmax, script_of
 from policy.grammar import GrammarOptions, compile_grammar
 from policy.language_model import LeaderModel, state_of
-from policy.leader import Leader, never_expires
-from policy.registry import make_leader
 from training.checkpoint import TrainingError
 from training.counterfactual import Search, Spoken, evaluate
 from training.imitation import prompts_of, random_intent, with_gaps
@@ -62,9 +60,10 @@ class ImproveConfig:
     """Side by side: scenarios in turn, UE counts as even as can be."""
     cells: int = 16
     """Of each world; worlds x cells = states an update."""
-    round_updates: int = 10
-    """Updates between two sets of worlds."""
-    learning_rate: float = 7e-4
+    round_updates: int = 40
+    """Updates between two sets of worlds. At K = 1 rounds much shorter than this show the leader little but what the
+    node's scheduler left behind before it took over: it then leaves to that scheduler what is its own to do."""
+    learning_rate: float = 1e-3
     final_learning_rate: float = 3e-5
     warm_up_updates: int = 20
     clip_norm: float = 1.0
@@ -75,24 +74,19 @@ class ImproveConfig:
     """e: share of a step's weight that is spread evenly over the actions tried."""
     kl: float = 0.0
     """Weight of the divergence from the leader that it began with."""
-    heuristic_share: float = 0.25
-    """Of DCMs replaced by the heuristic's, falling to 0 at half-time: one token at a time, a leader can get stuck."""
     search: Search = Search()
 
     def __post_init__(self) -> None:
         if min(self.updates, self.worlds, self.cells, self.round_updates) < 1:
             raise ValueError("updates, worlds, cells and round_updates must be positive")
-        if not 0 <= self.exploration <= 1 or not 0 <= self.heuristic_share <= 1:
-            raise ValueError("exploration and heuristic_share must be from 0 to 1")
+        if not 0 <= self.exploration <= 1:
+            raise ValueError(f"exploration is {self.exploration}, expected 0 to 1")
 
     def learning_rate_at(self, update: int) -> float:
         """Linear warm-up, then a cosine."""
         cosine = 0.5 + 0.5 * math.cos(math.pi * update / self.updates)
         decayed = self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
         return decayed * min(1.0, (update + 1) / self.warm_up_updates)
-
-    def heuristic_share_at(self, update: int) -> float:
-        return self.heuristic_share * max(0.0, 1.0 - 2.0 * update / self.updates)
 
 
 def config_for(scenarios: Sequence[Scenario], **changes: Any) -> ImproveConfig:
@@ -102,7 +96,8 @@ def config_for(scenarios: Sequence[Scenario], **changes: Any) -> ImproveConfig:
     slow: dict[str, Any] = {
         "worlds": 12,
         "cells": 6,
-        "search": Search(owner_steps=1, owners_per_step=2, grants=3, tail_slots=10),
+        "round_updates": 10,
+        "search": Search(owner_steps=1, owners_per_step=2, grants=3),
         "exploration": 0.5,
     }
     return ImproveConfig(**(slow | changes))
@@ -143,8 +138,6 @@ class Example(NamedTuple):
     base: float
     size: float
     """UEs / UNIT_UES."""
-    own: bool
-    """The leader said it itself."""
 
 
 def improve(
@@ -188,10 +181,9 @@ class Arena:
         ue_counts: Sequence[int],
         config: ImproveConfig,
         options: GrammarOptions,
-        heuristic: Leader,
         rng: np.random.Generator,
     ) -> None:
-        self._config, self._options, self._heuristic, self._rng = config, options, heuristic, rng
+        self._config, self._options, self._rng = config, options, rng
         turns = -(-config.worlds // len(ue_counts))
         counts = np.concatenate([rng.permutation(ue_counts) for _ in range(turns)])[: config.worlds].tolist()
         first = int(rng.integers(len(scenarios)))
@@ -199,7 +191,7 @@ class Arena:
             _Game(scenarios[(first + k) % len(scenarios)], config.cells, ues, rng) for k, ues in enumerate(counts)
         ]
 
-    def play(self, leader: LeaderModel, heuristic_share: float) -> list[Example]:
+    def play(self, leader: LeaderModel) -> list[Example]:
         """One period of every world, led by `leader`; what its DCMs were worth that governed it.
 
         A slow leader's first period is governed by nobody: no examples.
@@ -210,20 +202,11 @@ class Arena:
         grammars = [compile_grammar(s, i, self._options) for s, i in zip(states, intents)]
         longest = max(g.max_tokens for g in grammars)
         speeches = decode(leader, states, intents, grammars, uniforms_BL=rng.random((len(states), longest)))
-        tokens = [speech.tokens for speech in speeches]
-        own_B = rng.random(len(states)) >= heuristic_share
-        replaced = np.flatnonzero(~own_B).tolist()
-        if replaced:
-            answers = self._heuristic.decide(
-                [states[k] for k in replaced], [intents[k] for k in replaced], never_expires
-            )
-            for k, answer in zip(replaced, answers):
-                tokens[k] = grammars[k].tokens(answer.allocation) or tokens[k]
         prompts = leader.layout.encode(states, intents)
         blocks = np.split(prompts.tokens_NT, np.cumsum(prompts.num_ues_B + 1)[:-1])
         decided = [
-            _Decided(Spoken(*said), block, bool(own))
-            for *said, block, own in zip(states, intents, grammars, tokens, blocks, own_B)
+            _Decided(Spoken(state, intent, grammar, speech.tokens), block)
+            for state, intent, grammar, speech, block in zip(states, intents, grammars, speeches, blocks)
         ]
         cells = self._config.cells
         return [
@@ -236,7 +219,6 @@ class Arena:
 class _Decided(NamedTuple):
     spoken: Spoken
     blocks_PT: NDArray[np.int64]
-    own: bool
 
 
 class _Game:
@@ -260,7 +242,7 @@ class _Game:
         values, plan = evaluate(self.world, [d.spoken for d in governing], search, rng)
         self.world.play(plan, scenario.slots_per_dcm)
         return [
-            Example(d.blocks_PT, v.line, v.known_LA, v.value_LA, v.base, d.spoken.state.num_ues / UNIT_UES, d.own)
+            Example(d.blocks_PT, v.line, v.known_LA, v.value_LA, v.base, d.spoken.state.num_ues / UNIT_UES)
             for d, v in zip(governing, values)
         ]
 
@@ -283,8 +265,6 @@ class _Run:
         self._start, self.config, self.command = start, config, command
         self._scenarios = scenarios
         self._ue_counts = tuple(sorted(ues or {count for s in scenarios for count in s.ue_counts}))
-        slow = max(s.slots_per_dcm for s in scenarios) >= SLOW_LEADER_SLOTS
-        self._heuristic = make_leader("static_config" if slow else "proportional_fair")
         self.leader = start.leader
         self._reference = copy.deepcopy(start.leader).eval()
         self._models = {"leader": self.leader}
@@ -314,13 +294,13 @@ class _Run:
         while self.update < config.updates:
             self.folder.save(self._models, self._optimizers, self.update, {})
             rng = np.random.default_rng([config.seed, self.update])
-            arena = Arena(self._scenarios, self._ue_counts, config, self._start.options, self._heuristic, rng)
+            arena = Arena(self._scenarios, self._ue_counts, config, self._start.options, rng)
             end = min(self.update + config.round_updates, config.updates)
             while self.update < end:
                 if time_is_up():
                     return False
                 self.leader.eval()
-                examples = arena.play(self.leader, config.heuristic_share_at(self.update))
+                examples = arena.play(self.leader)
                 if not examples:
                     continue
                 report = self._learn_from(examples)
@@ -344,10 +324,9 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.leader.parameters(), config.clip_norm)
         optimizer.step()
         gains = [float((np.where(e.known_LA, e.value_LA, e.base)).max()) - e.base for e in examples]
-        own = [e.base for e in examples if e.own]
         return UpdateReport(
             update,
-            round(float(np.mean(own)) if own else math.nan, 6),
+            round(float(np.mean([e.base for e in examples])), 6),
             round(float(np.mean(gains)), 6),
             round(losses.entropy.item(), 6),
             round(losses.kl.item(), 6),
@@ -383,7 +362,7 @@ class _Run:
 
     def _means(self) -> dict[str, float]:
         last = self.reports[-REPORTED_UPDATES:]
-        return {f: round(float(np.nanmean([getattr(r, f) for r in last])), 4) for f in ("value", "gain", "entropy")}
+        return {f: round(float(np.mean([getattr(r, f) for r in last])), 4) for f in ("value", "gain", "entropy")}
 
 
 class Losses(NamedTuple):

@@ -28,7 +28,7 @@ from training.simulator.scenario import make_scenario
 from training.warm_start import options_for
 
 EVERYTHING = Search()
-SPARSE = Search(owner_steps=2, owners_per_step=2, grants=2, tail_slots=7)
+SPARSE = Search(owner_steps=2, owners_per_step=2, grants=2)
 
 
 def world_of(name: str, cells: int, ues: int, seed: int, periods: int) -> CellBatch:
@@ -86,9 +86,7 @@ def test_what_is_played_in_a_branch_is_the_dcm_with_that_token(name, speaker, pe
                 continue  # contenders are drawn
             allocation = said.grammar.allocation(tokens)
             branch = world.select(lone)
-            alone = branch_values(
-                branch, np.array([0]), branch.plan([allocation]), weights_BU[[cell]], SPARSE.tail_slots
-            )
+            alone = branch_values(branch, np.array([0]), branch.plan([allocation]), weights_BU[[cell]])
             assert value.value_LA[step, token] == pytest.approx(alone[0], abs=1e-12)
             checked += 1
     assert checked > 20

@@ -158,7 +158,7 @@ def example_of(start) -> tuple[Bundle, Example]:
     known_LA[5] = values.line.mask_LA[5]
     value_LA[5, 0] = 1.0
     blocks = bundle.leader.layout.encode([state], [Intent()]).tokens_NT
-    return bundle, Example(blocks, values.line, known_LA, value_LA, 0.0, 1.0, True)
+    return bundle, Example(blocks, values.line, known_LA, value_LA, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("exploration", [0.0, 0.3])
