@@ -107,7 +107,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
 def comparison_table(summary: Mapping[str, Any]) -> Table:
     """The live run beside replays of the same world, its own leader's first (they should agree)."""
     table = Table(
-        title="the same world: live, then replayed in the simulator under each leader",
+        title="the same world: live, and replayed under each leader",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
