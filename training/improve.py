@@ -399,7 +399,10 @@ def counterfactual_loss(
     tried = masked_log_softmax(logits.detach(), known).exp()
     weight = ((1.0 - config.exploration) * tried + config.exploration / known.sum(-1, keepdim=True)) * known
     advantage = value - (tried * value).sum(-1, keepdim=True)
-    gained = (weight * advantage * logits.masked_fill(~known, 0.0)).sum() / count
+    push = weight * advantage
+    # What is common to all logits changes no probability, but would turn the query that makes them.
+    push = (push - push.sum(-1, keepdim=True) / known.sum(-1, keepdim=True)) * known
+    gained = (push * logits.masked_fill(~known, 0.0)).sum() / count
     entropy_BL = -(said.exp() * said * legal).sum(-1)
     kl = torch.zeros(())
     if reference is not None:
