@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from policy.bundle import load_bundle, save_bundle
 from policy.intent import Intent
+from policy.language_model import new_leader_model
 from policy.leader import never_expires
 from policy.model_leader import load_leader, shipped_bundle
 from training.baselines.players import BASELINES, NOT_BUILT, Player, World, make_baselines
@@ -105,14 +108,18 @@ def test_ctrl_c_keeps_the_world_seeds_that_are_finished() -> None:
         evaluate([Player("impatient", play)], setup)
 
 
-def test_sampled_decoding_draws_by_seed_cell_and_slot() -> None:
+def test_sampled_decoding_draws_by_seed_cell_and_slot(tmp_path: Path) -> None:
+    # Untrained weights: a trained leader may be so certain that its samples are its greedy words.
+    shipped = load_bundle(shipped_bundle(1))
+    folder = tmp_path / "untrained"
+    save_bundle(replace(shipped, leader=new_leader_model(shipped.leader.config, shipped.leader.layout, seed=3)), folder)
     world = World(MIX, ues=4, cells=3, seed=1, periods=8)
-    greedy, sampled = enter_bundle("bundled", 1, ("greedy", "sampled"), "rule").players
+    greedy, sampled = enter_bundle(str(folder), 1, ("greedy", "sampled"), "rule").players
     once = sampled.play(world)
     np.testing.assert_equal(sampled.play(world), once)
     assert [m.utility for m in once] != [m.utility for m in greedy.play(world)]
 
-    leader = load_leader(shipped_bundle(1)).sampled(7)
+    leader = load_leader(folder).sampled(7)
     states = CellBatch(MIX, 3, 4, seed=1).observe()
     together = leader.decide(states, [Intent()] * 3, never_expires)
     for state, decision in zip(states, together):
