@@ -98,7 +98,8 @@ def config_for(scenarios: Sequence[Scenario], **changes: Any) -> ImproveConfig:
         "cells": 6,
         "round_updates": 10,
         "search": Search(owner_steps=1, owners_per_step=2, grants=3),
-        "exploration": 0.5,
+        "exploration": 0.3,
+        "learning_rate": 5e-4,
     }
     return ImproveConfig(**(slow | changes))
 
