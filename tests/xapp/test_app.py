@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 import xapp.app
+from policy.observation import PROFILES
 from policy.registry import make_leader
 from xapp.app import App
 from xapp.config import Controls
 from xapp.e2 import dcm
-from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import make_identity, setup_request
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from policy.cell_state import COLUMNS, SERVED_DECAY_PER_SLOT, SERVED_START_BITS_PER_SLOT, CellState
+from policy.observation import PROFILES
 from training.simulator.scenario import Scenario, make_scenario
 from xapp.cell_tracker import SN_RANGE, CellTracker, is_newer
 from xapp.config import KPM_MEASUREMENTS
@@ -17,7 +18,6 @@ from xapp.e2.kpm_report import NO_UE, KpmReport, decode_report
 from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
 from xapp.lab.mac import Mac
-from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import KPM_FUNCTION_ID, make_carriers, make_identity
 from xapp.node_plan import plan_node
 from xapp.ric.nodes import E2Node, RanFunction

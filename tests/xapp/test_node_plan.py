@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from policy.observation import PROFILES
 from xapp.e2 import dcm, kpm
 from xapp.e2.kpm import KPM_OIDS
-from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import make_carriers
 from xapp.node_plan import NodePlan, plan_node
 from xapp.ric.nodes import E2Node, RanFunction

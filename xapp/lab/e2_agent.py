@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import CellState
+from policy.observation import ObservationProfile
 from xapp.e2 import dcm, e2ap, kpm
 from xapp.e2 import e2ap_procedures as procedures
 from xapp.e2.dcm import Outcome, OutcomeCode
@@ -22,7 +23,7 @@ from xapp.e2.errors import E2DecodeError
 from xapp.e2.ue_id import GnbDuUeId
 from xapp.lab.counters import Counters
 from xapp.lab.mac import CellReport, Mac
-from xapp.lab.measurements import MEASUREMENTS, Measured, Profile, Totals, measure, totals_since
+from xapp.lab.measurements import MEASUREMENTS, Measured, Totals, measure, totals_since
 from xapp.lab.node_functions import setup_request
 from xapp.lab.node_subscriptions import NodeSubscription, Refusal, admit
 
@@ -49,7 +50,7 @@ class E2Agent:
         identity: procedures.GnbId,
         *,
         period_ms: int,
-        profile: Profile,
+        profile: ObservationProfile,
         counters: Counters,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from policy.observation import PROFILES
 from training.simulator.scenario import MAX_SEED, SCENARIOS, Scenario, make_scenario
 from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
@@ -22,7 +23,6 @@ from xapp.lab.gnb_options import GnbOptions, make_followers
 from xapp.lab.gnb_status import CellScreen, figures
 from xapp.lab.lines import Lines
 from xapp.lab.mac import Mac
-from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import MAX_CELLS, make_carriers, make_identity
 from xapp.lab.pacing import SlotClock
 from xapp.rmr.routes import is_endpoint

@@ -1,4 +1,4 @@
-"""What the simulated node can measure, and what each observation profile lets it report.
+"""What the simulated node can measure; which of it a node reports is its observation profile (policy.observation).
 
 Suffix: U = UEs of the report, ascending by id; N = measurements.
 """
@@ -6,7 +6,6 @@ Suffix: U = UEs of the report, ascending by id; N = measurements.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -97,71 +96,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "DRB.PdcpSduVolumeUL": Measurement(lambda m: m.totals.served_bits_U / 1000.0, True),
     "DRB.PdcpSduVolumeDL": Measurement(_not_measured, True),
     "CQI": Measurement(lambda m: m.report.state.cqi_U, True),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What a node lets the RIC see."""
-
-    name: str
-    measurements: tuple[str, ...]
-    """Offered in the KPM RAN function description."""
-    dcm_columns: bool
-    """DCM indications say what KPM cannot; else they name only the UEs, the boundary and the control in force."""
-
-
-PROFILES: dict[str, Profile] = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            "full",
-            (
-                "DRB.UEThpUl",
-                "RRU.PrbUsedUl",
-                "RRU.PrbAvailUl",
-                "RRU.PrbTotUl",
-                "DRB.AirIfDelayUl",
-                "DRB.RlcSduTransmittedVolumeUL",
-                "CQI",
-            ),
-            True,
-        ),
-        # srsRAN's DU. It lists CQI too, but always that of one UE: useless, so left out.
-        Profile(
-            "kpm_srsran",
-            (
-                "DRB.UEThpUl",
-                "DRB.UEThpDl",
-                "RRU.PrbUsedUl",
-                "RRU.PrbUsedDl",
-                "RRU.PrbAvailUl",
-                "RRU.PrbAvailDl",
-                "RRU.PrbTotUl",
-                "RRU.PrbTotDl",
-                "DRB.AirIfDelayUl",
-                "DRB.RlcDelayUl",
-                "DRB.RlcSduDelayDl",
-                "DRB.RlcSduTransmittedVolumeUL",
-                "DRB.RlcSduTransmittedVolumeDL",
-                "DRB.RlcPacketDropRateDl",
-            ),
-            False,
-        ),
-        Profile(
-            "kpm_oai",
-            (
-                "DRB.PdcpSduVolumeUL",
-                "DRB.PdcpSduVolumeDL",
-                "DRB.RlcSduDelayDl",
-                "DRB.UEThpUl",
-                "DRB.UEThpDl",
-                "RRU.PrbTotUl",
-                "RRU.PrbTotDl",
-            ),
-            False,
-        ),
-    )
 }
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from policy.observation import ObservationProfile
 from training.simulator.metrics import UeTable
 from xapp.e2 import dcm, e2ap, kpm
 from xapp.e2 import e2ap_procedures as procedures
 from xapp.e2.errors import E2DecodeError
 from xapp.lab.mac import Mac
-from xapp.lab.measurements import Profile
 from xapp.lab.node_functions import KPM_FUNCTION_ID, KPM_STYLE
 
 
@@ -52,7 +52,9 @@ def _refusal(value: str, reason: str) -> Refusal:
     return Refusal(e2ap.Cause("ricRequest", value), reason)
 
 
-def admit(request: procedures.SubscriptionRequest, mac: Mac, period_ms: int, profile: Profile) -> Admitted | Refusal:
+def admit(
+    request: procedures.SubscriptionRequest, mac: Mac, period_ms: int, profile: ObservationProfile
+) -> Admitted | Refusal:
     """Honour what can be honoured: a subscription with at least one action, all for the same cell."""
     if request.function_id not in (KPM_FUNCTION_ID, dcm.DCM_FUNCTION_ID):
         return _refusal("ran-function-id-invalid", f"no RAN function {request.function_id}")
@@ -119,7 +121,7 @@ def _dcm_action(action: procedures.Action, mac: Mac) -> tuple[int, ReportAction]
 
 
 def _kpm_action(
-    action: procedures.Action, mac: Mac, report_ms: int, profile: Profile
+    action: procedures.Action, mac: Mac, report_ms: int, profile: ObservationProfile
 ) -> tuple[int, ReportAction] | Refusal:
     if action.action_type != "report" or action.definition is None:
         return _refusal("action-not-supported", f"action {action.action_id} is no report with a definition")

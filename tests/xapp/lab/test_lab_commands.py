@@ -18,6 +18,7 @@ from policy.bundle import Bundle, save_bundle
 from policy.follower import FOLLOWER_CONFIG, Access, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.language_model import ModelConfig, new_leader_model
+from policy.observation import PROFILES
 from policy.prompt.compact import PromptLayout
 from training.learned_followers import LearnedFollowers
 from training.simulator import core
@@ -28,7 +29,6 @@ from xapp.lab.e2_agent import E2Agent
 from xapp.lab.gnb import Gnb
 from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.mac import Mac
-from xapp.lab.measurements import PROFILES
 from xapp.lab.node_functions import make_carriers, make_identity
 from xapp.lab.ric import Ric, RicOptions
 

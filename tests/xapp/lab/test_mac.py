@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, PeriodicGrant
+from policy.observation import PROFILES
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
 from xapp.e2.dcm import Carrier, Control, OutcomeCode
 from xapp.lab.mac import Mac, onto_ues
-from xapp.lab.measurements import MEASUREMENTS, PROFILES, Measured, measure, totals_since
+from xapp.lab.measurements import MEASUREMENTS, Measured, measure, totals_since
 from xapp.lab.node_functions import make_carriers
 
 UES = 4
