@@ -1,7 +1,7 @@
-"""What a decision sees: per-UE columns of one cell at one instant.
+"""What a decision sees: columns of one cell at one instant, per UE, per RBG, and per UE and RBG.
 
 The hallway between the rooms: a live gNB's reports and the simulator both end here, so one policy serves both.
-Suffix: U = UEs of the cell, in the order of `ue_ids`. NaN in any column = not reported.
+Suffixes: U = UEs of the cell, in the order of `ue_ids`, M = its RBGs. NaN in any column = not reported.
 """
 
 from __future__ import annotations
@@ -13,11 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatU = NDArray[np.float64]
+FloatM = NDArray[np.float64]
+FloatUM = NDArray[np.float64]
 
 SERVED_DECAY_PER_SLOT = 0.9
 """Per-slot decay of the served-rate average R (proportional fair's memory: about ten slots)."""
 SERVED_START_BITS_PER_SLOT = 300.0
 """R of a UE never seen before, bits/slot."""
+LONG_DECAY_PER_SLOT = 0.97
+"""Per-slot decay of what is remembered longer: about thirty slots."""
+MAX_HEARD_AGE = 12
+"""How a UE was heard on an RBG longer ago than so many slots says nothing of now."""
+
+# What became of an RBG in a slot. A base station cannot tell a collision from one UE that was too weak.
+OUTCOME_IDLE, OUTCOME_DECODED, OUTCOME_LOST = 0, 1, 2
+WAS_OPEN = 3
+"""Added to an outcome if the RBG was open to contention."""
+NUM_OUTCOMES = 6
 
 
 class TrafficClass(IntEnum):
@@ -64,6 +76,14 @@ class CellState:
     """R: average of served bits a slot, decaying by SERVED_DECAY_PER_SLOT; kept by the base station's side."""
     prb_share_U: FloatU
     """Share of the cell's PRBs used in the last period, 0-1."""
+    buffer_bits_before_U: FloatU
+    """Buffer status as it was one slot before `buffer_bits_U`."""
+    slots_since_served_U: FloatU
+    """Slots since anything of the UE was decoded; 1 = in the last slot played."""
+    cqi_mean_U: FloatU
+    """Average of the reported `cqi_U`, decaying by LONG_DECAY_PER_SLOT."""
+    long_served_bits_per_slot_U: FloatU
+    """R with a longer memory: it decays by LONG_DECAY_PER_SLOT."""
     deadline_slots_U: FloatU
     """Packets older than this are worthless, slots."""
     arrival_period_slots_U: FloatU
@@ -74,6 +94,12 @@ class CellState:
     """Typical packet size, bits (PERIODIC: the burst size of TSCAI)."""
     age_slots_U: FloatU
     """Slots between the report behind this row and `slot`; of a UE that came within the last period at most these."""
+    heard_cqi_UM: FloatUM
+    """Channel quality at full power, 0-15, measured on the UE's last decoded transmission on this RBG."""
+    heard_age_slots_UM: FloatUM
+    """Slots since then, 1..MAX_HEARD_AGE; 1 = in the last slot played."""
+    last_outcome_M: FloatM
+    """What became of the RBG in the last slot played: OUTCOME_..., plus WAS_OPEN."""
 
     @property
     def num_ues(self) -> int:
@@ -86,6 +112,15 @@ class CellState:
 
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(CellState) if f.name.endswith("_U"))
 """Names of the per-UE columns, in declaration order."""
+RBG_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(CellState) if f.name.endswith(("_M", "_UM")))
+"""Names of the columns per RBG, and per UE and RBG."""
+_ALL_COLUMNS = (*COLUMNS, *RBG_COLUMNS)
+
+
+def column_shape(name: str, num_ues: int, num_rbgs: int) -> tuple[int, ...]:
+    """The shape of a column, which its suffix names."""
+    sizes = {"U": num_ues, "M": num_rbgs}
+    return tuple(sizes[axis] for axis in name.rpartition("_")[2])
 
 
 def make_cell_state(
@@ -93,24 +128,29 @@ def make_cell_state(
 ) -> CellState:
     """A CellState whose missing columns are NaN.
 
-    columns: any of COLUMNS, each array-like [U]. Raises TypeError for an unknown column, ValueError for a wrong length
-    or for UE ids that are not unique and ascending.
+    columns: any of COLUMNS and RBG_COLUMNS, each array-like of the shape that its suffix names. Raises TypeError for an
+    unknown column, ValueError for a wrong shape or for UE ids that are not unique and ascending.
     """
-    unknown = columns.keys() - set(COLUMNS)
-    if unknown:
-        raise TypeError(f"unknown columns {sorted(unknown)}; known: {', '.join(COLUMNS)}")
+    if unknown := columns.keys() - set(_ALL_COLUMNS):
+        raise TypeError(f"unknown columns {sorted(unknown)}; known: {', '.join(_ALL_COLUMNS)}")
     if any(a >= b for a, b in zip(ue_ids, ue_ids[1:], strict=False)):
         raise ValueError(f"ue_ids must be unique and ascending, got {ue_ids}")
-    full: dict[str, FloatU] = {}
-    for name in COLUMNS:
-        column = np.array(columns.get(name, np.full(len(ue_ids), np.nan)), dtype=np.float64)
-        if column.shape != (len(ue_ids),):
-            raise ValueError(f"{name} has shape {column.shape}, expected ({len(ue_ids)},)")
+    full: dict[str, NDArray[np.float64]] = {}
+    for name in _ALL_COLUMNS:
+        expected = column_shape(name, len(ue_ids), num_rbgs)
+        if name in columns:
+            column = np.array(columns[name], dtype=np.float64)
+            if column.shape != expected:
+                raise ValueError(f"{name} has shape {column.shape}, expected {expected}")
+        else:
+            column = np.full(expected, np.nan)
         full[name] = column
     return CellState(cell, num_rbgs, slots_per_dcm, slot, ue_ids, **full)
 
 
-def update_served_average(average_U: FloatU, served_bits_U: FloatU, slots: int) -> FloatU:
+def update_served_average(
+    average_U: FloatU, served_bits_U: FloatU, slots: int, decay: float = SERVED_DECAY_PER_SLOT
+) -> FloatU:
     """R after `slots` slots in which `served_bits_U` bits in all were served; the same for live cells and simulator.
 
     NaN in the average starts it at SERVED_START_BITS_PER_SLOT; NaN in the served bits leaves it as it was.
@@ -118,5 +158,12 @@ def update_served_average(average_U: FloatU, served_bits_U: FloatU, slots: int) 
     average_U = np.where(np.isnan(average_U), SERVED_START_BITS_PER_SLOT, average_U)
     if slots <= 0:
         return average_U
-    keep = SERVED_DECAY_PER_SLOT**slots
+    keep = decay**slots
     return np.where(np.isnan(served_bits_U), average_U, keep * average_U + (1.0 - keep) * served_bits_U / slots)
+
+
+def update_cqi_mean(mean_U: FloatU, cqi_U: FloatU, slots: int) -> FloatU:
+    """The slow mean of the CQI after a report `slots` slots after the one before; NaN starts at the report."""
+    keep = LONG_DECAY_PER_SLOT ** max(slots, 0)
+    updated_U = np.where(np.isnan(mean_U), cqi_U, keep * mean_U + (1.0 - keep) * cqi_U)
+    return np.where(np.isnan(cqi_U), mean_U, updated_U)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.allocation import Allocation
-from policy.cell_state import COLUMNS, CellState
+from policy.cell_state import COLUMNS, RBG_COLUMNS, CellState
 from policy.decoding import Line, decode, write_line
 from policy.follower import Access, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
@@ -219,7 +219,9 @@ def with_gaps(state: CellState, rng: np.random.Generator) -> CellState:
     """A MISSING_SHARE of states as they would be seen with some columns not reported."""
     if rng.random() >= MISSING_SHARE:
         return state
-    gone: dict[str, Any] = {c: np.full(state.num_ues, np.nan) for c in COLUMNS if rng.random() < MISSING_COLUMN}
+    gone: dict[str, Any] = {
+        c: np.full_like(getattr(state, c), np.nan) for c in (*COLUMNS, *RBG_COLUMNS) if rng.random() < MISSING_COLUMN
+    }
     return replace(state, **gone)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from policy.cell_state import COLUMNS, CellState, make_cell_state
+from policy.cell_state import COLUMNS, RBG_COLUMNS, CellState, make_cell_state
 
 StateMaker = Callable[..., CellState]
 
@@ -31,14 +31,21 @@ def random_state(
         "arrival_phase_slots_U": rng.integers(0, 10, count),
         "packet_bits_U": np.full(count, 1000.0),
         "age_slots_U": rng.integers(2, 9, count),
+        "buffer_bits_before_U": rng.choice([0.0, 250.0, 1000.0, 9000.0], count),
+        "slots_since_served_U": rng.integers(1, 40, count),
+        "cqi_mean_U": rng.uniform(0.0, 15.0, count),
+        "long_served_bits_per_slot_U": rng.exponential(300.0, count),
+        "heard_cqi_UM": rng.integers(1, 16, (count, num_rbgs)),
+        "heard_age_slots_UM": rng.integers(1, 13, (count, num_rbgs)),
+        "last_outcome_M": rng.integers(0, 6, num_rbgs),
     }
-    assert set(columns) == set(COLUMNS)
+    assert set(columns) == {*COLUMNS, *RBG_COLUMNS}
     given = {}
     for name, column in columns.items():
         values = column.astype(float)
         if rng.random() < missing:
             continue
-        values[rng.random(count) < missing / 2] = np.nan
+        values[rng.random(values.shape) < missing / 2] = np.nan
         given[name] = values
     ids = tuple(np.sort(rng.choice(10_000, count, replace=False)).tolist())
     return make_cell_state(

@@ -12,8 +12,9 @@ from policy.cell_state import COLUMNS
 from policy.decoding import decode, masked_log_softmax, score, script_of, write_line
 from policy.grammar import FIRST_UE, LAB, PAPER, GrammarError, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.language_model import LeaderModel, ModelConfig, Steps, new_leader_model
+from policy.language_model import LeaderModel, ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
+from policy.speaking_model import Steps
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48)
 OPTIONS = [
@@ -143,7 +144,8 @@ def test_the_order_of_ues_does_not_matter(model, make_random_state):
         grammar = compile_grammar(state, Intent(), PAPER)
         (speech,) = decode(model, [state], [Intent()], [grammar], uniforms_BL=rng.random((1, grammar.max_tokens)))
         order = rng.permutation(7)
-        shuffled = dataclasses.replace(state, **{c: getattr(state, c)[order] for c in COLUMNS})
+        of_ues = (*COLUMNS, "heard_cqi_UM", "heard_age_slots_UM")
+        shuffled = dataclasses.replace(state, **{c: getattr(state, c)[order] for c in of_ues})
         place = np.argsort(order)
         said = [t if t < FIRST_UE else FIRST_UE + int(place[t - FIRST_UE]) for t in speech.tokens]
         shuffled_grammar = compile_grammar(shuffled, Intent(), PAPER)

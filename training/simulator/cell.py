@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy.allocation import Allocation
-from policy.cell_state import SERVED_START_BITS_PER_SLOT, CellState, make_cell_state, update_served_average
+from policy.cell_state import (
+    LONG_DECAY_PER_SLOT,
+    SERVED_START_BITS_PER_SLOT,
+    CellState,
+    update_cqi_mean,
+    update_served_average,
+)
 from training.simulator import core
 from training.simulator.metrics import CellMetrics, UeTable, cell_metrics, ue_table
 from training.simulator.plan import Plan, make_plan, node_plan
-from training.simulator.scenario import Scenario
+from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
 from training.simulator.state import (
+    HEARD_AGE,
+    NEVER,
     NUM_COUNTERS,
     SERVED,
     USED,
@@ -75,6 +83,8 @@ class CellBatch:
         self._observed_BUC = np.zeros((cells, ues, NUM_COUNTERS))
         self._observed_id_BU = self.state.ue_id_BU.copy()
         self._average_BU = np.full((cells, ues), SERVED_START_BITS_PER_SLOT)
+        self._long_average_BU = self._average_BU.copy()
+        self._cqi_mean_BU = self._reported_cqi_BU()
         self._share_BU = np.zeros((cells, ues))
         self._seen_since_BU = np.zeros((cells, ues), np.int64)
         self._pending: _Pending | None = None
@@ -86,10 +96,31 @@ class CellBatch:
 
         Exactly what a live xApp knows: averages and shares cover the time since the previous call in an earlier slot,
         and a UE that came within it may have been there for all of it; shares are whole percents, as KPM reports them.
-        Buffer, CQI, preferred RBG and head delay are as reported D slots ago. Calling twice in a slot gives the same.
+        Buffer, CQI, preferred RBG and head delay are as reported D slots ago. What came of single RBGs in single slots
+        is known to a fast leader only. Calling twice in a slot gives the same.
         """
         self._end_period()
-        return [self._cell_state(b) for b in range(self.cells)]
+        state, scenario = self.state, self.scenario
+        columns = self._columns()
+        # Rows in the order of UE ids, the empty seats (id 0) last.
+        count_B = state.present_BU.sum(axis=1)
+        ids_BU = np.where(state.present_BU, state.ue_id_BU, np.iinfo(np.int64).max)
+        if (np.diff(ids_BU, axis=1) <= 0).any():
+            order_BU = np.argsort(ids_BU, axis=1, kind="stable")
+            rows_B1 = np.arange(self.cells)[:, None]
+            ids_BU = ids_BU[rows_B1, order_BU]
+            columns = {k: v if k.endswith("_M") else v[rows_B1, order_BU] for k, v in columns.items()}
+        names, arrays = list(columns), list(columns.values())
+        per_ue = [not name.endswith("_M") for name in names]
+        states = []
+        for b, (count, ids) in enumerate(zip(count_B.tolist(), ids_BU.tolist())):
+            own = {n: a[b, :count] if of_ue else a[b] for n, a, of_ue in zip(names, arrays, per_ue)}
+            states.append(
+                CellState(
+                    f"{self.name}/{b}", scenario.num_rbgs, scenario.slots_per_dcm, self.slot, tuple(ids[:count]), **own
+                )
+            )
+        return states
 
     def _end_period(self) -> None:
         state, slots = self.state, self.slot - self._observed_slot
@@ -97,41 +128,56 @@ class CellBatch:
             return
         new_BU = state.ue_id_BU != self._observed_id_BU
         before_BUC = np.where(new_BU[:, :, None], state.arrival_BUC, self._observed_BUC)
-        average_BU = np.where(new_BU, SERVED_START_BITS_PER_SLOT, self._average_BU)
         since_BUC = state.counters_BUC - before_BUC
-        self._average_BU = update_served_average(average_BU, since_BUC[:, :, SERVED], slots)
+        served_BU = since_BUC[:, :, SERVED]
+        average_BU = np.where(new_BU, SERVED_START_BITS_PER_SLOT, self._average_BU)
+        self._average_BU = update_served_average(average_BU, served_BU, slots)
+        long_average_BU = np.where(new_BU, SERVED_START_BITS_PER_SLOT, self._long_average_BU)
+        self._long_average_BU = update_served_average(long_average_BU, served_BU, slots, LONG_DECAY_PER_SLOT)
+        cqi_mean_BU = np.where(new_BU, np.nan, self._cqi_mean_BU)
+        self._cqi_mean_BU = update_cqi_mean(cqi_mean_BU, self._reported_cqi_BU(), slots)
         self._share_BU = np.rint(100.0 * (since_BUC[:, :, USED] / (slots * self.scenario.num_rbgs))) / 100.0
         self._seen_since_BU = np.where(new_BU, self._observed_slot + 1, self._seen_since_BU)
         self._observed_slot = self.slot
         self._observed_BUC = state.counters_BUC.copy()
         self._observed_id_BU = state.ue_id_BU.copy()
 
-    def _cell_state(self, b: int) -> CellState:
+    def _reported_cqi_BU(self) -> NDArray[np.float64]:
+        depth = self.scenario.report_delay_slots + 1
+        return self.state.cqi_BUD1[:, :, (self.slot + 1) % depth].astype(np.float64)
+
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        """Every column of a CellState, of all cells, by seat; nothing of it is the state's own memory."""
         state, seats, delay = self.state, self.seats, self.scenario.report_delay_slots
-        u = np.flatnonzero(state.present_BU[b])
-        u = u[np.argsort(state.ue_id_BU[b, u])]
         at = (self.slot + 1) % (delay + 1)
-        periodic = state.period_BU[b, u] > 0
-        return make_cell_state(
-            f"{self.name}/{b}",
-            num_rbgs=self.scenario.num_rbgs,
-            slots_per_dcm=self.scenario.slots_per_dcm,
-            slot=self.slot,
-            ue_ids=tuple(state.ue_id_BU[b, u].tolist()),
-            traffic_class_U=seats.traffic_class[u],
-            buffer_bits_U=self.rules.tables.buffer_mid_bits[state.level_BUD1[b, u, at]],
-            inflight_bits_U=state.served_BUD[b, u].sum(axis=-1) if delay else np.zeros(len(u)),
-            cqi_U=state.cqi_BUD1[b, u, at],
-            preferred_rbg_U=state.preferred_BUD1[b, u, at],
-            head_delay_slots_U=state.head_BUD1[b, u, at],
-            served_bits_per_slot_U=self._average_BU[b, u],
-            prb_share_U=self._share_BU[b, u],
-            deadline_slots_U=seats.deadline_slots[u],
-            arrival_period_slots_U=np.where(periodic, state.period_BU[b, u], np.nan),
-            arrival_phase_slots_U=np.where(periodic, state.phase_BU[b, u], np.nan),
-            packet_bits_U=seats.packet_bits[u],
-            age_slots_U=np.minimum(delay, self.slot - self._seen_since_BU[b, u]),
-        )
+        shape = state.present_BU.shape
+        periodic_BU = state.period_BU > 0
+        fast = self.scenario.slots_per_dcm < SLOW_LEADER_SLOTS
+        level_mid_bits = self.rules.tables.buffer_mid_bits
+        heard_BUM = state.heard_BUM if fast else np.zeros_like(state.heard_BUM)
+        outcome_BM = state.outcome_BM if fast else np.full_like(state.outcome_BM, -1)
+        return {
+            "traffic_class_U": np.broadcast_to(seats.traffic_class.astype(np.float64), shape),
+            "buffer_bits_U": level_mid_bits[state.level_BUD1[:, :, at]],
+            "inflight_bits_U": state.served_BUD.sum(axis=-1) if delay else np.zeros(shape),
+            "cqi_U": state.cqi_BUD1[:, :, at].astype(np.float64),
+            "preferred_rbg_U": state.preferred_BUD1[:, :, at].astype(np.float64),
+            "head_delay_slots_U": state.head_BUD1[:, :, at].astype(np.float64),
+            "served_bits_per_slot_U": self._average_BU,
+            "prb_share_U": self._share_BU,
+            "buffer_bits_before_U": level_mid_bits[state.level_before_BU] if fast else np.full(shape, np.nan),
+            "slots_since_served_U": _known(state.served_slot_BU != NEVER, self.slot - state.served_slot_BU),
+            "cqi_mean_U": self._cqi_mean_BU,
+            "long_served_bits_per_slot_U": self._long_average_BU,
+            "deadline_slots_U": np.broadcast_to(seats.deadline_slots.astype(np.float64), shape),
+            "arrival_period_slots_U": _known(periodic_BU, state.period_BU),
+            "arrival_phase_slots_U": _known(periodic_BU, state.phase_BU),
+            "packet_bits_U": np.broadcast_to(seats.packet_bits.astype(np.float64), shape),
+            "age_slots_U": np.minimum(delay, self.slot - self._seen_since_BU).astype(np.float64),
+            "heard_cqi_UM": _known(heard_BUM > 0, heard_BUM % HEARD_AGE),
+            "heard_age_slots_UM": _known(heard_BUM > 0, heard_BUM // HEARD_AGE),
+            "last_outcome_M": _known(outcome_BM >= 0, outcome_BM),
+        }
 
     def ue_table(self, cell: int) -> UeTable:
         """The UEs of one cell, with their totals since they came."""
@@ -247,6 +293,8 @@ class CellBatch:
         branch._observed_BUC = self._observed_BUC[chosen]
         branch._observed_id_BU = self._observed_id_BU[chosen]
         branch._average_BU = self._average_BU[chosen]
+        branch._long_average_BU = self._long_average_BU[chosen]
+        branch._cqi_mean_BU = self._cqi_mean_BU[chosen]
         branch._share_BU = self._share_BU[chosen]
         branch._seen_since_BU = self._seen_since_BU[chosen]
         return branch
@@ -256,6 +304,11 @@ class CellBatch:
     def metrics(self) -> list[CellMetrics]:
         """One row per cell, over the slots since slot 0."""
         return [cell_metrics(self.state, self.seats, self.slot, b) for b in range(self.cells)]
+
+
+def _known(where: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float64]:
+    """`values` there, NaN elsewhere."""
+    return np.where(where, values, np.nan)
 
 
 class _Pending(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from numba import njit
 from numba.core.options import DefaultOptions
 
-from policy import allocation
+from policy import allocation, cell_state
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,6 +24,7 @@ SOURCES = (
     # Constants and structs.
     *(Path(__file__).with_name(f"{name}.py") for name in ("plan", "state", "world")),
     Path(allocation.__file__),
+    Path(cell_state.__file__),
 )
 """All that compiled code is made of."""
 SOURCES_DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:12]

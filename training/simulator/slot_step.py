@@ -6,6 +6,7 @@ One cell at a time, b, over arrays of many (see state.py, plan.py, world.py for 
 from __future__ import annotations
 
 from policy.allocation import DYNAMIC, NO_CAP, OPEN
+from policy.cell_state import MAX_HEARD_AGE, OUTCOME_DECODED, OUTCOME_IDLE, OUTCOME_LOST, WAS_OPEN
 from training.simulator.jit import inlined
 from training.simulator.mac_rule import level_of, rate_of
 from training.simulator.plan import NOBODY, Plan
@@ -15,6 +16,8 @@ from training.simulator.state import (
     COLLISIONS,
     DELAY,
     DROPPED,
+    HEARD_AGE,
+    NEVER,
     OCCUPIED,
     OUTSIDE,
     PRESENT,
@@ -72,6 +75,9 @@ def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch:
                     state.events_BE[b, OUTSIDE] += 1
         state.events_BE[b, OCCUPIED] += senders_M[m] > 0
         state.events_BE[b, COLLISIONS] += senders_M[m] > 1
+        # Whoever sends alone may still be too weak to be decoded: for the base station it is as good as a collision.
+        outcome = OUTCOME_IDLE if senders_M[m] == 0 else OUTCOME_LOST
+        state.outcome_BM[b, m] = outcome + (WAS_OPEN if holder_M[m] == OPEN else 0)
     for u in range(ues):
         k = 0
         for m in range(num_rbgs):
@@ -86,10 +92,15 @@ def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch:
                 state.events_BE[b, WASTE] += rate == 0.0
                 if senders_M[m] == 1:
                     bits += rate
+                    if rate > 0.0:
+                        state.heard_BUM[b, u, m] = level_of(rules.tables.snr_steps, state.gain_BUM[b, u, m])
+                        state.outcome_BM[b, m] += OUTCOME_DECODED - OUTCOME_LOST
         if state.queue_BU[b, u] <= 0.0:
             state.events_BE[b, WASTE] += k
         served = min(bits, state.queue_BU[b, u])
         state.served_BUD[b, u, slot % state.served_BUD.shape[2]] = served
+        if served > 0.0:
+            state.served_slot_BU[b, u] = slot
         decay = rules.constants.served_decay
         state.average_BU[b, u] = decay * state.average_BU[b, u] + (1.0 - decay) * served
         if state.queue_BU[b, u] > 0.0:
@@ -154,6 +165,9 @@ def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) ->
     state.period_BU[b, u] = draws.newcomers.period_slots[w, u]
     state.phase_BU[b, u] = draws.newcomers.phase_slots[w, u]
     state.average_BU[b, u] = rules.constants.served_start
+    state.served_slot_BU[b, u] = NEVER
+    for m in range(state.heard_BUM.shape[2]):
+        state.heard_BUM[b, u, m] = 0
     for d in range(state.served_BUD.shape[2]):
         state.served_BUD[b, u, d] = 0.0
     for c in range(state.counters_BUC.shape[2]):
@@ -202,10 +216,13 @@ def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
         while head > 0 and state.waiting_BUA[b, u, index] <= 0.0:
             head -= 1
             index = index + 1 if index + 1 < oldest else 0
-    copies = depth if state.since_BU[b, u] == slot else 1
+    level = level_of(rules.tables.buffer_edges, state.queue_BU[b, u])
+    is_new = state.since_BU[b, u] == slot
+    copies = depth if is_new else 1
+    state.level_before_BU[b, u] = level if is_new else state.level_BUD1[b, u, slot % depth]
     for copy in range(copies):
         index = (slot + copy) % depth
-        state.level_BUD1[b, u, index] = level_of(rules.tables.buffer_edges, state.queue_BU[b, u])
+        state.level_BUD1[b, u, index] = level
         state.cqi_BUD1[b, u, index] = level_of(rules.tables.snr_steps, mean / num_rbgs)
         state.preferred_BUD1[b, u, index] = best
         state.head_BUD1[b, u, index] = head
@@ -233,5 +250,8 @@ def step_world(state: State, rules: Rules, plan: Plan, draws: Draws, b: int, slo
                 state.fading_BUM2[b, u, m, part] = h
                 power += h * h
             state.gain_BUM[b, u, m] = power * state.mean_snr_BU[b, u]
+            heard = state.heard_BUM[b, u, m]
+            if heard > 0:
+                state.heard_BUM[b, u, m] = heard + HEARD_AGE if heard < MAX_HEARD_AGE * HEARD_AGE else 0
         if state.present_BU[b, u]:
             report(state, rules, b, u, slot + 1)

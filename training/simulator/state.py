@@ -38,6 +38,11 @@ NUM_EVENTS = 4
 """RBG-slots with several senders; transmissions that could carry nothing (no data, or no rate at that power); RBG-slots
 with a sender; transmissions that the MAC's rule did not allow."""
 
+NEVER = -1
+"""As a slot: it has not happened."""
+HEARD_AGE = 16
+"""State.heard_BUM counts ages in these."""
+
 
 class State(NamedTuple):
     """Everything about the cells that the past has left behind."""
@@ -67,6 +72,15 @@ class State(NamedTuple):
     cqi_BUD1: NDArray[np.int8]
     preferred_BUD1: NDArray[np.int8]
     head_BUD1: NDArray[np.int16]
+    level_before_BU: NDArray[np.int8]
+    """The buffer level of the report one slot older than any in level_BUD1."""
+    heard_BUM: NDArray[np.uint8]
+    """Of the UE's last decoded transmission on the RBG: HEARD_AGE x its age + its CQI at full power; 0 = longer than
+    MAX_HEARD_AGE slots ago, or never."""
+    outcome_BM: NDArray[np.int8]
+    """What became of the RBG in the last slot, as in policy.cell_state; -1 before the first slot."""
+    served_slot_BU: NDArray[np.int64]
+    """The last slot in which anything of the UE was decoded; NEVER = none."""
     average_BU: NDArray[np.float64]
     """R of the node's own scheduler."""
     counters_BUC: NDArray[np.float64]
@@ -200,6 +214,10 @@ def make_state(scenario: Scenario, start: Start) -> State:
         cqi_BUD1=history(cqi, np.int8),
         preferred_BUD1=history(gain.argmax(-1), np.int8),
         head_BUD1=np.zeros((cells, ues, depth), np.int16),
+        level_before_BU=level.astype(np.int8),
+        heard_BUM=np.zeros(gain.shape, np.uint8),
+        outcome_BM=np.full((cells, scenario.num_rbgs), -1, np.int8),
+        served_slot_BU=np.full((cells, ues), NEVER),
         average_BU=np.full((cells, ues), SERVED_START_BITS_PER_SLOT),
         counters_BUC=counters,
         arrival_BUC=np.zeros((cells, ues, NUM_COUNTERS)),
