@@ -6,13 +6,13 @@ grammar allows there. `decode` and `score` compute the same numbers, one step by
 Steps that leave no choice have probability 1 and need no forward of their own: they ride along with the next one that
 does. A draft (what a classical scheduler would say) makes this faster without changing a word: one forward reads the
 whole draft, the model chooses at every step as if alone, and the first choice that is not the draft's discards what was
-read beyond it. Suffixes as in `policy.language_model`.
+read beyond it. Suffixes as in `policy.speaking_model`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.grammar import END_GRANTS, FIRST_RBG, FIRST_UE, Grammar, StepKind
+from policy.heads import USAGE_LEVELS
 from policy.intent import Intent
-from policy.language_model import NO_TOKEN, USAGE_LEVELS, LeaderModel, Memory, Steps
 from policy.leader import never_expires
+from policy.speaking_model import NO_TOKEN, SpeakingModel, Steps
 
 TIE_NATS = 5e-5
 """Greedy decoding takes the lowest of tokens this close to the best: UEs that look alike are exactly as likely, and
@@ -150,7 +151,7 @@ def masked_log_softmax(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
 
 
 def score(
-    model: LeaderModel,
+    model: SpeakingModel,
     states: Sequence[CellState],
     intents: Sequence[Intent],
     grammars: Sequence[Grammar],
@@ -166,7 +167,7 @@ def score(
 
 
 def decode(
-    model: LeaderModel,
+    model: SpeakingModel,
     states: Sequence[CellState],
     intents: Sequence[Intent],
     grammars: Sequence[Grammar],
@@ -208,6 +209,7 @@ class _Row:
 
     def __init__(self, grammar: Grammar, state: CellState, draft: Sequence[int] | None) -> None:
         self._grammar, self._state = grammar, state
+        self.num_actions = grammar.num_actions
         self._draft = tuple(draft) if draft is not None else None
         self.narrator = Narrator(grammar, state)
         self.log_probs: list[float] = []
@@ -249,11 +251,10 @@ class _Speaking:
     """The decoding loop's state: all cells read together, each at its own place in its own DCM."""
 
     def __init__(
-        self, model: LeaderModel, memory: Memory, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None
+        self, model: SpeakingModel, memory: Any, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None
     ) -> None:
         self._model, self._memory, self._rows, self._uniforms_BL = model, memory, rows, uniforms_BL
-        self._actions = memory.keys_BAd.shape[1]
-        self._visible_BS = memory.visible_BS
+        self._actions = max(row.num_actions for row in rows)
 
     def run(self, expired: Callable[[], bool]) -> list[Speech]:
         while True:
@@ -267,7 +268,7 @@ class _Speaking:
             kept_B = []
             for b, (row, asks) in enumerate(zip(self._rows, stretches)):
                 kept_B.append(self._take(b, row, asks, logits_BLA[b, length - len(asks) :]))
-            self._forget([len(asks) for asks in stretches], kept_B)
+            self._model.forget(self._memory, [len(asks) - kept for asks, kept in zip(stretches, kept_B)])
 
     @staticmethod
     def _without_forced_end(row: _Row, asks: list[_Ask]) -> list[_Ask]:
@@ -282,44 +283,15 @@ class _Speaking:
     def _forward(self, stretches: list[list[_Ask]]) -> NDArray[np.float64]:
         """Read the stretches (padded on the left); the logits of every step, [B, L, A]."""
         cells, length = len(stretches), max(map(len, stretches))
-        query_BL, previous_BL, positions_BL = (np.zeros((cells, length), np.int64) for _ in range(3))
+        query_BL, previous_BL = (np.zeros((cells, length), np.int64) for _ in range(2))
         situation_BLA = np.zeros((cells, length, self._actions), np.int64)
-        real_BL = np.zeros((cells, length), bool)
-        first = self._model.layout.block_tokens
         for b, asks in enumerate(stretches):
             for at, ask in enumerate(asks, length - len(asks)):
                 query_BL[b, at], previous_BL[b, at] = ask.query, ask.previous
                 situation_BLA[b, at, : len(ask.situation_A)] = ask.situation_A
-            real_BL[b, length - len(asks) :] = True
-            positions_BL[b, length - len(asks) :] = first + len(self._rows[b].log_probs) + np.arange(len(asks))
-        device = self._memory.keys_BAd.device
-        before = self._memory.cache.get_seq_length()
-        visible = self._visible(torch.from_numpy(real_BL).to(device), before, bool(real_BL.all()))
-        hidden_BLd = self._model.backbone(
-            self._model.embed_steps(self._memory, Steps(query_BL, previous_BL)),
-            torch.from_numpy(positions_BL).to(device),
-            visible,
-            self._memory.cache,
-        )
-        logits_BLA = self._model.head(hidden_BLd, self._memory.keys_BAd, torch.from_numpy(situation_BLA).to(device))
+        lengths_B = [len(asks) for asks in stretches]
+        logits_BLA = self._model.extend(self._memory, Steps(query_BL, previous_BL), situation_BLA, lengths_B)
         return logits_BLA.double().cpu().numpy()
-
-    def _visible(self, real_BL: torch.Tensor, before: int, all_real: bool) -> torch.Tensor | None:
-        """What the new steps may attend to, bool [B, 1, L, S]; None = everything."""
-        cells, length = real_BL.shape
-        if self._visible_BS is None and not all_real:
-            self._visible_BS = torch.ones(cells, before, dtype=torch.bool, device=real_BL.device)
-        if self._visible_BS is not None:
-            self._visible_BS = torch.cat((self._visible_BS, real_BL), dim=1)
-            if length == 1:
-                return self._visible_BS[:, None, None]
-            visible = self._visible_BS[:, None, None].repeat(1, 1, length, 1)
-        elif length == 1:
-            return None
-        else:
-            visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=real_BL.device)
-        visible[..., before:] &= torch.ones(length, length, dtype=torch.bool, device=real_BL.device).tril()
-        return visible
 
     def _take(self, b: int, row: _Row, asks: list[_Ask], logits_LA: NDArray[np.float64]) -> int:
         """Say the stretch up to the first choice that was not guessed; how many of its steps stand."""
@@ -345,23 +317,6 @@ class _Speaking:
             u = self._uniforms_BL[b, step]
             pick = min(int(np.searchsorted(np.cumsum(probs), u * total, side="right")), len(legal) - 1)
         return int(legal[pick]), float(scores[pick] - np.log(total))
-
-    def _forget(self, read_B: list[int], kept_B: list[int]) -> None:
-        """Discard what was read beyond a wrong guess: cut off for one cell, made invisible in a batch."""
-        wrong_B = [read - kept for read, kept in zip(read_B, kept_B)]
-        if not any(wrong_B):
-            return
-        size = self._memory.cache.get_seq_length()
-        if len(wrong_B) == 1:
-            self._memory.cache.crop(-wrong_B[0])
-            if self._visible_BS is not None:
-                self._visible_BS = self._visible_BS[:, : size - wrong_B[0]]
-            return
-        if self._visible_BS is None:
-            self._visible_BS = torch.ones(len(wrong_B), size, dtype=torch.bool, device=self._memory.keys_BAd.device)
-        for b, wrong in enumerate(wrong_B):
-            if wrong:
-                self._visible_BS[b, size - wrong :] = False
 
     def _cut_short(self) -> list[Speech]:
         speeches = []

@@ -10,24 +10,25 @@ what was answered just before: a token's own embedding, or for a UE a projection
 answer is pointed at: query . key over the fixed tokens' learned rows and the UE blocks' last hidden states. So UEs have
 no names, any number of them can be read, and their order does not matter.
 
-A key is first told its situation: how often its token was said in this DCM, and whether it is on its preferred RBG.
-
 Suffixes: B = cells, N = blocks of all cells, T = tokens a block, U = UEs, L = steps, A = actions, d = hidden size,
 S = tokens that may be attended to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy.grammar import FIRST_UE, MAX_RBGS, StepKind
+from policy.grammar import FIRST_UE
+from policy.heads import PointerHead
 from policy.prompt.compact import PromptLayout, Prompts
+from policy.speaking_model import NO_TOKEN, QUERIES, SpeakingModule, Steps
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -35,14 +36,6 @@ if TYPE_CHECKING:
 
 MAX_POSITIONS = 256
 """Longest block plus longest DCM; the rotary table's length."""
-USAGE_LEVELS = 10
-"""How often a token was said in this DCM: 0, 1, ... 9 or more."""
-SITUATIONS = 2 * USAGE_LEVELS
-"""Rows of the situation table: 2 * usage + (1 = this is the UE's preferred RBG)."""
-QUERIES = int(StepKind.OWNER) + MAX_RBGS
-"""What may be asked: one per step kind, and one per RBG for its owner."""
-NO_TOKEN = -1
-"""`previous` of a DCM's first step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +54,9 @@ class ModelConfig:
             raise ValueError(f"hidden_size is {self.hidden_size}, expected a multiple of 2 x {self.num_heads} heads")
 
 
-class Steps(NamedTuple):
-    """A stretch of a DCM as the model sees it, [B, L]; every row is a cell."""
-
-    query_BL: NDArray[np.int64]
-    """What is asked: a StepKind, or StepKind.OWNER + RBG."""
-    previous_BL: NDArray[np.int64]
-    """The token said just before; NO_TOKEN at the start."""
-
-
-class Memory(NamedTuple):
-    """What the model keeps of a batch of prompts."""
+@dataclass(slots=True, eq=False)
+class Memory:
+    """What the model keeps of a batch of prompts, and of the steps said so far."""
 
     cache: DynamicCache
     """Keys and values of every layer, [B, heads, S, d / heads]; steps append theirs."""
@@ -81,6 +66,8 @@ class Memory(NamedTuple):
     """What is pointed at."""
     feedback_BAd: Tensor
     """What is fed back for each token."""
+    positions_B: NDArray[np.int64]
+    """Of each cell's next step."""
 
 
 def build_backbone(config: ModelConfig, vocabulary_size: int) -> LlamaForCausalLM:
@@ -137,40 +124,10 @@ class Backbone(nn.Module):
         return self.llama.model.norm(hidden)
 
 
-class PointerHead(nn.Module):
-    """Scores every action by query . key, and says what to feed back for it.
-
-    The seam for other heads: whatever makes `keys` and `feedback` from block ends, and logits from a hidden state.
-    """
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.fixed_keys = nn.Parameter(torch.randn(FIRST_UE, hidden_size))
-        self.ue_key = nn.Linear(hidden_size, hidden_size)
-        self.ue_feedback = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.query = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.situation = nn.Embedding(SITUATIONS, 2 * hidden_size)
-        nn.init.normal_(self.situation.weight, std=0.02)
-
-    def keys(self, ends_BUd: Tensor) -> Tensor:
-        """[B, 37 + U, d]."""
-        fixed = self.fixed_keys.expand(ends_BUd.shape[0], -1, -1)
-        return torch.cat((fixed, self.ue_key(ends_BUd)), dim=1)
-
-    def feedback(self, ends_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
-        """[B, 37 + U, d]; fixed_Fd = embeddings of the 37 fixed tokens."""
-        return torch.cat((fixed_Fd.expand(ends_BUd.shape[0], -1, -1), self.ue_feedback(ends_BUd)), dim=1)
-
-    def forward(self, hidden_BLd: Tensor, keys_BAd: Tensor, situation_BLA: Tensor) -> Tensor:
-        """Unmasked logits [B, L, A]."""
-        scale, shift = self.situation(situation_BLA).chunk(2, dim=-1)
-        told_BLAd = torch.addcmul(keys_BAd[:, None] + shift, keys_BAd[:, None], scale)
-        query_BLd = self.query(hidden_BLd) * hidden_BLd.shape[-1] ** -0.5
-        return torch.matmul(told_BLAd, query_BLd[..., None])[..., 0]
-
-
-class LeaderModel(nn.Module):
+class LeaderModel(SpeakingModule):
     """Prompts and steps in, logits over a cell's actions out."""
+
+    kind = "pointer"
 
     def __init__(self, config: ModelConfig, layout: PromptLayout) -> None:
         super().__init__()
@@ -185,7 +142,7 @@ class LeaderModel(nn.Module):
         """Run the blocks of a batch of cells; no block is padded, only their places in the memory are."""
         from transformers.cache_utils import DynamicCache
 
-        device = self.head.fixed_keys.device
+        device = self.device
         length = self.layout.block_tokens
         cache: DynamicCache = DynamicCache()
         tokens_NT = torch.from_numpy(prompts.tokens_NT).to(device)
@@ -205,13 +162,14 @@ class LeaderModel(nn.Module):
         ends_BPd = (ends_Nd if block_of_BP is None else ends_Nd[block_of_BP]).reshape(cells, places, -1)
         ends_BUd = ends_BPd[:, 1:]
         fixed_Fd = self.backbone.llama.model.embed_tokens.weight[self.first_fixed_token : self.first_query]
-        return Memory(padded, visible_BS, self.head.keys(ends_BUd), self.head.feedback(ends_BUd, fixed_Fd))
+        keys_BAd, feedback_BAd = self.head.keys(ends_BUd), self.head.feedback(ends_BUd, fixed_Fd)
+        return Memory(padded, visible_BS, keys_BAd, feedback_BAd, np.full(cells, length))
 
     def _places(self, prompts: Prompts, cells: int, places: int) -> tuple[Tensor | None, Tensor | None]:
         """The block of each place [B, P], and which memory tokens are real [B, S]; None, None without padding."""
         if cells * places == len(prompts.tokens_NT):
             return None, None
-        device = self.head.fixed_keys.device
+        device = self.device
         block_of_BP = np.zeros((cells, places), np.int64)
         real_BP = np.zeros((cells, places), bool)
         block_of_BP[prompts.cell_N, prompts.place_N] = np.arange(len(prompts.cell_N))
@@ -221,7 +179,7 @@ class LeaderModel(nn.Module):
 
     def embed_steps(self, memory: Memory, steps: Steps) -> Tensor:
         """[B, L, d]."""
-        device = self.head.fixed_keys.device
+        device = self.device
         asked = self.backbone.embed(torch.from_numpy(steps.query_BL + self.first_query).to(device))
         previous = torch.from_numpy(steps.previous_BL).to(device)
         rows = torch.arange(len(previous), device=device)[:, None]
@@ -232,16 +190,71 @@ class LeaderModel(nn.Module):
 
     def logits(self, memory: Memory, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
         """Teacher forcing: unmasked logits [B, L, A] of all steps at once. Uses up the memory's cache."""
-        device = self.head.fixed_keys.device
         cells, length = steps.query_BL.shape
         before = memory.cache.get_seq_length()
-        visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=device)
-        visible[..., before:] = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+        visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=self.device)
+        visible[..., before:] = torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
         if memory.visible_BS is not None:
             visible[..., :before] = memory.visible_BS[:, None, None]
-        positions = torch.arange(self.layout.block_tokens, self.layout.block_tokens + length, device=device)[None]
+        return self._answer(memory, steps, situation_BLA, memory.positions_B[:, None] + np.arange(length), visible)
+
+    def extend(
+        self, memory: Memory, steps: Steps, situation_BLA: NDArray[np.int64], lengths_B: Sequence[int]
+    ) -> Tensor:
+        """Logits [B, L, A] of the next steps, padded on the left to `lengths_B` real ones; the memory keeps them."""
+        length = steps.query_BL.shape[1]
+        place_BL = np.arange(length) - (length - np.asarray(lengths_B))[:, None]
+        visible = self._visible(memory, place_BL >= 0)
+        logits = self._answer(memory, steps, situation_BLA, memory.positions_B[:, None] + place_BL.clip(0), visible)
+        memory.positions_B = memory.positions_B + np.asarray(lengths_B)
+        return logits
+
+    def forget(self, memory: Memory, steps_B: Sequence[int]) -> None:
+        """Discard each cell's last steps: cut off for one cell, made invisible in a batch."""
+        if not any(steps_B):
+            return
+        memory.positions_B = memory.positions_B - np.asarray(steps_B)
+        size = memory.cache.get_seq_length()
+        if len(steps_B) == 1:
+            memory.cache.crop(-steps_B[0])
+            if memory.visible_BS is not None:
+                memory.visible_BS = memory.visible_BS[:, : size - steps_B[0]]
+            return
+        if memory.visible_BS is None:
+            memory.visible_BS = torch.ones(len(steps_B), size, dtype=torch.bool, device=self.device)
+        for b, steps in enumerate(steps_B):
+            if steps:
+                memory.visible_BS[b, size - steps :] = False
+
+    def _answer(
+        self,
+        memory: Memory,
+        steps: Steps,
+        situation_BLA: NDArray[np.int64],
+        positions_BL: NDArray[np.int64],
+        visible: Tensor | None,
+    ) -> Tensor:
+        positions = torch.from_numpy(positions_BL).to(self.device)
         hidden_BLd = self.backbone(self.embed_steps(memory, steps), positions, visible, memory.cache)
-        return self.head(hidden_BLd, memory.keys_BAd, torch.from_numpy(situation_BLA).to(device))
+        return self.head(hidden_BLd, memory.keys_BAd, torch.from_numpy(situation_BLA).to(self.device))
+
+    def _visible(self, memory: Memory, real: NDArray[np.bool_]) -> Tensor | None:
+        """What new steps (real [B, L]) may attend to, bool [B, 1, L, S]; None = everything. Notes them as seen."""
+        cells, length = real.shape
+        before = memory.cache.get_seq_length()
+        if memory.visible_BS is None and not real.all():
+            memory.visible_BS = torch.ones(cells, before, dtype=torch.bool, device=self.device)
+        if memory.visible_BS is not None:
+            memory.visible_BS = torch.cat((memory.visible_BS, torch.from_numpy(real).to(self.device)), dim=1)
+            if length == 1:
+                return memory.visible_BS[:, None, None]
+            visible = memory.visible_BS[:, None, None].repeat(1, 1, length, 1)
+        elif length == 1:
+            return None
+        else:
+            visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=self.device)
+        visible[..., before:] &= torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
+        return visible
 
 
 def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> LeaderModel:

@@ -15,9 +15,9 @@ from policy.cell_state import CellState, make_cell_state
 from policy.decoding import Speech, decode
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.language_model import LeaderModel
 from policy.leader import Decision, never_expires
 from policy.schedulers import SCHEDULERS, Scheduler
+from policy.speaking_model import SpeakingModule
 
 PAPER_MAX_SLOTS_PER_DCM = 5
 """Up to this K the `paper` bundle leads, beyond it the `lab` bundle."""
@@ -30,7 +30,7 @@ class ModelLeader:
 
     def __init__(
         self,
-        model: LeaderModel,
+        model: SpeakingModule,
         options: GrammarOptions,
         name: str = "model",
         draft: Scheduler | None = None,

@@ -1,0 +1,106 @@
+"""What decoding, scoring and training need of a leader's network: the seam behind which it may be anything.
+
+A model reads prompts, is asked the steps of a DCM, and answers with one number per action; the grammar masks them and
+the softmax over what is left is the policy. Whether the network is a language model that hears its own words
+(autoregressive), or says everything it thinks at once (`one_pass`), only the two methods at the end can tell.
+
+Suffixes: B = cells, L = steps, A = actions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from policy.cell_state import CellState
+from policy.grammar import MAX_RBGS, StepKind
+from policy.intent import Intent
+
+if TYPE_CHECKING:
+    from policy.prompt.compact import Prompts
+
+QUERIES = int(StepKind.OWNER) + MAX_RBGS
+"""What may be asked: one per step kind, and one per RBG for its owner."""
+NO_TOKEN = -1
+"""`previous` of a DCM's first step."""
+
+
+class Steps(NamedTuple):
+    """A stretch of a DCM as the model sees it, [B, L]; every row is a cell."""
+
+    query_BL: NDArray[np.int64]
+    """What is asked: a StepKind, or StepKind.OWNER + RBG."""
+    previous_BL: NDArray[np.int64]
+    """The token said just before; NO_TOKEN at the start."""
+
+
+class Layout(Protocol):
+    """How a model's prompts are made."""
+
+    def encode(self, states: Sequence[CellState], intents: Sequence[Intent]) -> Prompts:
+        """Prompts of a batch of cells; `intents` one per state."""
+
+    def as_json(self) -> Mapping[str, Any]:
+        """What a bundle keeps of it."""
+
+
+class SpeakingModel(Protocol):
+    """Prompts and steps in, unmasked logits over a cell's actions out."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def one_pass(self) -> bool:
+        """A step's logits depend on its query alone, not on what was said before nor on how often."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def read(self, prompts: Prompts) -> Any:
+        """What the model keeps of a batch of prompts: its memory, good for one DCM a cell."""
+
+    def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
+        """Teacher forcing: logits [B, L, A] of all steps at once, padded on the right. Uses the memory up."""
+
+    def extend(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
+        """Logits [B, L, A] of the next steps, which the memory keeps; padded on the left to `lengths_B` real steps.
+
+        Only of models that are not `one_pass`.
+        """
+
+    def forget(self, memory: Any, steps_B: Sequence[int]) -> None:
+        """Let the last `steps_B[b]` steps of cell b not have been said. Only of models that are not `one_pass`."""
+
+
+class SpeakingModule(nn.Module, ABC):
+    """A SpeakingModel that can be trained, saved and loaded."""
+
+    kind: str
+    """Its name in policy.model_kinds."""
+    config: Any
+    """Its size: a dataclass of plain values."""
+    layout: Any
+    one_pass: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def read(self, prompts: Prompts) -> Any: ...
+
+    @abstractmethod
+    def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor: ...
+
+    def extend(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} says everything in one pass")
+
+    def forget(self, memory: Any, steps_B: Sequence[int]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} says everything in one pass")
