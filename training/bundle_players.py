@@ -1,47 +1,184 @@
-"""A bundle as players of an evaluation: its leader, greedy or sampled, over the rule's followers or its own."""
+"""Bundles as players of an evaluation: the one it is about, and baselines that learn.
+
+Several bundles of one policy are its training seeds. What a baseline is made of goes by its name: the learned Dictator
+is obeyed; under `pf_leader_*` the bundle's followers answer inflight PF; MAPPO's leaders have best-response followers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-
-from policy.bundle import Bundle, load_bundle
+from policy.bundle import DESCRIPTION, Bundle, BundleError, load_bundle
 from policy.follower import FollowerPolicy
-from policy.model_leader import leader_of, shipped_bundle
+from policy.model_leader import ModelLeader, leader_of, shipped_bundle
 from policy.registry import BUNDLED
-from training.baselines.players import Player, World, led
+from policy.schedulers import SCHEDULERS
+from training.baselines.players import BASELINES, INFLIGHT_PF, INFLIGHT_PF_SMART, Led, Player, Tuned, World
 from training.learned_followers import LearnedFollowers
 from training.simulator.cell import Followers
 from training.simulator.metrics import CellMetrics
 
 POLICY = "bundle"
+OBEYED = ("dictator_learned",)
+UNDER_PF = ("pf_leader_learned_followers", "pf_leader_retrained_followers")
+ANSWERED = ("mappo", "mappo_g")
+"""By best-response followers."""
 
 
 class Entry(NamedTuple):
-    """A bundle that takes part."""
+    """A policy that takes part, one bundle a training seed."""
 
-    name: str
-    """`bundled`, or its directory."""
-    bundle: Bundle
+    policy: str
+    names: tuple[str, ...]
+    """`bundled`, or directories."""
+    bundles: tuple[Bundle, ...]
     players: list[Player]
 
+    def described(self) -> list[dict[str, Any]]:
+        """For a result file."""
+        return [
+            {
+                "policy": self.policy,
+                "name": name,
+                "slots_per_dcm": [bundle.min_slots_per_dcm, bundle.max_slots_per_dcm],
+                "provenance": dict(bundle.provenance),
+            }
+            for name, bundle in zip(self.names, self.bundles, strict=True)
+        ]
 
-def enter_bundle(name: str, slots_per_dcm: int, decodings: Sequence[str], followers: str) -> Entry:
-    """`bundled` (the shipped one for this K) or a directory. followers: rule or learned. Raises BundleError."""
+
+@dataclass(frozen=True, slots=True)
+class BundlePlay:
+    """Play with a bundle's models. Whatever process plays it loads them itself, once."""
+
+    folder: str
+    digest: str
+    """Of the description, which holds its files' digests: a bundle that changes meanwhile is another one."""
+    decoding: str
+    followers: str
+    """rule, obey or learned."""
+    pf_leads: bool = False
+    """Inflight PF leads in place of the bundle's leader."""
+
+    def __call__(self, world: World) -> list[CellMetrics]:
+        leader, learned = _models(self.folder, self.digest)
+        answers: Mapping[str, Followers] = {"rule": "best_response", "obey": "obey", "learned": learned}
+        answer = answers[self.followers]
+        if self.pf_leads:
+            return Tuned(INFLIGHT_PF_SMART, SCHEDULERS["proportional_fair"], answer)(world)
+        return Led(leader.sampled(world.seed) if self.decoding == "sampled" else leader, answer)(world)
+
+
+def enter_bundles(names: str, slots_per_dcm: int, decodings: Sequence[str], followers: str) -> Entry:
+    """What the evaluation is about: `bundled` (the shipped one for this K) or directories, comma-separated.
+
+    followers: rule or learned. Raises BundleError, and ValueError for training seeds that are not different ones.
+    """
+    given, folders, bundles = _loaded(names, slots_per_dcm)
+    players = [
+        Player(
+            POLICY,
+            tuple(BundlePlay(folder, _digest(folder), how, followers) for folder in folders),
+            how,
+            followers,
+            _train_seeds(given, bundles),
+            baseline=False,
+        )
+        for how in decodings
+    ]
+    return Entry(POLICY, given, bundles, players)
+
+
+def enter_baseline(policy: str, names: str, slots_per_dcm: int, decoding: str, followers: str) -> Entry:
+    """A learned baseline. followers: those of a name that says nothing of its own (rule or learned)."""
+    if policy in BASELINES or policy == POLICY or not policy:
+        raise ValueError(f"{policy!r} cannot be the name of a learned policy: it is taken")
+    given, folders, bundles = _loaded(names, slots_per_dcm)
+    if policy in OBEYED:
+        followers = "obey"
+    elif policy in UNDER_PF:
+        followers = "learned"
+    elif policy in ANSWERED:
+        followers = "rule"
+    under_pf = policy in UNDER_PF
+    plays = tuple(BundlePlay(folder, _digest(folder), decoding, followers, under_pf) for folder in folders)
+    ues = {count for bundle in bundles for count in _trained_ues(bundle)}
+    player = Player(
+        policy,
+        plays,
+        decoding,
+        followers,
+        _train_seeds(given, bundles),
+        teacher=INFLIGHT_PF_SMART if under_pf else _teacher(bundles[0], followers),
+        trained_ues=tuple(sorted(ues)),
+    )
+    return Entry(policy, given, bundles, [player])
+
+
+def _loaded(names: str, slots_per_dcm: int) -> tuple[tuple[str, ...], list[str], tuple[Bundle, ...]]:
+    given = tuple(name.strip() for name in names.split(",") if name.strip())
+    if not given:
+        raise ValueError(f"no bundle in {names!r}, expected {BUNDLED} or directories, comma-separated")
+    folders = [str(shipped_bundle(slots_per_dcm) if name == BUNDLED else Path(name)) for name in given]
+    return given, folders, tuple(load_bundle(folder) for folder in folders)
+
+
+def _train_seeds(names: Sequence[str], bundles: Sequence[Bundle]) -> tuple[int, ...]:
+    """Of each bundle. Raises ValueError where two have the same: they would not be independent."""
+    seeds = [_seed(bundle.provenance) for bundle in bundles]
+    if len(seeds) == 1:
+        return () if seeds[0] is None else (seeds[0],)
+    known: dict[int, str] = {}
+    for name, seed in zip(names, seeds, strict=True):
+        if seed is None:
+            raise ValueError(f"{name} does not say with which seed it was trained; several bundles must")
+        if seed in known:
+            raise ValueError(f"{known[seed]} and {name} were trained with the same seed, {seed}")
+        known[seed] = name
+    return tuple(known)
+
+
+def _seed(provenance: Mapping[str, Any]) -> int | None:
+    """Of the training; of the warm start before it where it was not trained further."""
+    for part in (provenance.get("train"), provenance.get("improved"), provenance):
+        if isinstance(part, Mapping) and isinstance(part.get("seed"), int):
+            return int(part["seed"])
+    return None
+
+
+def _trained_ues(bundle: Bundle) -> tuple[int, ...]:
+    for part in (bundle.provenance.get("train"), bundle.provenance.get("improved"), bundle.provenance):
+        if isinstance(part, Mapping) and isinstance(part.get("ues"), list | tuple):
+            return tuple(int(count) for count in part["ues"])
+    return ()
+
+
+def _teacher(bundle: Bundle, followers: str) -> str:
+    """The baseline that stands for a bundle's teacher with these followers.
+
+    Nobody who decides from reports can keep up with the oracle: whoever learned from it is held against inflight PF.
+    """
+    name = str(bundle.provenance.get("teacher", ""))
+    row = INFLIGHT_PF if name in ("proportional_fair", "oracle") else name
+    smart = f"{row}_smart"
+    return smart if followers != "obey" and smart in BASELINES else row if row in BASELINES else ""
+
+
+def _digest(folder: str) -> str:
+    return hashlib.sha256((Path(folder) / DESCRIPTION).read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _models(folder: str, digest: str) -> tuple[ModelLeader, LearnedFollowers]:
+    import torch
+
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
-    folder = shipped_bundle(slots_per_dcm) if name == BUNDLED else Path(name)
+    if _digest(folder) != digest:
+        raise BundleError(f"{folder}: changed while it was evaluated")
     bundle = load_bundle(folder)
-    leader = leader_of(bundle, folder.name)
-    answer: Followers = LearnedFollowers(FollowerPolicy(bundle.follower)) if followers == "learned" else "best_response"
-    seed = bundle.provenance.get("seed")
-    train_seeds = (seed,) if isinstance(seed, int) else ()
-
-    def play_sampled(world: World) -> list[CellMetrics]:
-        return led(leader.sampled(world.seed), answer)(world)
-
-    plays = {"greedy": led(leader, answer), "sampled": play_sampled}
-    players = [Player(POLICY, plays[how], how, followers, train_seeds) for how in decodings]
-    return Entry(name if name == BUNDLED else str(folder), bundle, players)
+    return leader_of(bundle, Path(folder).name), LearnedFollowers(FollowerPolicy(bundle.follower))

@@ -14,6 +14,7 @@ import numpy as np
 
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
+from policy.observation import FULL, make_profile, observed
 from policy.registry import make_leader
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.lease import ControlSchedule
@@ -54,19 +55,21 @@ def replay(
     seed: int,
     periods: int,
     followers: Followers = "best_response",
+    observe: str = FULL,
 ) -> list[CellMetrics]:
     """Metrics of each cell after `periods` periods from slot 0 under `leader`; None = the node's own scheduler.
 
     The period rule is the gNB's: the state is observed at every boundary before its slot is played, the decision takes
     effect `control_lead_periods` later under a lease until two periods after the report, and without one the node
-    schedules for itself.
+    schedules for itself. observe: the profile of what the leader sees. Raises ValueError for an unknown one.
     """
+    profile = make_profile(observe)
     batch = CellBatch(scenario, cells, ues, seed)
     pace = scenario.slots_per_dcm
     schedules = [ControlSchedule(pace) for _ in range(cells)]
     for _ in range(periods):
         if leader is not None:
-            states = batch.observe()
+            states = [observed(state, profile) for state in batch.observe()]
             decisions = leader.decide(states, [Intent()] * cells, never_expires)
             first = batch.slot + scenario.control_lead_periods * pace
             for schedule, decision in zip(schedules, decisions, strict=True):
@@ -91,12 +94,15 @@ def replay_row(
     seed: int,
     periods: int,
     followers: Followers = "best_response",
+    observe: str = FULL,
 ) -> list[CellMetrics]:
     """`replay` by name: node_idle, node_scheduler, or any leader's (policy.registry). Raises LeaderError."""
     if row == NODE_IDLE:
         scenario = scenario.with_(node_contenders=0.0)
     leader = None if row in (NODE_IDLE, NODE_SCHEDULER) else make_leader(row)
-    return replay(scenario, leader, ues=ues, cells=cells, seed=seed, periods=periods, followers=followers)
+    return replay(
+        scenario, leader, ues=ues, cells=cells, seed=seed, periods=periods, followers=followers, observe=observe
+    )
 
 
 def compare(

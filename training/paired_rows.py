@@ -1,46 +1,55 @@
 """What an evaluation measures: policies in the same worlds, as rows, each against every baseline.
 
-Worlds are numbered by seeds of their own, `cells` cells each. A difference is taken cell by cell; its interval is
-Student's t over the world seeds' mean differences, or over cells where there is one seed.
+Worlds are numbered by seeds of their own, `cells` cells each, and shared by everybody. A policy that was trained with
+several seeds is judged over them: its interval is Student's t over the training seeds' means, each taken over all
+cells, so that more cells sharpen each mean and no more. Otherwise it goes over world seeds, or over the cells of one.
+Axes: S training seeds, W world seeds, C cells of a world seed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policy.cell_state import TrafficClass
-from training.baselines.players import INFLIGHT_PF_SMART, ORACLE, Player, World
-from training.evaluation import compare
-from training.intervals import Interval, mean_interval
+from training.baselines.players import INFLIGHT_PF, INFLIGHT_PF_SMART, ORACLE, Player, World
+from training.intervals import Interval, difference, percent_above
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
 
 FIRST_WORLD_SEED = 700_001
 """World seeds count up from here: nothing is tuned on these."""
-OBSERVATION_PROFILE = "full"
-"""What the simulator lets a leader see: KPM and the DCM service's indication."""
+DICTATOR = "dictator"
+"""Stands in `vs` for the best by utility of DICTATORS."""
+DICTATORS = ("proportional_fair", INFLIGHT_PF, "dictator_learned")
+UNTRAINED_PERCENT = 2.0
+"""A learned baseline that is so far below its own teacher's utility has not been trained: no claim rests on it."""
 
 
 class Against(NamedTuple):
-    """One row against one baseline, paired by cell."""
+    """One row against one baseline, paired."""
 
     throughput_pct: float
     """Of the means."""
     utility_diff: Interval
+    utility_pct: Interval
+    throughput_pct_interval: Interval
+    over: str
+    """What the intervals go over: training seeds, world seeds or cells."""
 
 
 class Row(NamedTuple):
-    """One policy at one number of UEs; means over all cells of all world seeds."""
+    """One policy at one number of UEs; means over all cells of all world seeds and training seeds."""
 
     policy: str
     ues: int
     k: int
     profile: str
+    """What leaders saw; it changes nothing for those that do not decide from reports (node, ALOHA, oracle)."""
     decoding: str | None
     followers: str
     throughput_bits_per_slot: float
@@ -60,11 +69,11 @@ class Row(NamedTuple):
     """Per world seed."""
     oracle_gap_share: float
     """Utility: (this - inflight_pf_smart) / (oracle - inflight_pf_smart); NaN unless both are among the rows."""
+    untrained: bool | None
+    """See UNTRAINED_PERCENT; None = cannot be told: no teacher, or no number of UEs that it was trained on."""
     vs: dict[str, Against]
-
-    @property
-    def label(self) -> str:
-        return self.policy if self.decoding is None else f"{self.policy} ({self.decoding})"
+    label: str
+    """Tells the rows of one table apart."""
 
 
 class Setup(NamedTuple):
@@ -75,145 +84,157 @@ class Setup(NamedTuple):
     seeds: int
     cells: int
     periods: int
+    observe: str = "full"
 
     @property
     def slots(self) -> int:
         return self.periods * self.scenario.slots_per_dcm
 
     def world(self, ues: int, seed: int) -> World:
-        return World(self.scenario, ues, self.cells, seed, self.periods)
+        return World(self.scenario, ues, self.cells, seed, self.periods, self.observe)
 
 
-class Evaluation(NamedTuple):
-    """The rows, and over how many of the setup's world seeds they go."""
+class Sheet(NamedTuple):
+    """What one player came to at one number of UEs."""
 
-    setup: Setup
-    rows: list[Row]
-    seeds_done: int
-
-    @property
-    def complete(self) -> bool:
-        return self.seeds_done == self.setup.seeds
+    player: Player
+    cells_SWC: list[list[list[CellMetrics]]]
 
     @property
-    def interval(self) -> str:
-        """What the intervals are taken over."""
-        return "95 %, Student's t over world seeds" if self.seeds_done > 1 else "95 %, over cells of one world seed"
+    def every_cell(self) -> list[CellMetrics]:
+        return [cell for worlds in self.cells_SWC for cells in worlds for cell in cells]
 
-    def as_json(self) -> dict[str, Any]:
-        """For a result file: NaN is null, the scenario is spelled out."""
-        scenario = self.setup.scenario
-        return {
-            "scenario": asdict(scenario),
-            "scenario_hash": scenario.hash,
-            "slots": self.setup.slots,
-            "interval": self.interval,
-            "complete": self.complete,
-            "rows": [_plain(row) for row in self.rows],
-        }
+    def mean(self, metric: str) -> float:
+        return _finite_mean([getattr(cell, metric) for cell in self.every_cell])
 
+    def values_SWC(self, metric: str) -> NDArray[np.float64]:
+        return np.array([[[getattr(cell, metric) for cell in cells] for cells in worlds] for worlds in self.cells_SWC])
 
-def evaluate(players: Sequence[Player], setup: Setup, step: Callable[[str], None] = lambda what: None) -> Evaluation:
-    """Play everybody in every world. Ctrl-C keeps the world seeds that are finished; before the first it is raised.
-
-    step: told what begins, len(players) x len(ues) x seeds times.
-    """
-    finished: list[dict[int, dict[str, list[CellMetrics]]]] = []
-    try:
-        for seed in _world_seeds(setup.seeds):
-            by_ues: dict[int, dict[str, list[CellMetrics]]] = {}
-            for ues in setup.ues:
-                by_ues[ues] = {}
-                for player in players:
-                    step(f"{player.label}, {ues} UEs, world seed {len(finished) + 1}/{setup.seeds}")
-                    by_ues[ues][player.label] = player.play(setup.world(ues, seed))
-            finished.append(by_ues)
-    except KeyboardInterrupt:
-        if not finished:
-            raise
-    rows = [row for ues in setup.ues for row in rows_of(players, [seed[ues] for seed in finished], setup, ues)]
-    return Evaluation(setup, rows, len(finished))
+    def alone(self, s: int) -> Sheet:
+        """Of one training seed."""
+        player = self.player
+        one = player._replace(plays=player.plays[s : s + 1], train_seeds=player.train_seeds[s : s + 1])
+        return Sheet(one, self.cells_SWC[s : s + 1])
 
 
-def rows_of(
-    players: Sequence[Player], seeds: Sequence[dict[str, list[CellMetrics]]], setup: Setup, ues: int
-) -> list[Row]:
-    """The rows of one number of UEs from each world seed's metrics by label, in the order of the players."""
-    cells = {player.label: [cell for seed in seeds for cell in seed[player.label]] for player in players}
-    utility = {label: _mean(cells[label], "utility") for label in cells}
-    start = utility.get(INFLIGHT_PF_SMART, math.nan)
-    gap = utility.get(ORACLE, math.nan) - start
-    against = {player.label: _differences(seeds, player.label) for player in players if player.decoding is None}
-    rows = []
-    for player in players:
-        mine = cells[player.label]
-        throughput = _mean(mine, "throughput_bits_per_slot")
-        rows.append(
-            Row(
-                policy=player.policy,
-                ues=ues,
-                k=setup.scenario.slots_per_dcm,
-                profile=OBSERVATION_PROFILE,
-                decoding=player.decoding,
-                followers=player.followers,
-                throughput_bits_per_slot=throughput,
-                jain=_mean(mine, "jain"),
-                utility=utility[player.label],
-                collision_fraction=_mean(mine, "collision_fraction"),
-                waste_fraction=_mean(mine, "waste_fraction"),
-                drop_fraction=_mean(mine, "drop_fraction"),
-                drop_fraction_by_class={
-                    traffic_class.name.lower(): _finite_mean([cell.drop_fraction_by_class[i] for cell in mine])
-                    for i, traffic_class in enumerate(TrafficClass)
-                },
-                delay_slots_p50=_mean(mine, "p50_delay_slots"),
-                delay_slots_p95=_mean(mine, "p95_delay_slots"),
-                train_seeds=player.train_seeds,
-                world_seeds=_world_seeds(len(seeds)),
-                cells=setup.cells,
-                oracle_gap_share=(utility[player.label] - start) / gap if gap else math.nan,
-                vs={
-                    baseline: Against(
-                        100 * (throughput / _mean(cells[baseline], "throughput_bits_per_slot") - 1)
-                        if _mean(cells[baseline], "throughput_bits_per_slot")
-                        else math.nan,
-                        differences[player.label],
-                    )
-                    for baseline, differences in against.items()
-                    if baseline != player.label
-                },
-            )
-        )
-    return rows
+Sheets = Mapping[str, Sheet]
+"""By label, in the order of a table."""
 
 
-def _differences(seeds: Sequence[dict[str, list[CellMetrics]]], baseline: str) -> dict[str, Interval]:
-    """Utility of every other label minus the baseline's."""
-    by_seed = [compare(seed, baseline, ("utility",)) for seed in seeds]
-    if len(by_seed) == 1:
-        return {c.row: Interval.around(c.difference, c.half_width) for c in by_seed[0]}
-    return {same[0].row: mean_interval([c.difference for c in same]) for same in zip(*by_seed)}
-
-
-def _world_seeds(count: int) -> tuple[int, ...]:
+def world_seeds(count: int) -> tuple[int, ...]:
     return tuple(range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + count))
 
 
-def _mean(cells: Sequence[CellMetrics], metric: str) -> float:
-    return _finite_mean([getattr(cell, metric) for cell in cells])
+def rows_of(sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str, bool | None]) -> list[Row]:
+    """A row for each sheet. untrained: `untrained_of` all numbers of UEs."""
+    return [_row(sheet, sheets, setup, ues, untrained, within_seed=False) for sheet in sheets.values()]
+
+
+def seed_rows_of(sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str, bool | None]) -> list[Row]:
+    """A row for each training seed of every policy that has several."""
+    return [
+        _row(sheet.alone(s), sheets, setup, ues, untrained, within_seed=True)
+        for sheet in sheets.values()
+        if len(sheet.cells_SWC) > 1
+        for s in range(len(sheet.cells_SWC))
+    ]
+
+
+def untrained_of(sheets_by_ues: Mapping[int, Sheets]) -> dict[str, bool | None]:
+    """By label, judged on the numbers of UEs that a policy was trained on: elsewhere it may fail to generalise."""
+    found: dict[str, bool | None] = {}
+    for sheets in sheets_by_ues.values():
+        for label, sheet in sheets.items():
+            player = sheet.player
+            margins = [
+                (at[label].mean("utility") - teacher) / max(abs(teacher), 1e-9)
+                for ues, at in sheets_by_ues.items()
+                if player.teacher in at and (not player.trained_ues or ues in player.trained_ues)
+                for teacher in [at[player.teacher].mean("utility")]
+            ]
+            found[label] = 100 * float(np.mean(margins)) < -UNTRAINED_PERCENT if margins else None
+    return found
+
+
+def dictator_of(sheets: Sheets, untrained: Mapping[str, bool | None]) -> str | None:
+    """The better of the Dictators that are there; None = there is none."""
+    candidates = [name for name in DICTATORS if name in sheets and not untrained.get(name)]
+    return max(candidates, key=lambda name: sheets[name].mean("utility"), default=None)
+
+
+def _row(
+    sheet: Sheet, sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str, bool | None], *, within_seed: bool
+) -> Row:
+    player, mine = sheet.player, sheet.every_cell
+    utility = sheet.mean("utility")
+    start = sheets[INFLIGHT_PF_SMART].mean("utility") if INFLIGHT_PF_SMART in sheets else math.nan
+    gap = sheets[ORACLE].mean("utility") - start if ORACLE in sheets else math.nan
+    baselines = [other for label, other in sheets.items() if other.player.baseline and label != player.label]
+    vs = {other.player.policy: against(sheet, other, within_seed=within_seed) for other in baselines}
+    dictator = dictator_of(sheets, untrained)
+    if dictator is not None and dictator in vs:
+        vs[DICTATOR] = vs[dictator]
+    return Row(
+        policy=player.policy,
+        ues=ues,
+        k=setup.scenario.slots_per_dcm,
+        profile=setup.observe,
+        decoding=player.decoding,
+        followers=player.followers,
+        throughput_bits_per_slot=sheet.mean("throughput_bits_per_slot"),
+        jain=sheet.mean("jain"),
+        utility=utility,
+        collision_fraction=sheet.mean("collision_fraction"),
+        waste_fraction=sheet.mean("waste_fraction"),
+        drop_fraction=sheet.mean("drop_fraction"),
+        drop_fraction_by_class={
+            traffic_class.name.lower(): _finite_mean([cell.drop_fraction_by_class[i] for cell in mine])
+            for i, traffic_class in enumerate(TrafficClass)
+        },
+        delay_slots_p50=sheet.mean("p50_delay_slots"),
+        delay_slots_p95=sheet.mean("p95_delay_slots"),
+        train_seeds=player.train_seeds,
+        world_seeds=world_seeds(len(sheet.cells_SWC[0])),
+        cells=setup.cells,
+        oracle_gap_share=(utility - start) / gap if gap else math.nan,
+        untrained=untrained.get(player.label),
+        vs=vs,
+        label=player.label,
+    )
+
+
+def against(mine: Sheet, base: Sheet, *, within_seed: bool = False) -> Against:
+    """Paired by world and cell always; by training seed where both were trained with the same ones.
+
+    within_seed: `mine` is one training seed among several; the baseline is the mean over its own.
+    """
+    units: dict[str, list[NDArray[np.float64]]] = {}
+    paired, over = True, "training seeds"
+    for metric in ("utility", "throughput_bits_per_slot"):
+        my_SWC, base_SWC = mine.values_SWC(metric), base.values_SWC(metric)
+        if within_seed:
+            base_SWC = base_SWC.mean(axis=0, keepdims=True)
+        if len(my_SWC) == len(base_SWC) == 1:
+            over = "world seeds" if my_SWC.shape[1] > 1 else "cells"
+            units[metric] = [_by_world(values_SWC[0]) for values_SWC in (my_SWC, base_SWC)]
+        else:
+            paired = len(my_SWC) == len(base_SWC) and mine.player.train_seeds == base.player.train_seeds
+            units[metric] = [values_SWC.mean(axis=(1, 2)) for values_SWC in (my_SWC, base_SWC)]
+    utilities, throughputs = units.values()
+    throughput = percent_above(*throughputs, paired=paired)
+    return Against(
+        throughput_pct=throughput.mean,
+        utility_diff=difference(*utilities, paired=paired),
+        utility_pct=percent_above(*utilities, paired=paired),
+        throughput_pct_interval=throughput,
+        over=over,
+    )
+
+
+def _by_world(values_WC: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values_WC.mean(axis=1) if len(values_WC) > 1 else values_WC[0]
 
 
 def _finite_mean(values: Sequence[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
     return float(np.mean(finite)) if finite else math.nan
-
-
-def _plain(value: Any) -> Any:
-    """As JSON can carry it: named tuples as objects, NaN as null."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,11 +15,12 @@ from policy.intent import Intent
 from policy.language_model import new_leader_model
 from policy.leader import never_expires
 from policy.model_leader import load_leader, shipped_bundle
-from training.baselines.players import BASELINES, NOT_BUILT, Player, World, make_baselines
+from training.baselines.players import BASELINES, LEARNED, Player, World, make_baselines
 from training.baselines.reference import round_robin_plan
-from training.bundle_players import enter_bundle
-from training.intervals import mean_interval, student_t
-from training.paired_rows import Row, Setup, evaluate
+from training.bundle_players import enter_bundles
+from training.intervals import Interval, difference, mean_interval, percent_above, student_t
+from training.paired_evaluation import count_tasks, evaluate
+from training.paired_rows import Row, Setup
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import LAB_PAPER, MIX, RIC20, SPORADIC, Scenario
@@ -28,7 +29,7 @@ from xapp.cli import main
 ROW_KEYS = {
     "policy", "ues", "k", "profile", "decoding", "followers", "throughput_bits_per_slot", "jain", "utility",
     "collision_fraction", "waste_fraction", "drop_fraction", "drop_fraction_by_class", "delay_slots_p50",
-    "delay_slots_p95", "train_seeds", "world_seeds", "cells", "oracle_gap_share", "vs",
+    "delay_slots_p95", "train_seeds", "world_seeds", "cells", "oracle_gap_share", "untrained", "vs",
 }  # fmt: skip
 
 
@@ -42,12 +43,17 @@ def test_a_policy_against_itself_is_exactly_zero(seeds: int) -> None:
     twin = scheduler._replace(policy="twin")
     setup = Setup(MIX, (3,), seeds=seeds, cells=4, periods=30)
     rows = by_label(evaluate([scheduler, twin, BASELINES["node_idle"]], setup).rows)
-    assert rows["twin"].vs["node_scheduler"] == (0.0, (0.0, 0.0, 0.0))
+    over = "world seeds" if seeds > 1 else "cells"
+    nothing = Interval(0.0, 0.0, 0.0)
+    assert rows["twin"].vs["node_scheduler"] == (0.0, nothing, nothing, nothing, over)
     other = rows["twin"].vs["node_idle"]
     back = rows["node_idle"].vs["twin"]
     assert other.utility_diff.low < other.utility_diff.mean < other.utility_diff.high
     assert other.utility_diff.mean == pytest.approx(-back.utility_diff.mean)
     assert other.utility_diff.mean == pytest.approx(rows["twin"].utility - rows["node_idle"].utility)
+    percent, base = other.utility_pct, rows["node_idle"].utility
+    assert percent.mean == pytest.approx(100 * other.utility_diff.mean / base) and percent.low < percent.mean
+    assert other.throughput_pct == other.throughput_pct_interval.mean
 
 
 def test_the_gap_goes_from_inflight_pf_to_the_oracle() -> None:
@@ -72,13 +78,13 @@ def test_baselines_are_the_reference_games() -> None:
     batch = CellBatch(MIX, 40, 5, seed=5)
     for _ in range(100):
         batch.play(round_robin_plan(batch), 1, "obey")
-    np.testing.assert_equal(BASELINES["round_robin"].play(world), batch.metrics())
+    np.testing.assert_equal(BASELINES["round_robin"].plays[0](world), batch.metrics())
     # The rule that contends knows from reports how many are active; the reference game's assumes all are.
     pairs = [("proportional_fair", pinned(0.0, "obey")), ("proportional_fair_smart", pinned(1.2, "rule"))]
     for name, expected in pairs:
         for metric in ("throughput_bits_per_slot", "utility"):
             mine, theirs = (
-                np.mean([getattr(m, metric) for m in row]) for row in (BASELINES[name].play(world), expected)
+                np.mean([getattr(m, metric) for m in row]) for row in (BASELINES[name].plays[0](world), expected)
             )
             assert mine == pytest.approx(theirs, rel=0.03), (name, metric)
 
@@ -99,13 +105,13 @@ def test_ctrl_c_keeps_the_world_seeds_that_are_finished() -> None:
         calls += 1
         if calls > 3:
             raise KeyboardInterrupt
-        return BASELINES["node_idle"].play(world)
+        return BASELINES["node_idle"].plays[0](world)
 
     setup = Setup(MIX, (3,), seeds=9, cells=2, periods=5)
-    result = evaluate([Player("impatient", play)], setup)
+    result = evaluate([Player("impatient", (play,))], setup)
     assert (result.seeds_done, result.complete, len(result.rows[0].world_seeds)) == (3, False, 3)
     with pytest.raises(KeyboardInterrupt):
-        evaluate([Player("impatient", play)], setup)
+        evaluate([Player("impatient", (play,))], setup)
 
 
 def test_sampled_decoding_draws_by_seed_cell_and_slot(tmp_path: Path) -> None:
@@ -114,10 +120,10 @@ def test_sampled_decoding_draws_by_seed_cell_and_slot(tmp_path: Path) -> None:
     folder = tmp_path / "untrained"
     save_bundle(replace(shipped, leader=new_leader_model(shipped.leader.config, shipped.leader.layout, seed=3)), folder)
     world = World(MIX, ues=4, cells=3, seed=1, periods=8)
-    greedy, sampled = enter_bundle(str(folder), 1, ("greedy", "sampled"), "rule").players
-    once = sampled.play(world)
-    np.testing.assert_equal(sampled.play(world), once)
-    assert [m.utility for m in once] != [m.utility for m in greedy.play(world)]
+    greedy, sampled = (p.plays[0] for p in enter_bundles(str(folder), 1, ("greedy", "sampled"), "rule").players)
+    once = sampled(world)
+    np.testing.assert_equal(sampled(world), once)
+    assert [m.utility for m in once] != [m.utility for m in greedy(world)]
 
     leader = load_leader(folder).sampled(7)
     states = CellBatch(MIX, 3, 4, seed=1).observe()
@@ -144,23 +150,23 @@ def run(*arguments: str) -> int:
 
 def test_the_command_writes_rows_and_shows_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "rows.json"
-    small = ["--ues", "3,4", "--seeds", "2", "--cells", "2", "--slots", "10", "--decoding", "both"]
+    small = ["--ues", "3,4", "--seeds", "2", "--cells", "2", "--slots", "10", "--decoding", "both", "--jobs", "1"]
     names = "node_scheduler,inflight_pf_smart,oracle"
     assert run(*small, "--against", names, "--json", str(target)) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in (*names.split(","), "bundle (sampled)", "mix, K = 1, 4 UEs", MIX.hash))
     result = json.loads(target.read_text())
     assert (result["scenario_hash"], result["scenario"]["load"], result["slots"]) == (MIX.hash, MIX.load, 10)
-    assert result["complete"] and "world seeds" in result["interval"] and result["bundle"]["name"] == "bundled"
+    assert result["complete"] and "world seeds" in result["interval"] and result["bundles"][0]["name"] == "bundled"
     assert [row["policy"] for row in result["rows"]] == ["bundle", "bundle", *names.split(",")] * 2
     for row in result["rows"]:
         assert set(row) == ROW_KEYS
         assert (row["k"], row["profile"], row["cells"], len(row["world_seeds"])) == (1, "full", 2, 2)
         assert set(row["vs"]) == set(names.split(",")) - {row["policy"]}
-        assert row["drop_fraction_by_class"]["periodic"] is None
+        assert row["drop_fraction_by_class"]["periodic"] is None and row["untrained"] is None
         for against in row["vs"].values():
-            difference = against["utility_diff"]
-            assert difference["low"] <= difference["mean"] <= difference["high"]
+            for interval in (against["utility_diff"], against["utility_pct"], against["throughput_pct_interval"]):
+                assert interval["low"] <= interval["mean"] <= interval["high"]
     assert [row["decoding"] for row in result["rows"][:3]] == ["greedy", "sampled", None]
     assert result["rows"][0]["train_seeds"] == [0]
 
@@ -170,7 +176,7 @@ def test_the_command_writes_rows_and_shows_them(tmp_path: Path, capsys: pytest.C
 
 
 def test_learned_followers_and_another_pace(capsys: pytest.CaptureFixture[str]) -> None:
-    tiny = ["--ues", "3", "--seeds", "1", "--cells", "2", "--slots", "10", "--against", "node_idle"]
+    tiny = ["--ues", "3", "--seeds", "1", "--cells", "2", "--slots", "10", "--against", "node_idle", "--jobs", "1"]
     assert run(*tiny, "--followers", "learned", "--k", "2", "--json", "-") == 0
     out, err = capsys.readouterr()
     result = json.loads(out)
@@ -182,7 +188,7 @@ def test_learned_followers_and_another_pace(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--against", "mappo"], "mappo is not built yet"),
+        (["--against", "mappo"], "mappo has to be trained first: give its bundles, --policy mappo=DIR"),
         (["--against", "nobody"], "unknown policy 'nobody'; known: all, node_idle"),
         (["--against", ","], "nobody to compare with"),
         (["--ues", "3,many"], "--ues is '3,many'"),
@@ -190,6 +196,12 @@ def test_learned_followers_and_another_pace(capsys: pytest.CaptureFixture[str]) 
         (["--decoding", "loud"], "--decoding is 'loud', expected one of greedy, sampled, both"),
         (["--followers", "none"], "--followers is 'none'"),
         (["--scenario", "utopia"], "unknown scenario 'utopia'"),
+        (["--observe", "stars"], "--observe is 'stars', expected one of full, kpm_srsran, kpm_oai"),
+        (["--policy", "mappo"], "--policy is 'mappo', expected NAME=DIR"),
+        (["--policy", "mappo=a", "--policy", "mappo=b"], "--policy mappo is given twice"),
+        (["--policy", "aloha=bundled"], "'aloha' cannot be the name of a learned policy"),
+        (["--bundle", "bundled,bundled"], "bundled and bundled were trained with the same seed, 0"),
+        (["--jobs", "-1"], "--jobs"),
         (["--bundle", "/no/bundle"], "/no/bundle: no such bundle directory"),
         (["--json", "/nowhere/rows.json"], "--json /nowhere/rows.json: No such file or directory"),
         (["--seeds", "0"], "--seeds"),
@@ -203,5 +215,5 @@ def test_a_mistake_is_one_line_and_costs_no_run(
     assert out == "" and err.count("\n") == 1 and err.startswith("stackmac evaluate: ") and complaint in err
 
 
-def test_what_is_not_built_is_no_baseline() -> None:
-    assert not set(NOT_BUILT) & set(BASELINES)
+def test_what_learns_is_no_rule() -> None:
+    assert not set(LEARNED) & set(BASELINES)

@@ -1,7 +1,8 @@
 """Every policy that a bundle is compared with, by name: who decides, and what the followers make of it.
 
 A rule's name alone means followers that obey: they send on all they were granted and nowhere else. With `_smart` the
-followers give the best response, and contend for OPEN RBGs as the rule's own c says. The node's rows, the static
+followers give the best response, and contend for OPEN RBGs at a c tuned for the scenario, the rule and the number of
+UEs (training.node_tuning), or, where nothing was tuned, as the rule says from reports. The node's rows, the static
 configuration and contention have best-response followers always. Decisions come once per DCM; the genie of `aloha` and
 the `oracle` act in every slot.
 """
@@ -9,7 +10,7 @@ the `oracle` act in every slot.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,24 +18,26 @@ import numpy as np
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader
+from policy.observation import FULL
 from policy.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan
 from training.evaluation import NODE_IDLE, NODE_SCHEDULER, replay, replay_row
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.metrics import CellMetrics
-from training.simulator.scenario import Scenario
+from training.simulator.scenario import SCENARIOS, Scenario
 
+INFLIGHT_PF = "inflight_pf"
 INFLIGHT_PF_SMART = "inflight_pf_smart"
 ORACLE = "oracle"
 """Knows queues and channels as they are; what is left between the two is what a leader could gain."""
-NOT_BUILT = (
+LEARNED = (
     "pf_leader_learned_followers",
     "pf_leader_retrained_followers",
     "dictator_learned",
     "mappo",
     "mappo_g",
 )
-"""Baselines that learn: they have to be trained before they can be compared."""
+"""Baselines that learn: bundles that have to be trained before they can be compared."""
 
 
 class World(NamedTuple):
@@ -45,23 +48,80 @@ class World(NamedTuple):
     cells: int
     seed: int
     periods: int
+    observe: str = FULL
+    """Observation profile of whoever leads from reports."""
+
+
+Play = Callable[[World], list[CellMetrics]]
+"""One row per cell, the same for the same world. Picklable, where processes are to share the work."""
 
 
 class Player(NamedTuple):
     """A policy and how its decisions are made."""
 
     policy: str
-    play: Callable[[World], list[CellMetrics]]
-    """One row per cell, the same for the same world."""
+    plays: tuple[Play, ...]
+    """One per training seed; a rule has one."""
     decoding: str | None = None
     """greedy or sampled; None for a rule."""
     followers: str = "rule"
     """rule = best response, obey, learned, or genie."""
     train_seeds: tuple[int, ...] = ()
+    baseline: bool = True
+    """Others are compared with it."""
+    teacher: str = ""
+    """Baseline that it learned from and must not fall below; "" = none."""
+    trained_ues: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
-        return self.policy if self.decoding is None else f"{self.policy} ({self.decoding})"
+        return self.policy if self.baseline else f"{self.policy} ({self.decoding})"
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """Play under a leader."""
+
+    leader: Leader
+    followers: Followers
+
+    def __call__(self, world: World) -> list[CellMetrics]:
+        scenario, ues, cells, seed, periods, observe = world
+        return replay(
+            scenario,
+            self.leader,
+            ues=ues,
+            cells=cells,
+            seed=seed,
+            periods=periods,
+            followers=self.followers,
+            observe=observe,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """Play under a rule whose c of the leftover rule was tuned, over best-response followers or others."""
+
+    policy: str
+    leader: Leader
+    followers: Followers = "best_response"
+
+    def __call__(self, world: World) -> list[CellMetrics]:
+        contenders = open_contenders(world.scenario, self.policy, world.ues)
+        leader = self.leader if contenders is None else Contending(self.leader, contenders)
+        return Led(leader, self.followers)(world)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Play a row of the lab's comparisons by its name."""
+
+    row: str
+
+    def __call__(self, world: World) -> list[CellMetrics]:
+        scenario, ues, cells, seed, periods, observe = world
+        return replay_row(scenario, self.row, ues=ues, cells=cells, seed=seed, periods=periods, observe=observe)
 
 
 class OldReports:
@@ -78,37 +138,47 @@ class OldReports:
         return self._leader.decide(plain, intents, expired)
 
 
+class Contending:
+    """A leader whose leftover rule has this c, whatever it says itself."""
+
+    def __init__(self, leader: Leader, contenders: float) -> None:
+        self.name = leader.name
+        self.contenders = contenders
+        self._leader = leader
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        decisions = self._leader.decide(states, intents, expired)
+        changed = []
+        for decision in decisions:
+            leftover = decision.allocation.leftover._replace(contenders=self.contenders)
+            changed.append(replace(decision, allocation=replace(decision.allocation, leftover=leftover)))
+        return changed
+
+
+def open_contenders(scenario: Scenario, policy: str, ues: int) -> float | None:
+    """The tuned c of a `_smart` row here; None = not tuned, the rule's own."""
+    from training import node_tuning
+
+    tuned = getattr(node_tuning, "tuned_contenders", None)
+    if tuned is None or SCENARIOS.get(scenario.name) != scenario:
+        return None
+    found: float | None = tuned(scenario.name, policy, ues)
+    return found
+
+
 def make_baselines(against: str) -> list[Player]:
-    """`all`, or names separated by commas. Raises ValueError."""
+    """`all`, or names separated by commas; learned ones are left to the caller. Raises ValueError."""
     if against.strip() == "all":
         return list(BASELINES.values())
     names = list(dict.fromkeys(name.strip() for name in against.split(",") if name.strip()))
     if not names:
         raise ValueError(f"nobody to compare with; known: all, {', '.join(BASELINES)}")
     for name in names:
-        if name in NOT_BUILT:
-            raise ValueError(f"{name} is not built yet; known: {', '.join(BASELINES)}")
-        if name not in BASELINES:
-            raise ValueError(f"unknown policy {name!r}; known: all, {', '.join(BASELINES)}")
-    return [BASELINES[name] for name in names]
-
-
-def led(leader: Leader, followers: Followers) -> Callable[[World], list[CellMetrics]]:
-    """Play under a leader."""
-
-    def play(world: World) -> list[CellMetrics]:
-        scenario, ues, cells, seed, periods = world
-        return replay(scenario, leader, ues=ues, cells=cells, seed=seed, periods=periods, followers=followers)
-
-    return play
-
-
-def _named(row: str) -> Player:
-    def play(world: World) -> list[CellMetrics]:
-        scenario, ues, cells, seed, periods = world
-        return replay_row(scenario, row, ues=ues, cells=cells, seed=seed, periods=periods)
-
-    return Player(row, play)
+        if name not in BASELINES and name not in LEARNED:
+            raise ValueError(f"unknown policy {name!r}; known: all, {', '.join((*BASELINES, *LEARNED))}")
+    return [BASELINES[name] for name in names if name in BASELINES]
 
 
 def _rules() -> list[Player]:
@@ -116,12 +186,13 @@ def _rules() -> list[Player]:
     leaders: dict[str, Leader] = {
         "round_robin": SCHEDULERS["round_robin"],
         "proportional_fair": OldReports(fair),
-        "inflight_pf": fair,
+        INFLIGHT_PF: fair,
         "max_weight": SCHEDULERS["max_weight"],
         "max_rate": SCHEDULERS["max_rate"],
     }
-    obeyed = [Player(name, led(leader, "obey"), followers="obey") for name, leader in leaders.items()]
-    return obeyed + [Player(f"{name}_smart", led(leader, "best_response")) for name, leader in leaders.items()]
+    obeyed = [Player(name, (Led(leader, "obey"),), followers="obey") for name, leader in leaders.items()]
+    smart = [(f"{name}_smart", leader) for name, leader in leaders.items()]
+    return obeyed + [Player(name, (Tuned(name, leader),)) for name, leader in smart]
 
 
 def _play_aloha(world: World) -> list[CellMetrics]:
@@ -140,13 +211,13 @@ def _play_oracle(world: World) -> list[CellMetrics]:
 BASELINES: dict[str, Player] = {
     player.policy: player
     for player in (
-        _named(NODE_IDLE),
-        _named(NODE_SCHEDULER),
-        _named("static_config"),
+        Player(NODE_IDLE, (Named(NODE_IDLE),)),
+        Player(NODE_SCHEDULER, (Named(NODE_SCHEDULER),)),
+        Player("static_config", (Named("static_config"),)),
         *_rules(),
-        _named("contention"),
-        Player("aloha", _play_aloha, followers="genie"),
-        Player(ORACLE, _play_oracle),
+        Player("contention", (Named("contention"),)),
+        Player("aloha", (_play_aloha,), followers="genie"),
+        Player(ORACLE, (_play_oracle,)),
     )
 }
-"""By name, in the order of a table."""
+"""Rules, by name, in the order of a table."""
