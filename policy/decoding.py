@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.grammar import END_GRANTS, FIRST_RBG, FIRST_UE, Grammar, StepKind
-from policy.heads import USAGE_LEVELS
 from policy.intent import Intent
 from policy.leader import never_expires
+from policy.situation import USAGE_LEVELS, RbgReports, rbg_reports
 from policy.speaking_model import NO_TOKEN, SpeakingModel, Steps
 
 TIE_NATS = 5e-5
@@ -45,23 +45,29 @@ class Speech(NamedTuple):
 class Narrator:
     """One DCM in the making: the grammar's cursor, and each step as the model is to see it."""
 
-    def __init__(self, grammar: Grammar, state: CellState) -> None:
+    def __init__(self, grammar: Grammar, state: CellState, reports: RbgReports | None) -> None:
+        """reports: rbg_reports(state)."""
         self._cursor = grammar.start()
         self._usage_A = np.zeros(grammar.num_actions, np.int64)
         self._match_A = np.zeros(grammar.num_actions, np.int64)
         self._preferred_U = state.preferred_rbg_U
+        self._reports = reports
         self.tokens = self._cursor.tokens
 
     @property
     def done(self) -> bool:
         return self._cursor.done
 
+    @property
+    def query(self) -> int:
+        """What the next step asks: a StepKind, or StepKind.OWNER + RBG."""
+        cursor = self._cursor
+        return int(cursor.step_kind) + (cursor.rbg if cursor.step_kind is StepKind.OWNER else 0)
+
     def ask(self) -> tuple[int, int, NDArray[np.int64]]:
         """The next step: its query, the token before, and the situation of each action [A]."""
-        cursor = self._cursor
-        query = int(cursor.step_kind)
+        cursor, query = self._cursor, self.query
         if cursor.step_kind is StepKind.OWNER:
-            query += cursor.rbg
             self._match_A[FIRST_UE:] = self._preferred_U == cursor.rbg
         elif cursor.step_kind is StepKind.GRANT_RBG:
             preferred = self._preferred_U[cursor.tokens[-1] - FIRST_UE]
@@ -71,6 +77,9 @@ class Narrator:
         else:
             self._match_A[:] = 0
         situation_A = np.minimum(self._usage_A, USAGE_LEVELS - 1) * 2 + self._match_A
+        if self._reports is not None and cursor.step_kind is StepKind.OWNER:
+            situation_A += self._reports.outcome_M[cursor.rbg]
+            situation_A[FIRST_UE:] += self._reports.heard_MU[cursor.rbg]
         return query, (cursor.tokens[-1] if cursor.tokens else NO_TOKEN), situation_A
 
     def mask(self) -> NDArray[np.bool_]:
@@ -103,14 +112,14 @@ class Line(NamedTuple):
 
     query_L: NDArray[np.int64]
     previous_L: NDArray[np.int64]
-    situation_LA: NDArray[np.uint8]
+    situation_LA: NDArray[np.uint16]
     mask_LA: NDArray[np.bool_]
     tokens_L: NDArray[np.int64]
 
 
 def write_line(grammar: Grammar, state: CellState, tokens: Sequence[int]) -> Line:
     """How one DCM came about. Raises GrammarError if it is not of this grammar."""
-    narrator = Narrator(grammar, state)
+    narrator = Narrator(grammar, state, rbg_reports(state))
     asked, masks = [], []
     for token in tokens:
         asked.append(narrator.ask())
@@ -120,7 +129,7 @@ def write_line(grammar: Grammar, state: CellState, tokens: Sequence[int]) -> Lin
     return Line(
         np.array(queries, np.int64),
         np.array(previous, np.int64),
-        np.array(situations, np.uint8),
+        np.array(situations, np.uint16),
         np.array(masks, bool),
         np.array(tokens, np.int64),
     )
@@ -211,12 +220,13 @@ class _Row:
         self._grammar, self._state = grammar, state
         self.num_actions = grammar.num_actions
         self._draft = tuple(draft) if draft is not None else None
-        self.narrator = Narrator(grammar, state)
+        self._reports = rbg_reports(state)
+        self.narrator = Narrator(grammar, state, self._reports)
         self.log_probs: list[float] = []
 
     def stretch(self) -> list[_Ask]:
         """The steps from here to the first choice that nobody can guess, or to the last choice of all."""
-        rehearsal = Narrator(self._grammar, self._state)
+        rehearsal = Narrator(self._grammar, self._state, self._reports)
         for token in self.narrator.tokens:
             rehearsal.say(token)
         asks: list[_Ask] = []
@@ -243,6 +253,18 @@ class _Row:
             token = END_GRANTS
         return token if token in legal else NO_TOKEN
 
+    def questions(self) -> Line:
+        """All that may be asked in a DCM of this cell, as steps of a DCM that nobody says."""
+        cursor = self._grammar.start()
+        while not cursor.done:
+            cursor.advance(int(cursor.mask().argmax()))
+        line = write_line(self._grammar, self._state, cursor.tokens)
+        if not self._grammar.max_grants:
+            return line
+        # The lowest token ends the grants at once, so no such DCM asks for a grant's RBG.
+        asked = (int(StepKind.GRANT_RBG), NO_TOKEN, np.zeros_like(line.situation_LA[0]), line.mask_LA[0], 0)
+        return Line(*(np.concatenate((column, [more])) for column, more in zip(line, asked)))
+
     def speech(self, complete: bool) -> Speech:
         return Speech(self.narrator.allocation(), tuple(self.narrator.tokens), np.array(self.log_probs), complete)
 
@@ -257,6 +279,8 @@ class _Speaking:
         self._actions = max(row.num_actions for row in rows)
 
     def run(self, expired: Callable[[], bool]) -> list[Speech]:
+        if self._model.one_pass:
+            return self._cut_short() if expired() else self._say_at_once()
         while True:
             stretches = [self._without_forced_end(row, row.stretch()) for row in self._rows]
             if not any(stretches):
@@ -269,6 +293,23 @@ class _Speaking:
             for b, (row, asks) in enumerate(zip(self._rows, stretches)):
                 kept_B.append(self._take(b, row, asks, logits_BLA[b, length - len(asks) :]))
             self._model.forget(self._memory, [len(asks) - kept for asks, kept in zip(stretches, kept_B)])
+
+    def _say_at_once(self) -> list[Speech]:
+        """One forward answers every question there is; then each DCM is said, step by step, under its masks."""
+        script = script_of([row.questions() for row in self._rows])
+        logits_BLA = self._model.logits(self._memory, script.steps, script.situation_BLA).double().cpu().numpy()
+        for b, row in enumerate(self._rows):
+            narrator, place = row.narrator, {query: k for k, query in enumerate(script.steps.query_BL[b].tolist())}
+            place[int(StepKind.MASK)] = 0  # not what pads shorter rows
+            while not narrator.done:
+                legal = np.flatnonzero(narrator.mask())
+                token, log_prob = int(legal[0]), 0.0
+                if len(legal) > 1:
+                    logits_A = logits_BLA[b, place[narrator.query]]
+                    token, log_prob = self._choose(b, len(row.log_probs), logits_A[legal], legal)
+                narrator.say(token)
+                row.log_probs.append(log_prob)
+        return [row.speech(complete=True) for row in self._rows]
 
     @staticmethod
     def _without_forced_end(row: _Row, asks: list[_Ask]) -> list[_Ask]:

@@ -1,50 +1,102 @@
 """How a hidden state becomes one number per action, and what is fed back of what was said.
 
-Every action has a key; a step's hidden state asks for one: query . key. A key is first told its situation: how often
-its token was said in this DCM, and whether it is on its preferred RBG. The heads differ in where keys come from.
+Every action has a key; a step's hidden state asks for one: query . key. A key is first told its situation
+(policy.situation). The heads differ in where keys come from.
 
 Suffixes: B = cells, U = UEs, L = steps, A = actions, F = the fixed actions, d = hidden size.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy.grammar import FIRST_UE
-
-USAGE_LEVELS = 10
-"""How often a token was said in this DCM: 0, 1, ... 9 or more."""
-SITUATIONS = 2 * USAGE_LEVELS
-"""Rows of the situation table: 2 * usage + (1 = this is the UE's preferred RBG)."""
+from policy.grammar import FIRST_UE, StepKind
+from policy.situation import HEARD_LEVELS, OUTCOMES, SITUATIONS, without_usage
 
 
-class PointerHead(nn.Module):
-    """Points: a UE's key is made of its block's last hidden state, so UEs have no names and any number will do."""
+def unheard(situation_BLA: NDArray[np.int64], query_BL: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Situations less what was said before: usage, and which RBG the UE that was just named prefers."""
+    return np.where((query_BL == StepKind.GRANT_RBG)[..., None], 0, without_usage(situation_BLA))
 
-    def __init__(self, hidden_size: int, feeds_back: bool = True) -> None:
-        """feeds_back: False = for a model that never hears what was said."""
+
+class Head(nn.Module, ABC):
+    """Keys and feedback of a cell's actions, and logits from a hidden state."""
+
+    def __init__(self, hidden_size: int, hears: bool = False) -> None:
+        """hears: keys are told how well UEs were heard on an RBG."""
         super().__init__()
-        self.fixed_keys = nn.Parameter(torch.randn(FIRST_UE, hidden_size))
-        self.ue_key = nn.Linear(hidden_size, hidden_size)
-        if feeds_back:
-            self.ue_feedback = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.query = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.hears = hears
         self.situation = nn.Embedding(SITUATIONS, 2 * hidden_size)
         nn.init.normal_(self.situation.weight, std=0.02)
+        if hears:
+            self.heard = nn.Embedding(HEARD_LEVELS, 2 * hidden_size)
+            nn.init.normal_(self.heard.weight, std=0.02)
 
-    def keys(self, ends_BUd: Tensor) -> Tensor:
-        """[B, 37 + U, d]."""
-        fixed = self.fixed_keys.expand(ends_BUd.shape[0], -1, -1)
-        return torch.cat((fixed, self.ue_key(ends_BUd)), dim=1)
+    @abstractmethod
+    def keys(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
+        """[B, F + U, d]; fixed_Fd = embeddings of the fixed tokens."""
 
-    def feedback(self, ends_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
-        """[B, 37 + U, d]; fixed_Fd = embeddings of the 37 fixed tokens."""
-        return torch.cat((fixed_Fd.expand(ends_BUd.shape[0], -1, -1), self.ue_feedback(ends_BUd)), dim=1)
+    @abstractmethod
+    def feedback(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
+        """[B, F + U, d]; fixed_Fd = embeddings of the fixed tokens."""
+
+    @abstractmethod
+    def ask(self, hidden_BLd: Tensor) -> Tensor:
+        """Queries [B, L, d]."""
 
     def forward(self, hidden_BLd: Tensor, keys_BAd: Tensor, situation_BLA: Tensor) -> Tensor:
         """Unmasked logits [B, L, A]."""
-        scale, shift = self.situation(situation_BLA).chunk(2, dim=-1)
+        scale, shift = self._told(situation_BLA).chunk(2, dim=-1)
         told_BLAd = torch.addcmul(keys_BAd[:, None] + shift, keys_BAd[:, None], scale)
-        query_BLd = self.query(hidden_BLd) * hidden_BLd.shape[-1] ** -0.5
-        return torch.matmul(told_BLAd, query_BLd[..., None])[..., 0]
+        return torch.matmul(told_BLAd, self.ask(hidden_BLd)[..., None])[..., 0]
+
+    def _told(self, situation_BLA: Tensor) -> Tensor:
+        if not self.hears:
+            told: Tensor = self.situation(situation_BLA % SITUATIONS)
+            return told
+        # One look-up in a small table of sums instead of two for every action.
+        table = (self.heard.weight[:, None] + self.situation.weight).flatten(0, 1)
+        return nn.functional.embedding(situation_BLA % OUTCOMES, table)
+
+
+class PointerHead(Head):
+    """Points: a UE's key is made of its block's last hidden state, so UEs have no names and any number will do."""
+
+    def __init__(self, hidden_size: int, feeds_back: bool = True, hears: bool = False) -> None:
+        """feeds_back: False = for a model that never hears what was said."""
+        super().__init__(hidden_size, hears)
+        self.fixed_keys = nn.Parameter(torch.randn(FIRST_UE, hidden_size))
+        self.ue_key = nn.Linear(hidden_size, hidden_size)
+        self.ue_feedback = nn.Linear(hidden_size, hidden_size, bias=False) if feeds_back else None
+        self.query = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    def keys(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
+        """ues_BUd: last hidden states of the UEs' blocks."""
+        return torch.cat((self.fixed_keys.expand(ues_BUd.shape[0], -1, -1), self.ue_key(ues_BUd)), dim=1)
+
+    def feedback(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
+        said_BUd = ues_BUd if self.ue_feedback is None else self.ue_feedback(ues_BUd)
+        return torch.cat((fixed_Fd.expand(ues_BUd.shape[0], -1, -1), said_BUd), dim=1)
+
+    def ask(self, hidden_BLd: Tensor) -> Tensor:
+        asked: Tensor = self.query(hidden_BLd) * hidden_BLd.shape[-1] ** -0.5
+        return asked
+
+
+class VocabularyHead(Head):
+    """The paper's: every action is a token of the vocabulary, UEs too, and its key is its embedding (tied weights)."""
+
+    def keys(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
+        """ues_BUd: embeddings of the UEs' names."""
+        return torch.cat((fixed_Fd.expand(ues_BUd.shape[0], -1, -1), ues_BUd), dim=1)
+
+    def feedback(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
+        return self.keys(ues_BUd, fixed_Fd)
+
+    def ask(self, hidden_BLd: Tensor) -> Tensor:
+        return hidden_BLd

@@ -1,4 +1,4 @@
-"""The leader as a language model: a small Llama that reads blocks and points at who gets the next RBG.
+"""The leader as a language model: a small Llama that reads a cell in blocks and says who gets the next RBG.
 
 The backbone is `LlamaForCausalLM` of transformers, nothing of ours inside it. What it reads, and what each token sees:
 
@@ -6,9 +6,17 @@ The backbone is `LlamaForCausalLM` of transformers, nothing of ours inside it. W
     step 0, step 1, ...                             at positions T, T+1, ...; each sees all blocks and earlier steps
 
 A step's input is the embedding of what is asked (leftover mask, contenders, grant, owner of RBG m) plus the feedback of
-what was answered just before: a token's own embedding, or for a UE a projection of its block's last hidden state. Its
-answer is pointed at: query . key over the fixed tokens' learned rows and the UE blocks' last hidden states. So UEs have
-no names, any number of them can be read, and their order does not matter.
+what was answered just before. Its answer is query . key over the fixed tokens and the UEs (policy.heads):
+
+- head "pointer": a UE's key and feedback are projections of its block's last hidden state. So UEs have no names, any
+  number of them can be read, and their order does not matter.
+- head "vocabulary" (the paper's): UEs are tokens. Each block ends in its UE's name, one of NAMES vocabulary entries;
+  key and feedback are that token's embedding. Names are dealt anew for every prompt, by a hash of the prompt itself:
+  all names are learnt alike, whatever number of UEs was trained on, and the same prompt always has the same names.
+
+With attention "dense" the prompt is one sequence: block after block at positions 0..N*T-1, each token sees all earlier
+ones, and the order of the UEs matters. In "one_pass" decoding a step sees the blocks and itself, and is told nothing of
+what was said: the grammar alone keeps a DCM's tokens together.
 
 Suffixes: B = cells, N = blocks of all cells, T = tokens a block, U = UEs, L = steps, A = actions, d = hidden size,
 S = tokens that may be attended to.
@@ -19,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -26,32 +35,57 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE
-from policy.heads import PointerHead
+from policy.heads import PointerHead, VocabularyHead, unheard
 from policy.prompt.compact import PromptLayout, Prompts
-from policy.speaking_model import NO_TOKEN, QUERIES, SpeakingModule, Steps
+from policy.situation import OUTCOME_LEVELS, OUTCOMES
+from policy.speaking_model import NO_TOKEN, QUERIES, PromptError, SpeakingModule, Steps
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
     from transformers.cache_utils import DynamicCache
 
-MAX_POSITIONS = 256
+BLOCK_POSITIONS = 256
 """Longest block plus longest DCM; the rotary table's length."""
+DENSE_POSITIONS = 8192
+"""The same where the whole prompt is one sequence: some 700 UEs."""
+NAMES = 127
+"""UEs that a vocabulary head can tell apart; a prime, so that names can be dealt by stride."""
+HEADS = ("pointer", "vocabulary")
+ATTENTIONS = ("block", "dense")
+DECODINGS = ("autoregressive", "one_pass")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Size of a Llama built from scratch."""
+    """Size and shape of a Llama built from scratch."""
 
     hidden_size: int = 64
     num_layers: int = 2
     num_heads: int = 4
     intermediate_size: int = 176
+    head: str = "pointer"
+    """One of HEADS."""
+    attention: str = "block"
+    """One of ATTENTIONS: what a prompt's token sees."""
+    decoding: str = "autoregressive"
+    """One of DECODINGS: whether a step knows what was said before it."""
 
     def __post_init__(self) -> None:
         if min(self.hidden_size, self.num_layers, self.num_heads, self.intermediate_size) < 1:
             raise ValueError(f"sizes must be positive, got {self}")
         if self.hidden_size % (2 * self.num_heads):
             raise ValueError(f"hidden_size is {self.hidden_size}, expected a multiple of 2 x {self.num_heads} heads")
+        for name, value, known in (
+            ("head", self.head, HEADS),
+            ("attention", self.attention, ATTENTIONS),
+            ("decoding", self.decoding, DECODINGS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}, expected {' or '.join(known)}")
+
+    @property
+    def max_positions(self) -> int:
+        return DENSE_POSITIONS if self.attention == "dense" else BLOCK_POSITIONS
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +116,7 @@ def build_backbone(config: ModelConfig, vocabulary_size: int) -> LlamaForCausalL
             num_hidden_layers=config.num_layers,
             num_attention_heads=config.num_heads,
             num_key_value_heads=config.num_heads,
-            max_position_embeddings=MAX_POSITIONS,
+            max_position_embeddings=config.max_positions,
             tie_word_embeddings=True,
             # 0.02 suits hidden sizes in the thousands; here it would start every token nearly alike.
             initializer_range=0.08,
@@ -99,7 +133,8 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
         self.llama = build_backbone(config, vocabulary_size)
-        cos, sin = self.llama.model.rotary_emb(torch.zeros(1, 1, config.hidden_size), torch.arange(MAX_POSITIONS)[None])
+        positions = torch.arange(config.max_positions)[None]
+        cos, sin = self.llama.model.rotary_emb(torch.zeros(1, 1, config.hidden_size), positions)
         self.register_buffer("cos", cos[0], persistent=False)
         self.register_buffer("sin", sin[0], persistent=False)
 
@@ -127,62 +162,113 @@ class Backbone(nn.Module):
 class LeaderModel(SpeakingModule):
     """Prompts and steps in, logits over a cell's actions out."""
 
-    kind = "pointer"
-
     def __init__(self, config: ModelConfig, layout: PromptLayout) -> None:
         super().__init__()
+        self.kind = config.head
         self.config = config
         self.layout = layout
+        self.one_pass = config.decoding == "one_pass"
+        self.named = config.head == "vocabulary"
         self.first_fixed_token = layout.vocabulary_size
         self.first_query = self.first_fixed_token + FIRST_UE
-        self.backbone = Backbone(config, self.first_query + QUERIES)
-        self.head = PointerHead(config.hidden_size)
+        self.first_name = self.first_query + QUERIES
+        self.block_tokens = layout.block_tokens + self.named
+        # The cell's own block has a name too, so that all blocks are equally long.
+        self.backbone = Backbone(config, self.first_name + (1 + NAMES if self.named else 0))
+        hears = "heard" in layout.rbg_features
+        self.head = (
+            VocabularyHead(config.hidden_size, hears)
+            if self.named
+            else PointerHead(config.hidden_size, feeds_back=not self.one_pass, hears=hears)
+        )
+        self.knows_outcomes = "outcome" in layout.rbg_features
+        if self.knows_outcomes:
+            self.outcome = nn.Embedding(OUTCOME_LEVELS, config.hidden_size)
+            nn.init.normal_(self.outcome.weight, std=0.02)
 
     def read(self, prompts: Prompts) -> Memory:
-        """Run the blocks of a batch of cells; no block is padded, only their places in the memory are."""
-        from transformers.cache_utils import DynamicCache
-
-        device = self.device
-        length = self.layout.block_tokens
-        cache: DynamicCache = DynamicCache()
-        tokens_NT = torch.from_numpy(prompts.tokens_NT).to(device)
-        positions = torch.arange(length, device=device)[None]
-        ends_Nd = self.backbone(self.backbone.embed(tokens_NT), positions, cache=cache)[:, -1]
-
+        """Run the blocks of a batch of cells. Raises PromptError for a cell of too many UEs."""
+        tokens_NT = prompts.tokens_NT
+        if self.named:
+            names_N = self.first_name + _deal_names(prompts)
+            tokens_NT = np.concatenate((tokens_NT, names_N[:, None]), axis=1)
+        tokens = torch.from_numpy(tokens_NT).to(self.device)
         cells, places = len(prompts.num_ues_B), int(prompts.num_ues_B.max()) + 1
         block_of_BP, visible_BS = self._places(prompts, cells, places)
-        padded: DynamicCache = DynamicCache()
-        for index, layer in enumerate(cast("list[Any]", cache.layers)):
+        run = self._run_dense if self.config.attention == "dense" else self._run_blocks
+        cache, ends_BPd = run(tokens, block_of_BP, cells, places)
+        if self.named:
+            last_N = tokens[:, -1]
+            ends_BPd = self.backbone.embed(last_N if block_of_BP is None else last_N[block_of_BP])
+        ues_BUd = ends_BPd.reshape(cells, places, -1)[:, 1:]
+        fixed_Fd = self.backbone.llama.model.embed_tokens.weight[self.first_fixed_token : self.first_query]
+        blocks_B = prompts.num_ues_B + 1 if self.config.attention == "dense" else np.ones(cells, np.int64)
+        return Memory(
+            cache,
+            visible_BS,
+            self.head.keys(ues_BUd, fixed_Fd),
+            self.head.feedback(ues_BUd, fixed_Fd),
+            blocks_B * self.block_tokens,
+        )
+
+    def _run_blocks(
+        self, tokens_NT: Tensor, block_of_BP: Tensor | None, cells: int, places: int
+    ) -> tuple[DynamicCache, Tensor]:
+        """Each block by itself: (keys and values by cell, last hidden states by place). Only memory is padded."""
+        from transformers.cache_utils import DynamicCache
+
+        length = self.block_tokens
+        packed_cache: DynamicCache = DynamicCache()
+        positions = torch.arange(length, device=self.device)[None]
+        ends_Nd = self.backbone(self.backbone.embed(tokens_NT), positions, cache=packed_cache)[:, -1]
+        cache: DynamicCache = DynamicCache()
+        for index, layer in enumerate(cast("list[Any]", packed_cache.layers)):
             kept = []
             for packed in (layer.keys, layer.values):  # [N, heads, T, head size]
                 blocks = packed if block_of_BP is None else packed[block_of_BP]
                 blocks = blocks.reshape(cells, places, *packed.shape[1:]).transpose(1, 2)
                 kept.append(blocks.reshape(cells, packed.shape[1], places * length, packed.shape[3]))
-            padded.update(kept[0], kept[1], index)
-        ends_BPd = (ends_Nd if block_of_BP is None else ends_Nd[block_of_BP]).reshape(cells, places, -1)
-        ends_BUd = ends_BPd[:, 1:]
-        fixed_Fd = self.backbone.llama.model.embed_tokens.weight[self.first_fixed_token : self.first_query]
-        keys_BAd, feedback_BAd = self.head.keys(ends_BUd), self.head.feedback(ends_BUd, fixed_Fd)
-        return Memory(padded, visible_BS, keys_BAd, feedback_BAd, np.full(cells, length))
+            cache.update(kept[0], kept[1], index)
+        return cache, ends_Nd if block_of_BP is None else ends_Nd[block_of_BP]
+
+    def _run_dense(
+        self, tokens_NT: Tensor, block_of_BP: Tensor | None, cells: int, places: int
+    ) -> tuple[DynamicCache, Tensor]:
+        """Each cell's blocks as one sequence, padded at its end, where nothing of the cell sees it."""
+        from transformers.cache_utils import DynamicCache
+
+        size = places * self.block_tokens
+        most = self.config.max_positions - BLOCK_POSITIONS
+        if size > most:
+            most_ues = most // self.block_tokens - 1
+            raise PromptError(f"a cell has {places - 1} UEs, expected at most {most_ues} with dense attention")
+        blocks = tokens_NT if block_of_BP is None else tokens_NT[block_of_BP]
+        cache: DynamicCache = DynamicCache()
+        positions = torch.arange(size, device=self.device)[None]
+        hidden_BSd = self.backbone(self.backbone.embed(blocks.reshape(cells, size)), positions, cache=cache)
+        return cache, hidden_BSd.reshape(cells, places, self.block_tokens, -1)[:, :, -1]
 
     def _places(self, prompts: Prompts, cells: int, places: int) -> tuple[Tensor | None, Tensor | None]:
         """The block of each place [B, P], and which memory tokens are real [B, S]; None, None without padding."""
         if cells * places == len(prompts.tokens_NT):
             return None, None
-        device = self.device
         block_of_BP = np.zeros((cells, places), np.int64)
         real_BP = np.zeros((cells, places), bool)
         block_of_BP[prompts.cell_N, prompts.place_N] = np.arange(len(prompts.cell_N))
         real_BP[prompts.cell_N, prompts.place_N] = True
-        visible_BS = np.repeat(real_BP, self.layout.block_tokens, axis=1)
-        return torch.from_numpy(block_of_BP.reshape(-1)).to(device), torch.from_numpy(visible_BS).to(device)
+        visible_BS = np.repeat(real_BP, self.block_tokens, axis=1)
+        return torch.from_numpy(block_of_BP.reshape(-1)).to(self.device), torch.from_numpy(visible_BS).to(self.device)
 
-    def embed_steps(self, memory: Memory, steps: Steps) -> Tensor:
+    def embed_steps(self, memory: Memory, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
         """[B, L, d]."""
-        device = self.device
-        asked = self.backbone.embed(torch.from_numpy(steps.query_BL + self.first_query).to(device))
-        previous = torch.from_numpy(steps.previous_BL).to(device)
-        rows = torch.arange(len(previous), device=device)[:, None]
+        asked = self.backbone.embed(torch.from_numpy(steps.query_BL + self.first_query).to(self.device))
+        if self.knows_outcomes:
+            # It is the RBG's: every action of a step has the same.
+            asked = asked + self.outcome(torch.from_numpy(situation_BLA[:, :, 0] // OUTCOMES).to(self.device))
+        if self.one_pass:
+            return asked
+        previous = torch.from_numpy(steps.previous_BL).to(self.device)
+        rows = torch.arange(len(previous), device=self.device)[:, None]
         said = memory.feedback_BAd[rows, previous.clamp(min=0)]
         if (steps.previous_BL == NO_TOKEN).any():
             said = said * (previous != NO_TOKEN)[..., None]
@@ -193,10 +279,16 @@ class LeaderModel(SpeakingModule):
         cells, length = steps.query_BL.shape
         before = memory.cache.get_seq_length()
         visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=self.device)
-        visible[..., before:] = torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
         if memory.visible_BS is not None:
             visible[..., :before] = memory.visible_BS[:, None, None]
-        return self._answer(memory, steps, situation_BLA, memory.positions_B[:, None] + np.arange(length), visible)
+        positions_BL = np.repeat(memory.positions_B[:, None], length, axis=1)
+        if self.one_pass:
+            visible[..., before:] = torch.eye(length, dtype=torch.bool, device=self.device)
+            situation_BLA = unheard(situation_BLA, steps.query_BL)
+        else:
+            visible[..., before:] = torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
+            positions_BL += np.arange(length)
+        return self._answer(memory, steps, situation_BLA, positions_BL, visible)
 
     def extend(
         self, memory: Memory, steps: Steps, situation_BLA: NDArray[np.int64], lengths_B: Sequence[int]
@@ -235,7 +327,7 @@ class LeaderModel(SpeakingModule):
         visible: Tensor | None,
     ) -> Tensor:
         positions = torch.from_numpy(positions_BL).to(self.device)
-        hidden_BLd = self.backbone(self.embed_steps(memory, steps), positions, visible, memory.cache)
+        hidden_BLd = self.backbone(self.embed_steps(memory, steps, situation_BLA), positions, visible, memory.cache)
         return self.head(hidden_BLd, memory.keys_BAd, torch.from_numpy(situation_BLA).to(self.device))
 
     def _visible(self, memory: Memory, real: NDArray[np.bool_]) -> Tensor | None:
@@ -255,6 +347,19 @@ class LeaderModel(SpeakingModule):
             visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=self.device)
         visible[..., before:] &= torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
         return visible
+
+
+def _deal_names(prompts: Prompts) -> NDArray[np.int64]:
+    """Each block's name [N]: 0 for a cell's own, 1..NAMES for its UEs, all different."""
+    most = int(prompts.num_ues_B.max())
+    if most > NAMES:
+        raise PromptError(f"a cell has {most} UEs, expected at most {NAMES} with a vocabulary head")
+    ends_B = np.cumsum(prompts.num_ues_B + 1)
+    hashes = [crc32(cell.tobytes()) for cell in np.split(prompts.tokens_NT, ends_B[:-1])]
+    hash_N = np.array(hashes, np.int64)[prompts.cell_N]
+    # A prime number of names: any stride visits all of them.
+    dealt_N = (hash_N + (1 + hash_N // NAMES % (NAMES - 1)) * prompts.place_N) % NAMES
+    return np.where(prompts.place_N == 0, 0, 1 + dealt_N)
 
 
 def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> LeaderModel:

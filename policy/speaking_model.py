@@ -31,6 +31,10 @@ NO_TOKEN = -1
 """`previous` of a DCM's first step."""
 
 
+class PromptError(ValueError):
+    """A cell that a model cannot read; one line that names the value and the allowed range."""
+
+
 class Steps(NamedTuple):
     """A stretch of a DCM as the model sees it, [B, L]; every row is a cell."""
 

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import CellState, TrafficClass
+from policy.cell_state import OUTCOME_DECODED, OUTCOME_LOST, WAS_OPEN, CellState, TrafficClass
 from policy.cqi import BUFFER_EDGES
 from policy.intent import Intent
 
-LAYOUT_VERSION = 1
-"""Of the meaning of the fields below; the levels themselves travel with the bundle."""
+LAYOUT_VERSION = 2
+"""Of the meaning of the fields below; the levels themselves travel with the bundle. Version 1 knew nothing per RBG."""
+RBG_FEATURES = ("heard", "outcome")
+"""What a model may be told of RBGs as it is asked about them (policy.situation)."""
 
 
 class Field(NamedTuple):
@@ -39,8 +41,14 @@ def _each(first: int, last: int) -> tuple[float, ...]:
     return tuple(k + 0.5 for k in range(first, last))
 
 
+_SERVED_EDGES = (
+    (8, 15, 25, 35, 45, 60, 75, 90, 110, 130, 155, 180, 210, 240, 280, 320, 370, 430, 500, 580, 670, 780, 900)
+    + (1050, 1250, 1500, 1800, 2200, 2800, 3800, 6000)
+)  # fmt: skip
+
 UE_FIELDS: tuple[Field, ...] = (
     Field("traffic_class", _each(0, 2)),
+    Field("buffer_bits_before", tuple(float(e) for e in BUFFER_EDGES)),
     Field("buffer_bits", tuple(float(e) for e in BUFFER_EDGES)),
     Field(
         "backlog_bits",  # reported buffer less what was decoded since: what proportional fair should look at
@@ -48,12 +56,11 @@ UE_FIELDS: tuple[Field, ...] = (
         + (9000, 11000, 14000, 18000, 24000, 32000),
     ),
     Field("cqi", _each(0, 15)),
+    Field("cqi_mean", _each(0, 15)),
     Field("preferred_rbg", _each(0, 17)),
-    Field(
-        "served_bits_per_slot",
-        (8, 15, 25, 35, 45, 60, 75, 90, 110, 130, 155, 180, 210, 240, 280, 320, 370, 430, 500, 580, 670, 780, 900)
-        + (1050, 1250, 1500, 1800, 2200, 2800, 3800, 6000),
-    ),
+    Field("served_bits_per_slot", _SERVED_EDGES),
+    Field("long_served_bits_per_slot", _SERVED_EDGES),
+    Field("slots_since_served", (1.5, 2.5, 3.5, 4.5, 6.5, 9.5, 14.5, 24.5, 49.5, 99.5)),
     Field("head_delay_slots", (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 10.5, 13.5, 17.5, 25.5, 40.5, 80.5)),
     Field("deadline_less_age_slots", (-3.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 11.5, 15.5, 25.5, 50.5, 105.5)),
     Field("arrival_period_slots", (4.5, 9.5, 12.5, 15.5, 18.5, 21.5, 25.5, 40.5, 100.5)),
@@ -72,6 +79,10 @@ CELL_FIELDS: tuple[Field, ...] = (
     Field("shortest_deadline_slots", (2.5, 4.5, 6.5, 8.5, 10.5, 12.5, 15.5, 20.5, 30.5, 60.5, 105.5)),
     Field("total_backlog_bits", (1, 1000, 2000, 3000, 4500, 6500, 9000, 13000, 18000, 26000, 40000, 80000)),
     Field("total_served_bits_per_slot", (250, 500, 750, 1000, 1400, 1900, 2600, 3600, 5000, 8000)),
+    Field("total_long_served_bits_per_slot", (250, 500, 750, 1000, 1400, 1900, 2600, 3600, 5000, 8000)),
+    Field("decoded_rbgs", _each(0, 18)),
+    Field("lost_rbgs", _each(0, 18)),
+    Field("open_rbgs", _each(0, 18)),
 )
 
 
@@ -92,12 +103,15 @@ class PromptLayout:
 
     ue_fields: tuple[Field, ...] = UE_FIELDS
     cell_fields: tuple[Field, ...] = CELL_FIELDS
+    rbg_features: tuple[str, ...] = RBG_FEATURES
 
     def __post_init__(self) -> None:
         if len(self.ue_fields) != len(self.cell_fields):
             raise ValueError(
                 f"a UE block has {len(self.ue_fields)} fields and the cell's {len(self.cell_fields)}, expected equal"
             )
+        if unknown := set(self.rbg_features) - set(RBG_FEATURES):
+            raise ValueError(f"unknown RBG features {sorted(unknown)}")
         for fields, known in ((self.ue_fields, UE_FIELDS), (self.cell_fields, CELL_FIELDS)):
             unknown = {f.name for f in fields} - {f.name for f in known}
             if unknown:
@@ -140,6 +154,7 @@ class PromptLayout:
     def as_json(self) -> dict[str, Any]:
         return {
             "version": LAYOUT_VERSION,
+            "rbg_features": list(self.rbg_features),
             "cell_fields": [[f.name, list(f.edges)] for f in self.cell_fields],
             "ue_fields": [[f.name, list(f.edges)] for f in self.ue_fields],
         }
@@ -147,11 +162,13 @@ class PromptLayout:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PromptLayout:
         """Raises ValueError, TypeError or KeyError for a layout this code does not know."""
-        if document["version"] != LAYOUT_VERSION:
-            raise ValueError(f"prompt layout version is {document['version']}, expected {LAYOUT_VERSION}")
+        version = document["version"]
+        if version not in (1, LAYOUT_VERSION):
+            raise ValueError(f"prompt layout version is {version}, expected 1 or {LAYOUT_VERSION}")
         return cls(
             ue_fields=tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in document["ue_fields"]),
             cell_fields=tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in document["cell_fields"]),
+            rbg_features=() if version == 1 else tuple(str(n) for n in document["rbg_features"]),
         )
 
 
@@ -179,9 +196,13 @@ def _ue_features(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:
         "traffic_class": column("traffic_class_U"),
         "buffer_bits": buffer,
         "backlog_bits": backlog,
+        "buffer_bits_before": column("buffer_bits_before_U"),
         "cqi": column("cqi_U"),
+        "cqi_mean": column("cqi_mean_U"),
         "preferred_rbg": column("preferred_rbg_U"),
         "served_bits_per_slot": column("served_bits_per_slot_U"),
+        "long_served_bits_per_slot": column("long_served_bits_per_slot_U"),
+        "slots_since_served": column("slots_since_served_U"),
         "head_delay_slots": column("head_delay_slots_U"),
         "deadline_slots": column("deadline_slots_U"),
         "age_slots": column("age_slots_U"),
@@ -228,4 +249,24 @@ def _cell_features(
         "shortest_deadline_slots": extreme(ues["deadline_slots"], np.minimum, np.inf),
         "total_backlog_bits": total(ues["backlog_bits"]),
         "total_served_bits_per_slot": total(ues["served_bits_per_slot"]),
+        "total_long_served_bits_per_slot": total(ues["long_served_bits_per_slot"]),
+        **_outcome_counts(states),
+    }
+
+
+def _outcome_counts(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:
+    """RBGs by what became of them in the last slot, [B]; NaN where it is not known."""
+    sizes_B = [s.num_rbgs for s in states]
+    outcome = np.concatenate([s.last_outcome_M for s in states]) if states else np.zeros(0)
+    cell = np.repeat(np.arange(len(states)), sizes_B)
+    unknown_B = np.bincount(cell, np.isnan(outcome), minlength=len(states)) == sizes_B
+
+    def count(which: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.where(unknown_B, np.nan, np.bincount(cell, which, minlength=len(states)))
+
+    outcome[np.isinf(outcome)] = np.nan
+    return {
+        "decoded_rbgs": count(outcome % WAS_OPEN == OUTCOME_DECODED),
+        "lost_rbgs": count(outcome % WAS_OPEN == OUTCOME_LOST),
+        "open_rbgs": count(outcome >= WAS_OPEN),
     }

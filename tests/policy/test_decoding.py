@@ -193,7 +193,7 @@ def test_the_backbone_is_plain_llama_under_a_block_mask(model, make_random_state
         embedded = torch.cat(
             (
                 model.backbone.embed(torch.from_numpy(prompts.tokens_NT.reshape(1, -1))),
-                model.embed_steps(memory, Steps(*script.steps)),
+                model.embed_steps(memory, Steps(*script.steps), script.situation_BLA),
             ),
             dim=1,
         )
