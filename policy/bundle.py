@@ -24,7 +24,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from policy.follower import FollowerModel, new_follower_model
+from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.language_model import LeaderModel, ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
@@ -71,6 +71,7 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
         "grammar": asdict(bundle.options),
         "leader": asdict(bundle.leader.config),
         "follower": asdict(bundle.follower.config),
+        "follower_layout": bundle.follower.layout.as_json(),
         "provenance": dict(bundle.provenance),
         "metrics": dict(bundle.metrics),
         "files": {n: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for n, b in files.items()},
@@ -104,6 +105,7 @@ def load_bundle(path: str | Path) -> Bundle:
         layout = PromptLayout.from_json(description["prompt_layout"])
         leader_config = ModelConfig(**description["leader"])
         follower_config = ModelConfig(**description["follower"])
+        follower_layout = FollowerLayout.from_json(description.get("follower_layout"))
         files, provenance, metrics = description["files"], description["provenance"], description["metrics"]
         if set(files) != {LEADER_FILE, FOLLOWER_FILE}:
             raise ValueError(f"files are {sorted(files)}, expected {LEADER_FILE} and {FOLLOWER_FILE}")
@@ -115,7 +117,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{where}: {error}") from error
     contents = {name: _checked(folder / name, files[name]) for name in (LEADER_FILE, FOLLOWER_FILE)}
     leader = new_leader_model(leader_config, layout, seed=0)
-    follower = new_follower_model(follower_config, seed=0)
+    follower = new_follower_model(follower_config, 0, follower_layout)
     _fill(leader, contents[LEADER_FILE], folder / LEADER_FILE)
     _fill(follower, contents[FOLLOWER_FILE], folder / FOLLOWER_FILE)
     return Bundle(leader.eval(), follower.eval(), options, low, high, provenance, metrics)

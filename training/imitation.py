@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from policy.allocation import Allocation
 from policy.cell_state import COLUMNS, RBG_COLUMNS, CellState
 from policy.decoding import Line, decode, write_line
-from policy.follower import Access, FollowerView
+from policy.follower import Answer, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.language_model import LeaderModel
-from policy.leader import Leader, never_expires
+from policy.leader import Leader
 from policy.prompt.compact import Prompts
 from training.learned_followers import follower_view
-from training.simulator.cell import CellBatch, SlotView
+from training.simulator.cell import CellBatch
 from training.simulator.scenario import Scenario
-from training.simulator.state import USED
+from training.teachers import Teacher, as_teacher
 
 CELLS = 16
 """Cells played side by side."""
@@ -79,7 +79,7 @@ class Collector:
 
     scenarios: tuple[Scenario, ...]
     ue_counts: tuple[int, ...]
-    teacher: Leader
+    teacher: Leader | Teacher
     options: GrammarOptions
 
     def collect(self, student: LeaderModel, student_share: float, examples: int, rng: np.random.Generator) -> Lesson:
@@ -103,7 +103,7 @@ class Collector:
     ) -> Lesson:
         pace = world.scenario.slots_per_dcm
         world.play(None, pace * int(rng.integers(0, max(1, MAX_WARM_UP_SLOTS // pace) + 1)))
-        student_B = rng.random(CELLS) < student_share
+        student_B, teacher = rng.random(CELLS) < student_share, as_teacher(self.teacher)
         upcoming: list[list[Allocation]] = []
         leader: list[LeaderExample] = []
         followers: list[FollowerExamples] = []
@@ -112,7 +112,7 @@ class Collector:
             states = [with_gaps(s, rng) for s in world.observe()]
             intents = [random_intent(s, rng) for s in states]
             grammars = [compile_grammar(s, i, self.options) for s, i in zip(states, intents)]
-            answers = [d.allocation for d in self.teacher.decide(states, intents, never_expires)]
+            answers = teacher.answers(world, states, intents)
             prompts = student.layout.encode(states, intents)
             for b, (state, grammar, answer) in enumerate(zip(states, grammars, answers)):
                 tokens = grammar.tokens(answer)
@@ -172,25 +172,11 @@ def prompts_of(examples: Sequence[WithPrompt]) -> Prompts:
 
 def best_response(
     world: CellBatch, allocations: Sequence[Allocation | None] | None
-) -> tuple[SlotView, NDArray[np.bool_]]:
-    """Play one slot by the best-response rule: what the UEs saw, and what they sent [B, U, M].
-
-    The rule sends on the best RBGs that it may use; how many, a branch of the world tells.
-    """
-    branch = world.select(np.arange(world.cells))
-    branch.play(allocations, 1)
-    count_BU = (branch.state.counters_BUC - world.state.counters_BUC)[:, :, USED]
-    view = world.begin_slot(allocations)
-    coin_fell = view.coin_BUM < view.probability_B[:, None, None]
-    usable_BUM = (view.entitlement_BUM == Access.OWN) | ((view.entitlement_BUM == Access.CONTEND) & coin_fell)
-    merit_BUM = np.where(usable_BUM, world.state.gain_BUM, -1.0)
-    rank_BUM = np.argsort(np.argsort(-merit_BUM, axis=-1, kind="stable"), axis=-1, kind="stable")
-    sends_BUM = usable_BUM & (rank_BUM < count_BU[:, :, None])
-    seen = view._replace(
-        queue_bits_BU=view.queue_bits_BU.copy(),
-        head_delay_slots_BU=view.head_delay_slots_BU.copy(),
-        present_BU=view.present_BU.copy(),
-    )
+) -> tuple[FollowerView, NDArray[np.bool_]]:
+    """Play one slot by the best-response rule: what the UEs saw, one row a seat, and what they sent [B, U, M]."""
+    slot = world.begin_slot(allocations)
+    seen = follower_view(slot)
+    sends_BUM = (slot.answer_BUM & Answer.RULE) > 0
     world.finish_slot(sends_BUM)
     return seen, sends_BUM
 
@@ -205,9 +191,8 @@ def _watch(
     for slot in chosen:
         if first + slot > world.slot:
             world.play(allocations, first + slot - world.slot)
-        seen, sends_BUM = best_response(world, allocations)
-        view = follower_view(seen)
-        busy = np.flatnonzero((view.buffer_bits_N > 0) & (view.access_NM != Access.NONE).any(axis=1))
+        view, sends_BUM = best_response(world, allocations)
+        busy = np.flatnonzero(view.busy_N)
         if len(busy):
             examples.append(FollowerExamples(view.rows(busy), sends_BUM.reshape(view.access_NM.shape)[busy]))
     if first + slots > world.slot:

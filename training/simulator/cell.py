@@ -29,6 +29,7 @@ from training.simulator.state import (
     HEARD_AGE,
     NEVER,
     NUM_COUNTERS,
+    PRESENT,
     SERVED,
     USED,
     Rules,
@@ -39,6 +40,9 @@ from training.simulator.state import (
     make_tables,
 )
 from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_seats
+
+EARLIER_SLOTS = 20
+"""A UE's own mean begins as if it had been there for so long: a first slot is no mean."""
 
 
 class SlotView(NamedTuple):
@@ -56,6 +60,16 @@ class SlotView(NamedTuple):
     queue_bits_BU: NDArray[np.float64]
     head_delay_slots_BU: NDArray[np.int16]
     present_BU: NDArray[np.bool_]
+    traffic_class_U: NDArray[np.int64]
+    deadline_slots_U: NDArray[np.int64]
+    served_bits_per_slot_BU: NDArray[np.float64]
+    """Mean since the UE came, as if it had been served SERVED_START_BITS_PER_SLOT for EARLIER_SLOTS before."""
+    attempts_BU: NDArray[np.int64]
+    """What came of its last attempts to contend: see State.attempts_BU."""
+    eligible_BU: NDArray[np.bool_]
+    """Who may contend: the DCM says so to all."""
+    answer_BUM: NDArray[np.int8]
+    """Its best responses to this DCM, core.ANSWER_* added up."""
 
 
 Followers = Literal["best_response", "obey"] | Callable[[SlotView], NDArray[np.bool_]]
@@ -243,7 +257,14 @@ class CellBatch:
         """What the UEs see in the slot that has begun."""
         if self._pending is None:
             raise RuntimeError(f"slot {self.slot} has not begun: begin_slot is due")
-        state, t = self.state, self.slot % CHUNK_SLOTS
+        state, t, pending = self.state, self.slot % CHUNK_SLOTS, self._pending
+        answer_BUM = np.empty(state.gain_BUM.shape, np.int8)
+        core.answers(
+            state, self.rules, pending.plan, self._draws(), t, pending.holder_BM, pending.eligible_BU,
+            pending.probability_B, answer_BUM, self._scratch,
+        )  # fmt: skip
+        since_BUC = state.counters_BUC - state.arrival_BUC
+        earlier_bits = EARLIER_SLOTS * SERVED_START_BITS_PER_SLOT
         return SlotView(
             slot=self.slot,
             entitlement_BUM=self._pending.entitlement_BUM,
@@ -253,7 +274,19 @@ class CellBatch:
             queue_bits_BU=state.queue_BU,
             head_delay_slots_BU=state.head_BUD1[:, :, self.slot % state.head_BUD1.shape[2]],
             present_BU=state.present_BU,
+            traffic_class_U=self.seats.traffic_class,
+            deadline_slots_U=self.seats.deadline_slots,
+            served_bits_per_slot_BU=(since_BUC[:, :, SERVED] + earlier_bits)
+            / (since_BUC[:, :, PRESENT] + EARLIER_SLOTS),
+            attempts_BU=state.attempts_BU,
+            eligible_BU=pending.eligible_BU,
+            answer_BUM=answer_BUM,
         )
+
+    def send(self, allocations: Sequence[Allocation | None] | Plan | None, sends_BUM: NDArray[np.bool_]) -> None:
+        """Play one slot in which the UEs send just that."""
+        self._begin(self.plan(allocations))
+        self.finish_slot(sends_BUM)
 
     def finish_slot(self, sends_BUM: NDArray[np.bool_]) -> None:
         """Play what the UEs send; what the rule did not allow is played too, and counted."""

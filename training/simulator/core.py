@@ -17,6 +17,8 @@ from training.simulator.world import Draws
 
 # What a UE may do on an RBG in a slot, as a learned follower sees it: policy.follower.Access, without its torch.
 NONE, CONTEND, OWN = 0, 1, 2
+# Which of its best responses an RBG is in, as it works them out: policy.follower.Answer.
+ANSWER_OWN, ANSWER_RULE, ANSWER_ALL, ANSWER_COIN = 1, 2, 4, 8
 
 
 @entry_point
@@ -67,6 +69,44 @@ def begin_slot(
                 elif scratch.holder_M[m] == OPEN and scratch.eligible_U[u]:
                     entitlement_BUM[b, u, m] = CONTEND
                 cqi_BUM[b, u, m] = level_of(rules.tables.snr_steps, state.gain_BUM[b, u, m])
+
+
+@entry_point
+def answers(
+    state: State,
+    rules: Rules,
+    plan: Plan,
+    draws: Draws,
+    t: int,
+    holder_BM: Any,
+    eligible_BU: Any,
+    probability_B: Any,
+    answer_BUM: Any,
+    scratch: Scratch,
+) -> None:
+    """In a slot that has begun: each UE's best responses, with its own RBGs alone, by the rule, and with all that is
+    open to it."""
+    cells, ues, num_rbgs = state.gain_BUM.shape
+    for b in range(cells):
+        for m in range(num_rbgs):
+            scratch.holder_M[m] = holder_BM[b, m]
+        for u in range(ues):
+            scratch.eligible_U[u] = eligible_BU[b, u]
+            for m in range(num_rbgs):
+                answer_BUM[b, u, m] = 0
+                coin = draws.coin_BTUM[state.world_B[b], t, u, m]
+                if scratch.holder_M[m] == OPEN and eligible_BU[b, u] and coin < probability_B[b]:
+                    answer_BUM[b, u, m] = ANSWER_COIN
+            for flag in (ANSWER_OWN, ANSWER_RULE, ANSWER_ALL):
+                p = 0.0
+                if flag == ANSWER_RULE:
+                    p = probability_B[b]
+                elif flag == ANSWER_ALL:
+                    p = 2.0  # every coin is below it
+                best_response(state, rules, plan, draws, b, u, t, p, scratch)
+                for m in range(num_rbgs):
+                    if scratch.sends_UM[u, m]:
+                        answer_BUM[b, u, m] += flag
 
 
 @entry_point

@@ -13,11 +13,13 @@ from training.simulator.plan import NOBODY, Plan
 from training.simulator.state import (
     ABANDONED,
     ARRIVED,
+    ATTEMPTS_KEPT,
     COLLISIONS,
     DELAY,
     DROPPED,
     HEARD_AGE,
     NEVER,
+    NO_ATTEMPTS,
     OCCUPIED,
     OUTSIDE,
     PRESENT,
@@ -90,6 +92,11 @@ def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch:
             if sends_UM[u, m]:
                 rate = rate_of(rules.tables, state.gain_BUM[b, u, m] / k)
                 state.events_BE[b, WASTE] += rate == 0.0
+                if holder_M[m] == OPEN:
+                    remembered = 2 * state.attempts_BU[b, u] + (senders_M[m] > 1)
+                    if remembered >= 2 << ATTEMPTS_KEPT:
+                        remembered = (1 << ATTEMPTS_KEPT) + remembered % (1 << ATTEMPTS_KEPT)
+                    state.attempts_BU[b, u] = remembered
                 if senders_M[m] == 1:
                     bits += rate
                     if rate > 0.0:
@@ -166,6 +173,7 @@ def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) ->
     state.phase_BU[b, u] = draws.newcomers.phase_slots[w, u]
     state.average_BU[b, u] = rules.constants.served_start
     state.served_slot_BU[b, u] = NEVER
+    state.attempts_BU[b, u] = NO_ATTEMPTS
     for m in range(state.heard_BUM.shape[2]):
         state.heard_BUM[b, u, m] = 0
     for d in range(state.served_BUD.shape[2]):

@@ -40,6 +40,10 @@ with a sender; transmissions that the MAC's rule did not allow."""
 
 NEVER = -1
 """As a slot: it has not happened."""
+NO_ATTEMPTS = 1
+"""State.attempts_BU of a UE that has not contended yet."""
+ATTEMPTS_KEPT = 8
+"""Attempts that a UE remembers."""
 HEARD_AGE = 16
 """State.heard_BUM counts ages in these."""
 
@@ -79,6 +83,8 @@ class State(NamedTuple):
     MAX_HEARD_AGE slots ago, or never."""
     outcome_BM: NDArray[np.int8]
     """What became of the RBG in the last slot, as in policy.cell_state; -1 before the first slot."""
+    attempts_BU: NDArray[np.int64]
+    """The UE's last attempts to contend as bits, 1 = collided, the newest lowest; above them a 1 where they begin."""
     served_slot_BU: NDArray[np.int64]
     """The last slot in which anything of the UE was decoded; NEVER = none."""
     average_BU: NDArray[np.float64]
@@ -217,6 +223,7 @@ def make_state(scenario: Scenario, start: Start) -> State:
         level_before_BU=level.astype(np.int8),
         heard_BUM=np.zeros(gain.shape, np.uint8),
         outcome_BM=np.full((cells, scenario.num_rbgs), -1, np.int8),
+        attempts_BU=np.full((cells, ues), NO_ATTEMPTS),
         served_slot_BU=np.full((cells, ues), NEVER),
         average_BU=np.full((cells, ues), SERVED_START_BITS_PER_SLOT),
         counters_BUC=counters,
