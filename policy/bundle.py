@@ -26,8 +26,10 @@ from torch import nn
 
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
-from policy.language_model import LeaderModel, ModelConfig, new_leader_model, state_of
+from policy.language_model import ModelConfig, state_of
+from policy.model_kinds import new_model
 from policy.prompt.compact import PromptLayout
+from policy.speaking_model import SpeakingModule
 
 FORMAT_VERSION = 1
 BUNDLES = Path(__file__).parent / "bundles"
@@ -48,7 +50,7 @@ class BundleError(ValueError):
 class Bundle:
     """A pair of models and what they were made for."""
 
-    leader: LeaderModel
+    leader: SpeakingModule
     follower: FollowerModel
     options: GrammarOptions
     """What the leader may say at its operating point."""
@@ -69,6 +71,7 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
         "format_version": FORMAT_VERSION,
         "slots_per_dcm": [bundle.min_slots_per_dcm, bundle.max_slots_per_dcm],
         "grammar": asdict(bundle.options),
+        "model": bundle.leader.kind,
         "leader": asdict(bundle.leader.config),
         "follower": asdict(bundle.follower.config),
         "follower_layout": bundle.follower.layout.as_json(),
@@ -103,7 +106,7 @@ def load_bundle(path: str | Path) -> Bundle:
         low, high = (int(k) for k in description["slots_per_dcm"])
         options = GrammarOptions(**description["grammar"])
         layout = PromptLayout.from_json(description["prompt_layout"])
-        leader_config = ModelConfig(**description["leader"])
+        kind, leader_config = description.get("model", "pointer"), ModelConfig(**description["leader"])
         follower_config = ModelConfig(**description["follower"])
         follower_layout = FollowerLayout.from_json(description.get("follower_layout"))
         files, provenance, metrics = description["files"], description["provenance"], description["metrics"]
@@ -116,7 +119,7 @@ def load_bundle(path: str | Path) -> Bundle:
     except (TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{where}: {error}") from error
     contents = {name: _checked(folder / name, files[name]) for name in (LEADER_FILE, FOLLOWER_FILE)}
-    leader = new_leader_model(leader_config, layout, seed=0)
+    leader = new_model(kind, leader_config, 0, layout)
     follower = new_follower_model(follower_config, 0, follower_layout)
     _fill(leader, contents[LEADER_FILE], folder / LEADER_FILE)
     _fill(follower, contents[FOLLOWER_FILE], folder / FOLLOWER_FILE)

@@ -19,9 +19,9 @@ from policy.decoding import Line, decode, write_line
 from policy.follower import Answer, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.language_model import LeaderModel
 from policy.leader import Leader
 from policy.prompt.compact import Prompts
+from policy.speaking_model import SpeakingModule
 from training.learned_followers import follower_view
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import Scenario
@@ -82,7 +82,7 @@ class Collector:
     teacher: Leader | Teacher
     options: GrammarOptions
 
-    def collect(self, student: LeaderModel, student_share: float, examples: int, rng: np.random.Generator) -> Lesson:
+    def collect(self, student: SpeakingModule, student_share: float, examples: int, rng: np.random.Generator) -> Lesson:
         """About `examples` states from as many worlds as there are scenarios; depends on the arguments alone.
 
         student_share: of the cells, those led by the student.
@@ -99,7 +99,7 @@ class Collector:
         return lesson
 
     def _play(
-        self, world: CellBatch, student: LeaderModel, student_share: float, periods: int, rng: np.random.Generator
+        self, world: CellBatch, student: SpeakingModule, student_share: float, periods: int, rng: np.random.Generator
     ) -> Lesson:
         pace = world.scenario.slots_per_dcm
         world.play(None, pace * int(rng.integers(0, max(1, MAX_WARM_UP_SLOTS // pace) + 1)))
@@ -129,7 +129,7 @@ class Collector:
 
     def _led(
         self,
-        student: LeaderModel,
+        student: SpeakingModule,
         student_B: NDArray[np.bool_],
         states: Sequence[CellState],
         intents: Sequence[Intent],

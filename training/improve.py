@@ -32,7 +32,8 @@ from torch import Tensor
 from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.decoding import Line, decode, masked_log_softmax, script_of
 from policy.grammar import GrammarOptions, compile_grammar
-from policy.language_model import LeaderModel, state_of
+from policy.language_model import state_of
+from policy.speaking_model import SpeakingModule
 from training.checkpoint import TrainingError
 from training.counterfactual import Search, Spoken, evaluate
 from training.imitation import prompts_of, random_intent, with_gaps
@@ -192,7 +193,7 @@ class Arena:
             _Game(scenarios[(first + k) % len(scenarios)], config.cells, ues, rng) for k, ues in enumerate(counts)
         ]
 
-    def play(self, leader: LeaderModel) -> list[Example]:
+    def play(self, leader: SpeakingModule) -> list[Example]:
         """One period of every world, led by `leader`; what its DCMs were worth that governed it.
 
         A slow leader's first period is governed by nobody: no examples.
@@ -375,7 +376,7 @@ class Losses(NamedTuple):
 
 
 def counterfactual_loss(
-    leader: LeaderModel, examples: Sequence[Example], config: ImproveConfig, reference: LeaderModel | None = None
+    leader: SpeakingModule, examples: Sequence[Example], config: ImproveConfig, reference: SpeakingModule | None = None
 ) -> Losses:
     """What to descend, per DCM: the all-action gradient over what was tried, entropy, and KL to `reference`."""
     script = script_of([e.line for e in examples])
@@ -392,7 +393,7 @@ def counterfactual_loss(
     legal = torch.from_numpy(script.mask_BLA)
     count = len(examples)
 
-    def logits_of(model: LeaderModel) -> Tensor:
+    def logits_of(model: SpeakingModule) -> Tensor:
         return model.logits(model.read(prompts_of(examples)), script.steps, script.situation_BLA)
 
     logits = logits_of(leader)
