@@ -50,7 +50,7 @@ def _table(result: Evaluation, ues: int, leading: str) -> Table:
     scenario = result.setup.scenario
     title = f"{scenario.name}, K = {scenario.slots_per_dcm}, {ues} UEs"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("policy", no_wrap=True)
+    table.add_column("policy", overflow="fold")
     for heading in ("bits\n/slot", "Jain", "U", "drops", "gap"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column(f"{leading.replace(' ', chr(10))}\nabove: U", justify="right", no_wrap=True)

@@ -18,8 +18,8 @@ from policy.model_leader import load_leader, shipped_bundle
 from training.baselines.players import BASELINES, LEARNED, Player, World, make_baselines
 from training.baselines.reference import round_robin_plan
 from training.bundle_players import enter_bundles
-from training.intervals import Interval, difference, mean_interval, percent_above, student_t
-from training.paired_evaluation import count_tasks, evaluate
+from training.intervals import Interval, mean_interval, student_t
+from training.paired_evaluation import evaluate
 from training.paired_rows import Row, Setup
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
