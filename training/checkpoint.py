@@ -12,13 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from policy.language_model import state_of
+from training.errors import TrainingError
 
 CHECKPOINT_VERSION = 1
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
-
-
-class TrainingError(ValueError):
-    """A run that cannot be started or resumed as asked; one line."""
 
 
 Models = Mapping[str, nn.Module]

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from training.checkpoint import Models, Optimizers, TrainingError, fill_from, read_checkpoint, save_checkpoint
+from training.checkpoint import Models, Optimizers, fill_from, read_checkpoint, save_checkpoint
+from training.errors import TrainingError
 
 
 class Restored(NamedTuple):

@@ -23,14 +23,15 @@ from policy.bundle import Bundle, save_bundle
 from policy.decoding import masked_log_softmax, script_of
 from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
 from policy.grammar import LAB, PAPER, GrammarOptions
-from policy.language_model import LeaderModel, ModelConfig, new_leader_model
+from policy.language_model import ModelConfig
 from policy.leader import Leader
+from policy.model_kinds import new_model
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
-from policy.prompt.compact import PromptLayout
-from training.checkpoint import TrainingError
+from training.errors import TrainingError
 from training.imitation import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
 from training.run_folder import RunFolder
 from training.simulator.scenario import Scenario
+from training.teachers import Teacher
 
 MORE_UES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
 """Trained on besides a scenario's own UE counts: a leader must serve cells of any size."""
@@ -61,6 +62,8 @@ class WarmStartConfig:
     """Share of the run after which the student leads some cells ..."""
     student_share: float = 0.4
     """... namely this share of them."""
+    policy: str = "pointer"
+    """Kind of the leader's network: policy.model_kinds."""
     leader: ModelConfig = ModelConfig()
     follower: ModelConfig = FOLLOWER_CONFIG
 
@@ -114,7 +117,7 @@ def options_for(scenarios: Sequence[Scenario]) -> GrammarOptions:
 
 def warm_start(
     scenarios: Sequence[Scenario],
-    teacher: Leader,
+    teacher: Leader | Teacher,
     out: str | Path,
     config: WarmStartConfig | None = None,
     *,
@@ -150,7 +153,7 @@ class _Run:
     def __init__(
         self,
         scenarios: tuple[Scenario, ...],
-        teacher: Leader,
+        teacher: Leader | Teacher,
         out: Path,
         config: WarmStartConfig,
         ues: tuple[int, ...],
@@ -159,7 +162,7 @@ class _Run:
         counts = ues or tuple(sorted({*MORE_UES, *(count for s in scenarios for count in s.ue_counts)}))
         self.config, self.command, self.teacher = config, command, teacher
         self.collector = Collector(scenarios, counts, teacher, options_for(scenarios))
-        self.leader: LeaderModel = new_leader_model(config.leader, PromptLayout(), config.seed)
+        self.leader = new_model(config.policy, config.leader, config.seed)
         self.follower: FollowerModel = new_follower_model(config.follower, config.seed + 1)
         self._models: dict[str, nn.Module] = {"leader": self.leader, "follower": self.follower}
         self._optimizers = {name: self._optimizer(model) for name, model in self._models.items()}

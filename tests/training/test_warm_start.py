@@ -19,7 +19,7 @@ from policy.leader import never_expires
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
 from policy.schedulers import SCHEDULERS
-from training.checkpoint import TrainingError
+from training.errors import TrainingError
 from training.imitation import Collector, best_response, prompts_of
 from training.learned_followers import LearnedFollowers
 from training.simulator.cell import CellBatch

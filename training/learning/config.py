@@ -1,0 +1,209 @@
+"""How a training run learns: one frozen object, validated once, written into every bundle and checkpoint.
+
+Presets name a model's size; `make_config` adds what the scenarios' pace needs. Whatever a preset says can be changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from policy.language_model import ModelConfig
+from training.counterfactual import Search
+from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
+
+CREDITS = ("counterfactual", "token", "all_action", "sequence")
+"""How a DCM's worth is shared among its tokens: see training.learning.credit."""
+ROLES = ("leader", "follower")
+DEVICES = ("auto", "cpu", "cuda")
+UNIT_UES = 4
+"""Values are means over UEs: times ues / UNIT_UES, a token counts alike in small and large cells."""
+
+_AT_LEAST_ONE = ("updates", "worlds", "cells", "horizon", "round_updates", "epochs", "batch", "warm_up_updates")
+_NOT_NEGATIVE = (
+    "seed", "cell_steps", "seconds", "entropy", "kl", "target_kl", "consistency", "warm_up_steps", "leader_lr",
+    "follower_lr", "lora_rank", "micro_batch",
+)  # fmt: skip
+_SHARES = ("exploration", "gamma", "lam", "final_lr_share")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One run. The defaults suit K <= 5 and models of 10^5 weights; `make_config` knows what else needs."""
+
+    scenarios: tuple[Scenario, ...]
+    """Played in turn."""
+    ues: tuple[int, ...] = ()
+    """D(I): UE counts to train on, repeats count twice; () = the scenarios' own."""
+    preset: str = "tiny"
+    policy: str = "pointer"
+    """Kind of the leader's network where none is given to begin with: policy.model_kinds."""
+    model: ModelConfig = ModelConfig()
+    """Its size."""
+    base_model: str = ""
+    """A Hugging Face causal LM, folder or hub id, to fine-tune instead; "" = none."""
+    lora_rank: int = 0
+    """0 = all weights."""
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    teacher: str = "proportional_fair"
+    """Who is imitated where no bundle is given to begin with; `oracle` knows what no leader can."""
+    warm_up_steps: int = 2400
+    """Of imitation."""
+
+    roles: tuple[str, ...] = ("leader",)
+    alternate: bool = True
+    """With both roles: one learns per round while the other stands still; False = both in every update."""
+    credit: str = "counterfactual"
+    seed: int = 0
+    updates: int = 300
+    cell_steps: int = 0
+    """Instead of `updates`: slots x cells that may be played, branches not counted; 0 = no limit."""
+    seconds: float = 0.0
+    """Stop and save after this long; 0 = never. What a run learns until then does not depend on it."""
+
+    worlds: int = 12
+    """Side by side: scenarios in turn, UE counts as even as can be."""
+    cells: int = 16
+    """Of each world."""
+    horizon: int = 1
+    """Periods played between two updates; worlds x cells x horizon = states an update."""
+    round_updates: int = 40
+    """Updates between two sets of worlds. At K = 1 rounds much shorter than this show the leader little but what the
+    node's scheduler left behind before it took over: it then leaves to that scheduler what is its own to do."""
+    search: Search = Search()
+
+    epochs: int = 2
+    """Times that a state is learnt from, at most: see target_kl."""
+    batch: int = 192
+    """States an optimizer step."""
+    micro_batch: int = 0
+    """States a forward, gradients added up; 0 = all of a batch."""
+    clip: float = 0.2
+    """Of the ratio between a token's new and old probability."""
+    target_kl: float = 0.02
+    """Nats a choice between the policy that played and the one that learns: more ends the epochs. 0 = never."""
+    gamma: float = 0.9
+    lam: float = 0.9
+    """Of GAE, over a cell's decisions; `sequence` and followers only."""
+    kl: float = 0.0
+    """Weight of the divergence from the leader that it began with."""
+    entropy: float = 0.003
+    exploration: float = 0.1
+    """Share of a step's weight that is spread evenly over the actions tried: a leader that is nearly certain can change
+    its mind. `counterfactual` and `all_action` only."""
+    scale: float = 10.0
+    """Of values in the loss: what they weigh against entropy and KL."""
+    consistency: float = 0.1
+    """rho_2 of the paper's Eq. 2: what a follower loses by sending where the DCM did not let it."""
+
+    leader_lr: float = 1e-3
+    follower_lr: float = 6e-4
+    """kappa_1 / kappa_2 of the paper's Theorem 2 is leader_lr / follower_lr."""
+    final_lr_share: float = 0.03
+    """The cosine ends here."""
+    warm_up_updates: int = 20
+    clip_norm: float = 1.0
+    device: str = "auto"
+    watch_rounds: int = 4
+    """Rounds between two looks at a UE count that is not trained on; 0 = never."""
+
+    def __post_init__(self) -> None:
+        if not self.scenarios:
+            raise ValueError("no scenario to train on")
+        for name in _AT_LEAST_ONE:
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        for name in _NOT_NEGATIVE:
+            self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        for name in _SHARES:
+            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        self._check("clip", 0 < self.clip < 1, "above 0 and below 1")
+        self._check("scale", 0 < self.scale < math.inf, "above 0")
+        self._check("credit", self.credit in CREDITS, f"one of {', '.join(CREDITS)}")
+        self._check("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}")
+        self._check("ues", all(count >= 1 for count in self.ues), "counts of 1 or more")
+        roles_fit = bool(self.roles) and set(self.roles) <= set(ROLES) and len(set(self.roles)) == len(self.roles)
+        self._check("roles", roles_fit, f"some of {', '.join(ROLES)}")
+
+    def _check(self, name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+    @property
+    def ue_counts(self) -> tuple[int, ...]:
+        return tuple(sorted(self.ues or {count for s in self.scenarios for count in s.ue_counts}))
+
+    @property
+    def cell_steps_an_update(self) -> int:
+        """The most that one update plays."""
+        return self.worlds * self.cells * self.horizon * max(s.slots_per_dcm for s in self.scenarios)
+
+    @property
+    def planned_updates(self) -> int:
+        """What the learning rate's cosine is laid out for."""
+        if not self.cell_steps:
+            return self.updates
+        return max(1, min(self.updates, self.cell_steps // self.cell_steps_an_update))
+
+    @property
+    def kappa_ratio(self) -> float:
+        return self.leader_lr / self.follower_lr if self.follower_lr else math.inf
+
+    def learning_rate_at(self, update: int, peak: float) -> float:
+        """Linear warm-up, then a cosine."""
+        cosine = 0.5 + 0.5 * math.cos(math.pi * min(update / self.planned_updates, 1.0))
+        decayed = peak * (self.final_lr_share + (1.0 - self.final_lr_share) * cosine)
+        return decayed * min(1.0, (update + 1) / self.warm_up_updates)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it but the scenarios, which their hashes name."""
+        plain = asdict(self) | {"scenarios": {s.name: s.hash for s in self.scenarios}}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # 2 layers, d = 64: at most 20 minutes on one core.
+    "tiny": {},
+    "small": {"model": ModelConfig(hidden_size=128, num_layers=4, num_heads=4, intermediate_size=352)},
+    # A pretrained LM reads text and is adapted by LoRA; it needs a GPU.
+    "llama-1b": {
+        "policy": "text",
+        "lora_rank": 16,
+        "bf16": True,
+        "gradient_checkpointing": True,
+        "leader_lr": 1e-4,
+        "micro_batch": 16,
+        "warm_up_steps": 400,
+    },
+}
+"""name -> what differs from TrainConfig's defaults."""
+
+_SLOW: Mapping[str, Any] = {
+    "worlds": 12,
+    "cells": 6,
+    "round_updates": 10,
+    "search": Search(owner_steps=1, owners_per_step=2, grants=3),
+    "exploration": 0.3,
+    "leader_lr": 5e-4,
+}
+"""A period of many slots is dear to play: fewer states, fewer tokens tried, gentler steps."""
+_SEQUENCE: Mapping[str, Any] = {"horizon": 16, "leader_lr": 3e-4, "epochs": 2}
+"""GAE needs a stretch of time; what learned least badly before (a rate of 6e-4 moved the policy by .05 nats a step)."""
+
+
+def make_config(preset: str = "tiny", scenarios: Sequence[str | Scenario] = ("mix",), **changes: Any) -> TrainConfig:
+    """A preset at the scenarios' pace, with `changes` on top. Raises ValueError, one line."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
+    unknown = changes.keys() - {f.name for f in fields(TrainConfig)}
+    if unknown:
+        raise ValueError(f"no training option {min(unknown)!r}")
+    worlds = tuple(make_scenario(s) if isinstance(s, str) else s for s in scenarios)
+    chosen: dict[str, Any] = {"preset": preset, "scenarios": worlds}
+    if worlds and max(s.slots_per_dcm for s in worlds) >= SLOW_LEADER_SLOTS:
+        chosen |= _SLOW
+    if changes.get("credit") == "sequence":
+        chosen |= _SEQUENCE
+    return TrainConfig(**(chosen | dict(PRESETS[preset]) | changes))

@@ -1,0 +1,82 @@
+"""Data parallel training: each rank plays worlds of its own, gradients are averaged, rank 0 writes.
+
+    torchrun --nproc-per-node 2 -m training.learning.distributed --preset tiny --scenario mix --out DIR
+    torchrun --nproc-per-node 2 $(which stackmac) train ...                       the same
+
+All ranks hold the same weights throughout: they begin with the same and take the same steps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import torch
+from torch import Tensor
+
+PATIENCE = timedelta(hours=12)
+"""How long a rank waits for another: for as long as rank 0 may take to make a warm start."""
+
+
+class Ranks:
+    """The processes of a run; alone, everything here does nothing."""
+
+    def __init__(self) -> None:
+        """Joins the group that torchrun's environment speaks of."""
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
+        self._joined = False
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def __enter__(self) -> Ranks:
+        if self.size > 1 and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+            self._joined = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._joined:
+            torch.distributed.destroy_process_group()
+            self._joined = False
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Of each value, over the ranks."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        torch.distributed.all_reduce(total)
+        return [float(value) for value in total]
+
+    def any(self, flag: bool) -> bool:
+        return self.sum([float(flag)])[0] > 0
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        if self.size == 1:
+            return
+        with_gradient: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
+        if not with_gradient:
+            return
+        flat = torch.cat([gradient.detach().reshape(-1).cpu() for gradient in with_gradient])
+        torch.distributed.all_reduce(flat)
+        flat /= self.size
+        first = 0
+        for gradient in with_gradient:
+            gradient.copy_(flat[first : first + gradient.numel()].view_as(gradient))
+            first += gradient.numel()
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            torch.distributed.barrier()
+
+
+if __name__ == "__main__":
+    import typer.main
+
+    from training.cli import train_app
+
+    typer.main.get_command(train_app)()

@@ -1,0 +1,83 @@
+"""Whom a leader may imitate: any leader by name, and the oracle, who sees what no leader can.
+
+A teacher answers where the cells stand now: a leader from what would be reported, the oracle from the truth.
+Suffixes: B cells, M RBGs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import numpy as np
+
+from policy.allocation import Allocation, LeftoverRule
+from policy.cell_state import ALL_CLASSES, CellState
+from policy.intent import Intent
+from policy.leader import Leader, never_expires
+from training.errors import TrainingError
+from training.simulator.cell import CellBatch
+from training.simulator.scenario import SLOW_LEADER_SLOTS
+
+ORACLE = "oracle"
+
+
+class Teacher(Protocol):
+    """Whoever has an answer to every state."""
+
+    @property
+    def name(self) -> str: ...
+
+    def answers(self, world: CellBatch, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Allocation]:
+        """What to say in each cell of `world`, which reports `states`."""
+
+
+class LeaderAsTeacher:
+    """Says what a leader would decide."""
+
+    def __init__(self, leader: Leader) -> None:
+        self.name, self._leader = leader.name, leader
+
+    def answers(self, world: CellBatch, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Allocation]:
+        return [decision.allocation for decision in self._leader.decide(states, intents, never_expires)]
+
+
+class Oracle:
+    """Greedy proportional fair on fresh queues and channels, with the node's own leftover rule.
+
+    A leader cannot know what it knows; hearing its answer to every report teaches what is best on average. Only at the
+    pace of the paper's game: its answer is for this slot. It knows no intents: whoever asks leaves out what the grammar
+    forbids.
+    """
+
+    name = ORACLE
+
+    def answers(self, world: CellBatch, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Allocation]:
+        from training.baselines.reference import oracle_plan
+
+        scenario = world.scenario
+        if scenario.slots_per_dcm >= SLOW_LEADER_SLOTS:
+            raise TrainingError(f"the oracle speaks for one slot, {scenario.name} has {scenario.slots_per_dcm} a DCM")
+        plan = oracle_plan(world, scenario.node_contenders)
+        leftover = LeftoverRule(ALL_CLASSES, scenario.node_contenders)
+        found = []
+        for b, state in enumerate(states):
+            row_of_seat = np.zeros(world.ues, np.int16)
+            present = np.flatnonzero(world.state.present_BU[b])
+            ids = world.state.ue_id_BU[b, present]
+            row_of_seat[present[np.argsort(ids)]] = np.arange(len(present))
+            owner_M = plan.owner_BM[b]
+            owners = np.where(owner_M >= 0, row_of_seat[owner_M.clip(0)], owner_M).astype(np.int16)
+            found.append(Allocation(state.ue_ids, owners, leftover))
+        return found
+
+
+def as_teacher(teacher: Leader | Teacher) -> Teacher:
+    return LeaderAsTeacher(cast(Leader, teacher)) if hasattr(teacher, "decide") else teacher
+
+
+def make_teacher(name: str) -> Teacher:
+    """`oracle`, or any leader that policy.registry makes. Raises ValueError."""
+    from policy.registry import make_leader
+
+    return Oracle() if name == ORACLE else LeaderAsTeacher(make_leader(name))
