@@ -29,5 +29,6 @@ class ProgressBar:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def show(self, done: int, **figures: float | str) -> None:
-        self._progress.update(self._task, completed=done, description=self._figures.format(**figures))
+    def show(self, done: int, *, total: int | None = None, **figures: float | str) -> None:
+        """total: where it is not what was thought at the beginning."""
+        self._progress.update(self._task, completed=done, total=total, description=self._figures.format(**figures))

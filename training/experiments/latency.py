@@ -1,0 +1,65 @@
+"""How long a decision takes, and how many tokens go into it: one cell, one core, as parts of a study.
+
+Times are this machine's and this moment's: unlike everything else in an experiment they are not the same twice.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from training.experiments.study import Part, Results
+from training.paired_rows import FIRST_WORLD_SEED
+from training.simulator.scenario import Scenario
+
+WARM_UP_DECISIONS = 3
+
+
+def latency_part(label: str, bundle: Path, scenario: Scenario, ues: int, decisions: int, repeat: int) -> Part:
+    """Milliseconds of `decisions` decisions in one cell; `repeat` numbers the world."""
+    arguments = {"bundle": bundle, "scenario": scenario, "ues": ues, "decisions": decisions, "repeat": repeat}
+    return Part(f"latency {label} I={ues} {repeat + 1}", measure_latency, arguments)
+
+
+def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, repeat: int) -> Results:
+    """Leader: prompt to DCM, greedy, without a draft. Followers: all UEs of the cell, one slot."""
+    import torch
+
+    from policy.bundle import load_bundle
+    from policy.follower import FollowerPolicy
+    from policy.intent import Intent
+    from policy.leader import never_expires
+    from policy.model_leader import ModelLeader
+    from training.learned_followers import LearnedFollowers
+    from training.simulator.cell import CellBatch
+
+    torch.set_num_threads(1)
+    loaded = load_bundle(bundle)
+    leader = ModelLeader(loaded.leader, loaded.options)
+    answer = LearnedFollowers(FollowerPolicy(loaded.follower))
+    world = CellBatch(scenario, 1, ues, FIRST_WORLD_SEED + repeat)
+    world.play(None, 50)
+    leader_ms, follower_ms, spoken, prompt = [], [], [], 0
+    for _ in range(WARM_UP_DECISIONS + decisions):
+        states = world.observe()
+        prompt = int(loaded.leader.layout.encode(states, [Intent()]).tokens_NT.size)
+        begin = time.perf_counter()
+        (decision,) = leader.decide(states, [Intent()], never_expires)
+        decided = time.perf_counter()
+        view = world.begin_slot([decision.allocation])
+        asked = time.perf_counter()
+        sends = answer(view)
+        answered = time.perf_counter()
+        world.finish_slot(sends)
+        leader_ms.append(1e3 * (decided - begin))
+        follower_ms.append(1e3 * (answered - asked))
+        spoken.append(len(decision.tokens))
+    return {
+        "leader_ms": leader_ms[WARM_UP_DECISIONS:],
+        "follower_ms": follower_ms[WARM_UP_DECISIONS:],
+        "prompt_tokens": prompt,
+        "dcm_tokens": float(np.mean(spoken)),
+        "weights": sum(p.numel() for p in loaded.leader.parameters()),
+    }

@@ -1,0 +1,209 @@
+"""Policies in the same worlds, as parts of a study; differences are paired cell by cell.
+
+An interval is Student's t: over training seeds where there are several, else over world seeds, else over cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from training.experiments.study import Part, Results
+from training.intervals import Interval, mean_interval
+from training.paired_rows import FIRST_WORLD_SEED
+from training.simulator.metrics import CellMetrics
+from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
+
+METRICS = (
+    "utility",
+    "throughput_bits_per_slot",
+    "jain",
+    "collision_fraction",
+    "waste_fraction",
+    "drop_fraction",
+)
+UNITS = {
+    "utility": "utility, nats per UE",
+    "throughput_bits_per_slot": "bits per slot and cell",
+    "jain": "Jain's index of the UEs' throughputs",
+    "collision_fraction": "share of RBG-slots in which several UEs sent",
+    "waste_fraction": "empty transmissions per RBG-slot",
+    "drop_fraction": "bits dropped per bit arrived",
+}
+SLOW_GAME_PERIODS = 20
+"""At least so many decisions a run, however slow the leader."""
+
+
+class Policy(NamedTuple):
+    """Who plays: a rule by name, a bundle, or a bundle as a learned baseline (training.bundle_players) by name."""
+
+    label: str
+    baseline: str = ""
+    bundle: Path | None = None
+    decoding: str = "greedy"
+    followers: str = "rule"
+    """Of a bundle: rule or learned."""
+
+
+class World(NamedTuple):
+    """Equal worlds are equal to the last coin, whoever plays."""
+
+    scenario: Scenario
+    ues: int
+    cells: int
+    seeds: int
+    slots: int
+
+    @property
+    def pace(self) -> int:
+        return self.scenario.slots_per_dcm
+
+
+def long_enough(scenario: Scenario, slots: int) -> int:
+    """`slots`, or what gives a RIC enough decisions to be judged by."""
+    pace = scenario.slots_per_dcm
+    return max(slots, SLOW_GAME_PERIODS * pace) if pace >= SLOW_LEADER_SLOTS else slots
+
+
+def part(policy: Policy, world: World, seed: int) -> Part:
+    """One policy in the worlds of one seed."""
+    return Part(
+        f"{world.scenario.name} K={world.pace} I={world.ues} {policy.label}, world seed {seed - FIRST_WORLD_SEED + 1}",
+        play,
+        {
+            **policy._asdict(),
+            "label": "",  # what a table calls it changes nothing
+            "scenario": world.scenario,
+            "ues": world.ues,
+            "cells": world.cells,
+            "seed": seed,
+            "slots": world.slots,
+        },
+    )
+
+
+def world_seeds(world: World) -> range:
+    return range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + world.seeds)
+
+
+def play(
+    label: str,
+    baseline: str,
+    bundle: Path | None,
+    decoding: str,
+    followers: str,
+    scenario: Scenario,
+    ues: int,
+    cells: int,
+    seed: int,
+    slots: int,
+) -> Results:
+    """Every metric of every cell, by name."""
+    from training.baselines.players import BASELINES
+    from training.baselines.players import World as Played
+    from training.bundle_players import enter_baseline, enter_bundles
+
+    pace = scenario.slots_per_dcm
+    if bundle is None:
+        player = BASELINES[baseline]
+    elif baseline:
+        (player,) = enter_baseline(baseline, str(bundle), pace, decoding, followers).players
+    else:
+        (player,) = enter_bundles(str(bundle), pace, (decoding,), followers).players
+    (played,) = player.plays
+    return metrics_of(played(Played(scenario, ues, cells, seed, max(1, slots // pace))))
+
+
+def metrics_of(cells: Sequence[CellMetrics]) -> Results:
+    """By name, one value a cell; None where there is none."""
+    return {name: [_finite(getattr(cell, name)) for cell in cells] for name in METRICS} | {
+        "drop_fraction_by_class": [[_finite(v) for v in cell.drop_fraction_by_class] for cell in cells]
+    }
+
+
+class Measured(NamedTuple):
+    """One policy in one world: the results of its world seeds, of each training seed."""
+
+    policy: str
+    world: World
+    runs: list[list[Results]]
+    """[training seed][world seed]; a baseline has one row."""
+
+    def mean(self, metric: str) -> float:
+        return _mean(v for run in self.runs for result in run for v in result[metric])
+
+    def interval(self, metric: str) -> Interval:
+        """Of the mean itself: worlds differ, so this is wider than that of a difference."""
+        if len(self.runs) > 1:
+            return mean_interval([_mean(v for result in run for v in result[metric]) for run in self.runs])
+        return _over(self.runs[0], lambda result: result[metric])
+
+    def minus(self, other: Measured, metric: str) -> Interval:
+        """Of the paired difference. Raises ValueError unless both were in the same worlds."""
+        if self.world != other.world:
+            raise ValueError(f"{self.policy} and {other.policy} were not in the same worlds")
+        if len(self.runs) > 1:
+            return mean_interval([_mean(_paired(run, _same(other.runs, k), metric)) for k, run in enumerate(self.runs)])
+        pairs = list(zip(self.runs[0], other.runs[0]))
+        return _over(pairs, lambda pair: _paired([pair[0]], [pair[1]], metric))
+
+    def percent_above(self, other: Measured, metric: str) -> float:
+        """Of the means."""
+        base = other.mean(metric)
+        return 100 * (self.mean(metric) / base - 1) if base else math.nan
+
+
+def _same(runs: list[list[Results]], k: int) -> list[Results]:
+    return runs[k] if len(runs) > 1 else runs[0]
+
+
+def _over(items: Sequence[Any], values: Any) -> Interval:
+    if len(items) > 1:
+        return mean_interval([_mean(values(item)) for item in items])
+    return mean_interval([math.nan if v is None else v for v in values(items[0])])
+
+
+def _paired(mine: Sequence[Results], theirs: Sequence[Results], metric: str) -> list[float]:
+    return [
+        a - b
+        for m, t in zip(mine, theirs, strict=True)
+        for a, b in zip(m[metric], t[metric], strict=True)
+        if a is not None and b is not None
+    ]
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    finite = [v for v in values if v is not None and math.isfinite(v)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+class Plan(NamedTuple):
+    """What is to be measured: who (one policy a training seed) in which world."""
+
+    who: Sequence[Policy]
+    world: World
+
+
+def measure(run: Any, plans: Sequence[Plan]) -> list[Measured]:
+    """All of it at once, so that parts can run side by side. run: Study.run."""
+    parts = [
+        part(policy, plan.world, seed) for plan in plans for policy in plan.who for seed in world_seeds(plan.world)
+    ]
+    results = iter(run(parts))
+    return [
+        Measured(plan.who[0].label, plan.world, [[next(results) for _ in world_seeds(plan.world)] for _ in plan.who])
+        for plan in plans
+    ]
+
+
+def described(world: World, train_seeds: int = 0) -> Mapping[str, Any]:
+    """n of a sentence."""
+    return {"cells": world.cells, "world_seeds": world.seeds, "slots": world.slots, "train_seeds": train_seeds}

@@ -1,0 +1,33 @@
+"""The experiments by name. A module is imported only when its experiment is asked for; each has `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple, cast
+
+from training.experiments.report import Report
+from training.experiments.study import Study
+
+Run = Callable[[Study], Report]
+
+
+class Experiment(NamedTuple):
+    name: str
+    summary: str
+    module: str
+
+    def run(self, study: Study) -> Report:
+        """Raises StudyError; KeyboardInterrupt where it was stopped."""
+        return cast(Run, import_module(f"training.experiments.{self.module}").run)(study)
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment("period", "at which K granting single RBGs stops paying", "period"),
+        Experiment("scale", "up to 100 UEs: latency, tokens, throughput, utility", "scale"),
+        Experiment("grammar", "the protocol action grammar on and off", "grammar_on_off"),
+    )
+}
+"""In the order of the overview."""
