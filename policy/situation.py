@@ -50,8 +50,8 @@ def rbg_reports(state: CellState) -> RbgReports | None:
         quality_UM = np.searchsorted(QUALITY_EDGES, state.heard_cqi_UM - state.cqi_U[:, None])
         age_UM = np.searchsorted(AGE_EDGES, state.heard_age_slots_UM)
     heard_UM = np.where(known_UM, 1 + quality_UM * (len(AGE_EDGES) + 1) + age_UM, 0)
-    outcome_M = np.where(known_M, 1 + np.where(known_M, outcome_M, 0).astype(np.int64), 0)
-    return RbgReports(np.ascontiguousarray(heard_UM.T) * SITUATIONS, outcome_M * OUTCOMES)
+    level_M = np.where(known_M, 1.0 + outcome_M, 0.0).astype(np.int64)
+    return RbgReports(np.ascontiguousarray(heard_UM.T) * SITUATIONS, level_M * OUTCOMES)
 
 
 def without_usage(situation: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import CellState, make_cell_state, update_served_average
+from policy.cell_state import (
+    LONG_DECAY_PER_SLOT,
+    CellState,
+    make_cell_state,
+    update_cqi_mean,
+    update_served_average,
+)
 from xapp.e2.dcm import Indication, IndicationHeader
 from xapp.e2.kpm_report import NO_UE, KpmReport
 
@@ -34,6 +40,9 @@ class _History(NamedTuple):
 
     served_average: float
     """R, bits/slot."""
+    long_average: float
+    """The same with a longer memory."""
+    cqi_mean: float
     since_slot: int
     """The earliest slot it may have come in."""
 
@@ -75,7 +84,8 @@ class CellTracker:
         slots = indication.slots_per_report
         throughput_U = self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
         served_bits_U = np.where(np.isnan(indication.served_bits), throughput_U, indication.served_bits)
-        self._remember(indication.ue_ids, served_bits_U, header.slot, slots)
+        cqi_U = self._cqi(indication.ue_ids, indication.cqi)
+        self._remember(indication.ue_ids, served_bits_U, cqi_U, header.slot, slots)
         return True
 
     def on_kpm(self, sn: int | None, report: KpmReport) -> bool:
@@ -92,7 +102,8 @@ class CellTracker:
             slots = self._slots_per_period
             ue_ids = tuple(sorted(self._kpm_row_of))
             served_bits_U = self._kpm_column("DRB.UEThpUl", ue_ids) * self.report_period_ms  # kbit/s x ms = bits
-            self._remember(ue_ids, served_bits_U, self._kpm_count * slots, slots)
+            cqi_U = self._cqi(ue_ids, np.full(len(ue_ids), np.nan))
+            self._remember(ue_ids, served_bits_U, cqi_U, self._kpm_count * slots, slots)
         return True
 
     @property
@@ -120,7 +131,7 @@ class CellTracker:
     def _state_from_dcm(self, header: IndicationHeader, indication: Indication) -> CellState:
         ue_ids = indication.ue_ids
         since_U = np.array([self._histories[ue].since_slot for ue in ue_ids], dtype=np.float64)
-        cqi_U = np.where(np.isnan(indication.cqi), self._kpm_column("CQI", ue_ids), indication.cqi)
+        heard_shape = (len(ue_ids), self.num_rbgs)
         return make_cell_state(
             self.cell,
             num_rbgs=self.num_rbgs,
@@ -130,15 +141,23 @@ class CellTracker:
             traffic_class_U=indication.traffic_class,
             buffer_bits_U=indication.buffer_bits,
             inflight_bits_U=indication.inflight_bits,
-            cqi_U=_within(cqi_U, MAX_CQI),
+            cqi_U=self._cqi(ue_ids, indication.cqi),
             preferred_rbg_U=_within(indication.preferred_rbg, self.num_rbgs - 1),
             head_delay_slots_U=indication.head_delay_slots,
-            served_bits_per_slot_U=self._averages(ue_ids),
+            served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
+            long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
+            cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),
             prb_share_U=self._kpm_column("RRU.PrbTotUl", ue_ids) / 100.0,
             deadline_slots_U=indication.deadline_slots,
             arrival_period_slots_U=indication.arrival_period_slots,
             arrival_phase_slots_U=indication.arrival_phase_slots,
             packet_bits_U=indication.packet_bits,
+            buffer_bits_before_U=indication.buffer_bits_before,
+            slots_since_served_U=indication.slots_since_served,
+            # Of another number of RBGs than the carrier's: as good as not reported.
+            heard_cqi_UM=_shaped(indication.heard_cqi, heard_shape),
+            heard_age_slots_UM=_shaped(indication.heard_age_slots, heard_shape),
+            last_outcome_M=_shaped(indication.last_outcome, (self.num_rbgs,)),
             # The reports of a UE that has just come are no older than the UE.
             age_slots_U=np.clip(header.slot - since_U, 0, indication.report_delay_slots),
         )
@@ -151,32 +170,47 @@ class CellTracker:
             slots_per_dcm=self._slots_per_period,
             slot=self._kpm_count * self._slots_per_period,
             ue_ids=ue_ids,
-            cqi_U=_within(self._kpm_column("CQI", ue_ids), MAX_CQI),
+            cqi_U=self._cqi(ue_ids, np.full(len(ue_ids), np.nan)),
             head_delay_slots_U=self._kpm_column("DRB.AirIfDelayUl", ue_ids) * 0.1 / SLOT_MS,  # reported in 0.1 ms
-            served_bits_per_slot_U=self._averages(ue_ids),
+            served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
+            long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
+            cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),
             prb_share_U=self._kpm_column("RRU.PrbTotUl", ue_ids) / 100.0,
             age_slots_U=np.zeros(len(ue_ids)),
         )
 
-    def _remember(self, ue_ids: tuple[int, ...], served_bits_U: FloatU, slot: int, slots_per_report: int) -> None:
+    def _remember(
+        self, ue_ids: tuple[int, ...], served_bits_U: FloatU, cqi_U: FloatU, slot: int, slots_per_report: int
+    ) -> None:
         """`served_bits_U` were served in the `slots_per_report` slots before `slot`."""
         if self._last_slot is not None and slot < self._last_slot:
             self._histories = {}  # the node started over
             self._last_slot = None
         gone_by = 0 if self._last_slot is None else slot - self._last_slot
-        # What was served in reports that were lost is not known: they leave the average as it was.
-        average_U = update_served_average(self._averages(ue_ids), served_bits_U, min(gone_by, slots_per_report))
+        # What was served in reports that were lost is not known: they leave the averages as they were.
+        slots = min(gone_by, slots_per_report)
+        average_U = update_served_average(self._remembered(ue_ids, "served_average"), served_bits_U, slots)
+        long_U = self._remembered(ue_ids, "long_average")
+        long_U = update_served_average(long_U, served_bits_U, slots, LONG_DECAY_PER_SLOT)
+        cqi_mean_U = update_cqi_mean(self._remembered(ue_ids, "cqi_mean"), cqi_U, gone_by)
         since = 0 if self._last_slot is None else self._last_slot + 1
         known = self._histories
         self._histories = {
-            ue: _History(average, known[ue].since_slot if ue in known else since)
-            for ue, average in zip(ue_ids, average_U.tolist(), strict=True)
+            ue: _History(average, long_average, cqi_mean, known[ue].since_slot if ue in known else since)
+            for ue, average, long_average, cqi_mean in zip(
+                ue_ids, average_U.tolist(), long_U.tolist(), cqi_mean_U.tolist(), strict=True
+            )
         }
         self._last_slot = slot
 
-    def _averages(self, ue_ids: tuple[int, ...]) -> FloatU:
+    def _remembered(self, ue_ids: tuple[int, ...], field: str) -> FloatU:
+        """A field of every UE's history; NaN for a UE never seen before."""
         known = self._histories
-        return np.array([known[ue].served_average if ue in known else np.nan for ue in ue_ids], dtype=np.float64)
+        return np.array([getattr(known[ue], field) if ue in known else np.nan for ue in ue_ids], dtype=np.float64)
+
+    def _cqi(self, ue_ids: tuple[int, ...], reported_U: FloatU) -> FloatU:
+        """As the DCM indication reported it, or else the KPM report."""
+        return _within(np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), reported_U), MAX_CQI)
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
         """A measurement in the row order of `ue_ids`; NaN where not reported, or not a finite number."""
@@ -193,3 +227,7 @@ class CellTracker:
 def _within(column_U: FloatU, highest: int) -> FloatU:
     """What lies outside 0..highest is as good as not reported: a policy uses it to look things up."""
     return np.where((column_U >= 0) & (column_U <= highest), column_U, np.nan)
+
+
+def _shaped(values: FloatU, shape: tuple[int, ...]) -> FloatU:
+    return values if values.shape == shape else np.full(shape, np.nan)

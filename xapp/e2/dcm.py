@@ -38,6 +38,7 @@ from xapp.e2.dcm_control import (
 )
 from xapp.e2.dcm_indication import (
     INDICATION_COLUMNS,
+    RBG_COLUMNS,
     AppliedControl,
     Indication,
     IndicationHeader,
@@ -53,6 +54,7 @@ __all__ = [
     "DCM_OID",
     "INDICATION_COLUMNS",
     "MAX_RBGS",
+    "RBG_COLUMNS",
     "ActionDefinition",
     "AppliedControl",
     "Bitmaps",

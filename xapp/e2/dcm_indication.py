@@ -1,6 +1,7 @@
 """DCM indications: what KPM cannot say about each UE, and which control the node obeys.
 
-Suffix: U = UEs in the order of `ue_ids`. On the wire a column is float32; a column of nothing but NaN is left out.
+Suffixes: U = UEs in the order of `ue_ids`, M = RBGs, C = columns. On the wire a column is float32, what is said per RBG
+is one octet each; what is nothing but NaN is left out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import TrafficClass
+from policy.cell_state import MAX_HEARD_AGE, NUM_OUTCOMES, TrafficClass
 from xapp.e2 import dcm_pb2
 from xapp.e2.dcm_carrier import (
     MAX_RBGS,
@@ -26,6 +27,8 @@ from xapp.e2.dcm_carrier import (
 from xapp.e2.errors import E2DecodeError, E2EncodeError
 
 FloatU = NDArray[np.float64]
+FloatM = NDArray[np.float64]
+FloatUM = NDArray[np.float64]
 
 INDICATION_COLUMNS = (
     "traffic_class",
@@ -42,8 +45,12 @@ INDICATION_COLUMNS = (
     "arrival_phase_slots",
     "packet_bits",
     "ucm",
+    "buffer_bits_before",
+    "slots_since_served",
 )
 """Per-UE float columns of an Indication, in the order of their field numbers."""
+RBG_COLUMNS = ("heard_cqi", "heard_age_slots", "last_outcome")
+"""Float columns of an Indication per RBG: [U, M], [U, M] and [M]."""
 
 _SIGNED_C = np.array([name in ("ul_sinr_db", "power_headroom_db") for name in INDICATION_COLUMNS])
 
@@ -110,9 +117,26 @@ class Indication:
     """TSCAI burst size."""
     ucm: FloatU = field(default_factory=_unreported)
     """Learned UCM token, where the follower speaks one."""
+    buffer_bits_before: FloatU = field(default_factory=_unreported)
+    """Buffer status one slot before `buffer_bits`."""
+    slots_since_served: FloatU = field(default_factory=_unreported)
+    """Slots since anything of the UE was decoded."""
+    heard_cqi: FloatUM = field(default_factory=_unreported)
+    """[U, M]; CQI 1-15 at full power, from the UE's last decoded transmission on the RBG; [U, 0] = not reported."""
+    heard_age_slots: FloatUM = field(default_factory=_unreported)
+    """[U, M]; slots since then, 1-12."""
+    last_outcome: FloatM = field(default_factory=_unreported)
+    """[M]; what became of the RBG in the last slot, as in policy.cell_state; [0] = not reported."""
 
     def __post_init__(self) -> None:
         count = len(self.ue_ids)
+        if self.heard_cqi.shape != self.heard_age_slots.shape:
+            raise ValueError(f"heard_cqi is {self.heard_cqi.shape}, heard_age_slots {self.heard_age_slots.shape}")
+        for name in ("heard_cqi", "heard_age_slots"):
+            if not getattr(self, name).size:
+                object.__setattr__(self, name, np.zeros((count, 0)))
+            elif getattr(self, name).shape[:-1] != (count,):
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected ({count}, RBGs)")
         for name in INDICATION_COLUMNS:
             if getattr(self, name).shape != (count,):
                 if getattr(self, name).size:
@@ -147,6 +171,8 @@ def encode_indication(indication: Indication) -> bytes:
     for name, column_U, reported in zip(INDICATION_COLUMNS, columns_CU, reported_C.tolist()):
         if reported:
             fields[name] = column_U.tobytes()
+    fields["heard"] = _encode_heard(indication)
+    fields["last_outcome"] = _encode_outcomes(indication.last_outcome)
     if applied := indication.applied:
         fields |= {
             "applied_epoch": applied.instance_epoch,
@@ -185,6 +211,7 @@ def decode_indication(data: bytes) -> Indication:
         raise E2DecodeError(problem, path=path)
     if message.slots_per_report < 1:
         raise E2DecodeError("slots_per_report is 0, expected at least 1", path=path)
+    heard_cqi, heard_age_slots = _decode_heard(message.heard, len(ue_ids), f"{path}.heard")
     return Indication(
         ue_ids,
         message.slots_per_report,
@@ -192,6 +219,9 @@ def decode_indication(data: bytes) -> Indication:
         message.report_delay_slots,
         _applied(message, path),
         *columns_CU,
+        heard_cqi=heard_cqi,
+        heard_age_slots=heard_age_slots,
+        last_outcome=_decode_outcomes(message.last_outcome, f"{path}.last_outcome"),
     )
 
 
@@ -208,6 +238,54 @@ def _column_problem(columns_CU: FloatU) -> str:
     column, row = (int(i) for i in np.argwhere(wrong_CU)[0])
     expected = "a TrafficClass" if column == 0 else "a finite number" if _SIGNED_C[column] else "a finite number >= 0"
     return f"{INDICATION_COLUMNS[column]}[{row}] is {columns_CU[column, row]:g}, expected {expected}"
+
+
+_AGE = 16
+"""In an octet of `heard`: 16 x age + CQI."""
+
+
+def _encode_heard(indication: Indication) -> bytes:
+    cqi_UM, age_UM = indication.heard_cqi, indication.heard_age_slots
+    known_UM = ~(np.isnan(cqi_UM) & np.isnan(age_UM))
+    if not known_UM.any():
+        return b""
+    for name, values_UM, highest in (("heard_cqi", cqi_UM, 15), ("heard_age_slots", age_UM, MAX_HEARD_AGE)):
+        values = values_UM[known_UM]
+        if not np.isin(values, np.arange(1, highest + 1)).all():
+            raise E2EncodeError(f"{name} holds other values than 1 to {highest}, or a CQI without an age")
+    return np.where(known_UM, np.nan_to_num(age_UM * _AGE + cqi_UM), 0.0).astype(np.uint8).tobytes()
+
+
+def _decode_heard(octets: bytes, ues: int, path: str) -> tuple[FloatUM, FloatUM]:
+    """CQI and age, NaN where not known; [U, 0] for nothing."""
+    if not octets:
+        return np.zeros((ues, 0)), np.zeros((ues, 0))
+    if not ues or len(octets) % ues or len(octets) > ues * MAX_RBGS:
+        raise DcmColumnError(f"{len(octets)} octets for {ues} UEs, expected one for each UE and RBG", path=path)
+    heard_UM = np.frombuffer(octets, np.uint8).reshape(ues, -1)
+    age_UM, cqi_UM = np.divmod(heard_UM.astype(np.float64), _AGE)
+    known_UM = heard_UM > 0
+    if (known_UM & ((age_UM < 1) | (age_UM > MAX_HEARD_AGE) | (cqi_UM < 1))).any():
+        raise E2DecodeError(f"an age that is not 1 to {MAX_HEARD_AGE}, or a CQI that is not 1 to 15", path=path)
+    return np.where(known_UM, cqi_UM, np.nan), np.where(known_UM, age_UM, np.nan)
+
+
+def _encode_outcomes(outcome_M: FloatM) -> bytes:
+    known_M = ~np.isnan(outcome_M)
+    if not known_M.any():
+        return b""
+    if not np.isin(outcome_M[known_M], np.arange(NUM_OUTCOMES)).all():
+        raise E2EncodeError(f"last_outcome holds other values than 0 to {NUM_OUTCOMES - 1}")
+    return np.where(known_M, np.nan_to_num(outcome_M) + 1.0, 0.0).astype(np.uint8).tobytes()
+
+
+def _decode_outcomes(octets: bytes, path: str) -> FloatM:
+    if len(octets) > MAX_RBGS:
+        raise DcmColumnError(f"{len(octets)} octets, expected at most {MAX_RBGS}", path=path)
+    outcome_M = np.frombuffer(octets, np.uint8).astype(np.float64) - 1.0
+    if (outcome_M >= NUM_OUTCOMES).any():
+        raise E2DecodeError(f"an outcome above {NUM_OUTCOMES}", path=path)
+    return np.where(outcome_M >= 0, outcome_M, np.nan)
 
 
 def _applied(message: Any, path: str) -> AppliedControl | None:

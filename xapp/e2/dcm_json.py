@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from xapp.e2.dcm import (
     INDICATION_COLUMNS,
+    RBG_COLUMNS,
     AppliedControl,
     Carrier,
     Indication,
@@ -116,7 +118,10 @@ def _allocation(tree: Tree) -> Allocation:
 
 
 def indication_to_json(data: bytes) -> Tree:
-    """Raises E2DecodeError. `columns` has only what was reported; null in a column = not known."""
+    """Raises E2DecodeError. `columns` has only what was reported; null in a column = not known.
+
+    `rbgs` has what was reported per RBG (`last_outcome`), and per UE and RBG (the others, one row a UE).
+    """
     indication = decode_indication(data)
     columns = {name: getattr(indication, name) for name in INDICATION_COLUMNS}
     applied = indication.applied
@@ -139,6 +144,11 @@ def indication_to_json(data: bytes) -> Tree:
             for name, column in columns.items()
             if not np.isnan(column).all()
         },
+        "rbgs": {
+            name: _shortened(getattr(indication, name).tolist())
+            for name in RBG_COLUMNS
+            if getattr(indication, name).size
+        },
     }
 
 
@@ -153,6 +163,11 @@ def indication_from_json(tree: Tree) -> bytes:
         if len(values) != len(ue_ids):
             raise E2EncodeError(f"{name}: {len(values)} values, expected {len(ue_ids)}, one for each of ue_ids")
         columns[name] = np.array([np.nan if value is None else value for value in values], np.float64)
+    for name, values in _get(tree, "rbgs", dict).items():
+        columns[name] = _rbg_column(name, values, len(ue_ids))
+    heard = [columns[name].shape if name in columns else () for name in ("heard_cqi", "heard_age_slots")]
+    if heard[0] != heard[1]:
+        raise E2EncodeError("rbgs: heard_cqi and heard_age_slots differ in size")
     applied = _get(tree, "applied", (dict, type(None)))
     return encode_indication(
         Indication(
@@ -170,6 +185,23 @@ def indication_from_json(tree: Tree) -> bytes:
             **columns,
         )
     )
+
+
+def _shortened(values: Any) -> Any:
+    return [_shortened(value) for value in values] if isinstance(values, list) else _short(values)
+
+
+def _rbg_column(name: str, values: Any, ues: int) -> NDArray[np.float64]:
+    """[M], or [U, M] of what has a row for each UE."""
+    if name not in RBG_COLUMNS:
+        raise E2EncodeError(f"rbgs: no column {name!r}, expected some of {', '.join(RBG_COLUMNS)}")
+    one_row = name == "last_outcome"
+    rows = [_checked(row, name, list) for row in ([values] if one_row else _checked(values, name, list))]
+    numbers = [[_checked(value, name, (int, float, type(None))) for value in row] for row in rows]
+    if len(rows) != (1 if one_row else ues) or len({len(row) for row in rows}) > 1:
+        raise E2EncodeError(f"{name}: expected one row for each of ue_ids, one value for each RBG")
+    column = np.array([[np.nan if value is None else value for value in row] for row in numbers], np.float64)
+    return column[0] if one_row else column
 
 
 def _short(value: float) -> float | int | None:

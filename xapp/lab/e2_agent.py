@@ -250,7 +250,7 @@ class E2Agent:
 
 
 def _columns(state: CellState, totals: Totals, report: CellReport) -> dict[str, NDArray[np.float64]]:
-    """What a DCM indication says of each UE, by the names of its fields."""
+    """What a DCM indication says of each UE and RBG, by the names of its fields."""
     return {
         "traffic_class": state.traffic_class_U,
         "buffer_bits": state.buffer_bits_U,
@@ -264,6 +264,11 @@ def _columns(state: CellState, totals: Totals, report: CellReport) -> dict[str, 
         "arrival_period_slots": state.arrival_period_slots_U,
         "arrival_phase_slots": state.arrival_phase_slots_U,
         "packet_bits": state.packet_bits_U,
+        "buffer_bits_before": state.buffer_bits_before_U,
+        "slots_since_served": state.slots_since_served_U,
+        "heard_cqi": state.heard_cqi_UM,
+        "heard_age_slots": state.heard_age_slots_UM,
+        "last_outcome": state.last_outcome_M,
     }
 
 

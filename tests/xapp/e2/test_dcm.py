@@ -153,7 +153,14 @@ def test_an_indication_says_exactly_what_was_reported(data, ue_ids, k, boundary,
     applied = data.draw(st.none() | st.builds(dcm.AppliedControl, st.integers(1, U64), st.integers(0, U64)))
     if applied:
         applied = dcm.AppliedControl(applied.instance_epoch, applied.decision_id, *bitmaps)
-    sent = dcm.Indication(ue_ids, k, boundary, delay, applied, **columns)
+    num_rbgs = data.draw(st.integers(1, 18))
+    known = np.array(data.draw(st.lists(st.booleans(), min_size=num_rbgs, max_size=num_rbgs)))
+    rbgs = {
+        "heard_cqi": np.where(known, 1.0 + np.arange(len(ue_ids) * num_rbgs).reshape(-1, num_rbgs) % 15, np.nan),
+        "heard_age_slots": np.where(known, 1.0 + np.arange(len(ue_ids) * num_rbgs).reshape(-1, num_rbgs) % 12, np.nan),
+        "last_outcome": np.where(known, np.arange(num_rbgs) % 6.0, np.nan),
+    }
+    sent = dcm.Indication(ue_ids, k, boundary, delay, applied, **columns, **rbgs)
     got = dcm.decode_indication(dcm.encode_indication(sent))
     assert (got.ue_ids, got.slots_per_report, got.next_boundary_slot) == (ue_ids, k, boundary)
     assert (got.report_delay_slots, got.applied) == (delay, applied)
@@ -161,6 +168,11 @@ def test_an_indication_says_exactly_what_was_reported(data, ue_ids, k, boundary,
         column = getattr(got, name)
         assert column.dtype == np.float64
         np.testing.assert_array_equal(column, columns.get(name, np.full(len(ue_ids), np.nan)))
+    for name, expected in rbgs.items():
+        if np.isfinite(expected).any():
+            np.testing.assert_array_equal(getattr(got, name), expected)
+        else:
+            assert getattr(got, name).shape[-1] == 0
 
 
 def test_a_column_of_nothing_but_nan_is_left_out_and_an_empty_one_reads_as_nan():
@@ -262,6 +274,13 @@ def test_a_control_that_contradicts_itself_is_refused_by_name(changes: dict[str,
         ({"ue_ids": b"\x02\x00\x00\x00\x01\x00\x00\x00"}, "ue_ids"),
         ({"applied_epoch": 1, "applied_open_bitmap": b"\x00"}, "applied_open_bitmap"),
         ({"applied_epoch": 1, "applied_rbg_bitmaps": b"\x00"}, "applied_rbg_bitmaps"),
+        ({"heard": b"\x11\x11\x11"}, "heard: 3 octets for 2 UEs"),
+        ({"heard": b"\x11\x10"}, "CQI that is not 1 to 15"),
+        ({"heard": b"\x11\xd1"}, "age that is not 1 to 12"),
+        ({"heard": b"\x11\x0f"}, "age that is not 1 to 12"),
+        ({"heard": bytes(2 * 65)}, "heard: 130 octets"),
+        ({"last_outcome": b"\x07"}, "an outcome above 6"),
+        ({"last_outcome": bytes(65)}, "last_outcome: 65 octets"),
     ],
     ids=str,
 )
@@ -285,6 +304,11 @@ def test_an_outcome_nobody_knows_another_models_function_and_a_silent_trigger_ar
         dcm.decode_event_trigger(b"")
 
 
+def heard(cqi: float, age: float, outcome: float = 0.0) -> dcm.Indication:
+    matrices = {"heard_cqi": np.array([[cqi]]), "heard_age_slots": np.array([[age]])}
+    return dcm.Indication((1,), 1, 0, 0, last_outcome=np.array([outcome]), **matrices)
+
+
 def test_what_could_not_be_decoded_is_not_encoded():
     allocation = some_allocation()
     wrong = [
@@ -306,6 +330,10 @@ def test_what_could_not_be_decoded_is_not_encoded():
         (lambda: encode(allocation, valid_for_slots=0), "valid_for_slots"),
         (lambda: dcm.encode_indication(dcm.Indication((1,), 1, 0, 0, cqi=np.array([np.inf]))), "cqi"),
         (lambda: dcm.encode_indication(dcm.Indication((1,), 0, 0, 0)), "slots_per_report"),
+        (lambda: dcm.encode_indication(heard(16.0, 1.0)), "heard_cqi"),
+        (lambda: dcm.encode_indication(heard(9.0, 13.0)), "heard_age_slots"),
+        (lambda: dcm.encode_indication(heard(9.0, np.nan)), "heard_age_slots"),
+        (lambda: dcm.encode_indication(heard(9.0, 1.0, outcome=6.0)), "last_outcome"),
         (lambda: dcm.encode_action_definition(dcm.ActionDefinition("cell 1")), "hex digits"),
         (lambda: dcm.encode_event_trigger(dcm.EventTrigger(0)), "report_period_ms"),
     ]

@@ -52,6 +52,9 @@ def control() -> str:
 def indication() -> str:
     applied = dcm.AppliedControl(EPOCH, 99, b"\x80\x40", b"\x00", b"\x3f")
     columns = {"cqi": np.array([7.0, np.nan]), "ul_sinr_db": np.array([-3.3, 12.1])}
+    columns["heard_cqi"] = np.array([[9.0, np.nan], [np.nan, 15.0]])
+    columns["heard_age_slots"] = np.array([[1.0, np.nan], [np.nan, 12.0]])
+    columns["last_outcome"] = np.array([4.0, np.nan])
     return dcm.encode_indication(dcm.Indication((3, 9), 100, 1200, 4, applied, **columns)).hex()
 
 
