@@ -102,7 +102,7 @@ def train_command(
     lora_rank: Annotated[int | None, typer.Option(help="Of LoRA; 0 = all weights.", min=0)] = None,
     bf16: Annotated[bool | None, typer.Option(help="Weights of the base model in bfloat16.")] = None,
     gradient_checkpointing: Annotated[bool | None, typer.Option(help="Less memory, more time.")] = None,
-    credit: Annotated[str | None, typer.Option(help="counterfactual, token, all_action or sequence.")] = None,
+    credit: Annotated[str | None, typer.Option(help="regression, counterfactual, token, all_action or sequence.")] = None,
     roles: Annotated[str | None, typer.Option(help="leader, follower, or both: leader,follower.")] = None,
     alternate: Annotated[bool | None, typer.Option(help="Both roles: in turn by rounds, or in every update.")] = None,
     leader_lr: Annotated[float | None, typer.Option(help="Learning rate; kappa_1.", min=0)] = None,

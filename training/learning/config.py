@@ -14,7 +14,7 @@ from policy.language_model import ModelConfig
 from training.counterfactual import Search
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 
-CREDITS = ("counterfactual", "token", "all_action", "sequence")
+CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
 """How a DCM's worth is shared among its tokens: see training.learning.credit."""
 ROLES = ("leader", "follower")
 DEVICES = ("auto", "cpu", "cuda")
@@ -56,7 +56,7 @@ class TrainConfig:
     roles: tuple[str, ...] = ("leader",)
     alternate: bool = True
     """With both roles: one learns per round while the other stands still; False = both in every update."""
-    credit: str = "counterfactual"
+    credit: str = "regression"
     seed: int = 0
     updates: int = 300
     cell_steps: int = 0
@@ -96,6 +96,8 @@ class TrainConfig:
     its mind. `counterfactual` and `all_action` only."""
     scale: float = 10.0
     """Of values in the loss: what they weigh against entropy and KL."""
+    sharpness: float = 100.0
+    """`regression`: logits per unit of value; its inverse is the temperature at which the leader plays."""
     consistency: float = 0.1
     """rho_2 of the paper's Eq. 2: what a follower loses by sending where the DCM did not let it."""
 

@@ -1,12 +1,13 @@
 """How a DCM's worth is shared among its tokens: what each credit would have the policy climb.
 
+    regression       -sum_a w(a) (logit(a) / s - Q(a))^2, both about their means: the policy is softmax(s x estimated Q)
     counterfactual   sum_a pi_old(a) A(a) r(a), clipped as in PPO, over every action a that was tried; A(a) = Q(a) minus
                      the policy's mean of Q, r = new probability / old. A share e goes to sum_a A(a) log p(a) / |tried|
     token            A r of the token that was said, clipped: PPO's usual objective, with the same A
     all_action       the gradient sum_a w(a) A(a) logit(a), w = (1 - e) pi + e / |tried|; no ratio, no clip, one step
     sequence         the paper's: one advantage for the whole DCM by GAE over the cell's decisions, one ratio
 
-Q comes from branches of the simulator (training.counterfactual), so the first three need no critic. At the policy that
+Q comes from branches of the simulator (training.counterfactual), so the first four need no critic. At the policy that
 played, `counterfactual` and `all_action` have the same gradient but for how exploration's share is centred.
 Suffixes: B examples, L steps, A actions.
 """
@@ -23,6 +24,10 @@ from torch import Tensor
 
 from policy.decoding import Script, masked_log_softmax, script_of
 from training.learning.arena import Example
+
+
+WORTH_BOUND = 3.0
+"""Of one action's value in a regression: a rare branch that lost or saved a whole burst must not turn all the rest."""
 
 
 class Tried(NamedTuple):
@@ -129,6 +134,21 @@ def counterfactual(tried: Tried, before: Baseline, logits: Tensor, clip: float) 
     return Objective(
         (climbed + explored)[tried.varied].sum(), (old * outside)[tried.varied].sum().detach(), tried.varied.sum()
     )
+
+
+def regression(tried: Tried, before: Baseline, logits: Tensor, sharpness: float) -> Objective:
+    """Minus the squared error of logit / sharpness as an estimate of an action's worth, both about their means.
+
+    A policy gradient's push never ends: on values as noisy as one future each it drives the policy to certainty about
+    noise. A regression has a fixed point, the mean of what was seen, and learns as much from what is never said.
+    """
+    even = tried.known / tried.known.sum(-1, keepdim=True)
+    weight = 0.5 * (before.probability + even)
+    worth = sharpness * tried.value.clamp(-WORTH_BOUND, WORTH_BOUND)
+    error = (logits - worth).masked_fill(~tried.known, 0.0)
+    error = error - (weight * error).sum(-1, keepdim=True)
+    squared = (weight * error**2).sum(-1) / sharpness**2
+    return Objective(-squared[tried.varied].sum(), torch.zeros(()), tried.varied.sum())
 
 
 def token(tried: Tried, before: Baseline, logits: Tensor, clip: float) -> Objective:

@@ -104,7 +104,7 @@ class LeaderLearner:
         for part in (part for batch in batches[1:] for part in batch):
             with torch.no_grad():
                 self._note_old(part, self._logits(self.leader, part))
-        epochs = 1 if config.credit == "all_action" else config.epochs
+        epochs = 1 if config.credit in ("all_action", "regression") else config.epochs
         sums, begun = _Sums(), 0
         for epoch in range(epochs):
             begun += 1
@@ -176,6 +176,8 @@ class LeaderLearner:
             objective = credit.sequence(tried, part.advantage_B, logits, config.clip)
         elif config.credit == "all_action":
             objective = credit.all_action(tried, part.before, logits)
+        elif config.credit == "regression":
+            objective = credit.regression(tried, part.before, logits, config.sharpness)
         elif config.credit == "token":
             objective = credit.token(tried, part.before, logits, config.clip)
         else:
@@ -187,7 +189,7 @@ class LeaderLearner:
             with torch.no_grad():
                 start = credit.log_probs(self._logits(self._reference, part), tried.legal)
             kl = (log_prob.exp() * (log_prob - start)).sum()
-        scale = config.scale if config.credit == "all_action" else 1.0
+        scale = config.scale if config.credit in ("all_action", "regression") else 1.0
         loss = config.kl * kl - scale * objective.gained - config.entropy * entropy_BL.sum()
 
         choice_BL = tried.legal.sum(-1) > 1
