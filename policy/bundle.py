@@ -27,8 +27,7 @@ from torch import nn
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.language_model import ModelConfig, state_of
-from policy.model_kinds import new_model
-from policy.prompt.compact import PromptLayout
+from policy.model_kinds import new_model, read_layout
 from policy.speaking_model import SpeakingModule
 
 FORMAT_VERSION = 1
@@ -105,8 +104,8 @@ def load_bundle(path: str | Path) -> Bundle:
     try:
         low, high = (int(k) for k in description["slots_per_dcm"])
         options = GrammarOptions(**description["grammar"])
-        layout = PromptLayout.from_json(description["prompt_layout"])
         kind, leader_config = description.get("model", "pointer"), ModelConfig(**description["leader"])
+        layout = read_layout(kind, description["prompt_layout"])
         follower_config = ModelConfig(**description["follower"])
         follower_layout = FollowerLayout.from_json(description.get("follower_layout"))
         files, provenance, metrics = description["files"], description["provenance"], description["metrics"]

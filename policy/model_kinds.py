@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+import torch
+
+from policy.encoder_model import SeatModel, SetModel
 from policy.language_model import HEADS, ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
+from policy.prompt.numeric import NumericLayout
 from policy.speaking_model import SpeakingModule
 
-KINDS = HEADS
-"""pointer, vocabulary: policy.language_model."""
+WITHOUT_LANGUAGE: dict[str, type[SeatModel | SetModel]] = {m.kind: m for m in (SeatModel, SetModel)}
+KINDS = (*HEADS, *WITHOUT_LANGUAGE)
+"""pointer, vocabulary: policy.language_model. mappo, mappo_g: policy.encoder_model."""
 
 
 def new_model(kind: str, config: ModelConfig, seed: int, layout: PromptLayout | None = None) -> SpeakingModule:
     """A model of that kind with fresh weights that depend on `seed` alone. Raises ValueError for an unknown kind.
 
-    The kind decides the head, whatever `config` says of it. layout: None = everything that is known today.
+    The kind decides the head, whatever `config` says of it; of mappo and mappo_g `config` is the size alone. layout:
+    one of the kind's; None = with everything that is known today.
     """
+    layout_class = _layout_class(kind)
+    layout = layout or layout_class()
+    if not isinstance(layout, NumericLayout):
+        return new_leader_model(replace(config, head=kind), layout, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return WITHOUT_LANGUAGE[kind](config, layout)
+
+
+def read_layout(kind: str, document: Mapping[str, Any]) -> PromptLayout:
+    """A layout that a bundle of that kind keeps. Raises ValueError, TypeError or KeyError."""
+    return _layout_class(kind).from_json(document)
+
+
+def _layout_class(kind: str) -> type[PromptLayout]:
     if kind not in KINDS:
         raise ValueError(f"policy is {kind!r}, expected one of {', '.join(KINDS)}")
-    return new_leader_model(replace(config, head=kind), layout or PromptLayout(), seed)
+    return NumericLayout if kind in WITHOUT_LANGUAGE else PromptLayout

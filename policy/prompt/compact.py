@@ -89,7 +89,8 @@ CELL_FIELDS: tuple[Field, ...] = (
 class Prompts(NamedTuple):
     """A batch of prompts, packed: no padding."""
 
-    tokens_NT: NDArray[np.int64]
+    tokens_NT: NDArray[Any]
+    """Token ids; of a NumericLayout, features."""
     cell_N: NDArray[np.int64]
     """Which state of the batch a block belongs to."""
     place_N: NDArray[np.int64]
@@ -140,16 +141,21 @@ class PromptLayout:
         ue_cell = np.repeat(np.arange(len(states)), num_ues_B)
         ues = _ue_features(states)
         cells = _cell_features(states, intents, ues, ue_cell)
-        cell_first, ue_first = self._first_ids
-        cell_BT = _levels(cells, self.cell_fields) + cell_first
-        ue_UT = _levels(ues, self.ue_fields) + ue_first
+        cell_BT, ue_UT = self._blocks(cells, ues)
         starts_B = np.concatenate([[0], np.cumsum(num_ues_B + 1)[:-1]])
         ue_rows = np.arange(len(ue_cell)) + ue_cell + 1
-        tokens_NT = np.empty((len(states) + len(ue_cell), self.block_tokens), np.int64)
+        tokens_NT = np.empty((len(states) + len(ue_cell), self.block_tokens), cell_BT.dtype)
         tokens_NT[starts_B] = cell_BT
         tokens_NT[ue_rows] = ue_UT
         cell_N = np.repeat(np.arange(len(states)), num_ues_B + 1)
         return Prompts(tokens_NT, cell_N, np.arange(len(cell_N)) - starts_B[cell_N], num_ues_B)
+
+    def _blocks(
+        self, cells: Mapping[str, NDArray[np.float64]], ues: Mapping[str, NDArray[np.float64]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Cells' own blocks [B, T] and UEs' [UEs of all states, T], from the features of each."""
+        cell_first, ue_first = self._first_ids
+        return _levels(cells, self.cell_fields) + cell_first, _levels(ues, self.ue_fields) + ue_first
 
     def as_json(self) -> dict[str, Any]:
         return {

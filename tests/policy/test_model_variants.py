@@ -6,18 +6,21 @@ To add one: one entry in MODELS.
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
 from policy.bundle import Bundle, load_bundle, save_bundle
-from policy.decoding import decode, score
+from policy.decoding import decode, score, script_of, write_line
+from policy.encoder_model import SEATS
 from policy.follower import new_follower_model
 from policy.grammar import FIRST_UE, LAB, PAPER, Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.language_model import NAMES, ModelConfig
 from policy.model_kinds import KINDS, new_model
+from policy.prompt.numeric import NumericLayout
 from policy.speaking_model import PromptError, SpeakingModule
 
 SIZE = ModelConfig(hidden_size=16, num_layers=2, num_heads=2, intermediate_size=24)
@@ -144,7 +147,7 @@ def permuted(state, order):
     return dataclasses.replace(state, **columns)
 
 
-@pytest.mark.parametrize("name", ["pointer, block, autoregressive", "pointer, block, one_pass"])
+@pytest.mark.parametrize("name", ["pointer, block, autoregressive", "pointer, block, one_pass", "mappo_g"])
 def test_who_is_named_first_does_not_matter(name, make_random_state):
     model = loud_model(*MODELS[name])
     rng = np.random.default_rng(26)
@@ -171,6 +174,48 @@ def test_a_vocabulary_has_only_so_many_names(make_random_state):
         else:
             with pytest.raises(PromptError, match="128 UEs, expected at most 127"):
                 decode(model, [state], [Intent()], [grammar])
+
+
+def test_dense_attention_reads_only_so_far(make_random_state):
+    model = loud_model("pointer", dataclasses.replace(SIZE, attention="dense"))
+    state = make_random_state(np.random.default_rng(28), ues=600)
+    with pytest.raises(PromptError, match="600 UEs, expected at most"):
+        model.read(model.layout.encode([state], [Intent()]))
+
+
+def test_a_padded_network_seats_the_largest_backlogs_and_the_rest_are_alike(make_random_state):
+    model = loud_model("mappo", SIZE)
+    ues = SEATS + 5
+    state = make_random_state(np.random.default_rng(29), ues=ues, missing=0.0)
+    backlog_U = np.random.default_rng(30).permutation(ues) * 500.0
+    nothing_U = np.full(ues, np.nan)
+    state = dataclasses.replace(
+        state,
+        buffer_bits_U=backlog_U,
+        inflight_bits_U=np.zeros(ues),
+        preferred_rbg_U=nothing_U,
+        heard_cqi_UM=np.full(state.heard_cqi_UM.shape, np.nan),
+    )
+    grammar = compile_grammar(state, Intent(), PAPER)
+    script = script_of([write_line(grammar, state, random_tokens(np.random.default_rng(31), grammar))])
+    memory = model.read(model.layout.encode([state], [Intent()]))
+    logits_LA = model.logits(memory, script.steps, script.situation_BLA)[0].detach().numpy()
+    owner_A = logits_LA[-1, FIRST_UE:]
+    rest = np.argsort(backlog_U)[: ues - SEATS]
+    assert len(set(owner_A[rest].tolist())) == 1
+    assert len(set(owner_A.tolist())) == SEATS + 1
+
+
+def test_numbers_stay_in_their_range_whatever_is_reported(make_random_state):
+    layout = NumericLayout()
+    rng = np.random.default_rng(32)
+    states = [make_random_state(rng, missing=0.3) for _ in range(20)]
+    wild = make_random_state(rng, ues=4, missing=0.0)
+    wild = dataclasses.replace(wild, buffer_bits_U=np.array([np.inf, -np.inf, 1e300, -5.0]))
+    features = layout.encode([*states, wild], [Intent()] * 21).tokens_NT
+    assert features.dtype == np.float32
+    assert np.abs(features).max() <= 1.0
+    assert type(layout).from_json(json.loads(json.dumps(layout.as_json()))) == layout
 
 
 @pytest.mark.parametrize("kind", ["gpt", ""])
