@@ -47,7 +47,8 @@ setup(
         "httpx",
     ],
     extras_require={
-        "train": ["gymnasium", "matplotlib", "pettingzoo"],
+        "text": ["peft"],  # LoRA on a pretrained language model, for training it and for loading its bundle
+        "train": ["gymnasium", "matplotlib", "peft", "pettingzoo"],
         "dev": [
             "build",
             "hypothesis",

@@ -12,7 +12,7 @@ read beyond it. Suffixes as in `policy.speaking_model`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from policy.intent import Intent
 from policy.leader import never_expires
 from policy.situation import USAGE_LEVELS, RbgReports, rbg_reports
 from policy.speaking_model import NO_TOKEN, SpeakingModel, Steps
+
+if TYPE_CHECKING:
+    from policy.text_model import TextModel
 
 TIE_NATS = 5e-5
 """Greedy decoding takes the lowest of tokens this close to the best: UEs that look alike are exactly as likely, and
@@ -168,8 +171,7 @@ def score(
 ) -> torch.Tensor:
     """Log-probability of every token of every DCM, [B, longest], 0 beyond a DCM's end; differentiable."""
     script = script_of([write_line(g, s, t) for g, s, t in zip(grammars, states, tokens)])
-    memory = model.read(model.layout.encode(states, intents))
-    logits = model.logits(memory, script.steps, script.situation_BLA)
+    logits = model.script_logits(model.layout.encode(states, intents), script)
     log_probs = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA).to(logits.device))
     said = torch.from_numpy(script.tokens_BL).to(logits.device)
     return log_probs.gather(-1, said[..., None])[..., 0]
@@ -193,6 +195,12 @@ def decode(
     """
     if not states:
         return []
+    if model.speaks_words:
+        from policy.text_decoding import decode_text  # builds on this module
+
+        return decode_text(
+            cast("TextModel", model), states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired
+        )
     with torch.inference_mode():
         memory = model.read(model.layout.encode(states, intents))
         rows = [

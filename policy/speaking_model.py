@@ -23,6 +23,7 @@ from policy.grammar import MAX_RBGS, StepKind
 from policy.intent import Intent
 
 if TYPE_CHECKING:
+    from policy.decoding import Script
     from policy.prompt.compact import Prompts
 
 QUERIES = int(StepKind.OWNER) + MAX_RBGS
@@ -65,7 +66,14 @@ class SpeakingModel(Protocol):
         """A step's logits depend on its query alone, not on what was said before nor on how often."""
 
     @property
+    def speaks_words(self) -> bool:
+        """An action takes several of the model's tokens: policy.text_decoding speaks, all else is `script_logits`."""
+
+    @property
     def device(self) -> torch.device: ...
+
+    def script_logits(self, prompts: Any, script: Script) -> Tensor:
+        """Teacher forcing from prompts on, [B, L, A]; what the script's mask forbids may be -inf."""
 
     def read(self, prompts: Prompts) -> Any:
         """What the model keeps of a batch of prompts: its memory, good for one DCM a cell."""
@@ -92,10 +100,14 @@ class SpeakingModule(nn.Module, ABC):
     """Its size: a dataclass of plain values."""
     layout: Any
     one_pass: bool = False
+    speaks_words: bool = False
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    def script_logits(self, prompts: Any, script: Script) -> Tensor:
+        return self.logits(self.read(prompts), script.steps, script.situation_BLA)
 
     @abstractmethod
     def read(self, prompts: Prompts) -> Any: ...

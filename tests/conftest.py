@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -101,3 +103,46 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisAddr
     server, address = start_redis(tmp_path_factory.mktemp("redis"))
     yield address
     stop_process(server)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face checkpoint on disk: a Llama of 2 layers that learned nothing, a BPE tokenizer of few merges."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from policy.cell_state import COLUMNS, make_cell_state
+    from policy.intent import Intent
+    from policy.prompt.text import prompt_text
+
+    folder, rng = tmp_path_factory.mktemp("tiny-checkpoint"), random.Random(0)
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    columns = {name: [rng.uniform(0, 5000), math.nan] for name in COLUMNS} | {"traffic_class_U": [0.0, 2.0]}
+    state = make_cell_state("cell", num_rbgs=6, slots_per_dcm=1, slot=0, ue_ids=(3, 7), **columns)
+    answer = "leftover none\ncontenders 0\nperiodic end\nRBG0 UE1\nRBG1 OPEN\n"
+    bpe.train_from_iterator([prompt_text(state, Intent()) + answer] * 2, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>")
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=8192,
+        initializer_range=0.3,  # small weights would make every word as likely as the next
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    return folder

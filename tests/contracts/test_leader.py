@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from policy.model_leader import ModelLeader
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
 from policy.schedulers import SCHEDULERS
+from policy.text_model import TextConfig, new_text_model
 
 
 def random_model(options: GrammarOptions) -> Leader:
@@ -30,6 +32,12 @@ def random_model(options: GrammarOptions) -> Leader:
     torch.set_num_threads(1)
     model = new_leader_model(ModelConfig(hidden_size=32, num_heads=2, intermediate_size=48), PromptLayout(), seed=1)
     return ModelLeader(model, options)
+
+
+def random_text_model(checkpoint: Path) -> Leader:
+    """The same for a pretrained model's text prompts and multi-token words."""
+    torch.set_num_threads(1)
+    return ModelLeader(new_text_model(TextConfig(str(checkpoint), lora_rank=0)), PAPER)
 
 
 LEADERS: dict[str, Callable[[], Leader]] = {name: lambda name=name: make_leader(name) for name in SCHEDULERS}
@@ -96,8 +104,10 @@ def cases() -> tuple[tuple[CellState, Intent], ...]:
     return tuple(found)
 
 
-@pytest.fixture(params=LEADERS, scope="module")
+@pytest.fixture(params=[*LEADERS, "random_text_model"], scope="module")
 def leader(request: pytest.FixtureRequest) -> Leader:
+    if request.param == "random_text_model":
+        return random_text_model(request.getfixturevalue("tiny_checkpoint"))
     return LEADERS[request.param]()
 
 

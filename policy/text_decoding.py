@@ -1,0 +1,222 @@
+"""Speaking a DCM in a pretrained model's words: one forward a choice, in which it reads all forks of the trie at once.
+
+So the model chooses among actions, not among pieces of words: greedy decoding says the likeliest action of each step,
+sampling draws one by its exact probability (the product of the masked softmaxes on its way). Steps that leave no choice
+ride along, and a draft (policy.decoding) is read whole: the first choice that is not the draft's discards what lies
+beyond it. Suffixes as in `policy.text_model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from policy.cell_state import CellState
+from policy.decoding import TIE_NATS, Speech
+from policy.grammar import Cursor, Grammar, StepKind
+from policy.intent import Intent
+from policy.leader import never_expires
+from policy.text_model import Choice, Stretch, TextModel
+from policy.trie import ROOT
+
+BATCH_TOKENS = 1 << 14
+"""Prompt tokens of a forward, padding included: what attention masks of a batch cost grows with their square."""
+
+
+def decode_text(
+    model: TextModel,
+    states: Sequence[CellState],
+    intents: Sequence[Intent],
+    grammars: Sequence[Grammar],
+    *,
+    uniforms_BL: NDArray[np.float64] | None = None,
+    drafts: Sequence[Sequence[int] | None] | None = None,
+    expired: Callable[[], bool] = never_expires,
+) -> list[Speech]:
+    """Say one DCM per cell; everything as `policy.decoding.decode`. Raises PromptError for a cell too big to read."""
+    if not states:
+        return []
+    prompts = model.layout.encode(states, intents)
+    speeches: dict[int, Speech] = {}
+    learning = model.training
+    model.eval()  # gradient checkpointing, which only learning needs, would keep no cache
+    try:
+        for batch in _batches([len(prompt) for prompt in prompts]):
+            rows = [_Row(model, grammars[b], prompts[b], drafts[b] if drafts is not None else None) for b in batch]
+            with torch.inference_mode():
+                said = _speak(model, rows, None if uniforms_BL is None else uniforms_BL[batch], expired)
+            speeches.update(zip(batch, said))
+    finally:
+        model.train(learning)
+    return [speeches[b] for b in range(len(states))]
+
+
+def _batches(lengths_B: Sequence[int]) -> list[list[int]]:
+    """Cells that are read together: of like length, and not too many tokens in all."""
+    batches: list[list[int]] = []
+    for b in sorted(range(len(lengths_B)), key=lambda b: lengths_B[b]):
+        if not batches or (len(batches[-1]) + 1) * lengths_B[b] > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(b)
+    return batches
+
+
+class _Ask(NamedTuple):
+    """One step of a stretch."""
+
+    legal: NDArray[np.int64]
+    choice: Choice | None
+    """None = no choice."""
+    guess: int | None
+    """What was assumed here to read on; None at the stretch's end."""
+
+
+class _Row:
+    """One cell's DCM in the making."""
+
+    def __init__(self, model: TextModel, grammar: Grammar, prompt: Sequence[int], draft: Sequence[int] | None) -> None:
+        self._model, self._grammar = model, grammar
+        self._draft = tuple(draft) if draft is not None else None
+        self._pending: list[int] = list(prompt)
+        """Tokens of the chain that the model has yet to read."""
+        self._depth = 0
+        self.cursor = grammar.start()
+        self.num_actions = grammar.num_actions
+        self.log_probs: list[float] = []
+        self.stretch = Stretch(0)
+        self.asks: list[_Ask] = []
+
+    def prepare(self, row: int) -> None:
+        """Lay out what to read next: up to the first choice that nobody can guess, or to the last choice of all."""
+        model, cursor = self._model, self._grammar.start()
+        for token in self.cursor.tokens:
+            cursor.advance(token)
+        stretch, chain = Stretch(self._depth), list(self._pending)
+        asks: list[_Ask] = []
+        while not cursor.done:
+            mask_A = cursor.mask()
+            legal = np.flatnonzero(mask_A)
+            chain += model.cue(cursor.step_kind, cursor.rbg)
+            action: int | None = int(legal[0])
+            choice: Choice | None = None
+            read: tuple[int, ...] = ()
+            if len(legal) > 1:
+                stretch.add(chain)
+                chain = []
+                forks = model.trie.forks(mask_A)
+                choice = Choice(row, len(asks), forks, stretch.end, stretch.fork(forks))
+                action = self._guess(cursor, legal)
+                if action is not None:
+                    read = forks.read[action]
+                    stretch.take([choice.first + node for node in read])
+            asks.append(_Ask(legal, choice, action))
+            if action is None:
+                break
+            chain += model.trie.spelling(action)[len(read) :]
+            cursor.advance(action)
+        if not len(stretch):  # no choice is left: the DCM's end is said as it is
+            for ask in asks:
+                self._add(int(ask.legal[0]), 0.0)
+        self.stretch, self.asks = stretch, asks
+
+    def _guess(self, cursor: Cursor, legal: NDArray[np.int64]) -> int | None:
+        """The draft's action for this step, while what was said is the draft's."""
+        draft, said = self._draft, len(cursor.tokens)
+        if draft is None or said >= len(draft):
+            return None
+        if cursor.step_kind is StepKind.OWNER:
+            action = draft[len(draft) - self._grammar.num_rbgs + cursor.rbg]
+        elif tuple(cursor.tokens) == draft[:said]:
+            action = draft[said]
+        else:
+            return None
+        return action if action in legal else None
+
+    def say(self, log_probs_LA: NDArray[np.float64], uniforms_L: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+        """Say the stretch up to the first choice that was not guessed; which of its tokens stay visible, [T].
+
+        log_probs_LA: of the stretch's steps. uniforms_L: of the whole DCM's, or None for the likeliest actions.
+        """
+        last = ROOT
+        for step, (legal, choice, guess) in enumerate(self.asks):
+            if choice is None:
+                self._add(int(legal[0]), 0.0)
+                continue
+            uniform = None if uniforms_L is None else float(uniforms_L[len(self.log_probs)])
+            action, log_prob = _choose(log_probs_LA[step, legal], legal, uniform)
+            self._add(action, log_prob)
+            read = choice.forks.read[action]
+            last = choice.first + read[-1] if read else choice.cue
+            if action != guess:
+                self._pending = list(self._model.trie.spelling(action)[len(read) :])
+                break
+        self._depth = self.stretch.depths[last] + 1
+        return self.stretch.path(last)
+
+    def _add(self, action: int, log_prob: float) -> None:
+        self.cursor.advance(action)
+        self.log_probs.append(log_prob)
+
+    def cut_short(self) -> Speech:
+        """The rest is the first legal action of each step, not the model's."""
+        complete = self.cursor.done
+        while not self.cursor.done:
+            self._add(int(self.cursor.mask().argmax()), float("nan"))
+        return self.speech(complete)
+
+    def speech(self, complete: bool) -> Speech:
+        return Speech(self.cursor.allocation(), tuple(self.cursor.tokens), np.array(self.log_probs), complete)
+
+
+def _speak(
+    model: TextModel, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None, expired: Callable[[], bool]
+) -> list[Speech]:
+    """The loop: all cells are read together, each at its own place in its own DCM."""
+    from transformers.cache_utils import DynamicCache
+
+    cache: DynamicCache = DynamicCache()
+    visible_BS = np.zeros((len(rows), 0), bool)
+    while True:
+        for b, row in enumerate(rows):
+            row.prepare(b)
+        if all(row.cursor.done for row in rows):
+            return [row.speech(complete=True) for row in rows]
+        if expired():
+            return [row.cut_short() for row in rows]
+        stretches = [row.stretch for row in rows]
+        hidden_BTd = model.read_stretches(stretches, cache, visible_BS)
+        log_probs_BLA = _log_probs(model, rows, hidden_BTd)
+        kept_BT = np.zeros(hidden_BTd.shape[:2], bool)
+        for b, row in enumerate(rows):
+            if len(row.stretch):
+                kept_BT[b, -len(row.stretch) :] = row.say(
+                    log_probs_BLA[b], None if uniforms_BL is None else uniforms_BL[b]
+                )
+        visible_BS = np.concatenate((visible_BS, kept_BT), axis=1)
+
+
+def _log_probs(model: TextModel, rows: list[_Row], hidden_BTd: torch.Tensor) -> NDArray[np.float64]:
+    """Of the actions of every step that was read, -inf where illegal, [B, L, A]."""
+    legal_BLA = np.zeros((len(rows), max(len(row.asks) for row in rows), max(row.num_actions for row in rows)), bool)
+    choices = []
+    for row in rows:
+        for ask in row.asks:
+            if ask.choice is not None:
+                choices.append(ask.choice)
+                legal_BLA[ask.choice.row, ask.choice.step, ask.legal] = True
+    lengths = [len(row.stretch) for row in rows]
+    return model.choose_log_probs(hidden_BTd, choices, legal_BLA, lengths).double().cpu().numpy()
+
+
+def _choose(log_probs: NDArray[np.float64], legal: NDArray[np.int64], uniform: float | None) -> tuple[int, float]:
+    """Action and log-probability: the likeliest without `uniform`, else by inverse CDF."""
+    if uniform is None:
+        pick = int((log_probs >= log_probs.max() - TIE_NATS).argmax())
+    else:
+        total = np.cumsum(np.exp(log_probs))
+        pick = min(int(np.searchsorted(total, uniform * total[-1], side="right")), len(legal) - 1)
+    return int(legal[pick]), float(log_probs[pick])

@@ -1,0 +1,406 @@
+"""The leader as a pretrained language model: it reads a cell as text and chooses its words through a trie.
+
+    prompt tokens | "leftover" | forks of " none", " embb", ... | "\\n" "contenders" | ... | "RBG0" | ...
+
+Of each step, the model reads the cue and the forks of the trie (policy.trie) side by side: every fork sees the prompt,
+what was said, and its own path, nothing of its siblings. So one pass over a step gives the exact probability of every
+legal action, spelled in however many tokens; and one pass over a whole DCM gives those of all its steps.
+
+Logits are taken for the tokens that may come next alone: last hidden state times those rows of the output layer.
+Suffixes: B = cells, T = tokens of a stretch, S = tokens that may be seen, L = steps, A = actions, F = forks, W = ways
+on from a fork, P = pairs of action and way, d = hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from policy.base_model import BaseModel, BaseModelError, load_base_model
+from policy.cell_state import CellState
+from policy.decoding import Script, script_of, write_line
+from policy.grammar import FIRST_UE, MAX_RBGS, Grammar, StepKind
+from policy.intent import Intent
+from policy.prompt.text import TEMPLATE_VERSION, action_text, cue_text, prompt_text
+from policy.speaking_model import PromptError, SpeakingModule, Steps
+from policy.trie import ROOT, Forks, Trie, TrieError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from transformers.cache_utils import DynamicCache
+
+MANY_UES = 128
+"""Whose names must be told apart in a tokenizer's words before it is accepted: all digits, one to three of them."""
+UNLIMITED = 1 << 30
+"""Context of a model that names none."""
+LORA_ALPHA_PER_RANK = 2
+"""LoRA's usual scale: what the adapter says counts twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """Which base model, and what of it is trained. All fields are plain values: a bundle stores them as JSON."""
+
+    base_model: str
+    """A directory or a hub id."""
+    lora_rank: int = 8
+    """Rank of the adapters on every linear layer; 0 = all weights are trained."""
+    bf16: bool = False
+    """Compute in bfloat16; whatever is trained is kept in float32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lora_rank <= 1024:
+            raise ValueError(f"lora_rank is {self.lora_rank}, expected 0 (no LoRA) to 1024")
+
+
+class Said(NamedTuple):
+    """What was said, and how sure the model was."""
+
+    log_probs_BL: Tensor
+    """Of each action; 0 beyond a DCM's end."""
+    entropy_BL: Tensor
+    """Of each step's choice, nats; 0 where there was none."""
+
+
+class Choice(NamedTuple):
+    """One step of one cell at which there is a choice, and where the model reads it."""
+
+    row: int
+    """Of the batch."""
+    step: int
+    forks: Forks
+    cue: int
+    """Place of the cue's last token in the stretch; fork nodes follow it ..."""
+    first: int
+    """... from this place on."""
+
+
+class Stretch:
+    """Tokens of one cell that are read at once: a chain, with the forks of its choices beside it."""
+
+    def __init__(self, start: int) -> None:
+        """start: how many tokens the chain had before."""
+        self.tokens: list[int] = []
+        self.before: list[int] = []
+        """Place of the token before, in the stretch; ROOT = the chain as it was."""
+        self.depths: list[int] = []
+        """Position of each token: how many come before it on its path."""
+        self._start, self._end = start, ROOT
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def end(self) -> int:
+        """Place of the chain's last token."""
+        return self._end
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Go on with the chain."""
+        for token in tokens:
+            self._end = self._put(token, self._end)
+
+    def fork(self, forks: Forks) -> int:
+        """Put a step's forks beside the chain's end; the place of the first one."""
+        first, cue = len(self.tokens), self._end
+        for token, parent in zip(forks.token_N.tolist(), forks.parent_N.tolist()):
+            self._put(token, cue if parent == ROOT else first + parent)
+        return first
+
+    def take(self, places: Sequence[int]) -> None:
+        """Tokens beside the chain become its next."""
+        if places:
+            self._end = places[-1]
+
+    def _put(self, token: int, before: int) -> int:
+        self.tokens.append(token)
+        self.before.append(before)
+        self.depths.append(self._start if before == ROOT else self.depths[before] + 1)
+        return len(self.tokens) - 1
+
+    def path(self, place: int) -> NDArray[np.bool_]:
+        """Which tokens are on the way to `place`, itself among them, [T]."""
+        path_T = np.zeros(len(self.tokens), bool)
+        while place != ROOT:
+            path_T[place] = True
+            place = self.before[place]
+        return path_T
+
+    def seen(self) -> NDArray[np.bool_]:
+        """Which tokens of the stretch each of them sees, [T, T]: those on its path, and itself."""
+        count = len(self.tokens)
+        seen_TT = np.zeros((count, count), bool)
+        for place, before in enumerate(self.before):
+            if before != ROOT:
+                seen_TT[place] = seen_TT[before]
+            seen_TT[place, place] = True
+        return seen_TT
+
+
+class TextLayout:
+    """Prompts in a tokenizer's tokens."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    def encode(self, states: Sequence[CellState], intents: Sequence[Intent]) -> list[tuple[int, ...]]:
+        """One prompt per state."""
+        begin = self.tokenizer.bos_token_id
+        first = () if begin is None else (int(begin),)
+        return [(*first, *self.spell(prompt_text(state, intent))) for state, intent in zip(states, intents)]
+
+    def spell(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"template": TEMPLATE_VERSION}
+
+
+class TextModel(SpeakingModule):
+    """Any causal language model of transformers, its adapters, and the words of the grammar in its tokens."""
+
+    kind = "text"
+    speaks_words = True
+    config: TextConfig
+    layout: TextLayout
+
+    def __init__(self, config: TextConfig, base: BaseModel, seed: int = 0) -> None:
+        """seed: of fresh adapters, which at first change nothing. Raises BaseModelError."""
+        super().__init__()
+        self.config = config
+        self.folder = base.folder
+        self.layout = TextLayout(base.tokenizer)
+        self.lm: Any = base.model
+        for module in self.lm.modules():  # a probability must be the same whenever it is asked for
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            elif hasattr(module, "attention_dropout"):
+                setattr(module, "attention_dropout", 0.0)  # noqa: B010 - not an attribute of nn.Module
+        if config.lora_rank:
+            _add_adapters(self.lm, config.lora_rank, seed)
+        if config.gradient_checkpointing:
+            self.lm.activation_checkpointing_enable({"use_reentrant": False})
+        self.trie = self._spell_out(base.tokenizer)
+        fixed = (StepKind.MASK, StepKind.CONTENDERS, StepKind.GRANT_UE, StepKind.GRANT_RBG)
+        cues = [*((kind, -1) for kind in fixed), *((StepKind.OWNER, rbg) for rbg in range(MAX_RBGS))]
+        self._cues = {(kind, rbg): self.layout.spell(cue_text(kind, rbg)) for kind, rbg in cues}
+        limits = (getattr(self.lm.config, name, None) for name in ("max_position_embeddings", "sliding_window"))
+        self.context = min((limit for limit in limits if limit), default=UNLIMITED)
+        """Tokens that prompt and DCM may have together."""
+
+    def _spell_out(self, tokenizer: PreTrainedTokenizerBase) -> Trie:
+        separator = tokenizer.eos_token_id
+        if separator is None:
+            separator = len(tokenizer) - 1
+        try:
+            return Trie(lambda action: self.layout.spell(action_text(action)), int(separator), FIRST_UE + MANY_UES)
+        except TrieError as error:
+            raise BaseModelError(f"base model {self.config.base_model!r}: {error}") from error
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """What training changes, by name: the adapters, or all weights."""
+        return {
+            name: parameter.detach().contiguous()
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def cue(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
+        """What is read before a step's action."""
+        return self._cues[kind, rbg if kind is StepKind.OWNER else -1]
+
+    # ---- probabilities of what was said ----
+
+    def read(self, prompts: Any) -> Any:
+        raise NotImplementedError("a text model reads prompt and DCM in one: script_logits, or policy.decoding.decode")
+
+    def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
+        raise NotImplementedError("a text model's words depend on the mask: script_logits, or policy.decoding.decode")
+
+    def said_log_probs(
+        self,
+        states: Sequence[CellState],
+        intents: Sequence[Intent],
+        grammars: Sequence[Grammar],
+        tokens: Sequence[Sequence[int]],
+    ) -> Said:
+        """Of whole DCMs (grammar tokens), each action's log-probability and each step's entropy; differentiable.
+
+        Raises GrammarError for a DCM that is not its grammar's.
+        """
+        script = script_of([write_line(g, s, t) for g, s, t in zip(grammars, states, tokens)])
+        return said(self.script_logits(self.layout.encode(states, intents), script), script)
+
+    def script_logits(self, prompts: Sequence[Sequence[int]], script: Script) -> Tensor:
+        """Log-probability of every action at every step of whole DCMs, [B, L, A]; differentiable.
+
+        -inf where illegal; beyond a DCM's end token 0 alone is legal, as in the script.
+        """
+        stretches: list[Stretch] = []
+        choices: list[Choice] = []
+        for row, (prompt, steps) in enumerate(zip(prompts, script.lengths_B.tolist())):
+            stretch = Stretch(0)
+            stretch.add(prompt)
+            for step in range(steps):
+                action = int(script.tokens_BL[row, step])
+                stretch.add(self.cue(*_kind_of(int(script.steps.query_BL[row, step]))))
+                forks = self.trie.forks(script.mask_BLA[row, step])
+                spelling = self.trie.spelling(action)
+                if len(forks.node_F):
+                    first = stretch.fork(forks)
+                    choices.append(Choice(row, step, forks, stretch.end, first))
+                    read = forks.read[action]
+                    stretch.take([first + node for node in read])
+                    spelling = spelling[len(read) :]
+                if step + 1 < steps:
+                    stretch.add(spelling)
+            stretches.append(stretch)
+        hidden_BTd = self.read_stretches(stretches)
+        return self.choose_log_probs(hidden_BTd, choices, script.mask_BLA, [len(s) for s in stretches])
+
+    def read_stretches(
+        self,
+        stretches: Sequence[Stretch],
+        cache: DynamicCache | None = None,
+        visible_BS: NDArray[np.bool_] | None = None,
+    ) -> Tensor:
+        """Last hidden states of a batch of stretches, padded on the left, [B, T, d].
+
+        cache, visible_BS: what was read before, appended to, and which of it each cell may see.
+        """
+        cells, length = len(stretches), max(map(len, stretches))
+        seen_before = 0 if visible_BS is None else visible_BS.shape[1]
+        tokens_BT = np.zeros((cells, length), np.int64)
+        positions_BT = np.zeros((cells, length), np.int64)
+        seen_BTS = np.zeros((cells, length, seen_before + length), bool)
+        # Padding sees itself: attention over nothing is no number.
+        seen_BTS[:, :, seen_before:] = np.eye(length, dtype=bool)
+        for row, stretch in enumerate(stretches):
+            count = len(stretch)
+            if not count:
+                continue
+            deepest = max(stretch.depths)
+            if deepest >= self.context:
+                raise PromptError(
+                    f"prompt and DCM take {deepest + 1} tokens, expected at most the {self.context} of "
+                    f"{self.config.base_model}"
+                )
+            tokens_BT[row, -count:] = stretch.tokens
+            positions_BT[row, -count:] = stretch.depths
+            seen_BTS[row, -count:, -count:] = stretch.seen()
+            if visible_BS is not None:
+                seen_BTS[row, -count:, :seen_before] = visible_BS[row]
+        device = self.device
+        seen = torch.from_numpy(seen_BTS[:, None]).to(device)
+        if self.lm.config._attn_implementation != "sdpa":  # eager attention adds its mask
+            floats = torch.zeros(seen.shape, dtype=self.lm.dtype, device=device)
+            seen = floats.masked_fill(~seen, torch.finfo(self.lm.dtype).min)
+        mixed = self.config.bf16 and not self.config.lora_rank
+        with torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext():
+            output = self.lm.base_model(
+                input_ids=torch.from_numpy(tokens_BT).to(device),
+                attention_mask=seen,
+                position_ids=torch.from_numpy(positions_BT).to(device),
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
+        return cast(Tensor, output.last_hidden_state)
+
+    def choose_log_probs(
+        self, hidden_BTd: Tensor, choices: Sequence[Choice], legal_BLA: NDArray[np.bool_], lengths: Sequence[int]
+    ) -> Tensor:
+        """Log-probability of every legal action of every step, [B, L, A] of `legal_BLA`, from what was read.
+
+        lengths: of each cell's stretch before padding.
+        """
+        device = self.device
+        legal = torch.from_numpy(legal_BLA).to(device)
+        if not choices:
+            return torch.zeros(legal.shape, device=device).masked_fill(~legal, -torch.inf)
+        steps, actions = legal_BLA.shape[1:]
+        width = max(choice.forks.ways_FW.shape[1] for choice in choices)
+        rows, places, ways, real, targets, of_fork, of_way = [], [], [], [], [], [], []
+        count = 0
+        for row, step, forks, cue, first in choices:
+            padding = hidden_BTd.shape[1] - lengths[row]
+            rows.append(np.full(len(forks.node_F), row))
+            places.append(padding + np.where(forks.node_F == ROOT, cue, first + forks.node_F))
+            missing = ((0, 0), (0, width - forks.ways_FW.shape[1]))
+            ways.append(np.pad(forks.ways_FW, missing))
+            real.append(np.pad(forks.real_FW, missing))
+            targets.append((row * steps + step) * actions + forks.actions[forks.action_P])
+            of_fork.append(count + forks.fork_P)
+            of_way.append(forks.way_P)
+            count += len(forks.node_F)
+
+        def index(parts: list[NDArray[np.int64]]) -> Tensor:
+            return torch.from_numpy(np.concatenate(parts)).to(device)
+
+        hidden_Fd = hidden_BTd[index(rows), index(places)]
+        words, places_FW = np.unique(np.concatenate(ways), return_inverse=True)
+        logits_FW = self._logits(hidden_Fd, torch.from_numpy(words).to(device)).gather(
+            1, torch.from_numpy(places_FW.reshape(-1, width)).to(device)
+        )
+        real_FW = torch.from_numpy(np.concatenate(real)).to(device)
+        log_probs_FW = torch.log_softmax(logits_FW.masked_fill(~real_FW, -torch.inf), dim=-1)
+        sums = torch.zeros(legal.numel(), device=device).index_add(
+            0, index(targets), log_probs_FW[index(of_fork), index(of_way)]
+        )
+        return sums.reshape(legal.shape).masked_fill(~legal, -torch.inf)
+
+    def _logits(self, hidden_Fd: Tensor, words: Tensor) -> Tensor:
+        """Of the vocabulary's `words` alone, in float32."""
+        layer = self.lm.get_output_embeddings()
+        logits = hidden_Fd.float() @ layer.weight[words].float().T
+        bias = getattr(layer, "bias", None)
+        return logits if bias is None else logits + bias[words].float()
+
+
+def said(log_probs_BLA: Tensor, script: Script) -> Said:
+    """What a script said, out of the log-probabilities of all that it might have."""
+    said_BL = torch.from_numpy(script.tokens_BL).to(log_probs_BLA.device)
+    illegal = torch.isinf(log_probs_BLA)
+    # exp(-inf) * -inf is no number, and neither is its gradient.
+    finite = log_probs_BLA.masked_fill(illegal, 0.0)
+    entropy_BL = -(finite.exp() * finite).masked_fill(illegal, 0.0).sum(-1)
+    return Said(log_probs_BLA.gather(-1, said_BL[..., None])[..., 0], entropy_BL)
+
+
+def new_text_model(config: TextConfig, *, seed: int = 0, local_files_only: bool = False) -> TextModel:
+    """Load the base model and put fresh adapters on it. Raises BaseModelError."""
+    lower = config.bf16 and config.lora_rank > 0
+    dtype = torch.bfloat16 if lower else torch.float32
+    base = load_base_model(config.base_model, dtype=dtype, local_files_only=local_files_only)
+    return TextModel(config, base, seed)
+
+
+def _add_adapters(model: nn.Module, rank: int, seed: int) -> None:
+    """LoRA on every linear layer but the output; everything else is frozen."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise BaseModelError("LoRA needs the package peft: pip install 'stackmac[text]'") from error
+    config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA_PER_RANK * rank, target_modules="all-linear", lora_dropout=0.0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+        if "lora_" in name:
+            parameter.data = parameter.data.float()  # steps of an optimizer are lost in bfloat16
+
+
+def _kind_of(query: int) -> tuple[StepKind, int]:
+    """A Line's query: its kind and, for an owner, the RBG."""
+    if query >= StepKind.OWNER:
+        return StepKind.OWNER, query - int(StepKind.OWNER)
+    return StepKind(query), -1

@@ -1,0 +1,182 @@
+"""The grammar over a tokenizer's own tokens: every action of a DCM is spelled in one or more of them.
+
+The spellings of the actions that are legal at a step make a trie. A model's token may come next if it leads to one of
+them, so an action's probability is the product of the masked softmaxes on its way, and the legal actions' probabilities
+sum to 1: no spelling ends where another goes on. A tokenizer that drops line ends would break that (UE1, UE10); then a
+separator is spelled after every action.
+
+    root --" UE"--> o --"1"--> o --"\\n"--> UE1          A fork is a node with more than one way on. Only forks and what
+      |             |          +---"0"--> .. UE10       leads to them must be read by the model; the rest is forced.
+      +--" OPEN"--> .. OPEN    "\\n"
+
+Suffixes: N = nodes that must be read, F = forks, W = ways on from a fork (padded), P = pairs of an action and one of
+the ways on its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = -1
+"""`parent` of a node that follows the cue itself, and `node` of a fork there."""
+MAX_KEPT_STEPS = 4096
+"""Tries kept for steps that recur; masks of live cells recur much."""
+
+Spelling = tuple[int, ...]
+
+
+class TrieError(ValueError):
+    """A tokenizer in whose tokens two actions cannot be told apart."""
+
+
+class Forks(NamedTuple):
+    """The trie of one step, reduced to where there is a choice."""
+
+    token_N: NDArray[np.int64]
+    """Model tokens to be read after the cue, parents first."""
+    parent_N: NDArray[np.int64]
+    """The node before, or ROOT."""
+    node_F: NDArray[np.int64]
+    """Where each fork is: a node, or ROOT."""
+    ways_FW: NDArray[np.int64]
+    """Model tokens that may come next; 0 where `real_FW` is False."""
+    real_FW: NDArray[np.bool_]
+    actions: NDArray[np.int64]
+    """The legal actions, ascending."""
+    action_P: NDArray[np.int64]
+    """Index into `actions`, and ..."""
+    fork_P: NDArray[np.int64]
+    way_P: NDArray[np.int64]
+    """... the way that it takes at a fork on its path."""
+    read: Mapping[int, tuple[int, ...]]
+    """By action: the nodes on its path, in order; the rest of its spelling is forced once it is chosen."""
+
+
+class Trie:
+    """Spellings of all actions of a vocabulary that grows with the cell: fixed ones, then one per UE."""
+
+    def __init__(self, spell: Callable[[int], Sequence[int]], separator: int, num_actions: int) -> None:
+        """spell: model tokens of an action. separator: spelled after every action, if that is needed to tell the first
+        `num_actions` apart. Raises TrieError if it is and does not help.
+        """
+        self._spell = spell
+        self._end: Spelling = ()
+        self._spellings: list[Spelling] = []
+        self._kept: dict[bytes, Forks] = {}
+        try:
+            self._grow(num_actions)
+        except TrieError:
+            self._end, self._spellings = (separator,), []
+            self._grow(num_actions)
+
+    @property
+    def separated(self) -> bool:
+        """True = the separator is needed."""
+        return bool(self._end)
+
+    def spelling(self, action: int) -> Spelling:
+        """Raises TrieError if it cannot be told from another's."""
+        self._grow(action + 1)
+        return self._spellings[action]
+
+    def _grow(self, num_actions: int) -> None:
+        if num_actions <= len(self._spellings):
+            return
+        more = range(len(self._spellings), num_actions)
+        grown = [*self._spellings, *((*(int(t) for t in self._spell(action)), *self._end) for action in more)]
+        clash = _clash(grown)
+        if clash is not None:
+            raise TrieError(f"the tokenizer spells actions {clash[0]} and {clash[1]} so that they cannot be told apart")
+        self._spellings = grown
+
+    def forks(self, mask_A: NDArray[np.bool_]) -> Forks:
+        """The choices of a step at which the actions in `mask_A` are legal; at least one. Raises TrieError."""
+        self._grow(len(mask_A))
+        key = np.packbits(mask_A).tobytes()
+        found = self._kept.get(key)
+        if found is None:
+            if len(self._kept) >= MAX_KEPT_STEPS:
+                self._kept.clear()
+            found = self._kept[key] = _forks({int(a): self._spellings[a] for a in np.flatnonzero(mask_A)})
+        return found
+
+
+def _clash(spellings: Sequence[Spelling]) -> tuple[int, int] | None:
+    """Two actions of which one's spelling begins the other's, if there are such."""
+    in_order = sorted(range(len(spellings)), key=lambda a: spellings[a])
+    for a, b in zip(in_order, in_order[1:]):
+        if spellings[b][: len(spellings[a])] == spellings[a]:
+            return a, b
+    return None
+
+
+class _Node:
+    """A place in the trie, while it is built."""
+
+    __slots__ = ("actions", "index", "next")
+
+    def __init__(self) -> None:
+        self.next: dict[int, _Node] = {}
+        self.actions = 0
+        self.index = ROOT
+
+
+def _forks(spellings: Mapping[int, Spelling]) -> Forks:
+    root = _Node()
+    for spelling in spellings.values():
+        node = root
+        for token in spelling:
+            node = node.next.setdefault(token, _Node())
+            node.actions += 1
+
+    tokens: list[int] = []
+    parents: list[int] = []
+    forks: list[_Node] = []
+    fork_of: dict[int, int] = {}
+
+    def visit(node: _Node) -> None:
+        if len(node.next) > 1:
+            fork_of[id(node)] = len(forks)
+            forks.append(node)
+        for token, child in node.next.items():
+            if child.actions > 1:  # a fork lies beyond
+                child.index = len(tokens)
+                tokens.append(token)
+                parents.append(node.index)
+                visit(child)
+
+    visit(root)
+    width = max((len(fork.next) for fork in forks), default=1)
+    ways_FW = np.zeros((len(forks), width), np.int64)
+    real_FW = np.zeros((len(forks), width), bool)
+    for f, fork in enumerate(forks):
+        ways_FW[f, : len(fork.next)] = list(fork.next)
+        real_FW[f, : len(fork.next)] = True
+    pairs: list[tuple[int, int, int]] = []
+    read: dict[int, tuple[int, ...]] = {}
+    for index, (action, spelling) in enumerate(spellings.items()):
+        node, path = root, []
+        for token in spelling:
+            if id(node) in fork_of:
+                pairs.append((index, fork_of[id(node)], list(node.next).index(token)))
+            node = node.next[token]
+            if node.index != ROOT:
+                path.append(node.index)
+        read[action] = tuple(path)
+    action_P, fork_P, way_P = np.array(pairs, np.int64).reshape(-1, 3).T
+    return Forks(
+        np.array(tokens, np.int64),
+        np.array(parents, np.int64),
+        np.array([fork.index for fork in forks], np.int64),
+        ways_FW,
+        real_FW,
+        np.array(list(spellings), np.int64),
+        action_P,
+        fork_P,
+        way_P,
+        read,
+    )
