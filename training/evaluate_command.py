@@ -19,10 +19,6 @@ evaluate_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 DECODINGS = {"greedy": ("greedy",), "sampled": ("sampled",), "both": ("greedy", "sampled")}
 FOLLOWERS = ("rule", "learned")
-FAST_GAME_SLOTS = 100
-"""Length of an episode beside the node: the reference game's T."""
-SLOW_GAME_PERIODS = 20
-"""The same at a RIC's pace, so that most of the run is under the leader's decisions."""
 MAX_UES = 200
 INTERRUPTED = 130
 OWN_FOLLOWERS_UNDER_PF = "pf_leader_learned_followers"
@@ -77,13 +73,14 @@ def evaluate_command(
     from training.paired_rows import Setup
     from training.progress_bar import ProgressBar
     from training.replay_pool import cores
+    from training.run_length import make_scenario_at, periods_of
 
     if observe not in PROFILES:
         raise typer.BadParameter(f"--observe is {observe!r}, expected one of {', '.join(PROFILES)}")
     console = Console(stderr=json_file == "-")
     try:
         check_json_path(json_file)
-        world = _scenario(scenario, k)
+        world = make_scenario_at(scenario, k)
         rules = make_baselines(against)
         pace = world.slots_per_dcm
         entry = enter_bundles(bundle, pace, DECODINGS[decoding], followers)
@@ -96,7 +93,7 @@ def evaluate_command(
         _warn_of_pace([entry, *rivals], world)
         baselines = [*rules, *(player for rival in rivals for player in rival.players)]
         players = [*entry.players, *_with_teachers(baselines)]
-        setup = Setup(world, counts, seeds, cells, _periods(world, slots), observe)
+        setup = Setup(world, counts, seeds, cells, periods_of(world, slots), observe)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with ProgressBar("evaluate", count_tasks(players, setup), "{what}") as bar:
             result = evaluate(players, setup, lambda done, what: bar.show(done, what=what), jobs=jobs or cores())
@@ -151,21 +148,6 @@ def _counts(ues: str) -> tuple[int, ...]:
     if not all(1 <= count <= MAX_UES for count in counts):
         raise typer.BadParameter(f"--ues is {ues!r}, expected numbers from 1 to {MAX_UES}")
     return counts
-
-
-def _scenario(name: str, k: int) -> Scenario:
-    from training.simulator.scenario import make_scenario
-
-    scenario = make_scenario(name)
-    return scenario.with_(slots_per_dcm=k) if k else scenario
-
-
-def _periods(scenario: Scenario, slots: int) -> int:
-    from training.simulator.scenario import SLOW_LEADER_SLOTS
-
-    pace = scenario.slots_per_dcm
-    usual = FAST_GAME_SLOTS if pace < SLOW_LEADER_SLOTS else SLOW_GAME_PERIODS * pace
-    return max(1, (slots or usual) // pace)
 
 
 def _warn_of_pace(entries: Sequence[Entry], scenario: Scenario) -> None:

@@ -57,7 +57,24 @@ def replay(
     followers: Followers = "best_response",
     observe: str = FULL,
 ) -> list[CellMetrics]:
-    """Metrics of each cell after `periods` periods from slot 0 under `leader`; None = the node's own scheduler.
+    """Metrics of each cell of a `replay_batch`."""
+    return replay_batch(
+        scenario, leader, ues=ues, cells=cells, seed=seed, periods=periods, followers=followers, observe=observe
+    ).metrics()
+
+
+def replay_batch(
+    scenario: Scenario,
+    leader: Leader | None,
+    *,
+    ues: int,
+    cells: int,
+    seed: int,
+    periods: int,
+    followers: Followers = "best_response",
+    observe: str = FULL,
+) -> CellBatch:
+    """The cells after `periods` periods from slot 0 under `leader`; None = the node's own scheduler.
 
     The period rule is the gNB's: the state is observed at every boundary before its slot is played, the decision takes
     effect `control_lead_periods` later under a lease until two periods after the report, and without one the node
@@ -82,7 +99,7 @@ def replay(
         # Controls begin, and leases of whole periods end, at boundaries only.
         terms = [schedule.governing(batch.slot) for schedule in schedules]
         batch.play([term.control.allocation if term.control else None for term in terms], pace, followers)
-    return batch.metrics()
+    return batch
 
 
 def replay_row(

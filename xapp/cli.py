@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "warm-start": ("training.cli:training_app", "Train a bundle by imitation of a named teacher."),
     "train": ("training.cli:train_app", "Improve a bundle's leader by counterfactual advantages."),
     "evaluate": ("training.evaluate_command:evaluate_app", "A bundle against every baseline, in the same worlds."),
+    "exploit": ("training.exploit_command:exploit_app", "What one UE gains by playing for itself against the others."),
     "experiment": ("training.experiments.command:experiment_app", "The paper's figures and open questions, each anew."),
     "bench": ("xapp.bench:bench_app", "Speed of the decision path, against named alternatives."),
 }
