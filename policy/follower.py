@@ -213,7 +213,8 @@ class FollowerModel(nn.Module):
         values = {"offer": view.access_NM * NUM_CQI + view.cqi_NM, "answer": view.answer_NM}
         values["turn"] = np.searchsorted(np.asarray(TURN_EDGES), view.turn_NM, side="right")
         rbgs_NMR = np.stack([values[n] + first for n, first in zip(self.layout.rbg, self._rbg_starts)], axis=2)
-        return np.concatenate([np.stack(header, axis=1), rbgs_NMR.reshape(len(rbgs_NMR), -1)], axis=1)
+        count, num_rbgs, fields = rbgs_NMR.shape
+        return np.concatenate([np.stack(header, axis=1), rbgs_NMR.reshape(count, num_rbgs * fields)], axis=1)
 
     def _read(self, tokens_NL: Tensor) -> Tensor:
         """Final hidden states [N, G + M, d]."""

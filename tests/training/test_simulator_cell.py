@@ -238,7 +238,7 @@ def test_misuse_is_named() -> None:
     with pytest.raises(ValueError, match="sends_BUM has shape"):
         batch.finish_slot(np.zeros((1, 2, 5), bool))
     with pytest.raises(RuntimeError, match="finish_slot is due"):
-        batch.select([0])
+        batch.begin_slot(None)
     with pytest.raises(ValueError, match="at least one of each"):
         CellBatch(MIX, 0, 2, seed=0)
     with pytest.raises(ValueError, match="seed -1"):

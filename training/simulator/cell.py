@@ -283,13 +283,9 @@ class CellBatch:
             answer_BUM=answer_BUM,
         )
 
-    def send(self, allocations: Sequence[Allocation | None] | Plan | None, sends_BUM: NDArray[np.bool_]) -> None:
-        """Play one slot in which the UEs send just that."""
-        self._begin(self.plan(allocations))
-        self.finish_slot(sends_BUM)
-
-    def finish_slot(self, sends_BUM: NDArray[np.bool_]) -> None:
-        """Play what the UEs send; what the rule did not allow is played too, and counted."""
+    def finish_slot(self, sends_BUM: NDArray[np.bool_]) -> Plan:
+        """Play what the UEs send; what the rule did not allow is played too, and counted. Returns the slot's plan, with
+        what UEs gave back that left."""
         if self._pending is None:
             raise RuntimeError(f"slot {self.slot} has not begun: begin_slot is due")
         if sends_BUM.shape != self.state.gain_BUM.shape:
@@ -301,6 +297,7 @@ class CellBatch:
             self._scratch,
         )  # fmt: skip
         self.slot += 1
+        return pending.plan
 
     def _draws(self) -> Draws:
         index = self.slot // CHUNK_SLOTS
@@ -314,12 +311,15 @@ class CellBatch:
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> CellBatch:
         """Cells `rows` as they are now, repeats allowed, as a batch of their own.
 
-        Copies of a cell meet the same future and differ only by what is played: a branch is exact. Not within a slot.
+        Copies of a cell meet the same future and differ only by what is played: a branch is exact. Within a slot,
+        `finish_slot` is due in the branch too.
         """
-        if self._pending is not None:
-            raise RuntimeError(f"slot {self.slot} has begun: finish_slot is due")
         chosen = np.asarray(rows, np.int64)
         branch = copy.copy(self)
+        if self._pending is not None:
+            plan: list[Any] = [array[chosen] for array in self._pending.plan]
+            rest: list[Any] = [array[chosen] for array in self._pending[1:]]
+            branch._pending = _Pending(Plan(*plan), *rest)
         branch.cells = len(chosen)
         branch._scratch = make_scratch(self.ues, self.scenario.num_rbgs)
         branch.state = self.state.select(chosen)

@@ -1,0 +1,82 @@
+"""What one bit of one UE was worth: the same slot with that bit flipped, in a branch of the simulator.
+
+A branch meets the very future of the cell that it was taken from, so the difference between two branches is what the
+bit did and nothing else. After the slot a branch is played on by the hand-written best response, which is compiled and
+fast: first under what is left of the period's plan, then under the node's own scheduler, D + TAIL_SLOTS slots in all.
+So a bit is judged by what it brings and leaves behind, not by how the learning followers would go on from there.
+
+Values are as in training.counterfactual: weighted served bits of the cell's UEs less collisions and waste.
+Suffixes: B cells, U seats, M RBGs, N choices (a busy UE), K flips, R rows of a branch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.counterfactual import TAIL_SLOTS
+from training.simulator.cell import CellBatch
+from training.simulator.metrics import COLLISION_COST, WASTE_COST
+from training.simulator.state import COLLISIONS, SERVED, WASTE
+
+
+class Flips(NamedTuple):
+    """Which bits to try the other way round."""
+
+    choice_K: NDArray[np.int64]
+    """Row of the busy UE."""
+    rbg_K: NDArray[np.int64]
+
+
+def choose_flips(
+    cell_N: NDArray[np.int64], allowed_NM: NDArray[np.bool_], flips: int, rng: np.random.Generator
+) -> Flips:
+    """At most `flips` of each cell's bits that are anybody's choice, evenly drawn."""
+    choice, rbg = np.nonzero(allowed_NM)
+    order = np.lexsort((rng.random(len(choice)), cell_N[choice]))
+    choice, rbg = choice[order], rbg[order]
+    cell = cell_N[choice]
+    place = np.arange(len(cell)) - np.searchsorted(cell, cell)  # within its cell
+    return Flips(choice[place < flips], rbg[place < flips])
+
+
+def flip_gains(
+    world: CellBatch,
+    sends_BUM: NDArray[np.bool_],
+    flips: Flips,
+    seat_N: NDArray[np.int64],
+    weights_BU: NDArray[np.float64],
+    rest: int,
+    own_share: float,
+) -> NDArray[np.float64]:
+    """Value with each bit flipped less value as it was, [K]; to be called within a slot, which stays as it is.
+
+    seat_N: cell x U + seat of each choice. rest: slots of the period after this one.
+    """
+    ues = sends_BUM.shape[1]
+    cell_K, seat_K = seat_N[flips.choice_K] // ues, seat_N[flips.choice_K] % ues
+    cells = np.unique(cell_K)
+    rows_R = np.concatenate([cells, cell_K])
+    sends_RUM = sends_BUM[rows_R]
+    flipped = np.arange(len(cells), len(rows_R))
+    sends_RUM[flipped, seat_K, flips.rbg_K] ^= True
+
+    branch = world.select(rows_R)
+    plan = branch.finish_slot(sends_RUM)
+    tail = world.scenario.report_delay_slots + TAIL_SLOTS
+    under_plan = min(rest, tail)
+    branch.play(plan, under_plan)
+    branch.play(None, tail - under_plan)
+
+    served_RU = (branch.state.counters_BUC - world.state.counters_BUC[rows_R])[:, :, SERVED]
+    events_RE = branch.state.events_BE - world.state.events_BE[rows_R]
+    lost_R = COLLISION_COST * events_RE[:, COLLISIONS] + WASTE_COST * events_RE[:, WASTE]
+    worth_RU = weights_BU[rows_R] * served_RU
+    value_R = worth_RU.mean(axis=1) - lost_R / world.scenario.num_rbgs
+    base_K = np.searchsorted(cells, cell_K)
+    gain_K = value_R[flipped] - value_R[base_K]
+    if own_share:
+        gain_K += own_share * (worth_RU[flipped, seat_K] - worth_RU[base_K, seat_K]) / ues
+    return np.asarray(gain_K)

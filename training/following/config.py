@@ -1,0 +1,50 @@
+"""How followers learn: one frozen object, validated once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CREDITS = ("counterfactual", "token", "all_action", "sequence")
+"""What a bit is told it was worth: see training.following.losses."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowConfig:
+    """The defaults suit models of 10^4 weights on one core."""
+
+    credit: str = "counterfactual"
+    flips: int = 8
+    """Bits of a cell that are flipped in a slot, at most; not for `sequence`. 0 = none: to imitate."""
+    own_share: float = 0.0
+    """What the UE itself is served weighs this much more than it does for the team; 0 = one team."""
+    consistency: float = 0.0
+    """rho_2 of the paper's Eq. 2: reward of a slot in which a UE's bits are all as its DCM entitles them."""
+    team_share: float = 0.3
+    """Share of the cell's reward in a UE's own; `sequence` only."""
+    exploration: float = 0.2
+    """Share of a bit's weight that is spread evenly over sending and not: a follower that is nearly certain can change
+    its mind."""
+    scale: float = 10.0
+    """Of values in the loss: what they weigh against entropy and KL."""
+    clip: float = 0.2
+    entropy: float = 0.0
+    kl: float = 0.0
+    """Weight of the divergence from the followers that it began with."""
+    target_kl: float = 0.02
+    """Nats a bit between the followers that played and those that learn: more ends the epochs. 0 = never."""
+    gamma: float = 0.9
+    lam: float = 0.9
+    value: float = 0.5
+    """Weight of the critic's error; `sequence` only."""
+
+    def __post_init__(self) -> None:
+        if self.credit not in CREDITS:
+            raise ValueError(f"credit is {self.credit!r}, expected one of {', '.join(CREDITS)}")
+        for name in ("flips", "own_share", "consistency", "team_share", "entropy", "kl", "target_kl", "scale", "value"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        for name in ("exploration", "gamma", "lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
+        if not 0 < self.clip < 1:
+            raise ValueError(f"clip is {self.clip}, expected above 0 and below 1")

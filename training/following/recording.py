@@ -1,0 +1,211 @@
+"""A period played by learning followers, and everything that learning from it takes.
+
+Bits are drawn with the UEs' own uniforms, so a recording is a deterministic function of world, plan, weights and rng,
+and rng chooses nothing but the bits that are flipped. Only UEs that have something to send and somewhere to send it
+have a choice; the others are skipped.
+Suffixes: T slots, B cells, U seats, M RBGs, N choices (a UE in a slot), L tokens, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from policy.allocation import Allocation
+from policy.critic import FollowerCritic, features_of
+from policy.follower import Access, Answer, FollowerModel, FollowerView
+from training.counterfactual import served_weights
+from training.following.branching import Flips, choose_flips, flip_gains
+from training.following.config import FollowConfig
+from training.following.rewards import SERVED_UNIT_BITS, agreement, costs
+from training.learned_followers import follower_view, own_uniforms
+from training.simulator.cell import CellBatch, SlotView
+from training.simulator.metrics import COLLISION_COST, WASTE_COST
+from training.simulator.plan import Plan
+from training.simulator.state import COLLISIONS, SERVED, WASTE
+
+
+class FollowerTeam(NamedTuple):
+    """The followers' shared model, its critic, and what it began as."""
+
+    model: FollowerModel
+    critic: FollowerCritic | None = None
+    """`sequence` only."""
+    reference: FollowerModel | None = None
+    """`kl` only."""
+
+
+class Choices(NamedTuple):
+    """What UEs saw and did, a row each."""
+
+    slot_N: NDArray[np.int64]
+    """Counted from the batch's first."""
+    seat_N: NDArray[np.int64]
+    """cell x seats + seat."""
+    tokens_NL: NDArray[np.int64]
+    allowed_NM: NDArray[np.bool_]
+    rule_NM: NDArray[np.bool_]
+    """What the hand-written rule would have sent on."""
+    bits_NM: NDArray[np.bool_]
+    logit_NM: NDArray[np.float32]
+    """Of sending, from the followers that played."""
+    known_NM: NDArray[np.bool_]
+    """Which bits were flipped in a branch."""
+    gain_NM: NDArray[np.float32]
+    """What the flip would have added to the bit's value."""
+
+    def rows(self, chosen: NDArray[np.int64]) -> Choices:
+        columns: list[Any] = [column[chosen] for column in self]
+        return Choices(*columns)
+
+
+class FollowerBatch(NamedTuple):
+    """One world's slots in order. Batches of the same world that follow each other can be joined."""
+
+    choices: Choices
+    reward_TBU: NDArray[np.float64]
+    """Of each UE: training.following.rewards."""
+    cell_reward_TB: NDArray[np.float64]
+    ue_id_TBU: NDArray[np.int64]
+    """Who sat there; 0 = nobody."""
+    features_TBUF: NDArray[np.float32]
+    """What the critic reads; no slots where nobody asks it."""
+
+    @property
+    def slots(self) -> int:
+        return len(self.reward_TBU)
+
+
+def play_period(
+    world: CellBatch,
+    plan: Sequence[Allocation | None] | Plan | None,
+    slots: int,
+    team: FollowerTeam,
+    config: FollowConfig,
+    rng: np.random.Generator,
+) -> FollowerBatch:
+    """Play `slots` slots under one plan, every bit drawn, and write down what the followers may learn from.
+
+    With a credit other than `sequence` some bits are flipped in branches of the world: training.following.branching.
+    """
+    recorder = _Recorder(world, slots, team, config, rng)
+    world.play(plan, slots, recorder)
+    return recorder.batch()
+
+
+def join(batches: Sequence[FollowerBatch]) -> FollowerBatch:
+    """Periods of one world, one after another. Raises ValueError for none."""
+    starts = np.cumsum([0, *(b.slots for b in batches)])[:-1]
+    moved = [b.choices._replace(slot_N=b.choices.slot_N + start) for b, start in zip(batches, starts.tolist())]
+    choices = Choices(*(np.concatenate(columns) for columns in zip(*moved)))
+    return FollowerBatch(choices, *(np.concatenate(columns) for columns in zip(*(b[1:] for b in batches))))
+
+
+class _Recorder:
+    """The followers of a period, with a notebook."""
+
+    def __init__(
+        self, world: CellBatch, slots: int, team: FollowerTeam, config: FollowConfig, rng: np.random.Generator
+    ) -> None:
+        self._world, self._team, self._config, self._rng = world, team, config, rng
+        self._end = world.slot + slots
+        self._first = world.slot
+        self._choices: list[Choices] = []
+        self._own_BU: list[NDArray[np.float64]] = []
+        self._weights_BU: list[NDArray[np.float64]] = []
+        self._served_BU: list[NDArray[np.float64]] = []
+        self._events_BE: list[NDArray[np.int64]] = []
+        self._ids_BU: list[NDArray[np.int64]] = []
+        self._features: list[NDArray[np.float32]] = []
+
+    def __call__(self, slot: SlotView) -> NDArray[np.bool_]:
+        world, state = self._world, self._world.state
+        shape = slot.cqi_BUM.shape
+        view = follower_view(slot)
+        busy = np.flatnonzero(view.busy_N)
+        sends_BUM = np.zeros(shape, bool)
+        chosen = view.rows(busy)
+        allowed_NM = chosen.access_NM != Access.NONE
+        tokens_NL = self._team.model.tokens(chosen)
+        logit_NM = np.zeros(allowed_NM.shape, np.float32)
+        if len(busy):
+            with torch.inference_mode():
+                device = self._team.model.send.weight.device
+                logit_NM = self._team.model(torch.from_numpy(tokens_NL).to(device)).float().cpu().numpy()
+        uniforms_NM = own_uniforms(slot).reshape(-1, shape[2])[busy]
+        bits_NM = allowed_NM & (uniforms_NM < 1.0 / (1.0 + np.exp(-logit_NM.astype(np.float64))))
+        sends_BUM.reshape(-1, shape[2])[busy] = bits_NM
+        weights_BU = served_weights(state, np.ones(world.cells))
+        known_NM, gain_NM = np.zeros(allowed_NM.shape, bool), np.zeros(allowed_NM.shape, np.float32)
+        if self._config.credit != "sequence" and self._config.flips and len(busy):
+            flips = choose_flips(busy // shape[1], allowed_NM, self._config.flips, self._rng)
+            known_NM[flips.choice_K, flips.rbg_K] = True
+            gain_NM[flips.choice_K, flips.rbg_K] = self._gains(flips, busy, sends_BUM, weights_BU, chosen, bits_NM)
+        rule_NM = (chosen.answer_NM & Answer.RULE) > 0
+        self._choices.append(
+            Choices(
+                np.full(len(busy), slot.slot - self._first),
+                busy,
+                tokens_NL,
+                allowed_NM,
+                rule_NM,
+                bits_NM,
+                logit_NM,
+                known_NM,
+                gain_NM,
+            )
+        )
+        own_BU = -costs(state, sends_BUM)
+        backlogged_BU = view.busy_N.reshape(own_BU.shape)
+        agrees_BU = agreement(slot.entitlement_BUM, slot.answer_BUM, sends_BUM)
+        self._own_BU.append(own_BU + self._config.consistency * agrees_BU * backlogged_BU)
+        self._weights_BU.append(weights_BU)
+        self._ids_BU.append(state.ue_id_BU.copy())
+        if self._team.critic is not None:
+            self._features.append(features_of(view).reshape(*shape[:2], -1))
+        self._note()
+        return sends_BUM
+
+    def _gains(
+        self,
+        flips: Flips,
+        busy: NDArray[np.int64],
+        sends_BUM: NDArray[np.bool_],
+        weights_BU: NDArray[np.float64],
+        chosen: FollowerView,
+        bits_NM: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """What each flip adds: to the team in a branch, and to the UE's agreement with its DCM."""
+        config, k = self._config, flips.choice_K
+        rest = self._end - self._world.slot - 1
+        gain_K = flip_gains(self._world, sends_BUM, flips, busy, weights_BU, rest, config.own_share)
+        if config.consistency:
+            flipped_KM = bits_NM[k].copy()
+            flipped_KM[np.arange(len(k)), flips.rbg_K] ^= True
+            access_KM, answer_KM = chosen.access_NM[k], chosen.answer_NM[k]
+            change_K = agreement(access_KM, answer_KM, flipped_KM) - agreement(access_KM, answer_KM, bits_NM[k])
+            gain_K = gain_K + config.consistency * change_K / self._world.ues
+        return gain_K
+
+    def _note(self) -> None:
+        state = self._world.state
+        self._served_BU.append(state.counters_BUC[:, :, SERVED].copy())
+        self._events_BE.append(state.events_BE.copy())
+
+    def batch(self) -> FollowerBatch:
+        """To be called once the period is over."""
+        self._note()
+        served_TBU = np.diff(np.stack(self._served_BU), axis=0)
+        events_TBE = np.diff(np.stack(self._events_BE), axis=0)
+        lost_TB = COLLISION_COST * events_TBE[:, :, COLLISIONS] + WASTE_COST * events_TBE[:, :, WASTE]
+        gained_TB = (np.stack(self._weights_BU) * served_TBU).mean(axis=2)
+        cell_TB = gained_TB - lost_TB / self._world.scenario.num_rbgs
+        reward_TBU = served_TBU / SERVED_UNIT_BITS + np.stack(self._own_BU)
+        reward_TBU = reward_TBU + self._config.team_share * cell_TB[:, :, None]
+        features = np.stack(self._features) if self._features else np.zeros((0, *reward_TBU.shape[1:], 0), np.float32)
+        choices = Choices(*(np.concatenate(columns) for columns in zip(*self._choices)))
+        return FollowerBatch(choices, reward_TBU, cell_TB, np.stack(self._ids_BU), features)
