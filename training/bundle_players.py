@@ -145,15 +145,21 @@ def _train_seeds(names: Sequence[str], bundles: Sequence[Bundle]) -> tuple[int, 
 
 def _seed(provenance: Mapping[str, Any]) -> int | None:
     """Of the training; of the warm start before it where it was not trained further."""
-    for part in (provenance.get("train"), provenance.get("improved"), provenance):
-        if isinstance(part, Mapping) and isinstance(part.get("seed"), int):
+    for part in _stages(provenance):
+        if isinstance(part.get("seed"), int):
             return int(part["seed"])
     return None
 
 
+def _stages(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of a training, the last one first: `stackmac train`, its forerunner, the warm start."""
+    parts = (provenance.get("trained"), provenance.get("improved"), provenance)
+    return [part for part in parts if isinstance(part, Mapping)]
+
+
 def _trained_ues(bundle: Bundle) -> tuple[int, ...]:
-    for part in (bundle.provenance.get("train"), bundle.provenance.get("improved"), bundle.provenance):
-        if isinstance(part, Mapping) and isinstance(part.get("ues"), list | tuple):
+    for part in _stages(bundle.provenance):
+        if isinstance(part.get("ues"), list | tuple):
             return tuple(int(count) for count in part["ues"])
     return ()
 

@@ -124,7 +124,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     shipped = load_bundle(shipped_bundle(1))
     folder = tmp_path_factory.mktemp("bundles")
     for seed in (1, 2):
-        provenance = {"seed": 0, "teacher": "proportional_fair", "ues": [3], "improved": {"seed": seed, "ues": [4]}}
+        provenance = {"seed": 0, "teacher": "proportional_fair", "ues": [3], "trained": {"seed": seed, "ues": [4]}}
         save_bundle(replace(shipped, provenance=provenance), folder / str(seed))
     return [str(folder / "1"), str(folder / "2")]
 
