@@ -28,6 +28,9 @@ from training.simulator.scenario import MIX
 from xapp.cli import main
 
 COLUMNS = {
+    "convergence": {"credit", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
+    "generalization": {"ues", "policy", "train_seeds", "utility", "utility_above_mappo_g {3,4}", "jain"},
+    "models": {"policy", "utility_above_pointer", "weights", "latency_ms", "latency_p99_ms"},
     "period": {"scenario", "ues", "k", "policy", "utility_diff", "utility_diff_low", "utility_diff_high"},
     "scale": {"ues", "policy", "utility_diff", "leader_ms", "leader_p99_ms", "prompt_tokens", "dcm_tokens"},
     "grammar": {"part", "ues", "grammar", "step", "utility", "lost_share", "loss"},

@@ -61,7 +61,7 @@ def experiment_command(
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from training.checkpoint import TrainingError
+    from training.errors import TrainingError
     from training.experiments.report import as_json, write
     from training.experiments.study import Study, StudyError
     from training.progress_bar import ProgressBar

@@ -6,7 +6,7 @@ An interval is Student's t: over training seeds where there are several, else ov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,6 +132,8 @@ class Measured(NamedTuple):
     world: World
     runs: list[list[Results]]
     """[training seed][world seed]; a baseline has one row."""
+    train_seeds: int = 0
+    """Trainings that it is over."""
 
     def mean(self, metric: str) -> float:
         return _mean(v for run in self.runs for result in run for v in result[metric])
@@ -199,11 +201,11 @@ def measure(run: Any, plans: Sequence[Plan]) -> list[Measured]:
     ]
     results = iter(run(parts))
     return [
-        Measured(plan.who[0].label, plan.world, [[next(results) for _ in world_seeds(plan.world)] for _ in plan.who])
+        Measured(
+            plan.who[0].label,
+            plan.world,
+            [[next(results) for _ in world_seeds(plan.world)] for _ in plan.who],
+            len(plan.who) if plan.who[0].bundle else 0,
+        )
         for plan in plans
     ]
-
-
-def described(world: World, train_seeds: int = 0) -> Mapping[str, Any]:
-    """n of a sentence."""
-    return {"cells": world.cells, "world_seeds": world.seeds, "slots": world.slots, "train_seeds": train_seeds}

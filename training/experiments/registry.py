@@ -25,7 +25,10 @@ class Experiment(NamedTuple):
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
+        Experiment("convergence", "Fig. 5: epochs until the system utility stands still", "convergence"),
+        Experiment("generalization", "Figs. 4 and 8: cells of sizes never trained on", "generalization"),
         Experiment("period", "at which K granting single RBGs stops paying", "period"),
+        Experiment("models", "kinds and sizes of the leader's network: utility, latency, weights", "models"),
         Experiment("scale", "up to 100 UEs: latency, tokens, throughput, utility", "scale"),
         Experiment("grammar", "the protocol action grammar on and off", "grammar_on_off"),
     )

@@ -1,0 +1,206 @@
+"""Trainings as parts of a study: a warm start that recipes share, then the trainer's own run, stopped now and then.
+
+Bundles of a run stay in its folder: `bundle` of its end, `at/N` of its first N updates where N was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from training.experiments.budget import Budget
+from training.experiments.measurement import Policy
+from training.experiments.study import Notify, Part, Results, Study, StudyError
+
+if TYPE_CHECKING:
+    from training.learning.config import TrainConfig
+
+FIRST_TRAIN_SEED = 1
+ROUND_STEPS = 40
+"""Of imitation between two collections of states, at most."""
+QUICK: dict[str, Any] = {"worlds": 6, "cells": 8, "round_updates": 15, "warm_up_updates": 5, "watch_rounds": 0}
+SMOKE: dict[str, Any] = {
+    "worlds": 2, "cells": 2, "round_updates": 2, "warm_up_updates": 1, "watch_rounds": 0, "horizon": 1, "epochs": 1,
+}  # fmt: skip
+
+
+class Recipe(NamedTuple):
+    """How to train; each training seed replaces the config's."""
+
+    label: str
+    config: TrainConfig
+    stops: tuple[int, ...] = ()
+    """Updates after which a bundle is kept; 0 = the warm start's."""
+
+
+class Trained(NamedTuple):
+    """What came of a recipe, one entry a training seed."""
+
+    label: str
+    folders: tuple[Path, ...]
+    warm_starts: tuple[Path, ...]
+    logs: tuple[list[dict[str, Any]], ...]
+    """One line an update: training.learning.report."""
+    diverged: tuple[bool, ...]
+
+    @property
+    def bundles(self) -> list[Path]:
+        """Of the runs' ends. Raises StudyError for one that diverged."""
+        if any(self.diverged):
+            raise StudyError(f"the training of {self.label} diverged: nothing to measure")
+        return [folder / "bundle" for folder in self.folders]
+
+    def at(self, updates: int) -> list[Path]:
+        """Bundles after so many updates: one of the recipe's stops, or 0."""
+        return list(self.warm_starts) if updates == 0 else [folder / "at" / str(updates) for folder in self.folders]
+
+    def policies(self, bundles: Sequence[Path] = (), **how: Any) -> list[Policy]:
+        """One a training seed."""
+        return [Policy(self.label, bundle=bundle, **how) for bundle in bundles or self.bundles]
+
+
+def budget_config(budget: Budget, scenarios: Sequence[Any], **changes: Any) -> TrainConfig:
+    """The tiny preset within a budget."""
+    from training.counterfactual import Search
+    from training.learning.config import make_config
+
+    less: dict[str, Any] = budget.pick(smoke=SMOKE, quick=QUICK, full={})
+    if budget.level == "smoke":
+        less = less | {"search": Search(owner_steps=1, owners_per_step=1, grants=1)}
+    own: dict[str, Any] = {"updates": budget.updates, "warm_up_steps": budget.warm_start_steps, "device": "cpu"}
+    return make_config("tiny", scenarios, **(own | less | changes))
+
+
+def train_all(study: Study, recipes: Sequence[Recipe]) -> list[Trained]:
+    """Every recipe with every training seed of the budget, in the order of the recipes."""
+    seeds = range(FIRST_TRAIN_SEED, FIRST_TRAIN_SEED + study.budget.train_seeds)
+    runs = [(recipe, replace(recipe.config, seed=seed)) for recipe in recipes for seed in seeds]
+    warm = [_warm_start_part(config) for _, config in runs]
+    study.run(warm)
+    starts = [study.folder_of(part) / "bundle" for part in warm]
+    parts = [
+        Part(
+            f"train {recipe.label}, seed {config.seed}",
+            train_part,
+            {"config": config, "start": start, "stops": tuple(k for k in recipe.stops if k)},
+            trains=True,
+        )
+        for (recipe, config), start in zip(runs, starts)
+    ]
+    ends = study.run(parts)
+    trained = []
+    for k, recipe in enumerate(recipes):
+        mine = slice(k * len(seeds), (k + 1) * len(seeds))
+        folders = tuple(study.folder_of(part) for part in parts[mine])
+        logs = tuple(end["log"] for end in ends[mine])
+        diverged = tuple(end["diverged"] for end in ends[mine])
+        trained.append(Trained(recipe.label, folders, tuple(starts[mine]), logs, diverged))
+    return trained
+
+
+def _warm_start_part(config: TrainConfig) -> Part:
+    """Depends on less than the config: recipes that differ otherwise share it."""
+    arguments = {
+        "scenarios": config.scenarios,
+        "teacher": config.teacher,
+        "steps": config.warm_up_steps,
+        "seed": config.seed,
+        "model": config.model,
+        "policy": config.policy,
+        "ues": config.ues,
+    }
+    names = "+".join(s.name for s in config.scenarios)
+    return Part(f"warm start {names} {config.policy}, seed {config.seed}", warm_start_part, arguments, trains=True)
+
+
+def warm_start_part(
+    scenarios: Sequence[Any], teacher: str, steps: int, seed: int, model: Any, policy: str, ues: Sequence[int],
+    folder: Path, resume: bool, notify: Notify,
+) -> Results:  # fmt: skip
+    """Imitation of a teacher; the bundle lies in `folder`."""
+    import torch
+
+    from training.teachers import make_teacher
+    from training.warm_start import WarmStartConfig, warm_start
+
+    torch.set_num_threads(1)
+    config = WarmStartConfig(steps=steps, seed=seed, leader=model, policy=policy, round_steps=min(ROUND_STEPS, steps))
+    result = warm_start(
+        scenarios,
+        make_teacher(teacher),
+        folder,
+        config,
+        ues=ues,
+        resume=resume and (folder / "checkpoint.safetensors").exists(),
+        progress=lambda report: notify(f"step {report.step + 1}/{steps}"),
+        command=f"part of an experiment, seed {seed}",
+    )
+    if not result.complete:
+        raise KeyboardInterrupt
+    return {"loss": result.last.loss, "accuracy": result.last.accuracy}
+
+
+def train_part(
+    config: TrainConfig, start: Path, stops: Sequence[int], folder: Path, resume: bool, notify: Notify
+) -> Results:
+    """The trainer's run from a bundle, with a copy of its bundle at each stop; one that diverges ends there."""
+    import torch
+
+    from policy.bundle import load_bundle
+    from training.errors import Diverged
+    from training.learning.trainer import train
+
+    torch.set_num_threads(1)
+    for stop in [*(k for k in sorted(stops) if k < config.updates and not (folder / "at" / str(k)).exists()), None]:
+        watch = _Watch(stop, config.updates, notify)
+        try:
+            result = train(
+                config,
+                folder,
+                start=load_bundle(start),
+                resume=resume and (folder / "checkpoint.safetensors").exists(),
+                progress=watch,
+                command=f"part of an experiment, seed {config.seed}",
+            )
+        except Diverged:
+            return {"log": _log(folder), "diverged": True}
+        resume = True
+        if not result.complete and not watch.stopped:
+            raise KeyboardInterrupt
+        if stop is not None:
+            _keep(result.bundle, folder / "at" / str(stop))
+    if config.updates in stops:
+        _keep(folder / "bundle", folder / "at" / str(config.updates))
+    return {"log": _log(folder), "diverged": False}
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+class _Watch:
+    """Passes on how far a run is, and interrupts it at its stop as Ctrl-C would."""
+
+    def __init__(self, stop: int | None, updates: int, notify: Callable[[str], None]) -> None:
+        self._stop, self._updates, self._notify = stop, updates, notify
+        self.stopped = False
+
+    def __call__(self, report: Any) -> None:
+        self._notify(f"update {report.update + 1}/{self._updates}")
+        if report.update + 1 == self._stop:
+            self.stopped = True
+            raise KeyboardInterrupt
+
+
+def _keep(bundle: Path, target: Path) -> None:
+    """A copy that is there only when it is whole."""
+    staging = target.with_name(f".{target.name}")
+    shutil.rmtree(staging, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(bundle, staging)
+    shutil.rmtree(target, ignore_errors=True)
+    staging.rename(target)
