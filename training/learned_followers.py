@@ -34,8 +34,8 @@ def follower_view(slot: SlotView) -> FollowerView:
     return FollowerView(
         buffer_bits_N=flat(np.where(slot.present_BU, slot.queue_bits_BU, 0.0)),
         head_delay_slots_N=flat(head_BU),
-        slack_slots_N=flat(slot.deadline_slots_U - head_BU),
-        traffic_class_N=flat(slot.traffic_class_U),
+        slack_slots_N=flat(slot.deadline_slots_BU - head_BU),
+        traffic_class_N=flat(slot.traffic_class_BU),
         served_bits_per_slot_N=flat(slot.served_bits_per_slot_BU),
         probability_N=np.repeat(slot.probability_B, ues),
         contending_ues_N=np.repeat(contending_B.astype(np.float64), ues),

@@ -64,7 +64,7 @@ def test_how_a_run_is_cut_into_calls_does_not_matter(followers: Followers, piece
 
 def test_a_chunk_of_the_world_depends_on_its_number_alone() -> None:
     one, again = (draw_chunk(LAB, 5, 2, 4, 7) for _ in range(2))
-    for name, left, right in zip(one._fields[:-1], one[:-1], again[:-1]):
+    for name, left, right in zip(one._fields[:-2], one[:-2], again[:-2]):
         np.testing.assert_array_equal(left, right, err_msg=name)
     assert not np.array_equal(one.fading_BTUM2, draw_chunk(LAB, 5, 2, 4, 8).fading_BTUM2)
     busier = draw_chunk(LAB.with_(load=3.0, present_slots=0.0), 5, 2, 4, 7)

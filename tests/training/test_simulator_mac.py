@@ -142,7 +142,7 @@ def test_a_periodic_grant_fires_in_its_slots_and_in_no_other() -> None:
 def test_a_sensor_with_a_grant_at_its_phase_loses_less_than_one_that_waits_for_reports() -> None:
     drops = {}
     for granted in (False, True):
-        batch = CellBatch(RIC20, 20, 3, seed=3)
+        batch = CellBatch(RIC20.with_(regime_slots=0.0), 20, 3, seed=3)
         sensor = 1
         assert batch.seats.traffic_class[sensor] == TrafficClass.PERIODIC
         allocations = []

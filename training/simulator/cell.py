@@ -39,7 +39,7 @@ from training.simulator.state import (
     make_state,
     make_tables,
 )
-from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_seats
+from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_profiles, make_seats
 
 EARLIER_SLOTS = 20
 """A UE's own mean begins as if it had been there for so long: a first slot is no mean."""
@@ -60,8 +60,8 @@ class SlotView(NamedTuple):
     queue_bits_BU: NDArray[np.float64]
     head_delay_slots_BU: NDArray[np.int16]
     present_BU: NDArray[np.bool_]
-    traffic_class_U: NDArray[np.int64]
-    deadline_slots_U: NDArray[np.int64]
+    traffic_class_BU: NDArray[np.int64]
+    deadline_slots_BU: NDArray[np.int64]
     served_bits_per_slot_BU: NDArray[np.float64]
     """Mean since the UE came, as if it had been served SERVED_START_BITS_PER_SLOT for EARLIER_SLOTS before."""
     attempts_BU: NDArray[np.int64]
@@ -87,7 +87,7 @@ class CellBatch:
         self.slot = 0
         """The next slot to be played."""
         self.seats = make_seats(scenario, ues)
-        self.rules = Rules(self.seats, make_tables(scenario.num_rbgs), make_constants(scenario))
+        self.rules = Rules(make_profiles(scenario, ues), make_tables(scenario.num_rbgs), make_constants(scenario))
         self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
         self._scratch = make_scratch(ues, scenario.num_rbgs)
         self._world_cells = cells
@@ -160,18 +160,27 @@ class CellBatch:
         depth = self.scenario.report_delay_slots + 1
         return self.state.cqi_BUD1[:, :, (self.slot + 1) % depth].astype(np.float64)
 
+    def _reported_traffic(self) -> tuple[NDArray[np.int64], ...]:
+        """Profile, period and phase of every seat as they were D slots ago, [B, U] each."""
+        state = self.state
+        now_BU3 = np.stack([state.profile_BU, state.period_BU, state.phase_BU], axis=-1)
+        if not self.scenario.regime_slots:
+            return tuple(np.moveaxis(now_BU3, -1, 0))
+        unknown_BU = state.shifted_BU > self.slot - self.scenario.report_delay_slots
+        return tuple(np.moveaxis(np.where(unknown_BU[:, :, None], state.before_BU3, now_BU3), -1, 0))
+
     def _columns(self) -> dict[str, NDArray[np.float64]]:
         """Every column of a CellState, of all cells, by seat; nothing of it is the state's own memory."""
-        state, seats, delay = self.state, self.seats, self.scenario.report_delay_slots
+        state, profiles, delay = self.state, self.rules.profiles, self.scenario.report_delay_slots
         at = (self.slot + 1) % (delay + 1)
         shape = state.present_BU.shape
-        periodic_BU = state.period_BU > 0
+        profile_BU, period_BU, phase_BU = self._reported_traffic()
         fast = self.scenario.slots_per_dcm < SLOW_LEADER_SLOTS
         level_mid_bits = self.rules.tables.buffer_mid_bits
         heard_BUM = state.heard_BUM if fast else np.zeros_like(state.heard_BUM)
         outcome_BM = state.outcome_BM if fast else np.full_like(state.outcome_BM, -1)
         return {
-            "traffic_class_U": np.broadcast_to(seats.traffic_class.astype(np.float64), shape),
+            "traffic_class_U": profiles.traffic_class[profile_BU].astype(np.float64),
             "buffer_bits_U": level_mid_bits[state.level_BUD1[:, :, at]],
             "inflight_bits_U": state.served_BUD.sum(axis=-1) if delay else np.zeros(shape),
             "cqi_U": state.cqi_BUD1[:, :, at].astype(np.float64),
@@ -183,10 +192,10 @@ class CellBatch:
             "slots_since_served_U": _known(state.served_slot_BU != NEVER, self.slot - state.served_slot_BU),
             "cqi_mean_U": self._cqi_mean_BU,
             "long_served_bits_per_slot_U": self._long_average_BU,
-            "deadline_slots_U": np.broadcast_to(seats.deadline_slots.astype(np.float64), shape),
-            "arrival_period_slots_U": _known(periodic_BU, state.period_BU),
-            "arrival_phase_slots_U": _known(periodic_BU, state.phase_BU),
-            "packet_bits_U": np.broadcast_to(seats.packet_bits.astype(np.float64), shape),
+            "deadline_slots_U": profiles.deadline_slots[profile_BU].astype(np.float64),
+            "arrival_period_slots_U": _known(period_BU > 0, period_BU),
+            "arrival_phase_slots_U": _known(period_BU > 0, phase_BU),
+            "packet_bits_U": profiles.packet_bits[profile_BU],
             "age_slots_U": np.minimum(delay, self.slot - self._seen_since_BU).astype(np.float64),
             "heard_cqi_UM": _known(heard_BUM > 0, heard_BUM % HEARD_AGE),
             "heard_age_slots_UM": _known(heard_BUM > 0, heard_BUM // HEARD_AGE),
@@ -195,7 +204,7 @@ class CellBatch:
 
     def ue_table(self, cell: int) -> UeTable:
         """The UEs of one cell, with their totals since they came."""
-        return ue_table(self.state, self.seats, self.rules.tables.snr_steps, cell)
+        return ue_table(self.state, self.rules.profiles, self.rules.tables.snr_steps, cell)
 
     # ---- playing ----
 
@@ -274,8 +283,8 @@ class CellBatch:
             queue_bits_BU=state.queue_BU,
             head_delay_slots_BU=state.head_BUD1[:, :, self.slot % state.head_BUD1.shape[2]],
             present_BU=state.present_BU,
-            traffic_class_U=self.seats.traffic_class,
-            deadline_slots_U=self.seats.deadline_slots,
+            traffic_class_BU=self.rules.profiles.traffic_class[state.profile_BU],
+            deadline_slots_BU=self.rules.profiles.deadline_slots[state.profile_BU],
             served_bits_per_slot_BU=(since_BUC[:, :, SERVED] + earlier_bits)
             / (since_BUC[:, :, PRESENT] + EARLIER_SLOTS),
             attempts_BU=state.attempts_BU,
@@ -336,7 +345,7 @@ class CellBatch:
 
     def metrics(self) -> list[CellMetrics]:
         """One row per cell, over the slots since slot 0."""
-        return [cell_metrics(self.state, self.seats, self.slot, b) for b in range(self.cells)]
+        return [cell_metrics(self.state, self.slot, b) for b in range(self.cells)]
 
 
 def _known(where: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ def expected_bits(tables: Tables, cqi: int, rbgs: int, with_preferred: int, back
 
 @inlined
 def node_schedule(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> None:
-    """The node's own scheduler: greedy proportional fair over the RBGs that are DYNAMIC, on reports D slots old.
+    """The node's own scheduler, greedy over the RBGs that are DYNAMIC, on reports D slots old.
 
     Picks the (UE, RBG) with the largest gain in weighted bits, the UE's power split over what it holds; ties go to the
     lower seat, then the lower RBG, as in the reference game. An RBG is only ever "preferred" or "other" to a UE, so two
@@ -65,7 +65,10 @@ def node_schedule(state: State, rules: Rules, plan: Plan, b: int, slot: int, scr
             for d in range(depth - 1):
                 backlog -= state.served_BUD[b, u, d]
         backlog_U[u] = max(backlog, 0.0)
-        weight_U[u] = 1.0 / (state.average_BU[b, u] + rules.constants.fairness_offset)
+        if rules.constants.node_rule == 0:
+            weight_U[u] = 1.0 / (state.average_BU[b, u] + rules.constants.fairness_offset)
+        else:
+            weight_U[u] = backlog_U[u] if rules.constants.node_rule == 1 else 1.0
         with_preferred_U[u] = holder_M[state.preferred_BUD1[b, u, report]] == u
         cqi = state.cqi_BUD1[b, u, report]
         carried_U[u] = expected_bits(rules.tables, cqi, held_U[u], with_preferred_U[u], backlog_U[u])
@@ -151,7 +154,7 @@ def entitle(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: 
                 holder_M[m] = OPEN
     count = 0
     for u in range(ues):
-        in_mask = (plan.class_mask_B[b] >> rules.seats.traffic_class[u]) & 1 == 1
+        in_mask = (plan.class_mask_B[b] >> rules.profiles.traffic_class[state.profile_BU[b, u]]) & 1 == 1
         eligible_U[u] = state.present_BU[b, u] and plan.open_allowed_BU[b, u] and in_mask
         count += eligible_U[u]
     if count == 0 or plan.contenders_B[b] <= 0.0:

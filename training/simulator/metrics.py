@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policy.cell_state import TrafficClass
 from training.simulator.state import (
     ARRIVED,
     COLLISIONS,
@@ -20,7 +19,7 @@ from training.simulator.state import (
     WASTE,
     State,
 )
-from training.simulator.world import Seats
+from training.simulator.world import Profiles
 
 UTILITY_UNIT_BITS = 100.0
 COLLISION_COST = 0.5
@@ -59,7 +58,7 @@ def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator > 0 else float("nan")
 
 
-def cell_metrics(state: State, seats: Seats, slots: int, row: int) -> CellMetrics:
+def cell_metrics(state: State, slots: int, row: int) -> CellMetrics:
     """Metrics of cell `row` over its first `slots` slots, after which it is in `state`."""
     totals_UC = state.counters_BUC[row]
     events_E = state.events_BE[row]
@@ -75,7 +74,6 @@ def cell_metrics(state: State, seats: Seats, slots: int, row: int) -> CellMetric
             return float("nan")
         return float(np.searchsorted(cumulated_A, share * cumulated_A[-1]) + 1)
 
-    by_class = (totals_UC[seats.traffic_class == int(c)] for c in TrafficClass)
     return CellMetrics(
         throughput_bits_per_slot=float(served / max(slots, 1)),
         jain=float(rate_U.sum() ** 2 / max(len(rate_U) * (rate_U**2).sum(), 1e-9)),
@@ -86,7 +84,9 @@ def cell_metrics(state: State, seats: Seats, slots: int, row: int) -> CellMetric
         waste_fraction=float(waste),
         occupied_fraction=float(events_E[OCCUPIED] / rbg_slots),
         drop_fraction=_ratio(float(totals_UC[:, DROPPED].sum()), float(totals_UC[:, ARRIVED].sum())),
-        drop_fraction_by_class=tuple(_ratio(float(c[:, DROPPED].sum()), float(c[:, ARRIVED].sum())) for c in by_class),
+        drop_fraction_by_class=tuple(
+            _ratio(float(dropped), float(arrived)) for arrived, dropped in state.class_bits_BC2[row]
+        ),
         mean_delay_slots=_ratio(float(totals_UC[:, DELAY].sum()), float(served)),
         p50_delay_slots=quantile(0.5),
         p95_delay_slots=quantile(0.95),
@@ -103,6 +103,7 @@ class UeTable(NamedTuple):
 
     ue_ids: tuple[int, ...]
     traffic_class_U: np.ndarray
+    """As it is now: a leader may not know yet."""
     buffer_bits_U: np.ndarray
     """Now, exactly."""
     cqi_U: np.ndarray
@@ -119,7 +120,7 @@ class UeTable(NamedTuple):
     present_slots_U: np.ndarray
 
 
-def ue_table(state: State, seats: Seats, snr_steps: np.ndarray, row: int) -> UeTable:
+def ue_table(state: State, profiles: Profiles, snr_steps: np.ndarray, row: int) -> UeTable:
     """The UEs of cell `row`."""
     seated = np.flatnonzero(state.present_BU[row])
     seated = seated[np.argsort(state.ue_id_BU[row, seated])]
@@ -127,7 +128,7 @@ def ue_table(state: State, seats: Seats, snr_steps: np.ndarray, row: int) -> UeT
     snr_U = state.gain_BUM[row, seated].mean(axis=-1)
     return UeTable(
         ue_ids=tuple(state.ue_id_BU[row, seated].tolist()),
-        traffic_class_U=seats.traffic_class[seated],
+        traffic_class_U=profiles.traffic_class[state.profile_BU[row, seated]],
         buffer_bits_U=state.queue_BU[row, seated],
         cqi_U=np.searchsorted(snr_steps, snr_U, side="right"),
         sinr_db_U=10.0 * np.log10(np.maximum(snr_U, 1e-3)),

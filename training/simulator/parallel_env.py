@@ -255,7 +255,7 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
         coin_M = np.zeros(num_rbgs, np.float32)
         if seat is not None:
             head = state.head_BUD1[0, seat, self.cell.slot % state.head_BUD1.shape[2]]
-            own[:3] = state.queue_BU[0, seat], head, self.cell.seats.deadline_slots[seat]
+            own[:3] = state.queue_BU[0, seat], head, self.cell.rules.profiles.deadline_slots[state.profile_BU[0, seat]]
             cqi_M = snr_to_cqi(state.gain_BUM[0, seat]).astype(np.int8)
             if view is not None:
                 own[3] = view.probability_B[0]
@@ -318,7 +318,7 @@ def newest_ue(scenario: Scenario, ues: int, seed: int, slots: int) -> int:
             draw_TU = draw_presence(seed, 1, ues, slot // CHUNK_SLOTS)[0]
         draw_U = draw_TU[slot % CHUNK_SLOTS]
         changes_U = draw_U < np.where(present_U, p.p_leave, p.p_come)
-        changes_U[0] = False  # the first UE stays
+        changes_U[: p.residents] = False
         newest += int((changes_U & ~present_U).sum())
         present_U ^= changes_U
     return newest

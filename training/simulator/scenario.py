@@ -1,7 +1,9 @@
 """What world a run lives in: the cell, its traffic, and what the node does without a leader.
 
-A slot is 1 ms everywhere. `mix` and `sporadic` are the reference game to the number (one decision a slot); `ric20` and
-`ric100` are the pace of a near-RT RIC; `lab_paper` and `lab` are what the lab shows, with UEs that come and go.
+A slot is 1 ms everywhere. `mix` and `sporadic` are the reference game to the number (one decision a slot), `paper` is
+`mix` for I in {3, 4, 5}, and in `paper_dynamic` I changes within an episode. `ric20` and `ric100` are the pace of a
+near-RT RIC, with regimes that shift; `lab_paper` and `lab` are what the lab shows, with UEs that come and go. `dense`
+has 10-30 UEs on 17 RBGs, `mmtc` a hundred and more with short packets, and in `coupled` neighbouring RBGs interfere.
 
 `node_contenders` is the best by utility of what a DCM can say: `tune_node_contenders(scenario, ues=8)`;
 `paper` at its 4 UEs, `ric20` and `ric100` at 30, where RBGs are scarce (at 8 UEs 4.8 is .4 to .8 % better there).
@@ -11,60 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from policy.cell_state import TrafficClass
+from training.simulator.traffic import KNOB, TrafficProfile, resolved
 
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0
 """A load of 1 offers this many bits per RBG and slot."""
 SLOT_MS = 1.0
 MAX_SEED = 2**63 - 1
 """Of a world."""
+NODE_RULES = ("proportional_fair", "max_weight", "max_rate")
+REGIME_SHARE = 0.6
+"""Of the UEs are of the class whose regime it is; the others are shared by their `ue_share`."""
 SLOW_LEADER_SLOTS = 10
 """From this K on a decision arrives while its period already runs, and governs the next one."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficProfile:
-    """What the UEs of one traffic class send: on/off bursts of packets, or one packet a period."""
-
-    traffic_class: TrafficClass
-    ue_share: float
-    """Share of the cell's UEs that are of this class; the scenario's profiles add up to 1."""
-    deadline_slots: int
-    """A packet has this many slots to get through, then it is dropped."""
-    packet_bits: float = 1000.0
-    load_share: float = 0.0
-    """On/off: share of the cell's load that this class offers, split evenly over its UEs."""
-    ue_bits_per_slot: float = 0.0
-    """On/off, instead of load_share: what one UE offers on average while active, bits a slot."""
-    p_on: float = 1.0
-    """On/off: probability per slot that a silent UE starts a burst. While on, packets are Poisson."""
-    p_off: float = 0.0
-    """On/off: probability per slot that a burst ends."""
-    period_slots: tuple[int, int] = (0, 0)
-    """Periodic: each UE draws its period from this range (both ends included); (0, 0) = on/off traffic."""
-    active_slots: float = 0.0
-    """Mean length of the times in which the UE sends at all; 0 = always."""
-    dormant_slots: float = 0.0
-    """Mean length of the times between them."""
-
-    def __post_init__(self) -> None:
-        sources = (self.load_share > 0) + (self.ue_bits_per_slot > 0) + (self.period_slots[0] > 0)
-        if sources != 1:
-            raise ValueError(f"{self.traffic_class.name}: expected one of load_share, ue_bits_per_slot, period_slots")
-        if self.deadline_slots < 1:
-            raise ValueError(f"{self.traffic_class.name}: deadline_slots is {self.deadline_slots}, expected >= 1")
-        if not 0 < self.p_on <= 1 or not 0 <= self.p_off <= 1:
-            raise ValueError(f"{self.traffic_class.name}: p_on {self.p_on}, p_off {self.p_off} are no probabilities")
-        if self.period_slots[0] > self.period_slots[1]:
-            raise ValueError(f"{self.traffic_class.name}: period_slots {self.period_slots} is no range")
-
-    @property
-    def duty(self) -> float:
-        """Share of slots in which an on/off source is on."""
-        return self.p_on / (self.p_on + self.p_off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +59,20 @@ class Scenario:
     """The node's scheduler subtracts what it served since the report. False = the reference game's plain PF."""
     ue_counts: tuple[int, ...] = (3, 4, 5)
     """UEs per cell that training draws from."""
+    resident_ues: int = field(default=1, metadata=KNOB)
+    """UEs of the first so many seats stay for ever, where UEs come and go."""
+    regime_slots: float = field(default=0.0, metadata=KNOB)
+    """Mean length of a regime, slots; 0 = one regime for ever. A new regime is that of another class, drawn uniformly:
+    every UE draws its class anew, that one with REGIME_SHARE, and the load is drawn anew from `regime_load`. What
+    waits with a UE that changes its class is gone. The leader learns of it with the reports, D slots later."""
+    regime_load: tuple[float, float] = field(default=(1.0, 1.0), metadata=KNOB)
+    """Range of the factor on `load` in a regime, uniform; the first regime has 1."""
+    coupling: float = field(default=0.0, metadata=KNOB)
+    """Share of a transmission's power that leaks into each neighbouring RBG, as noise for others who send there."""
+    node_rule: Literal["proportional_fair", "max_weight", "max_rate"] = field(
+        default="proportional_fair", metadata=KNOB
+    )
+    """What the node's own scheduler is greedy on."""
 
     def __post_init__(self) -> None:
         expected = {
@@ -106,6 +84,11 @@ class Scenario:
             "present_slots": self.present_slots == 0 or self.present_slots >= 1,
             "absent_slots": self.present_slots == 0 or self.absent_slots >= 1,
             "node_contenders": self.node_contenders >= 0,
+            "resident_ues": self.resident_ues >= 1,
+            "regime_slots": self.regime_slots == 0 or self.regime_slots >= 1,
+            "regime_load": 0 <= self.regime_load[0] <= self.regime_load[1],
+            "coupling": 0 <= self.coupling <= 1,
+            "node_rule": self.node_rule in NODE_RULES,
         }
         for field_name, fine in expected.items():
             if not fine:
@@ -127,11 +110,22 @@ class Scenario:
     @property
     def hash(self) -> str:
         """Twelve hex digits that change with any field: goes into every result row."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(resolved(self), sort_keys=True).encode()).hexdigest()[:12]
 
     def with_(self, **changes: Any) -> Scenario:
         """A copy with some fields changed; raises TypeError for an unknown field, ValueError for a bad value."""
         return replace(self, **changes)
+
+    @property
+    def regime_shares(self) -> tuple[tuple[float, ...], ...]:
+        """Row k: what a UE becomes, by profile, in the regime of profile k."""
+        if len(self.traffic) == 1:
+            return ((1.0,),)
+        shares = []
+        for k, own in enumerate(self.traffic):
+            rest = (1.0 - REGIME_SHARE) / max(1.0 - own.ue_share, 1e-9)
+            shares.append(tuple(REGIME_SHARE if j == k else rest * p.ue_share for j, p in enumerate(self.traffic)))
+        return tuple(shares)
 
     def profile_of_seats(self, ues: int) -> list[int]:
         """Index into `traffic` for each of `ues` UEs: shares as even as whole UEs allow, classes interleaved."""
@@ -179,10 +173,10 @@ _SENSORS = TrafficProfile(TrafficClass.PERIODIC, 1 / 3, 8, period_slots=(10, 25)
 # A burst every ~52 slots, ~2 slots long, ~3 packets: the same 60 bits a slot and UE as the periodic class.
 _ALARMS = TrafficProfile(TrafficClass.SPORADIC, 1 / 3, 8, ue_bits_per_slot=60.0, p_on=0.02, p_off=0.5)
 
-RIC20 = Scenario(
-    name="ric20",
+_RIC = Scenario(
+    name="ric",
     num_rbgs=17,
-    slots_per_dcm=20,
+    slots_per_dcm=100,
     report_delay_slots=8,
     # At 30 UEs the two small classes add about .07 to it.
     load=0.9,
@@ -192,11 +186,50 @@ RIC20 = Scenario(
     ue_counts=(8, 10, 20, 30),
 )
 
-RIC100 = RIC20.with_(
-    name="ric100",
-    slots_per_dcm=100,
-    load=1.3,
-    traffic=(_SESSIONS, _SENSORS, replace(_ALARMS, active_slots=200.0, dormant_slots=200.0)),
+# The published ricU: the base load, and deadlines that reports cannot serve.
+RIC20 = _RIC.with_(name="ric20", slots_per_dcm=20, regime_slots=400.0, regime_load=(0.6, 1.4))
+
+# The published ricS: more volume, and alarms that are dormant half of the time.
+_RIC_BUSY = _RIC.with_(
+    load=1.3, traffic=(_SESSIONS, _SENSORS, replace(_ALARMS, active_slots=200.0, dormant_slots=200.0))
+)
+RIC100 = _RIC_BUSY.with_(name="ric100", regime_slots=1000.0, regime_load=(0.6, 1.4))
+
+# Two of five seats are taken half of the time: I is 3, 4 or 5 and changes every 50 slots or so.
+PAPER_DYNAMIC = PAPER.with_(
+    name="paper_dynamic", present_slots=100.0, absent_slots=100.0, resident_ues=3, ue_counts=(5,)
+)
+
+COUPLED = MIX.with_(name="coupled", coupling=0.02)
+
+DENSE = Scenario(
+    name="dense",
+    num_rbgs=17,
+    slots_per_dcm=1,
+    report_delay_slots=4,
+    load=0.7,
+    traffic=(
+        TrafficProfile(TrafficClass.EMBB, 0.5, 6, load_share=0.7, p_on=0.1, p_off=0.3),
+        TrafficProfile(TrafficClass.SPORADIC, 0.5, 8, load_share=0.3, p_on=0.02, p_off=0.5),
+    ),
+    node_contenders=2.4,
+    ue_counts=(10, 15, 20, 30),
+)
+
+MMTC = Scenario(
+    name="mmtc",
+    num_rbgs=17,
+    slots_per_dcm=1,
+    report_delay_slots=4,
+    load=0.1,
+    traffic=(
+        # A quarter are meters: 200 bits every 50 to 100 slots, which come when they come.
+        TrafficProfile(TrafficClass.PERIODIC, 0.25, 20, packet_bits=200.0, period_slots=(50, 100), jitter_slots=5),
+        # The others are silent for 200 slots and then send three packets or so.
+        TrafficProfile(TrafficClass.SPORADIC, 0.75, 20, packet_bits=200.0, load_share=1.0, p_on=0.005, p_off=0.5),
+    ),
+    node_contenders=9.6,
+    ue_counts=(100, 150, 200),
 )
 
 LAB_PAPER = Scenario(
@@ -218,10 +251,14 @@ LAB_PAPER = Scenario(
     ue_counts=(3, 4, 5, 6, 8, 10),
 )
 
-LAB = RIC100.with_(name="lab", present_slots=20_000.0, absent_slots=2_000.0, node_contenders=4.8)
+LAB = _RIC_BUSY.with_(name="lab", present_slots=20_000.0, absent_slots=2_000.0, node_contenders=4.8)
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (MIX, SPORADIC, PAPER, RIC20, RIC100, LAB_PAPER, LAB)
+    scenario.name: scenario
+    for scenario in (
+        *(MIX, SPORADIC, PAPER, PAPER_DYNAMIC, COUPLED, DENSE, MMTC),
+        *(RIC20, RIC100, LAB_PAPER, LAB),
+    )
 }
 
 

@@ -5,6 +5,8 @@ One cell at a time, b, over arrays of many (see state.py, plan.py, world.py for 
 
 from __future__ import annotations
 
+import numpy as np
+
 from policy.allocation import DYNAMIC, NO_CAP, OPEN
 from policy.cell_state import MAX_HEARD_AGE, OUTCOME_DECODED, OUTCOME_IDLE, OUTCOME_LOST, WAS_OPEN
 from training.simulator.jit import inlined
@@ -18,6 +20,7 @@ from training.simulator.state import (
     DELAY,
     DROPPED,
     HEARD_AGE,
+    LONG_AGO,
     NEVER,
     NO_ATTEMPTS,
     OCCUPIED,
@@ -31,6 +34,9 @@ from training.simulator.state import (
     State,
 )
 from training.simulator.world import Draws
+
+MOST_PACKETS = 500
+"""In a slot, on average, that are drawn at random."""
 
 
 @inlined
@@ -48,9 +54,27 @@ def may_send(state: State, rules: Rules, plan: Plan, b: int, u: int, m: int, slo
     owner = plan.owner_BM[b, m]
     if owner == u or (owner == DYNAMIC and scratch.holder_M[m] == u):
         return True
-    in_mask = (plan.class_mask_B[b] >> rules.seats.traffic_class[u]) & 1 == 1
+    in_mask = (plan.class_mask_B[b] >> rules.profiles.traffic_class[state.profile_BU[b, u]]) & 1 == 1
     left_over = owner in (OPEN, DYNAMIC)
     return left_over and in_mask and plan.open_allowed_BU[b, u] and plan.contenders_B[b] > 0.0
+
+
+@inlined
+def leak_onto(state: State, rules: Rules, b: int, u: int, m: int, scratch: Scratch) -> float:
+    """Power that reaches an RBG from what others than UE u send on its neighbours, in units of thermal noise."""
+    ues, num_rbgs = scratch.sends_UM.shape
+    leak = 0.0
+    for v in range(ues):
+        if v == u:
+            continue
+        beside = (m > 0 and scratch.sends_UM[v, m - 1]) + (m + 1 < num_rbgs and scratch.sends_UM[v, m + 1])
+        if beside == 0:
+            continue
+        k = 0
+        for n in range(num_rbgs):
+            k += scratch.sends_UM[v, n]
+        leak += beside * state.gain_BUM[b, v, m] / k
+    return rules.constants.coupling * leak
 
 
 @inlined
@@ -97,6 +121,9 @@ def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch:
                     if remembered >= 2 << ATTEMPTS_KEPT:
                         remembered = (1 << ATTEMPTS_KEPT) + remembered % (1 << ATTEMPTS_KEPT)
                     state.attempts_BU[b, u] = remembered
+                if rules.constants.coupling > 0.0:
+                    noise = 1.0 + leak_onto(state, rules, b, u, m, scratch)
+                    rate = rate_of(rules.tables, state.gain_BUM[b, u, m] / k / noise)
                 if senders_M[m] == 1:
                     bits += rate
                     if rate > 0.0:
@@ -111,13 +138,15 @@ def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch:
         decay = rules.constants.served_decay
         state.average_BU[b, u] = decay * state.average_BU[b, u] + (1.0 - decay) * served
         if state.queue_BU[b, u] > 0.0:
-            serve_queue(state, b, u, slot, rules.seats.deadline_slots[u], served)
+            serve_queue(state, rules, b, u, slot, served)
 
 
 @inlined
-def serve_queue(state: State, b: int, u: int, slot: int, deadline: int, served: float) -> None:
+def serve_queue(state: State, rules: Rules, b: int, u: int, slot: int, served: float) -> None:
     """Take `served` bits from a queue, oldest first; what has reached its deadline and still waits is dropped."""
     oldest = state.waiting_BUA.shape[2]
+    profile = state.profile_BU[b, u]
+    deadline = rules.profiles.deadline_slots[profile]
     left, queue = served, 0.0
     first = min(deadline - 1, slot)
     index = (slot - first - 1) % oldest
@@ -135,6 +164,7 @@ def serve_queue(state: State, b: int, u: int, slot: int, deadline: int, served: 
             state.delays_BUA[b, u, age] += taken
         if age == deadline - 1:
             state.counters_BUC[b, u, DROPPED] += waiting
+            state.class_bits_BC2[b, rules.profiles.traffic_class[profile], 1] += waiting
             waiting = 0.0
         state.waiting_BUA[b, u, index] = waiting
         queue += waiting
@@ -142,14 +172,20 @@ def serve_queue(state: State, b: int, u: int, slot: int, deadline: int, served: 
 
 
 @inlined
-def leave(state: State, plan: Plan, b: int, u: int) -> None:
-    """The UE goes, with its queue; what the plan gave it falls to the node's scheduler."""
-    state.present_BU[b, u] = False
-    state.ue_id_BU[b, u] = 0
+def abandon(state: State, b: int, u: int) -> None:
+    """What waits is of no use to anybody any more."""
     state.counters_BUC[b, u, ABANDONED] += state.queue_BU[b, u]
     state.queue_BU[b, u] = 0.0
     for a in range(state.waiting_BUA.shape[2]):
         state.waiting_BUA[b, u, a] = 0.0
+
+
+@inlined
+def leave(state: State, plan: Plan, b: int, u: int) -> None:
+    """The UE goes, with its queue; what the plan gave it falls to the node's scheduler."""
+    state.present_BU[b, u] = False
+    state.ue_id_BU[b, u] = 0
+    abandon(state, b, u)
     for m in range(plan.owner_BM.shape[1]):
         if plan.owner_BM[b, m] == u:
             plan.owner_BM[b, m] = DYNAMIC
@@ -169,8 +205,11 @@ def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) ->
     state.next_id_B[b] += 1
     state.since_BU[b, u] = slot
     state.mean_snr_BU[b, u] = draws.newcomers.mean_snr[w, u]
-    state.period_BU[b, u] = draws.newcomers.period_slots[w, u]
-    state.phase_BU[b, u] = draws.newcomers.phase_slots[w, u]
+    if rules.constants.p_shift == 0.0:  # else period and phase go with the regime, which the seat keeps
+        state.period_BU[b, u] = draws.newcomers.period_slots[w, u]
+        state.phase_BU[b, u] = draws.newcomers.phase_slots[w, u]
+    state.shifted_BU[b, u] = LONG_AGO
+    state.due_BU[b, u] = LONG_AGO
     state.average_BU[b, u] = rules.constants.served_start
     state.served_slot_BU[b, u] = NEVER
     state.attempts_BU[b, u] = NO_ATTEMPTS
@@ -183,26 +222,86 @@ def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) ->
 
 
 @inlined
+def shift(state: State, draws: Draws, b: int, u: int, slot: int) -> None:
+    """The seat's part of the regime that begins in `slot`."""
+    w, regimes = state.world_B[b], draws.regimes
+    state.load_BU[b, u] = regimes.load_BU[w, u]
+    if state.profile_BU[b, u] == regimes.profile_BU[w, u]:
+        return
+    state.before_BU3[b, u, 0] = state.profile_BU[b, u]
+    state.before_BU3[b, u, 1] = state.period_BU[b, u]
+    state.before_BU3[b, u, 2] = state.phase_BU[b, u]
+    state.shifted_BU[b, u] = slot
+    state.profile_BU[b, u] = regimes.profile_BU[w, u]
+    state.period_BU[b, u] = regimes.period_BU[w, u]
+    state.phase_BU[b, u] = regimes.phase_BU[w, u]
+    state.due_BU[b, u] = LONG_AGO
+    abandon(state, b, u)
+
+
+@inlined
+def poisson(uniform: float, mean: float) -> int:
+    """The number at which Poisson's distribution function passes `uniform`."""
+    if mean > MOST_PACKETS:
+        return int(mean)
+    count, term = 0, np.exp(-mean)
+    total = term
+    while uniform >= total and count < 3 * MOST_PACKETS:
+        count += 1
+        term *= mean / count
+        total += term
+        if term < 1e-12 and count > mean:  # what float32 cannot tell from 1
+            break
+    return count
+
+
+@inlined
+def refill(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
+    """A full buffer: what was sent is there again, and everything is as new as that."""
+    limit = rules.constants.buffer_limit_bits
+    profile = state.profile_BU[b, u]
+    bits = limit - state.queue_BU[b, u]
+    state.counters_BUC[b, u, ARRIVED] += bits
+    state.class_bits_BC2[b, rules.profiles.traffic_class[profile], 0] += bits
+    oldest = state.waiting_BUA.shape[2]
+    for a in range(oldest):
+        state.waiting_BUA[b, u, a] = 0.0
+    state.waiting_BUA[b, u, slot % oldest] = limit
+    state.queue_BU[b, u] = limit
+
+
+@inlined
 def arrive(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int, t: int) -> None:
     """Packets that become ready in `slot`, drawn with entry t of the chunk."""
-    w = state.world_B[b]
+    w, k, p = state.world_B[b], state.profile_BU[b, u], rules.profiles
     burst, sleep = draws.burst_BTU[w, t, u], draws.sleep_BTU[w, t, u]
-    state.on_BU[b, u] = burst >= rules.seats.p_off[u] if state.on_BU[b, u] else burst < rules.seats.p_on[u]
-    state.awake_BU[b, u] = sleep >= rules.seats.p_sleep[u] if state.awake_BU[b, u] else sleep < rules.seats.p_wake[u]
+    state.on_BU[b, u] = burst >= p.p_off[k] if state.on_BU[b, u] else burst < p.p_on[k]
+    state.awake_BU[b, u] = sleep >= p.p_sleep[k] if state.awake_BU[b, u] else sleep < p.p_wake[k]
     if not state.present_BU[b, u] or not state.awake_BU[b, u]:
+        return
+    if p.full_buffer[k]:
+        refill(state, rules, b, u, slot)
         return
     packets = 0
     if state.period_BU[b, u] > 0:
-        if slot % state.period_BU[b, u] == state.phase_BU[b, u]:
+        jitter = p.jitter_slots[k]
+        if (slot + jitter) % state.period_BU[b, u] == state.phase_BU[b, u]:
+            state.due_BU[b, u] = slot + int(burst * (2 * jitter + 1))  # a periodic UE has no bursts to draw
+        if slot == state.due_BU[b, u]:
             packets = 1
     elif state.on_BU[b, u]:
-        packets = draws.packets_BTU[w, t, u]
+        if rules.constants.p_shift == 0.0:
+            packets = draws.packets_BTU[w, t, u]
+        else:
+            packets = poisson(draws.regimes.volume_BTU[w, t, u], p.mean_packets[k] * state.load_BU[b, u])
     if packets == 0:
         return
-    bits = packets * rules.seats.packet_bits[u]
+    bits = packets * p.packet_bits[k]
     kept = min(bits, rules.constants.buffer_limit_bits - state.queue_BU[b, u])
     state.counters_BUC[b, u, ARRIVED] += bits
     state.counters_BUC[b, u, DROPPED] += bits - kept
+    state.class_bits_BC2[b, p.traffic_class[k], 0] += bits
+    state.class_bits_BC2[b, p.traffic_class[k], 1] += bits - kept
     state.queue_BU[b, u] += kept
     state.waiting_BUA[b, u, slot % state.waiting_BUA.shape[2]] += kept
 
@@ -219,7 +318,7 @@ def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
             best = m
     head = 0
     if state.queue_BU[b, u] > 0.0:
-        head = min(rules.seats.deadline_slots[u] - 1, slot)
+        head = min(rules.profiles.deadline_slots[state.profile_BU[b, u]] - 1, slot)
         index = (slot - head) % oldest
         while head > 0 and state.waiting_BUA[b, u, index] <= 0.0:
             head -= 1
@@ -240,8 +339,11 @@ def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
 def step_world(state: State, rules: Rules, plan: Plan, draws: Draws, b: int, slot: int, t: int) -> None:
     """From the end of `slot` (entry t of the chunk) to the start of the next: UEs, packets, fading, reports."""
     w = state.world_B[b]
+    if rules.constants.p_shift > 0.0 and draws.regimes.shift_BT[w, t] < rules.constants.p_shift:
+        for u in range(state.queue_BU.shape[1]):
+            shift(state, draws, b, u, slot + 1)
     for u in range(state.queue_BU.shape[1]):
-        if rules.constants.p_leave > 0.0 and u > 0:
+        if rules.constants.p_leave > 0.0 and u >= rules.constants.residents:
             if state.present_BU[b, u]:
                 if draws.presence_BTU[w, t, u] < rules.constants.p_leave:
                     leave(state, plan, b, u)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import SERVED_DECAY_PER_SLOT, SERVED_START_BITS_PER_SLOT
+from policy.cell_state import SERVED_DECAY_PER_SLOT, SERVED_START_BITS_PER_SLOT, TrafficClass
 from policy.cqi import (
     BITS_PER_RBG,
     BUFFER_EDGES,
@@ -23,8 +23,8 @@ from policy.cqi import (
     bits_per_rbg,
 )
 from policy.schedulers import FAIRNESS_OFFSET_BITS
-from training.simulator.scenario import Scenario
-from training.simulator.world import Seats, Start, make_seats
+from training.simulator.scenario import NODE_RULES, Scenario
+from training.simulator.world import Profiles, Seats, Start, make_profiles, make_seats
 
 # Columns of State.counters_BUC: totals per seat since slot 0.
 SERVED, ARRIVED, DROPPED, ABANDONED, DELAY, USED, PRESENT = range(7)
@@ -48,6 +48,10 @@ HEARD_AGE = 16
 """State.heard_BUM counts ages in these."""
 
 
+LONG_AGO = -(2**40)
+"""A slot that is further back than anything remembers."""
+
+
 class State(NamedTuple):
     """Everything about the cells that the past has left behind."""
 
@@ -57,6 +61,15 @@ class State(NamedTuple):
     gain_BUM: NDArray[np.float32]
     """SNR on the RBG if it gets all the power, linear."""
     mean_snr_BU: NDArray[np.float32]
+    profile_BU: NDArray[np.int64]
+    """What the UE sends now: index into Rules.profiles."""
+    load_BU: NDArray[np.float64]
+    """Factor on the profile's mean_packets, in scenarios with regimes."""
+    shifted_BU: NDArray[np.int64]
+    """First slot of that profile, LONG_AGO = since the UE came; and what went before: profile, period, phase."""
+    before_BU3: NDArray[np.int64]
+    due_BU: NDArray[np.int64]
+    """Periodic traffic: the slot in which the packet comes that was drawn last."""
     period_BU: NDArray[np.int64]
     phase_BU: NDArray[np.int64]
     on_BU: NDArray[np.bool_]
@@ -95,6 +108,8 @@ class State(NamedTuple):
     delays_BUA: NDArray[np.float64]
     """Bits served with a delay of a + 1 slots."""
     events_BE: NDArray[np.int64]
+    class_bits_BC2: NDArray[np.float64]
+    """Per TrafficClass: bits arrived, and dropped of them."""
 
     def copy(self) -> State:
         arrays: list[Any] = [array.copy() for array in self]
@@ -130,12 +145,18 @@ class Constants(NamedTuple):
     served_start: float
     fairness_offset: float
     subtracts_inflight: bool
+    node_rule: int
+    """Index into scenario.NODE_RULES."""
+    coupling: float
+    residents: int
+    p_shift: float
+    """That a new regime begins."""
 
 
 class Rules(NamedTuple):
     """What does not change during a run."""
 
-    seats: Seats
+    profiles: Profiles
     tables: Tables
     constants: Constants
 
@@ -177,6 +198,10 @@ def make_constants(scenario: Scenario) -> Constants:
         served_start=SERVED_START_BITS_PER_SLOT,
         fairness_offset=FAIRNESS_OFFSET_BITS,
         subtracts_inflight=scenario.node_subtracts_inflight,
+        node_rule=NODE_RULES.index(scenario.node_rule),
+        coupling=scenario.coupling,
+        residents=scenario.resident_ues,
+        p_shift=1.0 / scenario.regime_slots if scenario.regime_slots else 0.0,
     )
 
 
@@ -185,15 +210,24 @@ def make_state(scenario: Scenario, start: Start) -> State:
     cells, ues = start.on_BU.shape
     seats: Seats = make_seats(scenario, ues)
     depth = scenario.report_delay_slots + 1
-    oldest = int(seats.deadline_slots.max())
+    profiles = make_profiles(scenario, ues)
+    # Of all profiles, also of those that nobody has yet.
+    oldest = int(profiles.deadline_slots.max() if scenario.regime_slots else seats.deadline_slots.max())
     gain = (start.fading_BUM2**2).sum(-1) * start.newcomers.mean_snr[:, :, None]
     queue = np.minimum(start.packets_BU * seats.packet_bits, scenario.buffer_limit_bits) * (
         start.on_BU & start.awake_BU
     )
+    queue[:, profiles.full_buffer[seats.profile]] = scenario.buffer_limit_bits
     waiting = np.zeros((cells, ues, oldest))
     waiting[:, :, 0] = queue
     counters = np.zeros((cells, ues, NUM_COUNTERS))
     counters[:, :, ARRIVED] = queue
+    class_bits = np.zeros((cells, len(TrafficClass), 2))
+    for traffic_class in TrafficClass:
+        class_bits[:, traffic_class, 0] = queue[:, seats.traffic_class == traffic_class].sum(axis=1)
+    # A packet whose time is too early to be drawn comes in time.
+    period, phase = start.newcomers.period_slots, start.newcomers.phase_slots
+    drawn_later = phase > profiles.jitter_slots[seats.profile]
     level = np.searchsorted(BUFFER_EDGES, queue, side="right")
     cqi = np.searchsorted(SNR_STEPS, gain.mean(-1), side="right")
 
@@ -205,8 +239,13 @@ def make_state(scenario: Scenario, start: Start) -> State:
         fading_BUM2=start.fading_BUM2.copy(),
         gain_BUM=gain,
         mean_snr_BU=start.newcomers.mean_snr.copy(),
-        period_BU=start.newcomers.period_slots.copy(),
-        phase_BU=start.newcomers.phase_slots.copy(),
+        profile_BU=np.tile(seats.profile, (cells, 1)),
+        load_BU=np.ones((cells, ues)),
+        shifted_BU=np.full((cells, ues), LONG_AGO),
+        before_BU3=np.zeros((cells, ues, 3), np.int64),
+        due_BU=np.where((period == 0) | drawn_later, LONG_AGO, phase),
+        period_BU=period.copy(),
+        phase_BU=phase.copy(),
         on_BU=start.on_BU.copy(),
         awake_BU=start.awake_BU.copy(),
         present_BU=np.ones((cells, ues), bool),
@@ -230,6 +269,7 @@ def make_state(scenario: Scenario, start: Start) -> State:
         arrival_BUC=np.zeros((cells, ues, NUM_COUNTERS)),
         delays_BUA=np.zeros((cells, ues, oldest)),
         events_BE=np.zeros((cells, NUM_EVENTS), np.int64),
+        class_bits_BC2=class_bits,
     )
 
 

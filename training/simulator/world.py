@@ -36,11 +36,14 @@ class Stream(IntEnum):
     TRAFFIC = 1
     ACCESS = 2
     PRESENCE = 3
+    REGIME = 4
 
 
 class Seats(NamedTuple):
-    """What a seat's UEs have in common, [U]; the same in every cell."""
+    """What a seat's UEs have in common at slot 0, [U]; the same in every cell."""
 
+    profile: NDArray[np.int64]
+    """Index into Profiles."""
     traffic_class: NDArray[np.int64]
     deadline_slots: NDArray[np.int64]
     packet_bits: NDArray[np.float64]
@@ -53,6 +56,23 @@ class Seats(NamedTuple):
     """Of the slow on/off pattern over the bursts; 0 = never sleeps."""
 
 
+class Profiles(NamedTuple):
+    """The scenario's traffic profiles as arrays over them, [P]."""
+
+    traffic_class: NDArray[np.int64]
+    deadline_slots: NDArray[np.int64]
+    packet_bits: NDArray[np.float64]
+    mean_packets: NDArray[np.float64]
+    """Mean packets a slot while on, if as many UEs are of the class as at slot 0; 0 = not on/off."""
+    p_on: NDArray[np.float64]
+    p_off: NDArray[np.float64]
+    p_wake: NDArray[np.float64]
+    p_sleep: NDArray[np.float64]
+    """Of the slow on/off pattern over the bursts; 0 = never sleeps."""
+    jitter_slots: NDArray[np.int64]
+    full_buffer: NDArray[np.bool_]
+
+
 class Newcomers(NamedTuple):
     """Where and what a UE is that comes to a seat, [B, U]."""
 
@@ -61,6 +81,20 @@ class Newcomers(NamedTuple):
     period_slots: NDArray[np.int64]
     """Periodic traffic; 0 = not periodic."""
     phase_slots: NDArray[np.int64]
+
+
+class Regimes(NamedTuple):
+    """The regime that begins in a chunk, if one does; empty arrays in scenarios of one regime."""
+
+    shift_BT: NDArray[np.float32]
+    """Uniform: does a new regime begin?"""
+    volume_BTU: NDArray[np.float32]
+    """Uniform: how many packets arrive if the UE is on, by the inverse of Poisson's distribution."""
+    profile_BU: NDArray[np.int64]
+    load_BU: NDArray[np.float64]
+    """Factor on the profile's mean_packets."""
+    period_BU: NDArray[np.int64]
+    phase_BU: NDArray[np.int64]
 
 
 class Start(NamedTuple):
@@ -92,6 +126,7 @@ class Draws(NamedTuple):
     """Uniform: does the UE leave, or a new one come?"""
     newcomers: Newcomers
     """Who comes, if someone comes to the seat in this chunk."""
+    regimes: Regimes
 
 
 def generator(seed: int, stream: Stream, index: int) -> np.random.Generator:
@@ -101,16 +136,18 @@ def generator(seed: int, stream: Stream, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, (int(stream) << 56) | index], dtype=np.uint64)))
 
 
-def make_seats(scenario: Scenario, ues: int) -> Seats:
-    """The classes of a cell's `ues` seats and the load of each."""
-    chosen = scenario.profile_of_seats(ues)
-    profiles = [scenario.traffic[k] for k in chosen]
+def make_profiles(scenario: Scenario, ues: int) -> Profiles:
+    """The traffic of each class in a cell of `ues` seats."""
+    chosen, profiles = scenario.profile_of_seats(ues), scenario.traffic
     cell_bits_per_slot = scenario.load * scenario.num_rbgs * BITS_PER_RBG_AT_FULL_LOAD
     mean_bits = np.array(
-        [p.load_share * cell_bits_per_slot / chosen.count(k) + p.ue_bits_per_slot for k, p in zip(chosen, profiles)]
+        [
+            p.load_share * cell_bits_per_slot / max(chosen.count(k), 1) + p.ue_bits_per_slot
+            for k, p in enumerate(profiles)
+        ]
     )
     packet_bits = np.array([p.packet_bits for p in profiles])
-    return Seats(
+    return Profiles(
         traffic_class=np.array([int(p.traffic_class) for p in profiles], np.int64),
         deadline_slots=np.array([p.deadline_slots for p in profiles], np.int64),
         packet_bits=packet_bits,
@@ -119,6 +156,25 @@ def make_seats(scenario: Scenario, ues: int) -> Seats:
         p_off=np.array([p.p_off for p in profiles]),
         p_wake=np.array([1.0 / p.dormant_slots if p.dormant_slots else 1.0 for p in profiles]),
         p_sleep=np.array([1.0 / p.active_slots if p.active_slots else 0.0 for p in profiles]),
+        jitter_slots=np.array([p.jitter_slots for p in profiles], np.int64),
+        full_buffer=np.array([p.full_buffer for p in profiles]),
+    )
+
+
+def make_seats(scenario: Scenario, ues: int) -> Seats:
+    """The classes of a cell's `ues` seats and the load of each, at slot 0."""
+    profiles = make_profiles(scenario, ues)
+    chosen = np.array(scenario.profile_of_seats(ues), np.int64)
+    return Seats(
+        profile=chosen,
+        traffic_class=profiles.traffic_class[chosen],
+        deadline_slots=profiles.deadline_slots[chosen],
+        packet_bits=profiles.packet_bits[chosen],
+        mean_packets=profiles.mean_packets[chosen],
+        p_on=profiles.p_on[chosen],
+        p_off=profiles.p_off[chosen],
+        p_wake=profiles.p_wake[chosen],
+        p_sleep=profiles.p_sleep[chosen],
     )
 
 
@@ -160,6 +216,38 @@ def draw_presence(seed: int, cells: int, ues: int, chunk: int) -> NDArray[np.flo
     return generator(seed, Stream.PRESENCE, chunk + 1).random((cells, CHUNK_SLOTS, ues), dtype=np.float32)
 
 
+def _draw_regimes(scenario: Scenario, seed: int, cells: int, ues: int, index: int) -> Regimes:
+    if not scenario.regime_slots:
+        none = np.zeros((0, 0), np.int64)
+        return Regimes(
+            none.astype(np.float32), np.zeros((0, 0, 0), np.float32), none, none.astype(np.float64), none, none
+        )
+    random = generator(seed, Stream.REGIME, index)
+    shift_BT = random.random((cells, CHUNK_SLOTS), dtype=np.float32)
+    volume_BTU = random.random((cells, CHUNK_SLOTS, ues), dtype=np.float32)
+    shares_BP = np.array(scenario.regime_shares)[random.integers(len(scenario.traffic), size=cells)]
+    reached_BUP = random.random((cells, ues, 1)) >= shares_BP.cumsum(axis=1)[:, None, :-1]
+    profile_BU = reached_BUP.sum(axis=-1)
+    factor_B1 = random.uniform(*scenario.regime_load, (cells, 1))
+    # The load of a class is that of the cell, whoever offers it: it is split over the UEs that are of it now.
+    count_BP = (profile_BU[:, :, None] == np.arange(len(scenario.traffic))).sum(axis=1)
+    chosen = scenario.profile_of_seats(ues)
+    first_P = np.array([max(chosen.count(k), 1) for k in range(len(scenario.traffic))])
+    splits_P = np.array([profile.load_share > 0 for profile in scenario.traffic])
+    rows_B1 = np.arange(cells)[:, None]
+    split_BU = factor_B1 * first_P[profile_BU] / np.maximum(count_BP[rows_B1, profile_BU], 1)
+    low_P, high_P = (np.array(edge, np.int64) for edge in zip(*(p.period_slots for p in scenario.traffic)))
+    period_BU = random.integers(low_P[profile_BU], high_P[profile_BU] + 1)
+    return Regimes(
+        shift_BT,
+        volume_BTU,
+        profile_BU,
+        np.where(splits_P[profile_BU], split_BU, 1.0),
+        period_BU,
+        random.integers(0, np.maximum(period_BU, 1)),
+    )
+
+
 def draw_chunk(scenario: Scenario, seed: int, cells: int, ues: int, chunk: int) -> Draws:
     """The world in slots chunk * CHUNK_SLOTS to (chunk + 1) * CHUNK_SLOTS - 1, and the steps that follow each."""
     index = chunk + 1  # 0 is the start
@@ -174,4 +262,5 @@ def draw_chunk(scenario: Scenario, seed: int, cells: int, ues: int, chunk: int) 
         coin_BTUM=generator(seed, Stream.ACCESS, index).random((*shape, scenario.num_rbgs), dtype=np.float32),
         presence_BTU=draw_presence(seed, cells, ues, chunk),
         newcomers=_draw_newcomers(scenario, seed, cells, ues, index),
+        regimes=_draw_regimes(scenario, seed, cells, ues, index),
     )
