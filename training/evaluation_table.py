@@ -53,8 +53,8 @@ def _table(result: Evaluation, ues: int, leading: str) -> Table:
     table.add_column("policy", overflow="fold")
     for heading in ("bits\n/slot", "Jain", "U", "drops", "gap"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(f"{leading.replace(' ', chr(10))}\nabove: U", justify="right", no_wrap=True)
-    table.add_column("bits\n/slot", justify="right", no_wrap=True)
+    table.add_column(f"{leading.replace(' ', chr(10))}\nabove: U %", justify="right", no_wrap=True)
+    table.add_column("bits\n%", justify="right", no_wrap=True)
     return table
 
 
@@ -62,7 +62,7 @@ def _show_seeds(console: Console, rows: Sequence[Row], leading: str) -> None:
     """One line per training seed; the subject's with its margin over inflight PF."""
     for row in rows:
         margin = row.vs.get(INFLIGHT_PF_SMART) if row.label == leading else None
-        above = "" if margin is None else f", U {_percent(margin.utility_pct.mean)} above {INFLIGHT_PF_SMART}"
+        above = "" if margin is None else f", U {margin.utility_pct.mean:+.2f}% above {INFLIGHT_PF_SMART}"
         console.print(
             f"  {row.label}, training seed {row.train_seeds[0]}: {row.throughput_bits_per_slot:.0f} bits/slot, "
             f"Jain {row.jain:.3f}, U {row.utility:.4f}{above}",
@@ -87,10 +87,6 @@ def _margin(leading: Row, other: Row | None) -> tuple[str, str]:
     if margin is None or leading is other:
         return "", ""
     percent = margin.utility_pct
-    if math.isnan(percent.mean):  # a baseline whose utility is not positive
-        return f"{margin.utility_diff.mean:+.4f}±{margin.utility_diff.half_width:.3f}", f"{margin.throughput_pct:+.1f}%"
-    return f"{_percent(percent.mean)}±{percent.half_width:.2f}", f"{margin.throughput_pct:+.1f}%"
-
-
-def _percent(value: float) -> str:
-    return f"{value:+.2f}%"
+    # Of a baseline whose utility is not positive there is no percentage.
+    above = "-" if math.isnan(percent.mean) else f"{percent.mean:+.2f}±{percent.half_width:.2f}"
+    return above, f"{margin.throughput_pct:+.1f}"
