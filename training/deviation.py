@@ -96,7 +96,7 @@ class Deviators:
 
     def _sends(self, slot: SlotView, others_BUM: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Of the deviating UEs, [B, M]."""
-        how, seat_B = self._deviation, self._seat_B
+        how = self._deviation
         at = (np.arange(len(seat_B)), seat_B)
         answer_BM, coin_BM, entitled_BM = slot.answer_BUM[at], slot.coin_BUM[at], slot.entitlement_BUM[at]
         open_BM, own_BM = entitled_BM == core.CONTEND, entitled_BM == core.OWN
@@ -124,9 +124,9 @@ class Deviators:
 
     def _factor_B(self, slot: SlotView, at: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.float64]:
         """What it multiplies p with."""
-        how, seat_B = self._deviation, self._seat_B
+        how = self._deviation
         lost_B = (slot.attempts_BU[at] & 1 == 1) & (slot.attempts_BU[at] > 1)
-        left_B = slot.deadline_slots_U[seat_B] - slot.head_delay_slots_BU[at]
+        left_B = slot.deadline_slots_BU[at] - slot.head_delay_slots_BU[at]
         with np.errstate(invalid="ignore"):  # 0 times infinity: whoever never contends does not push either
             factor_B = (
                 how.access * np.where(lost_B, how.after_loss, 1.0) * np.where(left_B <= URGENT_SLOTS, how.urgent, 1.0)
