@@ -54,10 +54,13 @@ class ModelLeader:
     def decide(
         self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
     ) -> list[Decision]:
-        """One decision per state. Raises GrammarError for a cell of more than 18 RBGs."""
+        """One decision per state.
+
+        Raises GrammarError for a cell of more than 18 RBGs, PromptError for one of more UEs than the model can read.
+        """
         grammars = [compile_grammar(s, i, self.options) for s, i in zip(states, intents)]
         drafts = None
-        if self.draft is not None:
+        if self.draft is not None and not self.model.one_pass:
             drafts = [g.tokens(self.draft.schedule(s, i)) for g, s, i in zip(grammars, states, intents)]
         uniforms_BL = None if self.sampling_seed is None else _uniforms(self.sampling_seed, states, grammars)
         speeches = decode(
