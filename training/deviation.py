@@ -96,7 +96,7 @@ class Deviators:
 
     def _sends(self, slot: SlotView, others_BUM: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Of the deviating UEs, [B, M]."""
-        how = self._deviation
+        how, seat_B = self._deviation, self._seat_B
         at = (np.arange(len(seat_B)), seat_B)
         answer_BM, coin_BM, entitled_BM = slot.answer_BUM[at], slot.coin_BUM[at], slot.entitlement_BUM[at]
         open_BM, own_BM = entitled_BM == core.CONTEND, entitled_BM == core.OWN
