@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 BLOCK_POSITIONS = 256
 """Longest block plus longest DCM; the rotary table's length."""
 DENSE_POSITIONS = 8192
-"""The same where the whole prompt is one sequence: some 700 UEs."""
+"""The same where the whole prompt is one sequence: more than 500 UEs."""
 NAMES = 127
 """UEs that a vocabulary head can tell apart; a prime, so that names can be dealt by stride."""
 HEADS = ("pointer", "vocabulary")
@@ -370,5 +370,10 @@ def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> Le
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """A model's tensors by name, each once: the vocabulary head is the embedding again (tied), and left out."""
+    """A model's tensors by name, each once: the vocabulary head is the embedding again (tied), and left out.
+
+    Of a model that is trained in part (policy.text_model), the part.
+    """
+    if isinstance(model, SpeakingModule) and (part := model.trained_state()) is not None:
+        return part
     return {k: v.detach().contiguous() for k, v in model.state_dict().items() if not k.endswith("lm_head.weight")}

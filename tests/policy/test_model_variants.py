@@ -19,7 +19,7 @@ from policy.follower import new_follower_model
 from policy.grammar import FIRST_UE, LAB, PAPER, Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.language_model import NAMES, ModelConfig
-from policy.model_kinds import KINDS, new_model
+from policy.model_kinds import WITHOUT_LANGUAGE, new_model
 from policy.prompt.numeric import NumericLayout
 from policy.speaking_model import PromptError, SpeakingModule
 
@@ -30,7 +30,7 @@ MODELS: dict[str, tuple[str, ModelConfig]] = {
     for attention in ("block", "dense")
     for decoding in ("autoregressive", "one_pass")
 }
-MODELS |= {kind: (kind, SIZE) for kind in KINDS if kind not in ("pointer", "vocabulary")}
+MODELS |= {kind: (kind, SIZE) for kind in WITHOUT_LANGUAGE}
 OPTIONS = [PAPER, LAB, GrammarOptions(allow_open=False, allow_contention=False, max_periodic_grants=3)]
 
 
