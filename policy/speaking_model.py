@@ -106,6 +106,10 @@ class SpeakingModule(nn.Module, ABC):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def trained_state(self) -> dict[str, Tensor] | None:
+        """What training changes, by name, where that is not all of it."""
+        return None
+
     def script_logits(self, prompts: Any, script: Script) -> Tensor:
         return self.logits(self.read(prompts), script.steps, script.situation_BLA)
 
