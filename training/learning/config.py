@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from policy.language_model import ModelConfig
+from policy.model_kinds import KINDS, TEXT
+from policy.text_model import TextConfig
 from training.counterfactual import Search
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 
@@ -124,6 +126,11 @@ class TrainConfig:
         self._check("clip", 0 < self.clip < 1, "above 0 and below 1")
         self._check("scale", 0 < self.scale < math.inf, "above 0")
         self._check("credit", self.credit in CREDITS, f"one of {', '.join(CREDITS)}")
+        self._check("policy", self.policy in KINDS, f"one of {', '.join(KINDS)}")
+        if self.policy == TEXT:
+            self._check("base_model", bool(self.base_model), "a language model's directory or hub id, for policy text")
+        elif self.base_model:
+            self._check("policy", False, f"{TEXT}, for a base model")
         self._check("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}")
         self._check("ues", all(count >= 1 for count in self.ues), "counts of 1 or more")
         roles_fit = bool(self.roles) and set(self.roles) <= set(ROLES) and len(set(self.roles)) == len(self.roles)
@@ -132,6 +139,13 @@ class TrainConfig:
     def _check(self, name: str, fine: bool, expected: str) -> None:
         if not fine:
             raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+    @property
+    def leader(self) -> ModelConfig | TextConfig:
+        """What a warm start begins with."""
+        if self.policy != TEXT:
+            return self.model
+        return TextConfig(self.base_model, self.lora_rank, self.bf16, self.gradient_checkpointing)
 
     @property
     def ue_counts(self) -> tuple[int, ...]:
@@ -208,4 +222,6 @@ def make_config(preset: str = "tiny", scenarios: Sequence[str | Scenario] = ("mi
         chosen |= _SLOW
     if changes.get("credit") == "sequence":
         chosen |= _SEQUENCE
+    if changes.get("base_model"):
+        chosen["policy"] = TEXT
     return TrainConfig(**(chosen | dict(PRESETS[preset]) | changes))

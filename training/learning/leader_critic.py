@@ -34,7 +34,7 @@ def features_of(state: CellState) -> NDArray[np.float32]:
 
 
 class LeaderCritic(nn.Module):
-    """States in, discounted sums of what is to come out."""
+    """Features of states in, discounted sums of what is to come out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,10 +42,14 @@ class LeaderCritic(nn.Module):
             nn.Linear(2 * FEATURES + 3, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1)
         )
 
-    def forward(self, states: Sequence[CellState]) -> Tensor:
+    def forward(self, features_BF: Tensor) -> Tensor:
         """[B]."""
+        return self.layers(features_BF)[:, 0]
+
+    def features(self, states: Sequence[CellState]) -> Tensor:
+        """What it looks at of each state, on its device."""
         features = torch.from_numpy(np.stack([features_of(state) for state in states]))
-        return self.layers(features.to(next(self.parameters()).device))[:, 0]
+        return features.to(next(self.parameters()).device)
 
 
 def new_leader_critic(seed: int) -> LeaderCritic:

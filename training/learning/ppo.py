@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy.cell_state import CellState
 from training.errors import Diverged, TrainingError
 from training.learning import credit
 from training.learning.arena import Example
@@ -28,7 +27,9 @@ from training.learning.leader_critic import LeaderCritic, new_leader_critic
 if TYPE_CHECKING:
     from policy.speaking_model import SpeakingModule
 
-CRITIC_LR = 1e-3
+CRITIC_LR = 3e-3
+CRITIC_PASSES = 4
+"""Over a batch, per epoch of the leader: it must keep up with a policy that changes."""
 MIN_STD = 1e-6
 """Advantages are divided by their spread, but not by less."""
 
@@ -133,8 +134,7 @@ class LeaderLearner:
     def _logits(self, model: SpeakingModule, part: _Part) -> Tensor:
         """[B, L, A]"""
         prompts = model.layout.encode([e.state for e in part.examples], [e.intent for e in part.examples])
-        script = part.tried.script
-        return model.logits(model.read(prompts), script.steps, script.situation_BLA).float()
+        return model.script_logits(prompts, part.tried.script).float()
 
     def _note_old(self, part: _Part, logits: Tensor) -> None:
         exploration = self._config.exploration if self._config.credit in ("counterfactual", "all_action") else 0.0
@@ -218,9 +218,12 @@ class LeaderLearner:
             raise TrainingError(f"credit sequence needs a horizon of 2 or more periods, has {length}")
         grid = [[chain[t] for chain in chains.values()] for t in range(length)]
         flat = [example for row in grid for example in row]
+        features = self.critic.features([e.state for e in flat])
         with torch.no_grad():
-            value_TC = self.critic([e.state for e in flat]).double().cpu().numpy().reshape(length, -1)
-        reward_TC = np.array([[e.reward * e.size * config.scale for e in row] for row in grid])[:-1]
+            value_TC = self.critic(features).double().cpu().numpy().reshape(length, -1)
+        # Returns near 1: an optimizer's steps are of a fixed size.
+        unit = max(1.0 - config.gamma, 1.0 / length)
+        reward_TC = np.array([[e.reward * e.size * unit for e in row] for row in grid])[:-1]
         # Cells do not leave: the batch's end is a truncation.
         truncated_TC = np.zeros(reward_TC.shape, bool)
         truncated_TC[-1] = True
@@ -237,18 +240,18 @@ class LeaderLearner:
         left = returns.var()
         explained = 1.0 - float((returns - value_TC[:-1].reshape(-1)).var() / left) if left > 0 else 0.0
         learnt = flat[: reward_TC.size]
-        self._fit_critic([e.state for e in learnt], returns)
+        self._fit_critic(features[: len(learnt)], returns)
         advantage = result.advantage_TN.reshape(-1)
         advantage = (advantage - advantage.mean()) / max(float(advantage.std()), MIN_STD)
         return learnt, torch.from_numpy(advantage.astype(np.float32)), explained
 
-    def _fit_critic(self, states: Sequence[CellState], returns: NDArray[np.float64]) -> None:
+    def _fit_critic(self, features_BF: Tensor, returns: NDArray[np.float64]) -> None:
         assert self.critic is not None
         optimizer = self.optimizers["leader_critic"]
         target = torch.from_numpy(returns.astype(np.float32)).to(_device_of(self.leader))
-        for _ in range(self._config.epochs):
+        for _ in range(CRITIC_PASSES * self._config.epochs):
             optimizer.zero_grad(set_to_none=True)
-            loss = nn.functional.mse_loss(self.critic(states), target)
+            loss = nn.functional.mse_loss(self.critic(features_BF), target)
             loss.backward()
             step(optimizer, self.critic, CRITIC_LR, self._config.clip_norm, "leader's critic", self._ranks)
 

@@ -109,7 +109,7 @@ def _warm_start(
         from training.teachers import make_teacher
 
         settings = WarmStartConfig(
-            steps=config.warm_up_steps, seed=config.seed, leader=config.model, policy=config.policy
+            steps=config.warm_up_steps, seed=config.seed, leader=config.leader, policy=config.policy
         )
         result = warm_start(
             config.scenarios,

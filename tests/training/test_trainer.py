@@ -1,0 +1,225 @@
+"""The trainer: it improves what it is given, always the same way, and can be stopped and resumed without a trace."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from policy.bundle import Bundle, BundleError, load_bundle
+from policy.decoding import decode
+from policy.follower import new_follower_model
+from policy.grammar import LAB, PAPER, compile_grammar
+from policy.intent import Intent
+from policy.language_model import ModelConfig, new_leader_model, state_of
+from policy.prompt.compact import PromptLayout
+from training.checkpoint import read_checkpoint
+from training.counterfactual import Search
+from training.errors import Diverged, TrainingError
+from training.learning.config import CREDITS, make_config
+from training.learning.trainer import train
+from training.simulator.cell import CellBatch
+from training.simulator.scenario import make_scenario
+
+MIX, RIC20 = make_scenario("mix"), make_scenario("ric20")
+SMALL = ModelConfig(16, 1, 2, 24)
+TINY: dict[str, Any] = {
+    "ues": (2, 3), "updates": 5, "worlds": 2, "cells": 3, "round_updates": 2, "warm_up_updates": 2, "watch_rounds": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def untrained(options=PAPER, pace=1) -> Bundle:
+    """A bundle whose leader knows nothing yet."""
+    leader, follower = new_leader_model(SMALL, PromptLayout(), 0), new_follower_model(SMALL, 0)
+    provenance = {"command": "stackmac warm-start --out DIR", "method": "imitation", "scenarios": {"mix": "?"}}
+    return Bundle(leader, follower, options, pace, pace, provenance, {"loss": 1.0})
+
+
+def run(out, scenario=MIX, start=None, resume=False, progress=lambda report: None, command="", **changes):
+    config = make_config("tiny", [scenario], **(TINY | changes))
+    start = start or untrained()
+    return train(config, out, start=start, resume=resume, progress=progress, command=command)
+
+
+def sampled_utility(bundle) -> float:
+    """Of fixed worlds led by a bundle's leader, its tokens drawn."""
+    rng, utilities = np.random.default_rng(0), []
+    for ues in (3, 4):
+        world = CellBatch(MIX, 16, ues, seed=77)
+        for _ in range(25):
+            states = world.observe()
+            grammars = [compile_grammar(state, Intent(), PAPER) for state in states]
+            uniforms_BL = rng.random((len(states), 9))
+            speeches = decode(bundle.leader, states, [Intent()] * len(states), grammars, uniforms_BL=uniforms_BL)
+            world.play([speech.allocation for speech in speeches], 1)
+        utilities += [cell.utility for cell in world.metrics()]
+    return float(np.mean(utilities))
+
+
+def test_a_small_budget_makes_what_the_leader_says_worth_more(tmp_path):
+    before = sampled_utility(untrained())
+    budget = {"ues": (3, 4), "updates": 30, "worlds": 4, "cells": 12, "round_updates": 10, "leader_lr": 5e-3}
+    result = run(tmp_path, command="stackmac train --out DIR2", **budget)
+    bundle = load_bundle(result.bundle)
+    assert sampled_utility(bundle) > 1.1 * before
+    assert result.complete
+    assert result.cell_steps == 30 * 48
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["update"] for line in log] == list(range(30))
+    assert log[-1]["cell_steps"] == result.cell_steps
+    assert bundle.provenance["command"] == "stackmac warm-start --out DIR && stackmac train --out DIR2"
+    assert bundle.provenance["scenarios"] == {"mix": MIX.hash}
+    assert bundle.metrics["loss"] == 1.0
+    assert bundle.options == PAPER
+    followers = state_of(bundle.follower), state_of(untrained().follower)
+    assert all(torch.equal(followers[0][name], followers[1][name]) for name in followers[1])
+
+
+class StopAt:
+    """Ctrl-C while an update is reported."""
+
+    def __init__(self, update: int) -> None:
+        self.update = update
+
+    def __call__(self, report) -> None:
+        if report.update == self.update:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("credit", CREDITS)
+def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, credit):
+    changes = {"credit": credit, "kl": 0.1, "horizon": 2 if credit == "sequence" else 1, "batch": 4}
+    unbroken = run(tmp_path / "a", **changes)
+    stopped = run(tmp_path / "b", progress=StopAt(3), **changes)
+    assert not stopped.complete
+    load_bundle(stopped.bundle)
+    resumed = run(tmp_path / "b", resume=True, **changes)
+    assert resumed.complete
+    assert (tmp_path / "a/log.jsonl").read_text() == (tmp_path / "b/log.jsonl").read_text()
+    a, b = (state_of(load_bundle(result.bundle).leader) for result in (unbroken, resumed))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_slow_leader_is_trained_and_resumed_too(tmp_path):
+    changes = {"search": Search(owner_steps=1, owners_per_step=1, grants=1), "updates": 3}
+    unbroken = run(tmp_path / "a", RIC20, untrained(LAB, 20), **changes)
+    run(tmp_path / "b", RIC20, untrained(LAB, 20), progress=StopAt(2), **changes)
+    resumed = run(tmp_path / "b", RIC20, untrained(LAB, 20), resume=True, **changes)
+    a, b = (state_of(load_bundle(result.bundle).leader) for result in (unbroken, resumed))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_another_seed_is_another_run(tmp_path):
+    assert run(tmp_path / "a").last.value != run(tmp_path / "b", seed=1).last.value
+
+
+def test_a_clock_can_stop_it_and_it_goes_on_without_one(tmp_path):
+    with pytest.raises(TrainingError, match="before the first update"):
+        run(tmp_path, seconds=1e-9)
+    assert run(tmp_path, resume=True).complete
+
+
+def test_a_number_of_cell_steps_can_end_it(tmp_path):
+    result = run(tmp_path, cell_steps=18)
+    assert result.complete
+    assert (result.updates, result.cell_steps) == (3, 18)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"seed": 5}, "seed was"), ({"ues": (4,)}, "ues was"), ({"credit": "token"}, "credit was")]
+)
+def test_a_run_is_not_resumed_with_other_settings(tmp_path, change, message):
+    run(tmp_path, updates=1)
+    with pytest.raises(TrainingError, match=message):
+        run(tmp_path, resume=True, **({"updates": 1} | change))
+
+
+def test_a_run_is_resumed_from_its_own_start_only(tmp_path):
+    result = run(tmp_path)
+    with pytest.raises(TrainingError, match="start was"):
+        run(tmp_path, start=load_bundle(result.bundle), resume=True)
+
+
+def test_what_cannot_be_trained_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="for another K"):
+        run(tmp_path, RIC20)
+    run(tmp_path, updates=1)
+    with pytest.raises(TrainingError, match="resume it, or choose another directory"):
+        run(tmp_path)
+    with pytest.raises(BundleError, match="no such bundle"):
+        load_bundle(tmp_path / "nowhere")
+
+
+def test_without_a_bundle_a_warm_start_comes_first_and_is_resumed_too(tmp_path):
+    config = make_config("tiny", [MIX], model=SMALL, warm_up_steps=3, teacher="oracle", **TINY)
+
+    def interrupt(report):
+        raise KeyboardInterrupt
+
+    with pytest.raises(TrainingError, match="stopped in the warm start, step 0/3: --resume goes on"):
+        train(config, tmp_path, warm_progress=interrupt)
+    result = train(config, tmp_path, resume=True, command="stackmac train --out DIR")
+    provenance = load_bundle(result.bundle).provenance
+    assert provenance["teacher"] == "oracle"
+    assert provenance["method"] == "imitation, then regression credit"
+    assert provenance["command"] == "stackmac train --out DIR"
+
+
+def test_what_is_not_finite_stops_the_run_and_the_last_checkpoint_is_good(tmp_path):
+    def poison(report):
+        if report.update == 2:
+            with torch.no_grad():
+                start.leader.head.query.weight[0, 0] = math.nan
+
+    start = untrained()
+    with pytest.raises(TrainingError) as failure:
+        run(tmp_path, start=start, progress=poison)
+    assert "\n" not in str(failure.value)
+    metadata, tensors = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert metadata["step"] == "2"
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_loss_without_bounds_is_named(tmp_path):
+    with pytest.raises(Diverged, match="the leader's .* is (nan|inf)"):
+        run(tmp_path, credit="all_action", scale=1e38)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "huge"}, "preset is 'huge', expected one of tiny, small, llama-1b"),
+        ({"credit": "luck"}, "credit is 'luck', expected one of regression, counterfactual, token, all_action, sequence"),
+        ({"roles": ("jury",)}, "roles is ('jury',), expected some of leader, follower"),
+        ({"clip": 1.5}, "clip is 1.5, expected above 0 and below 1"),
+        ({"gamma": 1.1}, "gamma is 1.1, expected 0 to 1"),
+        ({"updates": 0}, "updates is 0, expected 1 or more"),
+        ({"leader_lr": math.nan}, "leader_lr is nan, expected 0 or more"),
+        ({"ues": (0,)}, "ues is (0,), expected counts of 1 or more"),
+        ({"colour": 1}, "no training option 'colour'"),
+    ],
+)
+def test_a_mistaken_setting_is_one_line(changes, message):
+    with pytest.raises(ValueError) as failure:
+        make_config(**{"preset": "tiny", "scenarios": ["mix"]} | changes)
+    assert str(failure.value) == message
+
+
+def test_a_slow_leaders_search_is_thinner_and_a_sequence_needs_time():
+    assert make_config("tiny", [RIC20], updates=7).search.owner_steps is not None
+    assert make_config("tiny", [RIC20], updates=7).updates == 7
+    assert make_config("tiny", [MIX]).search.owner_steps is None
+    assert make_config("tiny", [MIX], credit="sequence").horizon > 1
+    assert make_config("small").model.hidden_size == 128
+    two = make_config("tiny", [MIX], leader_lr=1e-3, follower_lr=5e-4)
+    assert two.kappa_ratio == pytest.approx(2.0)
