@@ -25,7 +25,6 @@ from torch import Tensor
 from policy.decoding import Script, masked_log_softmax, script_of
 from training.learning.arena import Example
 
-
 WORTH_BOUND = 3.0
 """Of one action's value in a regression: a rare branch that lost or saved a whole burst must not turn all the rest."""
 

@@ -1,0 +1,73 @@
+"""`stackmac scenarios`: the worlds there are, with their numbers and hashes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from training.simulator.scenario import Scenario
+
+scenarios_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@scenarios_app.command("scenarios")
+def scenarios_command(
+    name: Annotated[str, typer.Argument(help="One scenario; without it, all of them.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Every field, as results carry it.")] = False,
+) -> None:
+    """Print the scenarios of the simulator."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from training.simulator.scenario import SCENARIOS, make_scenario
+
+    try:
+        chosen = [make_scenario(name)] if name else list(SCENARIOS.values())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps({scenario.name: described(scenario) for scenario in chosen}, indent=2))
+        return
+    if name:
+        for field_name, value in described(chosen[0]).items():
+            if field_name != "traffic":
+                typer.echo(f"{field_name}: {value}")
+        for profile in chosen[0].traffic:
+            shown = {key: value for key, value in asdict(profile).items() if value and key != "traffic_class"}
+            typer.echo(f"{profile.traffic_class.name}: " + ", ".join(f"{k} {_short(v)}" for k, v in shown.items()))
+        return
+    table = Table(box=None)
+    for column in ("scenario", "hash", "RBGs", "K", "D", "load", "classes", "UEs", "node's c", "besides"):
+        table.add_column(column)
+    for scenario in chosen:
+        table.add_row(*_row(scenario))
+    Console(soft_wrap=True).print(table)
+
+
+def described(scenario: Scenario) -> dict[str, Any]:
+    """Every field, and the hash."""
+    return {**asdict(scenario), "hash": scenario.hash}
+
+
+def _row(scenario: Scenario) -> list[str]:
+    besides = []
+    if scenario.present_slots:
+        besides.append(f"UEs stay {scenario.present_slots:g} slots, {scenario.resident_ues} for ever")
+    if scenario.regime_slots:
+        besides.append(f"regimes of {scenario.regime_slots:g} slots")
+    if scenario.coupling:
+        besides.append(f"coupling {scenario.coupling:g}")
+    return [
+        *(scenario.name, scenario.hash, str(scenario.num_rbgs), str(scenario.slots_per_dcm)),
+        *(str(scenario.report_delay_slots), f"{scenario.load:g}"),
+        ", ".join(f"{p.traffic_class.name} {p.ue_share:.0%} <= {p.deadline_slots} slots" for p in scenario.traffic),
+        *(",".join(map(str, scenario.ue_counts)), f"{scenario.node_contenders:g}", "; ".join(besides)),
+    ]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
