@@ -21,6 +21,7 @@ CONFIG_FILE = "config.json"
 WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 UNWANTED_FILES = ["original/*", "consolidated*", "onnx/*"]
 """The same weights again, in other formats."""
+CONFIGURATION_FILES = [CONFIG_FILE, "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt"]
 CHUNK_BYTES = 1 << 24
 
 
@@ -104,6 +105,24 @@ def load_base_model(name: str, *, dtype: torch.dtype = torch.float32, local_file
     if wrong:
         raise BaseModelError(f"base model {name!r}: {len(wrong)} weights are missing or misshapen, first {wrong[0]}")
     return BaseModel(model, tokenizer, folder)
+
+
+def blank_base_model(folder: Path) -> BaseModel:
+    """A model of `folder`'s configuration, its weights yet to come, in float32. Raises BaseModelError."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # as above
+        raise BaseModelError(f"base model {str(folder)!r}: {type(error).__name__}: {_first_line(error)}") from error
+    return BaseModel(model, tokenizer, folder)
+
+
+def configuration_files(folder: Path) -> list[Path]:
+    """What `blank_base_model` reads."""
+    return sorted(file for pattern in CONFIGURATION_FILES for file in folder.glob(pattern))
 
 
 def fingerprint(folder: Path) -> str:

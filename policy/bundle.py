@@ -1,6 +1,6 @@
 """A trained policy on disk: a directory of two weight files and one description.
 
-    leader.safetensors   follower.safetensors   bundle.json
+    leader.safetensors   follower.safetensors   bundle.json   (of a text model: policy.text_bundle)
 
 bundle.json holds the format version, the prompt's layout, the models' sizes, what the leader may say, for which K it
 was trained, where it comes from, what it measured, and each file's size and sha256. Loading checks all of it: what is
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -27,8 +28,10 @@ from torch import nn
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.language_model import ModelConfig, state_of
-from policy.model_kinds import new_model, read_layout
+from policy.model_kinds import TEXT, new_model, read_layout
 from policy.speaking_model import SpeakingModule
+from policy.text_bundle import BASE_FOLDER, base_document, base_files, open_text_model
+from policy.text_model import TextConfig, TextModel
 
 FORMAT_VERSION = 1
 BUNDLES = Path(__file__).parent / "bundles"
@@ -38,7 +41,9 @@ LEADER_FILE = "leader.safetensors"
 FOLLOWER_FILE = "follower.safetensors"
 PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 """Loading one runs whatever code is in it."""
-MAX_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 1 << 35
+"""All weights of a language model of some 10^9, in float32."""
+_BASE_FILE = re.compile(BASE_FOLDER + r"/[\w.-]+")
 
 
 class BundleError(ValueError):
@@ -66,6 +71,10 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     files = {LEADER_FILE: save_tensors(state_of(bundle.leader)), FOLLOWER_FILE: save_tensors(state_of(bundle.follower))}
+    base = {}
+    if isinstance(bundle.leader, TextModel):
+        files |= base_files(bundle.leader)
+        base = {"base_model": base_document(bundle.leader)}
     description = {
         "format_version": FORMAT_VERSION,
         "slots_per_dcm": [bundle.min_slots_per_dcm, bundle.max_slots_per_dcm],
@@ -78,11 +87,12 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
         "metrics": dict(bundle.metrics),
         "files": {n: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for n, b in files.items()},
         "prompt_layout": bundle.leader.layout.as_json(),
-    }
+    } | base
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         staging.chmod(0o755)
         for name, content in files.items():
+            (staging / name).parent.mkdir(exist_ok=True)
             _write(staging / name, content)
         _write(staging / DESCRIPTION, (json.dumps(description, indent=1) + "\n").encode())
         if target.exists():
@@ -104,25 +114,36 @@ def load_bundle(path: str | Path) -> Bundle:
     try:
         low, high = (int(k) for k in description["slots_per_dcm"])
         options = GrammarOptions(**description["grammar"])
-        kind, leader_config = description.get("model", "pointer"), ModelConfig(**description["leader"])
-        layout = read_layout(kind, description["prompt_layout"])
+        kind = description.get("model", "pointer")
         follower_config = ModelConfig(**description["follower"])
         follower_layout = FollowerLayout.from_json(description.get("follower_layout"))
         files, provenance, metrics = description["files"], description["provenance"], description["metrics"]
-        if set(files) != {LEADER_FILE, FOLLOWER_FILE}:
+        more = set(files) - {LEADER_FILE, FOLLOWER_FILE}
+        if len(files) != len(more) + 2 or (more and kind != TEXT) or not all(_BASE_FILE.fullmatch(n) for n in more):
             raise ValueError(f"files are {sorted(files)}, expected {LEADER_FILE} and {FOLLOWER_FILE}")
         if not 1 <= low <= high:
             raise ValueError(f"slots_per_dcm is {[low, high]}, expected 1 <= low <= high")
+        contents = {name: _checked(folder / name, files[name]) for name in sorted(files)}
+        leader = _leader(kind, description, more, folder)
+    except BundleError:
+        raise
     except KeyError as error:
         raise BundleError(f"{where}: {error.args[0]!r} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{where}: {error}") from error
-    contents = {name: _checked(folder / name, files[name]) for name in (LEADER_FILE, FOLLOWER_FILE)}
-    leader = new_model(kind, leader_config, 0, layout)
     follower = new_follower_model(follower_config, 0, follower_layout)
     _fill(leader, contents[LEADER_FILE], folder / LEADER_FILE)
     _fill(follower, contents[FOLLOWER_FILE], folder / FOLLOWER_FILE)
     return Bundle(leader.eval(), follower.eval(), options, low, high, provenance, metrics)
+
+
+def _leader(kind: str, description: Mapping[str, Any], base_files: set[str], folder: Path) -> SpeakingModule:
+    """The leader, its weights yet to be filled in. Raises ValueError, TypeError or KeyError."""
+    if kind == TEXT:
+        config = TextConfig(**description["leader"])
+        return open_text_model(config, description["prompt_layout"], description["base_model"], base_files, folder)
+    layout = read_layout(kind, description["prompt_layout"])
+    return new_model(kind, ModelConfig(**description["leader"]), 0, layout)
 
 
 def _description(folder: Path) -> dict[str, Any]:

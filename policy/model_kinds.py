@@ -13,18 +13,27 @@ from policy.language_model import HEADS, ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
 from policy.speaking_model import SpeakingModule
+from policy.text_model import TextConfig, new_text_model
 
 WITHOUT_LANGUAGE: dict[str, type[SeatModel | SetModel]] = {m.kind: m for m in (SeatModel, SetModel)}
-KINDS = (*HEADS, *WITHOUT_LANGUAGE)
-"""pointer, vocabulary: policy.language_model. mappo, mappo_g: policy.encoder_model."""
+TEXT = "text"
+KINDS = (*HEADS, *WITHOUT_LANGUAGE, TEXT)
+"""text: policy.text_model. pointer, vocabulary: policy.language_model. mappo, mappo_g: policy.encoder_model."""
 
 
-def new_model(kind: str, config: ModelConfig, seed: int, layout: PromptLayout | None = None) -> SpeakingModule:
+def new_model(
+    kind: str, config: ModelConfig | TextConfig, seed: int, layout: PromptLayout | None = None
+) -> SpeakingModule:
     """A model of that kind with fresh weights that depend on `seed` alone. Raises ValueError for an unknown kind.
 
     The kind decides the head, whatever `config` says of it; of mappo and mappo_g `config` is the size alone. layout:
-    one of the kind's; None = with everything that is known today.
+    one of the kind's; None = with everything that is known today. Of `text` the weights are its base
+    model's, which may not be there: BaseModelError.
     """
+    if (kind == TEXT) != isinstance(config, TextConfig):
+        raise ValueError(f"policy {kind} does not go with {type(config).__name__}")
+    if isinstance(config, TextConfig):
+        return new_text_model(config, seed=seed)
     layout_class = _layout_class(kind)
     layout = layout or layout_class()
     if not isinstance(layout, NumericLayout):

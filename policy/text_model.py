@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -23,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy.base_model import BaseModel, BaseModelError, load_base_model
+from policy.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
 from policy.cell_state import CellState
 from policy.decoding import Script, script_of, write_line
 from policy.grammar import FIRST_UE, MAX_RBGS, Grammar, StepKind
@@ -206,6 +208,11 @@ class TextModel(SpeakingModule):
         except TrieError as error:
             raise BaseModelError(f"base model {self.config.base_model!r}: {error}") from error
 
+    @cached_property
+    def base_sha256(self) -> str:
+        """Of the base model's files."""
+        return fingerprint(self.folder)
+
     def trained_state(self) -> dict[str, Tensor]:
         """What training changes, by name: the adapters, or all weights."""
         return {
@@ -377,6 +384,8 @@ def said(log_probs_BLA: Tensor, script: Script) -> Said:
 
 def new_text_model(config: TextConfig, *, seed: int = 0, local_files_only: bool = False) -> TextModel:
     """Load the base model and put fresh adapters on it. Raises BaseModelError."""
+    if Path(config.base_model).expanduser().is_dir():  # wherever the bundle is loaded from
+        config = replace(config, base_model=str(Path(config.base_model).expanduser().resolve()))
     lower = config.bf16 and config.lora_rank > 0
     dtype = torch.bfloat16 if lower else torch.float32
     base = load_base_model(config.base_model, dtype=dtype, local_files_only=local_files_only)

@@ -51,7 +51,7 @@ class WithPrompt(Protocol):
 
 
 class LeaderExample(NamedTuple):
-    """One state's prompt and the teacher's DCM."""
+    """One state's prompt (of a text model one block, as long as it is) and the teacher's DCM."""
 
     blocks_PT: NDArray[np.int64]
     line: Line
@@ -119,7 +119,8 @@ class Collector:
                 if tokens is None:
                     unspeakable += 1
                 else:
-                    blocks_PT = prompts.tokens_NT[prompts.cell_N == b]
+                    words = not isinstance(prompts, Prompts)
+                    blocks_PT = np.array([prompts[b]]) if words else prompts.tokens_NT[prompts.cell_N == b]
                     leader.append(LeaderExample(blocks_PT, write_line(grammar, state, tokens)))
             upcoming.append(self._led(student, student_B, states, intents, grammars, answers, rng))
             lead = world.scenario.control_lead_periods

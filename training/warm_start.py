@@ -27,6 +27,7 @@ from policy.language_model import ModelConfig
 from policy.leader import Leader
 from policy.model_kinds import new_model
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
+from policy.text_model import TextConfig
 from training.errors import TrainingError
 from training.imitation import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
 from training.run_folder import RunFolder
@@ -64,7 +65,7 @@ class WarmStartConfig:
     """... namely this share of them."""
     policy: str = "pointer"
     """Kind of the leader's network: policy.model_kinds."""
-    leader: ModelConfig = ModelConfig()
+    leader: ModelConfig | TextConfig = ModelConfig()
     follower: ModelConfig = FOLLOWER_CONFIG
 
     def __post_init__(self) -> None:
@@ -224,8 +225,9 @@ class _Run:
 
     def _leader_loss(self, examples: list[LeaderExample]) -> tuple[Tensor, float]:
         script = script_of([e.line for e in examples])
-        memory = self.leader.read(prompts_of(examples))
-        logits = self.leader.logits(memory, script.steps, script.situation_BLA)
+        words = self.leader.speaks_words
+        prompts = [e.blocks_PT[0].tolist() for e in examples] if words else prompts_of(examples)
+        logits = self.leader.script_logits(prompts, script)
         log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA))
         tokens_BL = torch.from_numpy(script.tokens_BL)
         choices = int((script.mask_BLA.sum(-1) > 1).sum())
