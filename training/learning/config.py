@@ -75,7 +75,7 @@ class TrainConfig:
     round_updates: int = 40
     """Updates between two sets of worlds. At K = 1 rounds much shorter than this show the leader little but what the
     node's scheduler left behind before it took over: it then leaves to that scheduler what is its own to do."""
-    search: Search = Search()
+    search: Search = Search(futures=4)
 
     epochs: int = 2
     """Times that a state is learnt from, at most: see target_kl."""

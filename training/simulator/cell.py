@@ -90,7 +90,8 @@ class CellBatch:
         self.rules = Rules(make_profiles(scenario, ues), make_tables(scenario.num_rbgs), make_constants(scenario))
         self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
         self._scratch = make_scratch(ues, scenario.num_rbgs)
-        self._world_cells = cells
+        self.world_cells = cells
+        """Futures there are; a batch made by `select` shares those of the batch it came from."""
         self._chunk_index = -1
         self._chunk: Draws | None = None
         self._observed_slot = 0
@@ -311,17 +312,18 @@ class CellBatch:
     def _draws(self) -> Draws:
         index = self.slot // CHUNK_SLOTS
         if self._chunk is None or self._chunk_index != index:
-            self._chunk = draw_chunk(self.scenario, self.seed, self._world_cells, self.ues, index)
+            self._chunk = draw_chunk(self.scenario, self.seed, self.world_cells, self.ues, index)
             self._chunk_index = index
         return self._chunk
 
     # ---- branching ----
 
-    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> CellBatch:
+    def select(self, rows: Sequence[int] | NDArray[np.int64], future: int = 0) -> CellBatch:
         """Cells `rows` as they are now, repeats allowed, as a batch of their own.
 
-        Copies of a cell meet the same future and differ only by what is played: a branch is exact. Within a slot,
-        `finish_slot` is due in the branch too.
+        Copies of a cell meet the same future and differ only by what is played: a branch is exact. It is the cell's own,
+        or that of the cell `future` places on: from here on one is as likely as the other. Within a slot, `finish_slot`
+        is due in the branch too.
         """
         chosen = np.asarray(rows, np.int64)
         branch = copy.copy(self)
@@ -332,6 +334,7 @@ class CellBatch:
         branch.cells = len(chosen)
         branch._scratch = make_scratch(self.ues, self.scenario.num_rbgs)
         branch.state = self.state.select(chosen)
+        branch.state.world_B[:] = (branch.state.world_B + future) % self.world_cells
         branch._observed_BUC = self._observed_BUC[chosen]
         branch._observed_id_BU = self._observed_id_BU[chosen]
         branch._average_BU = self._average_BU[chosen]
