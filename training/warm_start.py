@@ -127,14 +127,16 @@ def warm_start(
     seconds: float = math.inf,
     progress: Callable[[StepReport], None] = lambda report: None,
     command: str = "",
+    device: str = "cpu",
 ) -> WarmStartResult:
     """Train a bundle by imitation. Ctrl-C, or `seconds` being over, saves and returns.
 
-    ues: UE counts to train on; () = the scenarios' own and MORE_UES. Raises TrainingError.
+    ues: UE counts to train on; () = the scenarios' own and MORE_UES. device: the leader's; small ones are fastest on a
+    CPU. Raises TrainingError.
     """
     config = config or WarmStartConfig()
     stop_at = time.monotonic() + seconds
-    run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), command)
+    run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), command, device)
     if resume:
         run.restore()
     else:
@@ -159,11 +161,12 @@ class _Run:
         config: WarmStartConfig,
         ues: tuple[int, ...],
         command: str,
+        device: str,
     ) -> None:
         counts = ues or tuple(sorted({*MORE_UES, *(count for s in scenarios for count in s.ue_counts)}))
         self.config, self.command, self.teacher = config, command, teacher
         self.collector = Collector(scenarios, counts, teacher, options_for(scenarios))
-        self.leader = new_model(config.policy, config.leader, config.seed)
+        self.leader = new_model(config.policy, config.leader, config.seed).to(device)
         self.follower: FollowerModel = new_follower_model(config.follower, config.seed + 1)
         self._models: dict[str, nn.Module] = {"leader": self.leader, "follower": self.follower}
         self._optimizers = {name: self._optimizer(model) for name, model in self._models.items()}
@@ -228,11 +231,11 @@ class _Run:
         words = self.leader.speaks_words
         prompts = [e.blocks_PT[0].tolist() for e in examples] if words else prompts_of(examples)
         logits = self.leader.script_logits(prompts, script)
-        log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA))
-        tokens_BL = torch.from_numpy(script.tokens_BL)
+        log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA).to(logits.device))
+        tokens_BL = torch.from_numpy(script.tokens_BL).to(logits.device)
         choices = int((script.mask_BLA.sum(-1) > 1).sum())
         said_BL = log_probs_BLA.gather(-1, tokens_BL[..., None])[..., 0]
-        free_BL = torch.from_numpy(script.mask_BLA.sum(-1) > 1)
+        free_BL = torch.from_numpy(script.mask_BLA.sum(-1) > 1).to(logits.device)
         hits = int(((log_probs_BLA.argmax(-1) == tokens_BL) & free_BL).sum())
         return -said_BL.sum() / max(choices, 1), hits / max(choices, 1)
 

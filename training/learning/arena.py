@@ -19,8 +19,10 @@ from policy.grammar import GrammarOptions, compile_grammar
 from policy.intent import Intent
 from training.counterfactual import Spoken, evaluate, served_weights
 from training.errors import InvalidToken
+from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.imitation import random_intent, with_gaps
-from training.learning.config import UNIT_UES, TrainConfig
+from training.learned_followers import as_followers
+from training.learning.config import UNIT_UES, TrainConfig, follow_config
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import COLLISION_COST, WASTE_COST
 from training.simulator.plan import Plan
@@ -65,15 +67,26 @@ class Example(NamedTuple):
 class Arena:
     """One round's worlds, each in its own scenario with its own number of UEs; depends on the arguments alone."""
 
-    def __init__(self, config: TrainConfig, options: GrammarOptions, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        options: GrammarOptions,
+        rng: np.random.Generator,
+        *,
+        followers: FollowerTeam | None = None,
+        learning: Sequence[str] = ("leader",),
+    ) -> None:
+        """followers: None = the best-response rule. learning: the roles whose examples are wanted."""
         self._config, self._options, self._rng = config, options, rng
         turns = -(-config.worlds // len(config.ue_counts))
         counts = np.concatenate([rng.permutation(config.ue_counts) for _ in range(turns)])[: config.worlds].tolist()
         first, scenarios = int(rng.integers(len(config.scenarios))), config.scenarios
         self._games = [
-            _Game(scenarios[(first + k) % len(scenarios)], config, k * config.cells, ues, rng)
+            _Game(scenarios[(first + k) % len(scenarios)], config, k * config.cells, ues, followers, learning, rng)
             for k, ues in enumerate(counts)
         ]
+        self.node_jain = self.jain()
+        """Of what the node alone served, before the leader came."""
         self.cell_steps = 0
         """Slots x cells played under the leader."""
 
@@ -99,6 +112,10 @@ class Arena:
             for example in game.step(decided[k * cells : (k + 1) * cells], rng)
         ]
 
+    def follower_batches(self) -> list[FollowerBatch]:
+        """What the followers recorded since this was last asked, world by world."""
+        return [join(batches) for game in self._games if (batches := game.take_recorded())]
+
     def jain(self) -> float:
         """Mean over cells, of all that was served there so far, before the leader came too."""
         return float(np.mean([cell.jain for game in self._games for cell in game.world.metrics()]))
@@ -113,14 +130,26 @@ class _Game:
     """Cells of one scenario being led."""
 
     def __init__(
-        self, scenario: Scenario, config: TrainConfig, first_chain: int, ues: int, rng: np.random.Generator
+        self,
+        scenario: Scenario,
+        config: TrainConfig,
+        first_chain: int,
+        ues: int,
+        followers: FollowerTeam | None,
+        learning: Sequence[str],
+        rng: np.random.Generator,
     ) -> None:
-        self._config, self._first_chain = config, first_chain
+        self._config, self._first_chain, self._followers, self._learning = config, first_chain, followers, learning
         self.world = CellBatch(scenario, config.cells, ues, int(rng.integers(2**62)))
         pace = scenario.slots_per_dcm
         periods = max(WARM_UP_PERIODS, WARM_UP_SLOTS // pace)
         self.world.play(None, pace * int(rng.integers(1, periods + 1)))
         self._upcoming: list[list[_Decided]] = []
+        self._recorded: list[FollowerBatch] = []
+
+    def take_recorded(self) -> list[FollowerBatch]:
+        taken, self._recorded = self._recorded, []
+        return taken
 
     def step(self, decided: list[_Decided], rng: np.random.Generator) -> list[Example]:
         """Play the period that begins now."""
@@ -131,16 +160,16 @@ class _Game:
             return []
         governing = self._upcoming.pop(0)
         spoken = [d.spoken for d in governing]
-        if self._config.credit == "sequence":
+        if self._config.credit == "sequence" or "leader" not in self._learning:
             lines = [write_line(s.grammar, s.state, s.tokens) for s in spoken]
             tried = [(np.zeros(line.mask_LA.shape, bool), np.zeros(line.mask_LA.shape)) for line in lines]
-            outcome = self._play(world.plan([s.grammar.allocation(s.tokens) for s in spoken]), spoken)
+            outcome = self._play(world.plan([s.grammar.allocation(s.tokens) for s in spoken]), spoken, rng)
             bases = outcome.reward_B.tolist()
         else:
             values, plan = evaluate(world, spoken, self._config.search, rng)
             lines, bases = [v.line for v in values], [v.base for v in values]
             tried = [(v.known_LA, v.value_LA) for v in values]
-            outcome = self._play(plan, spoken)
+            outcome = self._play(plan, spoken, rng)
         for d, line in zip(governing, lines):
             check_legal(d.log_probs_L, line)
         return [
@@ -158,12 +187,18 @@ class _Game:
             for b, d in enumerate(governing)
         ]
 
-    def _play(self, plan: Plan, spoken: Sequence[Spoken]) -> _Outcome:
+    def _play(self, plan: Plan, spoken: Sequence[Spoken], rng: np.random.Generator) -> _Outcome:
         """The period, and its mean slot reward."""
         world, scenario = self.world, self.world.scenario
         weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in spoken]))
         served_BU, events_BE = world.state.counters_BUC[:, :, SERVED].copy(), world.state.events_BE.copy()
-        world.play(plan, scenario.slots_per_dcm)
+        if self._followers is None:
+            world.play(plan, scenario.slots_per_dcm)
+        elif "follower" in self._learning:
+            batch = play_period(world, plan, scenario.slots_per_dcm, self._followers, follow_config(self._config), rng)
+            self._recorded.append(batch)
+        else:
+            world.play(plan, scenario.slots_per_dcm, as_followers(self._followers.model))
         gained_B = (weights_BU * (world.state.counters_BUC[:, :, SERVED] - served_BU)).mean(axis=1)
         events_BE = world.state.events_BE - events_BE
         lost_B = (COLLISION_COST * events_BE[:, COLLISIONS] + WASTE_COST * events_BE[:, WASTE]) / scenario.num_rbgs

@@ -14,6 +14,7 @@ from policy.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text_model import TextConfig
 from training.counterfactual import Search
+from training.following.config import FollowConfig
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 
 CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
@@ -100,11 +101,11 @@ class TrainConfig:
     """Of values in the loss: what they weigh against entropy and KL."""
     sharpness: float = 100.0
     """`regression`: logits per unit of value; its inverse is the temperature at which the leader plays."""
-    consistency: float = 0.1
-    """rho_2 of the paper's Eq. 2: what a follower loses by sending where the DCM did not let it."""
+    consistency: float = 0.0
+    """rho_2 of the paper's Eq. 2: what a follower gains by doing in a slot all that its DCM entitles it to."""
 
     leader_lr: float = 1e-3
-    follower_lr: float = 6e-4
+    follower_lr: float = 2e-3
     """kappa_1 / kappa_2 of the paper's Theorem 2 is leader_lr / follower_lr."""
     final_lr_share: float = 0.03
     """The cosine ends here."""
@@ -177,6 +178,20 @@ class TrainConfig:
         """All of it but the scenarios, which their hashes name."""
         plain = asdict(self) | {"scenarios": {s.name: s.hash for s in self.scenarios}}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+
+def follow_config(config: TrainConfig) -> FollowConfig:
+    """What a run's settings mean to its followers. Their entropy and exploration have weights of their own."""
+    return FollowConfig(
+        credit=config.credit,
+        consistency=config.consistency,
+        scale=config.scale,
+        clip=config.clip,
+        kl=config.kl,
+        target_kl=config.target_kl,
+        gamma=config.gamma,
+        lam=config.lam,
+    )
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from training.learning.arena import Example
-from training.learning.ppo import LeaderFigures
+if TYPE_CHECKING:
+    from training.learning.arena import Arena, Example
+    from training.learning.follower_learner import FollowerFigures
+    from training.learning.ppo import LeaderFigures
 
 REPORTED_UPDATES = 50
 """Figures in the bundle are means over this many last updates."""
-_KEPT = ("value", "reward", "gain", "entropy", "jain", "collision_fraction")
+_KEPT = ("value", "reward", "gain", "entropy", "jain", "collision_fraction", "follower_entropy")
 
 
 class UpdateReport(NamedTuple):
-    """One line of the log. None = not measured in this update."""
+    """One line of the log. None = not measured in this update: a role stood still, or its credit does not need it."""
 
     update: int
     cell_steps: int
@@ -29,40 +31,84 @@ class UpdateReport(NamedTuple):
     """What changing the best single token of each would have added, on average: hindsight, it never gets to 0."""
     jain: float
     """Of what the cells' UEs were served since their worlds began."""
+    node_jain: float
+    """Of what the node alone served them, before the leader came."""
     collision_fraction: float
     """Of the RBG-slots played."""
-    entropy: float
-    kl: float
-    step_kl: float
-    clip_fraction: float
-    epochs: int
-    explained_variance: float | None
-    leader_lr: float
+    entropy: float | None = None
+    """Nats a step that was varied."""
+    kl: float | None = None
+    """From the leader that it began with, nats a DCM; 0 where that has no weight."""
+    step_kl: float | None = None
+    """Between the leader that played and the one last looked at, nats a choice."""
+    clip_fraction: float | None = None
+    epochs: int | None = None
+    explained_variance: float | None = None
+    """Of the critic; `sequence` only."""
+    leader_lr: float | None = None
+    follower_entropy: float | None = None
+    """Nats a bit."""
+    follower_kl: float | None = None
+    """Between the followers that played and those last looked at, nats a bit."""
+    follower_value_error: float | None = None
+    follower_lr: float | None = None
+    unseen: tuple[float, float] | None = None
+    """Utility at a UE count that is not trained on, less that of the leader it began with; and its standard error."""
+    warnings: tuple[str, ...] = ()
+    """Failure signatures: training.learning.health."""
 
 
 def report_of(
-    update: int, cell_steps: int, examples: Sequence[Example], jain: float, figures: LeaderFigures, leader_lr: float
+    update: int,
+    cell_steps: int,
+    examples: Sequence[Example],
+    arena: Arena,
+    leader: tuple[LeaderFigures, float] | None,
+    followers: tuple[FollowerFigures, float] | None,
+    unseen: tuple[float, float] | None,
 ) -> UpdateReport:
-    """Of the rank that writes."""
+    """leader, followers: figures and learning rate of those that learnt."""
     tried = [e for e in examples if e.known_LA.any()]
     gains = [float(np.where(e.known_LA, e.value_LA, e.base).max()) - e.base for e in tried]
-    explained = figures.explained_variance
-    return UpdateReport(
+    report = UpdateReport(
         update,
         cell_steps,
         round(float(np.mean([e.base for e in examples])), 6),
         round(float(np.mean([e.reward for e in examples])), 6),
         round(float(np.mean(gains)), 6) if gains else None,
-        round(jain, 4),
+        round(arena.jain(), 4),
+        round(arena.node_jain, 4),
         round(float(np.mean([e.collision_fraction for e in examples])), 5),
-        round(figures.entropy, 6),
-        round(figures.kl, 6),
-        round(figures.step_kl, 6),
-        round(figures.clip_fraction, 5),
-        figures.epochs,
-        None if explained is None else round(explained, 5),
-        leader_lr,
+        unseen=unseen,
     )
+    if leader is not None:
+        figures, rate = leader
+        explained = figures.explained_variance
+        report = report._replace(
+            entropy=round(figures.entropy, 6),
+            kl=round(figures.kl, 6),
+            step_kl=round(figures.step_kl, 6),
+            clip_fraction=round(figures.clip_fraction, 5),
+            epochs=figures.epochs,
+            explained_variance=None if explained is None else round(explained, 5),
+            leader_lr=rate,
+        )
+    if followers is not None:
+        told, rate = followers
+        report = report._replace(
+            follower_entropy=round(told.entropy, 6),
+            follower_kl=round(told.step_kl, 6),
+            follower_value_error=round(told.value_error, 6),
+            follower_lr=rate,
+        )
+    return report
+
+
+def from_log(line: dict[str, object]) -> UpdateReport:
+    """A line as JSON brought it back."""
+    report = UpdateReport(**line)  # type: ignore[arg-type]
+    unseen = None if report.unseen is None else (report.unseen[0], report.unseen[1])
+    return report._replace(unseen=unseen, warnings=tuple(report.warnings))
 
 
 def means(reports: Sequence[UpdateReport]) -> dict[str, float]:

@@ -15,19 +15,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.language_model import state_of
+from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
 from training.errors import TrainingError
 from training.learning.arena import Arena, Example
 from training.learning.config import TrainConfig
 from training.learning.distributed import Ranks
+from training.learning.follower_learner import FollowerLearner
+from training.learning.health import compare, utilities_at_unseen, warnings_of
+from training.learning.model_card import write_card
 from training.learning.ppo import LeaderLearner
-from training.learning.report import UpdateReport, means, report_of
+from training.learning.report import UpdateReport, from_log, means, report_of
+from training.learning.scalars import Scalars
 from training.run_folder import RunFolder
 from training.warm_start import StepReport, WarmStartConfig, options_for, warm_start
 
+PRETRAINED_LR = 5e-4
+"""Of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
 WARM_START = "warm_start"
 """Folder within OUT of the run that made the bundle to begin with."""
 _NOT_OF_THE_RUN = ("seconds", "device", "watch_rounds")
@@ -108,8 +116,12 @@ def _warm_start(
     if ranks.is_first:
         from training.teachers import make_teacher
 
+        pretrained = config.policy == TEXT
+        rates: dict[str, Any] = (
+            {"learning_rate": PRETRAINED_LR if config.lora_rank else PRETRAINED_LR / 10} if pretrained else {}
+        )
         settings = WarmStartConfig(
-            steps=config.warm_up_steps, seed=config.seed, leader=config.leader, policy=config.policy
+            steps=config.warm_up_steps, seed=config.seed, leader=config.leader, policy=config.policy, **rates
         )
         result = warm_start(
             config.scenarios,
@@ -120,6 +132,7 @@ def _warm_start(
             seconds=clock.left_s,
             progress=progress,
             command=command,
+            device=str(choose_device(config.device)) if pretrained else "cpu",
         )
         if not result.complete:
             raise TrainingError(f"stopped in the warm start, step {result.steps}/{settings.steps}: --resume goes on")
@@ -137,10 +150,16 @@ class _Run:
         self._start, self.config, self._ranks, self._command = start, config, ranks, command
         device = choose_device(config.device)
         self._fingerprint = float(sum(tensor.double().abs().sum() for tensor in state_of(start.leader).values()))
-        reference = copy.deepcopy(start.leader).to(device).eval() if config.kl else None
-        self.learner = LeaderLearner(start.leader.to(device), config, reference, ranks)
-        self._models: Models = self.learner.models
-        self._optimizers: Optimizers = self.learner.optimizers
+        keeps = config.kl or config.watch_rounds
+        self._reference = copy.deepcopy(start.leader).to(device).eval() if keeps else None
+        self.leader = LeaderLearner(start.leader.to(device), config, self._reference if config.kl else None, ranks)
+        self.followers: FollowerLearner | None = None
+        if "follower" in config.roles:
+            self.followers = FollowerLearner(start.follower.to(device), config, ranks)
+        self._models: Models = self.leader.models | (self.followers.models if self.followers else {})
+        self._optimizers: Optimizers = self.leader.optimizers | (self.followers.optimizers if self.followers else {})
+        self._scalars = Scalars(out)
+        self._unseen_before: NDArray[np.float64] | None = None
         self.folder = RunFolder(out, self._identity())
         self.update = self.cell_steps = 0
         self.reports: list[UpdateReport] = []
@@ -154,7 +173,7 @@ class _Run:
         """Go back to the checkpoint's round. Raises TrainingError."""
         restored = self.folder.restore(self._models, self._optimizers)
         self.update, self.cell_steps = restored.step, restored.counts["cell_steps"]
-        self.reports = [UpdateReport(**line) for line in restored.log]
+        self.reports = [from_log(line) for line in restored.log]
 
     def _save(self) -> None:
         if self._ranks.is_first:
@@ -167,42 +186,78 @@ class _Run:
 
     def learn(self, progress: Callable[[UpdateReport], None], clock: _Clock) -> bool:
         """Rounds until all is done (True) or time is up (False)."""
+        config, ranks = self.config, self._ranks
         while not self._done:
             self._save()
-            rng = np.random.default_rng([self.config.seed, self.update, *([self._ranks.rank] * (self._ranks.rank > 0))])
-            arena = Arena(self.config, self._start.options, rng)
-            played_before, end = self.cell_steps, self.update + self.config.round_updates
+            unseen = self._look_at_unseen()
+            rng = np.random.default_rng([config.seed, self.update, *([ranks.rank] * (ranks.rank > 0))])
+            learning = self._learning()
+            team = self.followers.team if self.followers else None
+            arena = Arena(config, self._start.options, rng, followers=team, learning=learning)
+            played_before, end = self.cell_steps, self.update + config.round_updates
             while self.update < end and not self._done:
-                if self._ranks.any(clock.is_up):
+                if ranks.any(clock.is_up):
                     return False
                 examples = self._play(arena)
-                self.cell_steps = played_before + arena.cell_steps * self._ranks.size
+                self.cell_steps = played_before + arena.cell_steps * ranks.size
                 if examples:
-                    self._learn_from(examples, arena, rng, progress)
+                    report = self._learn_from(examples, arena, learning, rng, unseen)
+                    unseen = None
+                    self._tell(report, progress)
         self._save()
         return True
 
+    def _learning(self) -> tuple[str, ...]:
+        """Whose round it is."""
+        roles = self.config.roles
+        if len(roles) == 1 or not self.config.alternate:
+            return roles
+        return (roles[self.update // self.config.round_updates % len(roles)],)
+
     def _play(self, arena: Arena) -> list[Example]:
         """The periods between two updates; with a critic, one more whose states say what the last came to."""
-        self.learner.leader.eval()
+        self.leader.leader.eval()
         periods = self.config.horizon + (self.config.credit == "sequence")
-        return [example for _ in range(periods) for example in arena.play(self.learner.leader)]
+        return [example for _ in range(periods) for example in arena.play(self.leader.leader)]
 
     def _learn_from(
         self,
         examples: list[Example],
         arena: Arena,
+        learning: tuple[str, ...],
         rng: np.random.Generator,
-        progress: Callable[[UpdateReport], None],
-    ) -> None:
-        rate = self.config.learning_rate_at(self.update, self.config.leader_lr)
-        figures = self.learner.learn(examples, rate, rng)
-        report = report_of(self.update, self.cell_steps, examples, arena.jain(), figures, rate)
+        unseen: tuple[float, float] | None,
+    ) -> UpdateReport:
+        config, told, heard = self.config, None, None
+        if "leader" in learning:
+            rate = config.learning_rate_at(self.update, config.leader_lr)
+            told = self.leader.learn(examples, rate, rng), rate
+        batches = arena.follower_batches()
+        if self.followers is not None and batches:
+            rate = config.learning_rate_at(self.update, config.follower_lr)
+            figures = self.followers.learn(batches, rate, rng)
+            heard = None if figures is None else (figures, rate)
+        return report_of(self.update, self.cell_steps, examples, arena, told, heard, unseen)
+
+    def _tell(self, report: UpdateReport, progress: Callable[[UpdateReport], None]) -> None:
+        report = report._replace(warnings=warnings_of([*self.reports, report], self.config))
         self.reports.append(report)
+        self.update += 1
         if self._ranks.is_first:
             self.folder.write_log(report._asdict())
+            self._scalars.write(report)
             progress(report)
-        self.update += 1
+
+    def _look_at_unseen(self) -> tuple[float, float] | None:
+        """Every so many rounds."""
+        every, config = self.config.watch_rounds, self.config
+        if self._reference is None or not every or not self.update or self.update // config.round_updates % every:
+            return None
+        if self._unseen_before is None:
+            self._unseen_before = utilities_at_unseen(self._reference, config, self._start.options)
+        now = utilities_at_unseen(self.leader.leader.eval(), config, self._start.options)
+        mean, error = compare(now, self._unseen_before)
+        return round(mean, 6), round(error, 6)
 
     def finish(self, complete: bool) -> TrainResult:
         """Write the bundle of the weights as they are. Raises TrainingError if not one update was made."""
@@ -211,8 +266,8 @@ class _Run:
         start, paces = self._start, [s.slots_per_dcm for s in self.config.scenarios]
         if self._ranks.is_first:
             bundle = Bundle(
-                self.learner.leader.cpu().eval(),
-                start.follower,
+                self.leader.leader.cpu().eval(),
+                start.follower.cpu().eval(),
                 start.options,
                 min(start.min_slots_per_dcm, *paces),
                 max(start.max_slots_per_dcm, *paces),
@@ -220,6 +275,8 @@ class _Run:
                 {**start.metrics, **means(self.reports)},
             )
             save_bundle(bundle, self.folder.bundle)
+            write_card(self.folder.bundle, self.config, bundle.provenance, bundle.metrics, self.reports)
+            self._scalars.close()
         return TrainResult(self.folder.bundle, self.update, complete, self.cell_steps, self.reports[-1])
 
     def _provenance(self) -> dict[str, Any]:

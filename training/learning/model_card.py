@@ -1,0 +1,92 @@
+"""A bundle's README: what it is, how to make it again, how it learned, what it reached, and where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.learning.config import TrainConfig
+from training.learning.report import UpdateReport
+
+CARD = "README.md"
+CURVES = ("reward", "gain", "entropy", "step_kl", "jain", "collision_fraction", "follower_entropy")
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_WIDTH = 40
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """At most 40 characters, from the least to the most."""
+    if not values:
+        return ""
+    means = [float(np.mean(part)) for part in np.array_split(np.array(values), min(_WIDTH, len(values)))]
+    low, high = min(means), max(means)
+    spread = (high - low) or 1.0
+    return "".join(_BLOCKS[min(int((v - low) / spread * len(_BLOCKS)), len(_BLOCKS) - 1)] for v in means)
+
+
+def model_card(
+    config: TrainConfig, provenance: Mapping[str, Any], metrics: Mapping[str, Any], reports: Sequence[UpdateReport]
+) -> str:
+    """Markdown."""
+    lines = [
+        "# A policy for the uplink MAC game",
+        "",
+        f"{config.policy} leader, preset `{config.preset}`, roles trained: {', '.join(config.roles)}; "
+        f"credit `{config.credit}`, seed {config.seed}, {len(reports)} updates, {reports[-1].cell_steps} cell-steps.",
+        "",
+        "## Made by",
+        "",
+        "```",
+        str(provenance.get("command") or "(not recorded)"),
+        "```",
+        "",
+        "| scenario | hash | slots per DCM | UEs trained on |",
+        "|---|---|---|---|",
+        *(
+            f"| {s.name} | {s.hash} | {s.slots_per_dcm} | {', '.join(map(str, sorted(set(config.ue_counts))))} |"
+            for s in config.scenarios
+        ),
+        "",
+        "## How it learned",
+        "",
+        "| | first tenth | last tenth | |",
+        "|---|---|---|---|",
+    ]
+    for name in CURVES:
+        values = [value for r in reports if (value := getattr(r, name)) is not None]
+        if values:
+            tenth = max(1, len(values) // 10)
+            first, last = np.mean(values[:tenth]), np.mean(values[-tenth:])
+            lines.append(f"| {name} | {first:.4g} | {last:.4g} | `{sparkline(values)}` |")
+    lines += ["", "## Results", ""]
+    lines += [f"- {name}: {value}" for name, value in metrics.items()]
+    lines += [
+        "",
+        "These are figures of training, not of held-out worlds: `stackmac evaluate --bundle DIR --scenario "
+        f"{config.scenarios[0].name} --against all` measures it against every baseline in the same worlds.",
+        "",
+        "## Limits",
+        "",
+        f"- Trained on simulated cells of {', '.join(s.name for s in config.scenarios)} with "
+        f"{min(config.ue_counts)} to {max(config.ue_counts)} UEs: outside of that, unmeasured unless stated above.",
+        "- One training seed; claims need several.",
+        "- What a DCM may say is the grammar's: the guard and the operator's limits hold whatever the weights are.",
+        "",
+    ]
+    warnings = list(dict.fromkeys(warning for r in reports for warning in r.warnings))
+    if warnings:
+        lines += ["## Said while it learned", "", *(f"- {warning}" for warning in warnings), ""]
+    return "\n".join(lines)
+
+
+def write_card(
+    bundle: Path,
+    config: TrainConfig,
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    reports: Sequence[UpdateReport],
+) -> None:
+    (bundle / CARD).write_text(model_card(config, provenance, metrics, reports), encoding="utf-8")
