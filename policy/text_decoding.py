@@ -20,7 +20,8 @@ from policy.decoding import TIE_NATS, Speech
 from policy.grammar import Cursor, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.text_model import Choice, Stretch, TextModel
+from policy.stretch import Choice, Stretch
+from policy.text_model import TextModel
 from policy.trie import ROOT
 
 BATCH_TOKENS = 1 << 14

@@ -28,16 +28,19 @@ from torch import Tensor, nn
 from policy.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
 from policy.cell_state import CellState
 from policy.decoding import Script, script_of, write_line
-from policy.grammar import FIRST_UE, MAX_RBGS, Grammar, StepKind
+from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, Grammar, StepKind
 from policy.intent import Intent
 from policy.prompt.text import TEMPLATE_VERSION, action_text, cue_text, prompt_text
 from policy.speaking_model import PromptError, SpeakingModule, Steps
-from policy.trie import ROOT, Forks, Trie, TrieError
+from policy.stretch import Choice, Stretch
+from policy.trie import ROOT, Trie, TrieError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from transformers.cache_utils import DynamicCache
 
+FLOAT_ERROR, BF16_ERROR = 1e-4, 0.1
+"""How far logits may be off, by rounding, of the largest."""
 MANY_UES = 128
 """Whose names must be told apart in a tokenizer's words before it is accepted: all digits, one to three of them."""
 UNLIMITED = 1 << 30
@@ -71,81 +74,6 @@ class Said(NamedTuple):
     """Of each action; 0 beyond a DCM's end."""
     entropy_BL: Tensor
     """Of each step's choice, nats; 0 where there was none."""
-
-
-class Choice(NamedTuple):
-    """One step of one cell at which there is a choice, and where the model reads it."""
-
-    row: int
-    """Of the batch."""
-    step: int
-    forks: Forks
-    cue: int
-    """Place of the cue's last token in the stretch; fork nodes follow it ..."""
-    first: int
-    """... from this place on."""
-
-
-class Stretch:
-    """Tokens of one cell that are read at once: a chain, with the forks of its choices beside it."""
-
-    def __init__(self, start: int) -> None:
-        """start: how many tokens the chain had before."""
-        self.tokens: list[int] = []
-        self.before: list[int] = []
-        """Place of the token before, in the stretch; ROOT = the chain as it was."""
-        self.depths: list[int] = []
-        """Position of each token: how many come before it on its path."""
-        self._start, self._end = start, ROOT
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def end(self) -> int:
-        """Place of the chain's last token."""
-        return self._end
-
-    def add(self, tokens: Sequence[int]) -> None:
-        """Go on with the chain."""
-        for token in tokens:
-            self._end = self._put(token, self._end)
-
-    def fork(self, forks: Forks) -> int:
-        """Put a step's forks beside the chain's end; the place of the first one."""
-        first, cue = len(self.tokens), self._end
-        for token, parent in zip(forks.token_N.tolist(), forks.parent_N.tolist()):
-            self._put(token, cue if parent == ROOT else first + parent)
-        return first
-
-    def take(self, places: Sequence[int]) -> None:
-        """Tokens beside the chain become its next."""
-        if places:
-            self._end = places[-1]
-
-    def _put(self, token: int, before: int) -> int:
-        self.tokens.append(token)
-        self.before.append(before)
-        self.depths.append(self._start if before == ROOT else self.depths[before] + 1)
-        return len(self.tokens) - 1
-
-    def path(self, place: int) -> NDArray[np.bool_]:
-        """Which tokens are on the way to `place`, itself among them, [T]."""
-        path_T = np.zeros(len(self.tokens), bool)
-        while place != ROOT:
-            path_T[place] = True
-            place = self.before[place]
-        return path_T
-
-    def seen(self) -> NDArray[np.bool_]:
-        """Which tokens of the stretch each of them sees, [T, T]: those on its path, and itself."""
-        count = len(self.tokens)
-        seen_TT = np.zeros((count, count), bool)
-        for place, before in enumerate(self.before):
-            if before != ROOT:
-                seen_TT[place] = seen_TT[before]
-            seen_TT[place, place] = True
-        return seen_TT
 
 
 class TextLayout:
@@ -185,7 +113,7 @@ class TextModel(SpeakingModule):
         for module in self.lm.modules():  # a probability must be the same whenever it is asked for
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-            elif hasattr(module, "attention_dropout"):
+            elif isinstance(getattr(module, "attention_dropout", None), float):
                 setattr(module, "attention_dropout", 0.0)  # noqa: B010 - not an attribute of nn.Module
         if config.lora_rank:
             _add_adapters(self.lm, config.lora_rank, seed)
@@ -198,6 +126,35 @@ class TextModel(SpeakingModule):
         limits = (getattr(self.lm.config, name, None) for name in ("max_position_embeddings", "sliding_window"))
         self.context = min((limit for limit in limits if limit), default=UNLIMITED)
         """Tokens that prompt and DCM may have together."""
+        self._check_reading()
+
+    def _check_reading(self) -> None:
+        """Beside forks the model must read a chain as it does alone. Raises BaseModelError if it does not."""
+        try:
+            right = self._reads_forks()
+        except (ValueError, TypeError, RuntimeError, IndexError, KeyError):  # each model has its own way to fail
+            right = False
+        if not right:
+            raise BaseModelError(
+                f"base model {self.config.base_model!r}: {type(self.lm).__name__} does not read several continuations "
+                "side by side, expected full attention and positions that can be given"
+            )
+
+    @torch.no_grad()
+    def _reads_forks(self) -> bool:
+        cue, words = self.cue(StepKind.OWNER, 0), self.trie.spelling(OPEN_TOKEN)
+        mask_A = np.zeros(FIRST_UE + 11, bool)
+        mask_A[[OPEN_TOKEN, IDLE_TOKEN, FIRST_UE + 1, FIRST_UE + 10]] = True
+        stretch = Stretch(0)
+        stretch.add(cue)
+        stretch.fork(self.trie.forks(mask_A))
+        stretch.add(words)
+        hidden_d = self.read_stretches([stretch])[0, stretch.end]
+        chain = torch.tensor([[*cue, *words]], device=self.device)
+        expected = self.lm(input_ids=chain).logits[0, -1].float()
+        found = self._logits(hidden_d[None], torch.arange(len(expected), device=self.device))[0]
+        error = float((found - expected).abs().max()) / (float(expected.abs().max()) + 1.0)
+        return error <= (BF16_ERROR if self.config.bf16 else FLOAT_ERROR)
 
     def _spell_out(self, tokenizer: PreTrainedTokenizerBase) -> Trie:
         separator = tokenizer.eos_token_id
@@ -368,8 +325,14 @@ class TextModel(SpeakingModule):
         """Of the vocabulary's `words` alone, in float32."""
         layer = self.lm.get_output_embeddings()
         logits = hidden_Fd.float() @ layer.weight[words].float().T
-        bias = getattr(layer, "bias", None)
-        return logits if bias is None else logits + bias[words].float()
+        if (bias := getattr(layer, "bias", None)) is not None:
+            logits = logits + bias[words].float()
+        config = self.lm.config
+        logits = (
+            logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        )
+        cap = getattr(config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def said(log_probs_BLA: Tensor, script: Script) -> Said:

@@ -5,7 +5,8 @@ and what was not reported, or is no number, is `unknown`. A field that no UE of 
 version 1, for one slot a DCM, two UEs and three RBGs:
 
     Uplink cell, 3 RBGs, 2 UEs, 1 slots per DCM, alpha 1.
-    UE0 embb buffer 2250 inflight 500 CQI 9 best RBG 2 rate 310 delay 4 deadline 6 age 2
+    Last slot: decoded open-lost idle
+    UE0 embb buffer 2250 inflight 500 CQI 9 best RBG 2 rate 310 delay 4 deadline 6 age 2 heard 9 unknown 11
     UE1 sporadic buffer unknown inflight 0 CQI 4 best RBG 0 rate 45 delay 0 deadline 6 age 2 at most 1
     DCM
     leftover sporadic
@@ -17,7 +18,8 @@ version 1, for one slot a DCM, two UEs and three RBGs:
 
 Everything below `DCM` is the answer, one line a step. Its first word, the cue, is given; the rest, the action, is the
 model's choice among the actions that the grammar allows there (policy.trie). Bits and slots are whole numbers, rates in
-bits a slot, shares of the cell's PRBs in percent; `at most` and `at least` are an operator's limits, in RBGs.
+bits a slot, shares of the cell's PRBs in percent. `Last slot` says what became of each RBG, `heard` the CQI that the UE
+was last decoded with on each; `at most` and `at least` are an operator's limits, in RBGs.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policy.cell_state import ALL_CLASSES, CellState, TrafficClass
+from policy.cell_state import (
+    ALL_CLASSES,
+    OUTCOME_DECODED,
+    OUTCOME_IDLE,
+    OUTCOME_LOST,
+    WAS_OPEN,
+    CellState,
+    TrafficClass,
+)
 from policy.grammar import (
     CONTENDERS,
     DYNAMIC_TOKEN,
@@ -66,7 +76,9 @@ TEXT_FIELDS: tuple[TextField, ...] = (
     TextField("inflight_bits_U", "inflight"),
     TextField("cqi_U", "CQI"),
     TextField("preferred_rbg_U", "best RBG"),
+    TextField("cqi_mean_U", "mean CQI"),
     TextField("served_bits_per_slot_U", "rate"),
+    TextField("slots_since_served_U", "served before"),
     TextField("prb_share_U", "share", scale=100.0),
     TextField("head_delay_slots_U", "delay"),
     TextField("deadline_slots_U", "deadline"),
@@ -78,6 +90,8 @@ TEXT_FIELDS: tuple[TextField, ...] = (
 """Order of a UE's line, after its class."""
 
 CLASS_NAMES = {float(c): c.name.lower() for c in TrafficClass}
+OUTCOME_NAMES = {float(OUTCOME_IDLE): "idle", float(OUTCOME_DECODED): "decoded", float(OUTCOME_LOST): "lost"}
+OUTCOME_NAMES |= {WAS_OPEN + outcome: f"open-{name}" for outcome, name in OUTCOME_NAMES.items()}
 
 
 def prompt_text(state: CellState, intent: Intent) -> str:
@@ -92,9 +106,14 @@ def prompt_text(state: CellState, intent: Intent) -> str:
         f"Uplink cell, {state.num_rbgs} RBGs, {state.num_ues} UEs, {state.slots_per_dcm} slots per DCM, "
         f"alpha {intent.alpha:.2g}."
     ]
+    if np.isfinite(state.last_outcome_M).any():
+        lines.append(f"Last slot: {' '.join(OUTCOME_NAMES.get(o, UNKNOWN) for o in state.last_outcome_M.tolist())}")
     for row, traffic_class in enumerate(state.traffic_class_U.tolist()):
         words = [f"UE{row} {CLASS_NAMES.get(traffic_class, UNKNOWN)}"]
         words += [f"{name} {number_text(values[row])}" for name, values in fields]
+        heard_M = state.heard_cqi_UM[row]
+        if np.isfinite(heard_M).any():
+            words.append(f"heard {' '.join(map(number_text, heard_M.tolist()))}")
         if limits.capped_U[row]:
             words.append(f"at most {limits.cap_U[row]}")
         if limits.floor_U[row]:

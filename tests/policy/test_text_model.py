@@ -198,15 +198,31 @@ def test_bfloat16_computes_lower_and_learns_in_float32(
 
 
 def small_lm(name: str, vocabulary: int) -> Any:
-    from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
+    from transformers import (
+        BloomConfig,
+        BloomForCausalLM,
+        Gemma2Config,
+        Gemma2ForCausalLM,
+        GPT2Config,
+        GPT2LMHeadModel,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
 
+    if name == "bloom":
+        return BloomForCausalLM(BloomConfig(vocab_size=vocabulary, hidden_size=32, n_layer=2, n_head=2))
     if name == "gpt2":
         return GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=2, n_positions=2048))
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    if name == "gemma2":
+        capped = Gemma2Config(
+            vocab_size=vocabulary, num_key_value_heads=1, head_dim=16, final_logit_softcapping=0.5, **sizes
+        )
+        return Gemma2ForCausalLM(capped)
     return Qwen2ForCausalLM(Qwen2Config(vocab_size=vocabulary, num_key_value_heads=1, **sizes))
 
 
-@pytest.mark.parametrize("name", ["gpt2", "qwen2"])
+@pytest.mark.parametrize("name", ["gpt2", "qwen2", "gemma2"])
 def test_other_families_are_led_by_the_same_code(
     name: str, tiny_checkpoint: Path, tmp_path: Path, make_random_state: StateMaker
 ) -> None:
@@ -219,6 +235,14 @@ def test_other_families_are_led_by_the_same_code(
     model.eval()
     expected = one_word_at_a_time(model, *(x[0] for x in given), speech)
     assert speech.log_probs.sum() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_that_cannot_read_forks_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "bloom")
+    small_lm("bloom", 512).save_pretrained(folder)
+    with pytest.raises(BaseModelError, match="BloomForCausalLM") as error:
+        new_text_model(TextConfig(str(folder)))
+    assert "\n" not in str(error.value)
 
 
 def test_a_cell_too_big_for_the_models_context_is_refused(

@@ -16,6 +16,7 @@ from policy.intent import Intent
 from policy.prompt.text import TEXT_FIELDS, action_text, cue_text, number_text, prompt_text
 
 WORDS = {"Uplink", "cell", "RBGs", "UEs", "slots", "per", "DCM", "alpha", "embb", "periodic", "sporadic", "unknown"}
+WORDS |= {"Last", "slot:", "idle", "decoded", "lost", "open-idle", "open-decoded", "open-lost", "heard"}
 WORDS |= {"at", "most", "least", *(word for field in TEXT_FIELDS for word in field.words.split())}
 
 
@@ -27,6 +28,8 @@ def two_ues(**changes: object) -> CellState:
         "preferred_rbg_U": [2.0, 0.0],
         "served_bits_per_slot_U": [309.6, 45.2],
         "deadline_slots_U": [6.0, 6.0],
+        "heard_cqi_UM": [[9.0, math.nan, 11.0], [math.nan] * 3],
+        "last_outcome_M": [1.0, 5.0, 0.0],
     }
     return make_cell_state("gnb7/x", num_rbgs=3, slots_per_dcm=1, slot=77_777, ue_ids=(4242, 5353), **columns | changes)
 
@@ -34,7 +37,8 @@ def two_ues(**changes: object) -> CellState:
 def test_the_template_stands_as_documented() -> None:
     assert prompt_text(two_ues(), Intent(max_share_percent={5353: 40.0}, min_share_percent={4242: 30.0})) == (
         "Uplink cell, 3 RBGs, 2 UEs, 1 slots per DCM, alpha 1.\n"
-        "UE0 embb buffer 2250 CQI 9 best RBG 2 rate 310 deadline 6 at least 1\n"
+        "Last slot: decoded open-lost idle\n"
+        "UE0 embb buffer 2250 CQI 9 best RBG 2 rate 310 deadline 6 heard 9 unknown 11 at least 1\n"
         "UE1 sporadic buffer unknown CQI 4 best RBG 0 rate 45 deadline 6 at most 1\n"
         "DCM\n"
     )
@@ -44,6 +48,7 @@ def test_the_template_stands_as_documented() -> None:
 def test_only_fixed_words_and_short_numbers_enter_a_prompt(values: list[float], alpha: float) -> None:
     first = dict(zip([f.column for f in TEXT_FIELDS], values))
     columns = {name: [value, 1.0] for name, value in first.items()}
+    columns |= {"heard_cqi_UM": [values[:3], values[3:6]], "last_outcome_M": values[5:8]}
     text = prompt_text(two_ues(**columns, traffic_class_U=[values[0], 1.0]), Intent(alpha=alpha))
     for word in re.findall(r"[^\s,]+", text):
         assert word in WORDS or re.fullmatch(r"(UE)?-?\d{1,9}(\.\d+)?(e-\d+)?\.?", word), word

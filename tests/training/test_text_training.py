@@ -17,9 +17,9 @@ from policy.grammar import PAPER
 from policy.language_model import ModelConfig, state_of
 from policy.schedulers import SCHEDULERS
 from policy.text_model import TextConfig, TextModel, new_text_model
+from training.cli import train_app
 from training.learning.config import make_config
 from training.learning.trainer import train
-from training.cli import train_app
 from training.simulator.scenario import make_scenario
 from training.warm_start import WarmStartConfig, warm_start
 
