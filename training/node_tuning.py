@@ -165,6 +165,11 @@ def _play_leader(batch: CellBatch, policy: str, contenders_B: NDArray[np.float64
         batch.play(plan._replace(contenders_B=contenders_B), pace)
 
 
+def worth_tuning(scenario: Scenario, policy: str) -> bool:
+    """At a RIC's pace a grant per RBG is a lock over the whole period: no c makes up for that."""
+    return scenario.slots_per_dcm < SLOW_LEADER_SLOTS or policy in (NODE_SCHEDULER, "static_config")
+
+
 def _played_as(scenario: Scenario, policy: str) -> str:
     """The row that a row is the same as, without having to be tuned once more."""
     of_one_class = policy == "static_config" and len(scenario.traffic) == 1
@@ -209,8 +214,7 @@ def tune_table(
     for name in names:
         scenario = make_scenario(name)
         for policy in policies:
-            # At a RIC's pace a grant per RBG is a lock over the whole period: no row of it is worth tuning.
-            if scenario.slots_per_dcm >= SLOW_LEADER_SLOTS and policy not in (NODE_SCHEDULER, "static_config"):
+            if not worth_tuning(scenario, policy):
                 continue
             for count in ues:
                 best = _tuned(scenario, _played_as(scenario, policy), count, cells)

@@ -28,7 +28,7 @@ def tune_command(
     ] = "-",
 ) -> None:
     """Tune how eagerly UEs contend for what a leader leaves over, for every row of a comparison."""
-    from training.node_tuning import TUNED_POLICIES, tune_table
+    from training.node_tuning import TUNED_POLICIES, tune_table, worth_tuning
     from training.progress_bar import ProgressBar
     from training.simulator.scenario import make_scenario
 
@@ -44,13 +44,12 @@ def tune_command(
         if row not in TUNED_POLICIES:
             raise typer.BadParameter(f"--policies has {row!r}, expected all or of {', '.join(TUNED_POLICIES)}")
     try:
-        for name in names:
-            make_scenario(name)
+        steps = len(counts) * sum(worth_tuning(make_scenario(name), row) for name in names for row in rows)
         table = _read(out)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     done = 0
-    with ProgressBar("tune", len(names) * len(rows) * len(counts), "c {contenders:.2f}  utility {utility:.3f}") as bar:
+    with ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}") as bar:
         for name in names:
             for row in rows:
 
