@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,10 @@ TAIL_SLOTS = 3
 EARLIER_SLOTS = 20
 """A seat's average starts as if it had been served EARLIER_BITS_PER_SLOT for so long: a first slot is no average."""
 EARLIER_BITS_PER_SLOT = 200.0
+
+
+Rule = Literal["best_response", "obey"]
+"""What followers do in a branch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,11 @@ class Alternative(NamedTuple):
 
 
 def evaluate(
-    world: CellBatch, spoken: Sequence[Spoken], search: Search, rng: np.random.Generator
+    world: CellBatch,
+    spoken: Sequence[Spoken],
+    search: Search,
+    rng: np.random.Generator,
+    followers: Rule = "best_response",
 ) -> tuple[list[Values], Plan]:
     """Values of every cell's DCM, to be called at the boundary at which it takes effect; and its plan, to be played.
 
@@ -114,7 +122,7 @@ def evaluate(
     cells_N = np.array([*range(len(spoken)), *(a.cell for a in alternatives)], np.int64)
     changed = _changed_plan(world, plan, cells_N, spoken, alternatives)
     weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in spoken]))
-    value_N = branch_values(world, cells_N, changed, weights_BU, search.futures)
+    value_N = branch_values(world, cells_N, changed, weights_BU, search.futures, followers)
 
     values = []
     for cell, line in enumerate(lines):
@@ -140,7 +148,12 @@ def served_weights(state: State, alpha_B: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def branch_values(
-    world: CellBatch, cells_N: NDArray[np.int64], plan: Plan, weights_BU: NDArray[np.float64], futures: int = 1
+    world: CellBatch,
+    cells_N: NDArray[np.int64],
+    plan: Plan,
+    weights_BU: NDArray[np.float64],
+    futures: int = 1,
+    followers: Rule = "best_response",
 ) -> NDArray[np.float64]:
     """Play branch n of cell cells_N[n] under row n of `plan`, then the tail; its value, [N], over so many futures.
 
@@ -152,8 +165,8 @@ def branch_values(
     value_N = np.zeros(len(cells_N))
     for future in range(futures):
         branch = world.select(cells_N, future * (world.world_cells // futures))
-        branch.play(plan, scenario.slots_per_dcm)
-        branch.play(None, scenario.report_delay_slots + TAIL_SLOTS)
+        branch.play(plan, scenario.slots_per_dcm, followers)
+        branch.play(None, scenario.report_delay_slots + TAIL_SLOTS, followers)
         served_NU = (branch.state.counters_BUC - before_NUC)[:, :, SERVED]
         events_NE = branch.state.events_BE - before_NE
         lost_N = COLLISION_COST * events_NE[:, COLLISIONS] + WASTE_COST * events_NE[:, WASTE]

@@ -166,7 +166,7 @@ class _Game:
             outcome = self._play(world.plan([s.grammar.allocation(s.tokens) for s in spoken]), spoken, rng)
             bases = outcome.reward_B.tolist()
         else:
-            values, plan = evaluate(world, spoken, self._config.search, rng)
+            values, plan = evaluate(world, spoken, self._config.search, rng, self._config.rule)
             lines, bases = [v.line for v in values], [v.base for v in values]
             tried = [(v.known_LA, v.value_LA) for v in values]
             outcome = self._play(plan, spoken, rng)
@@ -193,7 +193,7 @@ class _Game:
         weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in spoken]))
         served_BU, events_BE = world.state.counters_BUC[:, :, SERVED].copy(), world.state.events_BE.copy()
         if self._followers is None:
-            world.play(plan, scenario.slots_per_dcm)
+            world.play(plan, scenario.slots_per_dcm, self._config.rule)
         elif "follower" in self._learning:
             batch = play_period(world, plan, scenario.slots_per_dcm, self._followers, follow_config(self._config), rng)
             self._recorded.append(batch)

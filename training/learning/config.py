@@ -13,13 +13,14 @@ from typing import Any
 from policy.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text_model import TextConfig
-from training.counterfactual import Search
+from training.counterfactual import Rule, Search
 from training.following.config import FollowConfig
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 
 CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
 """How a DCM's worth is shared among its tokens: see training.learning.credit."""
 ROLES = ("leader", "follower")
+RULES = ("best_response", "obey")
 DEVICES = ("auto", "cpu", "cuda")
 UNIT_UES = 4
 """Values are means over UEs: times ues / UNIT_UES, a token counts alike in small and large cells."""
@@ -57,6 +58,8 @@ class TrainConfig:
     """Of imitation."""
 
     roles: tuple[str, ...] = ("leader",)
+    rule: Rule = "best_response"
+    """What followers do that do not learn, and all of them in branches; `obey` makes a Dictator."""
     alternate: bool = True
     """With both roles: one learns per round while the other stands still; False = both in every update."""
     credit: str = "regression"
@@ -132,6 +135,8 @@ class TrainConfig:
             self._check("base_model", bool(self.base_model), "a language model's directory or hub id, for policy text")
         elif self.base_model:
             self._check("policy", False, f"{TEXT}, for a base model")
+        self._check("rule", self.rule in RULES, f"one of {', '.join(RULES)}")
+        self._check("sharpness", 0 < self.sharpness < math.inf, "above 0")
         self._check("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}")
         self._check("ues", all(count >= 1 for count in self.ues), "counts of 1 or more")
         roles_fit = bool(self.roles) and set(self.roles) <= set(ROLES) and len(set(self.roles)) == len(self.roles)
