@@ -204,3 +204,30 @@ def test_weights_follow_the_operators_alpha_at_equal_mean():
     assert np.allclose(fair.mean(axis=1), strict.mean(axis=1))
     assert np.allclose(blind, fair.mean(axis=1)[:, None])
     assert ((strict.max(axis=1) / strict.min(axis=1)) > (fair.max(axis=1) / fair.min(axis=1))).all()
+
+
+def test_several_futures_are_the_mean_of_each_and_the_first_is_the_cells_own():
+    world = world_of("sporadic", 4, 5, 8, 60)
+    plan = world.plan([s.grammar.allocation(s.tokens) for s in spoken_by(world)])
+    rows, weights_BU = np.arange(4), served_weights(world.state, np.ones(4))
+    alone = []
+    for future in range(4):
+        shifted = world.select(rows, future)
+        assert np.array_equal(shifted.state.queue_BU, world.state.queue_BU)
+        alone.append(branch_values(shifted, rows, plan, weights_BU))
+    assert np.array_equal(alone[0], branch_values(world, rows, plan, weights_BU))
+    assert not np.array_equal(alone[0], alone[1])
+    assert branch_values(world, rows, plan, weights_BU, futures=4) == pytest.approx(np.mean(alone, axis=0))
+    assert np.array_equal(
+        branch_values(world, rows, plan, weights_BU, futures=99), branch_values(world, rows, plan, weights_BU, 4)
+    )
+
+
+def test_followers_that_obey_obey_in_branches_too():
+    world = world_of("mix", 6, 4, 3, 60)
+    spoken, rng = spoken_by(world, "contention"), np.random.default_rng(0)
+    values, _ = evaluate(world, spoken, SPARSE, rng, "obey")
+    # Everything is open, and who obeys never enters what is open: only what a changed token grants can be worth more.
+    assert all(v.value_LA[1][v.known_LA[1]] == pytest.approx(v.base) for v in values)
+    freely, _ = evaluate(world, spoken, SPARSE, np.random.default_rng(0))
+    assert np.mean([v.base for v in freely]) > np.mean([v.base for v in values])
