@@ -15,9 +15,10 @@ from policy.bundle import load_bundle, save_bundle
 from policy.cell_state import COLUMNS
 from policy.model_leader import shipped_bundle
 from policy.observation import PROFILES, make_profile, observed
-from training.baselines.players import BASELINES, Contending, Player, World
+from training.baselines.players import BASELINES, Player, World
 from training.bundle_players import enter_baseline, enter_bundles
 from training.intervals import difference, percent_above, student_t
+from training.node_tuning import FixedContenders
 from training.paired_evaluation import Evaluation, count_tasks, evaluate
 from training.paired_rows import DICTATOR, Row, Setup
 from training.simulator.cell import CellBatch
@@ -206,7 +207,7 @@ def test_a_fixed_c_replaces_the_rules_own() -> None:
 
     states = CellBatch(MIX, 2, 3, seed=1).observe()
     leader = SCHEDULERS["proportional_fair"]
-    plain, fixed = (who.decide(states, [Intent()] * 2, never_expires) for who in (leader, Contending(leader, 2.5)))
+    plain, fixed = (who.decide(states, [Intent()] * 2, never_expires) for who in (leader, FixedContenders(leader, 2.5)))
     for before, after in zip(plain, fixed):
         assert after.allocation.leftover == before.allocation.leftover._replace(contenders=2.5)
         assert (after.allocation.owner_M == before.allocation.owner_M).all()

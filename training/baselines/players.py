@@ -22,6 +22,7 @@ from policy.observation import FULL
 from policy.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan
 from training.evaluation import NODE_IDLE, NODE_SCHEDULER, replay, replay_row
+from training.node_tuning import FixedContenders, tuned_contenders
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SCENARIOS, Scenario
@@ -109,7 +110,7 @@ class Tuned:
 
     def __call__(self, world: World) -> list[CellMetrics]:
         contenders = open_contenders(world.scenario, self.policy, world.ues)
-        leader = self.leader if contenders is None else Contending(self.leader, contenders)
+        leader = self.leader if contenders is None else FixedContenders(self.leader, contenders)
         return Led(leader, self.followers)(world)
 
 
@@ -138,34 +139,11 @@ class OldReports:
         return self._leader.decide(plain, intents, expired)
 
 
-class Contending:
-    """A leader whose leftover rule has this c, whatever it says itself."""
-
-    def __init__(self, leader: Leader, contenders: float) -> None:
-        self.name = leader.name
-        self.contenders = contenders
-        self._leader = leader
-
-    def decide(
-        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
-    ) -> list[Decision]:
-        decisions = self._leader.decide(states, intents, expired)
-        changed = []
-        for decision in decisions:
-            leftover = decision.allocation.leftover._replace(contenders=self.contenders)
-            changed.append(replace(decision, allocation=replace(decision.allocation, leftover=leftover)))
-        return changed
-
-
 def open_contenders(scenario: Scenario, policy: str, ues: int) -> float | None:
     """The tuned c of a `_smart` row here; None = not tuned, the rule's own."""
-    from training import node_tuning
-
-    tuned = getattr(node_tuning, "tuned_contenders", None)
-    if tuned is None or SCENARIOS.get(scenario.name) != scenario:
+    if SCENARIOS.get(scenario.name) != scenario:
         return None
-    found: float | None = tuned(scenario.name, policy, ues)
-    return found
+    return tuned_contenders(scenario.name, policy, ues)
 
 
 def make_baselines(against: str) -> list[Player]:
