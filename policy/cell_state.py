@@ -92,6 +92,8 @@ class CellState:
     """PERIODIC only: arrivals fall in slots s with s % period == phase."""
     packet_bits_U: FloatU
     """Typical packet size, bits (PERIODIC: the burst size of TSCAI)."""
+    ucm_U: FloatU
+    """The word that the UE's follower said with that report (policy.follower); its meaning is learned."""
     age_slots_U: FloatU
     """Slots between the report behind this row and `slot`; of a UE that came within the last period at most these."""
     heard_cqi_UM: FloatUM

@@ -30,6 +30,7 @@ from policy.prompt.compact import Field
 NUM_CQI = 16
 UCM_TOKENS = 8
 """Words of a user control message; what they mean is learned."""
+NO_WORD = -1
 
 
 class Access(IntEnum):
@@ -264,6 +265,22 @@ class FollowerPolicy:
     def bits(self, view: FollowerView, uniforms_NM: NDArray[np.float64] | None = None) -> NDArray[np.bool_]:
         """Which RBGs each UE sends on, [N, M]; drawn with `uniforms_NM` in [0, 1), without it the likelier choice."""
         return self.probabilities(view) > (0.5 if uniforms_NM is None else uniforms_NM)
+
+    def words(self, view: FollowerView, uniforms_N: NDArray[np.float64] | None = None) -> NDArray[np.int64]:
+        """What each UE says in its UCM, [N]: 0..7, or NO_WORD without data; drawn, or without draws the likeliest."""
+        words_N = np.full(len(view.buffer_bits_N), NO_WORD)
+        talking = np.flatnonzero(view.buffer_bits_N > 0)
+        if len(talking):
+            tokens = torch.from_numpy(self.model.tokens(view.rows(talking))).to(self.model.send.weight.device)
+            with torch.inference_mode():
+                logits = self.model.ucm_logits(tokens).double().cpu()
+            if uniforms_N is None:
+                words_N[talking] = logits.argmax(dim=1).numpy()
+            else:
+                cumulated = logits.softmax(dim=1).cumsum(dim=1).numpy()
+                drawn = (uniforms_N[talking, None] >= cumulated[:, :-1]).sum(axis=1)
+                words_N[talking] = drawn
+        return words_N
 
 
 def new_follower_model(config: ModelConfig, seed: int, layout: FollowerLayout | None = None) -> FollowerModel:

@@ -76,9 +76,13 @@ def own_uniforms(slot: SlotView) -> NDArray[np.float64]:
 class LearnedFollowers:
     """A follower model as the `followers` of CellBatch.play and of replays: deterministic, and paired with the rule."""
 
-    def __init__(self, policy: FollowerPolicy, *, greedy: bool = False) -> None:
-        """greedy: the likelier choice of every bit, instead of one drawn with the UEs' own uniforms."""
+    def __init__(self, policy: FollowerPolicy, *, greedy: bool = False, speaks: bool = False) -> None:
+        """greedy: the likelier choice of every bit and word, instead of one drawn with the UEs' own uniforms.
+        speaks: reports carry a word, for a leader that reads it. Raises ValueError if the model has none."""
+        if speaks and not policy.model.layout.ucm_tokens:
+            raise ValueError("these followers have no words")
         self.policy = policy
+        self.speaks = speaks
         self._greedy = greedy
 
     def __call__(self, slot: SlotView) -> NDArray[np.bool_]:
@@ -91,7 +95,17 @@ class LearnedFollowers:
             uniforms_NM = (own_uniforms(slot) if told else slot.coin_BUM.astype(np.float64)).reshape(-1, shape[2])
         return self.policy.bits(follower_view(slot), uniforms_NM).reshape(shape)
 
+    def words(self, slot: SlotView) -> NDArray[np.int8]:
+        """What the UEs say, [B, U]: UEs without data say nothing."""
+        uniforms_N = None if self._greedy else word_uniforms(slot).reshape(-1)
+        return self.policy.words(follower_view(slot), uniforms_N).astype(np.int8).reshape(slot.present_BU.shape)
 
-def as_followers(model: FollowerModel, *, greedy: bool = False) -> LearnedFollowers:
+
+def word_uniforms(slot: SlotView) -> NDArray[np.float64]:
+    """A uniform of each UE that is independent of each of the coins of the slot to come, [B, U]."""
+    return np.asarray(slot.coin_BUM.astype(np.float64).sum(axis=2) % 1.0)
+
+
+def as_followers(model: FollowerModel, *, greedy: bool = False, speaks: bool = False) -> LearnedFollowers:
     """A model, as it is now, for CellBatch.play and replays."""
-    return LearnedFollowers(FollowerPolicy(model), greedy=greedy)
+    return LearnedFollowers(FollowerPolicy(model), greedy=greedy, speaks=speaks)

@@ -154,6 +154,7 @@ class CellTracker:
             packet_bits_U=indication.packet_bits,
             buffer_bits_before_U=indication.buffer_bits_before,
             slots_since_served_U=indication.slots_since_served,
+            ucm_U=indication.ucm,
             # Of another number of RBGs than the carrier's: as good as not reported.
             heard_cqi_UM=_shaped(indication.heard_cqi, heard_shape),
             heard_age_slots_UM=_shaped(indication.heard_age_slots, heard_shape),

@@ -85,6 +85,10 @@ CELL_FIELDS: tuple[Field, ...] = (
     Field("open_rbgs", _each(0, 18)),
 )
 
+UCM_UE_FIELD = Field("ucm", _each(0, 7))
+UCM_CELL_FIELD = Field("ucm_ues", (*_each(0, 12), 17.5, 32.5, 60.5))
+"""Only for a leader whose followers speak: `PromptLayout.with_ucm`."""
+
 
 class Prompts(NamedTuple):
     """A batch of prompts, packed: no padding."""
@@ -113,13 +117,19 @@ class PromptLayout:
             )
         if unknown := set(self.rbg_features) - set(RBG_FEATURES):
             raise ValueError(f"unknown RBG features {sorted(unknown)}")
-        for fields, known in ((self.ue_fields, UE_FIELDS), (self.cell_fields, CELL_FIELDS)):
+        all_fields = (*UE_FIELDS, UCM_UE_FIELD), (*CELL_FIELDS, UCM_CELL_FIELD)
+        for fields, known in zip((self.ue_fields, self.cell_fields), all_fields):
             unknown = {f.name for f in fields} - {f.name for f in known}
             if unknown:
                 raise ValueError(f"unknown prompt fields {sorted(unknown)}")
             for field in fields:
                 if any(a >= b for a, b in zip(field.edges, field.edges[1:], strict=False)):
                     raise ValueError(f"edges of prompt field {field.name} do not ascend")
+
+    @classmethod
+    def with_ucm(cls) -> PromptLayout:
+        """Everything, and what the followers say."""
+        return cls((*UE_FIELDS, UCM_UE_FIELD), (*CELL_FIELDS, UCM_CELL_FIELD))
 
     @property
     def block_tokens(self) -> int:
@@ -216,6 +226,7 @@ def _ue_features(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:
         # Without the phase no periodic grant can be given, so the period alone says nothing.
         "arrival_period_slots": np.where(np.isnan(column("arrival_phase_slots_U")), np.nan, period),
         "prb_share": column("prb_share_U"),
+        "ucm": column("ucm_U"),
     }
 
 
@@ -256,6 +267,7 @@ def _cell_features(
         "total_backlog_bits": total(ues["backlog_bits"]),
         "total_served_bits_per_slot": total(ues["served_bits_per_slot"]),
         "total_long_served_bits_per_slot": total(ues["long_served_bits_per_slot"]),
+        "ucm_ues": np.bincount(ue_cell[~np.isnan(ues["ucm"])], minlength=count).astype(np.float64),
         **_outcome_counts(states),
     }
 

@@ -33,6 +33,7 @@ def random_state(
         "age_slots_U": rng.integers(2, 9, count),
         "buffer_bits_before_U": rng.choice([0.0, 250.0, 1000.0, 9000.0], count),
         "slots_since_served_U": rng.integers(1, 40, count),
+        "ucm_U": rng.integers(0, 8, count),
         "cqi_mean_U": rng.uniform(0.0, 15.0, count),
         "long_served_bits_per_slot_U": rng.exponential(300.0, count),
         "heard_cqi_UM": rng.integers(1, 16, (count, num_rbgs)),

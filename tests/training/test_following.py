@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
 from policy.critic import FEATURES, features_of, new_follower_critic
-from policy.follower import Access, Answer, new_follower_model
+from policy.follower import FIRST_LAYOUT, Access, Answer, new_follower_model
+from policy.intent import Intent
 from policy.language_model import ModelConfig
+from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
 from training.counterfactual import TAIL_SLOTS, served_weights
 from training.following.branching import Flips, choose_flips, flip_gains
@@ -336,3 +338,82 @@ def test_training_stops_on_time():
 def test_a_config_says_what_is_wrong(change, message):
     with pytest.raises(ValueError, match=message):
         replace(FollowConfig(), **change)
+
+
+# ---- what UEs say ----
+
+
+class Echo:
+    """Followers that say seat + slot."""
+
+    speaks = True
+
+    def __call__(self, slot):
+        return np.zeros(slot.coin_BUM.shape, bool)
+
+    def words(self, slot):
+        assert not slot.entitlement_BUM.any() and not slot.answer_BUM.any()
+        return ((np.arange(slot.present_BU.shape[1]) + slot.slot) % 8 - (slot.slot % 3 == 0)).astype(np.int8)[None]
+
+
+def test_a_word_reaches_the_leader_with_the_report_it_was_said_with():
+    world = CellBatch(MIX, 2, 3, seed=1)
+    delay = MIX.report_delay_slots
+    for slot in range(12):
+        for state in world.observe():
+            said = np.arange(3) + slot - delay
+            expected = np.where(said % 8 - ((slot - delay) % 3 == 0) < 0, np.nan, said % 8 - ((slot - delay) % 3 == 0))
+            np.testing.assert_array_equal(state.ucm_U, expected if slot > delay else np.full(3, np.nan))
+        world.play(None, 1, Echo())
+    world.play(None, delay + 1)
+    assert np.isnan(world.observe()[0].ucm_U).all()
+
+
+def test_words_are_deterministic_and_silence_is_for_ues_without_data():
+    model = follower()
+    for greedy in (False, True):
+        worlds = [CellBatch(MIX, 4, 4, seed=2) for _ in range(2)]
+        for world in worlds:
+            world.play(None, 9, as_followers(model, greedy=greedy, speaks=True))
+        states = [world.observe() for world in worlds]
+        for a, b in zip(*states):
+            np.testing.assert_array_equal(a.ucm_U, b.ucm_U)
+            assert np.array_equal(np.isnan(a.ucm_U), a.buffer_bits_U == 0)
+    with pytest.raises(ValueError, match="have no words"):
+        as_followers(new_follower_model(SMALL, 0, FIRST_LAYOUT), speaks=True)
+
+
+def test_a_leader_may_read_words():
+    layout, intents = PromptLayout.with_ucm(), [Intent()] * 2
+    assert layout.block_tokens == PromptLayout().block_tokens + 1
+    world = CellBatch(MIX, 2, 3, seed=1)
+    world.play(None, 9, Echo())
+    states = world.observe()
+    silent = [replace(state, ucm_U=np.full(3, np.nan)) for state in states]
+    heard, unheard = (layout.encode(x, intents).tokens_NT for x in (states, silent))
+    assert (heard != unheard).any(axis=1).all()
+    plain = PromptLayout()
+    assert np.array_equal(plain.encode(states, intents).tokens_NT, plain.encode(silent, intents).tokens_NT)
+    assert PromptLayout.from_json(layout.as_json()) == layout
+
+
+def test_words_are_credited_with_what_came_after_them():
+    config = FollowConfig(credit="sequence", entropy=0.0, value=0.0)
+    world = CellBatch(MIX, 6, 4, seed=3)
+    team = FollowerTeam(follower(), new_follower_critic(1), speaks=True)
+    rng = np.random.default_rng(0)
+    batch = join([play_period(world, half_open(6, 4), 4, team, config, rng) for _ in range(2)])
+    lesson = lesson_of(team, batch, config)
+    words = lesson.words
+    assert len(words.slot_N) and words.slot_N.min() >= 1 and words.slot_N.max() < batch.slots - 1
+    with torch.inference_mode():
+        again = team.model.ucm_logits(torch.from_numpy(words.tokens_NL)).numpy()
+    np.testing.assert_allclose(again, words.logit_NW, atol=1e-5)
+    follower_loss(team, [lesson], config).loss.backward()
+    assert team.model.ucm.weight.grad.abs().sum() > 0
+
+
+def test_words_begin_as_the_ues_need():
+    training = FollowTraining(updates=1, imitation_updates=12, worlds=1, cells=8, slots=4, batch=64, speaks=True)
+    runs = train_followers(None, follower(), [MIX], [4], training)
+    assert runs[11].loss < runs[0].loss

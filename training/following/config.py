@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CREDITS = ("counterfactual", "token", "all_action", "sequence")
+CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
 """What a bit is told it was worth: see training.following.losses."""
 
 
@@ -12,7 +12,7 @@ CREDITS = ("counterfactual", "token", "all_action", "sequence")
 class FollowConfig:
     """The defaults suit models of 10^4 weights on one core."""
 
-    credit: str = "counterfactual"
+    credit: str = "regression"
     flips: int = 8
     """Bits of a cell that are flipped in a slot, at most; not for `sequence`. 0 = none: to imitate."""
     own_share: float = 0.0
@@ -23,7 +23,9 @@ class FollowConfig:
     """Share of the cell's reward in a UE's own; `sequence` only."""
     exploration: float = 0.2
     """Share of a bit's weight that is spread evenly over sending and not: a follower that is nearly certain can change
-    its mind."""
+    its mind. `counterfactual` and `all_action` only."""
+    sharpness: float = 120.0
+    """`regression`: logits per unit of value; its inverse is the temperature at which the followers play."""
     scale: float = 10.0
     """Of values in the loss: what they weigh against entropy and KL."""
     clip: float = 0.2
@@ -31,7 +33,8 @@ class FollowConfig:
     kl: float = 0.0
     """Weight of the divergence from the followers that it began with."""
     target_kl: float = 0.02
-    """Nats a bit between the followers that played and those that learn: more ends the epochs. 0 = never."""
+    """Nats a bit between the followers that played and those that learn: more ends the epochs. 0 = never. Not for
+    `regression`, which has a fixed point to go to."""
     gamma: float = 0.9
     lam: float = 0.9
     value: float = 0.5
@@ -46,5 +49,7 @@ class FollowConfig:
         for name in ("exploration", "gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
+        if self.sharpness <= 0:
+            raise ValueError(f"sharpness is {self.sharpness}, expected above 0")
         if not 0 < self.clip < 1:
             raise ValueError(f"clip is {self.clip}, expected above 0 and below 1")

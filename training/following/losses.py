@@ -1,5 +1,7 @@
 """What followers descend, from what they recorded.
 
+    regression       -(logit / s - (Q(send) - Q(not)))^2 of every bit that a branch flipped: a bit has the probability
+                     sigmoid(s x estimated difference), and as much is learnt from what is never done
     counterfactual   sum_a w(a) A(a) r(a), clipped as in PPO, over both values a of every bit that a branch flipped;
                      A(a) = Q(a) less the policy's mean of Q, r = new probability / old, w = (1 - e) pi_old + e / 2
     token            A r of the value that was drawn, clipped: PPO's usual objective, with the same A
@@ -21,9 +23,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.following.config import FollowConfig
-from training.following.recording import Choices, FollowerBatch, FollowerTeam
+from training.following.recording import Choices, FollowerBatch, FollowerTeam, Words
 from training.learning.gae import generalised_advantages, next_values
 
+WORTH_BOUND = 1.0
+"""Of a bit in a regression: a rare branch that lost or saved a whole burst must not turn all the rest."""
 UNIT_UES = 4
 """Values are means over UEs: times ues / UNIT_UES, a bit counts alike in small and large cells."""
 
@@ -38,6 +42,9 @@ class Lesson(NamedTuple):
     """`sequence` only, else 0."""
     features_NF: NDArray[np.float32]
     return_N: NDArray[np.float64]
+    words: Words
+    word_advantage_N: NDArray[np.float64]
+    """`sequence` only, else 0: with other credits words keep the meaning that they were first given."""
 
     def rows(self, chosen: NDArray[np.int64]) -> Lesson:
         return Lesson(
@@ -46,7 +53,13 @@ class Lesson(NamedTuple):
             self.advantage_N[chosen],
             self.features_NF[chosen],
             self.return_N[chosen],
+            self.words,
+            self.word_advantage_N,
         )
+
+    def saying(self, chosen: NDArray[np.int64]) -> Lesson:
+        """The same choices, with some of the words."""
+        return self._replace(words=self.words.rows(chosen), word_advantage_N=self.word_advantage_N[chosen])
 
 
 class Losses(NamedTuple):
@@ -69,7 +82,8 @@ def lesson_of(team: FollowerTeam, batch: FollowerBatch, config: FollowConfig) ->
     choices, size = batch.choices, batch.ue_id_TBU.shape[2] / UNIT_UES
     count = len(choices.slot_N)
     if config.credit != "sequence":
-        return Lesson(choices, size, np.zeros(count), np.zeros((count, 0), np.float32), np.zeros(count))
+        nothing, silence = np.zeros(count), np.zeros(len(batch.words.slot_N))
+        return Lesson(choices, size, nothing, np.zeros((count, 0), np.float32), nothing, batch.words, silence)
     if team.critic is None or batch.slots < 2:
         raise ValueError("credit sequence: expected a critic and at least 2 slots")
     with torch.inference_mode():
@@ -89,11 +103,14 @@ def lesson_of(team: FollowerTeam, batch: FollowerBatch, config: FollowConfig) ->
     )
     kept = np.flatnonzero(choices.slot_N < batch.slots - 1)
     choices = choices.rows(kept)
-    at = choices.slot_N, choices.seat_N // batch.ue_id_TBU.shape[2], choices.seat_N % batch.ue_id_TBU.shape[2]
-    advantage_N = found.advantage_TN[at]
-    if len(advantage_N) > 1:
-        advantage_N = (advantage_N - advantage_N.mean()) / (advantage_N.std() + 1e-6)
-    return Lesson(choices, size, advantage_N, batch.features_TBUF[at], found.return_TN[at])
+    words = batch.words.rows(np.flatnonzero(batch.words.slot_N < batch.slots - 1))
+    ues = batch.ue_id_TBU.shape[2]
+    at = choices.slot_N, choices.seat_N // ues, choices.seat_N % ues
+    said_at = words.slot_N, words.seat_N // ues, words.seat_N % ues
+    mean, spread = found.advantage_TN[at].mean() if len(at[0]) else 0.0, found.advantage_TN.std() + 1e-6
+    advantage_N, word_advantage_N = ((found.advantage_TN[where] - mean) / spread for where in (at, said_at))
+    features_NF, return_N = batch.features_TBUF[at], found.return_TN[at]
+    return Lesson(choices, size, advantage_N, features_NF, return_N, words, word_advantage_N)
 
 
 def follower_loss(team: FollowerTeam, lessons: Sequence[Lesson], config: FollowConfig) -> Losses:
@@ -127,7 +144,7 @@ def _parts(team: FollowerTeam, lesson: Lesson, config: FollowConfig) -> tuple[Te
     if config.credit == "sequence":
         advantage = torch.from_numpy(lesson.advantage_N).float().to(device)
         log_ratio = ((new - old).gather(-1, bit)[..., 0] * allowed).sum(-1)
-        objective = _clipped(log_ratio.exp(), advantage, config.clip).sum()
+        objective = _clipped(log_ratio.exp(), advantage, config.clip).sum() + _worded(team, lesson, config.clip)
         if team.critic is not None:
             said = team.critic(torch.from_numpy(lesson.features_NF).to(device))
             value_error = (said - torch.from_numpy(lesson.return_N).float().to(device)).square().sum()
@@ -138,7 +155,10 @@ def _parts(team: FollowerTeam, lesson: Lesson, config: FollowConfig) -> tuple[Te
         q = torch.where(torch.arange(2, device=device) == bit, zero, gain[..., None])
         advantage = q - (old.exp() * q).sum(-1, keepdim=True)
         weight = (1.0 - config.exploration) * old.exp() + config.exploration / 2
-        if config.credit == "token":
+        if config.credit == "regression":
+            difference = (q[..., 1] - q[..., 0]) / config.scale
+            climbed = -config.scale * (logit / config.sharpness - difference.clamp(-WORTH_BOUND, WORTH_BOUND)).square()
+        elif config.credit == "token":
             climbed = _clipped((new - old).exp(), advantage, config.clip).gather(-1, bit)[..., 0]
         elif config.credit == "counterfactual":
             climbed = (weight * _clipped((new - old).exp(), advantage, config.clip)).sum(-1)
@@ -156,8 +176,22 @@ def _parts(team: FollowerTeam, lesson: Lesson, config: FollowConfig) -> tuple[Te
     return objective, entropy, moved, kl, value_error, allowed.sum().float()
 
 
+def _worded(team: FollowerTeam, lesson: Lesson, clip: float) -> Tensor:
+    """The words' clipped ratios."""
+    device = team.model.send.weight.device
+    words = lesson.words
+    if not len(words.slot_N):
+        return torch.zeros((), device=device)
+    said = torch.from_numpy(words.word_N).to(device)[:, None]
+    new = team.model.ucm_logits(torch.from_numpy(words.tokens_NL).to(device)).log_softmax(-1)
+    old = torch.from_numpy(words.logit_NW).to(device).log_softmax(-1)
+    advantage = torch.from_numpy(lesson.word_advantage_N).float().to(device)
+    return _clipped((new - old).gather(-1, said)[:, 0].exp(), advantage, clip).sum()
+
+
 def imitation_loss(team: FollowerTeam, lessons: Sequence[Lesson], certainty: float) -> Tensor:
-    """Nats a bit away from saying what the hand-written rule does with probability `certainty`."""
+    """Nats a bit away from doing what the hand-written rule does with probability `certainty`; and nats a word away
+    from naming what the UE needs, where words are said."""
     device = team.model.send.weight.device
     parts = []
     for lesson in lessons:
@@ -165,7 +199,18 @@ def imitation_loss(team: FollowerTeam, lessons: Sequence[Lesson], certainty: flo
         aim = torch.from_numpy(lesson.choices.rule_NM).to(device).float() * (2.0 * certainty - 1.0) + (1.0 - certainty)
         logit = team.model(torch.from_numpy(lesson.choices.tokens_NL).to(device))
         parts.append(functional.binary_cross_entropy_with_logits(logit, aim, reduction="none")[allowed])
-    return torch.cat(parts).mean()
+    loss = torch.cat(parts).mean()
+    if any(len(lesson.words.slot_N) for lesson in lessons):
+        named = [
+            functional.cross_entropy(
+                team.model.ucm_logits(torch.from_numpy(lesson.words.tokens_NL).to(device)),
+                torch.from_numpy(lesson.words.need_N).to(device),
+                reduction="none",
+            )
+            for lesson in lessons
+        ]
+        loss = loss + torch.cat(named).mean()
+    return loss
 
 
 def both(logit: Tensor) -> Tensor:

@@ -17,16 +17,19 @@ from numpy.typing import NDArray
 
 from policy.allocation import Allocation
 from policy.critic import FollowerCritic, features_of
-from policy.follower import Access, Answer, FollowerModel, FollowerView
+from policy.follower import UCM_TOKENS, Access, Answer, FollowerModel, FollowerPolicy, FollowerView
 from training.counterfactual import served_weights
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import FollowConfig
 from training.following.rewards import SERVED_UNIT_BITS, agreement, costs
-from training.learned_followers import follower_view, own_uniforms
+from training.learned_followers import follower_view, own_uniforms, word_uniforms
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.metrics import COLLISION_COST, WASTE_COST
 from training.simulator.plan import Plan
 from training.simulator.state import COLLISIONS, SERVED, WASTE
+
+NEED_EDGES = np.array([100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0])
+"""Bits a slot at which the next word begins, before words have learned anything better."""
 
 
 class FollowerTeam(NamedTuple):
@@ -37,6 +40,8 @@ class FollowerTeam(NamedTuple):
     """`sequence` only."""
     reference: FollowerModel | None = None
     """`kl` only."""
+    speaks: bool = False
+    """Reports carry a word, for a leader that reads it."""
 
 
 class Choices(NamedTuple):
@@ -63,10 +68,28 @@ class Choices(NamedTuple):
         return Choices(*columns)
 
 
+class Words(NamedTuple):
+    """What UEs said, a row each."""
+
+    slot_N: NDArray[np.int64]
+    """At whose start the report was made, counted from the batch's first."""
+    seat_N: NDArray[np.int64]
+    tokens_NL: NDArray[np.int64]
+    word_N: NDArray[np.int64]
+    logit_NW: NDArray[np.float32]
+    need_N: NDArray[np.int64]
+    """The word that names how many bits a slot the UE needs: what words mean at first."""
+
+    def rows(self, chosen: NDArray[np.int64]) -> Words:
+        columns: list[Any] = [column[chosen] for column in self]
+        return Words(*columns)
+
+
 class FollowerBatch(NamedTuple):
     """One world's slots in order. Batches of the same world that follow each other can be joined."""
 
     choices: Choices
+    words: Words
     reward_TBU: NDArray[np.float64]
     """Of each UE: training.following.rewards."""
     cell_reward_TB: NDArray[np.float64]
@@ -101,8 +124,10 @@ def join(batches: Sequence[FollowerBatch]) -> FollowerBatch:
     """Periods of one world, one after another. Raises ValueError for none."""
     starts = np.cumsum([0, *(b.slots for b in batches)])[:-1]
     moved = [b.choices._replace(slot_N=b.choices.slot_N + start) for b, start in zip(batches, starts.tolist())]
+    said = [b.words._replace(slot_N=b.words.slot_N + start) for b, start in zip(batches, starts.tolist())]
     choices = Choices(*(np.concatenate(columns) for columns in zip(*moved)))
-    return FollowerBatch(choices, *(np.concatenate(columns) for columns in zip(*(b[1:] for b in batches))))
+    words = Words(*(np.concatenate(columns) for columns in zip(*said)))
+    return FollowerBatch(choices, words, *(np.concatenate(columns) for columns in zip(*(b[2:] for b in batches))))
 
 
 class _Recorder:
@@ -112,6 +137,8 @@ class _Recorder:
         self, world: CellBatch, slots: int, team: FollowerTeam, config: FollowConfig, rng: np.random.Generator
     ) -> None:
         self._world, self._team, self._config, self._rng = world, team, config, rng
+        self.speaks = team.speaks
+        self._words: list[Words] = [_no_words(team.model, world.scenario.num_rbgs)]
         self._end = world.slot + slots
         self._first = world.slot
         self._choices: list[Choices] = []
@@ -191,6 +218,20 @@ class _Recorder:
             gain_K = gain_K + config.consistency * change_K / self._world.ues
         return gain_K
 
+    def words(self, slot: SlotView) -> NDArray[np.int8]:
+        """Drawn with the UEs' own uniforms, as LearnedFollowers does."""
+        model, view = self._team.model, follower_view(slot)
+        talking = np.flatnonzero(view.buffer_bits_N > 0)
+        word_N = FollowerPolicy(model).words(view, word_uniforms(slot).reshape(-1))
+        chosen = view.rows(talking)
+        tokens_NL = model.tokens(chosen)
+        with torch.inference_mode():
+            logits = model.ucm_logits(torch.from_numpy(tokens_NL).to(model.send.weight.device)).float().cpu().numpy()
+        need_N = np.searchsorted(NEED_EDGES, chosen.buffer_bits_N / np.maximum(chosen.slack_slots_N, 1), side="right")
+        said_N = np.full(len(talking), slot.slot - self._first)
+        self._words.append(Words(said_N, talking, tokens_NL, word_N[talking], logits, need_N))
+        return word_N.astype(np.int8).reshape(slot.present_BU.shape)
+
     def _note(self) -> None:
         state = self._world.state
         self._served_BU.append(state.counters_BUC[:, :, SERVED].copy())
@@ -208,4 +249,11 @@ class _Recorder:
         reward_TBU = reward_TBU + self._config.team_share * cell_TB[:, :, None]
         features = np.stack(self._features) if self._features else np.zeros((0, *reward_TBU.shape[1:], 0), np.float32)
         choices = Choices(*(np.concatenate(columns) for columns in zip(*self._choices)))
-        return FollowerBatch(choices, reward_TBU, cell_TB, np.stack(self._ids_BU), features)
+        words = Words(*(np.concatenate(columns) for columns in zip(*self._words)))
+        return FollowerBatch(choices, words, reward_TBU, cell_TB, np.stack(self._ids_BU), features)
+
+
+def _no_words(model: FollowerModel, num_rbgs: int) -> Words:
+    none, length = np.zeros(0, np.int64), model.layout.header_fields + num_rbgs * len(model.layout.rbg)
+    tokens_NL, logit_NW = np.zeros((0, length), np.int64), np.zeros((0, UCM_TOKENS), np.float32)
+    return Words(none, none, tokens_NL, none, logit_NW, none)

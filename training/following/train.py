@@ -44,19 +44,21 @@ class FollowTraining:
     """With which the rule is imitated: what is left is what followers try first."""
     seed: int = 0
     worlds: int = 4
-    cells: int = 24
+    cells: int = 32
     """Of each world."""
-    slots: int = 16
+    slots: int = 8
     """Played between two updates, rounded up to whole periods."""
     round_updates: int = 20
     """Updates between two sets of worlds."""
     epochs: int = 2
-    batch: int = 1024
+    batch: int = 512
     """Choices of UEs an optimizer step."""
     learning_rate: float = 2e-3
     final_learning_rate: float = 5e-5
     imitation_learning_rate: float = 4e-3
     clip_norm: float = 1.0
+    speaks: bool = False
+    """Followers add words to their reports: for a leader whose prompt has them."""
 
     def __post_init__(self) -> None:
         for name in ("updates", "worlds", "cells", "slots", "round_updates", "epochs", "batch"):
@@ -99,7 +101,7 @@ def train_followers(
     stop_at = time.monotonic() + seconds
     rng = np.random.default_rng([config.seed, 1])
     critic = new_follower_critic(config.seed) if config.follow.credit == "sequence" else None
-    team = FollowerTeam(model, critic)
+    team = FollowerTeam(model, critic, speaks=config.speaks)
     reports: list[FollowReport] = []
     field_of_play: list[Ground] = []
     weights = [*model.parameters(), *(critic.parameters() if critic else ())]
@@ -144,7 +146,7 @@ def learn(
     for _ in range(epochs):
         for part in minibatches(lessons, batch, rng):
             losses = follower_loss(team, part, config)
-            if config.target_kl and losses.moved.item() > config.target_kl:
+            if 0 < config.target_kl < losses.moved.item() and config.credit != "regression":
                 return losses
             _descend(optimizer, losses.loss, clip_norm)
     if losses is None:
@@ -157,7 +159,11 @@ def minibatches(lessons: Sequence[Lesson], batch: int, rng: np.random.Generator)
     counts = [len(lesson.choices.slot_N) for lesson in lessons]
     parts = max(1, round(sum(counts) / batch))
     orders = [np.array_split(rng.permutation(count), parts) for count in counts]
-    return [[lesson.rows(order[k]) for lesson, order in zip(lessons, orders)] for k in range(parts)]
+    spoken = [np.array_split(rng.permutation(len(lesson.words.slot_N)), parts) for lesson in lessons]
+    return [
+        [lesson.rows(order[k]).saying(said[k]) for lesson, order, said in zip(lessons, orders, spoken)]
+        for k in range(parts)
+    ]
 
 
 def _imitate(

@@ -7,8 +7,8 @@ played. Suffixes: B cells, U seats (a seat holds one UE after another), M RBGs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,16 @@ from policy.cell_state import (
     update_cqi_mean,
     update_served_average,
 )
+from policy.cqi import snr_to_cqi
 from training.simulator import core
 from training.simulator.metrics import CellMetrics, UeTable, cell_metrics, ue_table
 from training.simulator.plan import Plan, make_plan, node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
+from training.simulator.slot_view import EARLIER_SLOTS, Followers, SlotView, SpeakingFollowers
 from training.simulator.state import (
     HEARD_AGE,
     NEVER,
+    NOTHING_SAID,
     NUM_COUNTERS,
     PRESENT,
     SERVED,
@@ -40,40 +43,6 @@ from training.simulator.state import (
     make_tables,
 )
 from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_profiles, make_seats
-
-EARLIER_SLOTS = 20
-"""A UE's own mean begins as if it had been there for so long: a first slot is no mean."""
-
-
-class SlotView(NamedTuple):
-    """What each UE knows when it must answer: its own fresh state, and what the DCM says of each RBG."""
-
-    slot: int
-    entitlement_BUM: NDArray[np.int8]
-    """core.OWN: granted; core.CONTEND: open to it; core.NONE: not for it."""
-    probability_B: NDArray[np.float64]
-    """p of the leftover rule: with it a rule-abiding UE enters each RBG that is open to it."""
-    coin_BUM: NDArray[np.float32]
-    """Uniform; below p = the coin fell on this RBG. Use it instead of other randomness to stay reproducible."""
-    cqi_BUM: NDArray[np.int8]
-    """Fresh CQI of each RBG at full power."""
-    queue_bits_BU: NDArray[np.float64]
-    head_delay_slots_BU: NDArray[np.int16]
-    present_BU: NDArray[np.bool_]
-    traffic_class_BU: NDArray[np.int64]
-    deadline_slots_BU: NDArray[np.int64]
-    served_bits_per_slot_BU: NDArray[np.float64]
-    """Mean since the UE came, as if it had been served SERVED_START_BITS_PER_SLOT for EARLIER_SLOTS before."""
-    attempts_BU: NDArray[np.int64]
-    """What came of its last attempts to contend: see State.attempts_BU."""
-    eligible_BU: NDArray[np.bool_]
-    """Who may contend: the DCM says so to all."""
-    answer_BUM: NDArray[np.int8]
-    """Its best responses to this DCM, core.ANSWER_* added up."""
-
-
-Followers = Literal["best_response", "obey"] | Callable[[SlotView], NDArray[np.bool_]]
-"""A rule, or a function from what the UEs see to what they send on, bool [B, U, M]."""
 
 
 class CellBatch:
@@ -197,6 +166,7 @@ class CellBatch:
             "arrival_period_slots_U": _known(period_BU > 0, period_BU),
             "arrival_phase_slots_U": _known(period_BU > 0, phase_BU),
             "packet_bits_U": profiles.packet_bits[profile_BU],
+            "ucm_U": _known(state.ucm_BUD1[:, :, at] != NOTHING_SAID, state.ucm_BUD1[:, :, at]),
             "age_slots_U": np.minimum(delay, self.slot - self._seen_since_BU).astype(np.float64),
             "heard_cqi_UM": _known(heard_BUM > 0, heard_BUM % HEARD_AGE),
             "heard_age_slots_UM": _known(heard_BUM > 0, heard_BUM // HEARD_AGE),
@@ -231,6 +201,8 @@ class CellBatch:
             if callable(followers):
                 self._begin(plan)
                 self.finish_slot(followers(self.view()))
+                if isinstance(followers, SpeakingFollowers) and followers.speaks:
+                    self.say(followers.words(self.report_view()))
                 slots -= 1
                 continue
             t = self.slot % CHUNK_SLOTS
@@ -273,14 +245,27 @@ class CellBatch:
             state, self.rules, pending.plan, self._draws(), t, pending.holder_BM, pending.eligible_BU,
             pending.probability_B, answer_BUM, self._scratch,
         )  # fmt: skip
+        return self._slot_view(
+            pending.entitlement_BUM, pending.probability_B, pending.eligible_BU, answer_BUM, pending.cqi_BUM
+        )
+
+    def _slot_view(
+        self,
+        entitlement_BUM: NDArray[np.int8],
+        probability_B: NDArray[np.float64],
+        eligible_BU: NDArray[np.bool_],
+        answer_BUM: NDArray[np.int8],
+        cqi_BUM: NDArray[np.int8],
+    ) -> SlotView:
+        state = self.state
         since_BUC = state.counters_BUC - state.arrival_BUC
         earlier_bits = EARLIER_SLOTS * SERVED_START_BITS_PER_SLOT
         return SlotView(
             slot=self.slot,
-            entitlement_BUM=self._pending.entitlement_BUM,
-            probability_B=self._pending.probability_B,
-            coin_BUM=self._draws().coin_BTUM[state.world_B, t],
-            cqi_BUM=self._pending.cqi_BUM,
+            entitlement_BUM=entitlement_BUM,
+            probability_B=probability_B,
+            coin_BUM=self._draws().coin_BTUM[state.world_B, self.slot % CHUNK_SLOTS],
+            cqi_BUM=cqi_BUM,
             queue_bits_BU=state.queue_BU,
             head_delay_slots_BU=state.head_BUD1[:, :, self.slot % state.head_BUD1.shape[2]],
             present_BU=state.present_BU,
@@ -289,9 +274,23 @@ class CellBatch:
             served_bits_per_slot_BU=(since_BUC[:, :, SERVED] + earlier_bits)
             / (since_BUC[:, :, PRESENT] + EARLIER_SLOTS),
             attempts_BU=state.attempts_BU,
-            eligible_BU=pending.eligible_BU,
+            eligible_BU=eligible_BU,
             answer_BUM=answer_BUM,
         )
+
+    def report_view(self) -> SlotView:
+        """What the UEs see when they report, before the next slot's DCM: their own fresh state."""
+        state = self.state
+        nothing_BUM = np.zeros(state.gain_BUM.shape, np.int8)
+        return self._slot_view(
+            nothing_BUM, np.full(self.cells, np.nan), np.zeros(state.present_BU.shape, bool), nothing_BUM,
+            snr_to_cqi(state.gain_BUM).astype(np.int8),
+        )  # fmt: skip
+
+    def say(self, words_BU: NDArray[np.int8]) -> None:
+        """Add a word to the report that each UE has just made: of its state at the start of the next slot."""
+        ucm_BUD1 = self.state.ucm_BUD1
+        ucm_BUD1[:, :, self.slot % ucm_BUD1.shape[2]] = np.where(self.state.present_BU, words_BU, NOTHING_SAID)
 
     def finish_slot(self, sends_BUM: NDArray[np.bool_]) -> Plan:
         """Play what the UEs send; what the rule did not allow is played too, and counted. Returns the slot's plan, with
@@ -321,9 +320,9 @@ class CellBatch:
     def select(self, rows: Sequence[int] | NDArray[np.int64], future: int = 0) -> CellBatch:
         """Cells `rows` as they are now, repeats allowed, as a batch of their own.
 
-        Copies of a cell meet the same future and differ only by what is played: a branch is exact. It is the cell's own,
-        or that of the cell `future` places on: from here on one is as likely as the other. Within a slot, `finish_slot`
-        is due in the branch too.
+        Copies of a cell meet the same future and differ only by what is played: a branch is exact. It is the cell's
+        own, or that of the cell `future` places on: from here on one is as likely as the other. Within a slot,
+        `finish_slot` is due in the branch too.
         """
         chosen = np.asarray(rows, np.int64)
         branch = copy.copy(self)

@@ -23,6 +23,7 @@ from training.simulator.state import (
     LONG_AGO,
     NEVER,
     NO_ATTEMPTS,
+    NOTHING_SAID,
     OCCUPIED,
     OUTSIDE,
     PRESENT,
@@ -333,6 +334,7 @@ def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
         state.cqi_BUD1[b, u, index] = level_of(rules.tables.snr_steps, mean / num_rbgs)
         state.preferred_BUD1[b, u, index] = best
         state.head_BUD1[b, u, index] = head
+        state.ucm_BUD1[b, u, index] = NOTHING_SAID
 
 
 @inlined

@@ -40,6 +40,8 @@ with a sender; transmissions that the MAC's rule did not allow."""
 
 NEVER = -1
 """As a slot: it has not happened."""
+NOTHING_SAID = -1
+"""As a UCM's word."""
 NO_ATTEMPTS = 1
 """State.attempts_BU of a UE that has not contended yet."""
 ATTEMPTS_KEPT = 8
@@ -89,6 +91,8 @@ class State(NamedTuple):
     cqi_BUD1: NDArray[np.int8]
     preferred_BUD1: NDArray[np.int8]
     head_BUD1: NDArray[np.int16]
+    ucm_BUD1: NDArray[np.int8]
+    """What the UE's follower said with it; NOTHING_SAID if it does not speak."""
     level_before_BU: NDArray[np.int8]
     """The buffer level of the report one slot older than any in level_BUD1."""
     heard_BUM: NDArray[np.uint8]
@@ -259,6 +263,7 @@ def make_state(scenario: Scenario, start: Start) -> State:
         cqi_BUD1=history(cqi, np.int8),
         preferred_BUD1=history(gain.argmax(-1), np.int8),
         head_BUD1=np.zeros((cells, ues, depth), np.int16),
+        ucm_BUD1=np.full((cells, ues, depth), NOTHING_SAID, np.int8),
         level_before_BU=level.astype(np.int8),
         heard_BUM=np.zeros(gain.shape, np.uint8),
         outcome_BM=np.full((cells, scenario.num_rbgs), -1, np.int8),
