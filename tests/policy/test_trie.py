@@ -60,6 +60,7 @@ def by_forks(forks: Forks) -> dict[int, float]:
     return dict(zip(forks.actions.tolist(), np.exp(sums).tolist()))
 
 
+@settings(max_examples=40)
 @given(spellings, st.data())
 def test_an_actions_probability_is_the_product_of_the_masked_softmaxes_on_its_way(
     words: list[tuple[int, ...]], data: st.DataObject
@@ -71,6 +72,7 @@ def test_an_actions_probability_is_the_product_of_the_masked_softmaxes_on_its_wa
     assert by_forks(trie.forks(np.array(legal))) == pytest.approx(expected)
 
 
+@settings(max_examples=40)
 @given(spellings)
 def test_no_spelling_ends_where_another_goes_on(words: list[tuple[int, ...]]) -> None:
     trie = Trie(lambda action: words[action], SEPARATOR, len(words))
@@ -81,6 +83,7 @@ def test_no_spelling_ends_where_another_goes_on(words: list[tuple[int, ...]]) ->
     assert trie.separated or spelled == words
 
 
+@settings(max_examples=40)
 @given(spellings, st.data())
 def test_what_is_read_of_an_action_begins_its_spelling(words: list[tuple[int, ...]], data: st.DataObject) -> None:
     trie = Trie(lambda action: words[action], SEPARATOR, len(words))

@@ -44,7 +44,8 @@ def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, 
     leader_ms, follower_ms, spoken, prompt = [], [], [], 0
     for _ in range(WARM_UP_DECISIONS + decisions):
         states = world.observe()
-        prompt = int(loaded.leader.layout.encode(states, [Intent()]).tokens_NT.size)
+        prompts = loaded.leader.layout.encode(states, [Intent()])
+        prompt = len(prompts[0]) if loaded.leader.speaks_words else int(prompts.tokens_NT.size)
         begin = time.perf_counter()
         (decision,) = leader.decide(states, [Intent()], never_expires)
         decided = time.perf_counter()
