@@ -48,7 +48,7 @@ setup(
     ],
     extras_require={
         "text": ["peft"],  # LoRA on a pretrained language model, for training it and for loading its bundle
-        "train": ["gymnasium", "matplotlib", "peft", "pettingzoo"],
+        "train": ["gymnasium", "matplotlib", "peft", "pettingzoo", "tensorboard"],
         "dev": [
             "build",
             "hypothesis",

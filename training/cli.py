@@ -156,6 +156,7 @@ def _train(
 
     from policy.bundle import load_bundle
     from training.learning.config import make_config
+    from training.learning.distributed import Ranks
     from training.learning.trainer import train
 
     check_json_path(json)
@@ -164,6 +165,7 @@ def _train(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = "stackmac train", *_as_words({"preset": preset, "scenario": scenarios} | changes)
     command = " ".join(words) + (" --from DIR/bundle --out DIR2" if start else " --out DIR")
+    quiet = not Ranks().is_first
     with ExitStack() as screens:
         shown: dict[str, ProgressBar] = {}
 
@@ -180,9 +182,12 @@ def _train(
             warm.show(report.step + 1, loss=report.loss, accuracy=report.accuracy)
 
         def show(report: UpdateReport) -> None:
-            figures = "reward {reward:.4f}  entropy {entropy:.3f}  kl {step_kl:.4f}"
-            training = bar("train", config.planned_updates, figures)
-            training.show(report.update + 1, reward=report.reward, entropy=report.entropy, step_kl=report.step_kl)
+            training = bar("train", config.planned_updates, "reward {reward:.4f}{rest}")
+            told = {"entropy": report.entropy, "kl": report.step_kl, "followers' entropy": report.follower_entropy}
+            rest = "".join(f"  {name} {value:.3f}" for name, value in told.items() if value is not None)
+            training.show(report.update + 1, reward=report.reward, rest=rest)
+            for warning in report.warnings:
+                training.say(f"update {report.update}: {warning}")
 
         result = train(
             config,
@@ -193,6 +198,8 @@ def _train(
             warm_progress=show_warm_start,
             command=command,
         )
+    if quiet:
+        return
     how = "done" if result.complete else "stopped, --resume goes on"
     last = result.last
     typer.echo(

@@ -32,3 +32,7 @@ class ProgressBar:
     def show(self, done: int, *, total: int | None = None, **figures: float | str) -> None:
         """total: where it is not what was thought at the beginning."""
         self._progress.update(self._task, completed=done, total=total, description=self._figures.format(**figures))
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar."""
+        self._progress.console.print(line, markup=False, highlight=False)

@@ -19,15 +19,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gnb": ("xapp.lab.gnb:gnb_app", "A simulated E2 node."),
     "e2": ("xapp.e2.cli:e2_app", "Decode and encode E2 messages."),
     "warm-start": ("training.cli:training_app", "Train a bundle by imitation of a named teacher."),
-    "train": ("training.cli:train_app", "Improve a bundle's leader by counterfactual advantages."),
+    "train": ("training.cli:train_app", "Train leader and followers against each other: warm start, then rounds."),
     "scenarios": ("training.scenarios_command:scenarios_app", "The simulator's worlds, with their numbers and hashes."),
     "tune": ("training.tune_command:tune_app", "How eagerly UEs should contend, for every row of a comparison."),
     "evaluate": ("training.evaluate_command:evaluate_app", "A bundle against every baseline, in the same worlds."),
     "exploit": ("training.exploit_command:exploit_app", "What one UE gains by playing for itself against the others."),
     "experiment": ("training.experiments.command:experiment_app", "The paper's figures and open questions, each anew."),
-    "bench": ("xapp.bench:bench_app", "Speed of the decision path, against named alternatives."),
+    "bench": ("xapp.bench:bench_app", "Speed of the decision path; `bench training`: of training."),
 }
 """name -> (module:typer app, one line of help)."""
+BENCH_TRAINING = "training.bench:bench_app"
+"""`bench training`: the bench of the decision path knows nothing of training."""
 
 USAGE_STATUS = 2
 INTERRUPT_STATUS = 130
@@ -57,7 +59,10 @@ def _run(name: str, args: list[str]) -> int:
     import typer.main
     from typer.exceptions import TyperException
 
-    module, attribute = COMMANDS[name][0].split(":")
+    place, _ = COMMANDS[name]
+    if name == "bench" and args[:1] == ["training"]:
+        name, args, place = "bench training", args[1:], BENCH_TRAINING
+    module, attribute = place.split(":")
     try:
         command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
         status = command.main(args=args, prog_name=f"stackmac {name}", standalone_mode=False)

@@ -185,5 +185,3 @@ def test_an_invalid_token_is_a_hard_error(case):
         check_legal(case.example.log_probs_L, line._replace(tokens_L=illegal))
     with pytest.raises(InvalidToken, match="log-probability -inf"):
         check_legal(np.where(np.arange(len(line.tokens_L)) == STEP, -np.inf, 0.0), line)
-
-

@@ -56,8 +56,8 @@ def unfairness(reports: Sequence[UpdateReport], config: TrainConfig) -> str | No
     if jain >= FAIR_JAIN:
         return None
     return (
-        f"low fairness: Jain's index is {jain:.2f}, below {FAIR_JAIN} (the node's scheduler alone: {node:.2f}): followers may ignore "
-        f"the DCM; check the consistency weight rho_2 = {config.consistency:g}"
+        f"low fairness: Jain's index is {jain:.2f}, below {FAIR_JAIN} (the node's scheduler alone: {node:.2f}): "
+        f"followers may ignore the DCM; check the consistency weight rho_2 = {config.consistency:g}"
     )
 
 
@@ -67,8 +67,8 @@ def narrowness(reports: Sequence[UpdateReport], config: TrainConfig) -> str | No
     if seen is None or seen[0] >= -2.0 * seen[1]:
         return None
     return (
-        f"poor generalisation: at {unseen_ues(config)} UEs, which it does not train on, utility is {-seen[0]:.3f} (+-{seen[1]:.3f}) below "
-        f"what it began with: D(I) = {sorted(set(config.ue_counts))} may be too narrow"
+        f"poor generalisation: at {unseen_ues(config)} UEs, which it does not train on, utility is {-seen[0]:.3f} "
+        f"(+-{seen[1]:.3f}) below what it began with; D(I) = {sorted(set(config.ue_counts))} may be too narrow"
     )
 
 

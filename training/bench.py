@@ -1,0 +1,206 @@
+"""`stackmac bench training`: how fast a leader learns, where the time goes, and what branching all cells at once saves.
+
+An update is taken apart and each part timed alone in the same worlds: processor time, so that a busy machine and many
+threads count as they should. Shares of an update, and ratios to an alternative measured in the same run, compare across
+machines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from training.result_file import ResultFileError, check_json_path, write_json
+
+if TYPE_CHECKING:
+    from training.counterfactual import Spoken, Values
+    from training.simulator.cell import CellBatch
+
+SEED = 1
+REPEATS = 5
+ALTERNATIVE_CELLS = 4
+"""Cells that the slow alternatives are given; their time is scaled up to all."""
+
+bench_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One part of an update, or a comparison."""
+
+    part: str
+    what: str
+    median_ms: float
+    share: float | None
+    """Of the update; None for a comparison."""
+    alternative: str = ""
+    ratio: float | None = None
+    """The alternative's time per ours: above 1 we are faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What an update comes to."""
+
+    cell_steps_per_s: float
+    """Slots x cells that the leader led."""
+    simulated_per_s: float
+    """Slots x cells with all branches, per second of the whole update."""
+    branches_per_state: float
+
+
+def branches_of(values: Values) -> int:
+    """The DCM as it was said, and each alternative."""
+    return int(values.known_LA.sum() - values.known_LA.any(axis=1).sum()) + 1
+
+
+def median_ms(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    run()  # first-time work: compiled code, caches
+    taken = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        taken.append((time.process_time() - start) * 1e3)
+    return float(np.median(taken))
+
+
+def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **changes: Any) -> tuple[list[Row], Speed]:
+    """Parts of one update of fresh weights, and the comparisons. Raises ValueError."""
+    import torch
+
+    from policy.decoding import decode
+    from policy.grammar import compile_grammar
+    from policy.intent import Intent
+    from policy.model_kinds import new_model
+    from training.counterfactual import TAIL_SLOTS, Spoken, evaluate
+    from training.learning import credit
+    from training.learning.arena import Example
+    from training.learning.config import make_config
+    from training.learning.ppo import LeaderLearner
+    from training.simulator.cell import CellBatch
+    from training.warm_start import options_for
+
+    torch.set_num_threads(1)
+    config = make_config(preset, [scenario], ues=(ues,), **changes)
+    (cell,) = config.scenarios
+    pace, cells, rng = cell.slots_per_dcm, config.worlds * config.cells, np.random.default_rng(SEED)
+    leader = new_model(config.policy, config.model, SEED).eval()
+    world = CellBatch(cell, cells, ues, SEED)
+    world.play(None, 10 * pace)
+    states = world.observe()
+    intents = [Intent()] * cells
+    grammars = [compile_grammar(s, i, options_for(config.scenarios)) for s, i in zip(states, intents)]
+    uniforms_BL = rng.random((cells, max(g.max_tokens for g in grammars)))
+
+    def speak() -> list[Any]:
+        return decode(leader, states, intents, grammars, uniforms_BL=uniforms_BL)
+
+    speeches = speak()
+    spoken = [Spoken(s, i, g, speech.tokens) for s, i, g, speech in zip(states, intents, grammars, speeches)]
+    values, plan = evaluate(world, spoken, config.search, rng)
+    examples = [
+        Example(b, s.state, s.intent, v.line, speech.log_probs, v.base, 0.0, v.base, v.known_LA, v.value_LA)
+        for b, (s, v, speech) in enumerate(zip(spoken, values, speeches))
+    ]
+    learner = LeaderLearner(leader, config, None)
+    script = credit.tried_of(examples, torch.device("cpu")).script
+
+    def forward() -> object:
+        return leader.script_logits(leader.layout.encode(states, intents), script)
+
+    times = {
+        "simulator": median_ms(lambda: world.select(np.arange(cells)).play(plan, pace), repeats),
+        "branching": median_ms(lambda: evaluate(world, spoken, config.search, np.random.default_rng(SEED)), repeats),
+        "playing": median_ms(speak, repeats),
+        "forward": median_ms(forward, repeats),
+    }
+    learning = median_ms(lambda: learner.learn(examples, 0.0, rng), repeats)
+    times["backward"] = max(learning - times["forward"], 0.0)
+    total = sum(times.values())
+    told = {
+        "simulator": "the period itself",
+        "branching": "every alternative's future",
+        "playing": "prompts, and the DCMs drawn word by word",
+        "forward": "one pass over prompts and DCMs",
+        "backward": "credit, gradients and the step",
+    }
+    rows = [Row(part, told[part], round(ms, 2), round(ms / total, 4)) for part, ms in times.items()]
+    rows += _comparisons(world, spoken, times["branching"], config.search)
+    branches = sum(map(branches_of, values))
+    simulated = branches * (pace + cell.report_delay_slots + TAIL_SLOTS) * config.search.futures + cells * pace
+    seconds = total / 1e3
+    return rows, Speed(round(cells * pace / seconds, 1), round(simulated / seconds, 1), round(branches / cells, 1))
+
+
+def _comparisons(world: CellBatch, spoken: list[Spoken], ours_ms: float, search: Any) -> Iterator[Row]:
+    """Branching of all cells at once against what one would write first; of a few cells, scaled to all."""
+    from policy.follower import Answer
+    from training.counterfactual import TAIL_SLOTS, evaluate
+    from training.simulator.cell import CellBatch
+
+    few = min(ALTERNATIVE_CELLS, world.cells)
+    scale = world.cells / few
+
+    def one_by_one() -> None:
+        for b in range(few):
+            evaluate(world.select([b]), spoken[b : b + 1], search, np.random.default_rng(SEED))
+
+    yield _against("one cell at a time", median_ms(one_by_one, 2) * scale, ours_ms)
+
+    values, _ = evaluate(world.select(np.arange(few)), spoken[:few], search, np.random.default_rng(SEED))
+    branches = sum(map(branches_of, values))
+    scenario, seed, ues = world.scenario, world.seed, world.ues
+    slots = scenario.slots_per_dcm + scenario.report_delay_slots + TAIL_SLOTS
+
+    def slot_by_slot() -> None:
+        branch = world.select([0])
+        for _ in range(slots):
+            slot = branch.begin_slot(None)
+            branch.finish_slot((slot.answer_BUM & Answer.RULE) > 0)
+
+    yield _against("Python, slot by slot", median_ms(slot_by_slot, 3) * branches * search.futures * scale, ours_ms)
+
+    def from_slot_0() -> None:
+        CellBatch(scenario, 1, ues, seed).play(None, world.slot + slots)
+
+    yield _against("re-simulated from slot 0", median_ms(from_slot_0, 3) * branches * search.futures * scale, ours_ms)
+
+
+def _against(alternative: str, theirs_ms: float, ours_ms: float) -> Row:
+    return Row(
+        "branching", "all cells at once", round(ours_ms, 2), None, alternative, float(f"{theirs_ms / ours_ms:.3g}")
+    )
+
+
+@bench_app.command()
+def bench_training(
+    scenario: Annotated[str, typer.Option(help="Scenario to learn in.")] = "mix",
+    preset: Annotated[str, typer.Option(help="Size of the leader: tiny or small.")] = "tiny",
+    ues: Annotated[int, typer.Option(help="UEs per cell.", min=1)] = 4,
+    policy: Annotated[str, typer.Option(help="Kind of the leader's network.")] = "pointer",
+    repeats: Annotated[int, typer.Option(help="Times that each part is measured.", min=1)] = REPEATS,
+    json_file: Annotated[str, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; - = stdout.")] = "",
+) -> None:
+    """Speed of training on one core: parts of an update, and branching against named alternatives."""
+    try:
+        check_json_path(json_file)
+        rows, speed = measure(scenario, preset, ues, repeats, policy=policy)
+        quiet = json_file == "-"
+        for row in rows:
+            share = f"{row.share:>7.1%}" if row.share is not None else f"{row.ratio:>6.3g} x {row.alternative}"
+            typer.echo(f"{row.part:<11}{row.what:<44}{row.median_ms:>10.2f} ms  {share}", err=quiet)
+        typer.echo(
+            f"{speed.cell_steps_per_s:.0f} cell-steps/s led, {speed.simulated_per_s:.0f} cell-steps/s simulated with "
+            f"{speed.branches_per_state:.1f} branches a state, on one core",
+            err=quiet,
+        )
+        if json_file:
+            write_json(json_file, {"rows": [asdict(row) for row in rows], "speed": asdict(speed)})
+    except (ValueError, OSError, ResultFileError) as error:
+        typer.echo(f"stackmac bench training: {error}", err=True)
+        raise typer.Exit(2) from None
