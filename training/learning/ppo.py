@@ -190,7 +190,9 @@ class LeaderLearner:
                 start = credit.log_probs(self._logits(self._reference, part), tried.legal)
             kl = (log_prob.exp() * (log_prob - start)).sum()
         scale = config.scale if config.credit in ("all_action", "regression") else 1.0
-        loss = config.kl * kl - scale * objective.gained - config.entropy * entropy_BL.sum()
+        # A regression's temperature is its sharpness: pushed on, it would rest elsewhere.
+        entropy = 0.0 if config.credit == "regression" else config.entropy
+        loss = config.kl * kl - scale * objective.gained - entropy * entropy_BL.sum()
 
         choice_BL = tried.legal.sum(-1) > 1
         looked_BL = choice_BL if config.credit == "sequence" else tried.varied
