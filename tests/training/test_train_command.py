@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -17,6 +16,8 @@ from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
+from training.learning.config import make_config
+from training.learning.trainer import train
 from xapp.cli import main
 
 SMALL = ModelConfig(16, 1, 2, 24)
@@ -78,33 +79,40 @@ def test_a_run_that_diverges_ends_with_status_1(start, tmp_path, capsys):
     assert (tmp_path / "run/checkpoint.safetensors").exists()
 
 
+def rank_of_two(rank: int, port: int, start: str, out: str) -> None:
+    """What torchrun starts, in a process of its own."""
+    group = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(group)
+    changes = {"ues": (2,), "updates": 3, "worlds": 1, "cells": 4, "round_updates": 2, "watch_rounds": 0}
+    config = make_config("tiny", ["mix"], roles=("leader", "follower"), alternate=False, **changes)
+    train(config, out, start=load_bundle(start))
+
+
 def test_two_processes_train_one_leader(start, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["--from", start, "--scenario", "mix", "--ues", "2", "--updates", "2", "--out", str(tmp_path / "run")]
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    told = [tmp_path / f"rank{rank}" for rank in range(2)]
-    ranks = []
+    processes = multiprocessing.get_context("fork")  # nothing is imported twice
+    ranks = [
+        processes.Process(target=rank_of_two, args=(rank, port, start, str(tmp_path / "run"))) for rank in range(2)
+    ]
     try:
-        for rank, said in enumerate(told):
-            with said.open("w") as output:
-                words_of_rank = [sys.executable, "-m", "training.learning.distributed", *words]
-                env = os.environ | group | {"RANK": str(rank)}
-                ranks.append(subprocess.Popen(words_of_rank, env=env, stdout=output, stderr=subprocess.STDOUT))
-        assert [rank.wait(timeout=100) for rank in ranks] == [0, 0], told[0].read_text() + told[1].read_text()
+        for rank in ranks:
+            rank.start()
+        for rank in ranks:
+            rank.join(timeout=100)
+        assert [rank.exitcode for rank in ranks] == [0, 0]
     finally:
         for rank in ranks:
             rank.kill()
-            rank.wait()
+            rank.join()
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
-    assert [line["cell_steps"] for line in log] == [2 * 192, 4 * 192]
+    assert [line["cell_steps"] for line in log] == [8, 16, 24]
     bundle = load_bundle(tmp_path / "run/bundle")
     assert bundle.provenance["trained"]["ranks"] == 2
-    old, new = state_of(load_bundle(start).leader), state_of(bundle.leader)
-    assert any(not torch.equal(old[name], new[name]) for name in old)
-    assert "bundle in" in told[0].read_text()
-    assert told[1].read_text() == ""
+    for model in ("leader", "follower"):
+        old, new = state_of(getattr(load_bundle(start), model)), state_of(getattr(bundle, model))
+        assert any(not torch.equal(old[name], new[name]) for name in old), model
 
 
 def test_the_bench_takes_an_update_apart():
