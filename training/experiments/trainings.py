@@ -35,6 +35,8 @@ class Recipe(NamedTuple):
     config: TrainConfig
     stops: tuple[int, ...] = ()
     """Updates after which a bundle is kept; 0 = the warm start's."""
+    starts: Sequence[Path] = ()
+    """Bundles to begin with, one a training seed; () = a warm start each."""
 
 
 class Trained(NamedTuple):
@@ -79,9 +81,10 @@ def train_all(study: Study, recipes: Sequence[Recipe]) -> list[Trained]:
     """Every recipe with every training seed of the budget, in the order of the recipes."""
     seeds = range(FIRST_TRAIN_SEED, FIRST_TRAIN_SEED + study.budget.train_seeds)
     runs = [(recipe, replace(recipe.config, seed=seed)) for recipe in recipes for seed in seeds]
-    warm = [_warm_start_part(config) for _, config in runs]
+    warm = [_warm_start_part(config) for recipe, config in runs if not recipe.starts]
     study.run(warm)
-    starts = [study.folder_of(part) / "bundle" for part in warm]
+    made = (study.folder_of(part) / "bundle" for part in warm)
+    starts = [start for recipe in recipes for start in recipe.starts or [next(made) for _ in seeds]]
     parts = [
         Part(
             f"train {recipe.label}, seed {config.seed}",
