@@ -1,8 +1,8 @@
 """Worlds that the leader plays in order to learn: several scenarios and UE counts side by side.
 
-Cells are led under the period rule of evaluations and of the live path, every word drawn. What comes out are examples:
-what the leader saw, what it said and how likely that was, what came of it, and, where asked for, what every other word
-would have been worth. Suffixes: B cells, L steps, A actions.
+Cells are led under the period rule of evaluations and of the live path, by words drawn or, a share of cells, by the
+likeliest. What comes out are examples: what the leader saw, what it said and how likely that was, what came of it, and,
+where asked for, what every other word would have been worth. Suffixes: B cells, L steps, A actions.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import CellState
-from policy.decoding import Line, decode, write_line
-from policy.grammar import GrammarOptions, compile_grammar
+from policy.decoding import Line, Speech, decode, write_line
+from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from training.counterfactual import Spoken, evaluate, served_weights
 from training.errors import InvalidToken
@@ -100,7 +100,8 @@ class Arena:
         intents = [random_intent(s, rng) for s in states]
         grammars = [compile_grammar(s, i, self._options) for s, i in zip(states, intents)]
         longest = max(g.max_tokens for g in grammars)
-        speeches = decode(leader, states, intents, grammars, uniforms_BL=rng.random((len(states), longest)))
+        uniforms_BL = rng.random((len(states), longest))
+        speeches = self._speak(leader, states, intents, grammars, uniforms_BL)
         decided = [
             _Decided(Spoken(state, intent, grammar, speech.tokens), speech.log_probs)
             for state, intent, grammar, speech in zip(states, intents, grammars, speeches)
@@ -115,6 +116,31 @@ class Arena:
     def follower_batches(self) -> list[FollowerBatch]:
         """What the followers recorded since this was last asked, world by world."""
         return [join(batches) for game in self._games if (batches := game.take_recorded())]
+
+    def _speak(
+        self,
+        leader: SpeakingModule,
+        states: Sequence[CellState],
+        intents: Sequence[Intent],
+        grammars: Sequence[Grammar],
+        uniforms_BL: NDArray[np.float64],
+    ) -> list[Speech]:
+        """Drawn words, in some cells the likeliest ones: what a word is worth depends on the others around it."""
+        share = self._config.greedy_share if self._config.credit == "regression" else 0.0
+        # Spread evenly over each world's cells.
+        greedy_B = np.floor(np.arange(1, len(states) + 1) * share) > np.floor(np.arange(len(states)) * share)
+        speeches: dict[int, Speech] = {}
+        for chosen, drawn in ((~greedy_B, True), (greedy_B, False)):
+            rows = np.flatnonzero(chosen).tolist()
+            spoken = decode(
+                leader,
+                [states[b] for b in rows],
+                [intents[b] for b in rows],
+                [grammars[b] for b in rows],
+                uniforms_BL=uniforms_BL[rows] if drawn else None,
+            )
+            speeches.update(zip(rows, spoken))
+        return [speeches[b] for b in range(len(states))]
 
     def jain(self) -> float:
         """Mean over cells, of all that was served there so far, before the leader came too."""
