@@ -226,6 +226,7 @@ _SLOW: Mapping[str, Any] = {
     "round_updates": 10,
     "search": Search(owner_steps=1, owners_per_step=2, grants=3),
     "exploration": 0.3,
+    "sharpness": 500.0,
     "leader_lr": 5e-4,
 }
 """A period of many slots is dear to play: fewer states, fewer tokens tried, gentler steps."""
