@@ -60,13 +60,15 @@ class BundlePlay:
     digest: str
     """Of the description, which holds its files' digests: a bundle that changes meanwhile is another one."""
     decoding: str
+    """greedy or sampled: of DCMs, and of learned followers' bits."""
     followers: str
     """rule, obey or learned."""
     pf_leads: bool = False
     """Inflight PF leads in place of the bundle's leader."""
 
     def __call__(self, world: World) -> list[CellMetrics]:
-        leader, learned = _models(self.folder, self.digest)
+        leader, policy, speaks = _models(self.folder, self.digest)
+        learned = LearnedFollowers(policy, greedy=self.decoding == "greedy", speaks=speaks and not self.pf_leads)
         answers: Mapping[str, Followers] = {"rule": "best_response", "obey": "obey", "learned": learned}
         answer = answers[self.followers]
         if self.pf_leads:
@@ -152,8 +154,8 @@ def _seed(provenance: Mapping[str, Any]) -> int | None:
 
 
 def _stages(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Of a training, the last one first: `stackmac train`, its forerunner, the warm start."""
-    parts = (provenance.get("trained"), provenance.get("improved"), provenance)
+    """Of a training, the last one first: `train-followers`, `train`, its forerunner, the warm start."""
+    parts = (*(provenance.get(name) for name in ("trained_followers", "trained", "improved")), provenance)
     return [part for part in parts if isinstance(part, Mapping)]
 
 
@@ -180,11 +182,13 @@ def _digest(folder: str) -> str:
 
 
 @lru_cache(maxsize=32)
-def _models(folder: str, digest: str) -> tuple[ModelLeader, LearnedFollowers]:
+def _models(folder: str, digest: str) -> tuple[ModelLeader, FollowerPolicy, bool]:
+    """Leader, followers, and whether these learned to speak."""
     import torch
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
     if _digest(folder) != digest:
         raise BundleError(f"{folder}: changed while it was evaluated")
     bundle = load_bundle(folder)
-    return leader_of(bundle, Path(folder).name), LearnedFollowers(FollowerPolicy(bundle.follower))
+    speaks = any(part.get("speaks") is True for part in _stages(bundle.provenance))
+    return leader_of(bundle, Path(folder).name), FollowerPolicy(bundle.follower), speaks

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "e2": ("xapp.e2.cli:e2_app", "Decode and encode E2 messages."),
     "warm-start": ("training.cli:training_app", "Train a bundle by imitation of a named teacher."),
     "train": ("training.cli:train_app", "Train leader and followers against each other: warm start, then rounds."),
+    "train-followers": ("training.following.command:followers_app", "Train followers under a frozen leader."),
     "scenarios": ("training.scenarios_command:scenarios_app", "The simulator's worlds, with their numbers and hashes."),
     "tune": ("training.tune_command:tune_app", "How eagerly UEs should contend, for every row of a comparison."),
     "evaluate": ("training.evaluate_command:evaluate_app", "A bundle against every baseline, in the same worlds."),

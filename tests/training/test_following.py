@@ -176,7 +176,8 @@ def test_critics_read_any_number_of_rbgs():
 # ---- what a bit was worth ----
 
 
-def test_a_flips_gain_is_that_of_a_world_in_which_it_was_flipped():
+@pytest.mark.parametrize("futures", [1, 3])
+def test_a_flips_gain_is_that_of_worlds_in_which_it_was_flipped(futures):
     world = CellBatch(MIX, 3, 4, seed=8)
     world.play(None, 10)
     world.begin_slot(half_open(3, 4))
@@ -185,10 +186,10 @@ def test_a_flips_gain_is_that_of_a_world_in_which_it_was_flipped():
     weights = served_weights(world.state, np.ones(3))
     seats = np.array([1, 6, 11])
     flips = Flips(np.array([0, 2, 2]), np.array([2, 3, 5]))
-    gains = flip_gains(world, sends, flips, seats, weights, 0, 0.0)
+    gains = flip_gains(world, sends, flips, seats, weights, 0, 0.0, futures)
 
-    def value(cell: int, bits) -> float:
-        branch = world.select([cell])
+    def value(cell: int, bits, future: int) -> float:
+        branch = world.select([cell], future)
         branch.finish_slot(bits[None])
         branch.play(None, MIX.report_delay_slots + TAIL_SLOTS)
         served = branch.state.counters_BUC[0, :, SERVED] - world.state.counters_BUC[cell, :, SERVED]
@@ -200,7 +201,8 @@ def test_a_flips_gain_is_that_of_a_world_in_which_it_was_flipped():
         cell, seat = divmod(int(seats[flips.choice_K[k]]), 4)
         flipped = sends[cell].copy()
         flipped[seat, flips.rbg_K[k]] ^= True
-        np.testing.assert_allclose(gains[k], value(cell, flipped) - value(cell, sends[cell]), atol=1e-12)
+        gained = [value(cell, flipped, future) - value(cell, sends[cell], future) for future in range(futures)]
+        np.testing.assert_allclose(gains[k], np.mean(gained), atol=1e-12)
 
 
 @given(seed=st.integers(0, 999), flips=st.integers(1, 9))
@@ -333,7 +335,12 @@ def test_training_stops_on_time():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"credit": "luck"}, "credit is 'luck'"), ({"clip": 0.0}, "clip is 0.0"), ({"gamma": 2.0}, "gamma is 2.0")],
+    [
+        ({"credit": "luck"}, "credit is 'luck'"),
+        ({"futures": 0}, "futures is 0"),
+        ({"clip": 0.0}, "clip is 0.0"),
+        ({"gamma": 2.0}, "gamma is 2.0"),
+    ],
 )
 def test_a_config_says_what_is_wrong(change, message):
     with pytest.raises(ValueError, match=message):

@@ -146,6 +146,8 @@ def test_what_a_learned_baseline_is_made_of_goes_by_its_name(bundles: list[str])
     world = World(MIX, ues=3, cells=2, seed=1, periods=6)
     played = {name: p.plays[0](world) for name, p in made.items()}
     assert len({tuple(m.utility for m in rows) for rows in played.values()}) == 4
+    drawn = enter_baseline("pf_leader_retrained_followers", both, 1, "sampled", "learned").players[0].plays[0](world)
+    assert [m.utility for m in drawn] != [m.utility for m in played["pf_leader_retrained_followers"]]
     again = pickle.loads(pickle.dumps(made["mappo"]))
     np.testing.assert_equal(again.plays[1](world), played["mappo"])
     with pytest.raises(ValueError, match="trained with the same seed, 1"):

@@ -1,4 +1,4 @@
 """Learning to follow: periods played with sampled bits, what each bit was worth, and the losses made of it.
 
-May import policy, the simulator and training.learning.gae; knows no files and no command line.
+`stackmac train-followers` is command.py, what it leaves on disk run.py; nothing else here knows files.
 """

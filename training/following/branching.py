@@ -1,9 +1,10 @@
 """What one bit of one UE was worth: the same slot with that bit flipped, in a branch of the simulator.
 
-A branch meets the very future of the cell that it was taken from, so the difference between two branches is what the
-bit did and nothing else. After the slot a branch is played on by the hand-written best response, which is compiled and
-fast: first under what is left of the period's plan, then under the node's own scheduler, D + TAIL_SLOTS slots in all.
-So a bit is judged by what it brings and leaves behind, not by how the learning followers would go on from there.
+Both branches of a bit meet the same futures, the cell's own and those of other cells of its world from here on, so the
+difference between them is what the bit did and nothing else. After the slot a branch is played on by the hand-written
+best response, which is compiled and fast: first under what is left of the period's plan, then under the node's own
+scheduler, D + TAIL_SLOTS slots in all. So a bit is judged by what it brings and leaves behind, not by how the learning
+followers would go on from there.
 
 Values are as in training.counterfactual: weighted served bits of the cell's UEs less collisions and waste.
 Suffixes: B cells, U seats, M RBGs, N choices (a busy UE), K flips, R rows of a branch.
@@ -50,10 +51,12 @@ def flip_gains(
     weights_BU: NDArray[np.float64],
     rest: int,
     own_share: float,
+    futures: int = 1,
 ) -> NDArray[np.float64]:
     """Value with each bit flipped less value as it was, [K]; to be called within a slot, which stays as it is.
 
-    seat_N: cell x U + seat of each choice. rest: slots of the period after this one.
+    seat_N: cell x U + seat of each choice. rest: slots of the period after this one. futures: no more than the world
+    has cells.
     """
     ues = sends_BUM.shape[1]
     cell_K, seat_K = seat_N[flips.choice_K] // ues, seat_N[flips.choice_K] % ues
@@ -63,20 +66,23 @@ def flip_gains(
     flipped = np.arange(len(cells), len(rows_R))
     sends_RUM[flipped, seat_K, flips.rbg_K] ^= True
 
-    branch = world.select(rows_R)
-    plan = branch.finish_slot(sends_RUM)
+    futures = min(futures, world.world_cells)
     tail = world.scenario.report_delay_slots + TAIL_SLOTS
     under_plan = min(rest, tail)
-    branch.play(plan, under_plan)
-    branch.play(None, tail - under_plan)
-
-    served_RU = (branch.state.counters_BUC - world.state.counters_BUC[rows_R])[:, :, SERVED]
-    events_RE = branch.state.events_BE - world.state.events_BE[rows_R]
-    lost_R = COLLISION_COST * events_RE[:, COLLISIONS] + WASTE_COST * events_RE[:, WASTE]
-    worth_RU = weights_BU[rows_R] * served_RU
-    value_R = worth_RU.mean(axis=1) - lost_R / world.scenario.num_rbgs
+    before_RUC, before_RE = world.state.counters_BUC[rows_R], world.state.events_BE[rows_R]
     base_K = np.searchsorted(cells, cell_K)
-    gain_K = value_R[flipped] - value_R[base_K]
-    if own_share:
-        gain_K += own_share * (worth_RU[flipped, seat_K] - worth_RU[base_K, seat_K]) / ues
-    return np.asarray(gain_K)
+    gain_K = np.zeros(len(cell_K))
+    for future in range(futures):
+        branch = world.select(rows_R, future * (world.world_cells // futures))
+        plan = branch.finish_slot(sends_RUM)
+        branch.play(plan, under_plan)
+        branch.play(None, tail - under_plan)
+        served_RU = (branch.state.counters_BUC - before_RUC)[:, :, SERVED]
+        events_RE = branch.state.events_BE - before_RE
+        lost_R = COLLISION_COST * events_RE[:, COLLISIONS] + WASTE_COST * events_RE[:, WASTE]
+        worth_RU = weights_BU[rows_R] * served_RU
+        value_R = worth_RU.mean(axis=1) - lost_R / world.scenario.num_rbgs
+        gain_K += value_R[flipped] - value_R[base_K]
+        if own_share:
+            gain_K += own_share * (worth_RU[flipped, seat_K] - worth_RU[base_K, seat_K]) / ues
+    return np.asarray(gain_K / futures)

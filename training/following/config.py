@@ -15,6 +15,8 @@ class FollowConfig:
     credit: str = "regression"
     flips: int = 8
     """Bits of a cell that are flipped in a slot, at most; not for `sequence`. 0 = none: to imitate."""
+    futures: int = 4
+    """Futures in which a flip is tried, as in training.counterfactual.Search: a gain is their mean."""
     own_share: float = 0.0
     """What the UE itself is served weighs this much more than it does for the team; 0 = one team."""
     consistency: float = 0.0
@@ -49,6 +51,8 @@ class FollowConfig:
         for name in ("exploration", "gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
+        if self.futures < 1:
+            raise ValueError(f"futures is {self.futures}, expected 1 or more")
         if self.sharpness <= 0:
             raise ValueError(f"sharpness is {self.sharpness}, expected above 0")
         if not 0 < self.clip < 1:

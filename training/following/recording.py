@@ -209,7 +209,7 @@ class _Recorder:
         """What each flip adds: to the team in a branch, and to the UE's agreement with its DCM."""
         config, k = self._config, flips.choice_K
         rest = self._end - self._world.slot - 1
-        gain_K = flip_gains(self._world, sends_BUM, flips, busy, weights_BU, rest, config.own_share)
+        gain_K = flip_gains(self._world, sends_BUM, flips, busy, weights_BU, rest, config.own_share, config.futures)
         if config.consistency:
             flipped_KM = bits_NM[k].copy()
             flipped_KM[np.arange(len(k)), flips.rbg_K] ^= True

@@ -1,7 +1,8 @@
 """Followers trained under a leader that stands still: what `PF leader + retrained followers` is made with.
 
 Each world is played for some periods by the followers as they are, its bits drawn; then they learn from it for a few
-epochs. Worlds go on from update to update and are drawn anew now and then. All randomness comes from the seed.
+epochs. Worlds go on from update to update within a round and are drawn anew for the next. All of a round's randomness
+comes from the seed and its first update: what stood at a round's begin is all that going on takes.
 """
 
 from __future__ import annotations
@@ -9,27 +10,23 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import nn
 
 from policy.critic import new_follower_critic
 from policy.follower import FollowerModel
-from policy.intent import Intent
-from policy.leader import Leader, never_expires
+from policy.leader import Leader
+from training.errors import Diverged
 from training.following.config import FollowConfig
+from training.following.grounds import Ground, LeaderOf, new_grounds
 from training.following.losses import Lesson, Losses, follower_loss, imitation_loss, lesson_of
-from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
-from training.simulator.cell import CellBatch
-from training.simulator.lease import ControlSchedule
+from training.following.recording import FollowerTeam
 from training.simulator.scenario import Scenario
-
-WARM_UP_SLOTS = 200
-"""Worlds are played up to so many slots by the rule before the followers take over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +34,18 @@ class FollowTraining:
     """How long, on what, how fast."""
 
     follow: FollowConfig = field(default_factory=FollowConfig)
-    updates: int = 200
-    imitation_updates: int = 60
+    updates: int = 120
+    imitation_updates: int = 40
     """Before them: learning to do what the best-response rule does."""
     certainty: float = 0.97
     """With which the rule is imitated: what is left is what followers try first."""
     seed: int = 0
-    worlds: int = 4
-    cells: int = 32
+    worlds: int = 2
+    cells: int = 64
     """Of each world."""
     slots: int = 8
     """Played between two updates, rounded up to whole periods."""
-    round_updates: int = 20
+    round_updates: int = 12
     """Updates between two sets of worlds."""
     epochs: int = 2
     batch: int = 512
@@ -97,38 +94,78 @@ def train_followers(
 
     Updates that do not fit in `seconds` are left out. Raises ValueError for no scenarios or UE counts.
     """
-    config = config or FollowTraining()
+    trainer = FollowTrainer(lambda scenario, ues: leader, model, scenarios, ue_counts, config)
     stop_at = time.monotonic() + seconds
-    rng = np.random.default_rng([config.seed, 1])
-    critic = new_follower_critic(config.seed) if config.follow.credit == "sequence" else None
-    team = FollowerTeam(model, critic, speaks=config.speaks)
     reports: list[FollowReport] = []
-    field_of_play: list[Ground] = []
-    weights = [*model.parameters(), *(critic.parameters() if critic else ())]
-    optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.98), weight_decay=0.0)
-    for update in range(-config.imitation_updates, config.updates):
-        if time.monotonic() >= stop_at:
-            break
-        if update == 0 and config.follow.kl:
-            team = team._replace(reference=copy.deepcopy(model).eval())
-        if not field_of_play or update % config.round_updates == 0:
-            field_of_play = new_grounds(scenarios, ue_counts, config.worlds, config.cells, rng)
-        follow = config.follow if update >= 0 else replace(config.follow, credit="counterfactual", flips=0)
-        batches = [ground.play(leader, config.slots, team, follow, rng) for ground in field_of_play]
+    while not trainer.is_done and time.monotonic() < stop_at:
+        for report in trainer.round():
+            reports.append(report)
+            progress(report)
+            if time.monotonic() >= stop_at:
+                break
+    return reports
+
+
+class FollowTrainer:
+    """Followers, their optimizer, and how far they have come."""
+
+    def __init__(
+        self,
+        leader_of: LeaderOf,
+        model: FollowerModel,
+        scenarios: Sequence[Scenario],
+        ue_counts: Sequence[int],
+        config: FollowTraining | None = None,
+    ) -> None:
+        """Raises ValueError for no scenarios or UE counts."""
+        self.config = config = config or FollowTraining()
+        if not scenarios or not ue_counts:
+            raise ValueError("no scenario or no UE count to train on")
+        self._leader_of, self._scenarios, self._ue_counts = leader_of, scenarios, ue_counts
+        critic = new_follower_critic(config.seed) if config.follow.credit == "sequence" else None
+        reference = copy.deepcopy(model).eval().requires_grad_(False) if config.follow.kl else None
+        self.team = FollowerTeam(model, critic, reference, config.speaks)
+        learning = nn.ModuleList([model, *([critic] if critic else [])])
+        self.models = {"followers": nn.ModuleList([*learning, *([reference] if reference else [])])}
+        self.optimizers = {"followers": torch.optim.AdamW(learning.parameters(), betas=(0.9, 0.98), weight_decay=0.0)}
+        self.update = -config.imitation_updates
+        """The next one; a checkpoint is taken where a round begins."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.update >= self.config.updates
+
+    def round(self) -> Iterator[FollowReport]:
+        """Learn until worlds are to be drawn anew. Raises Diverged, with the weights as they were before."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, 1, self.update + config.imitation_updates])
+        if self.update == 0 and self.team.reference is not None:
+            self.team.reference.load_state_dict(self.team.model.state_dict())
+        grounds = new_grounds(self._leader_of, self._scenarios, self._ue_counts, config.worlds, config.cells, rng)
+        while not self.is_done:
+            report = self._learn(grounds, rng)
+            self.update += 1
+            yield report
+            if self.update % config.round_updates == 0:
+                return
+
+    def _learn(self, grounds: Sequence[Ground], rng: np.random.Generator) -> FollowReport:
+        config, team, optimizer = self.config, self.team, self.optimizers["followers"]
+        imitates = self.update < 0
+        follow = replace(config.follow, credit="counterfactual", flips=0) if imitates else config.follow
+        batches = [ground.play(config.slots, team, follow, rng) for ground in grounds]
         reward = float(np.mean([batch.cell_reward_TB.mean() for batch in batches]))
         lessons = [lesson_of(team, batch, follow) for batch in batches]
-        optimizer.param_groups[0]["lr"] = _rate(config, update)
-        model.train()
-        if update < 0:
+        optimizer.param_groups[0]["lr"] = _rate(config, self.update)
+        team.model.train()
+        if imitates:
             losses = _imitate(team, lessons, config, optimizer, rng)
         else:
             losses = learn(team, lessons, follow, optimizer, config.epochs, config.batch, config.clip_norm, rng)
-        model.eval()
+        team.model.eval()
         told = {name: round(value.item(), 6) for name, value in losses._asdict().items()}
         choices = sum(len(lesson.choices.slot_N) for lesson in lessons)
-        reports.append(FollowReport(update=update, reward=round(reward, 6), choices=choices, **told))
-        progress(reports[-1])
-    return reports
+        return FollowReport(update=self.update, reward=round(reward, 6), choices=choices, **told)
 
 
 def learn(
@@ -184,7 +221,9 @@ def _imitate(
 def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip_norm: float) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], clip_norm)
+    norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], clip_norm)
+    if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
+        raise Diverged(f"the followers' loss is {loss.item()}, its gradient's norm {norm.item()}")
     optimizer.step()
 
 
@@ -193,60 +232,3 @@ def _rate(config: FollowTraining, update: int) -> float:
         return config.imitation_learning_rate
     cosine = 0.5 + 0.5 * math.cos(math.pi * update / config.updates)
     return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
-
-
-class Ground:
-    """Cells of one scenario in which followers learn, led under the period rule of evaluations."""
-
-    def __init__(self, scenario: Scenario, cells: int, ues: int, seed: int, warm_up: int) -> None:
-        """warm_up: slots played before, rounded down to whole periods."""
-        self.world = CellBatch(scenario, cells, ues, seed)
-        self._schedules = [ControlSchedule(scenario.slots_per_dcm) for _ in range(cells)]
-        self.world.play(None, warm_up // scenario.slots_per_dcm * scenario.slots_per_dcm)
-
-    def play(
-        self, leader: Leader | None, slots: int, team: FollowerTeam, config: FollowConfig, rng: np.random.Generator
-    ) -> FollowerBatch:
-        """At least `slots` slots, in whole periods."""
-        world, pace = self.world, self.world.scenario.slots_per_dcm
-        batches = []
-        for _ in range(-(-slots // pace)):
-            if leader is not None:
-                self._ask(leader)
-            terms = [schedule.governing(world.slot) for schedule in self._schedules]
-            allocations = [term.control.allocation if term.control else None for term in terms]
-            batches.append(play_period(world, allocations, pace, team, config, rng))
-        return join(batches)
-
-    def _ask(self, leader: Leader) -> None:
-        world, scenario = self.world, self.world.scenario
-        decisions = leader.decide(world.observe(), [Intent()] * world.cells, never_expires)
-        first = world.slot + scenario.control_lead_periods * scenario.slots_per_dcm
-        for schedule, decision in zip(self._schedules, decisions, strict=True):
-            schedule.offer(
-                decision.allocation,
-                next_slot=world.slot,
-                apply_from_slot=first,
-                valid_for_slots=scenario.lease_slots,
-            )
-
-
-def new_grounds(
-    scenarios: Sequence[Scenario], ue_counts: Sequence[int], worlds: int, cells: int, rng: np.random.Generator
-) -> list[Ground]:
-    """Scenarios in turn, UE counts as even as can be."""
-    if not scenarios or not ue_counts:
-        raise ValueError("no scenario or no UE count to train on")
-    turns = -(-worlds // len(ue_counts))
-    counts: list[NDArray[np.int64]] = [rng.permutation(np.asarray(ue_counts)) for _ in range(turns)]
-    first = int(rng.integers(len(scenarios)))
-    return [
-        Ground(
-            scenarios[(first + k) % len(scenarios)],
-            cells,
-            ues,
-            int(rng.integers(2**62)),
-            int(rng.integers(WARM_UP_SLOTS + 1)),
-        )
-        for k, ues in enumerate(np.concatenate(counts)[:worlds].tolist())
-    ]

@@ -1,0 +1,89 @@
+"""The worlds in which followers learn: cells of one scenario each, under a leader that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.intent import Intent
+from policy.leader import Leader, never_expires
+from training.following.config import FollowConfig
+from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
+from training.simulator.cell import CellBatch
+from training.simulator.lease import ControlSchedule
+from training.simulator.scenario import Scenario
+
+WARM_UP_SLOTS = 200
+"""Worlds are played up to so many slots by the rule before the followers take over."""
+MIN_CELLS = 4
+"""Of a world, however many UE counts share an update."""
+
+LeaderOf = Callable[[Scenario, int], Leader | None]
+"""Who leads cells of so many UEs; None = the node's own scheduler."""
+
+
+class Ground:
+    """Cells of one scenario in which followers learn, led under the period rule of evaluations."""
+
+    def __init__(
+        self, scenario: Scenario, cells: int, ues: int, seed: int, warm_up: int, leader: Leader | None = None
+    ) -> None:
+        """warm_up: slots played before, rounded down to whole periods. leader: None = the node's own scheduler."""
+        self.world = CellBatch(scenario, cells, ues, seed)
+        self._leader = leader
+        self._schedules = [ControlSchedule(scenario.slots_per_dcm) for _ in range(cells)]
+        self.world.play(None, warm_up // scenario.slots_per_dcm * scenario.slots_per_dcm)
+
+    def play(self, slots: int, team: FollowerTeam, config: FollowConfig, rng: np.random.Generator) -> FollowerBatch:
+        """At least `slots` slots, in whole periods."""
+        world, pace = self.world, self.world.scenario.slots_per_dcm
+        batches = []
+        for _ in range(-(-slots // pace)):
+            if self._leader is not None:
+                self._ask(self._leader)
+            terms = [schedule.governing(world.slot) for schedule in self._schedules]
+            allocations = [term.control.allocation if term.control else None for term in terms]
+            batches.append(play_period(world, allocations, pace, team, config, rng))
+        return join(batches)
+
+    def _ask(self, leader: Leader) -> None:
+        world, scenario = self.world, self.world.scenario
+        decisions = leader.decide(world.observe(), [Intent()] * world.cells, never_expires)
+        first = world.slot + scenario.control_lead_periods * scenario.slots_per_dcm
+        for schedule, decision in zip(self._schedules, decisions, strict=True):
+            schedule.offer(
+                decision.allocation,
+                next_slot=world.slot,
+                apply_from_slot=first,
+                valid_for_slots=scenario.lease_slots,
+            )
+
+
+def new_grounds(
+    leader_of: LeaderOf,
+    scenarios: Sequence[Scenario],
+    ue_counts: Sequence[int],
+    worlds: int,
+    cells: int,
+    rng: np.random.Generator,
+) -> list[Ground]:
+    """Scenarios in turn, and every UE count at once: followers that see one at a time forget the others.
+
+    With more UE counts than `worlds` there are more worlds, of fewer cells each. Raises ValueError for no scenarios or
+    UE counts.
+    """
+    if not scenarios or not ue_counts:
+        raise ValueError("no scenario or no UE count to train on")
+    number = max(worlds, len(ue_counts))
+    each = max(MIN_CELLS, worlds * cells // number) if number > worlds else cells
+    turns = -(-number // len(ue_counts))
+    counts: list[NDArray[np.int64]] = [rng.permutation(np.asarray(ue_counts)) for _ in range(turns)]
+    first = int(rng.integers(len(scenarios)))
+    grounds = []
+    for k, ues in enumerate(np.concatenate(counts)[:number].tolist()):
+        scenario = scenarios[(first + k) % len(scenarios)]
+        seed, warm_up = int(rng.integers(2**62)), int(rng.integers(WARM_UP_SLOTS + 1))
+        grounds.append(Ground(scenario, each, ues, seed, warm_up, leader_of(scenario, ues)))
+    return grounds
