@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.errors import RunFailed
+from training.errors import RunFailed, Stopped
 from training.progress_bar import ProgressBar
 from training.result_file import ResultFileError, check_json_path, write_json
 
@@ -71,7 +71,7 @@ def warm_start_command(
             )
     except (ValueError, OSError) as error:
         typer.echo(f"stackmac warm-start: {error}", err=True)
-        raise typer.Exit(MISTAKE) from None
+        raise typer.Exit(0 if isinstance(error, Stopped) else MISTAKE) from None
     how = "done" if result.complete else "stopped, --resume goes on"
     typer.echo(
         f"{how}: step {result.steps}/{steps}, loss {result.last.loss:.3f} nats, accuracy {result.last.accuracy:.1%}, "
@@ -146,7 +146,8 @@ def train_command(
         _train(preset, _names(scenario), changes, out, start, resume, json_file)
     except (ValueError, OSError, ResultFileError) as error:
         typer.echo(f"stackmac train: {error}", err=True)
-        raise typer.Exit(RUN_FAILED if isinstance(error, RunFailed) else MISTAKE) from None
+        status = 0 if isinstance(error, Stopped) else RUN_FAILED if isinstance(error, RunFailed) else MISTAKE
+        raise typer.Exit(status) from None
 
 
 def _train(

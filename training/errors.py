@@ -14,6 +14,10 @@ class TrainingError(ValueError):
     """A run that cannot be started or resumed as asked."""
 
 
+class Stopped(TrainingError):
+    """A run that was stopped, by its clock or by Ctrl-C, before it had anything to show; it can be resumed."""
+
+
 class RunFailed(TrainingError):
     """A run that must not go on; its last checkpoint is good."""
 

@@ -28,7 +28,7 @@ from policy.leader import Leader
 from policy.model_kinds import new_model
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
 from policy.text_model import TextConfig
-from training.errors import TrainingError
+from training.errors import Stopped, TrainingError
 from training.imitation import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
 from training.run_folder import RunFolder
 from training.simulator.scenario import Scenario
@@ -283,7 +283,7 @@ class _Run:
     def finish(self, complete: bool) -> WarmStartResult:
         """Write the bundle of the weights as they are. Raises TrainingError if not one step was made."""
         if not self.reports:
-            raise TrainingError("stopped before the first step: nothing to save")
+            raise Stopped("stopped before the first step: nothing to save")
         paces = [s.slots_per_dcm for s in self.collector.scenarios]
         path = self.folder.bundle
         bundle = Bundle(

@@ -11,6 +11,7 @@ from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
+from training.learning import health
 from training.learning.config import make_config
 from training.learning.health import compare, unseen_ues, utilities_at_unseen, warnings_of
 from training.learning.model_card import sparkline
@@ -64,7 +65,8 @@ def test_each_is_named_once():
     assert warnings_of(known, CONFIG) == ()
 
 
-def test_the_same_leader_is_as_good_as_itself_where_it_was_not_trained():
+def test_the_same_leader_is_as_good_as_itself_where_it_was_not_trained(monkeypatch):
+    monkeypatch.setattr(health, "WATCH_SLOTS", 12)
     torch.set_num_threads(1)
     leader = new_leader_model(SMALL, PromptLayout(), 0).eval()
     once, again = (utilities_at_unseen(leader, CONFIG, PAPER) for _ in range(2))
@@ -83,7 +85,9 @@ def run(tmp_path_factory):
     changes = {"ues": (2, 3), "updates": 4, "worlds": 2, "cells": 3, "round_updates": 1, "watch_rounds": 3}
     config = make_config("tiny", ["mix"], roles=("leader", "follower"), **changes)
     seen: list[UpdateReport] = []
-    result = train(config, out, start=bundle(), progress=seen.append, command="stackmac train --out DIR2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(health, "WATCH_SLOTS", 12)
+        result = train(config, out, start=bundle(), progress=seen.append, command="stackmac train --out DIR2")
     return out, result, seen
 
 

@@ -21,7 +21,7 @@ from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.language_model import state_of
 from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
-from training.errors import TrainingError
+from training.errors import Stopped, TrainingError
 from training.learning.arena import Arena, Example
 from training.learning.config import TrainConfig
 from training.learning.distributed import Ranks
@@ -135,7 +135,7 @@ def _warm_start(
             device=str(choose_device(config.device)) if pretrained else "cpu",
         )
         if not result.complete:
-            raise TrainingError(f"stopped in the warm start, step {result.steps}/{settings.steps}: --resume goes on")
+            raise Stopped(f"stopped in the warm start, step {result.steps}/{settings.steps}: --resume goes on")
     ranks.wait()
     return load_bundle(folder / "bundle")
 
@@ -262,7 +262,7 @@ class _Run:
     def finish(self, complete: bool) -> TrainResult:
         """Write the bundle of the weights as they are. Raises TrainingError if not one update was made."""
         if not self.reports:
-            raise TrainingError("stopped before the first update: nothing to save")
+            raise Stopped("stopped before the first update: nothing to save")
         start, paces = self._start, [s.slots_per_dcm for s in self.config.scenarios]
         if self._ranks.is_first:
             bundle = Bundle(
