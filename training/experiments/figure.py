@@ -6,6 +6,7 @@ Curves over numbers are lines with a band for the interval; over names they are 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,8 @@ PANEL_WIDTH_IN = 5.2
 PANEL_HEIGHT_IN = 3.9
 COLUMNS = 2
 """Panels side by side."""
+TITLE_CHARACTERS = 50
+"""Of a title's line, a panel's width."""
 DPI = 150
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Okabe and Ito's: told apart by everybody."""
@@ -75,7 +78,7 @@ def draw(figure: Figure, png: Path, svg: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "stackmac", "font.size": 9.0, "axes.titlesize": 10.0}):
         canvas = Canvas(figsize=(PANEL_WIDTH_IN * columns, PANEL_HEIGHT_IN * rows + 0.4), layout="constrained")
         FigureCanvasAgg(canvas)
-        canvas.suptitle(figure.title)
+        canvas.suptitle("\n".join(textwrap.wrap(figure.title, TITLE_CHARACTERS * columns)))
         axes = canvas.subplots(rows, columns, squeeze=False).flatten()
         for panel, axis in zip(figure.panels, axes):
             _draw_panel(panel, axis)
