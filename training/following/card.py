@@ -47,7 +47,7 @@ def follower_card(provenance: Mapping[str, Any], metrics: Mapping[str, Any], rep
         tenth = max(1, len(values) // 10)
         first, last = np.mean(values[:tenth]), np.mean(values[-tenth:])
         lines.append(f"| {name} | {first:.4g} | {last:.4g} | `{sparkline(values)}` |")
-    lines += ["", "## Results", "", *(f"- {name}: {value}" for name, value in metrics.items()), ""]
+    lines += ["", "## Figures of training", "", *(f"- {name}: {value}" for name, value in metrics.items()), ""]
     lines += [
         "These are figures of training, not of held-out worlds. Followers answer the leader that they learned under: "
         "`stackmac evaluate --followers learned` measures them under this bundle's, "

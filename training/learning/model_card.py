@@ -47,7 +47,7 @@ def model_card(
         "|---|---|---|---|",
         *(
             f"| {s.name} | {s.hash} | {s.slots_per_dcm} | {', '.join(map(str, sorted(set(config.ue_counts))))} |"
-            for s in config.scenarios
+            for s in dict.fromkeys(config.scenarios)
         ),
         "",
         "## How it learned",
@@ -61,7 +61,7 @@ def model_card(
             tenth = max(1, len(values) // 10)
             first, last = np.mean(values[:tenth]), np.mean(values[-tenth:])
             lines.append(f"| {name} | {first:.4g} | {last:.4g} | `{sparkline(values)}` |")
-    lines += ["", "## Results", ""]
+    lines += ["", "## Figures of training", ""]
     lines += [f"- {name}: {value}" for name, value in metrics.items()]
     lines += [
         "",
@@ -70,7 +70,7 @@ def model_card(
         "",
         "## Limits",
         "",
-        f"- Trained on simulated cells of {', '.join(s.name for s in config.scenarios)} with "
+        f"- Trained on simulated cells of {', '.join(s.name for s in dict.fromkeys(config.scenarios))} with "
         f"{min(config.ue_counts)} to {max(config.ue_counts)} UEs: outside of that, unmeasured unless stated above.",
         "- One training seed; claims need several.",
         "- What a DCM may say is the grammar's: the guard and the operator's limits hold whatever the weights are.",
