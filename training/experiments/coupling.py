@@ -87,7 +87,7 @@ def _curves(
 
 def _squares(study: Study, trained: list[Trained], scenarios: dict[float, Scenario], ues: int) -> dict[float, Squares]:
     budget = study.budget
-    cells, slots, directions = budget.pick(smoke=(2, 4, 1), quick=(24, 16, 3), full=(128, 32, 12))
+    cells, slots, directions = budget.pick(smoke=(2, 4, 1), quick=(12, 16, 2), full=(128, 32, 12))
     repeats = 1 if budget.level != "full" else 3
     seeds = range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + repeats)
     parts = [

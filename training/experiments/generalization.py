@@ -44,7 +44,7 @@ def run(study: Study) -> Report:
     budget, options = study.budget, study.options
     scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
     tests = options.ues or budget.pick(smoke=(5,), quick=(5, 10, 30), full=TEST_UES)
-    rivals = dict(list(KINDS.items())[: budget.pick(smoke=1, quick=2, full=2)])
+    rivals = dict(list(KINDS.items())[: budget.pick(smoke=1, quick=1, full=2)])
     recipes = [Recipe(OURS, budget_config(budget, [scenario], ues=TRAINED_UES))]
     recipes += [
         Recipe(label, budget_config(budget, [scenario], ues=TRAINED_UES, policy=kind)) for label, kind in rivals.items()

@@ -31,9 +31,9 @@ LATENCY_UES = 30
 MODELS: dict[str, tuple[str, ModelConfig]] = {
     REFERENCE: ("pointer", TINY),
     "vocabulary": ("vocabulary", replace(TINY, head="vocabulary")),
-    "pointer, dense": ("pointer", replace(TINY, attention="dense")),
-    "pointer, one pass": ("pointer", replace(TINY, decoding="one_pass")),
     "mappo_g": ("mappo_g", TINY),
+    "pointer, one pass": ("pointer", replace(TINY, decoding="one_pass")),
+    "pointer, dense": ("pointer", replace(TINY, attention="dense")),
     "mappo": ("mappo", TINY),
     "pointer, micro": ("pointer", MICRO),
     "pointer, small": ("pointer", SMALL),
@@ -51,7 +51,7 @@ DEFINITIONS = (
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
     scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
-    chosen = list(MODELS)[: budget.pick(smoke=2, quick=6, full=len(MODELS))]
+    chosen = list(MODELS)[: budget.pick(smoke=2, quick=4, full=len(MODELS))]
     recipes = [Recipe(label, _config(study, scenario, *MODELS[label])) for label in chosen]
     trained = train_all(study, recipes)
     counts = options.ues or budget.pick(smoke=(3,), quick=(4, 10), full=(4, 10, 30))

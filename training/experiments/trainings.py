@@ -81,7 +81,8 @@ def train_all(study: Study, recipes: Sequence[Recipe]) -> list[Trained]:
     """Every recipe with every training seed of the budget, in the order of the recipes."""
     seeds = range(FIRST_TRAIN_SEED, FIRST_TRAIN_SEED + study.budget.train_seeds)
     runs = [(recipe, replace(recipe.config, seed=seed)) for recipe in recipes for seed in seeds]
-    warm = [_warm_start_part(config) for recipe, config in runs if not recipe.starts]
+    batch = study.budget.pick(smoke=4, quick=24, full=48)
+    warm = [_warm_start_part(config, batch) for recipe, config in runs if not recipe.starts]
     study.run(warm)
     made = (study.folder_of(part) / "bundle" for part in warm)
     starts = [start for recipe in recipes for start in recipe.starts or [next(made) for _ in seeds]]
@@ -105,12 +106,13 @@ def train_all(study: Study, recipes: Sequence[Recipe]) -> list[Trained]:
     return trained
 
 
-def _warm_start_part(config: TrainConfig) -> Part:
+def _warm_start_part(config: TrainConfig, batch: int) -> Part:
     """Depends on less than the config: recipes that differ otherwise share it."""
     arguments = {
         "scenarios": config.scenarios,
         "teacher": config.teacher,
         "steps": config.warm_up_steps,
+        "batch": batch,
         "seed": config.seed,
         "model": config.model,
         "policy": config.policy,
@@ -121,8 +123,8 @@ def _warm_start_part(config: TrainConfig) -> Part:
 
 
 def warm_start_part(
-    scenarios: Sequence[Any], teacher: str, steps: int, seed: int, model: Any, policy: str, ues: Sequence[int],
-    folder: Path, resume: bool, notify: Notify,
+    scenarios: Sequence[Any], teacher: str, steps: int, batch: int, seed: int, model: Any, policy: str,
+    ues: Sequence[int], folder: Path, resume: bool, notify: Notify,
 ) -> Results:  # fmt: skip
     """Imitation of a teacher; the bundle lies in `folder`."""
     import torch
@@ -131,7 +133,9 @@ def warm_start_part(
     from training.warm_start import WarmStartConfig, warm_start
 
     torch.set_num_threads(1)
-    config = WarmStartConfig(steps=steps, seed=seed, leader=model, policy=policy, round_steps=min(ROUND_STEPS, steps))
+    config = WarmStartConfig(
+        batch=batch, steps=steps, seed=seed, leader=model, policy=policy, round_steps=min(ROUND_STEPS, steps)
+    )
     result = warm_start(
         scenarios,
         make_teacher(teacher),
