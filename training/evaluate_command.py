@@ -41,6 +41,7 @@ def evaluate_command(
         typer.Option(metavar="NAME=DIR[,DIR...]", help="A learned baseline and its bundles, one a training seed."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="World seeds.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=1, max=2**40, help="They count up from here.")] = 700_001,
     cells: Annotated[int, typer.Option(min=1, max=10_000, help="Cells per world seed.")] = 32,
     k: Annotated[int, typer.Option("--k", min=0, max=1000, help="Slots per DCM; 0 = the scenario's.")] = 0,
     slots: Annotated[
@@ -93,7 +94,7 @@ def evaluate_command(
         _warn_of_pace([entry, *rivals], world)
         baselines = [*rules, *(player for rival in rivals for player in rival.players)]
         players = [*entry.players, *_with_teachers(baselines)]
-        setup = Setup(world, counts, seeds, cells, periods_of(world, slots), observe)
+        setup = Setup(world, counts, seeds, cells, periods_of(world, slots), observe, first_seed)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with ProgressBar("evaluate", count_tasks(players, setup), "{what}") as bar:
             result = evaluate(players, setup, lambda done, what: bar.show(done, what=what), jobs=jobs or cores())

@@ -76,7 +76,7 @@ def evaluate(
     """
     tasks = [
         Task(index, player.label, train_index, play, setup.world(ues, seed))
-        for index, seed in enumerate(world_seeds(setup.seeds))
+        for index, seed in enumerate(world_seeds(setup.seeds, setup.first_seed))
         for ues in setup.ues
         for player in players
         for train_index, play in enumerate(player.plays)

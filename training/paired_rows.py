@@ -85,6 +85,8 @@ class Setup(NamedTuple):
     cells: int
     periods: int
     observe: str = "full"
+    first_seed: int = FIRST_WORLD_SEED
+    """Others than the first ones are for whoever has looked at those while choosing."""
 
     @property
     def slots(self) -> int:
@@ -121,8 +123,8 @@ Sheets = Mapping[str, Sheet]
 """By label, in the order of a table."""
 
 
-def world_seeds(count: int) -> tuple[int, ...]:
-    return tuple(range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + count))
+def world_seeds(count: int, first: int = FIRST_WORLD_SEED) -> tuple[int, ...]:
+    return tuple(range(first, first + count))
 
 
 def rows_of(sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str, bool | None]) -> list[Row]:
@@ -194,7 +196,7 @@ def _row(
         delay_slots_p50=sheet.mean("p50_delay_slots"),
         delay_slots_p95=sheet.mean("p95_delay_slots"),
         train_seeds=player.train_seeds,
-        world_seeds=world_seeds(len(sheet.cells_SWC[0])),
+        world_seeds=world_seeds(len(sheet.cells_SWC[0]), setup.first_seed),
         cells=setup.cells,
         oracle_gap_share=(utility - start) / gap if gap else math.nan,
         untrained=untrained.get(player.label),

@@ -56,6 +56,15 @@ def test_a_policy_against_itself_is_exactly_zero(seeds: int) -> None:
     assert other.throughput_pct == other.throughput_pct_interval.mean
 
 
+def test_other_worlds_can_be_asked_for() -> None:
+    setup = Setup(MIX, (3,), seeds=2, cells=2, periods=30)
+    player = BASELINES["node_scheduler"]
+    (first,) = evaluate([player], setup).rows
+    (other,) = evaluate([player], setup._replace(first_seed=5)).rows
+    assert other.world_seeds == (5, 6) and set(first.world_seeds).isdisjoint(other.world_seeds)
+    assert other.utility != first.utility
+
+
 def test_the_gap_goes_from_inflight_pf_to_the_oracle() -> None:
     setup = Setup(SPORADIC, (4,), seeds=2, cells=10, periods=60)
     players = make_baselines("oracle, inflight_pf_smart, round_robin, node_scheduler")
