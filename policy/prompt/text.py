@@ -101,7 +101,8 @@ def prompt_text(state: CellState, intent: Intent) -> str:
     for field in TEXT_FIELDS:
         column_U = getattr(state, field.column)
         if np.isfinite(column_U).any():
-            fields.append((field.words, (column_U * field.scale).tolist()))
+            with np.errstate(over="ignore"):  # beyond every number: cut off below
+                fields.append((field.words, (column_U * field.scale).tolist()))
     lines = [
         f"Uplink cell, {state.num_rbgs} RBGs, {state.num_ues} UEs, {state.slots_per_dcm} slots per DCM, "
         f"alpha {intent.alpha:.2g}."

@@ -143,7 +143,7 @@ def test_what_a_learned_baseline_is_made_of_goes_by_its_name(bundles: list[str])
     }
     assert made["mappo"].train_seeds == (1, 2) and made["mappo"].trained_ues == (4,)
     assert made["mappo"].label == "mappo"
-    world = World(MIX, ues=3, cells=2, seed=1, periods=6)
+    world = World(MIX, ues=3, cells=6, seed=1, periods=40)
     played = {name: p.plays[0](world) for name, p in made.items()}
     assert len({tuple(m.utility for m in rows) for rows in played.values()}) == 4
     drawn = enter_baseline("pf_leader_retrained_followers", both, 1, "sampled", "learned").players[0].plays[0](world)

@@ -137,9 +137,11 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def _command(leader: str, scenarios: list[str], ues: tuple[int, ...], config: FollowTraining) -> str:
     """What makes the bundle again, wherever it is written."""
+    from training.following.run import told
+
     follow = config.follow
     options = {
-        "leader": leader, "scenario": ",".join(scenarios), "ues": ",".join(map(str, ues)), "updates": config.updates,
+        "leader": told(leader), "scenario": ",".join(scenarios), "ues": ",".join(map(str, ues)), "updates": config.updates,
         "imitation-updates": config.imitation_updates, "credit": follow.credit, "sharpness": follow.sharpness,
         "futures": follow.futures, "consistency": follow.consistency, "seed": config.seed,
     }  # fmt: skip

@@ -84,6 +84,11 @@ def follow(
     return run.finish(complete)
 
 
+def told(leader: str) -> str:
+    """A leader as a bundle may name it: a folder of this machine means nothing elsewhere."""
+    return "DIR/bundle" if Path(leader).is_dir() else leader
+
+
 class _Run:
     """A trainer, and what stays of it on disk."""
 
@@ -160,11 +165,11 @@ class _Run:
             "command": " && ".join(dict.fromkeys(filter(None, commands))),
             "trained_followers": {
                 **asdict(config),
-                "leader": self._leader,
+                "leader": told(self._leader),
                 "scenarios": hashes,
                 "ues": list(self._ues),
                 "updates": len(self._reports),
-                "method": f"imitation, then {config.follow.credit} credit under {self._leader}",
+                "method": f"imitation, then {config.follow.credit} credit under {told(self._leader)}",
             },
         }
 

@@ -218,7 +218,7 @@ def decode_indication(data: bytes) -> Indication:
         message.next_boundary_slot,
         message.report_delay_slots,
         _applied(message, path),
-        *columns_CU,
+        **dict(zip(INDICATION_COLUMNS, columns_CU, strict=True)),
         heard_cqi=heard_cqi,
         heard_age_slots=heard_age_slots,
         last_outcome=_decode_outcomes(message.last_outcome, f"{path}.last_outcome"),
