@@ -141,9 +141,9 @@ def _command(leader: str, scenarios: list[str], ues: tuple[int, ...], config: Fo
 
     follow = config.follow
     options = {
-        "leader": told(leader), "scenario": ",".join(scenarios), "ues": ",".join(map(str, ues)), "updates": config.updates,
-        "imitation-updates": config.imitation_updates, "credit": follow.credit, "sharpness": follow.sharpness,
-        "futures": follow.futures, "consistency": follow.consistency, "seed": config.seed,
+        "leader": told(leader), "scenario": ",".join(scenarios), "ues": ",".join(map(str, ues)),
+        "updates": config.updates, "imitation-updates": config.imitation_updates, "credit": follow.credit,
+        "sharpness": follow.sharpness, "futures": follow.futures, "consistency": follow.consistency, "seed": config.seed,
     }  # fmt: skip
     words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]
     return " ".join(
