@@ -143,7 +143,8 @@ def _command(leader: str, scenarios: list[str], ues: tuple[int, ...], config: Fo
     options = {
         "leader": told(leader), "scenario": ",".join(scenarios), "ues": ",".join(map(str, ues)),
         "updates": config.updates, "imitation-updates": config.imitation_updates, "credit": follow.credit,
-        "sharpness": follow.sharpness, "futures": follow.futures, "consistency": follow.consistency, "seed": config.seed,
+        "sharpness": follow.sharpness, "futures": follow.futures, "consistency": follow.consistency,
+        "seed": config.seed,
     }  # fmt: skip
     words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]
     return " ".join(
