@@ -104,7 +104,7 @@ class TrainConfig:
     """Of values in the loss: what they weigh against entropy and KL."""
     greedy_share: float = 0.5
     """`regression`: share of cells that are played by the likeliest words, as a leader is in the end. Values of words
-    among words drawn at random are another game's: with none greedy, a third of the gain in `sporadic` was left."""
+    among words drawn at random are another game's: with none greedy, half of the gain in `sporadic` was lost."""
     sharpness: float = 100.0
     """`regression`: logits per unit of value; its inverse is the temperature at which the leader plays."""
     consistency: float = 0.0
