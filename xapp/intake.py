@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from policy.cell_state import CellState
@@ -70,12 +71,25 @@ class Intake:
         self._feeds: dict[int, Feed] = {}
         self._links: dict[str, CellLink] = {}
         self._heard_s: dict[int, float] = {}
+        self._handlers: dict[int, Callable[[RmrMessage], None]] = {
+            RIC_INDICATION: self._on_indication,
+            RIC_CONTROL_ACK: self._on_acknowledge,
+            RIC_CONTROL_FAILURE: self._on_failure,
+        }
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
 
     def start(self) -> None:
         """Begin receiving."""
         self._thread.start()
+
+    def register(self, mtype: int, handler: Callable[[RmrMessage], None]) -> None:
+        """Messages of this type go to `handler`, in the receive thread: it must not block (what may, it hands to
+        housekeeping), and raises E2DecodeError for bytes that are not what they should be. Before `start`.
+        """
+        if mtype in self._handlers:
+            raise ValueError(f"message type {mtype} has a handler already")
+        self._handlers[mtype] = handler
 
     def attach(self, instance_id: int, feed: Feed, link: CellLink) -> None:
         """Reports with this E2EventInstanceId feed that cell from now on."""
@@ -129,14 +143,17 @@ class Intake:
 
     def on_message(self, message: RmrMessage) -> None:
         """Handle one message; raises E2DecodeError for bytes that are not what they should be."""
-        if message.mtype == RIC_INDICATION:
-            self._on_indication(message)
-        elif message.mtype == RIC_CONTROL_ACK:
-            self._sender.on_acknowledge(e2ap.decode_control_acknowledge(message.payload), message.meid)
-        elif message.mtype == RIC_CONTROL_FAILURE:
-            self._sender.on_failure(e2ap.decode_control_failure(message.payload), message.meid)
-        else:
+        handler = self._handlers.get(message.mtype)
+        if handler is None:
             self._metrics.drop("unknown_message_type")
+        else:
+            handler(message)
+
+    def _on_acknowledge(self, message: RmrMessage) -> None:
+        self._sender.on_acknowledge(e2ap.decode_control_acknowledge(message.payload), message.meid)
+
+    def _on_failure(self, message: RmrMessage) -> None:
+        self._sender.on_failure(e2ap.decode_control_failure(message.payload), message.meid)
 
     def _on_indication(self, message: RmrMessage) -> None:
         received_ns = message.received_ns or time.perf_counter_ns()

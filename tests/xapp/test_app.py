@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-import xapp.app
+import xapp.cells
 from policy.observation import PROFILES
 from policy.registry import make_leader
 from xapp.app import App
@@ -186,8 +186,8 @@ def test_a_node_with_other_cells_than_before_is_planned_anew(platform: Platform)
 def test_a_subscription_that_falls_silent_beside_a_lively_one_is_made_anew(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xapp.app, "SILENT_S", 0.2)
-    monkeypatch.setattr(xapp.app, "SILENT_PERIODS", 1)
+    monkeypatch.setattr(xapp.cells, "SILENT_S", 0.2)
+    monkeypatch.setattr(xapp.cells, "SILENT_PERIODS", 1)
     platform.wait_active()
     silent = platform.instances["2"]
     sn = 0

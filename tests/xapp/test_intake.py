@@ -159,6 +159,23 @@ def test_the_silence_of_one_subscription_is_its_own(receiving: Receiving) -> Non
     assert intake.silent_for_s(999) == 0.0
 
 
+# -- other messages ---------------------------------------------------------------------------------------------------
+
+
+def test_a_message_of_another_type_goes_to_its_registered_handler(receiving: Receiving) -> None:
+    taken: list[bytes] = []
+    receiving.intake.register(UNKNOWN_TYPE, lambda message: taken.append(message.payload))
+    receiving.intake.on_message(RmrMessage(UNKNOWN_TYPE, b"for you"))
+    assert taken == [b"for you"]
+    assert receiving.dropped == {}
+
+
+@pytest.mark.parametrize("mtype", [RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE])
+def test_a_message_type_has_one_handler(receiving: Receiving, mtype: int) -> None:
+    with pytest.raises(ValueError, match=str(mtype)):
+        receiving.intake.register(mtype, lambda message: None)
+
+
 # -- whatever bytes ---------------------------------------------------------------------------------------------------
 
 

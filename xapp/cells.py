@@ -1,0 +1,155 @@
+"""The cells under control: from E2 nodes to their subscriptions, from active subscriptions to the loop's links."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+
+from xapp.cell_tracker import CellTracker
+from xapp.config import Controls
+from xapp.control_sender import ControlTarget
+from xapp.intake import CellLink, Feed, Intake
+from xapp.node_plan import NodePlan, Wanted, plan_node
+from xapp.ric.nodes import NodeChange, NodeEvent
+from xapp.ric.sdl import SharedStore
+from xapp.ric.subscription_body import Action, ClientEndpoint, SubscriptionKey, SubscriptionRequest
+from xapp.ric.subscription_state import SubscriptionState, SubscriptionStatus
+from xapp.ric.subscriptions import SubscriptionClient
+
+log = logging.getLogger(__name__)
+
+SILENT_PERIODS = 20
+"""An active subscription without a report for so many periods (and SILENT_S) is made anew: E2 may break unseen."""
+SILENT_S = 5.0
+
+
+class Cells:
+    """Plans each node, keeps its subscriptions and attaches the cells of those that are active to the intake.
+
+    `on_node` may be called by any thread; `run_due` belongs to one (housekeeping), and may block for HTTP and SDL.
+    """
+
+    def __init__(self, controls: Controls, intake: Intake, endpoint: ClientEndpoint, store: SharedStore) -> None:
+        self._controls = controls
+        self._intake = intake
+        self.subscriptions = SubscriptionClient(
+            controls.ric.submgr_url, endpoint, store=store, on_change=self._on_subscription
+        )
+        self._events: queue.SimpleQueue[NodeEvent] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._plans: dict[str, NodePlan] = {}
+        self._wanted: dict[SubscriptionKey, Wanted] = {}
+        self._attached: dict[SubscriptionKey, int] = {}
+        self._links: dict[str, CellLink] = {}
+
+    def on_node(self, event: NodeEvent) -> None:
+        """A node came, went or changed; taken up by the next `run_due`."""
+        self._events.put(event)
+
+    def run_due(self) -> float:
+        """Take up what nodes did, renew what fell silent, send what is due; seconds until the next time."""
+        while not self._events.empty():
+            self._take(self._events.get())
+        self._renew_silent()
+        self.subscriptions.run_due()
+        return self.subscriptions.next_due_s()
+
+    def _take(self, event: NodeEvent) -> None:
+        node = event.node
+        if event.change is not NodeChange.CONNECTED:
+            log.warning("E2 node %s %s", node.name, event.change.value)
+            self._forget(node.name, lost=event.change is NodeChange.LOST)
+        if event.change is NodeChange.LOST:
+            return
+        plan = plan_node(
+            node, report_period_ms=self._controls.report_period_ms, measurements=self._controls.measurements
+        )
+        for problem in plan.problems:
+            log.warning("%s", problem)
+        log.info("E2 node %s: %d cells, %d subscriptions", node.name, len(plan.carriers), len(plan.wanted))
+        with self._lock:
+            self._plans[node.name] = plan
+            for wanted in plan.wanted:
+                self._wanted[SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)] = wanted
+        for wanted in plan.wanted:
+            key = SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)
+            self.subscriptions.want(
+                SubscriptionRequest(key, wanted.event_trigger, (Action(0, wanted.action_definition),))
+            )
+
+    def _forget(self, node: str, *, lost: bool) -> None:
+        """lost: its subscriptions went with it; else they are to be deleted."""
+        with self._lock:
+            keys = [key for key in self._wanted if key.node == node]
+            for key in keys:
+                del self._wanted[key]
+                self._detach(key)
+        if lost:
+            self.subscriptions.forget_node(node)
+            return
+        for key in keys:
+            self.subscriptions.drop(key)
+
+    def _renew_silent(self) -> None:
+        silent_s = max(SILENT_S, SILENT_PERIODS * self._controls.report_period_ms / 1e3)
+        with self._lock:
+            silent = [
+                key
+                for key, instance in self._attached.items()
+                if self._intake.silent_for_s(instance) > silent_s and not self._has_nothing_to_say(key)
+            ]
+        for key in silent:
+            self.subscriptions.resubscribe(key, f"no report for {silent_s:g} s")
+
+    def _has_nothing_to_say(self, key: SubscriptionKey) -> bool:
+        """A KPM report of each UE cannot say that there is none: the node sends nothing. Locked."""
+        wanted, link = self._wanted.get(key), self._links.get(f"{key.node}/{key.cell}")
+        if wanted is None or link is None or wanted.kind != "kpm" or link.newest is None:
+            return False
+        return link.newest.state.num_ues == 0
+
+    def _on_subscription(self, status: SubscriptionStatus) -> None:
+        """Attach a cell's feed when its subscription is active, detach it when it is not."""
+        with self._lock:
+            active = status.state is SubscriptionState.ACTIVE
+            if active and self._attached.get(status.key) == status.e2_instance_id:
+                return  # told twice: the notification came before the 201
+            self._detach(status.key)
+            wanted = self._wanted.get(status.key)
+            if not active or wanted is None:
+                return
+            link = self._link(wanted, status.e2_instance_id)
+            link.last_report_s = time.monotonic()
+            self._attached[status.key] = status.e2_instance_id
+            self._intake.attach(status.e2_instance_id, Feed(wanted.cell_key, wanted.kind, wanted.measurements), link)
+
+    def _link(self, wanted: Wanted, instance_id: int) -> CellLink:
+        """The cell's link; its controls are answered to the DCM subscription's instance. Locked."""
+        plan = self._plans[wanted.node]
+        carrier = plan.carriers[wanted.cell]
+        link = self._links.get(wanted.cell_key)
+        if link is None:
+            kinds = {other.kind for other in plan.wanted if other.cell == wanted.cell}
+            tracker = CellTracker(
+                wanted.cell_key,
+                num_rbgs=carrier.num_rbgs,
+                report_period_ms=self._controls.report_period_ms,
+                has_kpm="kpm" in kinds,
+                has_dcm="dcm" in kinds,
+            )
+            link = self._links[wanted.cell_key] = CellLink(tracker, None)
+        if wanted.kind == "dcm":
+            link.target = ControlTarget(wanted.node, wanted.cell_key, wanted.function_id, instance_id, carrier)
+        return link
+
+    def _detach(self, key: SubscriptionKey) -> None:
+        """Locked."""
+        instance_id = self._attached.pop(key, None)
+        if instance_id is None:
+            return
+        self._intake.detach(instance_id)
+        cell = f"{key.node}/{key.cell}"
+        if not any(f"{other.node}/{other.cell}" == cell for other in self._attached):
+            self._links.pop(cell, None)  # a cell that comes back starts with a fresh tracker
