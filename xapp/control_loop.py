@@ -12,22 +12,33 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
+from policy.cell_state import CellState
 from policy.fallback import fallback
 from policy.guard import guard
 from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
 from xapp.config import Controls
 from xapp.control_sender import ControlSender
+from xapp.decision_record import ControlTrail, DecisionLog, DecisionRecord
 from xapp.intake import CellLink, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
+from xapp.tap import Batch, Tap
 from xapp.worker import CLOSED, Answer, Worker
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
+
+
+class Asked(Protocol):
+    """Whoever is asked for decisions: xapp.worker.Worker, or a recording."""
+
+    def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer: ...
+
+    def close(self) -> None: ...
 
 
 class ControlLoop:
@@ -43,14 +54,23 @@ class ControlLoop:
         *,
         links: Callable[[], Sequence[CellLink]],
         intent_of: Callable[[str], Intent] = lambda cell: Intent(),
+        tap: Tap | None = None,
+        worker: Asked | None = None,
     ) -> None:
+        """worker: who is asked instead of a thread around `leader`."""
         self._controls = controls
         self._mailbox = mailbox
         self._sender = sender
         self._metrics = metrics
         self._links = links
         self._intent_of = intent_of
-        self._worker = Worker(leader, on_late=lambda: metrics.count("late_answers"), on_error=self._on_leader_error)
+        self._leader = leader
+        self._worker = worker or Worker(
+            leader, on_late=lambda: metrics.count("late_answers"), on_error=self._on_leader_error
+        )
+        self._tap = tap or Tap()
+        self.log = DecisionLog()
+        self._decisions = 0
         self._closed = threading.Event()
         self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
         self._last: dict[str, dict[str, Any]] = {}
@@ -104,35 +124,59 @@ class ControlLoop:
                 decided[i] = answer.decisions[position]
             elif (prepared := classical[i]) is not None:
                 decided[i] = replace(prepared, reason=answer.reason)
+        records: list[DecisionRecord] = []
         for i, decision in enumerate(decided):
             try:
                 if decision is None:
                     self._sender.release(states[i].cell)
                 else:
-                    self._send(reports[i], decision, intents[i], decision_ms)
+                    records.append(self._send(reports[i], decision, intents[i], decision_ms))
             except Exception:  # one cell's trouble is not the others'
                 self._metrics.drop("send_error")
                 log.exception("no control for %s", states[i].cell)
+        self._tap.decided(Batch([report.number for report in reports], intents, answer.reason, records))
 
-    def _send(self, report: Report, decision: Decision, intent: Intent, decision_ms: float) -> None:
+    def _send(self, report: Report, decision: Decision, intent: Intent, decision_ms: float) -> DecisionRecord:
         state, link = report.state, report.link
         newest = link.newest or report
         allocation, changes = guard(decision.allocation, newest.state, intent)
         if changes:
             self._metrics.count("guard_changes", len(changes))
-        sent = False
+        sent, trail = False, ControlTrail()
         if intent.mode is Mode.SHADOW:
-            self._sender.release(state.cell)
-        elif link.target is not None:
+            trail.nothing = "shadow"
+            self._sender.release(state.cell, trail)
+        elif link.target is None:
+            trail.nothing = "no_function"
+        else:
             sent = self._sender.send(
                 link.target,
                 allocation,
                 slots_per_dcm=newest.state.slots_per_dcm,
                 indication_sn=newest.indication_sn,
                 lead_slots=newest.lead_slots,
+                trail=trail,
             )
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
-        decided_by = f"fallback:{decision.reason}" if decision.reason else decision.decided_by
+        self._decisions += 1
+        record = DecisionRecord(
+            self._decisions,
+            time.time(),
+            state,
+            newest.state,
+            report.number,
+            newest.number,
+            intent,
+            self._leader,
+            decision,
+            allocation,
+            changes,
+            trail,
+            decision_ms,
+            loop_ms,
+        )
+        self.log.add(record)
+        decided_by = record.decided_by
         self._metrics.decided(decided_by, decision_ms, loop_ms)
         before = self._last.get(state.cell, {})
         self._last[state.cell] = {
@@ -147,6 +191,7 @@ class ControlLoop:
             "guard_changes": list(changes),
             "sent": sent,
         }
+        return record
 
     def _release_stale(self) -> None:
         until_s = time.monotonic() - self._stale_after_s

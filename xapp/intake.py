@@ -17,6 +17,7 @@ from xapp.e2.kpm_report import decode_report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
+from xapp.tap import Tap
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +58,28 @@ class Report:
     received_ns: int
     lead_slots: int = 0
     """From the report to the period that its answer governs."""
+    number: int = 0
+    """Counts the reports of this intake, over all cells."""
 
 
 class Intake:
     """Feeds trackers from indications and hands complete periods to the mailbox."""
 
-    def __init__(self, transport: Transport, mailbox: Mailbox[Report], sender: ControlSender, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        mailbox: Mailbox[Report],
+        sender: ControlSender,
+        metrics: Metrics,
+        *,
+        tap: Tap | None = None,
+    ) -> None:
         self._transport = transport
         self._mailbox = mailbox
         self._sender = sender
         self._metrics = metrics
+        self._tap = tap or Tap()
+        self._reports = 0
         self._lock = threading.Lock()
         self._feeds: dict[int, Feed] = {}
         self._links: dict[str, CellLink] = {}
@@ -98,11 +111,13 @@ class Intake:
             self._feeds[instance_id] = feed
             self._heard_s[instance_id] = time.monotonic()
             link.tracker.restart(feed.kind)
+            self._tap.attached(instance_id, feed, link)
             self._mailbox.expect(frozenset(f.cell for f in self._feeds.values()))
 
     def detach(self, instance_id: int) -> None:
         """Forget a subscription; a cell without any is forgotten too."""
         with self._lock:
+            self._tap.detached(instance_id)
             feed = self._feeds.pop(instance_id, None)
             self._heard_s.pop(instance_id, None)
             cells = frozenset(f.cell for f in self._feeds.values())
@@ -146,8 +161,10 @@ class Intake:
         handler = self._handlers.get(message.mtype)
         if handler is None:
             self._metrics.drop("unknown_message_type")
-        else:
-            handler(message)
+            return
+        if message.mtype != RIC_INDICATION:
+            self._tap.received(message)  # of indications, see below
+        handler(message)
 
     def _on_acknowledge(self, message: RmrMessage) -> None:
         self._sender.on_acknowledge(e2ap.decode_control_acknowledge(message.payload), message.meid)
@@ -158,9 +175,14 @@ class Intake:
     def _on_indication(self, message: RmrMessage) -> None:
         received_ns = message.received_ns or time.perf_counter_ns()
         self._metrics.count("indications_received")
-        indication = e2ap.decode_indication(message.payload)
+        try:
+            indication = e2ap.decode_indication(message.payload)
+        except E2DecodeError:
+            self._tap.received(message)
+            raise
         instance_id = indication.request_id.instance
         with self._lock:
+            self._tap.received(message)  # locked: a recording has it where it came between attach and detach
             feed = self._feeds.get(instance_id)
             link = self._links.get(feed.cell) if feed is not None else None
         if feed is None or link is None:
@@ -189,6 +211,9 @@ class Intake:
         state = tracker.state()
         if state is None:
             return
-        report = link.newest = Report(link, state, tracker.last_dcm_sn or 0, link.first_frame_ns, tracker.lead_slots)
+        self._reports += 1
+        report = link.newest = Report(
+            link, state, tracker.last_dcm_sn or 0, link.first_frame_ns, tracker.lead_slots, self._reports
+        )
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
         self._mailbox.offer(feed.cell, report, complete=tracker.period_complete, news=opens_period)
