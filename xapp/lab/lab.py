@@ -93,7 +93,7 @@ class Lab:
         self.ric = Child(
             "ric",
             ["ric", "--host", "127.0.0.1", "--e2-port", "0", "--rmr-port", "0", "--submgr-port", "0", "--e2mgr-port"]
-            + ["0", "--write-routes", str(routes), "--e2-transport", o.e2_transport],
+            + ["0", "--appmgr-port", "0", "--write-routes", str(routes), "--e2-transport", o.e2_transport],
         )
         self._ric_ports = self.ric.wait_ready(START_TIMEOUT_S)
         self.start_gnb(wait=False)

@@ -1,7 +1,7 @@
 """`stackmac ric`: stand-ins for the near-RT RIC platform in one process, speaking its real protocols.
 
-E2 termination, subscription manager, R-NIB (e2mgr's REST, SDL) and static routes. Any part can be replaced by the real
-one: what goes over the wire is RMR, E2AP and the platform's REST.
+E2 termination, subscription manager, application manager, R-NIB (e2mgr's REST, SDL) and static routes. Any part can be
+replaced by the real one: what goes over the wire is RMR, E2AP and the platform's REST.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from xapp.http import BackgroundServer
+from xapp.lab.appmgr import AppManager, make_appmgr_app
 from xapp.lab.counters import Counters
 from xapp.lab.e2_wire import choose_wire
 from xapp.lab.e2term import E2Term
@@ -39,6 +40,8 @@ class RicOptions:
     rmr_port: int = 38000
     submgr_port: int = 8088
     e2mgr_port: int = 3800
+    appmgr_port: int = 8081
+    """Not the real one's 8080, which is the xApp's own: in the lab both are on one host."""
     xapp_rmr: str = ""
     """RMR host:port of an xApp that gets what belongs to no subscription."""
     e2_transport: str = "auto"
@@ -83,7 +86,10 @@ class Ric:
             opened.append(self.submgr_http)
             self.e2mgr_http = BackgroundServer(make_e2mgr_app(self.inventory), options.host, options.e2mgr_port)
             opened.append(self.e2mgr_http)
-            for server in (self.submgr_http, self.e2mgr_http):
+            self.appmgr = AppManager()
+            self.appmgr_http = BackgroundServer(make_appmgr_app(self.appmgr), options.host, options.appmgr_port)
+            opened.append(self.appmgr_http)
+            for server in (self.submgr_http, self.e2mgr_http, self.appmgr_http):
                 if not server.wait_started():
                     raise OSError(f"no HTTP server on {options.host}:{server.port}")
             if options.write_routes:
@@ -101,6 +107,7 @@ class Ric:
             "rmr_port": self.transport.port,
             "submgr_port": self.submgr_http.port,
             "e2mgr_port": self.e2mgr_http.port,
+            "appmgr_port": self.appmgr_http.port,
             "e2_transport": self.wire,
         }
 
@@ -108,6 +115,7 @@ class Ric:
         return {
             "nodes": {node.name: node.connected for node in self.inventory.all()},
             "subscriptions": len(self.submgr.listing()),
+            "xapps": [endpoint.name for endpoint in self.appmgr.endpoints()],
             "counters": self.counters.snapshot(),
             "rmr": self.transport.counters,
         }
@@ -116,6 +124,7 @@ class Ric:
         """Stop everything, what faces clients first."""
         self.submgr_http.close()
         self.e2mgr_http.close()
+        self.appmgr_http.close()
         self.e2term.close()  # answers what the subscription manager waits for
         self.submgr.close()
         self.inventory.close()
@@ -126,7 +135,7 @@ def _human(event: str, fields: dict[str, Any]) -> str:
     if event == "ready":
         return (
             f"RIC on {fields['host']}: E2 {fields['e2_port']}/{fields['e2_transport']}, RMR {fields['rmr_port']}, "
-            f"submgr {fields['submgr_port']}, e2mgr {fields['e2mgr_port']}"
+            f"submgr {fields['submgr_port']}, e2mgr {fields['e2mgr_port']}, appmgr {fields['appmgr_port']}"
         )
     nodes = ", ".join(name if connected else f"{name} (lost)" for name, connected in fields["nodes"].items())
     return f"nodes: {nodes or 'none'}; {fields['subscriptions']} subscriptions"
@@ -142,6 +151,7 @@ def ric_command(
     rmr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the E2 termination.")] = 38000,
     submgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Subscription manager's REST.")] = 8088,
     e2mgr_port: Annotated[int, typer.Option(min=0, max=65535, help="E2 manager's REST.")] = 3800,
+    appmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Application manager's REST.")] = 8081,
     xapp_rmr: Annotated[str, typer.Option(help="host:port of an xApp for what belongs to no subscription.")] = "",
     e2_transport: Annotated[str, typer.Option(help="auto, sctp or tcp (length-prefixed).")] = "auto",
     write_routes: Annotated[str, typer.Option(help="Write the xApp's route file (RMR_SEED_RT) here.")] = "",
@@ -152,7 +162,16 @@ def ric_command(
     lines = Lines(json_lines, _human)
     lines.own_process()
     options = RicOptions(
-        host, e2_port, rmr_port, submgr_port, e2mgr_port, xapp_rmr, e2_transport, write_routes, notify_first
+        host,
+        e2_port,
+        rmr_port,
+        submgr_port,
+        e2mgr_port,
+        appmgr_port,
+        xapp_rmr,
+        e2_transport,
+        write_routes,
+        notify_first,
     )
     try:
         ric = Ric(options)
