@@ -1,0 +1,203 @@
+"""What one node's UEs have been told of their quotas, and what they are to be told next. Pure: time is an argument.
+
+A quota has no lease: it stays at the node until the UE leaves or somebody takes it back. So the book is written ahead:
+nobody is limited whose id has not been kept where the next instance of the xApp finds it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from xapp.e2.quota import RELEASED, Quota, QuotaRules, Target
+
+GONE_AFTER_PERIODS = 3
+"""Decisions in a row that do not know a UE, after which it has left."""
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 30.0
+"""A refused quota is tried again after a pause that doubles."""
+RELEASE_ATTEMPTS = 3
+"""A release that was refused so often is given up: the node knows no such UE, or has its own reasons."""
+
+
+class Order(NamedTuple):
+    """One control that is to be sent now."""
+
+    ue: int
+    quota: Quota
+
+    @property
+    def is_release(self) -> bool:
+        return self.quota == RELEASED
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One UE."""
+
+    cell: str
+    target: Target
+    told: Quota | None = RELEASED
+    """What is in force as far as anybody knows; None = not known."""
+    in_flight: Quota | None = None
+    limited: bool = False
+    """It may be under a quota: it was sent one, and no release of it has been acknowledged."""
+    release_first: bool = False
+    """An earlier instance limited it: nothing else is sent before that is undone."""
+    saved: bool = False
+    """Its id is kept."""
+    absent: int = 0
+    """Decisions in a row that did not know it."""
+    failures: int = 0
+    not_before_s: float = 0.0
+    waits_since_s: float = 0.0
+
+    @property
+    def gone(self) -> bool:
+        return self.absent >= GONE_AFTER_PERIODS
+
+    def wanted(self) -> Quota:
+        return RELEASED if self.release_first or self.gone else self.target.quota
+
+
+class QuotaBook:
+    """The quotas of one node. Not thread safe."""
+
+    def __init__(self, rules: QuotaRules) -> None:
+        self._rules = rules
+        self._entries: dict[int, _Entry] = {}
+        self._sent_s: deque[float] = deque()
+        self.given_up = 0
+        """Releases that the node kept refusing."""
+
+    # -- what should be ------------------------------------------------------------------------------------------
+
+    def want(self, cell: str, targets: Mapping[int, Target], now_s: float) -> None:
+        """A decision's targets for a cell, all its UEs. Newest wins; a UE without any entry is unlimited."""
+        for ue, target in targets.items():
+            entry = self._entries.get(ue)
+            if entry is None:
+                entry = self._entries[ue] = _Entry(cell, target, waits_since_s=now_s)
+            if not self._is_pending(entry):
+                entry.waits_since_s = now_s
+            entry.cell, entry.target, entry.absent = cell, target, 0
+        for ue in [ue for ue, entry in self._entries.items() if entry.cell == cell and ue not in targets]:
+            self._entries[ue].absent += 1
+            self._tidy(ue)
+
+    def release(self, cell: str | None = None) -> None:
+        """Take back the quotas of one cell's UEs; None = of all the node's."""
+        for ue, entry in list(self._entries.items()):
+            if cell is None or entry.cell == cell:
+                entry.target = Target(RELEASED)
+                self._tidy(ue)
+
+    def restore(self, ues: Iterable[int]) -> None:
+        """UEs that an earlier instance may have left under a quota: they are released first."""
+        for ue in ues:
+            self._entries[ue] = _Entry("", Target(RELEASED), None, limited=True, release_first=True, saved=True)
+
+    # -- what is kept --------------------------------------------------------------------------------------------
+
+    def to_keep(self) -> frozenset[int]:
+        """Ids that must be found again after a crash: UEs under a quota, and those that are about to be."""
+        return frozenset(ue for ue, e in self._entries.items() if e.limited or e.wanted() != RELEASED)
+
+    def kept(self, ues: frozenset[int]) -> None:
+        """Exactly these ids are kept now."""
+        for ue, entry in self._entries.items():
+            entry.saved = ue in ues
+
+    @property
+    def limited(self) -> frozenset[int]:
+        """UEs that may be under a quota."""
+        return frozenset(ue for ue, entry in self._entries.items() if entry.limited)
+
+    def in_force(self) -> dict[int, Quota]:
+        """What UEs were told, where that is known and a limit."""
+        return {ue: e.told for ue, e in self._entries.items() if e.told is not None and e.told != RELEASED}
+
+    @property
+    def waiting(self) -> int:
+        """Quotas that are to change and have not been sent."""
+        return sum(self._is_pending(entry) for entry in self._entries.values())
+
+    # -- what is sent --------------------------------------------------------------------------------------------
+
+    def due(self, now_s: float, most: int, *, unhurried: bool = True) -> list[Order]:
+        """The controls to send now, at most `most`; each is in flight until it is settled.
+
+        Broken caps first, then releases, then whoever has waited longest. unhurried=False disregards the rate limit:
+        for a xApp that stops.
+        """
+        if unhurried:
+            while self._sent_s and self._sent_s[0] <= now_s - 1.0:
+                self._sent_s.popleft()
+            most = min(most, self._rules.max_controls_per_s - len(self._sent_s))
+        ready = [
+            (not self._is_broken(entry), entry.wanted() != RELEASED, entry.waits_since_s, ue)
+            for ue, entry in self._entries.items()
+            if self._is_pending(entry) and now_s >= entry.not_before_s and (entry.saved or entry.wanted() == RELEASED)
+        ]
+        orders = []
+        for *_, ue in sorted(ready)[: max(most, 0)]:
+            entry = self._entries[ue]
+            entry.in_flight = entry.wanted()
+            entry.limited = entry.limited or entry.in_flight != RELEASED
+            self._sent_s.append(now_s)
+            orders.append(Order(ue, entry.in_flight))
+        return orders
+
+    def settle(self, ue: int, accepted: bool | None, now_s: float) -> None:
+        """What became of the UE's control in flight; None = nobody said."""
+        entry = self._entries.get(ue)
+        if entry is None or entry.in_flight is None:
+            return
+        quota, entry.in_flight = entry.in_flight, None
+        entry.waits_since_s = now_s
+        if accepted:
+            entry.told, entry.failures = quota, 0
+            if quota == RELEASED:
+                entry.limited = entry.release_first = False
+        else:
+            if accepted is None:
+                entry.told = None
+            entry.limited = entry.told != RELEASED  # what was refused has changed nothing
+            entry.failures += 1
+            entry.not_before_s = now_s + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(entry.failures - 1, 10))
+            if quota == RELEASED and (entry.failures >= RELEASE_ATTEMPTS or (entry.gone and accepted is False)):
+                self.given_up += not entry.gone
+                entry.told, entry.limited, entry.release_first = RELEASED, False, False
+        self._tidy(ue)
+
+    def not_sent(self, ue: int) -> None:
+        """An order of `due` that never left: it is pending again, and nothing is known to have changed."""
+        entry = self._entries.get(ue)
+        if entry is not None:
+            entry.in_flight = None
+
+    def _is_pending(self, entry: _Entry) -> bool:
+        if entry.in_flight is not None:
+            return False
+        wanted, told = entry.wanted(), entry.told
+        if told is None or self._is_broken(entry):
+            return True
+        if wanted == told:
+            return False
+        by = abs(wanted.max_percent - told.max_percent)
+        return wanted == RELEASED or wanted.min_percent != told.min_percent or by >= self._rules.step_percent
+
+    @staticmethod
+    def _is_broken(entry: _Entry) -> bool:
+        """What is in force lets the UE have more than the operator allows."""
+        if entry.release_first or entry.gone:
+            return False
+        return (entry.told or RELEASED).max_percent > entry.target.cap_percent
+
+    def _tidy(self, ue: int) -> None:
+        """Forget a UE that has left, and is under no quota."""
+        entry = self._entries[ue]
+        if entry.gone and not entry.limited and entry.in_flight is None:
+            del self._entries[ue]
