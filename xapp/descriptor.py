@@ -13,6 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from xapp.config import Controls, HttpConfig, RmrConfig, controls_schema
+from xapp.rmr.transport import (
+    HEALTH_REQUEST,
+    HEALTH_RESPONSE,
+    RIC_CONTROL_ACK,
+    RIC_CONTROL_FAILURE,
+    RIC_CONTROL_REQUEST,
+    RIC_INDICATION,
+)
 
 NAME = "stackmac"
 FOLDER = Path(__file__).parents[1] / "descriptors"
@@ -24,16 +32,30 @@ MAX_RMR_BYTES = 131_072
 """The largest indication that the platform passes on."""
 CONFIG_IN_POD = "/opt/ric/config/config-file.json"
 """Where the generated chart mounts the descriptor."""
+HTTP_HOST_IN_CLUSTER = f"service-ricxapp-{NAME}-http.ricxapp"
+"""The service that the generated chart makes in OSC's namespace for xApps: submgr derives the RMR name from it."""
+ALIVE = "/ric/v1/health/alive"
+
+MESSAGE_NUMBERS: dict[str, int] = {
+    "RIC_HEALTH_CHECK_REQ": HEALTH_REQUEST,
+    "RIC_HEALTH_CHECK_RESP": HEALTH_RESPONSE,
+    "RIC_CONTROL_REQ": RIC_CONTROL_REQUEST,
+    "RIC_CONTROL_ACK": RIC_CONTROL_ACK,
+    "RIC_CONTROL_FAILURE": RIC_CONTROL_FAILURE,
+    "RIC_INDICATION": RIC_INDICATION,
+}
+"""The platform's names for what this xApp sends and receives. Route tables themselves (20 to 22) are never routed."""
 MESSAGES: dict[str, list[Any]] = {
-    "txMessages": ["RIC_CONTROL_REQ"],
-    "rxMessages": ["RIC_INDICATION", "RIC_CONTROL_ACK", "RIC_CONTROL_FAILURE"],
+    "txMessages": ["RIC_CONTROL_REQ", "RIC_HEALTH_CHECK_RESP"],
+    "rxMessages": ["RIC_INDICATION", "RIC_CONTROL_ACK", "RIC_CONTROL_FAILURE", "RIC_HEALTH_CHECK_REQ"],
     "policies": [],
 }
 
 
 def make_descriptor() -> dict[str, Any]:
-    """The descriptor; its controls are the defaults of the configuration."""
+    """The descriptor; its controls are the defaults of the configuration, under this xApp's name in the cluster."""
     http_port, rmr_port = HttpConfig().port, RmrConfig().port
+    controls = Controls(http=HttpConfig(host=HTTP_HOST_IN_CLUSTER))
     return {
         "name": NAME,
         "version": version(NAME),
@@ -54,10 +76,14 @@ def make_descriptor() -> dict[str, Any]:
         },
         # An older platform reads this instead of messaging.ports; where both are there it wins.
         "rmr": {"protPort": f"tcp:{rmr_port}", "maxSize": MAX_RMR_BYTES, "numWorkers": 1, **MESSAGES},
-        "livenessProbe": _probe("/ric/v1/health/alive", http_port, initial_delay_s=10, period_s=15),
-        "readinessProbe": _probe("/ric/v1/health/ready", http_port, initial_delay_s=5, period_s=10),
+        "livenessProbe": _probe(ALIVE, http_port, initial_delay_s=10, period_s=15),
+        # Not health/ready: that wants routes, and the route manager reaches a pod through a service of the generated
+        # chart, which leads to ready pods only. Each would wait for the other.
+        "readinessProbe": _probe(ALIVE, http_port, initial_delay_s=5, period_s=10),
+        # The platform's own libraries read it; the generated chart does not set it.
+        "appenv": {"CONFIG_FILE": CONFIG_IN_POD},
         # A null in a chart's values deletes its key: what is not set is left out.
-        "controls": Controls().model_dump(mode="json", exclude_none=True),
+        "controls": controls.model_dump(mode="json", exclude_none=True),
     }
 
 

@@ -104,6 +104,11 @@ class Intake:
             raise ValueError(f"message type {mtype} has a handler already")
         self._handlers[mtype] = handler
 
+    @property
+    def message_types(self) -> frozenset[int]:
+        """What there is a handler for: the descriptor must name these, or they are not routed here."""
+        return frozenset(self._handlers)
+
     def attach(self, instance_id: int, feed: Feed, link: CellLink) -> None:
         """Reports with this E2EventInstanceId feed that cell from now on."""
         with self._lock:

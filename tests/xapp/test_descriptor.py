@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from policy.schedulers import SCHEDULERS
 from xapp import descriptor
-from xapp.config import Controls, load_controls
-
-SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?\Z")
-DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+from xapp.app import App
+from xapp.config import Controls, HttpConfig, load_controls, parse_controls
+from xapp.rmr import transport
 
 
 def read(name: str) -> Any:
@@ -43,40 +44,34 @@ def test_drift_is_reported_and_mended(
     assert descriptor.main([]) == 1
 
 
-def test_the_descriptor_configures_the_xapp_with_its_defaults() -> None:
-    assert load_controls(descriptor.FOLDER / descriptor.DESCRIPTOR_FILE) == Controls()
+def test_the_descriptor_configures_the_xapp_with_its_defaults_under_its_name_in_the_cluster() -> None:
+    controls = load_controls(descriptor.FOLDER / descriptor.DESCRIPTOR_FILE)
+    assert controls == Controls(http=HttpConfig(host="service-ricxapp-stackmac-http.ricxapp"))
 
 
-def test_the_descriptor_has_the_shape_that_the_onboarder_enforces() -> None:
+@pytest.fixture
+def app() -> Iterator[App]:
+    """A real one, without a platform."""
+    loopback = {"bind_host": "127.0.0.1", "port": 0}
+    nowhere = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9"}
+    running = App(parse_controls({"rmr": loopback, "http": loopback, "ric": nowhere}), SCHEDULERS["proportional_fair"])
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_the_probes_ask_what_the_xapp_answers_even_before_it_has_routes(app: App) -> None:
     document = read(descriptor.DESCRIPTOR_FILE)
-    assert DNS_LABEL.match(document["name"])
-    assert SEMVER.match(document["version"])
-    (container,) = document["containers"]
-    assert "." in container["image"]["registry"]
-    assert isinstance(container["command"], list) and isinstance(container["args"], list)
-    ports = {port["name"]: port for port in document["messaging"]["ports"]}
-    assert set(ports) == {"http", "rmrdata", "rmrroute"}
-    assert all(port["container"] == container["name"] for port in ports.values())
-    messages = ("txMessages", "rxMessages", "policies")
-    for port in ports.values():
-        assert len([key for key in messages if key in port]) in (0, 3), "all or none"
-    # A top-level rmr section wins over messaging.ports: the two must not differ.
-    assert {key: document["rmr"][key] for key in messages} == {key: ports["rmrdata"][key] for key in messages}
-    assert document["rmr"]["protPort"] == f"tcp:{ports['rmrdata']['port']}"
-    assert document["rmr"]["txMessages"] and document["rmr"]["rxMessages"]
+    assert not app.ready()[0]
     for name in ("livenessProbe", "readinessProbe"):
-        probe = document[name]
-        assert set(probe) == {"httpGet", "initialDelaySeconds", "periodSeconds"}
-        assert probe["httpGet"]["port"] == ports["http"]["port"]
-        assert probe["httpGet"]["path"].startswith("/ric/v1/health/")
+        get = document[name]["httpGet"]
+        assert get["port"] == document["controls"]["http"]["port"]
+        assert httpx.get(f"http://127.0.0.1:{app.server.port}{get['path']}", trust_env=False).status_code == 200
 
 
-def test_nothing_in_the_descriptor_is_empty_null_or_a_yaml_boolean() -> None:
-    for value in walk(read(descriptor.DESCRIPTOR_FILE)):
-        assert value is not None
-        assert value != {}
-        if isinstance(value, dict):
-            assert not {"n", "y", "no", "yes", "on", "off"} & {key.lower() for key in value}
+def test_the_descriptor_names_every_message_that_the_xapp_receives(app: App) -> None:
+    received = {*app.intake.message_types, transport.HEALTH_REQUEST}
+    assert {descriptor.MESSAGE_NUMBERS[name] for name in descriptor.MESSAGES["rxMessages"]} == received
 
 
 def test_the_schema_stands_alone_and_knows_every_control() -> None:
