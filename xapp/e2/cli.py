@@ -14,6 +14,7 @@ from xapp.e2 import e2ap_asn1
 from xapp.e2.dcm_json import DCM_TYPES
 from xapp.e2.errors import E2DecodeError, E2EncodeError
 from xapp.e2.kpm_json import KPM_TYPES
+from xapp.e2.rc_json import RC_TYPES
 
 BAD_INPUT_STATUS = 1
 USAGE_STATUS = 2
@@ -36,7 +37,7 @@ class MessageType(NamedTuple):
 
 TYPES: dict[str, MessageType] = {
     "e2ap-pdu": MessageType(e2ap_asn1.decode_json, e2ap_asn1.encode_json, e2ap_asn1.with_names),
-    **{name: MessageType(codec.decode, codec.encode) for name, codec in KPM_TYPES.items()},
+    **{name: MessageType(codec.decode, codec.encode) for name, codec in (KPM_TYPES | RC_TYPES).items()},
     **{name: MessageType(*codec) for name, codec in DCM_TYPES.items()},
 }
 

@@ -148,6 +148,16 @@ class Octets:
         writer.octet_string(data, self.lo, self.hi, what=what)
 
 
+def bits_to_text(bits: BitString) -> str:
+    """One character a bit."""
+    return format(bits.value, f"0{bits.size}b") if bits.size else ""
+
+
+def bits_from_text(text: str) -> BitString:
+    """Of text of 0s and 1s."""
+    return BitString(int(text or "0", 2), len(text))
+
+
 class Bits:
     """BIT STRING (SIZE (lo..hi)), as text of 0s and 1s."""
 
@@ -157,13 +167,12 @@ class Bits:
         self.lo, self.hi = lo, hi
 
     def read(self, reader: BitReader, what: str) -> str:
-        bits = reader.bit_string(self.lo, self.hi, what=what)
-        return format(bits.value, f"0{bits.size}b") if bits.size else ""
+        return bits_to_text(reader.bit_string(self.lo, self.hi, what=what))
 
     def write(self, writer: BitWriter, value: Value, what: str) -> None:
         if not isinstance(value, str) or value.strip("01"):
             _expected("text of 0s and 1s", value, what)
-        writer.bit_string(BitString(int(value or "0", 2), len(value)), self.lo, self.hi, what=what)
+        writer.bit_string(bits_from_text(value), self.lo, self.hi, what=what)
 
 
 class Enumerated:

@@ -6,7 +6,18 @@ from typing import Any, NamedTuple
 
 from xapp.e2.aper import BitReader, BitString, BitWriter
 from xapp.e2.errors import E2EncodeError
-from xapp.e2.schema import Bits, Choice, Integer, ListOf, Octets, Optional, Sequence, Unsupported
+from xapp.e2.schema import (
+    Bits,
+    Choice,
+    Integer,
+    ListOf,
+    Octets,
+    Optional,
+    Sequence,
+    Unsupported,
+    bits_from_text,
+    bits_to_text,
+)
 
 PLMN = Octets(3, 3)
 UINT32 = Integer(0, 2**32 - 1)
@@ -124,12 +135,10 @@ def ue_id_from_value(value: dict[str, Any]) -> UeId:
         tuple(item["gNB-CU-CP-UE-E1AP-ID"] for item in fields.get("gNB-CU-CP-UE-E1AP-ID-List", ())),
         ran_ueid,
         fields.get("m-NG-RAN-UE-XnAP-ID"),
-        None if gnb is None else GlobalGnbId(bytes.fromhex(gnb["pLMNIdentity"]), _bits(gnb["gNB-ID"]["gNB-ID"])),
+        None
+        if gnb is None
+        else GlobalGnbId(bytes.fromhex(gnb["pLMNIdentity"]), bits_from_text(gnb["gNB-ID"]["gNB-ID"])),
     )
-
-
-def _bits(text: str) -> BitString:
-    return BitString(int(text, 2), len(text))
 
 
 def ue_id_to_value(ue_id: UeId) -> dict[str, Any]:
@@ -161,7 +170,7 @@ def ue_id_to_value(ue_id: UeId) -> dict[str, Any]:
             plmn, gnb_id = ue_id.global_gnb_id
             fields["globalGNB-ID"] = {
                 "pLMNIdentity": plmn.hex(),
-                "gNB-ID": {"gNB-ID": format(gnb_id.value, f"0{gnb_id.size}b")},
+                "gNB-ID": {"gNB-ID": bits_to_text(gnb_id)},
             }
     else:
         raise E2EncodeError(f"a UE id of gNB, gNB-DU or gNB-CU-UP expected, not {ue_id!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +60,7 @@ def vectors() -> dict[str, Vector]:
     return load_vectors()
 
 
+@cache
 def schema_values(kind: schema.Type) -> st.SearchStrategy[Any]:
     """Every kind of value that a composed type can write."""
     match kind:
@@ -83,14 +85,15 @@ def schema_values(kind: schema.Type) -> st.SearchStrategy[Any]:
             return st.text("01", min_size=kind.lo, max_size=kind.hi or 40)
         case schema.Enumerated():
             return st.sampled_from(kind.names)
+        case schema.Unsupported():
+            return st.nothing()
         case schema.Choice():
-            known = [(name, each) for name, each in kind.alternatives if not isinstance(each, schema.Unsupported)]
-            return st.one_of([st.fixed_dictionaries({name: schema_values(each)}) for name, each in known])
+            return st.one_of([st.fixed_dictionaries({name: schema_values(each)}) for name, each in kind.alternatives])
         case schema.Sequence():
             must = {name: schema_values(each) for name, each, optional in kind.fields if not optional}
             may = {name: schema_values(each) for name, each, optional in kind.fields if optional}
             may |= {name: schema_values(each) for name, each in kind.additions}
-            return st.fixed_dictionaries(must, optional=may)
+            return st.fixed_dictionaries(must, optional={name: each for name, each in may.items() if not each.is_empty})
         case schema.ListOf():
             return st.lists(schema_values(kind.item), min_size=kind.lo, max_size=kind.lo + 2)
     raise TypeError(kind)

@@ -25,6 +25,10 @@ TYPE_OF = {
     "E2SM-KPM-IndicationHeader": "kpm-indication-header",
     "E2SM-KPM-IndicationMessage": "kpm-indication-message",
     "E2SM-KPM-RANfunction-Description,": "kpm-ran-function",
+    "E2SM-RC-ControlHeader": "rc-control-header",
+    "E2SM-RC-ControlMessage": "rc-control-message",
+    "E2SM-RC-ControlOutcome": "rc-control-outcome",
+    "E2SM-RC-RANFunctionDefinition,": "rc-ran-function",
 }
 """By the first word of a vector's name."""
 UNREAD = ("ActionDefinition F2", "ActionDefinition F3", "ActionDefinition F5", "IndicationMessage F2")
