@@ -18,7 +18,7 @@ from xapp.config import Controls
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender
 from xapp.housekeeping import Chore, Housekeeping, every
-from xapp.http import BackgroundServer, build_app, cannot_listen, listen
+from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
@@ -26,7 +26,9 @@ from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import ClientEndpoint
 from xapp.ric.subscriptions import SubscriptionState
-from xapp.rmr.si95 import Si95Options, Si95Transport
+from xapp.rmr.endpoint import Si95Endpoint
+from xapp.rmr.settings import resolve_settings
+from xapp.rmr.si95 import Si95Options
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ REPORT_PATIENCE = 0.1
 
 
 class App:
-    """One running xApp. `start` raises OSError for a port that cannot be bound."""
+    """One running xApp. `start` raises OSError for a port that cannot be bound, ConfigError for RMR_*."""
 
     def __init__(self, controls: Controls, leader: Leader, *, name: str = "stackmac") -> None:
         self.controls = controls
@@ -68,17 +70,8 @@ class App:
         controls = self.controls
         listener = listen(controls.http.bind_host, controls.http.port)
         opened.callback(listener.close)
-        host = os.environ.get("RMR_SRC_ID") or controls.rmr.host
-        try:
-            self.transport = Si95Transport(
-                controls.rmr.bind_host,
-                controls.rmr.port,
-                source=f"{host}:{controls.rmr.port}" if controls.rmr.port else "",
-                routes=os.environ.get("RMR_SEED_RT"),
-                options=Si95Options(max_receive_queue=controls.rmr.receive_queue),
-            )
-        except (OSError, UnicodeError) as error:
-            raise cannot_listen(controls.rmr.bind_host, controls.rmr.port, error) from None
+        settings = resolve_settings(controls.rmr, os.environ)
+        self.transport = Si95Endpoint(settings, Si95Options(max_receive_queue=controls.rmr.receive_queue))
         opened.callback(self.transport.close)
         self.sender = ControlSender(
             self.transport, self.metrics, instance_epoch=time.time_ns(), lease_periods=controls.lease_periods

@@ -28,11 +28,16 @@ class _Section(BaseModel):
 
 
 class RmrConfig(_Section):
-    """This xApp's RMR endpoint; the route table comes from the file named by RMR_SEED_RT."""
+    """This xApp's RMR endpoint. What a variable of the environment says (RMR_*, see docs/rmr.md) wins over these."""
 
-    bind_host: str = Field(default="0.0.0.0", description="Address to listen on.")
+    bind_host: str = Field(default="0.0.0.0", description="Address to listen on (RMR_BIND_IF wins).")
     port: int = Field(default=4560, ge=0, le=65535, description="RMR data port (0 = any free one).")
     host: str = Field(default="127.0.0.1", description="Host under which peers reach this endpoint (RMR_SRC_ID wins).")
+    route_manager: str = Field(
+        default="",
+        description="Where route tables come from if RMR_RTG_SVC does not say: a port to listen on, host:port to ask,"
+        " -1 = only the file RMR_SEED_RT; empty = RMR's own default, port 4561.",
+    )
     receive_queue: int = Field(
         default=4096, ge=1, le=1_000_000, description="Messages kept before the oldest is dropped."
     )

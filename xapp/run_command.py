@@ -74,6 +74,8 @@ def serve(controls: Controls, stop: threading.Event, *, json_lines: bool) -> int
     app = App(controls, leader)
     try:
         app.start()
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
     except OSError as error:
         typer.echo(f"stackmac run: {error}", err=True)
         return 1

@@ -124,6 +124,28 @@ def test_a_broken_table_leaves_the_old_one_in_force(table: RouteTable, text: str
     assert table.update("updatert|start\nupdatert|end") == "" == table.last_error
 
 
+def test_records_that_nobody_can_use_do_not_cost_the_others() -> None:
+    """A route manager writes them for message types without a number and for components that are not there."""
+    table = RouteTable(
+        "newrt|start\nmse||-1|a:1\nmse|5|-1|\nrte|6,other:1|not an endpoint\nrte|1|a:1\nnewrt|end|4", own=[OURS]
+    )
+    assert (table.last_error, table.lookup(1), table.lookup(5), table.lookup(6)) == ("", ("a:1",), (), ())
+
+
+def test_a_managers_table_ends_the_files_say(table: RouteTable) -> None:
+    assert "newrt" in table.update_by_manager("updatert|start\nrte|5|y:1\nupdatert|end")
+    assert table.lookup(5) == () and not table.managed
+    assert table.seed("newrt|start\nrte|1|seed:1\nnewrt|end") == "" and table.lookup(1) == ("seed:1",)
+    assert table.update_by_manager("newrt|start\nrte|1|a:1\nnewrt|end|2") and not table.managed
+    assert table.update_by_manager("newrt|start\nrte|1|a:1\nnewrt|end|1") == "" and table.managed
+    assert table.seed("newrt|start\nrte|1|seed:1\nnewrt|end") == "" and table.lookup(1) == ("a:1",)
+    assert table.update_by_manager("updatert|start\nrte|5|y:1\nupdatert|end") == "" and table.lookup(5) == ("y:1",)
+
+
+def test_any_line_end_ends_a_record() -> None:
+    assert RouteTable("newrt|start\rrte|1|a:1\r\nrte|2|b:1\nnewrt|end|2").lookup(2) == ("b:1",)
+
+
 def test_unknown_records_are_skipped() -> None:
     table = RouteTable("newrt|start\nfuture|1|2\nrte|1|a:1\nnewrt|end|1")
     assert table.lookup(1) == ("a:1",)

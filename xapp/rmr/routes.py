@@ -3,12 +3,16 @@
 One record a line, `|` between fields. `newrt|start` ... `newrt|end[|count]` replaces all routes (known meids stay);
 `updatert` and `meid_map` blocks change what is there. Among a record's endpoints `,` means round robin and `;` a copy
 to each group. A table that is wrong anywhere changes nothing.
+
+Route managers write records that nobody can use: a message type that they do not know by name is empty, so are the
+endpoints of a component that is not there. librmr takes such a table, and so does this.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,6 +22,7 @@ MEID_ROUTE = "%meid"
 """In place of endpoints: the message's managed entity decides."""
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _PORT = re.compile(r"[0-9]{1,5}")
 _BLOCKS = frozenset({"newrt", "updatert", "meid_map"})
 
@@ -61,6 +66,16 @@ class _Table:
     meids: dict[str, str] = field(default_factory=dict)
 
 
+def records(text: str) -> list[str]:
+    """The lines of a table, by whichever line ends."""
+    return _LINE_END.split(text)
+
+
+def fields(record: str) -> list[str]:
+    """What stands between a record's bars, without comments and blanks; [""] for a line that says nothing."""
+    return [field.strip() for field in _COMMENT.sub("", record).strip().split("|")]
+
+
 def is_endpoint(text: str) -> bool:
     """Whether `text` is host:port with a possible port."""
     host, colon, port = text.rpartition(":")
@@ -69,13 +84,16 @@ def is_endpoint(text: str) -> bool:
 
 class RouteTable:
     """The table in force. `own` names this endpoint ("host:port", maybe several): it decides which records with senders
-    are meant for it, and it is never a destination. Reading is thread safe; one thread updates.
+    are meant for it, and it is never a destination. Thread safe.
     """
 
     def __init__(self, text: str = "", *, own: Iterable[str] = ()) -> None:
         self.own = frozenset(own)
         self.last_error = ""
         """Why the newest table was refused; empty if it was not."""
+        self.managed = False
+        """A route manager has sent a whole table: from then on it alone decides."""
+        self._updating = threading.Lock()
         self._table = _Table()
         if text:
             self.update(text)
@@ -87,6 +105,26 @@ class RouteTable:
 
     def update(self, text: str) -> str:
         """Take over the blocks in `text`. Returns "" or, the old table staying in force, the reason in one line."""
+        with self._updating:
+            return self._update(text)
+
+    def seed(self, text: str) -> str:
+        """`update` from a file: of no effect once a route manager has sent its table."""
+        with self._updating:
+            return "" if self.managed else self._update(text)
+
+    def update_by_manager(self, block: str) -> str:
+        """`update` with one block of a route manager, who must begin with a whole table: `newrt`."""
+        kind = fields(records(block)[0])[0]
+        with self._updating:
+            if kind == "updatert" and not self.managed:
+                self.last_error = "no whole table (newrt) came before this updatert"
+                return self.last_error
+            reason = self._update(block)
+            self.managed |= kind == "newrt" and not reason
+            return reason
+
+    def _update(self, text: str) -> str:
         try:
             self._table = _Parser(self._table, self.own).parse(text)
             self.last_error = ""
@@ -120,10 +158,10 @@ class _Parser:
         self.line_number = 0
 
     def parse(self, text: str) -> _Table:
-        for self.line_number, line in enumerate(text.splitlines(), start=1):
-            line = _COMMENT.sub("", line).strip()
-            if line:
-                self._record([token.strip() for token in line.split("|")])
+        for self.line_number, record in enumerate(records(text), start=1):
+            tokens = fields(record)
+            if tokens != [""]:
+                self._record(tokens)
         if self.block:
             raise RouteError(f"{self.block} is never ended")
         if not self.blocks_read:
@@ -192,20 +230,21 @@ class _Parser:
         self._need(tokens, 4, 4)
         self._route(tokens[1], tokens[2], tokens[3])
 
-    def _key(self, type_and_senders: str, sub_id: str) -> tuple[Key, bool]:
-        """The key, and whether the record is meant for this endpoint."""
+    def _key(self, type_and_senders: str, sub_id: str) -> Key | None:
+        """The key; None for a record that is meant for other senders, or for a message type without a number."""
         mtype, *senders = [part.strip() for part in type_and_senders.split(",")]
-        key = Key(self._number(sub_id, "the subscription id"), self._number(mtype, "the message type"))
-        return key, not senders or not self.own.isdisjoint(senders)
+        if not mtype or (senders and self.own.isdisjoint(senders)):
+            return None
+        return Key(self._number(sub_id, "the subscription id"), self._number(mtype, "the message type"))
 
     def _route(self, type_and_senders: str, sub_id: str, groups: str) -> None:
-        key, is_ours = self._key(type_and_senders, sub_id)
+        key = self._key(type_and_senders, sub_id)
+        if key is None:
+            return
         if groups == MEID_ROUTE:
-            route = Route(by_meid=True)
+            self.table.routes[key] = Route(by_meid=True)
         else:
-            route = Route(tuple(self._groups(groups)))
-        if is_ours:
-            self.table.routes[key] = route
+            self.table.routes[key] = Route(tuple(self._groups(groups)))
 
     def _groups(self, text: str) -> Iterator[Group]:
         for part in text.split(";"):
@@ -215,7 +254,7 @@ class _Parser:
             others = tuple(endpoint for endpoint in endpoints if endpoint not in self.own)
             if others:
                 yield Group(others)
-        if not text.strip(" ,;"):
+        if text and not text.strip(" ,;"):
             raise self._fail("no endpoints")
 
     def _check_endpoint(self, endpoint: str) -> None:
@@ -224,8 +263,8 @@ class _Parser:
 
     def _delete(self, tokens: list[str]) -> None:
         self._need(tokens, 3, 3)
-        key, is_ours = self._key(tokens[1], tokens[2])
-        if is_ours:
+        key = self._key(tokens[1], tokens[2])
+        if key is not None:
             self.table.routes.pop(key, None)
 
     def _meid_add(self, tokens: list[str]) -> None:

@@ -23,7 +23,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from xapp.rmr.frame import FrameReader, encode_frame
@@ -41,7 +41,8 @@ RELOAD_PERIOD_S = 1.0
 
 class Si95Transport:
     """A Transport (see transport.py). `routes` is a table, or the path of a static route file (RMR_SEED_RT) that may
-    appear or change later. `source` is the host:port that others reply to; by default where this endpoint listens.
+    appear or change later. Others reply to `source` (host:port), else to `host` with this endpoint's port, else to
+    where it listens. `own_hosts` are other names of this host: a route to one of them with its port leads to itself.
 
     OSError from the constructor when the port cannot be bound.
     """
@@ -52,6 +53,8 @@ class Si95Transport:
         port: int = 4560,
         *,
         source: str = "",
+        host: str = "",
+        own_hosts: Iterable[str] = (),
         routes: RouteTable | Path | str | None = None,
         options: Si95Options | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -62,11 +65,12 @@ class Si95Transport:
         family = socket.AF_INET6 if ":" in bind_host else socket.AF_INET
         listener = socket.create_server((bind_host, port), family=family, backlog=64)
         self.port: int = listener.getsockname()[1]
-        host = socket.gethostname() if bind_host in ("", "0.0.0.0", "::") else bind_host
+        host = host or (socket.gethostname() if bind_host in ("", "0.0.0.0", "::") else bind_host)
         self.source = source or f"{host}:{self.port}"
         self._route_file = Path(routes) if isinstance(routes, str | Path) else None
         self._route_file_seen: tuple[int, int] | None = None
-        self.routes = routes if isinstance(routes, RouteTable) else RouteTable(own=(self.source,))
+        own = [self.source, *(f"{own_host}:{self.port}" for own_host in own_hosts)]
+        self.routes = routes if isinstance(routes, RouteTable) else RouteTable(own=own)
         self._counts: Counter[str] = Counter()
         self._counts_lock = threading.Lock()
         self._received = ReceiveQueue(self.options.max_receive_queue, self.options.max_receive_bytes)
@@ -224,6 +228,8 @@ class Si95Transport:
 
     def _reload_routes(self) -> None:
         """Take over a static route file that is new or has changed; a broken one leaves the old table in force."""
+        if self.routes.managed:
+            return
         self._reload_at = self._clock() + RELOAD_PERIOD_S
         if self._route_file is None:
             return
@@ -236,7 +242,7 @@ class Si95Transport:
         except OSError:
             return  # not there yet: `ready` says so
         self._route_file_seen = seen
-        reason = self.routes.update(text)
+        reason = self.routes.seed(text)
         if reason:
             self.count("route_table_refused")
             log.warning("%s: %s", self._route_file, reason)

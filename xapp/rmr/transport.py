@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 # Message types of the OSC RIC.
+ROUTE_TABLE = 20
+ROUTE_REQUEST = 21
+ROUTE_ANSWER = 22
 HEALTH_REQUEST = 100
 HEALTH_RESPONSE = 101
 RIC_CONTROL_REQUEST = 12040

@@ -1,0 +1,55 @@
+"""The xApp's RMR endpoint as its settings want it: the transport, and whatever keeps its route table."""
+
+from __future__ import annotations
+
+import logging
+
+from xapp.http import cannot_listen
+from xapp.rmr.route_client import RouteClient
+from xapp.rmr.settings import RmrSettings, TableSource
+from xapp.rmr.si95 import Si95Options, Si95Transport
+
+log = logging.getLogger(__name__)
+
+
+class Si95Endpoint(Si95Transport):
+    """The pure-Python transport with a route manager's client beside it, as librmr has one inside.
+
+    OSError (one line) when a port cannot be had. The control port of nobody's choice (4561) may be taken: then, as with
+    librmr, the seed file is all there is.
+    """
+
+    def __init__(self, settings: RmrSettings, options: Si95Options | None = None) -> None:
+        try:
+            super().__init__(
+                settings.bind_host,
+                settings.port,
+                host=settings.host,
+                own_hosts=settings.own_hosts,
+                routes=settings.seed,
+                options=options,
+            )
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(settings.bind_host, settings.port, error) from None
+        self.route_client: RouteClient | None = None
+        if settings.tables is TableSource.FILE:
+            return
+        try:
+            self.route_client = RouteClient(self.routes, settings, self.source)
+        except OSError as error:
+            if settings.control_port_is_wanted:
+                self.close()
+                raise cannot_listen(settings.bind_host, settings.control_port, error) from None
+            log.warning("no route manager can reach this xApp: port %d: %s", settings.control_port, error)
+            self.count("control_port_taken")
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Those of the transport and of the route client."""
+        extra = self.route_client.counters if self.route_client is not None else {}
+        return {**super().counters, **extra}
+
+    def close(self) -> None:
+        if self.route_client is not None:
+            self.route_client.close()
+        super().close()

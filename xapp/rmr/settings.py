@@ -1,0 +1,142 @@
+"""What this xApp's RMR endpoint is told by the environment and the configuration, in that order of precedence.
+
+The variables mean what they mean for librmr 4.9.4:
+
+    RMR_BIND_IF     address or interface to listen on
+    RMR_SRC_ID      host that peers reply to; a port in it is cut off
+    RMR_RTG_SVC     where tables come from: a port to listen on, host:port to ask, a negative number = RMR_SEED_RT alone
+    RMR_CTL_PORT    port for route tables while asking (4561). Set without RMR_RTG_SVC: routemgr:4561 is asked
+    RMR_RTREQ_FREQ  seconds between two requests (1 to 300, default 5)
+    RMR_SEED_RT     file with the first table
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from xapp.config import ConfigError, RmrConfig
+from xapp.rmr.interfaces import LOOPBACK, interface_addresses
+from xapp.rmr.routes import is_endpoint
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CONTROL_PORT = 4561
+WELL_KNOWN_MANAGER = "routemgr:4561"
+REQUEST_PERIOD_S = 5
+MAX_REQUEST_PERIOD_S = 300
+ANY_ADDRESS = ("", "0.0.0.0", "::", "[::]")
+
+
+class TableSource(Enum):
+    """Who brings the route table."""
+
+    PUSHED = "pushed"
+    """A route manager that connects to the control port."""
+    ASKED = "asked"
+    """A route manager that is asked until it sends one."""
+    FILE = "file"
+    """Nobody but the seed file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RmrSettings:
+    """Everything an endpoint is made with."""
+
+    bind_host: str
+    """An address; IPv6 without brackets."""
+    port: int
+    """0 = any free one."""
+    host: str
+    """What peers reply to, without the port."""
+    own_hosts: tuple[str, ...]
+    """Addresses of this endpoint: records for them are meant for it, routes to them are not taken."""
+    tables: TableSource
+    manager: str
+    """host:port that is asked; "" = none."""
+    control_port: int
+    """Where tables arrive; 0 = any free one."""
+    control_port_is_wanted: bool
+    """Somebody set it: without it there is no point in starting."""
+    request_period_s: float
+    seed: Path | None
+
+
+def resolve_settings(config: RmrConfig, environ: Mapping[str, str]) -> RmrSettings:
+    """Raises ConfigError: one line that names the variable or field, its value and what was expected."""
+    bind_host, own_hosts = _bind_address(environ.get("RMR_BIND_IF") or config.bind_host)
+    said, name = environ.get("RMR_RTG_SVC", ""), "RMR_RTG_SVC"
+    if not said:
+        said, name = config.route_manager, "controls.rmr.route_manager"
+    control_port = environ.get("RMR_CTL_PORT", "")
+    if not said and control_port:
+        said = WELL_KNOWN_MANAGER
+    tables, manager, port = _table_source(said, name)
+    if port is None:
+        port = _port(control_port, "RMR_CTL_PORT") if control_port else DEFAULT_CONTROL_PORT
+    return RmrSettings(
+        bind_host=bind_host,
+        port=config.port,
+        host=_without_port(environ.get("RMR_SRC_ID", "")) or config.host,
+        own_hosts=own_hosts,
+        tables=tables,
+        manager=manager,
+        control_port=port,
+        control_port_is_wanted=bool(said),
+        request_period_s=_request_period_s(environ.get("RMR_RTREQ_FREQ", "")),
+        seed=Path(environ["RMR_SEED_RT"]) if environ.get("RMR_SEED_RT") else None,
+    )
+
+
+def _table_source(said: str, name: str) -> tuple[TableSource, str, int | None]:
+    """Who brings tables, who is asked, and the control port if that is what `said` names."""
+    if not said:
+        return TableSource.PUSHED, "", DEFAULT_CONTROL_PORT
+    if re.match(r"\s*-[0-9]*[1-9]", said):
+        return TableSource.FILE, "", 0
+    port = said.removeprefix("tcp:").strip()
+    if re.fullmatch("[0-9]{1,5}", port):
+        return TableSource.PUSHED, "", _port(port, name)
+    if is_endpoint(said):
+        return TableSource.ASKED, said, None
+    raise ConfigError(f"{name} is {said!r:.80}: expected a port, host:port, or -1")
+
+
+def _port(text: str, name: str) -> int:
+    if re.fullmatch("[0-9]{1,5}", text) is None or int(text) > 65535:
+        raise ConfigError(f"{name} is {text!r:.80}: expected a port, 0 to 65535")
+    return int(text)
+
+
+def _request_period_s(text: str) -> float:
+    """Out of range means the default, as it does for librmr."""
+    if not text:
+        return REQUEST_PERIOD_S
+    if re.fullmatch("[0-9]{1,3}", text) is not None and 1 <= int(text) <= MAX_REQUEST_PERIOD_S:
+        return int(text)
+    log.warning("RMR_RTREQ_FREQ is %.80r, expected 1 to %d: %d s it is", text, MAX_REQUEST_PERIOD_S, REQUEST_PERIOD_S)
+    return REQUEST_PERIOD_S
+
+
+def _without_port(host: str) -> str:
+    """`host`, `host:port`, `[v6]` or `[v6]:port`."""
+    if host.startswith("["):
+        return host[: host.find("]") + 1] or host
+    return host.split(":", 1)[0]
+
+
+def _bind_address(said: str) -> tuple[str, tuple[str, ...]]:
+    """The address to listen on, and under which addresses this endpoint is known."""
+    if said in ANY_ADDRESS:
+        found = (address for name, held in interface_addresses().items() if name != LOOPBACK for address in held)
+        return said.strip("[]"), tuple(found)
+    held = interface_addresses().get(said)
+    if held is None:
+        return said.strip("[]"), (said,)
+    if not held:
+        raise ConfigError(f"RMR_BIND_IF is {said!r}: that interface has no address")
+    return held[0].strip("[]"), tuple(held)
