@@ -270,8 +270,15 @@ class _Row:
         if not self._grammar.max_grants:
             return line
         # The lowest token ends the grants at once, so no such DCM asks for a grant's RBG.
-        asked = (int(StepKind.GRANT_RBG), NO_TOKEN, np.zeros_like(line.situation_LA[0]), line.mask_LA[0], 0)
-        return Line(*(np.concatenate((column, [more])) for column, more in zip(line, asked)))
+        asked: tuple[Any, ...] = (
+            int(StepKind.GRANT_RBG),
+            NO_TOKEN,
+            np.zeros_like(line.situation_LA[0]),
+            line.mask_LA[0],
+            0,
+        )
+        columns: list[Any] = [np.concatenate((column, [more])) for column, more in zip(line, asked)]
+        return Line(*columns)
 
     def speech(self, complete: bool) -> Speech:
         return Speech(self.narrator.allocation(), tuple(self.narrator.tokens), np.array(self.log_probs), complete)

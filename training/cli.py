@@ -108,6 +108,9 @@ def train_command(
     roles: Annotated[str | None, typer.Option(help="leader, follower, or both: leader,follower.")] = None,
     rule: Annotated[str | None, typer.Option(help="Of followers that do not learn: best_response or obey.")] = None,
     sharpness: Annotated[float | None, typer.Option(help="Of regression: logits per unit of value.")] = None,
+    greedy_share: Annotated[
+        float | None, typer.Option(help="Of regression: share of cells played by the likeliest words.", min=0, max=1)
+    ] = None,
     alternate: Annotated[bool | None, typer.Option(help="Both roles: in turn by rounds, or in every update.")] = None,
     leader_lr: Annotated[float | None, typer.Option(help="Learning rate; kappa_1.", min=0)] = None,
     follower_lr: Annotated[float | None, typer.Option(help="Learning rate; kappa_2.", min=0)] = None,
@@ -135,8 +138,8 @@ def train_command(
         "teacher": teacher, "warm_up_steps": warm_up_steps, "policy": policy, "base_model": base_model,
         "lora_rank": lora_rank, "bf16": bf16, "gradient_checkpointing": gradient_checkpointing, "credit": credit,
         "roles": None if roles is None else tuple(_names(roles)), "alternate": alternate, "rule": rule,
-        "sharpness": sharpness, "leader_lr": leader_lr,
-        "follower_lr": follower_lr, "consistency": consistency, "kl": kl, "target_kl": target_kl, "epochs": epochs,
+        "sharpness": sharpness, "greedy_share": greedy_share, "leader_lr": leader_lr, "follower_lr": follower_lr,
+        "consistency": consistency, "kl": kl, "target_kl": target_kl, "epochs": epochs,
         "updates": updates, "cell_steps": cell_steps, "seconds": seconds, "seed": seed, "device": device,
     }  # fmt: skip
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -46,45 +46,37 @@ class Comparison(NamedTuple):
     cells: int
 
 
-def replay(
-    scenario: Scenario,
-    leader: Leader | None,
-    *,
-    ues: int,
-    cells: int,
-    seed: int,
-    periods: int,
-    followers: Followers = "best_response",
-    observe: str = FULL,
-) -> list[CellMetrics]:
+class Worlds(TypedDict):
+    """Which cells are played, for how long, and who follows: the keywords of every replay."""
+
+    ues: int
+    cells: int
+    seed: int
+    periods: int
+    followers: NotRequired[Followers]
+    """The best-response rule unless given."""
+    observe: NotRequired[str]
+    """Profile of what the leader sees; everything unless given."""
+
+
+def replay(scenario: Scenario, leader: Leader | None, **worlds: Unpack[Worlds]) -> list[CellMetrics]:
     """Metrics of each cell of a `replay_batch`."""
-    return replay_batch(
-        scenario, leader, ues=ues, cells=cells, seed=seed, periods=periods, followers=followers, observe=observe
-    ).metrics()
+    return replay_batch(scenario, leader, **worlds).metrics()
 
 
-def replay_batch(
-    scenario: Scenario,
-    leader: Leader | None,
-    *,
-    ues: int,
-    cells: int,
-    seed: int,
-    periods: int,
-    followers: Followers = "best_response",
-    observe: str = FULL,
-) -> CellBatch:
+def replay_batch(scenario: Scenario, leader: Leader | None, **worlds: Unpack[Worlds]) -> CellBatch:
     """The cells after `periods` periods from slot 0 under `leader`; None = the node's own scheduler.
 
     The period rule is the gNB's: the state is observed at every boundary before its slot is played, the decision takes
     effect `control_lead_periods` later under a lease until two periods after the report, and without one the node
-    schedules for itself. observe: the profile of what the leader sees. Raises ValueError for an unknown one.
+    schedules for itself. Raises ValueError for an unknown profile.
     """
-    profile = make_profile(observe)
-    batch = CellBatch(scenario, cells, ues, seed)
+    cells = worlds["cells"]
+    followers, profile = worlds.get("followers", "best_response"), make_profile(worlds.get("observe", FULL))
+    batch = CellBatch(scenario, cells, worlds["ues"], worlds["seed"])
     pace = scenario.slots_per_dcm
     schedules = [ControlSchedule(pace) for _ in range(cells)]
-    for _ in range(periods):
+    for _ in range(worlds["periods"]):
         if leader is not None:
             states = [observed(state, profile) for state in batch.observe()]
             decisions = leader.decide(states, [Intent()] * cells, never_expires)
@@ -102,24 +94,12 @@ def replay_batch(
     return batch
 
 
-def replay_row(
-    scenario: Scenario,
-    row: str,
-    *,
-    ues: int,
-    cells: int,
-    seed: int,
-    periods: int,
-    followers: Followers = "best_response",
-    observe: str = FULL,
-) -> list[CellMetrics]:
+def replay_row(scenario: Scenario, row: str, **worlds: Unpack[Worlds]) -> list[CellMetrics]:
     """`replay` by name: node_idle, node_scheduler, or any leader's (policy.registry). Raises LeaderError."""
     if row == NODE_IDLE:
         scenario = scenario.with_(node_contenders=0.0)
     leader = None if row in (NODE_IDLE, NODE_SCHEDULER) else make_leader(row)
-    return replay(
-        scenario, leader, ues=ues, cells=cells, seed=seed, periods=periods, followers=followers, observe=observe
-    )
+    return replay(scenario, leader, **worlds)
 
 
 def compare(

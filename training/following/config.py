@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training.ranges import Ranges
+
 CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
-"""What a bit is told it was worth: see training.following.losses."""
+"""Whose worth is told how: of a DCM's tokens training.learning.credit, of a UE's bits training.following.losses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,12 @@ class FollowConfig:
     """Weight of the critic's error; `sequence` only."""
 
     def __post_init__(self) -> None:
-        if self.credit not in CREDITS:
-            raise ValueError(f"credit is {self.credit!r}, expected one of {', '.join(CREDITS)}")
-        for name in ("flips", "own_share", "consistency", "team_share", "entropy", "kl", "target_kl", "scale", "value"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        for name in ("exploration", "gamma", "lam"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
-        if self.futures < 1:
-            raise ValueError(f"futures is {self.futures}, expected 1 or more")
-        if self.sharpness <= 0:
-            raise ValueError(f"sharpness is {self.sharpness}, expected above 0")
-        if not 0 < self.clip < 1:
-            raise ValueError(f"clip is {self.clip}, expected above 0 and below 1")
+        ranges = Ranges(self)
+        ranges.one_of("credit", CREDITS)
+        ranges.at_least_one(("futures",))
+        ranges.not_negative(
+            ("flips", "own_share", "consistency", "team_share", "entropy", "kl", "target_kl", "scale", "value")
+        )
+        ranges.share(("exploration", "gamma", "lam"))
+        ranges.positive(("sharpness",))
+        ranges.inside(0, "clip", 1)

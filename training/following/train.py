@@ -26,6 +26,7 @@ from training.following.config import FollowConfig
 from training.following.grounds import Ground, LeaderOf, new_grounds
 from training.following.losses import Lesson, Losses, follower_loss, imitation_loss, lesson_of
 from training.following.recording import FollowerTeam
+from training.ranges import Ranges
 from training.simulator.scenario import Scenario
 
 
@@ -58,11 +59,9 @@ class FollowTraining:
     """Followers add words to their reports: for a leader whose prompt has them."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "worlds", "cells", "slots", "round_updates", "epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
-        if not 0.5 < self.certainty < 1.0:
-            raise ValueError(f"certainty is {self.certainty}, expected above 0.5 and below 1")
+        ranges = Ranges(self)
+        ranges.at_least_one(("updates", "worlds", "cells", "slots", "round_updates", "epochs", "batch"))
+        ranges.inside(0.5, "certainty", 1)
 
 
 class FollowReport(NamedTuple):

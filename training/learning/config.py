@@ -14,11 +14,10 @@ from policy.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text_model import TextConfig
 from training.counterfactual import Rule, Search
-from training.following.config import FollowConfig
+from training.following.config import CREDITS, FollowConfig
+from training.ranges import Ranges
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 
-CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
-"""How a DCM's worth is shared among its tokens: see training.learning.credit."""
 ROLES = ("leader", "follower")
 RULES = ("best_response", "obey")
 DEVICES = ("auto", "cpu", "cuda")
@@ -124,30 +123,23 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.scenarios:
             raise ValueError("no scenario to train on")
-        for name in _AT_LEAST_ONE:
-            self._check(name, getattr(self, name) >= 1, "1 or more")
-        for name in _NOT_NEGATIVE:
-            self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
-        for name in _SHARES:
-            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
-        self._check("clip", 0 < self.clip < 1, "above 0 and below 1")
-        self._check("scale", 0 < self.scale < math.inf, "above 0")
-        self._check("credit", self.credit in CREDITS, f"one of {', '.join(CREDITS)}")
-        self._check("policy", self.policy in KINDS, f"one of {', '.join(KINDS)}")
+        ranges = Ranges(self)
+        ranges.at_least_one(_AT_LEAST_ONE)
+        ranges.not_negative(_NOT_NEGATIVE)
+        ranges.share(_SHARES)
+        ranges.positive(("scale", "sharpness"))
+        ranges.inside(0, "clip", 1)
+        ranges.one_of("credit", CREDITS)
+        ranges.one_of("policy", KINDS)
+        ranges.one_of("rule", RULES)
+        ranges.one_of("device", DEVICES)
         if self.policy == TEXT:
-            self._check("base_model", bool(self.base_model), "a language model's directory or hub id, for policy text")
+            ranges.check("base_model", bool(self.base_model), "a language model's directory or hub id, for policy text")
         elif self.base_model:
-            self._check("policy", False, f"{TEXT}, for a base model")
-        self._check("rule", self.rule in RULES, f"one of {', '.join(RULES)}")
-        self._check("sharpness", 0 < self.sharpness < math.inf, "above 0")
-        self._check("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}")
-        self._check("ues", all(count >= 1 for count in self.ues), "counts of 1 or more")
+            ranges.check("policy", False, f"{TEXT}, for a base model")
+        ranges.check("ues", all(count >= 1 for count in self.ues), "counts of 1 or more")
         roles_fit = bool(self.roles) and set(self.roles) <= set(ROLES) and len(set(self.roles)) == len(self.roles)
-        self._check("roles", roles_fit, f"some of {', '.join(ROLES)}")
-
-    def _check(self, name: str, fine: bool, expected: str) -> None:
-        if not fine:
-            raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+        ranges.check("roles", roles_fit, f"some of {', '.join(ROLES)}")
 
     @property
     def leader(self) -> ModelConfig | TextConfig:

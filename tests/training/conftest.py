@@ -1,0 +1,50 @@
+"""Followers that learn, and worlds in which they have a choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
+from policy.critic import new_follower_critic
+from policy.follower import new_follower_model
+from policy.language_model import ModelConfig
+from training.following.config import FollowConfig
+from training.following.recording import FollowerTeam, play_period
+from training.simulator.cell import CellBatch
+from training.simulator.scenario import make_scenario
+
+SMALL = ModelConfig(hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24)
+
+
+@pytest.fixture
+def follower():
+    """A small model, by seed."""
+
+    def make(seed: int = 0):
+        return new_follower_model(SMALL, seed).eval()
+
+    return make
+
+
+@pytest.fixture
+def half_open():
+    """A DCM for each cell: two RBGs owned, one the node's, the others open."""
+
+    def make(cells: int, ues: int) -> list[Allocation | None]:
+        owner = np.array([0, 1, OPEN, OPEN, DYNAMIC, OPEN], np.int16)
+        return [Allocation(tuple(range(1, ues + 1)), owner, LeftoverRule(contenders=2.0))] * cells
+
+    return make
+
+
+@pytest.fixture
+def record(follower, half_open):
+    """Play some slots of `mix` under it; the world, the team, and what was recorded."""
+
+    def play(config: FollowConfig, *, slots: int = 4, model=None, critic: bool = False):
+        world = CellBatch(make_scenario("mix"), 6, 4, seed=3)
+        team = FollowerTeam(model or follower(), new_follower_critic(1) if critic else None)
+        return world, team, play_period(world, half_open(6, 4), slots, team, config, np.random.default_rng(5))
+
+    return play
