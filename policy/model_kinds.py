@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from policy.encoder_model import SeatModel, SetModel
+from policy.grammar import GrammarOptions
 from policy.language_model import HEADS, ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
@@ -41,6 +42,14 @@ def new_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return WITHOUT_LANGUAGE[kind](config, layout)
+
+
+def layout_for(kind: str, options: GrammarOptions) -> PromptLayout | None:
+    """What a new model of that kind should read to say what `options` allow; None for one that reads text."""
+    if kind == TEXT:
+        return None
+    layout_class = _layout_class(kind)
+    return layout_class.with_grants() if options.max_periodic_grants else layout_class()
 
 
 def read_layout(kind: str, document: Mapping[str, Any]) -> PromptLayout:

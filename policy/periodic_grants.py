@@ -6,6 +6,7 @@ Suffixes: U = UEs, M = RBGs.
 from __future__ import annotations
 
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,27 @@ def is_slot_pattern(period: float, phase: float) -> bool:
     return 1 <= period <= MAX_PERIOD_SLOTS and 0 <= phase < period and period % 1 == 0 and phase % 1 == 0
 
 
+class WantedGrant(NamedTuple):
+    """What one UE's packets take; sorts cheapest first."""
+
+    rbgs: int
+    """Fewest that carry its packet at its reported CQI."""
+    ue: int
+
+
+def wanted_grants(state: CellState, known: Estimate) -> list[WantedGrant]:
+    """UEs whose packets would be too old by the time a report tells of them, and can be foreseen. Ascending by UE."""
+    slow_U = state.deadline_slots_U <= state.age_slots_U + SLOTS_TO_SERVE  # NaN: not known to need a grant
+    wanted = []
+    for ue in np.flatnonzero(slow_U & state.has_class(TrafficClass.PERIODIC)).tolist():
+        period, phase = float(state.arrival_period_slots_U[ue]), float(state.arrival_phase_slots_U[ue])
+        if is_slot_pattern(period, phase) and state.packet_bits_U[ue] > 0:
+            rbgs = rbgs_for_packet(float(state.packet_bits_U[ue]), float(known.snr_U[ue]), MAX_GRANTS)
+            if rbgs:
+                wanted.append(WantedGrant(rbgs, ue))
+    return wanted
+
+
 def give_periodic_grants(
     state: CellState, known: Estimate, limits: Limits, owner_M: NDArray[np.int16]
 ) -> tuple[PeriodicGrant, ...]:
@@ -48,14 +70,7 @@ def give_periodic_grants(
 
     Each of them gets the fewest RBGs that carry its packet at its reported CQI. Ascending by UE and RBG.
     """
-    slow_U = state.deadline_slots_U <= state.age_slots_U + SLOTS_TO_SERVE  # NaN: not known to need a grant
-    wanted: list[tuple[int, int]] = []
-    for ue in np.flatnonzero(slow_U & state.has_class(TrafficClass.PERIODIC)).tolist():
-        period, phase = float(state.arrival_period_slots_U[ue]), float(state.arrival_phase_slots_U[ue])
-        if is_slot_pattern(period, phase) and state.packet_bits_U[ue] > 0:
-            size = rbgs_for_packet(float(state.packet_bits_U[ue]), float(known.snr_U[ue]), MAX_GRANTS)
-            if 0 < size <= limits.cap_U[ue] - limits.floor_U[ue]:
-                wanted.append((size, ue))
+    wanted = [w for w in wanted_grants(state, known) if w.rbgs <= limits.cap_U[w.ue] - limits.floor_U[w.ue]]
     grants: list[PeriodicGrant] = []
     for size, ue in sorted(wanted):
         if len(grants) + size > MAX_GRANTS:

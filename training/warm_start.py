@@ -25,7 +25,7 @@ from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
 from policy.grammar import LAB, PAPER, GrammarOptions
 from policy.language_model import ModelConfig
 from policy.leader import Leader
-from policy.model_kinds import new_model
+from policy.model_kinds import layout_for, new_model
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
 from policy.text_model import TextConfig
 from training.errors import Stopped, TrainingError
@@ -165,8 +165,10 @@ class _Run:
     ) -> None:
         counts = ues or tuple(sorted({*MORE_UES, *(count for s in scenarios for count in s.ue_counts)}))
         self.config, self.command, self.teacher = config, command, teacher
-        self.collector = Collector(scenarios, counts, teacher, options_for(scenarios))
-        self.leader = new_model(config.policy, config.leader, config.seed).to(device)
+        options = options_for(scenarios)
+        self.collector = Collector(scenarios, counts, teacher, options)
+        layout = layout_for(config.policy, options)
+        self.leader = new_model(config.policy, config.leader, config.seed, layout).to(device)
         self.follower: FollowerModel = new_follower_model(config.follower, config.seed + 1)
         self._models: dict[str, nn.Module] = {"leader": self.leader, "follower": self.follower}
         self._optimizers = {name: self._optimizer(model) for name, model in self._models.items()}

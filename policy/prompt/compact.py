@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import OUTCOME_DECODED, OUTCOME_LOST, WAS_OPEN, CellState, TrafficClass
 from policy.cqi import BUFFER_EDGES
+from policy.estimate import estimate
 from policy.intent import Intent
+from policy.limits import compile_limits
+from policy.periodic_grants import MAX_GRANTS, wanted_grants
 
 LAYOUT_VERSION = 2
 """Of the meaning of the fields below; the levels themselves travel with the bundle. Version 1 knew nothing per RBG."""
@@ -90,6 +93,22 @@ UCM_CELL_FIELD = Field("ucm_ues", (*_each(0, 12), 17.5, 32.5, 60.5))
 """Only for a leader whose followers speak: `PromptLayout.with_ucm`."""
 
 
+GRANT_UE_FIELDS: tuple[Field, ...] = (
+    Field("packet_rbgs", _each(1, MAX_GRANTS)),
+    Field("grant_turn", _each(1, 2 * MAX_GRANTS)),  # RBGs of its own grant and those of cheaper UEs
+    Field("grant_row", _each(0, 15)),  # UEs before it that want a grant: a DCM names them in this order
+    Field("floor_rbgs", _each(0, 6)),
+)
+GRANT_CELL_FIELDS: tuple[Field, ...] = (
+    Field("periodic_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 30.5)),
+    Field("sporadic_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 30.5)),
+    Field("grant_rbgs", _each(0, 3 * MAX_GRANTS)),
+    Field("total_floor_rbgs", _each(0, 12)),
+)
+"""Only for a leader that gives periodic grants, at a RIC's pace: `PromptLayout.with_grants`. Without them it cannot
+know which UEs a grant would save, nor in which order to name them, and stops after half of them."""
+
+
 class Prompts(NamedTuple):
     """A batch of prompts, packed: no padding."""
 
@@ -117,7 +136,10 @@ class PromptLayout:
             )
         if unknown := set(self.rbg_features) - set(RBG_FEATURES):
             raise ValueError(f"unknown RBG features {sorted(unknown)}")
-        all_fields = (*UE_FIELDS, UCM_UE_FIELD), (*CELL_FIELDS, UCM_CELL_FIELD)
+        all_fields = (
+            (*UE_FIELDS, UCM_UE_FIELD, *GRANT_UE_FIELDS),
+            (*CELL_FIELDS, UCM_CELL_FIELD, *GRANT_CELL_FIELDS),
+        )
         for fields, known in zip((self.ue_fields, self.cell_fields), all_fields):
             unknown = {f.name for f in fields} - {f.name for f in known}
             if unknown:
@@ -130,6 +152,11 @@ class PromptLayout:
     def with_ucm(cls) -> PromptLayout:
         """Everything, and what the followers say."""
         return cls((*UE_FIELDS, UCM_UE_FIELD), (*CELL_FIELDS, UCM_CELL_FIELD))
+
+    @classmethod
+    def with_grants(cls) -> Self:
+        """Everything, and what periodic grants and floors ask for."""
+        return cls((*UE_FIELDS, *GRANT_UE_FIELDS), (*CELL_FIELDS, *GRANT_CELL_FIELDS))
 
     @property
     def block_tokens(self) -> int:
@@ -151,6 +178,8 @@ class PromptLayout:
         ue_cell = np.repeat(np.arange(len(states)), num_ues_B)
         ues = _ue_features(states)
         cells = _cell_features(states, intents, ues, ue_cell)
+        if GRANT_CELL_FIELDS[0] in self.cell_fields:
+            _add_grant_features(states, intents, ues, cells, ue_cell)
         cell_BT, ue_UT = self._blocks(cells, ues)
         starts_B = np.concatenate([[0], np.cumsum(num_ues_B + 1)[:-1]])
         ue_rows = np.arange(len(ue_cell)) + ue_cell + 1
@@ -270,6 +299,39 @@ def _cell_features(
         "ucm_ues": np.bincount(ue_cell[~np.isnan(ues["ucm"])], minlength=count).astype(np.float64),
         **_outcome_counts(states),
     }
+
+
+def _add_grant_features(
+    states: Sequence[CellState],
+    intents: Sequence[Intent],
+    ues: dict[str, NDArray[np.float64]],
+    cells: dict[str, NDArray[np.float64]],
+    ue_cell: NDArray[np.int64],
+) -> None:
+    """What GRANT_UE_FIELDS and GRANT_CELL_FIELDS hold; NaN for a UE that wants no grant."""
+    count = len(states)
+    packet_U, turn_U, row_U = (np.full(len(ue_cell), np.nan) for _ in range(3))
+    floors, start = [np.zeros(0)], 0
+    for state, intent in zip(states, intents):
+        wanted = wanted_grants(state, estimate(state))
+        for row, grant in enumerate(wanted):
+            packet_U[start + grant.ue], row_U[start + grant.ue] = grant.rbgs, row
+        taken = 0
+        for grant in sorted(wanted):
+            taken += grant.rbgs
+            turn_U[start + grant.ue] = taken
+        floors.append(compile_limits(state, intent).floor_U.astype(np.float64))
+        start += state.num_ues
+    floor_U, kind_U = np.concatenate(floors), ues["traffic_class"]
+    ues |= {"packet_rbgs": packet_U, "grant_turn": turn_U, "grant_row": row_U, "floor_rbgs": floor_U}
+    totals = {
+        "periodic_ues": kind_U == TrafficClass.PERIODIC,
+        "sporadic_ues": kind_U == TrafficClass.SPORADIC,
+        "grant_rbgs": np.nan_to_num(packet_U),
+        "total_floor_rbgs": floor_U,
+    }
+    for name, value_U in totals.items():
+        cells[name] = np.bincount(ue_cell, value_U, minlength=count).astype(np.float64)
 
 
 def _outcome_counts(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.cell_state import COLUMNS, make_cell_state
+from policy.cell_state import COLUMNS, TrafficClass, make_cell_state
+from policy.estimate import estimate
 from policy.intent import Intent
+from policy.periodic_grants import wanted_grants
 from policy.prompt.compact import CELL_FIELDS, UE_FIELDS, Field, PromptLayout
 
 LAYOUT = PromptLayout()
@@ -35,14 +37,15 @@ def test_a_batch_reads_like_its_cells_one_by_one(make_random_state):
     assert np.array_equal(batch, np.concatenate(alone))
 
 
-@given(st.data())
-def test_any_number_in_any_column_is_a_token_of_its_own_field(data):
+@pytest.mark.parametrize("layout", [LAYOUT, PromptLayout.with_grants()])
+@given(data=st.data())
+def test_any_number_in_any_column_is_a_token_of_its_own_field(layout, data):
     values = {name: data.draw(st.lists(st.floats(), min_size=2, max_size=2)) for name in COLUMNS}
     state = make_cell_state("c", num_rbgs=6, slots_per_dcm=1, slot=0, ue_ids=(1, 2), **values)
-    tokens = LAYOUT.encode([state], [Intent()]).tokens_NT
-    first = np.cumsum([0] + [f.size for f in (*CELL_FIELDS, *UE_FIELDS)])
-    width = LAYOUT.block_tokens
-    for blocks, starts, fields in ((tokens[:1], first[:width], CELL_FIELDS), (tokens[1:], first[width:-1], UE_FIELDS)):
+    tokens = layout.encode([state], [Intent()]).tokens_NT
+    cell_fields, ue_fields, width = layout.cell_fields, layout.ue_fields, layout.block_tokens
+    first = np.cumsum([0] + [f.size for f in (*cell_fields, *ue_fields)])
+    for blocks, starts, fields in ((tokens[:1], first[:width], cell_fields), (tokens[1:], first[width:-1], ue_fields)):
         level = blocks - starts
         assert (level >= 0).all()
         assert (level < [f.size for f in fields]).all()
@@ -103,3 +106,27 @@ def test_unknown_fields_and_edges_out_of_order_are_refused():
         PromptLayout((Field("mood", (1.0,)),), (CELL_FIELDS[0],))
     with pytest.raises(ValueError, match="do not ascend"):
         PromptLayout((Field("cqi", (2.0, 1.0)),), (CELL_FIELDS[0],))
+
+
+def test_a_leader_that_gives_grants_is_told_whom_they_save_in_which_order_and_what_is_owed():
+    kinds = [TrafficClass.PERIODIC, TrafficClass.EMBB, TrafficClass.PERIODIC, TrafficClass.SPORADIC]
+    state = make_cell_state(
+        "c", num_rbgs=6, slots_per_dcm=20, slot=0, ue_ids=(1, 2, 3, 4), traffic_class_U=kinds,
+        arrival_period_slots_U=[10.0, np.nan, 20.0, np.nan], arrival_phase_slots_U=[3.0, np.nan, 4.0, np.nan],
+        deadline_slots_U=[8.0] * 4, age_slots_U=[8.0] * 4, packet_bits_U=[1000.0] * 4, cqi_U=[7.0, 9.0, 13.0, 9.0],
+    )  # fmt: skip
+    intent = Intent(min_share_percent={4: 30.0})
+    layout = PromptLayout.with_grants()
+    tokens = layout.encode([state], [intent]).tokens_NT
+    known = estimate(state)
+    far, near = wanted_grants(state, known)
+    assert near.rbgs < far.rbgs
+    starts = np.cumsum([0] + [f.size for f in (*layout.cell_fields, *layout.ue_fields)])[layout.block_tokens :]
+    level = {f.name: tokens[1:, k] - starts[k] for k, f in enumerate(layout.ue_fields)}
+    assert level["packet_rbgs"].tolist() == [far.rbgs, 0, near.rbgs, 0]  # level k is k RBGs; 0 = no grant is wanted
+    assert level["grant_turn"].tolist() == [far.rbgs + near.rbgs, 0, near.rbgs, 0]
+    assert level["grant_row"].tolist() == [1, 0, 2, 0]
+    assert level["floor_rbgs"].tolist() == [1, 1, 1, 1 + 2]
+    plain = layout.encode([state], [Intent()]).tokens_NT
+    assert (tokens != plain).any(axis=1).tolist() == [True, False, False, False, True]
+    assert PromptLayout.from_json(layout.as_json()) == layout
