@@ -17,6 +17,8 @@ from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import Scenario
 from xapp.e2.dcm import Carrier, Control, Outcome, OutcomeCode
+from xapp.e2.quota import Quota
+from xapp.lab.quota_table import QuotaTable
 
 FARTHEST_PERIODS = 100
 """A control may ask to be applied at most this many periods ahead: what waits must stay bounded."""
@@ -82,7 +84,9 @@ class Mac:
         self.own_scheduler_periods = 0
         """Periods (per cell) that began under the node's own scheduler."""
         self.counts: Counter[str] = Counter()
-        """applied, superseded, released, and late: accepted when the period that it was made for had begun."""
+        """applied (quotas too), superseded, released, and late: accepted when the period it was made for had begun."""
+        self.quotas = tuple(QuotaTable(carrier) for carrier in carriers)
+        """By row: what the node's own scheduler is held to, where no control governs."""
         self._cells = [_Cell(scenario.slots_per_dcm) for _ in carriers]
         self._row_of = {carrier.cell: row for row, carrier in enumerate(carriers)}
         self._reports: list[CellReport] = []
@@ -117,9 +121,16 @@ class Mac:
                 self.own_scheduler_periods += 1
             if term.control is not None and cell.waiting.pop(term.control.decision, None) is not None:
                 self.counts["applied"] += 1
-        allocations = [term.control.allocation if term.control else None for term in terms]
+        allocations = [
+            term.control.allocation if term.control else self._under_quotas(row) for row, term in enumerate(terms)
+        ]
         self.batch.play(allocations, count, self.followers)
         return count
+
+    def _under_quotas(self, row: int) -> Allocation | None:
+        if not self.quotas[row].limited():
+            return None
+        return self.quotas[row].allocation(self.batch.ue_table(row).ue_ids, self.scenario.node_contenders)
 
     # -- observing ------------------------------------------------------------------------------------------------
 
@@ -133,6 +144,7 @@ class Mac:
             if control is not None:
                 applied = Applied(*control.decision, onto_ues(control.allocation, state.ue_ids))
             self._reports.append(CellReport(state, self.batch.ue_table(row), applied))
+            self.quotas[row].keep(state.ue_ids)
             cell.reported.append(_Reported(set(), frozenset(state.ue_ids), self.next_boundary_slot))
         return self._reports
 
@@ -182,6 +194,14 @@ class Mac:
         self._overtake(cell, accepted.first_slot)
         cell.waiting[cell.newest] = accepted.first_slot
         return Outcome(OutcomeCode.OK, "", control.decision_id, accepted.first_slot)
+
+    def limit(self, row: int, ue: int, quota: Quota) -> bool:
+        """Hold a UE to a quota from the next slot on; False = there is no such UE."""
+        if not 0 <= row < len(self._cells) or ue not in self.batch.ue_table(row).ue_ids:
+            return False
+        self.quotas[row].set(ue, quota, self.slot)
+        self.counts["applied"] += 1
+        return True
 
     def _answer_slot(self, cell: _Cell, control: Control) -> int:
         """Where a control begins that does not say so itself: a quick answer does not begin before its period."""

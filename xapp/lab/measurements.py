@@ -26,18 +26,21 @@ class Totals(NamedTuple):
     served_bits_U: FloatU
     delay_bit_slots_U: FloatU
     rbg_slots_U: FloatU
+    whole_U: NDArray[np.bool_]
+    """The UE was there when the report began."""
 
 
 def totals_since(table: UeTable, previous: UeTable | None, slots: int) -> Totals:
     """Differences by UE id; a UE that was not in `previous` came since, with its totals from zero."""
     columns = (table.served_bits_U, table.delay_bit_slots_U, table.rbg_slots_U)
     if previous is None:
-        return Totals(slots, *(column.copy() for column in columns))
+        return Totals(slots, *(column.copy() for column in columns), np.ones(len(table.ue_ids), bool))
     row_of = {ue: row for row, ue in enumerate(previous.ue_ids)}
     before = np.array([row_of.get(ue, -1) for ue in table.ue_ids], np.int64)
     earlier = (previous.served_bits_U, previous.delay_bit_slots_U, previous.rbg_slots_U)
     # Row -1 is the zero appended for newcomers.
-    return Totals(slots, *(now - np.append(then, 0.0)[before] for now, then in zip(columns, earlier)))
+    since = (now - np.append(then, 0.0)[before] for now, then in zip(columns, earlier))
+    return Totals(slots, *since, before >= 0)
 
 
 class Measured(NamedTuple):
@@ -99,11 +102,17 @@ MEASUREMENTS: dict[str, Measurement] = {
 }
 
 
-def measure(measured: Measured, names: Sequence[str]) -> NDArray[np.float64]:
-    """[U, N]; NaN = noValue; integer measurements are whole numbers."""
+def measure(measured: Measured, names: Sequence[str], *, late_ues: bool = True) -> NDArray[np.float64]:
+    """[U, N]; NaN = noValue; integer measurements are whole numbers.
+
+    late_ues=False: as on deployed nodes nothing is known of a UE that came while the report was being gathered.
+    """
     columns = []
     for name in names:
         measurement = MEASUREMENTS[name]
         column_U = measurement.compute(measured)
         columns.append(np.rint(column_U) if measurement.integer else column_U)
-    return np.stack(columns, axis=1)
+    values_UN = np.stack(columns, axis=1)
+    if not late_ues:
+        values_UN[~measured.totals.whole_U] = np.nan
+    return values_UN
