@@ -19,7 +19,7 @@ from policy.registry import make_leader
 from xapp.app import App
 from xapp.config import Controls
 from xapp.e2 import dcm
-from xapp.lab.node_functions import make_identity, setup_request
+from xapp.lab.node_functions import dcm_function, make_identity, setup_request
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION
 
 PATIENCE_S = 10.0
@@ -75,7 +75,7 @@ class Platform:
         }
         if request.path.endswith("/states"):
             return 200, [state]
-        setup = setup_request(1, make_identity(1), self.carriers, PROFILES["full"].measurements)
+        setup = setup_request(1, make_identity(1), PROFILES["full"].measurements, dcm_function(self.carriers))
         functions = [
             {"ranFunctionId": f.function_id, "ranFunctionOid": f.oid, "ranFunctionDefinition": f.definition.hex()}
             for f in setup.functions

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ from xapp.e2.dcm import Outcome, OutcomeCode
 from xapp.e2.e2ap_elements import PduKind, Procedure
 from xapp.e2.errors import E2DecodeError
 from xapp.e2.ue_id import GnbDuUeId
+from xapp.lab import rc_function
 from xapp.lab.counters import Counters
 from xapp.lab.mac import CellReport, Mac
 from xapp.lab.measurements import MEASUREMENTS, Measured, Totals, measure, totals_since
-from xapp.lab.node_functions import setup_request
+from xapp.lab.node_functions import dcm_function, setup_request
 from xapp.lab.node_subscriptions import NodeSubscription, Refusal, admit
 
 logger = logging.getLogger(__name__)
@@ -52,13 +54,18 @@ class E2Agent:
         period_ms: int,
         profile: ObservationProfile,
         counters: Counters,
+        control: Literal["dcm", "rc"] = "dcm",
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """period_ms: wall time of one report period. wall_ns: ns since 1970, for time stamps only."""
+        """period_ms: wall time of one report period. control: the service model that the node is controlled by.
+
+        wall_ns: ns since 1970, for time stamps only.
+        """
         self.mac, self.identity, self.profile = mac, identity, profile
         self._period_ms, self._counters, self._wall_ns = period_ms, counters, wall_ns
         self._subscriptions: dict[e2ap.RicRequestId, NodeSubscription] = {}
         self._transaction = 0
+        self._has_dcm = control == "dcm"
         self.set_up = False
         """The RIC has accepted this node's setup."""
 
@@ -68,8 +75,9 @@ class E2Agent:
 
     @property
     def covered(self) -> bool:
-        """Every cell has a KPM and a DCM subscription."""
-        wanted = {(cell, function) for cell in range(len(self.mac.carriers)) for function in ("kpm", "dcm")}
+        """Every cell has a KPM subscription, and a DCM one if the node has DCM."""
+        functions = ("kpm", "dcm") if self._has_dcm else ("kpm",)
+        wanted = {(cell, function) for cell in range(len(self.mac.carriers)) for function in functions}
         return wanted <= {(s.row, s.kind) for s in self._subscriptions.values()}
 
     # -- association --------------------------------------------------------------------------------------------------
@@ -77,9 +85,8 @@ class E2Agent:
     def connected(self) -> bytes:
         """The association is up: the setup request to send."""
         self._transaction = (self._transaction + 1) % 256
-        return procedures.encode(
-            setup_request(self._transaction, self.identity, self.mac.carriers, self.profile.measurements)
-        )
+        control = dcm_function(self.mac.carriers) if self._has_dcm else rc_function.function_item()
+        return procedures.encode(setup_request(self._transaction, self.identity, self.profile.measurements, control))
 
     def disconnected(self) -> None:
         """The association is gone, and with it every subscription. Controls stay until their lease is over."""
@@ -128,7 +135,7 @@ class E2Agent:
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
     def _subscribe(self, request: procedures.SubscriptionRequest) -> procedures.Message:
-        admitted = admit(request, self.mac, self._period_ms, self.profile)
+        admitted = admit(request, self.mac, self._period_ms, self.profile, has_dcm=self._has_dcm)
         if isinstance(admitted, Refusal):
             self._counters.add("subscriptions_refused")
             logger.warning("subscription %s refused: %s", request.request_id, admitted.reason)
@@ -190,14 +197,25 @@ class E2Agent:
     def _kpm_report(
         self, measured: Measured, names: tuple[str, ...], subscription: NodeSubscription
     ) -> tuple[bytes, bytes]:
-        ue_ids = measured.report.table.ue_ids
+        ue_ids = measured.report.table.ue_ids if self._has_dcm else self._f1ap_ids(measured, subscription)
         period_ms = subscription.every_periods * self._period_ms
         start_s = self._wall_ns() / 1e9 - period_ms / 1e3
         header = kpm.encode_indication_header(kpm.IndicationHeader(kpm.ntp_time(start_s)))
         if not ue_ids:
             return header, b""  # format 3 cannot say that there is nobody
-        values_UN = measure(measured, names)
+        values_UN = measure(measured, names, late_ues=self.profile.dcm_columns)
         return header, kpm.encode_report(list(map(GnbDuUeId, ue_ids)), names, values_UN, period_ms, reals=REAL_NAMES)
+
+    def _f1ap_ids(self, measured: Measured, subscription: NodeSubscription) -> list[int]:
+        """The report's UEs as an RC node names them; counts those that were on more than their quota says."""
+        ue_ids, row = measured.report.table.ue_ids, subscription.row
+        quotas = self.mac.quotas[row]
+        for ue, used_prb in zip(ue_ids, measure(measured, ("RRU.PrbUsedUl",))[:, 0].tolist()):
+            most_prb = quotas.most_prb_since(ue, subscription.previous_slot)
+            if most_prb is not None:
+                self._counters.add("ue_reports_under_quota")
+                self._counters.add("ue_reports_over_quota", int(used_prb > most_prb))
+        return [rc_function.f1ap_id(row, ue) for ue in ue_ids]
 
     def _dcm_report(self, measured: Measured, subscription: NodeSubscription) -> tuple[bytes, bytes]:
         report, carrier = measured.report, measured.carrier
@@ -220,7 +238,9 @@ class E2Agent:
 
     def _control(self, request: e2ap.ControlRequest) -> list[bytes]:
         self._counters.add("controls_received")
-        if request.function_id != dcm.DCM_FUNCTION_ID:
+        if not self._has_dcm and request.function_id == rc_function.RC_FUNCTION_ID:
+            return self._quota(request)
+        if not self._has_dcm or request.function_id != dcm.DCM_FUNCTION_ID:
             self._counters.add("control_failed_ran_function")
             return [_failure(request, RAN_FUNCTION_INVALID, None)]
         outcome = self._outcome(request)
@@ -235,6 +255,18 @@ class E2Agent:
         acknowledge = e2ap.ControlAcknowledge(
             request.request_id, request.function_id, request.call_process_id, dcm.encode_outcome(outcome)
         )
+        return [e2ap.encode_control_acknowledge(acknowledge)]
+
+    def _quota(self, request: e2ap.ControlRequest) -> list[bytes]:
+        refused = rc_function.obey(self.mac, request)
+        if refused is not None:
+            self._counters.add(f"control_failed_{refused.name}")
+            logger.info("control refused: %s", refused.reason)
+            return [_failure(request, refused.cause, None)]
+        self._counters.add("controls_accepted")
+        if request.ack_request is e2ap.AckRequest.NO_ACK:
+            return []
+        acknowledge = e2ap.ControlAcknowledge(request.request_id, request.function_id, request.call_process_id)
         return [e2ap.encode_control_acknowledge(acknowledge)]
 
     def _outcome(self, request: e2ap.ControlRequest) -> Outcome:

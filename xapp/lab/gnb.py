@@ -19,7 +19,7 @@ from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
 from xapp.lab.e2_transport import E2Association, E2Client
 from xapp.lab.e2_wire import choose_wire
-from xapp.lab.gnb_options import GnbOptions, make_followers
+from xapp.lab.gnb_options import CONTROLS, GnbOptions, make_followers
 from xapp.lab.gnb_status import CellScreen, figures
 from xapp.lab.lines import Lines
 from xapp.lab.mac import Mac
@@ -62,6 +62,8 @@ class Gnb:
             raise ValueError(f"--e2 is {options.e2!r}, expected host:port")
         if options.observe not in PROFILES:
             raise ValueError(f"--observe is {options.observe!r}, expected one of {', '.join(PROFILES)}")
+        if options.control not in CONTROLS:
+            raise ValueError(f"--control is {options.control!r}, expected one of {', '.join(CONTROLS)}")
         k = options.slots_per_dcm()
         self.scenario: Scenario = make_scenario(options.scenario).with_(slots_per_dcm=k)
         self.wire = choose_wire(options.e2_transport)
@@ -76,6 +78,7 @@ class Gnb:
             period_ms=options.period_ms,
             profile=PROFILES[options.observe],
             counters=self.counters,
+            control="rc" if options.control == "rc" else "dcm",
         )
         self.clock = SlotClock(k, options.period_ms / 1e3)
         self._screens = [CellScreen(carrier.cell, carrier.num_rbgs) for carrier in carriers]
@@ -124,6 +127,7 @@ class Gnb:
             "k": self.scenario.slots_per_dcm,
             "period_ms": self.options.period_ms,
             "followers": rule,
+            "control": self.options.control,
             "observe": self.options.observe,
             "e2_transport": self.wire,
         }
@@ -245,10 +249,16 @@ class Gnb:
             "releases": self.mac.counts["released"],
             "transmissions_outside_grant": sum(cell.transmissions_outside_grant for cell in metrics),
             "own_scheduler_periods": self.mac.own_scheduler_periods,
+            "ues_limited": sum(len(quotas.limited()) for quotas in self.mac.quotas),
+            "ue_reports_under_quota": self.counters["ue_reports_under_quota"],
+            "ue_reports_over_quota": self.counters["ue_reports_over_quota"],
             "connected": self.agent.set_up,
             "subscriptions": self.agent.subscriptions,
             "counters": self.counters.snapshot(),
-            "cells": [screen.show(self.mac.batch.ue_table(row)) for row, screen in enumerate(self._screens)],
+            "cells": [
+                screen.show(self.mac.batch.ue_table(row), self.mac.quotas[row].limited())
+                for row, screen in enumerate(self._screens)
+            ],
         }
 
     def final(self) -> dict[str, Any]:
@@ -270,7 +280,7 @@ def _human(event: str, fields: dict[str, Any]) -> str:
         return (
             f"gNB {fields['name']}: {len(fields['cells'])} cells x {fields['ues']} UEs, scenario {fields['scenario']}, "
             f"K = {fields['k']} slots per {fields['period_ms']} ms, followers: {fields['followers']}, "
-            f"observed: {fields['observe']}, E2 over {fields['e2_transport']}"
+            f"control: {fields['control']}, observed: {fields['observe']}, E2 over {fields['e2_transport']}"
         )
     throughput = fields["throughput_mbps"] or 0.0
     return (
@@ -302,9 +312,12 @@ def gnb_command(
     e2_transport: Annotated[str, typer.Option(help="auto, sctp or tcp (length-prefixed).")] = "auto",
     observe: Annotated[str, typer.Option(help="What is reported: full, kpm_srsran or kpm_oai.")] = "full",
     gnb_id: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="gNB identity.")] = 1,
+    control: Annotated[
+        str, typer.Option(help="What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
+    ] = "dcm",
     json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
 ) -> None:
-    """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls."""
+    """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls, or RC quotas."""
     lines = Lines(json_lines, _human)
     lines.own_process()
     options = GnbOptions(
@@ -323,6 +336,7 @@ def gnb_command(
         e2_transport,
         observe,
         gnb_id,
+        control,
     )
     try:
         gnb = Gnb(options)

@@ -33,6 +33,8 @@ class GnbOptions:
     e2_transport: str = "auto"
     observe: str = "full"
     gnb_id: int = 1
+    control: str = "dcm"
+    """The service model that the node is controlled by: dcm, or rc as nodes of today."""
 
     def slots_per_dcm(self) -> int:
         """K out of k, period and time scale. Raises ValueError when they contradict each other."""
@@ -46,6 +48,9 @@ class GnbOptions:
         if k < 1 or (self.time_scale and not self.k and abs(k - from_scale) > 1e-6 * k):
             raise ValueError(f"a period of {from_scale:g} slots, expected a whole number of at least 1")
         return k
+
+
+CONTROLS = ("dcm", "rc")
 
 
 def make_followers(name: str, bundle: str, k: int) -> Followers:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from policy.cell_state import TrafficClass
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import SLOT_MS
+from xapp.e2.quota import Quota
 from xapp.lab.mac import Applied, CellReport, onto_ues
 from xapp.lab.measurements import Totals, totals_since
 
@@ -61,8 +62,8 @@ class CellScreen:
             self._totals = {ue: (served, rbgs) for ue, served, rbgs in per_slot}
         self._table, self._slot, self._applied = report.table, slot, report.applied
 
-    def show(self, now: UeTable) -> dict[str, Any]:
-        """`now`: the UEs as they are."""
+    def show(self, now: UeTable, quotas: Mapping[int, Quota]) -> dict[str, Any]:
+        """`now`: the UEs as they are; `quotas`: those that limit one."""
         strip = "*" * self._num_rbgs
         if self._applied is not None:
             strip = onto_ues(self._applied.allocation, now.ue_ids).strip()
@@ -77,6 +78,7 @@ class CellScreen:
                     "cqi": int(now.cqi_U[row]),
                     "rbgs": round(rbgs, 3),
                     "throughput_mbps": round(served / SLOT_MS / 1e3, 4),
+                    "quota_percent": quotas[ue].max_percent if ue in quotas else None,
                 }
             )
         return {

@@ -1,4 +1,4 @@
-"""What the simulated node says of itself in E2 setup: its cells, and its RAN functions KPM and DCM."""
+"""What the simulated node says of itself in E2 setup: its cells, and its RAN functions: KPM, and DCM or RC."""
 
 from __future__ import annotations
 
@@ -39,10 +39,19 @@ def make_carriers(gnb_id: int, cells: int, num_rbgs: int) -> tuple[Carrier, ...]
     )
 
 
+def dcm_function(carriers: tuple[Carrier, ...]) -> procedures.RanFunctionItem:
+    """The DCM function of a node with these cells."""
+    definition = dcm.encode_ran_function(dcm.RanFunction(carriers))
+    return procedures.RanFunctionItem(dcm.DCM_FUNCTION_ID, definition, 1, dcm.DCM_OID)
+
+
 def setup_request(
-    transaction_id: int, identity: procedures.GnbId, carriers: tuple[Carrier, ...], measurements: Sequence[str]
+    transaction_id: int,
+    identity: procedures.GnbId,
+    measurements: Sequence[str],
+    control: procedures.RanFunctionItem,
 ) -> procedures.E2SetupRequest:
-    """`measurements`: what the KPM function offers."""
+    """`measurements`: what the KPM function offers. `control`: the function beside it."""
     kpm_function = kpm.RanFunction(
         short_name="ORAN-E2SM-KPM",
         oid=KPM_OID,
@@ -52,9 +61,7 @@ def setup_request(
     )
     functions = (
         procedures.RanFunctionItem(KPM_FUNCTION_ID, kpm.encode_ran_function(kpm_function), 1, KPM_OID),
-        procedures.RanFunctionItem(
-            dcm.DCM_FUNCTION_ID, dcm.encode_ran_function(dcm.RanFunction(carriers)), 1, dcm.DCM_OID
-        ),
+        control,
     )
     # Mandatory since E2AP v2; the parts would hold NG setup messages, of which a simulated node has none.
     component = procedures.ComponentConfig("ng", ("e2nodeComponentInterfaceTypeNG", {"amf-name": "lab"}), b"\0", b"\0")

@@ -53,10 +53,15 @@ def _refusal(value: str, reason: str) -> Refusal:
 
 
 def admit(
-    request: procedures.SubscriptionRequest, mac: Mac, period_ms: int, profile: ObservationProfile
+    request: procedures.SubscriptionRequest,
+    mac: Mac,
+    period_ms: int,
+    profile: ObservationProfile,
+    *,
+    has_dcm: bool = True,
 ) -> Admitted | Refusal:
     """Honour what can be honoured: a subscription with at least one action, all for the same cell."""
-    if request.function_id not in (KPM_FUNCTION_ID, dcm.DCM_FUNCTION_ID):
+    if request.function_id not in (KPM_FUNCTION_ID, *((dcm.DCM_FUNCTION_ID,) if has_dcm else ())):
         return _refusal("ran-function-id-invalid", f"no RAN function {request.function_id}")
     is_kpm = request.function_id == KPM_FUNCTION_ID
     every_periods = _every_periods(request.event_trigger, is_kpm, period_ms)

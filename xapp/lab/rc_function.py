@@ -1,0 +1,74 @@
+"""The simulated node's E2SM-RC function: PRB quotas per UE (style 2, action 6), obeyed as deployed nodes do.
+
+A success is acknowledged without an outcome, a refusal names a cause and no outcome either. A node has one function for
+all its cells and an RC control names none: what tells its UEs apart is the F1AP id, of which the cell is a part here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from xapp.e2 import e2ap, rc
+from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.errors import E2DecodeError
+from xapp.e2.quota import Quota
+from xapp.e2.rc_quota import PARAMETER_NAMES
+from xapp.e2.ue_id import GnbDuUeId
+from xapp.lab.mac import Mac
+
+RC_FUNCTION_ID = 3
+RC_OID = rc.RC_OIDS[0]
+UE_BITS = 20
+"""F1AP id = the cell's row, and in the lower bits the UE's id in its cell: in a node's first cell the same."""
+CONTROL_INVALID = e2ap.Cause("ricRequest", "control-message-invalid")
+CONTROL_FAILED = e2ap.Cause("ricRequest", "control-failed-to-execute")
+ACTION_UNSUPPORTED = e2ap.Cause("ricRequest", "action-not-supported")
+
+
+class Refused(NamedTuple):
+    """Why a control is not obeyed."""
+
+    cause: e2ap.Cause
+    name: str
+    """For counters."""
+    reason: str
+
+
+def f1ap_id(row: int, ue: int) -> int:
+    """The id of a UE that is `ue` in the cell of this row."""
+    return row << UE_BITS | ue
+
+
+def ue_of(f1ap_id: int) -> tuple[int, int]:
+    """Row of the cell, and the UE's id there."""
+    return f1ap_id >> UE_BITS, f1ap_id & (1 << UE_BITS) - 1
+
+
+def function_item() -> procedures.RanFunctionItem:
+    """What the node says of it in E2 setup."""
+    parameters = tuple(rc.Parameter(number, name) for number, name in PARAMETER_NAMES.items())
+    action = rc.ControlAction(rc.SLICE_PRB_QUOTA.action, "Slice-level PRB quota", parameters)
+    style = rc.ControlStyle(rc.SLICE_PRB_QUOTA.style, "Radio Resource Allocation Control", (action,))
+    function = rc.RanFunction("ORAN-E2SM-RC", RC_OID, "RAN Control", control_styles=(style,))
+    return procedures.RanFunctionItem(RC_FUNCTION_ID, rc.encode_ran_function(function), 1, RC_OID)
+
+
+def obey(mac: Mac, request: e2ap.ControlRequest) -> Refused | None:
+    """Hold a UE to its quota; None = done."""
+    try:
+        header = rc.decode_control_header(request.header)
+        if (header.style, header.action) != rc.SLICE_PRB_QUOTA:
+            return Refused(ACTION_UNSUPPORTED, "action", f"control style {header.style}, action {header.action}")
+        (quota, *others) = rc.decode_prb_quotas(request.message)
+    except (E2DecodeError, ValueError) as error:
+        return Refused(CONTROL_INVALID, "malformed", str(error))
+    if others:
+        return Refused(CONTROL_INVALID, "malformed", f"{1 + len(others)} quotas for one UE")
+    if not isinstance(header.ue_id, GnbDuUeId):
+        return Refused(CONTROL_INVALID, "ue_id", f"{type(header.ue_id).__name__}, a gNB-DU-UEID expected")
+    if quota.min_percent > quota.max_percent:
+        return Refused(CONTROL_INVALID, "malformed", f"min {quota.min_percent} above max {quota.max_percent} percent")
+    row, ue = ue_of(header.ue_id.f1ap_id)
+    if not mac.limit(row, ue, Quota(quota.min_percent, quota.max_percent, quota.dedicated_percent)):
+        return Refused(CONTROL_FAILED, "unknown_ue", f"no UE with F1AP id {header.ue_id.f1ap_id}")
+    return None
