@@ -277,7 +277,8 @@ class _Row:
             line.mask_LA[0],
             0,
         )
-        columns: list[Any] = [np.concatenate((column, [more])) for column, more in zip(line, asked)]
+        own: tuple[Any, ...] = tuple(line)
+        columns = [np.concatenate((column, [more])) for column, more in zip(own, asked)]
         return Line(*columns)
 
     def speech(self, complete: bool) -> Speech:
