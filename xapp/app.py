@@ -5,6 +5,7 @@ Everything that may block (HTTP, SDL, DNS) is a chore of housekeeping; the decis
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 from policy.leader import Leader
 from xapp.cells import Cells
 from xapp.config import Controls
+from xapp.configuration import Configuration
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender
 from xapp.housekeeping import Chore, Housekeeping, every
@@ -22,9 +24,10 @@ from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
+from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
 from xapp.ric.sdl import SharedStore
-from xapp.ric.subscription_body import ClientEndpoint
+from xapp.ric.subscription_body import ClientEndpoint, http_host_of
 from xapp.ric.subscriptions import SubscriptionState
 from xapp.rmr.endpoint import Si95Endpoint
 from xapp.rmr.settings import resolve_settings
@@ -37,11 +40,16 @@ SUBSCRIPTIONS = "subscriptions"
 """The chore, and the lane, of whatever must stay prompt."""
 SWEEP_S = 0.5
 GAUGES_S = 1.0
+CONFIGURATION_S = 2.0
+"""How often the descriptor's file is looked at."""
 MAX_LAST_CONTROL_S = 1.0
 """The longest time that a stopping xApp leaves its last control in force."""
 RELEASE_ANSWER_S = 1.0
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
 UNSUBSCRIBE_S = 3.0
+DEREGISTER_S = 1.0
+REGISTER_FIRST_S = 3.0
+"""How long subscriptions wait for the registration."""
 HOUSEKEEPING_S = 1.0
 """How long a stopping xApp waits for a request of its housekeeping to come back."""
 LET_GO_S = 4.0
@@ -53,11 +61,16 @@ REPORT_PATIENCE = 0.1
 class App:
     """One running xApp. `start` raises OSError for a port that cannot be bound, ConfigError for RMR_*."""
 
-    def __init__(self, controls: Controls, leader: Leader, *, name: str = "stackmac") -> None:
-        self.controls = controls
-        self.name = name
+    def __init__(self, controls: Controls | Configuration, leader: Leader) -> None:
+        """Controls alone never change; a Configuration follows its file."""
+        self.configuration = controls if isinstance(controls, Configuration) else Configuration(controls)
         self.metrics = Metrics()
         self._leader = leader
+
+    @property
+    def controls(self) -> Controls:
+        """What is in force now."""
+        return self.configuration.controls
 
     def start(self) -> None:
         """Open the endpoints and begin; returns once HTTP answers."""
@@ -86,7 +99,13 @@ class App:
         opened.callback(self.loop.close)
         self.store = SharedStore()
         opened.callback(self.store.close)
-        endpoint = ClientEndpoint(controls.http.host, listener.getsockname()[1], self.transport.port)
+        endpoint = ClientEndpoint(
+            controls.http.host or http_host_of(settings.host), listener.getsockname()[1], self.transport.port
+        )
+        self.registrar = Registrar(
+            controls.ric.appmgr_url, self._registration(endpoint), timeout_s=controls.ric.request_timeout_s
+        )
+        self.endpoint = endpoint
         self.cells = Cells(controls, self.intake, endpoint, self.store)
         self.subscriptions = self.cells.subscriptions
         sources = [E2mgrSource(controls.ric.e2mgr_url, timeout_s=controls.ric.request_timeout_s)]
@@ -105,14 +124,18 @@ class App:
             raise OSError(f"no HTTP server on {controls.http.bind_host}:{self.server.port}")
         self.intake.start()
         self.loop.start()
+        self._started_s = time.monotonic()
         self.housekeeping = self._chores()
         self.housekeeping.start()
 
     def _chores(self) -> Housekeeping:
         """What is done periodically, or may block. Lanes: subscriptions wait for nobody."""
         house = Housekeeping(self.metrics)
-        house.add(Chore(SUBSCRIPTIONS, self.cells.run_due, lane=SUBSCRIPTIONS))
-        house.add(Chore("nodes", every(self.controls.ric.poll_period_s, self._look_at_nodes), lane="nodes"))
+        house.add(Chore(SUBSCRIPTIONS, self._subscribe, lane=SUBSCRIPTIONS))
+        house.add(Chore("nodes", self._look_at_nodes, lane="nodes"))
+        if self.controls.ric.appmgr_url:
+            house.add(Chore("registration", self._register, lane="registration"))
+        house.add(Chore("configuration", every(CONFIGURATION_S, self._follow_configuration)))
         house.add(Chore("unanswered_controls", every(SWEEP_S, self.sender.sweep)))
         house.add(Chore("gauges", every(GAUGES_S, self._set_gauges)))
         return house
@@ -135,6 +158,7 @@ class App:
         self.transport.close()
 
     def _let_go(self) -> None:
+        self.registrar.deregister(DEREGISTER_S)
         self.subscriptions.close(UNSUBSCRIBE_S)
         self.store.close()
 
@@ -155,15 +179,43 @@ class App:
             "subscriptions": {
                 "/".join(map(str, status.key)): status.state.value for status in self.subscriptions.statuses()
             },
+            "registered": self.registrar.registered,
+            "configuration": self.configuration.status(),
             "rmr": self.transport.counters,
         }
 
-    def _look_at_nodes(self) -> None:
+    def _register(self) -> float:
+        was_registered = self.registrar.registered
+        next_s = self.registrar.run()
+        if self.registrar.registered and not was_registered:
+            self.housekeeping.wake(SUBSCRIPTIONS)
+        return next_s
+
+    def _subscribe(self) -> float:
+        """The platform routes reports only to an endpoint that it knows: an appmgr that answers is told first."""
+        first_s = REGISTER_FIRST_S - (time.monotonic() - self._started_s)
+        if self.controls.ric.appmgr_url and not self.registrar.registered and first_s > 0:
+            return first_s
+        return self.cells.run_due()
+
+    def _look_at_nodes(self) -> float:
         events = self.watcher.poll()
         for event in events:
             self.cells.on_node(event)
         if events:
             self.housekeeping.wake(SUBSCRIPTIONS)
+        return self.controls.ric.poll_period_s
+
+    def _follow_configuration(self) -> None:
+        """What can change while everything runs; see configuration.LIVE."""
+        if not self.configuration.poll():
+            return
+        controls = self.controls
+        self.loop.configure(controls)
+        self.sender.lease_periods = controls.lease_periods
+        logging.getLogger().setLevel(controls.log_level.upper())
+        self.registrar.update(self._registration(self.endpoint))
+        self.housekeeping.wake("nodes")
 
     def _set_gauges(self) -> None:
         states = [status.state for status in self.subscriptions.statuses()]
@@ -172,10 +224,17 @@ class App:
         self.metrics.set_state("nodes_connected", sum(node.connected for node in self.watcher.nodes.values()))
         self.metrics.set_state("sdl_healthy", float(self.store.healthy))
 
+    def _registration(self, endpoint: ClientEndpoint) -> Registration:
+        return Registration(
+            appName=os.environ.get("HOSTNAME") or self.configuration.name,
+            appInstanceName=self.configuration.name,
+            appVersion=self.configuration.version,
+            httpEndpoint=f"{endpoint.host}:{endpoint.http_port}",
+            rmrEndpoint=f"{endpoint.rmr_host}:{endpoint.rmr_port}",
+            config=json.dumps(self.configuration.document()),
+        )
+
     def _config(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "metadata": {"xappName": self.name, "configType": CONFIG_TYPE},
-                "config": self.controls.model_dump_json(),
-            }
-        ]
+        """The shape that appmgr asks for: the whole descriptor, as text."""
+        metadata = {"xappName": self.configuration.name, "configType": CONFIG_TYPE}
+        return [{"metadata": metadata, "config": json.dumps(self.configuration.document())}]

@@ -48,7 +48,10 @@ class HttpConfig(_Section):
 
     bind_host: str = Field(default="0.0.0.0", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="HTTP port (0 = any free one).")
-    host: str = Field(default="127.0.0.1", description="Host of the ClientEndpoint that submgr notifies.")
+    host: str = Field(
+        default="",
+        description="Host under which the platform reaches it; empty: RMR's host with `rmr` replaced by `http`.",
+    )
 
 
 class RicConfig(_Section):
@@ -58,6 +61,10 @@ class RicConfig(_Section):
         default="http://service-ricplt-submgr-http.ricplt:8088", description="Subscription manager."
     )
     e2mgr_url: str = Field(default="http://service-ricplt-e2mgr-http.ricplt:3800", description="E2 manager (R-NIB).")
+    appmgr_url: str = Field(
+        default="http://service-ricplt-appmgr-http.ricplt:8080",
+        description="Application manager; empty: do not register (routes must come from elsewhere).",
+    )
     request_timeout_s: float = Field(default=3.0, gt=0, le=60, description="Time-out of one HTTP request.")
     poll_period_s: float = Field(default=1.0, ge=0.1, le=3600, description="How often E2 nodes are looked up.")
 
@@ -114,19 +121,28 @@ def parse_controls(controls: object) -> Controls:
         raise ConfigError(f"{field} is {_shown(first['input'])}: {first['msg']}") from None
 
 
-def load_controls(path: Path) -> Controls:
-    """Read the xApp descriptor at `path` and validate its `controls`."""
+def read_descriptor(path: Path) -> bytes:
+    """The text of the descriptor at `path`. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+
+
+def parse_descriptor(content: bytes, path: Path) -> dict[str, Any]:
+    """An xApp descriptor with a `controls` section, not validated. Raises ConfigError naming `path`."""
     try:
-        descriptor = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        descriptor = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from None
     if not isinstance(descriptor, dict) or "controls" not in descriptor:
         raise ConfigError(f"{path} has no `controls` section: expected an xApp descriptor")
-    return parse_controls(descriptor["controls"])
+    return descriptor
+
+
+def load_controls(path: Path) -> Controls:
+    """Read the xApp descriptor at `path` and validate its `controls`."""
+    return parse_controls(parse_descriptor(read_descriptor(path), path)["controls"])
 
 
 def controls_schema() -> dict[str, Any]:

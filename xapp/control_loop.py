@@ -76,6 +76,11 @@ class ControlLoop:
         self._last: dict[str, dict[str, Any]] = {}
         self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
 
+    def configure(self, controls: Controls) -> None:
+        """Other deadlines from the next decision on; the report period stays. From any thread."""
+        self._controls = controls
+        self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
+
     def start(self) -> None:
         """Begin deciding."""
         self._thread.start()

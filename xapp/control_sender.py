@@ -48,7 +48,7 @@ class ControlSender:
         self._tap = tap or Tap()
         self._metrics = metrics
         self._epoch = instance_epoch
-        self._lease_periods = lease_periods
+        self.lease_periods = lease_periods
         self._lock = threading.Lock()
         self._decision_id = 0
         self._outstanding: dict[tuple[str, bytes], SentControl] = {}
@@ -90,7 +90,7 @@ class ControlSender:
                 based_on_indication_sn=indication_sn,
                 carrier=target.carrier,
                 apply_from_slot=0,
-                valid_for_slots=max(slots_per_dcm, self._lease_periods * slots_per_dcm - lead_slots),
+                valid_for_slots=max(slots_per_dcm, self.lease_periods * slots_per_dcm - lead_slots),
             ),
             "controls",
             trail,

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xapp.config import ConfigError, Controls, load_controls
+from xapp.config import ConfigError
+from xapp.configuration import Configuration, default_path
+from xapp.descriptor import CONFIG_IN_POD
 
 if TYPE_CHECKING:
     from xapp.app import App
@@ -26,23 +28,31 @@ HUMAN_PERIOD_S = 5.0
 
 @run_app.command()
 def run(
-    config: Annotated[Path, typer.Option(help="The xApp descriptor; its `controls` section configures everything.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The xApp descriptor; its `controls` section configures everything. Default: XAPP_DESCRIPTOR_PATH,"
+            f" CONFIG_FILE (a file or its folder), or {CONFIG_IN_POD}."
+        ),
+    ] = None,
     leader: Annotated[str, typer.Option(help="Overrides controls.leader.")] = "",
     json_lines: Annotated[bool, typer.Option("--json-lines", help="Status as JSON lines on standard output.")] = False,
 ) -> int:
     """Run the xApp until SIGTERM or Ctrl-C; then release every cell, unsubscribe and exit 0."""
+    path = config or default_path()
+    if path is None:
+        raise typer.BadParameter(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
     try:
-        controls = load_controls(config)
+        configuration = Configuration.from_file(path, {"leader": leader} if leader else {})
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
-    if leader:
-        controls = controls.model_copy(update={"leader": leader})
+    controls = configuration.controls
     logging.basicConfig(
         level=controls.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     stop = stop_on_signals()
-    return serve(controls, stop, json_lines=json_lines)
+    return serve(configuration, stop, json_lines=json_lines)
 
 
 def stop_on_signals() -> threading.Event:
@@ -62,16 +72,17 @@ def emit(event: str, values: dict[str, Any]) -> None:
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-def serve(controls: Controls, stop: threading.Event, *, json_lines: bool) -> int:
+def serve(configuration: Configuration, stop: threading.Event, *, json_lines: bool) -> int:
     """The xApp from start to stop; the exit status."""
     from policy.registry import LeaderError, make_leader
     from xapp.app import App
 
+    controls = configuration.controls
     try:
         leader = make_leader(controls.leader, threads=controls.torch_threads)
     except LeaderError as error:
         raise typer.BadParameter(f"controls.leader: {error}") from None
-    app = App(controls, leader)
+    app = App(configuration, leader)
     try:
         app.start()
     except ConfigError as error:

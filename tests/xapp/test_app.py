@@ -51,7 +51,12 @@ class Platform:
                 "stale_after_periods": 100.0,
                 "rmr": loopback,
                 "http": loopback,
-                "ric": {"submgr_url": self.submgr.url, "e2mgr_url": self.e2mgr.url, "poll_period_s": 0.1},
+                "ric": {
+                    "submgr_url": self.submgr.url,
+                    "e2mgr_url": self.e2mgr.url,
+                    "appmgr_url": "",
+                    "poll_period_s": 0.1,
+                },
             }
         )
         self.instances: dict[str, int] = {}

@@ -53,7 +53,7 @@ def test_the_descriptor_configures_the_xapp_with_its_defaults_under_its_name_in_
 def app() -> Iterator[App]:
     """A real one, without a platform."""
     loopback = {"bind_host": "127.0.0.1", "port": 0}
-    nowhere = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9"}
+    nowhere = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9", "appmgr_url": ""}
     running = App(parse_controls({"rmr": loopback, "http": loopback, "ric": nowhere}), SCHEDULERS["proportional_fair"])
     running.start()
     yield running

@@ -119,7 +119,13 @@ def black_hole() -> Iterator[str]:
 
 
 def test_it_stops_in_time_when_the_platform_is_a_black_hole(tmp_path: Path, start: Any, black_hole: str) -> None:
-    ric = {"submgr_url": black_hole, "e2mgr_url": black_hole, "request_timeout_s": 60.0, "poll_period_s": 0.1}
+    ric = {
+        "submgr_url": black_hole,
+        "e2mgr_url": black_hole,
+        "appmgr_url": black_hole,
+        "request_timeout_s": 60.0,
+        "poll_period_s": 0.1,
+    }
     running = start(write(tmp_path, ric=ric))
     url = f"http://127.0.0.1:{running.ready['http_port']}/ric/v1"
     with httpx.Client(trust_env=False) as http:
@@ -138,7 +144,7 @@ def test_it_stops_in_time_when_the_platform_is_a_black_hole(tmp_path: Path, star
 def test_it_is_ready_once_there_are_routes(tmp_path: Path, start: Any, black_hole: str) -> None:
     routes = tmp_path / "routes.rt"
     routes.write_text("newrt|start\nrte|12040|127.0.0.1:9\nnewrt|end\n")
-    ric = {"submgr_url": black_hole, "e2mgr_url": "http://127.0.0.1:9", "request_timeout_s": 0.5}
+    ric = {"submgr_url": black_hole, "e2mgr_url": "http://127.0.0.1:9", "appmgr_url": "", "request_timeout_s": 0.5}
     running = start(write(tmp_path, ric=ric), environment={"RMR_SEED_RT": str(routes)})
     with httpx.Client(trust_env=False) as http:
         answer = http.get(f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/health/ready")
@@ -150,7 +156,7 @@ def test_it_is_ready_once_there_are_routes(tmp_path: Path, start: Any, black_hol
 
 
 def test_it_stops_in_order_when_nobody_reads_it_any_more(tmp_path: Path, start: Any) -> None:
-    ric = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9"}
+    ric = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9", "appmgr_url": "http://127.0.0.1:9"}
     running = start(write(tmp_path, ric=ric))
     running.process.stdout.close()
     assert running.process.wait(timeout=2 * STOP_S) == 1

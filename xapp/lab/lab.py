@@ -158,6 +158,7 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
             "ric": {
                 "submgr_url": f"http://127.0.0.1:{ric['submgr_port']}",
                 "e2mgr_url": f"http://127.0.0.1:{ric['e2mgr_port']}",
+                "appmgr_url": f"http://127.0.0.1:{ric['appmgr_port']}",
                 "poll_period_s": 0.2,
             },
         },

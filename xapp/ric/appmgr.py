@@ -115,7 +115,7 @@ class Registrar:
         answer = self._rest.request("GET", "ric", "v1", "xapps")
         if answer.status != 200:
             raise RestError(f"appmgr answers {answer.status} when asked for its xApps")
-        return self._registration.appInstanceName in _instance_names(answer)
+        return (self._registration.appName, self._registration.appInstanceName) in _names(answer)
 
     def _after_failure(self, error: str) -> float:
         if not self.last_error:
@@ -126,9 +126,13 @@ class Registrar:
         return longest * self._rng.uniform(0.5, 1.0)
 
 
-def _instance_names(answer: Answer) -> set[str]:
-    instances = [instance for xapp in _objects(answer.json()) for instance in _objects(xapp.get("instances"))]
-    return {str(instance.get("name")) for instance in instances}
+def _names(answer: Answer) -> set[tuple[str, str]]:
+    """(appName, appInstanceName) of everybody."""
+    return {
+        (str(xapp.get("name")), str(instance.get("name")))
+        for xapp in _objects(answer.json())
+        for instance in _objects(xapp.get("instances"))
+    }
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

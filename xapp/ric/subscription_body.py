@@ -44,6 +44,16 @@ class ClientEndpoint:
     http_port: int
     rmr_port: int
 
+    @property
+    def rmr_host(self) -> str:
+        """As the platform derives it."""
+        return self.host.replace("http", "rmr")
+
+
+def http_host_of(rmr_host: str) -> str:
+    """The `ClientEndpoint.host` that leads the platform to this RMR host."""
+    return rmr_host.replace("rmr", "http")
+
 
 @dataclass(frozen=True, slots=True)
 class Directives:
