@@ -1,7 +1,8 @@
 """The xApp descriptor and the schema of its `controls`, both out of the code: `python -m xapp.descriptor [--write]`.
 
 The platform's onboarder takes the two files of descriptors/. It puts the schema in the place of `properties.controls`
-of its own (draft-07), so the schema may refer to nothing.
+of its own (draft-07), so the schema may refer to nothing. Our own chart carries the same descriptor, and the schema as
+part of its values' schema.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ NAME = "stackmac"
 FOLDER = Path(__file__).parents[1] / "descriptors"
 DESCRIPTOR_FILE = "config-file.json"
 SCHEMA_FILE = "schema.json"
+CHART = FOLDER.parent / "helm" / NAME
+VALUES_SCHEMA_FILE = "values.schema.json"
 
 ROUTE_MANAGER_PORT = 4561
 MAX_RMR_BYTES = 131_072
@@ -114,14 +117,26 @@ def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
     return {**_inlined(definitions[value["$ref"].rpartition("/")[2]], definitions), **own}
 
 
+def make_values_schema(written: dict[str, Any]) -> dict[str, Any]:
+    """JSON schema of the chart's values: `written` by hand, but for `controls`."""
+    controls = {key: value for key, value in make_schema().items() if key != "$schema"}
+    return {**written, "properties": {**written["properties"], "controls": controls}}
+
+
 def render(document: dict[str, Any]) -> str:
     """The text of a file."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def files() -> dict[Path, str]:
-    """What descriptors/ must hold."""
-    return {FOLDER / DESCRIPTOR_FILE: render(make_descriptor()), FOLDER / SCHEMA_FILE: render(make_schema())}
+    """What descriptors/ and the chart must hold."""
+    values_schema = CHART / VALUES_SCHEMA_FILE
+    return {
+        FOLDER / DESCRIPTOR_FILE: render(make_descriptor()),
+        FOLDER / SCHEMA_FILE: render(make_schema()),
+        CHART / "files" / DESCRIPTOR_FILE: render(make_descriptor()),
+        values_schema: render(make_values_schema(json.loads(values_schema.read_text(encoding="utf-8")))),
+    }
 
 
 def main(args: list[str]) -> int:
@@ -131,8 +146,8 @@ def main(args: list[str]) -> int:
         for path in stale:
             print(f"{path} is not what the code says: run python -m xapp.descriptor --write")
         return 1 if stale else 0
-    FOLDER.mkdir(exist_ok=True)
     for path in stale:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(files()[path], encoding="utf-8")
         print(f"wrote {path}")
     return 0

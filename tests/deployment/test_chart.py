@@ -1,0 +1,293 @@
+"""Our chart, as the real Helm engine lints, renders and refuses it, against what the xApp really serves and reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import chart
+import httpx
+import kubernetes_validate
+import pytest
+import yaml
+
+from policy.schedulers import SCHEDULERS
+from xapp import descriptor
+from xapp.app import App
+from xapp.config import load_controls, parse_controls
+from xapp.ric.subscription_body import ClientEndpoint
+
+KUBERNETES = ("1.25", "1.37")
+"""The oldest version that the chart allows and the newest that there are schemas of."""
+CUSTOM_KINDS = ("ServiceMonitor",)
+"""Of an operator: Kubernetes has no schema of them."""
+each_set_of_values = pytest.mark.parametrize("values", chart.VALUES.values(), ids=chart.VALUES)
+
+
+@pytest.fixture(scope="module")
+def xapp_url() -> Iterator[str]:
+    """A real xApp without a platform."""
+    loopback = {"bind_host": "127.0.0.1", "port": 0}
+    nowhere = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9"}
+    app = App(parse_controls({"rmr": loopback, "http": loopback, "ric": nowhere}), SCHEDULERS["proportional_fair"])
+    app.start()
+    yield f"http://127.0.0.1:{app.server.port}"
+    app.stop()
+
+
+def probe_paths(container: dict[str, Any]) -> dict[str, str]:
+    return {name: probe["httpGet"]["path"] for name, probe in container.items() if name.endswith("Probe")}
+
+
+def mounted(rendered: chart.Rendered, path: str) -> str:
+    """What the container reads at `path`, which must lie in a mounted ConfigMap."""
+    folder, _, name = path.rpartition("/")
+    (mount,) = (mount for mount in rendered.container["volumeMounts"] if mount["mountPath"] == folder)
+    (volume,) = (volume for volume in rendered.pod["volumes"] if volume["name"] == mount["name"])
+    (found,) = (each for each in rendered.all("ConfigMap") if each["metadata"]["name"] == volume["configMap"]["name"])
+    text: str = found["data"][name]
+    return text
+
+
+def configuration(rendered: chart.Rendered) -> dict[str, Any]:
+    """The descriptor that the container's own arguments name."""
+    args = rendered.container["args"]
+    document: dict[str, Any] = json.loads(mounted(rendered, args[args.index("--config") + 1]))
+    return document
+
+
+@each_set_of_values
+def test_lint_has_nothing_to_say_but_that_there_is_no_icon(values: dict[str, Any]) -> None:
+    report = chart.helm.lint(chart.CHART, values, strict=True, namespace=chart.NAMESPACE)
+    assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
+    assert report["errors"] == []
+
+
+@each_set_of_values
+def test_kubernetes_accepts_every_object(values: dict[str, Any]) -> None:
+    objects = [each for each in chart.render(values).objects if each["kind"] not in CUSTOM_KINDS]
+    assert {"Deployment", "Service", "ConfigMap"} <= {each["kind"] for each in objects}
+    for version in KUBERNETES:
+        for each in objects:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+@each_set_of_values
+def test_names_and_labels_are_what_kubernetes_takes(values: dict[str, Any]) -> None:
+    for each in chart.render(values).objects:
+        assert each["metadata"]["namespace"] == chart.NAMESPACE
+        assert len(each["metadata"]["name"]) <= 63
+        assert all(isinstance(value, str) and len(value) <= 63 for value in each["metadata"]["labels"].values())
+
+
+def test_the_charts_versions_are_the_packages() -> None:
+    about = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    package = descriptor.make_descriptor()["version"]
+    assert (about["version"], about["appVersion"]) == (package, package)
+
+
+@each_set_of_values
+def test_services_and_selectors_lead_to_the_pod(values: dict[str, Any]) -> None:
+    rendered = chart.render(values)
+    deployment = rendered.one("Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
+    named = {port["name"]: port["containerPort"] for port in rendered.container["ports"]}
+    offered = {}
+    for service in rendered.all("Service"):
+        assert service["spec"]["selector"].items() <= labels
+        # Readiness wants routes, and routes come through the service.
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        for port in service["spec"]["ports"]:
+            assert port["port"] == named[port["targetPort"]]
+            offered[port["name"]] = port["port"]
+    assert offered == named
+    for policy in rendered.all("NetworkPolicy"):
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels
+        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} == set(named)
+    for monitor in rendered.all("ServiceMonitor"):
+        (http,) = (
+            service
+            for service in rendered.all("Service")
+            if monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        )
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert endpoint["port"] in [port["name"] for port in http["spec"]["ports"]]
+
+
+@each_set_of_values
+def test_the_xapp_reads_the_rendered_configuration_and_listens_where_the_services_lead(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    rendered = chart.render(values)
+    document = configuration(rendered)
+    (tmp_path / "config-file.json").write_text(json.dumps(document))
+    controls = load_controls(tmp_path / "config-file.json")
+    named = {port["name"]: port["containerPort"] for port in rendered.container["ports"]}
+    assert (named["http"], named["rmrdata"]) == (controls.http.port, controls.rmr.port)
+    # The platform takes the ports from what an xApp registers with: the same document.
+    assert {port["name"]: port["port"] for port in document["messaging"]["ports"]} == named
+    assert document["rmr"]["protPort"] == f"tcp:{named['rmrdata']}"
+    for name in ("livenessProbe", "readinessProbe"):
+        assert document[name]["httpGet"]["port"] == named["http"]
+
+
+def test_without_values_the_pod_reads_the_shipped_descriptor() -> None:
+    shipped = json.loads((descriptor.FOLDER / descriptor.DESCRIPTOR_FILE).read_text())
+    assert configuration(chart.render()) == shipped
+
+
+def test_values_go_into_the_configuration_also_where_they_are_zero_or_empty() -> None:
+    controls = {"coalesce_ms": 0, "measurements": ["CQI"], "ric": {"e2mgr_url": ""}, "decision_deadline_ms": 40}
+    shown = configuration(chart.render({"controls": controls}))["controls"]
+    shipped = json.loads((descriptor.FOLDER / descriptor.DESCRIPTOR_FILE).read_text())["controls"]
+    assert shown == {**shipped, **controls, "ric": {**shipped["ric"], "e2mgr_url": ""}}
+
+
+def test_the_model_of_a_volume_becomes_the_leader() -> None:
+    for values, claim in ((chart.EVERYTHING, "ricxapp-stackmac-models"), (chart.EXISTING, "models")):
+        rendered = chart.render(values)
+        (mount,) = (mount for mount in rendered.container["volumeMounts"] if mount["name"] == "models")
+        (volume,) = (volume for volume in rendered.pod["volumes"] if volume["name"] == "models")
+        assert mount["readOnly"] and volume["persistentVolumeClaim"]["claimName"] == claim
+        leader = configuration(rendered)["controls"]["leader"]
+        assert leader == f"{mount['mountPath']}/{values['model']['bundle']}"
+    assert chart.render(chart.EVERYTHING).one("PersistentVolumeClaim")["metadata"]["name"] == "ricxapp-stackmac-models"
+    assert not chart.render(chart.EXISTING).all("PersistentVolumeClaim")
+    overruled = {**chart.EXISTING, "controls": {"leader": "max_weight"}}
+    assert configuration(chart.render(overruled))["controls"]["leader"] == "max_weight"
+
+
+def test_the_environment_is_what_the_platform_gives_an_xapp() -> None:
+    assert chart.render().environment == {
+        "CONFIG_FILE": "/opt/ric/config/config-file.json",
+        "DBAAS_SERVICE_HOST": "service-ricplt-dbaas-tcp.ricplt.svc.cluster.local",
+        "DBAAS_SERVICE_PORT": "6379",
+        "OMP_NUM_THREADS": "1",
+        "RMR_RTG_SVC": "4561",
+        "RMR_SRC_ID": "service-ricxapp-stackmac-rmr.ricxapp",
+        "XAPP_DESCRIPTOR_PATH": "/opt/ric/config",
+    }
+    everything = chart.render(chart.EVERYTHING).environment
+    assert (everything["RMR_RTG_SVC"], everything["RMR_LOG_VLEVEL"]) == ("4571", "3")
+
+
+def test_the_names_are_those_that_the_platform_derives() -> None:
+    rendered = chart.render()
+    names = {service["metadata"]["name"] for service in rendered.all("Service")}
+    assert names == {"service-ricxapp-stackmac-http", "service-ricxapp-stackmac-rmr"}
+    # The platform replaces "http" by "rmr" in the host that a subscription names.
+    host = configuration(rendered)["controls"]["http"]["host"]
+    assert ClientEndpoint(host, 8080, 4560).host == host == "service-ricxapp-stackmac-http.ricxapp"
+    assert rendered.environment["RMR_SRC_ID"] == host.replace("http", "rmr")
+    assert rendered.pod["hostname"] == configuration(rendered)["name"] == "stackmac"
+
+
+def test_redis_is_the_platforms_or_none_or_told_by_a_config_map_of_the_platform() -> None:
+    assert not [name for name in chart.render(chart.MINIMAL).environment if name.startswith("DBAAS")]
+    existing = chart.render(chart.EXISTING)
+    assert not [name for name in existing.environment if name.startswith("DBAAS")]
+    references = [source["configMapRef"]["name"] for source in existing.container["envFrom"]]
+    # What comes later wins: the chart's own.
+    assert references == ["dbaas-appconfig", existing.one("ConfigMap", "-appenv")["metadata"]["name"]]
+
+
+def test_a_static_route_table_is_mounted_where_the_environment_says() -> None:
+    rendered = chart.render(chart.MINIMAL)
+    environment = rendered.environment
+    assert environment["RMR_RTG_SVC"] == "-1"
+    assert mounted(rendered, environment["RMR_SEED_RT"]) == chart.MINIMAL["rmr"]["staticRoutes"]
+
+
+@each_set_of_values
+def test_the_probes_and_the_monitor_ask_for_what_the_xapp_serves(values: dict[str, Any], xapp_url: str) -> None:
+    rendered = chart.render(values)
+    paths = probe_paths(rendered.container)
+    assert set(paths) == {"startupProbe", "livenessProbe", "readinessProbe"}
+    answers = {name: httpx.get(xapp_url + path, trust_env=False).status_code for name, path in paths.items()}
+    # Alive at once; ready with routes only.
+    assert answers == {"startupProbe": 200, "livenessProbe": 200, "readinessProbe": 503}
+    for monitor in rendered.all("ServiceMonitor"):
+        answer = httpx.get(xapp_url + monitor["spec"]["endpoints"][0]["path"], trust_env=False)
+        assert (answer.status_code, "stackmac_" in answer.text) == (200, True)
+
+
+def test_one_pod_at_a_time_with_time_to_stop_and_without_a_token() -> None:
+    rendered = chart.render()
+    spec = rendered.one("Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert rendered.pod["terminationGracePeriodSeconds"] > 10
+    assert rendered.pod["automountServiceAccountToken"] is False
+    account = rendered.one("ServiceAccount")
+    assert account["automountServiceAccountToken"] is False
+    assert rendered.pod["serviceAccountName"] == account["metadata"]["name"]
+
+
+def test_the_root_is_read_only_and_only_tmp_can_be_written() -> None:
+    rendered = chart.render(chart.EVERYTHING)
+    assert rendered.container["securityContext"]["readOnlyRootFilesystem"] is True
+    writable = {mount["mountPath"] for mount in rendered.container["volumeMounts"] if not mount.get("readOnly")}
+    assert writable == {"/tmp"}
+
+
+def test_a_changed_configuration_restarts_the_pod_unless_told_not_to() -> None:
+    def annotations(values: dict[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = chart.render(values).one("Deployment")["spec"]["template"]["metadata"]["annotations"]
+        return found
+
+    changed = {"controls": {"report_period_ms": 50}}
+    assert annotations({}) != annotations(changed)
+    assert annotations({}) == annotations({})
+    live = {"restartOnConfigChange": False}
+    assert annotations(live) == annotations({**live, **changed})
+    assert annotations(live) != annotations({**live, "env": {"A": "1"}})
+
+
+def test_the_notes_say_what_is_special() -> None:
+    assert "ATTENTION" not in chart.render().notes
+    assert "ATTENTION" in chart.render(namespace="elsewhere").notes
+    assert "No Redis" in chart.render(chart.MINIMAL).notes
+    assert "8080:8081" in chart.render(chart.EVERYTHING).notes
+
+
+REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"image": {"pullPolicy": "Sometimes"}}, ("/image/pullPolicy", "'Always'")),
+    ({"image": {"digest": "sha256:12"}}, ("/image/digest",)),
+    ({"image": {"repository": "Upper Case"}}, ("/image/repository",)),
+    ({"imagePullSecrets": [{"name": "x"}]}, ("/imagePullSecrets/0", "string")),
+    ({"name": "Stack_MAC"}, ("/name",)),
+    ({"typo": 1}, ("typo",)),
+    ({"controls": {"report_period_ms": 5}}, ("/controls/report_period_ms", "10")),
+    ({"controls": {"typo": 5}}, ("/controls", "typo")),
+    ({"controls": {"log_level": "loud"}}, ("/controls/log_level", "warning")),
+    ({"controls": {"http": {"port": 0}}}, ("controls.http.port", "0 (any free one)")),
+    ({"controls": {"http": {"port": 4561}}}, ("three different ones", "4561")),
+    ({"env": {"ANSWER": 42}}, ("/env/ANSWER", "string")),
+    ({"rmr": {"routePort": 99999}}, ("/rmr/routePort", "65")),
+    ({"rmr": {"staticRoutes": "mse|12040|-1|e2term:38000"}}, ("/rmr/staticRoutes",)),
+    ({"model": {"bundle": "leader"}}, ("model.bundle", "existingClaim")),
+    ({"model": {"bundle": "../leader", "create": True}}, ("/model/bundle",)),
+    ({"resources": {"limits": {"cpu": []}}}, ("/resources/limits/cpu",)),
+    ({"terminationGracePeriodSeconds": 5}, ("/terminationGracePeriodSeconds", "15")),
+    ({"replicas": 2}, ("replicas",)),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), REFUSED, ids=[f"{i}-{words[0]}" for i, (_, words) in enumerate(REFUSED)])
+def test_a_bad_value_is_refused_by_name(values: dict[str, Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(chart.helm.HelmError) as refused:
+        chart.render(values)
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_names_that_grow_too_long_are_refused() -> None:
+    with pytest.raises(chart.helm.HelmError, match="at most 63"):
+        chart.render(namespace="a-namespace-with-a-name-that-is-much-too-long-for-a-service")
+
+
+def test_the_packaged_chart_renders_the_same(tmp_path: Path) -> None:
+    archive = Path(chart.helm.package(chart.CHART, destination=tmp_path))
+    assert chart.render(chart.EVERYTHING, folder=archive) == chart.render(chart.EVERYTHING)
