@@ -8,9 +8,10 @@ A DCM, in tokens:
 The rules, for UE u with G(u) = RBGs that it has periodic grants on and O(u) = RBGs that it owns:
 - at most cap(u) RBGs in O(u) and G(u) together;
 - at least floor(u) RBGs in O(u) on which nobody has a periodic grant (a grant takes its RBG away in its slots);
+- the same two for a slice, its members' numbers added up;
 - two periodic grants share an RBG only if their slots never meet; period and phase are those of the UE's arrivals;
 - the owners that GrammarOptions allows. Two exceptions keep the promise of a mask that is never empty: IDLE is legal
-  where OPEN and DYNAMIC are not and no uncapped UE could take every RBG; a UE with a floor may own RBGs up to it.
+  where OPEN and DYNAMIC are not and no uncapped UE could take every RBG; who is owed RBGs by a floor may own them.
 
 Each set of grants has one spelling, and class mask 0 is followed by contenders 0. Suffixes: U = UEs, M = RBGs,
 A = actions (tokens).
@@ -28,7 +29,8 @@ from numpy.typing import NDArray
 from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
-from policy.limits import Limits, compile_limits
+from policy.ledger import Ledger
+from policy.limits import Limits, compile_limits, held_rbgs
 from policy.periodic_grants import MAX_PERIOD_SLOTS
 
 CONTENDERS = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
@@ -105,9 +107,9 @@ class Grammar:
         self.num_actions = FIRST_UE + count
         self.not_enforced = limits.not_enforced
 
-        self._cap = limits.cap_U.tolist()
-        self._floor = limits.floor_U.tolist()
-        self._total_floor = sum(self._floor)
+        self._ledger = Ledger(limits)
+        """Before anything is given; never changed."""
+        self._total_floor = self._ledger.total_owed
         self._periods, self._free_UM = self._grantable(state)
         eligible = int(self._free_UM.any(axis=1).sum()) if self._periods is not None else 0
         self.max_grants = min(options.max_periodic_grants, eligible * num_rbgs)
@@ -124,7 +126,7 @@ class Grammar:
         # Comparisons with NaN are False: an unknown period or phase is not eligible.
         known_U = (period_U >= 1) & (period_U <= MAX_PERIOD_SLOTS) & (np.floor(period_U) == period_U)
         known_U &= (phase_U >= 0) & (phase_U < period_U) & (np.floor(phase_U) == phase_U)
-        room_U = np.array([floor < cap for floor, cap in zip(self._floor, self._cap)], bool)
+        room_U = np.array([self._ledger.may_hold(ue) for ue in range(state.num_ues)], bool)
         free_UM[known_U & room_U] = True
         return np.where(known_U, np.stack([period_U, phase_U]), 1).astype(np.int64), free_UM
 
@@ -146,11 +148,15 @@ class Grammar:
         self._clean[IDLE_TOKEN] = options.allow_idle or not sure_owner
         self._granted = self._clean.copy()
         self._owed = self._empty_mask()
-        for row, (floor, cap) in enumerate(zip(self._floor, self._cap)):
-            room = options.allow_ue_grants and floor < cap
-            self._clean[FIRST_UE + row] = room or floor > 0
-            self._granted[FIRST_UE + row] = room
-            self._owed[FIRST_UE + row] = floor > 0
+        for ue in range(len(self.ue_ids)):
+            self._offer_ue(self._ledger, ue, self._clean, self._granted, self._owed)
+
+    def _offer_ue(self, ledger: Ledger, ue: int, clean: MaskA, granted: MaskA, owed: MaskA) -> None:
+        """Whether `ue` may own an RBG without, with periodic grants, and when floors are tight."""
+        pays, free = ledger.pays(ue), self.options.allow_ue_grants
+        clean[FIRST_UE + ue] = pays or (free and ledger.may_own(ue))
+        granted[FIRST_UE + ue] = free and ledger.may_hold(ue)
+        owed[FIRST_UE + ue] = pays
 
     def _empty_mask(self) -> MaskA:
         return np.zeros(self.num_actions, bool)
@@ -170,7 +176,11 @@ class Grammar:
         """How `allocation` is spoken, its contenders at the nearest level; None if this language cannot say it."""
         if allocation.ue_ids != self.ue_ids or len(allocation.owner_M) != self.num_rbgs:
             return None
-        if not np.array_equal(allocation.max_rbgs_U, self.limits.max_rbgs_U):
+        count = len(self.ue_ids)
+        if (allocation.owner_M >= count).any() or any(not 0 <= g.ue < count for g in allocation.periodic_grants):
+            return None
+        held_U = held_rbgs(count, allocation.owner_M, allocation.periodic_grants)
+        if not np.array_equal(allocation.max_rbgs_U, self.limits.max_rbgs_for(held_U)):
             return None
         if not np.array_equal(allocation.open_allowed_U, self.limits.open_allowed_U):
             return None
@@ -182,7 +192,7 @@ class Grammar:
         level = min(range(len(CONTENDERS)), key=lambda k: abs(CONTENDERS[k] - contenders)) if class_mask else 0
         tokens = [FIRST_MASK + class_mask, FIRST_CONTENDERS + level]
         for grant in sorted(allocation.periodic_grants):
-            if self._periods is None or not 0 <= grant.ue < len(self.ue_ids):
+            if self._periods is None:
                 return None
             if (grant.period_slots, grant.phase_slots) != tuple(self._periods[:, grant.ue]):
                 return None
@@ -252,21 +262,12 @@ class Cursor:
             grants = tuple(PeriodicGrant(ue, rbg, *periods[ue]) for ue, rbg in self._grants)
         owners = [OWNER_OF_TOKEN.get(token, token - FIRST_UE) for token in self.tokens[-grammar.num_rbgs :]]
         leftover = LeftoverRule(self.tokens[0] - FIRST_MASK, CONTENDERS[self.tokens[1] - FIRST_CONTENDERS])
-        return Allocation(
-            grammar.ue_ids,
-            np.array(owners, np.int16),
-            leftover,
-            grants,
-            limits.open_allowed_U,
-            limits.max_rbgs_U,
-        )
+        return limits.allocation(grammar.ue_ids, np.array(owners, np.int16), leftover, grants)
 
     # Periodic grants ---------------------------------------------------------------------------------------------
 
     def _begin_grants(self) -> None:
-        self._used = [0] * len(self._grammar.ue_ids)
-        """|O(u) and G(u) together| so far."""
-        self._owed = self._grammar._floor.copy()
+        self._ledger = self._grammar._ledger.copy()
         self._clean_left = self._grammar.num_rbgs
         """RBGs without a periodic grant and without an owner."""
         if self._grammar.max_grants:
@@ -292,15 +293,16 @@ class Cursor:
         if all(rbg != granted for _, granted in self._grants):
             self._clean_left -= 1
         self._grants.append((ue, rbg))
-        self._used[ue] += 1
+        self._ledger.hold(ue)
         assert grammar._periods is not None
         period_U, phase_U = grammar._periods
         meets_U = (phase_U - phase_U[ue]) % np.gcd(period_U, period_U[ue]) == 0
         free_UM[meets_U, rbg] = False
         free_UM[:ue] = False
         free_UM[ue, : rbg + 1] = False
-        if self._used[ue] + self._owed[ue] >= grammar._cap[ue]:
-            free_UM[ue] = False
+        for peer in self._ledger.peers(ue):
+            if not self._ledger.may_hold(peer):
+                free_UM[peer] = False
         if self._clean_left <= grammar._total_floor:  # the rest is needed for floors: share RBGs already granted
             shared = np.zeros(grammar.num_rbgs, bool)
             shared[[granted for _, granted in self._grants]] = True
@@ -312,7 +314,6 @@ class Cursor:
     def _begin_owners(self) -> None:
         grammar = self._grammar
         self.step_kind = StepKind.OWNER
-        self._total_owed = grammar._total_floor
         self._clean_mask = grammar._clean.copy()
         self._granted_mask = grammar._granted.copy()
         self._owed_mask = grammar._owed.copy()
@@ -335,7 +336,7 @@ class Cursor:
                 self._mask = self._mask.copy()
                 for ue in grantees:  # owning what one is granted adds nothing to one's count
                     self._mask[FIRST_UE + ue] = True
-        elif self._total_owed == self._clean_left and self._total_owed:
+        elif self._clean_left == self._ledger.total_owed:
             self._mask = self._owed_mask
         else:
             self._mask = self._clean_mask
@@ -347,21 +348,17 @@ class Cursor:
             self._clean_left -= 1
         if token >= FIRST_UE:
             ue = token - FIRST_UE
-            if grantees is None or ue not in grantees:
-                self._used[ue] += 1
-            if grantees is None and self._owed[ue]:
-                self._owed[ue] -= 1
-                self._total_owed -= 1
+            if grantees is None:
+                self._ledger.own(ue)
+            elif ue not in grantees:
+                self._ledger.hold(ue)
             self._update_ue(ue)
         self._offer_owner(rbg + 1)
 
     def _update_ue(self, ue: int) -> None:
         """Bring the three owner masks up to date with one UE's counts."""
-        grammar, owed = self._grammar, self._owed[ue]
-        room = grammar.options.allow_ue_grants and self._used[ue] + owed < grammar._cap[ue]
-        self._clean_mask[FIRST_UE + ue] = room or owed > 0
-        self._granted_mask[FIRST_UE + ue] = room
-        self._owed_mask[FIRST_UE + ue] = owed > 0
+        for peer in self._ledger.peers(ue):
+            self._grammar._offer_ue(self._ledger, peer, self._clean_mask, self._granted_mask, self._owed_mask)
 
 
 def compile_grammar(state: CellState, intent: Intent, options: GrammarOptions) -> Grammar:

@@ -14,6 +14,7 @@ from policy.allocation import OPEN
 from policy.cell_state import FloatU
 from policy.cqi import OTHER_RBG_GAIN, PREFERRED_RBG_GAIN, bits_per_rbg
 from policy.estimate import Estimate
+from policy.ledger import Ledger
 from policy.limits import Limits
 
 
@@ -47,16 +48,14 @@ class _Choice:
         preferred_UN = bits_per_rbg(snr_UN * PREFERRED_RBG_GAIN)
         self._other_bits = other_UN.tolist()
         self._preferred_bits = preferred_UN.tolist()
-        self._cap = limits.cap_U.tolist()
-        self._owed = limits.floor_U.tolist()
-        self._total_owed = sum(self._owed)
+        self._ledger = Ledger(limits)
 
         count = len(weight_U)
         self._free = list(range(num_rbgs))
         self._held = [0] * count
         self._holds_preferred = [False] * count
         self._served = [0.0] * count
-        fits_U = limits.cap_U > 0
+        fits_U = np.array([self._ledger.may_own(ue) for ue in range(count)], bool)
         first_U = np.minimum(estimate.demand_bits_U, other_UN[:, 0]) * weight_U
         self._gain_other_U = np.where(fits_U, first_U, -np.inf)
         first_U = np.minimum(estimate.demand_bits_U, preferred_UN[:, 0]) * weight_U
@@ -70,15 +69,16 @@ class _Choice:
     def best(self) -> int:
         """The UE to serve next; -1 when nobody gains and nobody is owed."""
         gain_U = np.maximum(self._gain_other_U, self._gain_preferred_U)
-        if self._total_owed and self._total_owed >= len(self._free):
+        owed = self._ledger.total_owed
+        if owed and owed >= len(self._free):
             return self._most_owed(gain_U)
         ue = int(gain_U.argmax())
         if gain_U[ue] > 0.0:
             return ue
-        return self._most_owed(gain_U) if self._total_owed else -1
+        return self._most_owed(gain_U) if owed else -1
 
     def _most_owed(self, gain_U: FloatU) -> int:
-        return max((ue for ue, owed in enumerate(self._owed) if owed), key=lambda ue: (gain_U[ue], -ue))
+        return max(filter(self._ledger.pays, range(len(gain_U))), key=lambda ue: (gain_U[ue], -ue))
 
     def give(self, ue: int) -> int:
         """Give `ue` the RBG that it gains most on; the RBG."""
@@ -92,13 +92,14 @@ class _Choice:
         self._free.remove(rbg)
         self._held[ue] += 1
         self._holds_preferred[ue] |= rbg == preferred
-        if self._owed[ue]:
-            self._owed[ue] -= 1
-            self._total_owed -= 1
+        self._ledger.own(ue)
         for waiting in self._waiting.pop(rbg, ()):
             self._gain_preferred_U[waiting] = -np.inf
         self._note_last_rbg()
         self._update_gains(ue)
+        for peer in self._ledger.peers(ue):
+            if not self._ledger.may_own(peer):
+                self._gain_other_U[peer] = self._gain_preferred_U[peer] = -np.inf
         return rbg
 
     def _note_last_rbg(self) -> None:
@@ -110,8 +111,7 @@ class _Choice:
     def _update_gains(self, ue: int) -> None:
         held, with_preferred = self._held[ue], self._holds_preferred[ue]
         self._served[ue] = min(self._demand[ue], self._bits(ue, held, with_preferred))
-        at_cap = held >= self._cap[ue] or not self._free
-        if at_cap:
+        if not self._free:
             self._gain_other_U[ue] = self._gain_preferred_U[ue] = -np.inf
             return
         if self._gain_other_U[ue] > -np.inf:

@@ -16,7 +16,7 @@ import numpy as np
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
-from policy.limits import Limits, compile_limits
+from policy.limits import NO_SLICE, NO_SLICE_CAP, Limits, compile_limits
 from policy.periodic_grants import is_slot_pattern, slots_meet
 from policy.schedulers import spare_owner
 
@@ -35,8 +35,9 @@ class Guarded(NamedTuple):
 def guard(proposal: Allocation, state: CellState, intent: Intent) -> Guarded:
     """Check a proposal against the newest state, and repair as little as possible.
 
-    RBGs of UEs that have left, or above a cap, go to OPEN (K < 10) or DYNAMIC. Floors are then filled from RBGs that no
-    UE owns, then from those that have most above their own floor. Grants that are invalid or in the way are dropped.
+    RBGs of UEs that have left, or above a cap, go to OPEN (K < 10) or DYNAMIC. Floors, UEs' before slices', are then
+    filled from RBGs that no UE owns, then from those that have most above their own. Grants that are invalid or in the
+    way are dropped.
     """
     repair = _Repair(state, compile_limits(state, intent))
     try:
@@ -46,6 +47,8 @@ def guard(proposal: Allocation, state: CellState, intent: Intent) -> Guarded:
         repair.changes.append(f"unreadable allocation: {type(error).__name__}: {error}")
     repair.keep_caps()
     repair.fill_floors()
+    repair.fill_slice_floors()
+    repair.keep_room_in_slices()
     return Guarded(repair.allocation(), tuple(repair.changes))
 
 
@@ -62,6 +65,10 @@ class _Repair:
         self._grants: list[PeriodicGrant] = []
         self._max_rbgs = limits.max_rbgs_U.tolist()
         self._open_allowed = limits.open_allowed_U.tolist()
+        self._cap = limits.cap_U.tolist()
+        self._floor = limits.floor_U.tolist()
+        self._slice = limits.slice_of_U.tolist() or [NO_SLICE] * state.num_ues
+        self._members = [limits.members(row).tolist() for row in range(len(limits.slice_cap_S))]
 
     def read(self, proposal: Allocation) -> None:
         """Take over what is valid. May raise anything if `proposal` is not what it claims to be."""
@@ -118,8 +125,8 @@ class _Repair:
             cap = int(cap) if 0 <= cap <= NO_CAP else NO_CAP
             if cap > self._max_rbgs[row]:
                 self.changes.append(f"UE {ue}: max_rbgs {cap} above its cap {self._max_rbgs[row]}")
-            elif cap < self.limits.floor_U[row]:
-                self.changes.append(f"UE {ue}: max_rbgs {cap} below its floor {self.limits.floor_U[row]}")
+            elif cap < self._floor[row]:
+                self.changes.append(f"UE {ue}: max_rbgs {cap} below its floor {self._floor[row]}")
             else:
                 self._max_rbgs[row] = cap
             if is_open and not self._open_allowed[row]:
@@ -144,22 +151,62 @@ class _Repair:
     def keep_caps(self) -> None:
         """Let go of what a UE holds above its cap, owned RBGs and periodic grants together; grants first."""
         for row, cap in enumerate(self._max_rbgs):
-            while (held := len(self._owned(row) | self._granted(row))) > cap:
+            while (held := len(self._held(row))) > cap:
                 self.changes.append(f"UE {self.state.ue_ids[row]}: holds {held} RBGs, capped at {cap}")
                 self._let_go(row)
+        for row, cap in enumerate(self.limits.slice_cap_S.tolist()):
+            while (held := self._held_by_slice(row)) > cap:
+                self.changes.append(f"slice {self._name(row)}: holds {held} RBGs, capped at {cap}")
+                self._let_go(max(self._members[row], key=self._dispensable))
 
     def fill_floors(self) -> None:
         """Give UEs the RBGs that floors owe them. An RBG with a periodic grant on it does not count for a floor."""
-        for row, least in enumerate(self.limits.floor_U.tolist()):
+        for row, least in enumerate(self._floor):
             while (counted := len(self._counted(row))) < least:
                 self.changes.append(f"UE {self.state.ue_ids[row]}: owns {counted} RBGs, its floor is {least}")
-                rbg = self._rbg_to_take()
-                if rbg is None:
-                    self._grants.pop()  # frees an RBG that counts; without grants there always is one to take
-                elif len(self._owned(row) | self._granted(row)) >= self._max_rbgs[row]:
-                    self._let_go(row)
-                else:
-                    self._owners[rbg] = row
+                self._give(row, from_peers=True)
+
+    def fill_slice_floors(self) -> None:
+        """The same for slices, each RBG to the member with the most room under its cap."""
+        for row, least in enumerate(self.limits.slice_floor_S.tolist()):
+            members = self._members[row]
+            while (counted := sum(len(self._counted(ue)) for ue in members)) < least:
+                self.changes.append(f"slice {self._name(row)}: owns {counted} RBGs, its floor is {least}")
+                ue = max(members, key=lambda ue: self._cap[ue] - len(self._counted(ue)))
+                self._max_rbgs[ue] = max(self._max_rbgs[ue], len(self._counted(ue)) + 1)
+                self._give(ue, from_peers=False)
+
+    def keep_room_in_slices(self) -> None:
+        """What the node may add for the members of a capped slice must stay within the slice's cap."""
+        caps = self.limits.slice_cap_S.tolist()
+        held_U = np.array([len(self._held(ue)) for ue in range(self.state.num_ues)], np.int64)
+        dealt = self.limits.max_rbgs_for(held_U).tolist() if caps else []
+        for row, (members, cap) in enumerate(zip(self._members, caps)):
+            allowed = sum(self._max_rbgs[ue] for ue in members)
+            if cap < NO_SLICE_CAP and allowed > cap:
+                self.changes.append(f"slice {self._name(row)}: its UEs may hold {allowed} RBGs, capped at {cap}")
+                for ue in members:
+                    self._max_rbgs[ue] = dealt[ue]
+
+    def _give(self, row: int, *, from_peers: bool) -> None:
+        """Take a step towards one more RBG that counts for a UE: give it one, or make room for it.
+
+        from_peers: it may be another UE's of the same slice.
+        """
+        place = self._slice[row]
+        if len(self._held(row)) >= self._max_rbgs[row]:
+            self._let_go(row)
+        elif place != NO_SLICE and self._held_by_slice(place) >= self.limits.slice_cap_S[place]:
+            self._let_go(max((ue for ue in self._members[place] if self._held(ue)), key=self._dispensable))
+        elif (rbg := self._rbg_to_take(row, from_peers)) is not None:
+            self._owners[rbg] = row
+        else:
+            self._grants.pop()  # frees an RBG that counts; without grants there always is one to take
+
+    def _dispensable(self, row: int) -> tuple[bool, int]:
+        """Orders a slice's UEs by what they had better let go of: what counts for no floor, then what is above it."""
+        counted = len(self._counted(row))
+        return len(self._held(row)) > counted, counted - self._floor[row]
 
     def _let_go(self, row: int) -> None:
         """Take one thing from a UE: a periodic grant, an owned RBG that counts for no floor, any owned RBG."""
@@ -170,15 +217,35 @@ class _Repair:
             counted = self._counted(row)
             self._owners[max(self._owned(row) - counted or counted)] = self._spare
 
-    def _rbg_to_take(self) -> int | None:
+    def _rbg_to_take(self, receiver: int, from_peers: bool) -> int | None:
         """The last RBG that counts for a floor and that no UE owns, else one of the UE that has most above its own."""
         taken = {grant.rbg for grant in self._grants}
         nobodys = [rbg for rbg, owner in enumerate(self._owners) if owner < 0 and rbg not in taken]
         if nobodys:
             return nobodys[-1]
-        above = [len(self._counted(row)) - int(least) for row, least in enumerate(self.limits.floor_U)]
+        above = [self._above_floors(row, receiver, from_peers) for row in range(self.state.num_ues)]
         richest = max(range(len(above)), key=above.__getitem__)
         return max(self._counted(richest)) if above[richest] > 0 else None
+
+    def _above_floors(self, row: int, receiver: int, from_peers: bool) -> int:
+        """RBGs that a UE can do without: its floor, and that of a slice which the receiver is not in, still hold."""
+        above = len(self._counted(row)) - self._floor[row]
+        place = self._slice[row]
+        if place == NO_SLICE:
+            return above
+        if place == self._slice[receiver]:
+            return above if from_peers else 0
+        in_slice = sum(len(self._counted(ue)) for ue in self._members[place])
+        return min(above, in_slice - int(self.limits.slice_floor_S[place]))
+
+    def _name(self, row: int) -> str:
+        return self.limits.slice_names[row]
+
+    def _held_by_slice(self, row: int) -> int:
+        return sum(len(self._held(ue)) for ue in self._members[row])
+
+    def _held(self, row: int) -> set[int]:
+        return self._owned(row) | self._granted(row)
 
     def _owned(self, row: int) -> set[int]:
         return {rbg for rbg, owner in enumerate(self._owners) if owner == row}

@@ -1,10 +1,16 @@
-"""An operator's intent for a cell, compiled from A1 policies: a soft objective and hard share limits per UE."""
+"""An operator's intent for a cell, compiled from A1 policies: a soft objective and hard share limits.
+
+Limits are percent of the cell's RBGs; caps round down, floors up. A floor holds over a window of periods: what rounding
+or a lost control left undone comes back as `owed_rbgs`, counted by whoever keeps the time (policy/ is stateless).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+MAX_WINDOW_PERIODS = 1000
 
 
 class Mode(StrEnum):
@@ -18,19 +24,53 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SliceLimit:
+    """A limit on what the members of a slice hold together."""
+
+    name: str
+    ue_ids: frozenset[int]
+    """Its members, alive or not."""
+    min_share_percent: float = 0.0
+    max_share_percent: float = 100.0
+    owed_rbgs: float = 0.0
+    """RBGs of earlier periods that its floor still owes; slightly negative = rounding gave it more."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_share_percent", "max_share_percent"):
+            _check_percent(f"{name} of slice {self.name}", getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
-    """Limits are percent of the cell's RBGs, keyed by UE id; caps round down, floors round up."""
+    """Shares of single UEs are keyed by UE id. Raises ValueError for what makes no sense, naming it."""
 
     alpha: float = 1.0
     """Exponent of the alpha-fair objective: 0 = throughput, 1 = proportional fair, larger = more even."""
     max_share_percent: Mapping[int, float] = field(default_factory=dict)
     min_share_percent: Mapping[int, float] = field(default_factory=dict)
     mode: Mode = Mode.CONTROL
+    slice_limits: tuple[SliceLimit, ...] = ()
+    """Their members must not overlap: a UE counts for one slice."""
+    owed_rbgs: Mapping[int, float] = field(default_factory=dict)
+    """As `SliceLimit.owed_rbgs`, by UE id."""
+    floor_window_periods: int = 1
+    """Periods over which floors hold; 1 = in every single one, without anything owed."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 10.0:
             raise ValueError(f"alpha is {self.alpha}, expected 0 to 10")
+        if not 1 <= self.floor_window_periods <= MAX_WINDOW_PERIODS:
+            raise ValueError(f"floor_window_periods is {self.floor_window_periods}, expected 1 to {MAX_WINDOW_PERIODS}")
         for name in ("max_share_percent", "min_share_percent"):
             for ue, percent in getattr(self, name).items():
-                if not 0.0 <= percent <= 100.0:
-                    raise ValueError(f"{name} of UE {ue} is {percent}, expected 0 to 100")
+                _check_percent(f"{name} of UE {ue}", percent)
+        seen: set[int] = set()
+        for limit in self.slice_limits:
+            if both := seen & limit.ue_ids:
+                raise ValueError(f"UE {min(both)} is in slice {limit.name} and in another one, expected one slice a UE")
+            seen |= limit.ue_ids
+
+
+def _check_percent(what: str, percent: float) -> None:
+    if not 0.0 <= percent <= 100.0:
+        raise ValueError(f"{what} is {percent}, expected 0 to 100")

@@ -19,6 +19,7 @@ from policy.estimate import Estimate, estimate
 from policy.greedy import greedy_owners
 from policy.intent import Intent
 from policy.leader import Decision
+from policy.ledger import Ledger
 from policy.limits import Limits, compile_limits
 from policy.periodic_grants import give_periodic_grants, latency_bound_mask
 
@@ -72,16 +73,15 @@ def round_robin(state: CellState, intent: Intent) -> Allocation:
     limits = compile_limits(state, intent)
     count, num_rbgs = state.num_ues, state.num_rbgs
     owner_M = np.full(num_rbgs, spare_owner(state.slots_per_dcm), np.int16)
-    room, owed = limits.cap_U.tolist(), limits.floor_U.tolist()
+    ledger = Ledger(limits)
     turn = (state.slot // max(1, state.slots_per_dcm)) * num_rbgs
     for rbg in range(num_rbgs):
-        wants = owed if sum(owed) >= num_rbgs - rbg else room
-        ue = next((u % count for u in range(turn, turn + count) if wants[u % count]), -1)
+        is_next = ledger.pays if ledger.total_owed >= num_rbgs - rbg else ledger.may_own
+        ue = next((u % count for u in range(turn, turn + count) if is_next(u % count)), -1)
         if ue < 0:
             break  # everybody is at their cap
         owner_M[rbg] = ue
-        room[ue] -= 1
-        owed[ue] = max(0, owed[ue] - 1)
+        ledger.own(ue)
         turn = ue + 1
     return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, BLIND_SENDERS))
 
@@ -126,7 +126,7 @@ def static_config(state: CellState, intent: Intent) -> Allocation:
         roomy = state.num_ues < ROOMY_UES_PER_RBG * state.num_rbgs
         leftover = LeftoverRule(ALL_CLASSES, ROOMY_CONTENDERS if roomy else SLOW_CONTENDERS)
     grants = give_periodic_grants(state, known, limits, owner_M)
-    return Allocation(state.ue_ids, owner_M, leftover, grants, limits.open_allowed_U, limits.max_rbgs_U)
+    return limits.allocation(state.ue_ids, owner_M, leftover, grants)
 
 
 SCHEDULERS: dict[str, Scheduler] = {
@@ -156,18 +156,17 @@ def _greedy(state: CellState, intent: Intent, weigh: Callable[[Estimate], NDArra
 def _constant(state: CellState, intent: Intent, owner: int, leftover: LeftoverRule) -> Allocation:
     limits = compile_limits(state, intent)
     owner_M = np.full(state.num_rbgs, owner, np.int16)
-    if limits.floor_U.any():
+    if limits.needed:
         owner_M = _floors_owned(estimate(state), limits, state.num_rbgs, owner)
     return _allocation(state, limits, owner_M, leftover)
 
 
 def _floors_owned(known: Estimate, limits: Limits, num_rbgs: int, rest: int) -> NDArray[np.int16]:
     """RBGs that floors ask for with their owners, `rest` elsewhere, [M]."""
-    only_floors = Limits(limits.floor_U, limits.floor_U, limits.capped_U)
-    owner_M = greedy_owners(known, np.ones(len(known.queue_bits_U)), only_floors, num_rbgs)
+    owner_M = greedy_owners(known, np.ones(len(known.queue_bits_U)), limits.only_floors(), num_rbgs)
     owner_M[owner_M == OPEN] = rest
     return owner_M
 
 
 def _allocation(state: CellState, limits: Limits, owner_M: NDArray[np.int16], leftover: LeftoverRule) -> Allocation:
-    return Allocation(state.ue_ids, owner_M, leftover, (), limits.open_allowed_U, limits.max_rbgs_U)
+    return limits.allocation(state.ue_ids, owner_M, leftover)

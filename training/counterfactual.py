@@ -219,8 +219,7 @@ def _owners(
     ues = others[others >= FIRST_UE]
     if search.owners_per_step is not None and search.owners_per_step < len(ues):
         ues = rng.choice(ues, search.owners_per_step, replace=False)
-    limits = spoken.grammar.limits
-    limited = bool(limits.capped_U.any() or limits.floor_U.any())
+    limited = spoken.grammar.limits.any
     for token in (*others[others < FIRST_UE].tolist(), *ues.tolist()):
         # Without caps and floors no owner makes another illegal.
         if not limited or _allocation(spoken, [*spoken.tokens[:step], token, *spoken.tokens[step + 1 :]]) is not None:
