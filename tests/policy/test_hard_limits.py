@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from limit_checker import Share, violations
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState, make_cell_state
@@ -15,7 +16,6 @@ from policy.leader import Leader, never_expires
 from policy.model_leader import ModelLeader
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
-from tests.limit_checker import Share, violations
 
 DECISIONS = 100_000
 DECISIONS_A_CASE = 40

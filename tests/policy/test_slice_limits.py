@@ -7,6 +7,7 @@ from math import gcd
 
 import numpy as np
 import pytest
+from limit_checker import Share, violations
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import CellState, make_cell_state
@@ -15,7 +16,6 @@ from policy.guard import guard
 from policy.intent import Intent, SliceLimit
 from policy.limits import compile_limits
 from policy.schedulers import SCHEDULERS
-from tests.limit_checker import Share, violations
 
 
 def cell(num_ues: int, num_rbgs: int, *, slots_per_dcm: int = 1, slot: int = 0, **columns: object) -> CellState:
