@@ -52,11 +52,12 @@ def flip_gains(
     rest: int,
     own_share: float,
     futures: int = 1,
+    cost: float = 1.0,
 ) -> NDArray[np.float64]:
     """Value with each bit flipped less value as it was, [K]; to be called within a slot, which stays as it is.
 
     seat_N: cell x U + seat of each choice. rest: slots of the period after this one. futures: no more than the world
-    has cells.
+    has cells. cost: what collisions and waste count, 1 = as to the cell.
     """
     ues = sends_BUM.shape[1]
     cell_K, seat_K = seat_N[flips.choice_K] // ues, seat_N[flips.choice_K] % ues
@@ -81,7 +82,7 @@ def flip_gains(
         events_RE = branch.state.events_BE - before_RE
         lost_R = COLLISION_COST * events_RE[:, COLLISIONS] + WASTE_COST * events_RE[:, WASTE]
         worth_RU = weights_BU[rows_R] * served_RU
-        value_R = worth_RU.mean(axis=1) - lost_R / world.scenario.num_rbgs
+        value_R = worth_RU.mean(axis=1) - cost * lost_R / world.scenario.num_rbgs
         gain_K += value_R[flipped] - value_R[base_K]
         if own_share:
             gain_K += own_share * (worth_RU[flipped, seat_K] - worth_RU[base_K, seat_K]) / ues

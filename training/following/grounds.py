@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from policy.allocation import Allocation
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from training.following.config import FollowConfig
@@ -38,15 +39,16 @@ class Ground:
 
     def play(self, slots: int, team: FollowerTeam, config: FollowConfig, rng: np.random.Generator) -> FollowerBatch:
         """At least `slots` slots, in whole periods."""
-        world, pace = self.world, self.world.scenario.slots_per_dcm
-        batches = []
-        for _ in range(-(-slots // pace)):
-            if self._leader is not None:
-                self._ask(self._leader)
-            terms = [schedule.governing(world.slot) for schedule in self._schedules]
-            allocations = [term.control.allocation if term.control else None for term in terms]
-            batches.append(play_period(world, allocations, pace, team, config, rng))
-        return join(batches)
+        pace = self.world.scenario.slots_per_dcm
+        periods = range(-(-slots // pace))
+        return join([play_period(self.world, self.governing(), pace, team, config, rng) for _ in periods])
+
+    def governing(self) -> list[Allocation | None]:
+        """To be asked once at the begin of every period: what governs it, None = the node's own scheduler."""
+        if self._leader is not None:
+            self._ask(self._leader)
+        terms = [schedule.governing(self.world.slot) for schedule in self._schedules]
+        return [term.control.allocation if term.control else None for term in terms]
 
     def _ask(self, leader: Leader) -> None:
         world, scenario = self.world, self.world.scenario

@@ -138,7 +138,7 @@ class _Recorder:
     ) -> None:
         self._world, self._team, self._config, self._rng = world, team, config, rng
         self.speaks = team.speaks
-        self._words: list[Words] = [_no_words(team.model, world.scenario.num_rbgs)]
+        self._words: list[Words] = [no_words(team.model, world.scenario.num_rbgs)]
         self._end = world.slot + slots
         self._first = world.slot
         self._choices: list[Choices] = []
@@ -253,7 +253,8 @@ class _Recorder:
         return FollowerBatch(choices, words, reward_TBU, cell_TB, np.stack(self._ids_BU), features)
 
 
-def _no_words(model: FollowerModel, num_rbgs: int) -> Words:
+def no_words(model: FollowerModel, num_rbgs: int) -> Words:
+    """Of followers that say nothing."""
     none, length = np.zeros(0, np.int64), model.layout.header_fields + num_rbgs * len(model.layout.rbg)
     tokens_NL, logit_NW = np.zeros((0, length), np.int64), np.zeros((0, UCM_TOKENS), np.float32)
     return Words(none, none, tokens_NL, none, logit_NW, none)

@@ -155,10 +155,10 @@ class FollowTrainer:
         batches = [ground.play(config.slots, team, follow, rng) for ground in grounds]
         reward = float(np.mean([batch.cell_reward_TB.mean() for batch in batches]))
         lessons = [lesson_of(team, batch, follow) for batch in batches]
-        optimizer.param_groups[0]["lr"] = _rate(config, self.update)
+        optimizer.param_groups[0]["lr"] = rate_at(config, self.update)
         team.model.train()
         if imitates:
-            losses = _imitate(team, lessons, config, optimizer, rng)
+            losses = imitate(team, lessons, config, optimizer, rng)
         else:
             losses = learn(team, lessons, follow, optimizer, config.epochs, config.batch, config.clip_norm, rng)
         team.model.eval()
@@ -202,13 +202,14 @@ def minibatches(lessons: Sequence[Lesson], batch: int, rng: np.random.Generator)
     ]
 
 
-def _imitate(
+def imitate(
     team: FollowerTeam,
     lessons: Sequence[Lesson],
     config: FollowTraining,
     optimizer: torch.optim.Optimizer,
     rng: np.random.Generator,
 ) -> Losses:
+    """One pass over the lessons, towards what the hand-written rule did."""
     nothing = torch.zeros(())
     loss = nothing
     for part in minibatches(lessons, config.batch, rng):
@@ -226,7 +227,8 @@ def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip_norm: fl
     optimizer.step()
 
 
-def _rate(config: FollowTraining, update: int) -> float:
+def rate_at(config: FollowTraining, update: int) -> float:
+    """Learning rate; negative updates imitate."""
     if update < 0:
         return config.imitation_learning_rate
     cosine = 0.5 + 0.5 * math.cos(math.pi * update / config.updates)
