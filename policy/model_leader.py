@@ -16,6 +16,7 @@ from policy.decoding import Speech, decode
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Decision, never_expires
+from policy.odds import Odds, compute_odds
 from policy.schedulers import SCHEDULERS, Scheduler
 from policy.speaking_model import SpeakingModule
 
@@ -68,6 +69,10 @@ class ModelLeader:
         )
         return [_decision(speech) for speech in speeches]
 
+    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+        """How likely every alternative was, for a DCM that this leader said (policy.odds.HasOdds)."""
+        return compute_odds(self.model, self.options, state, intent, tokens)
+
     def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:
         """Decide once for a made-up cell, so that the first live decision does not pay for first-time work."""
         for ues in (1, 8):
@@ -96,11 +101,19 @@ class BundledLeader:
     ) -> list[Decision]:
         decisions: dict[int, Decision] = {}
         for leader, fast in ((self._paper, True), (self._lab, False)):
-            rows = [k for k, s in enumerate(states) if (s.slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM) == fast]
+            rows = [k for k, s in enumerate(states) if self._is_fast(s) == fast]
             if rows:
                 mine = leader.decide([states[k] for k in rows], [intents[k] for k in rows], expired)
                 decisions.update(zip(rows, mine))
         return [decisions[k] for k in range(len(states))]
+
+    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+        """By the one that leads at this K (policy.odds.HasOdds)."""
+        return (self._paper if self._is_fast(state) else self._lab).odds(state, intent, tokens)
+
+    @staticmethod
+    def _is_fast(state: CellState) -> bool:
+        return state.slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM
 
 
 def leader_of(bundle: Bundle, name: str = "model") -> ModelLeader:

@@ -1,0 +1,145 @@
+"""The odds behind a DCM that was said: the exact distribution at each step, and why what was masked was masked.
+
+What a leader decides is a function of state and intent, so this can be worked out whenever somebody asks. Suffixes:
+U = UEs, L = steps, A = actions (tokens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.cell_state import CellState
+from policy.grammar import (
+    DYNAMIC_TOKEN,
+    FIRST_RBG,
+    FIRST_UE,
+    IDLE_TOKEN,
+    OPEN_TOKEN,
+    Grammar,
+    GrammarOptions,
+    StepKind,
+    compile_grammar,
+)
+from policy.intent import Intent
+
+if TYPE_CHECKING:
+    from policy.speaking_model import SpeakingModel
+
+
+class MaskReason(StrEnum):
+    """Why a token could not be said."""
+
+    LANGUAGE = "language"
+    """The leader's DCMs never say it: GrammarOptions."""
+    CAP = "cap"
+    """The UE holds as many RBGs as its cap allows."""
+    FLOORS = "floors"
+    """Every RBG that is left is owed to somebody's floor."""
+    LIMIT = "limit"
+    """Some other limit of the operator's."""
+
+
+class StepOdds(NamedTuple):
+    """One step of a DCM."""
+
+    kind: StepKind
+    rbg: int
+    """Whose owner is asked; -1 in other steps."""
+    token: int
+    """What was said."""
+    log_probs_A: NDArray[np.float64]
+    """Of every action, -inf where it was masked."""
+    masked: Mapping[int, MaskReason]
+    """Owner steps: by token, those that were masked."""
+
+
+class Odds(NamedTuple):
+    """A whole DCM."""
+
+    steps: tuple[StepOdds, ...]
+    grammar: Grammar
+    model: SpeakingModel
+
+    @property
+    def log_probs_L(self) -> NDArray[np.float64]:
+        """Of what was said."""
+        return np.array([step.log_probs_A[step.token] for step in self.steps])
+
+
+@runtime_checkable
+class HasOdds(Protocol):
+    """A leader that can say how likely every alternative was."""
+
+    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+        """Of a DCM that it said. Raises GrammarError for tokens that it cannot have said."""
+        ...
+
+
+def compute_odds(
+    model: SpeakingModel, options: GrammarOptions, state: CellState, intent: Intent, tokens: Sequence[int]
+) -> Odds:
+    """One forward over the whole DCM. Raises GrammarError for tokens that are no DCM of this cell under this intent."""
+    import torch
+
+    from policy.decoding import masked_log_softmax, script_of, write_line
+
+    grammar = compile_grammar(state, intent, options)
+    line = write_line(grammar, state, tokens)
+    with torch.inference_mode():
+        logits = model.script_logits(model.layout.encode([state], [intent]), script_of([line]))
+        mask = torch.from_numpy(line.mask_LA).to(logits.device)
+        log_probs_LA = masked_log_softmax(logits[0].double(), mask).cpu().numpy()
+    steps = [
+        StepOdds(kind, rbg, int(token), log_probs_A, masked)
+        for (kind, rbg, masked), token, log_probs_A in zip(_walk(grammar, tokens), tokens, log_probs_LA)
+    ]
+    return Odds(tuple(steps), grammar, model)
+
+
+def _walk(grammar: Grammar, tokens: Sequence[int]) -> list[tuple[StepKind, int, dict[int, MaskReason]]]:
+    """Each step's kind, RBG and what was masked in it."""
+    cursor = grammar.start()
+    held: list[set[int]] = [set() for _ in grammar.ue_ids]
+    """By UE: RBGs that it owns or has a periodic grant on."""
+    steps = []
+    for token in tokens:
+        kind, rbg = cursor.step_kind, cursor.rbg
+        masked = _masked_owners(grammar, cursor.mask(), held) if kind is StepKind.OWNER else {}
+        steps.append((kind, rbg, masked))
+        if kind is StepKind.OWNER and token >= FIRST_UE:
+            held[token - FIRST_UE].add(rbg)
+        elif kind is StepKind.GRANT_RBG:
+            held[cursor.tokens[-1] - FIRST_UE].add(token - FIRST_RBG)
+        cursor.advance(int(token))
+    return steps
+
+
+def _masked_owners(grammar: Grammar, mask_A: NDArray[np.bool_], held: list[set[int]]) -> dict[int, MaskReason]:
+    options = grammar.options
+    spoken = {
+        OPEN_TOKEN: options.allow_open,
+        DYNAMIC_TOKEN: options.allow_dynamic,
+        IDLE_TOKEN: options.allow_idle,
+    }
+    masked = {
+        token: MaskReason.FLOORS if said else MaskReason.LANGUAGE for token, said in spoken.items() if not mask_A[token]
+    }
+    floors_are_tight = MaskReason.FLOORS in masked.values() or (
+        not any(spoken.values()) and not mask_A[IDLE_TOKEN] and bool(grammar.limits.floor_U.any())
+    )
+    for row, cap in enumerate(grammar.limits.cap_U.tolist()):
+        if mask_A[FIRST_UE + row]:
+            continue
+        if not options.allow_ue_grants:
+            reason = MaskReason.LANGUAGE
+        elif len(held[row]) >= cap:
+            reason = MaskReason.CAP
+        else:
+            reason = MaskReason.FLOORS if floors_are_tight else MaskReason.LIMIT
+        masked[FIRST_UE + row] = reason
+    return masked
