@@ -19,6 +19,7 @@ from xapp.config import Controls
 from xapp.configuration import Configuration
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender
+from xapp.decision_api import decision_router
 from xapp.housekeeping import Chore, Housekeeping, every
 from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
@@ -118,6 +119,7 @@ class App:
             status=self.status,
             on_notification=self.subscriptions.on_notification,
         )
+        http.include_router(decision_router(self.loop.log))
         self.server = BackgroundServer(http, listener=listener)
         opened.callback(self.server.close)
         if not self.server.wait_started():

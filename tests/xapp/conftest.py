@@ -12,12 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from policy.intent import Intent
 from xapp.cell_tracker import CellTracker
-from xapp.control_sender import ControlTarget
+from xapp.config import Controls
+from xapp.control_loop import ControlLoop
+from xapp.control_sender import ControlSender, ControlTarget
+from xapp.decision_record import DecisionRecord
 from xapp.e2 import dcm, e2ap
 from xapp.e2.kpm_report_writer import encode_report
 from xapp.e2.ue_id import GnbDuUeId
-from xapp.intake import CellLink
+from xapp.intake import CellLink, Feed, Intake, Report
+from xapp.mailbox import Mailbox
+from xapp.metrics import Metrics
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import (
@@ -221,3 +227,53 @@ def node() -> Iterator[FakeNode]:
     fake = FakeNode()
     yield fake
     fake.close()
+
+
+class DecidingCell:
+    """Intake, loop and sender around one leader and one cell; decisions are made in the test's own thread."""
+
+    def __init__(self, node: FakeNode, leader: Any, tap: Any = None) -> None:
+        self.node, self.metrics, self.intent = node, Metrics(), Intent()
+        self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2, tap=tap)
+        self.mailbox: Mailbox[Report] = Mailbox(0.0)
+        self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics, tap=tap)
+        self.loop = ControlLoop(
+            Controls(decision_deadline_ms=10_000.0),
+            leader,
+            self.mailbox,
+            self.sender,
+            self.metrics,
+            links=self.intake.links,
+            intent_of=lambda cell: self.intent,
+            tap=tap,
+        )
+        self.link = node.link()
+        self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
+
+    def report(self, sn: int, indication: Any = None) -> None:
+        self.intake.on_message(self.node.dcm_message(sn, indication))
+
+    def decide_what_waits(self) -> DecisionRecord:
+        """About what was reported last."""
+        self.loop.decide([report for _, report in self.mailbox.take(0.0)])
+        return self.loop.log.newest(self.node.cell)[0]
+
+    def decide(self, sn: int, indication: Any = None) -> DecisionRecord:
+        self.report(sn, indication)
+        return self.decide_what_waits()
+
+    def close(self) -> None:
+        self.loop.close()
+
+
+@pytest.fixture
+def make_cell(node: FakeNode) -> Iterator[Callable[..., DecidingCell]]:
+    """`make_cell(leader, tap)`: a cell of `node` whose decisions the test makes."""
+    with ExitStack() as stack:
+
+        def make(leader: Any, tap: Any = None) -> DecidingCell:
+            cell = DecidingCell(node, leader, tap)
+            stack.callback(cell.close)
+            return cell
+
+        yield make

@@ -11,14 +11,10 @@ import pytest
 from policy.cell_state import make_cell_state
 from policy.intent import Intent, Mode
 from policy.schedulers import SCHEDULERS
-from xapp.config import Controls
-from xapp.control_loop import ControlLoop
-from xapp.control_sender import ANSWER_TIMEOUT_S, ControlSender
+from xapp.control_sender import ANSWER_TIMEOUT_S
 from xapp.decision_record import ControlStatus, ControlTrail, DecisionLog, DecisionRecord
 from xapp.e2 import dcm
-from xapp.intake import CellLink, Feed, Intake, Report
-from xapp.mailbox import Mailbox
-from xapp.metrics import Metrics
+from xapp.intake import CellLink, Feed
 from xapp.tap import Batch, Tap
 
 LEADER = SCHEDULERS["proportional_fair"]
@@ -91,44 +87,15 @@ class Heard(Tap):
         self.releases.append(sent)
 
 
-class Cell:
-    """Intake, loop and sender of one cell; decisions are made in the test's own thread."""
-
-    def __init__(self, node: Any) -> None:
-        self.node, self.tap, self.metrics, self.intent = node, Heard(), Metrics(), Intent()
-        self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2, tap=self.tap)
-        self.mailbox: Mailbox[Report] = Mailbox(0.0)
-        self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics, tap=self.tap)
-        self.loop = ControlLoop(
-            Controls(),
-            LEADER,
-            self.mailbox,
-            self.sender,
-            self.metrics,
-            links=self.intake.links,
-            intent_of=lambda cell: self.intent,
-            tap=self.tap,
-        )
-        self.link = node.link()
-        self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
-
-    def decide(self, sn: int) -> DecisionRecord:
-        self.intake.on_message(self.node.dcm_message(sn))
-        self.loop.decide([report for _, report in self.mailbox.take(0.0)])
-        return self.loop.log.newest(self.node.cell)[0]
-
-
 @pytest.fixture
-def cell(node: Any) -> Any:
-    cell = Cell(node)
-    yield cell
-    cell.loop.close()
+def cell(make_cell: Any) -> Any:
+    return make_cell(LEADER, Heard())
 
 
-def test_a_record_follows_its_control_until_it_is_answered(cell: Cell, node: Any) -> None:
+def test_a_record_follows_its_control_until_it_is_answered(cell: Any, node: Any) -> None:
     made = cell.decide(1)
     assert (made.decided_by, made.guard_changes, made.intent, made.id) == ("proportional_fair", (), cell.intent, 1)
-    assert made.state is made.newest is cell.link.newest.state  # type: ignore[union-attr]
+    assert made.state is made.newest is cell.link.newest.state
     (sent,) = made.trail.controls
     assert (sent.status, sent.what, sent.node, made.trail.nothing) == (ControlStatus.SENT, "controls", node.name, "")
     request, _ = node.next_control()
@@ -140,14 +107,14 @@ def test_a_record_follows_its_control_until_it_is_answered(cell: Cell, node: Any
     assert (refused.status, refused.detail) == (ControlStatus.REFUSED, "UNKNOWN_UE: because")
 
 
-def test_a_control_that_nobody_answers_says_so_in_the_end(cell: Cell) -> None:
+def test_a_control_that_nobody_answers_says_so_in_the_end(cell: Any) -> None:
     (sent,) = cell.decide(1).trail.controls
     sent.sent_s = time.monotonic() - 2 * ANSWER_TIMEOUT_S
     cell.sender.sweep()
     assert (sent.status, cell.metrics["controls_unanswered"]) == (ControlStatus.UNANSWERED, 1)
 
 
-def test_a_record_says_why_nothing_was_sent(cell: Cell, node: Any) -> None:
+def test_a_record_says_why_nothing_was_sent(cell: Any, node: Any) -> None:
     cell.intent = Intent(mode=Mode.SHADOW)
     assert (cell.decide(1).trail.nothing, cell.decide(2).trail.controls) == ("shadow", [])
     cell.intent, cell.link.target = Intent(), None
@@ -158,20 +125,22 @@ def test_a_record_says_why_nothing_was_sent(cell: Cell, node: Any) -> None:
     assert cell.decide(5).trail.nothing == "yielded"
 
 
-def test_a_control_without_a_route_is_not_sent(cell: Cell) -> None:
+def test_a_control_without_a_route_is_not_sent(cell: Any) -> None:
     cell.node.xapp.routes.update("newrt|start\nrte|1|192.0.2.1:9\nnewrt|end\n")
     (sent,) = cell.decide(1).trail.controls
     assert sent.status is ControlStatus.NOT_SENT
 
 
-def test_a_tap_hears_everything_that_decisions_depend_on(cell: Cell, node: Any) -> None:
+def test_a_tap_hears_everything_that_decisions_depend_on(make_cell: Any, node: Any) -> None:
+    tap = Heard()
+    cell = make_cell(LEADER, tap)
     cell.decide(1)
     cell.decide(2)
     cell.intake.on_message(node.acknowledgement(node.next_control()[0]))
     cell.sender.release_all()
     cell.intake.detach(node.dcm_instance)
-    assert cell.tap.feeds == [(node.dcm_instance, node.cell), (node.dcm_instance, None)]
-    assert [batch.reports for batch in cell.tap.batches] == [[1], [2]]
-    assert [batch.records[0].newest_number for batch in cell.tap.batches] == [1, 2]
-    assert [message.mtype for message in cell.tap.messages] == [12050, 12050, 12041]
-    assert [sent.what for sent in cell.tap.releases] == ["releases"]
+    assert tap.feeds == [(node.dcm_instance, node.cell), (node.dcm_instance, None)]
+    assert [batch.reports for batch in tap.batches] == [[1], [2]]
+    assert [batch.records[0].newest_number for batch in tap.batches] == [1, 2]
+    assert [message.mtype for message in tap.messages] == [12050, 12050, 12041]
+    assert [sent.what for sent in tap.releases] == ["releases"]
