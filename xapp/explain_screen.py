@@ -11,6 +11,8 @@ from rich.table import Table
 
 MAX_ALTERNATIVES = 3
 """Of an RBG, besides who got it."""
+CIRCUMSTANCES = ("buffer", "cap", "floor", "guard_changed")
+"""Findings that explain nothing by themselves."""
 
 
 def show(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
@@ -27,7 +29,7 @@ def show(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
 def _head(console: Console, document: Mapping[str, Any]) -> None:
     owners = document["allocation"]["owners"]
     console.print(f"[bold]decision {document['id']}[/] about {escape(document['cell'])} at {document['time']}")
-    took = f"{document['decision_ms']:g} ms to decide, {document['loop_ms']:g} ms from report to control"
+    took = f"{document['decision_ms']:.1f} ms to decide, {document['loop_ms']:.1f} ms from report to control"
     console.print(f"decided by [bold]{escape(document['decided_by'])}[/] ({took})")
     console.print(f"RBGs       {_owners(owners)}")
     leftover = document["allocation"]["leftover"]
@@ -63,7 +65,7 @@ def _control(control: Mapping[str, Any]) -> str:
     for message in control["messages"]:
         text = f"{message['what']} {message['decision_id']} to {message['node']}: {message['status']}"
         if message["answered_ms"] is not None:
-            text += f" after {message['answered_ms']:g} ms"
+            text += f" after {message['answered_ms']:.1f} ms"
         said.append(escape(text + (f" ({message['detail']})" if message["detail"] else "")))
     if control["nothing_sent"]:
         said.append(f"nothing sent: {control['nothing_sent']}")
@@ -102,10 +104,18 @@ def _all_ues(console: Console, document: Mapping[str, Any]) -> None:
     for column in ("UE", "got", "because"):
         table.add_column(column, overflow="fold")
     for entry in document["ues"]:
-        first = entry["why"][0]["text"] if entry["why"] else ""
-        table.add_row(str(entry["ue"]), _got(entry).removeprefix("got "), escape(first))
+        table.add_row(str(entry["ue"]), _got(entry).removeprefix("got "), escape(_main_reason(entry)))
     console.print(table)
     console.print()
+
+
+def _main_reason(entry: Mapping[str, Any]) -> str:
+    """The first finding that is more than circumstance."""
+    texts = {finding["code"]: str(finding["text"]) for finding in reversed(entry["why"])}
+    telling = [f["code"] for f in entry["why"] if f["code"] not in CIRCUMSTANCES]
+    if not entry["got_nothing"] and "chosen" in texts:
+        return texts["chosen"]
+    return texts[telling[0]] if telling else next(reversed(texts.values()), "")
 
 
 def _odds(console: Console, document: Mapping[str, Any], ue: int | None) -> None:

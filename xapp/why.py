@@ -178,7 +178,8 @@ def _limits(record: DecisionRecord, ue: int, share: Got) -> list[Finding]:
         if cap == 0:
             findings.append(Finding("capped", f"the policy caps it at 0 of {num_rbgs} RBGs, and so it may not contend"))
         elif held >= cap:
-            text = f"it holds {held} RBGs, as many as its cap allows ({cap} of {num_rbgs}); a capped UE may not contend"
+            text = f"it holds {_counted(held, 'RBG')}, as many as its cap allows ({cap} of {num_rbgs})"
+            text += "; a capped UE may not contend"
             findings.append(Finding("capped", text))
         else:
             findings.append(Finding("cap", f"its cap is {cap} of {num_rbgs} RBGs; a capped UE may not contend"))
@@ -257,7 +258,8 @@ def _by_rule(record: DecisionRecord, ue: int) -> list[Finding]:
     if owned_U.any():
         winner, most = record.allocation.ue_ids[int(owned_U.argmax())], int(owned_U.max())
         if winner in state.ue_ids:
-            text += f", and UE {winner}, with {most} the most RBGs, {described(state.ue_ids.index(winner))}"
+            text += f", and UE {winner}, with {_counted(most, 'RBG')} the one with most, "
+            text += described(state.ue_ids.index(winner))
     return [Finding("outranked_by_rule", text)]
 
 
@@ -273,7 +275,7 @@ def _left_to_the_node(record: DecisionRecord, ue: int, share: Got) -> list[Findi
         findings.append(Finding("left_to_node", text))
     if share.may_contend_on:
         text = (
-            f"it may contend for what is left over of {share.may_contend_on} RBGs, with probability"
+            f"it may contend for what is left over of {_counted(share.may_contend_on, 'RBG')}, with probability"
             f" {share.contends_with:.2g}"
         )
         findings.append(Finding("may_contend", text))
@@ -294,6 +296,10 @@ def owner_name(token: int, state: CellState) -> str:
     if token == DYNAMIC_TOKEN:
         return "the node's own scheduler"
     return action_text(token).strip()
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _rbgs(rbgs: Sequence[int]) -> str:

@@ -172,7 +172,7 @@ def test_a_fallback_says_what_kept_the_leader_from_speaking(ask: Ask) -> None:
     why = asking.why(3)
     assert why["fallback"] == "the leader failed; proportional_fair decided in its place"
     assert why["outranked_by_rule"].startswith("proportional_fair took it to have 0 bits waiting, CQI 9")
-    assert "and UE 7, with 3 the most RBGs, 4000 bits waiting" in why["outranked_by_rule"]
+    assert "and UE 7, with 3 RBGs the one with most, 4000 bits waiting" in why["outranked_by_rule"]
     document = asking.document()
     assert (document["decided_by"], document["reason"]) == ("fallback:error", "error")
     assert (document["odds"]["computed"], document["prompt"]) == (False, {})

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from training.simulator.scenario import SLOT_MS
 from xapp.lab.comparison import compare_leaders
@@ -71,6 +72,8 @@ class Lab:
         self.ric: Child | None = None
         self.gnb: Child | None = None
         self.xapp: Child | None = None
+        self.xapp_url = ""
+        """Where the xApp's HTTP server answers."""
         self._ric_ports: dict[str, Any] = {}
 
     def __enter__(self) -> Lab:
@@ -101,9 +104,9 @@ class Lab:
         config.write_text(json.dumps(xapp_descriptor(o, self._ric_ports), indent=2), encoding="utf-8")
         env = {"RMR_SEED_RT": str(routes), "OMP_NUM_THREADS": "1"}
         self.xapp = Child("run", ["run", "--config", str(config)], env=env)
-        for child in (self.gnb, self.xapp):
-            assert child is not None
-            child.wait_ready(START_TIMEOUT_S)
+        assert self.gnb is not None
+        self.gnb.wait_ready(START_TIMEOUT_S)
+        self.xapp_url = f"http://127.0.0.1:{self.xapp.wait_ready(START_TIMEOUT_S)['http_port']}"
 
     def start_gnb(self, *, wait: bool = True) -> None:
         """Start the gNB (again)."""
@@ -222,9 +225,10 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
                     lab.check_children()
                     if elapsed_s >= length_s and lab.measured():
                         break
-                    live.update(
-                        live_view(lab.gnb.status, lab.xapp.status, title=title, elapsed_s=elapsed_s, seconds=length_s)
+                    view = live_view(
+                        lab.gnb.status, lab.xapp.status, title=title, elapsed_s=elapsed_s, seconds=length_s
                     )
+                    live.update(Group(view, Text(f"why? stackmac explain --url {lab.xapp_url}", style="dim")))
                     time.sleep(0.1)
         except KeyboardInterrupt:
             interrupted = True
