@@ -35,8 +35,6 @@ MAX_RMR_BYTES = 131_072
 """The largest indication that the platform passes on."""
 CONFIG_IN_POD = "/opt/ric/config/config-file.json"
 """Where the generated chart mounts the descriptor."""
-HTTP_HOST_IN_CLUSTER = f"service-ricxapp-{NAME}-http.ricxapp"
-"""The service that the generated chart makes in OSC's namespace for xApps: submgr derives the RMR name from it."""
 ALIVE = "/ric/v1/health/alive"
 
 MESSAGE_NUMBERS: dict[str, int] = {
@@ -56,9 +54,8 @@ MESSAGES: dict[str, list[Any]] = {
 
 
 def make_descriptor() -> dict[str, Any]:
-    """The descriptor; its controls are the defaults of the configuration, under this xApp's name in the cluster."""
+    """The descriptor; its controls are the defaults of the configuration."""
     http_port, rmr_port = HttpConfig().port, RmrConfig().port
-    controls = Controls(http=HttpConfig(host=HTTP_HOST_IN_CLUSTER))
     return {
         "name": NAME,
         "version": version(NAME),
@@ -86,7 +83,7 @@ def make_descriptor() -> dict[str, Any]:
         # The platform's own libraries read it; the generated chart does not set it.
         "appenv": {"CONFIG_FILE": CONFIG_IN_POD},
         # A null in a chart's values deletes its key: what is not set is left out.
-        "controls": controls.model_dump(mode="json", exclude_none=True),
+        "controls": Controls().model_dump(mode="json", exclude_none=True),
     }
 
 

@@ -39,7 +39,6 @@ EXISTING: dict[str, Any] = {
     "dbaas": {"existingConfigMap": "dbaas-appconfig"},
     "model": {"existingClaim": "models", "bundle": "leader"},
     "serviceAccount": {"name": "somebody"},
-    "restartOnConfigChange": False,
 }
 VALUES = {"defaults": {}, "everything": EVERYTHING, "minimal": MINIMAL, "existing": EXISTING}
 """The sets of values that the tests render."""

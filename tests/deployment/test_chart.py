@@ -17,7 +17,9 @@ from policy.schedulers import SCHEDULERS
 from xapp import descriptor
 from xapp.app import App
 from xapp.config import load_controls, parse_controls
-from xapp.ric.subscription_body import ClientEndpoint
+from xapp.configuration import LIVE
+from xapp.ric.subscription_body import ClientEndpoint, http_host_of
+from xapp.rmr.settings import resolve_settings
 
 KUBERNETES = ("1.25", "1.37")
 """The oldest version that the chart allows and the newest that there are schemas of."""
@@ -178,10 +180,12 @@ def test_the_names_are_those_that_the_platform_derives() -> None:
     rendered = chart.render()
     names = {service["metadata"]["name"] for service in rendered.all("Service")}
     assert names == {"service-ricxapp-stackmac-http", "service-ricxapp-stackmac-rmr"}
-    # The platform replaces "http" by "rmr" in the host that a subscription names.
-    host = configuration(rendered)["controls"]["http"]["host"]
-    assert ClientEndpoint(host, 8080, 4560).host == host == "service-ricxapp-stackmac-http.ricxapp"
-    assert rendered.environment["RMR_SRC_ID"] == host.replace("http", "rmr")
+    controls = parse_controls(configuration(rendered)["controls"])
+    settings = resolve_settings(controls.rmr, rendered.environment)
+    host = controls.http.host or http_host_of(settings.host)
+    assert host == "service-ricxapp-stackmac-http.ricxapp"
+    # submgr and the route manager replace "http" by "rmr" in the host that a subscription names.
+    assert ClientEndpoint(host, 8080, settings.port).rmr_host == rendered.environment["RMR_SRC_ID"]
     assert rendered.pod["hostname"] == configuration(rendered)["name"] == "stackmac"
 
 
@@ -232,17 +236,41 @@ def test_the_root_is_read_only_and_only_tmp_can_be_written() -> None:
     assert writable == {"/tmp"}
 
 
-def test_a_changed_configuration_restarts_the_pod_unless_told_not_to() -> None:
-    def annotations(values: dict[str, Any]) -> dict[str, str]:
-        found: dict[str, str] = chart.render(values).one("Deployment")["spec"]["template"]["metadata"]["annotations"]
-        return found
+def annotations(values: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = chart.render(values).one("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    return found
 
-    changed = {"controls": {"report_period_ms": 50}}
-    assert annotations({}) != annotations(changed)
-    assert annotations({}) == annotations({})
-    live = {"restartOnConfigChange": False}
-    assert annotations(live) == annotations({**live, **changed})
-    assert annotations(live) != annotations({**live, "env": {"A": "1"}})
+
+def controls_with(name: str, value: Any) -> dict[str, Any]:
+    section, _, field = name.rpartition(".")
+    return {"controls": {section: {field: value}} if section else {field: value}}
+
+
+def changed(value: Any) -> Any:
+    """Another value of the same type, in range for every field of the configuration."""
+    if isinstance(value, str):
+        return "warning" if value == "info" else f"{value}x"
+    if isinstance(value, bool):
+        return not value
+    return value[:1] if isinstance(value, list) else value + 2
+
+
+def test_the_pod_is_replaced_for_what_is_read_at_the_start_only() -> None:
+    shipped = json.loads((descriptor.FOLDER / descriptor.DESCRIPTOR_FILE).read_text())["controls"]
+    fields = {"decision_deadline_ms": 40.0}
+    for name, value in shipped.items():
+        fields.update(
+            {f"{name}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    before = annotations({})
+    live = {name for name, value in fields.items() if annotations(controls_with(name, changed(value))) == before}
+    assert live == set(LIVE)
+    assert annotations({"env": {"A": "1"}}) != before
+
+
+def test_a_static_route_table_changes_under_a_running_pod() -> None:
+    other = {**chart.MINIMAL, "rmr": {"staticRoutes": "newrt|start\nnewrt|end|0\n"}}
+    assert annotations(chart.MINIMAL) == annotations(other)
 
 
 def test_the_notes_say_what_is_special() -> None:

@@ -62,8 +62,7 @@ names and ports that this release really has.
 */}}
 {{- define "stackmac.descriptor" -}}
 {{- $descriptor := .Files.Get "files/config-file.json" | fromJson -}}
-{{- $host := printf "%s.%s" (include "stackmac.httpService" .) .Release.Namespace -}}
-{{- $ours := dict "http" (dict "host" $host) -}}
+{{- $ours := dict -}}
 {{- if .Values.model.bundle -}}
 {{- if not (include "stackmac.modelClaim" .) -}}
 {{- fail (printf "model.bundle is %q, but there is no volume that holds it: set model.existingClaim or model.create" .Values.model.bundle) -}}
@@ -93,6 +92,18 @@ names and ports that this release really has.
 {{- $_ := set $descriptor "name" .Values.name -}}
 {{- $_ := set $descriptor "version" .Chart.AppVersion -}}
 {{- toPrettyJson $descriptor -}}
+{{- end -}}
+
+{{/*
+What of the descriptor needs a restart to take effect, as JSON. The fields left out take effect while the xApp runs (it
+looks at the file again and again), and so does a static route table.
+*/}}
+{{- define "stackmac.restartNeeded" -}}
+{{- $descriptor := include "stackmac.descriptor" . | fromJson -}}
+{{- $controls := $descriptor.controls -}}
+{{- $_ := set $controls "ric" (omit $controls.ric "poll_period_s") -}}
+{{- $_ := set $descriptor "controls" (omit $controls "decision_deadline_ms" "lease_periods" "log_level" "stale_after_periods") -}}
+{{- toJson $descriptor -}}
 {{- end -}}
 
 {{/* What the pod's environment says, as JSON: text by name. */}}
