@@ -102,7 +102,7 @@ def test_the_model_decides_and_the_radio_obeys(k: int) -> None:
 
 
 def test_three_cells_of_twenty_ues_under_a_classical_leader() -> None:
-    summary = run_lab(LabOptions(seconds=2, cells=3, ues=20, leader="proportional_fair"), quiet())
+    summary = run_lab(LabOptions(seconds=2, cells=3, ues=20, leader="proportional_fair", routes="file"), quiet())
 
     assert_loop_is_sound(summary, cells=3, periods=20)
     assert summary["decided_by"] == {"proportional_fair": summary["decisions"]}
@@ -148,6 +148,7 @@ def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> N
     (node,) = running.xapp.status["nodes"]
     assert running.xapp.wait_status(lambda status: not status["nodes"][node], 20)
     acked = running.xapp.status["controls_acked"]
+    tables = running.xapp.status["rmr"]["route_tables"]
     for _ in range(3):
         newest = running.xapp.status
         assert running.xapp.wait_status(lambda status, newest=newest: status is not newest, 20)
@@ -155,6 +156,9 @@ def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> N
 
     running.start_gnb()
     assert running.xapp.wait_status(lambda status: status["controls_acked"] >= acked + 3, 30)
+    assert running.xapp.status["rmr"]["route_tables"] > tables  # the node's route went and came back with it
+    assert running.xapp.status["rmr"]["route_requests"] == 1
+    assert "route_table_refused" not in running.xapp.status["rmr"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 import time
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ class LabOptions:
     followers: str = "rule"
     e2_transport: str = "auto"
     observe: str = "full"
+    routes: str = "rtmgr"
+    """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
 
     def resolved(self) -> LabOptions:
         """With the defaults that depend on other options filled in."""
@@ -92,17 +95,22 @@ class Lab:
 
     def _start(self) -> None:
         o = self.options
-        routes = Path(self._folder.name) / "routes.rt"
+        routes, route_port = Path(self._folder.name) / "routes.rt", free_port()
         self.ric = Child(
             "ric",
             ["ric", "--host", "127.0.0.1", "--e2-port", "0", "--rmr-port", "0", "--submgr-port", "0", "--e2mgr-port"]
-            + ["0", "--appmgr-port", "0", "--write-routes", str(routes), "--e2-transport", o.e2_transport],
+            + ["0", "--appmgr-port", "0", "--rtmgr-port", "0", "--xapp-route-port", str(route_port)]
+            + ["--write-routes", str(routes), "--e2-transport", o.e2_transport],
         )
         self._ric_ports = self.ric.wait_ready(START_TIMEOUT_S)
         self.start_gnb(wait=False)
         config = Path(self._folder.name) / "config-file.json"
         config.write_text(json.dumps(xapp_descriptor(o, self._ric_ports), indent=2), encoding="utf-8")
-        env = {"RMR_SEED_RT": str(routes), "OMP_NUM_THREADS": "1"}
+        env = {"OMP_NUM_THREADS": "1", "RMR_SEED_RT": "", "RMR_RTG_SVC": "-1"}
+        if o.routes == "file":
+            env["RMR_SEED_RT"] = str(routes)
+        else:
+            env |= {"RMR_RTG_SVC": f"127.0.0.1:{self._ric_ports['rtmgr_port']}", "RMR_CTL_PORT": str(route_port)}
         self.xapp = Child("run", ["run", "--config", str(config)], env=env)
         assert self.gnb is not None
         self.gnb.wait_ready(START_TIMEOUT_S)
@@ -146,6 +154,12 @@ class Lab:
         gnb = self.gnb.stop()
         self.ric.stop()
         return summarise(self.options, xapp, gnb, xapp_exit)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:

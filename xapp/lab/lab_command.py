@@ -40,6 +40,9 @@ def lab(
         str, typer.Option(help="auto, sctp or tcp (length-prefixed: the lab's one departure).")
     ] = "auto",
     observe: Annotated[str, typer.Option(help="What the gNB reports: full, kpm_srsran or kpm_oai.")] = "full",
+    routes: Annotated[
+        str, typer.Option(help="rtmgr = the xApp asks the RIC's route manager; file = a static file.")
+    ] = "rtmgr",
     json_file: Annotated[str, typer.Option("--json", help="Write the results there (- = standard output).")] = "",
 ) -> int:
     """RIC, gNB and xApp as three processes on loopback: a live table, a summary, comparisons over the same world."""
@@ -60,6 +63,7 @@ def lab(
             followers=followers,
             e2_transport=e2_transport,
             observe=observe,
+            routes=routes,
         )
         check_names(options)
         summary = run_lab(options, console)
@@ -88,6 +92,7 @@ def check_names(options: LabOptions) -> None:
         ("--followers", options.followers, ("rule", "learned")),
         ("--e2-transport", options.e2_transport, ("auto", "sctp", "tcp")),
         ("--observe", options.observe, ("full", "kpm_srsran", "kpm_oai")),
+        ("--routes", options.routes, ("rtmgr", "file")),
     ):
         if value not in known:
             raise typer.BadParameter(f"{name} is {value!r}, expected one of {', '.join(known)}")

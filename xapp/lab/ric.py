@@ -1,6 +1,6 @@
 """`stackmac ric`: stand-ins for the near-RT RIC platform in one process, speaking its real protocols.
 
-E2 termination, subscription manager, application manager, R-NIB (e2mgr's REST, SDL) and static routes. Any part can be
+E2 termination, subscription manager, application manager, R-NIB (e2mgr's REST, SDL) and route manager. Any part can be
 replaced by the real one: what goes over the wire is RMR, E2AP and the platform's REST.
 """
 
@@ -20,7 +20,8 @@ from xapp.lab.e2_wire import choose_wire
 from xapp.lab.e2term import E2Term
 from xapp.lab.lines import Lines
 from xapp.lab.rnib import NodeInventory, make_e2mgr_app
-from xapp.lab.static_routes import StaticRoutes, write_xapp_routes
+from xapp.lab.rtmgr import RouteManager
+from xapp.lab.static_routes import write_xapp_routes
 from xapp.lab.submgr import SubscriptionManager, make_submgr_app
 from xapp.rmr.routes import is_endpoint
 from xapp.rmr.si95 import Si95Transport
@@ -42,6 +43,9 @@ class RicOptions:
     e2mgr_port: int = 3800
     appmgr_port: int = 8081
     """Not the real one's 8080, which is the xApp's own: in the lab both are on one host."""
+    rtmgr_port: int = 38001
+    xapp_route_port: int = 0
+    """Where registered xApps take route tables; 0 = only those who ask get one."""
     xapp_rmr: str = ""
     """RMR host:port of an xApp that gets what belongs to no subscription."""
     e2_transport: str = "auto"
@@ -64,9 +68,21 @@ class Ric:
         self.transport = Si95Transport(options.host, options.rmr_port)
         opened: list[Any] = [self.transport]
         try:
-            self.routes = StaticRoutes(self.transport.routes, options.xapp_rmr)
             self.inventory = NodeInventory(self.counters)
             opened.append(self.inventory)
+            self.appmgr = AppManager()
+            self.routes = RouteManager(
+                options.host,
+                options.rtmgr_port,
+                self.counters,
+                nodes=self.inventory.e2terms,
+                xapps=self.appmgr.endpoints,
+                default_xapp=options.xapp_rmr,
+                xapp_route_port=options.xapp_route_port,
+            )
+            opened.append(self.routes)
+            self.routes.add_platform(self.transport.routes)
+            self.inventory.on_change = self.appmgr.on_change = self.routes.refresh
             self.e2term = E2Term(
                 self.transport,
                 self.inventory,
@@ -86,7 +102,6 @@ class Ric:
             opened.append(self.submgr_http)
             self.e2mgr_http = BackgroundServer(make_e2mgr_app(self.inventory), options.host, options.e2mgr_port)
             opened.append(self.e2mgr_http)
-            self.appmgr = AppManager()
             self.appmgr_http = BackgroundServer(make_appmgr_app(self.appmgr), options.host, options.appmgr_port)
             opened.append(self.appmgr_http)
             for server in (self.submgr_http, self.e2mgr_http, self.appmgr_http):
@@ -108,6 +123,7 @@ class Ric:
             "submgr_port": self.submgr_http.port,
             "e2mgr_port": self.e2mgr_http.port,
             "appmgr_port": self.appmgr_http.port,
+            "rtmgr_port": self.routes.rmr.port,
             "e2_transport": self.wire,
         }
 
@@ -116,6 +132,7 @@ class Ric:
             "nodes": {node.name: node.connected for node in self.inventory.all()},
             "subscriptions": len(self.submgr.listing()),
             "xapps": [endpoint.name for endpoint in self.appmgr.endpoints()],
+            "routes": self.routes.status(),
             "counters": self.counters.snapshot(),
             "rmr": self.transport.counters,
         }
@@ -128,6 +145,7 @@ class Ric:
         self.e2term.close()  # answers what the subscription manager waits for
         self.submgr.close()
         self.inventory.close()
+        self.routes.close()
         self.transport.close()
 
 
@@ -135,7 +153,8 @@ def _human(event: str, fields: dict[str, Any]) -> str:
     if event == "ready":
         return (
             f"RIC on {fields['host']}: E2 {fields['e2_port']}/{fields['e2_transport']}, RMR {fields['rmr_port']}, "
-            f"submgr {fields['submgr_port']}, e2mgr {fields['e2mgr_port']}, appmgr {fields['appmgr_port']}"
+            f"submgr {fields['submgr_port']}, e2mgr {fields['e2mgr_port']}, appmgr {fields['appmgr_port']}, "
+            f"rtmgr {fields['rtmgr_port']}"
         )
     nodes = ", ".join(name if connected else f"{name} (lost)" for name, connected in fields["nodes"].items())
     return f"nodes: {nodes or 'none'}; {fields['subscriptions']} subscriptions"
@@ -152,26 +171,32 @@ def ric_command(
     submgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Subscription manager's REST.")] = 8088,
     e2mgr_port: Annotated[int, typer.Option(min=0, max=65535, help="E2 manager's REST.")] = 3800,
     appmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Application manager's REST.")] = 8081,
+    rtmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the route manager.")] = 38001,
+    xapp_route_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Route tables are pushed to this port of registered xApps; 0 = never.")
+    ] = 4561,
     xapp_rmr: Annotated[str, typer.Option(help="host:port of an xApp for what belongs to no subscription.")] = "",
     e2_transport: Annotated[str, typer.Option(help="auto, sctp or tcp (length-prefixed).")] = "auto",
     write_routes: Annotated[str, typer.Option(help="Write the xApp's route file (RMR_SEED_RT) here.")] = "",
     notify_first: Annotated[bool, typer.Option(help="Notify an xApp before its POST is answered.")] = False,
     json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
 ) -> None:
-    """Stand-ins for the near-RT RIC platform: E2 termination, subscription manager, R-NIB, static routes."""
+    """Stand-ins for the near-RT RIC platform: E2 termination, R-NIB; subscription, application and route manager."""
     lines = Lines(json_lines, _human)
     lines.own_process()
     options = RicOptions(
-        host,
-        e2_port,
-        rmr_port,
-        submgr_port,
-        e2mgr_port,
-        appmgr_port,
-        xapp_rmr,
-        e2_transport,
-        write_routes,
-        notify_first,
+        host=host,
+        e2_port=e2_port,
+        rmr_port=rmr_port,
+        submgr_port=submgr_port,
+        e2mgr_port=e2mgr_port,
+        appmgr_port=appmgr_port,
+        rtmgr_port=rtmgr_port,
+        xapp_route_port=xapp_route_port,
+        xapp_rmr=xapp_rmr,
+        e2_transport=e2_transport,
+        write_routes=write_routes,
+        notify_first=notify_first,
     )
     try:
         ric = Ric(options)

@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fastapi import FastAPI
@@ -52,6 +53,8 @@ class NodeInventory:
     """All nodes ever seen, connected or not. Thread safe."""
 
     def __init__(self, counters: Counters) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after a node came, changed or was lost."""
         self._counters = counters
         self._lock = threading.Lock()
         self._nodes: dict[str, Node] = {}
@@ -66,6 +69,7 @@ class NodeInventory:
         with self._lock:
             self._nodes[node.name] = node
         self._store(node)
+        self.on_change()
 
     def disconnected(self, name: str) -> None:
         """The node's association is gone; it stays listed."""
@@ -74,10 +78,15 @@ class NodeInventory:
                 return
             node = self._nodes[name] = replace(self._nodes[name], connected=False)
         self._store(node)
+        self.on_change()
 
     def get(self, name: str) -> Node | None:
         with self._lock:
             return self._nodes.get(name)
+
+    def e2terms(self) -> dict[str, str]:
+        """RAN name -> RMR address of its E2 termination, of the nodes that are connected."""
+        return {node.name: node.e2term for node in self.all() if node.connected}
 
     def all(self) -> list[Node]:
         with self._lock:

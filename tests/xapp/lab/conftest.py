@@ -256,7 +256,9 @@ class LabRig:
     wait_until = staticmethod(wait_until)
 
     def __init__(self, **ric: Any) -> None:
-        self.ric = Ric(RicOptions(e2_port=0, rmr_port=0, submgr_port=0, e2mgr_port=0, appmgr_port=0, **ric))
+        self.ric = Ric(
+            RicOptions(e2_port=0, rmr_port=0, submgr_port=0, e2mgr_port=0, appmgr_port=0, rtmgr_port=0, **ric)
+        )
         self.xapp = TestXapp(self.ric)
         self._gnbs: list[RunningGnb] = []
         self._gnb_ids = itertools.count(1)

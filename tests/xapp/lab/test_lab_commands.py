@@ -110,11 +110,14 @@ def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("taken", ["e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port"])
+PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port")
+
+
+@pytest.mark.parametrize("taken", PORTS)
 def test_a_port_in_use_is_named(taken: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ports = {"e2_port": 0, "rmr_port": 0, "submgr_port": 0, "e2mgr_port": 0, "appmgr_port": 0, taken: port}
+        ports = dict.fromkeys(PORTS, 0) | {taken: port}
         with pytest.raises(OSError, match=f"127.0.0.1.*{port}.*in use|in use.*127.0.0.1.*{port}"):
             Ric(RicOptions(e2_transport="tcp", **ports))
 
