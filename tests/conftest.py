@@ -75,10 +75,11 @@ def answers_ping(address: RedisAddress) -> bool:
         return False
 
 
-def start_redis(folder: Path) -> tuple[subprocess.Popen[bytes], RedisAddress]:
+def start_redis(folder: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], RedisAddress]:
+    """port 0 = any free one."""
     log_path = folder / "redis.log"
     for _ in range(REDIS_ATTEMPTS):
-        address = RedisAddress("127.0.0.1", free_port())
+        address = RedisAddress("127.0.0.1", port or free_port())
         arguments = ["--bind", address.host, "--port", str(address.port), "--save", "", "--appendonly", "no"]
         with log_path.open("wb") as log:
             server = subprocess.Popen(
@@ -111,6 +112,33 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisAddr
     server, address = start_redis(tmp_path_factory.mktemp("redis"))
     yield address
     stop_process(server)
+
+
+class OwnRedis:
+    """A redis-server that a test may stop and start again, empty, on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server, self.address = start_redis(folder)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What makes SDL use it."""
+        return {"DBAAS_SERVICE_HOST": self.address.host, "DBAAS_SERVICE_PORT": str(self.address.port)}
+
+    def stop(self) -> None:
+        stop_process(self._server)
+
+    def start(self) -> None:
+        self._server, _ = start_redis(self._folder, self.address.port)
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    """A redis-server for one test alone."""
+    redis = OwnRedis(tmp_path_factory.mktemp("own-redis"))
+    yield redis
+    redis.stop()
 
 
 @pytest.fixture(scope="session")

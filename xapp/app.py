@@ -41,6 +41,8 @@ SUBSCRIPTIONS = "subscriptions"
 """The chore, and the lane, of whatever must stay prompt."""
 SWEEP_S = 0.5
 GAUGES_S = 1.0
+EVENTS_S = 0.25
+"""How often the R-NIB's events are taken."""
 CONFIGURATION_S = 2.0
 """How often the descriptor's file is looked at."""
 MAX_LAST_CONTROL_S = 1.0
@@ -67,6 +69,7 @@ class App:
         self.configuration = controls if isinstance(controls, Configuration) else Configuration(controls)
         self.metrics = Metrics()
         self._leader = leader
+        self._poll_nodes_at_s = 0.0
 
     @property
     def controls(self) -> Controls:
@@ -201,12 +204,18 @@ class App:
         return self.cells.run_due()
 
     def _look_at_nodes(self) -> float:
-        events = self.watcher.poll()
+        """Events at once, and a poll from time to time, as events are not kept for those who were away."""
+        events = self.watcher.listen()
+        now_s = time.monotonic()
+        if self.watcher.news or now_s >= self._poll_nodes_at_s:
+            events += self.watcher.poll()
+            self._poll_nodes_at_s = now_s + self.controls.ric.poll_period_s
         for event in events:
             self.cells.on_node(event)
         if events:
             self.housekeeping.wake(SUBSCRIPTIONS)
-        return self.controls.ric.poll_period_s
+        period_s = self.controls.ric.poll_period_s
+        return min(EVENTS_S, period_s) if self.store.is_shared else period_s
 
     def _follow_configuration(self) -> None:
         """What can change while everything runs; see configuration.LIVE."""

@@ -17,6 +17,7 @@ from xapp.ric.nodes import (
     RanFunction,
     RnibSource,
     SourceError,
+    lost_node,
     oid_matches,
 )
 from xapp.ric.sdl import SharedStore
@@ -163,6 +164,11 @@ class ScriptedSource:
         self.nodes: list[E2Node] | None = list(nodes)
         self.looked_up: list[str] = []
         self.unknown: set[str] = set()
+        self.published: list[str] = []
+
+    def events(self) -> list[str]:
+        events, self.published = self.published, []
+        return events
 
     def names(self) -> dict[str, bool]:
         if self.nodes is None:
@@ -241,6 +247,52 @@ def test_the_first_source_that_answers_counts() -> None:
     assert watcher.poll() == [(NodeChange.CONNECTED, B)]
     assert watcher.healthy
     assert not NodeWatcher([]).poll()
+
+
+def test_a_source_that_knows_of_nobody_is_believed_unless_another_knows_better() -> None:
+    empty, second = ScriptedSource(), ScriptedSource(B)
+    watcher = NodeWatcher([empty, second])
+    assert watcher.poll() == [(NodeChange.CONNECTED, B)]
+    second.nodes = None
+    assert [event.change for event in watcher.poll()] == [NodeChange.LOST]
+    assert watcher.healthy
+
+
+def test_a_node_that_broke_and_came_back_between_two_polls_is_lost_and_connected() -> None:
+    source = ScriptedSource(A)
+    watcher = NodeWatcher([source])
+    watcher.poll()
+    source.published = ["a_DISCONNECTED", "a_CONNECTED"]
+    assert watcher.listen() == [(NodeChange.LOST, A_GONE)]
+    assert watcher.news
+    assert watcher.poll() == [(NodeChange.CONNECTED, A)]
+    assert not watcher.news
+    assert watcher.listen() == []
+
+
+@pytest.mark.parametrize(
+    ("event", "lost"),
+    [
+        ("gnb_001_001_00000001_DISCONNECTED", "gnb_001_001_00000001"),
+        ("gnb_UNDER_RESET", "gnb"),
+        ("gnb_SHUT_DOWN", "gnb"),
+        ("gnb_CONNECTED", ""),
+        ("gnb_CONNECTED_SETUP_FAILED", ""),
+        ("_DISCONNECTED", ""),
+        ("DISCONNECTED", ""),
+        ("", ""),
+    ],
+)
+def test_events_say_who_is_lost(event: str, lost: str) -> None:
+    assert lost_node(event) == lost
+
+
+def test_an_event_about_a_stranger_only_asks_for_a_poll() -> None:
+    source = ScriptedSource(A)
+    watcher = NodeWatcher([source])
+    source.published = ["b_DISCONNECTED", "what?"]
+    assert watcher.listen() == []
+    assert watcher.news
 
 
 def test_functions_are_found_by_oid_not_by_id() -> None:

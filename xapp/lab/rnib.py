@@ -1,7 +1,8 @@
 """The R-NIB stand-in: which E2 nodes there are, as e2mgr's REST and in SDL.
 
 REST answers are the protobuf entities as camelCase JSON without zero values, as e2mgr gives them. SDL (namespace
-e2Manager) is written when DBAAS_SERVICE_HOST is set; by a thread of its own, as Redis may block.
+e2Manager) is written, and what happens published, when DBAAS_SERVICE_HOST is set; by a thread of its own, as Redis may
+block.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 
 from xapp.e2.e2ap_procedures import GnbId, RanFunctionItem
 from xapp.lab.counters import Counters
@@ -29,6 +31,7 @@ with warnings.catch_warnings():
 logger = logging.getLogger(__name__)
 
 NAMESPACE = "e2Manager"
+STATUS_CHANNEL = "RAN_CONNECTION_STATUS_CHANGE"
 CONNECTED, DISCONNECTED = 1, 2
 """ConnectionStatus values (nb_identity.proto)."""
 NODE_TYPE_GNB = 2
@@ -106,19 +109,44 @@ class NodeInventory:
         from ricxappframe.xapp_sdl import SDLWrapper
 
         sdl: SDLWrapper | None = None
-        identities: dict[str, bytes] = {}
+        identities: dict[str, set[bytes]] = {}
         while (node := self._sdl_work.get()) is not None:
             try:
-                sdl = sdl or SDLWrapper()
+                if sdl is None:
+                    sdl = SDLWrapper()
+                    # Of an earlier run that may have been killed: a name that comes back replaces what it said.
+                    for member in sdl.get_members(NAMESPACE, "GNB", usemsgpack=False):
+                        identities.setdefault(_name_in(member), set()).add(member)
                 # The status is part of the member's bytes: a change is a new member in place of the old.
-                if node.name in identities:
-                    sdl.remove_member(NAMESPACE, "GNB", identities[node.name], usemsgpack=False)
-                identities[node.name] = identity_of(node).SerializeToString()
-                sdl.add_member(NAMESPACE, "GNB", identities[node.name], usemsgpack=False)
+                for old in identities.pop(node.name, ()):
+                    sdl.remove_member(NAMESPACE, "GNB", old, usemsgpack=False)
+                identity = identity_of(node).SerializeToString()
+                identities[node.name] = {identity}
+                sdl.add_member(NAMESPACE, "GNB", identity, usemsgpack=False)
                 sdl.set(NAMESPACE, f"RAN:{node.name}", nodeb_info_of(node).SerializeToString(), usemsgpack=False)
+                _publish(f"{node.name}_{'CONNECTED' if node.connected else 'DISCONNECTED'}")
             except Exception as error:  # ricsdl's errors share no base class that is safe to name here
                 self._counters.add("sdl_error")
                 logger.warning("SDL: cannot write node %s: %s", node.name, error)
+
+
+def _name_in(member: bytes) -> str:
+    """Empty for what is no identity."""
+    identity = nb_identity_pb2.NbIdentity()
+    try:
+        identity.ParseFromString(member)
+    except (DecodeError, ValueError, RecursionError):
+        return ""
+    return str(identity.inventory_name)
+
+
+def _publish(event: str) -> None:
+    """SDL's own way to publish needs the platform's Redis module; what goes over the wire is this."""
+    from redis import Redis
+
+    host, port = os.environ["DBAAS_SERVICE_HOST"], int(os.environ.get("DBAAS_SERVICE_PORT", "6379"))
+    with Redis(host=host, port=port) as redis:
+        redis.publish(f"{{{NAMESPACE}}},{STATUS_CHANNEL}", event)
 
 
 def identity_of(node: Node) -> nb_identity_pb2.NbIdentity:

@@ -1,7 +1,8 @@
 """Which E2 nodes there are and what they offer: e2mgr's REST interface, or the R-NIB in SDL.
 
 Polled by the housekeeping thread; every call may block for a time-out. A source that does not answer changes nothing:
-nodes are lost only when somebody says so.
+nodes are lost only when somebody says so. The R-NIB also publishes what happens, which a poll may come too late to
+see: a node that broke and came back has lost its subscriptions.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from xapp.ric.sdl import SharedStore
 log = logging.getLogger(__name__)
 
 RNIB_NAMESPACE = "e2Manager"
+STATUS_CHANNEL = "RAN_CONNECTION_STATUS_CHANGE"
+"""Events on it are `<RAN name>_<status>`."""
+LOST_STATUSES = ("DISCONNECTED", "UNDER_RESET", "SHUTTING_DOWN", "SHUT_DOWN")
 CONNECTED_STATUS = 1
 """entities.ConnectionStatus.CONNECTED; REST spells it out."""
 
@@ -84,6 +88,10 @@ class NodeSource(Protocol):
         """One node in full. SourceError."""
         ...
 
+    def events(self) -> list[str]:
+        """What was published since the last call; always empty where nothing is."""
+        ...
+
 
 class E2mgrSource:
     """e2mgr's REST interface. JSON of its protobufs: camelCase, zero values left out."""
@@ -119,6 +127,9 @@ class E2mgrSource:
                 for entry in entries
             ),
         )
+
+    def events(self) -> list[str]:
+        return []
 
     def close(self) -> None:
         self._rest.close()
@@ -176,12 +187,15 @@ class RnibSource:
         )
         return E2Node(name, info.connection_status == CONNECTED_STATUS, functions)
 
+    def events(self) -> list[str]:
+        return self._store.events(RNIB_NAMESPACE, STATUS_CHANNEL)
+
 
 class NodeWatcher:
     """Keeps the nodes up to date. `poll` belongs to one thread; `nodes` may be read by any.
 
-    Sources are tried in order; the first that answers counts. A connected node's functions are looked up again every
-    `refresh_s`, because a node may restart between two polls.
+    Sources are tried in order; the first that answers counts, unless it knows of nobody and another one does. A
+    connected node's functions are looked up again every `refresh_s`, because a node may restart between two polls.
     """
 
     def __init__(
@@ -196,24 +210,46 @@ class NodeWatcher:
         self.last_error = ""
         """Why the newest poll got no answer; empty if it got one."""
         self.failures = 0
+        self.news = False
+        """Something was published since the last poll."""
 
     @property
     def healthy(self) -> bool:
         return not self.last_error
 
+    def listen(self) -> list[NodeEvent]:
+        """What was published since the last call: a node that is said to be lost is, even if it is back by now.
+        Whatever was said, `news` asks for a poll. Never raises.
+        """
+        lost = []
+        for event in [event for source in self._sources for event in source.events()]:
+            self.news = True
+            name = lost_node(event)
+            node = self.nodes.get(name)
+            if node is not None and node.connected:
+                gone = E2Node(name, False, node.functions)
+                self.nodes = {**self.nodes, name: gone}
+                lost.append(NodeEvent(NodeChange.LOST, gone))
+        return lost
+
     def poll(self) -> list[NodeEvent]:
         """What changed since the last poll. Never raises."""
+        self.news = False
         errors = []
+        answers: list[tuple[NodeSource, dict[str, bool]]] = []
         for source in self._sources:
             try:
-                names = source.names()
+                answers.append((source, source.names()))
             except SourceError as error:
                 errors.append(str(error))
                 continue
-            self._note("")
-            return self._compare(source, names)
-        self._note("; ".join(errors) or "no source of E2 nodes is configured")
-        return []
+            if answers[-1][1]:
+                break
+        if not answers:
+            self._note("; ".join(errors) or "no source of E2 nodes is configured")
+            return []
+        self._note("")
+        return self._compare(*answers[-1])
 
     def _note(self, error: str) -> None:
         if error:
@@ -250,6 +286,14 @@ class NodeWatcher:
                 events.append(NodeEvent(change, new))
         self.nodes = nodes
         return events
+
+
+def lost_node(event: str) -> str:
+    """The RAN that a published event says is lost; "" if it says something else."""
+    for status in LOST_STATUSES:
+        if event.endswith(f"_{status}"):
+            return event.removesuffix(f"_{status}")
+    return ""
 
 
 def _is_connected(entry: dict[str, Any]) -> bool:

@@ -47,9 +47,12 @@ class SharedStore:
     ) -> None:
         self.namespace = namespace
         self.timeout_s = timeout_s
-        self.is_shared = bool((environ if environ is not None else os.environ).get("DBAAS_SERVICE_HOST"))
+        environ = os.environ if environ is None else environ
+        self.is_shared = bool(environ.get("DBAAS_SERVICE_HOST"))
         """Whether Redis is behind it; False = in memory, for this process only."""
         self.healthy = True
+        self._databases = len(environ.get("DBAAS_CLUSTER_ADDR_LIST", "").split(","))
+        self._heard: dict[tuple[str, str], list[str]] = {}
         self._counts: Counter[str] = Counter()
         self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="sdl", daemon=True)
@@ -88,6 +91,13 @@ class SharedStore:
         """Another component's set; None: no answer."""
         return self._call(lambda sdl: frozenset(sdl.get_members(namespace, group, usemsgpack=False)))
 
+    def events(self, namespace: str, channel: str) -> list[str]:
+        """What another component has published on its channel since the last call; the first call subscribes.
+
+        Nothing if there is no answer: a channel is news, not memory.
+        """
+        return self._call(lambda sdl: self._channel(sdl, namespace, channel)) or []
+
     def close(self) -> None:
         """End the thread once its work is done; not waiting longer than a time-out."""
         try:
@@ -95,6 +105,20 @@ class SharedStore:
         except queue.Full:
             return  # it hangs in Redis; a daemon thread does not hold up the exit
         self._thread.join(self.timeout_s)
+
+    def _channel(self, sdl: Any, namespace: str, channel: str) -> list[str]:
+        """In the store's own thread."""
+        heard = self._heard.get((namespace, channel))
+        if heard is None:
+            heard = []
+            sdl.subscribe_channel(namespace, lambda _, events: heard.extend(events), channel)
+            self._heard[namespace, channel] = heard
+        # One call hears one of the databases of a cluster: all of them in turn, until none has anything left.
+        silent = 0
+        while silent < self._databases:
+            silent = 0 if sdl.handle_events() else silent + 1
+        events, heard[:] = list(heard), []
+        return events
 
     def _parse(self, key: str, data: object) -> Any:
         if data is None:
