@@ -278,6 +278,11 @@ class BitWriter:
             return bytes(self._done) + bytes([self._pending << (8 - self._bits)])
         return bytes(self._done) or b"\x00"
 
+    @property
+    def is_aligned(self) -> bool:
+        """Whether what is written so far ends on an octet."""
+        return not self._bits
+
     def bits(self, value: int, n: int, what: str = "") -> None:
         """The n low bits of `value`, which must fit."""
         if value < 0 or value >> n:

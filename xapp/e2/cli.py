@@ -12,6 +12,7 @@ import typer
 
 from xapp.e2 import e2ap_asn1
 from xapp.e2.dcm_json import DCM_TYPES
+from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError, E2EncodeError
 from xapp.e2.kpm_json import KPM_TYPES
 from xapp.e2.rc_json import RC_TYPES
@@ -29,19 +30,27 @@ e2_app = typer.Typer(
 class MessageType(NamedTuple):
     """How the command line reads and writes one kind of message."""
 
-    decode: Callable[[bytes], dict[str, Any]]
-    encode: Callable[[dict[str, Any]], bytes]
+    decode: Callable[..., dict[str, Any]]
+    """Of bytes, and the dialect where there are several."""
+    encode: Callable[..., bytes]
     for_reading: Callable[[Any], Any] = lambda tree: tree
     """The decoded tree with what helps a reader and does not encode."""
+    has_dialects: bool = False
 
 
 TYPES: dict[str, MessageType] = {
     "e2ap-pdu": MessageType(e2ap_asn1.decode_json, e2ap_asn1.encode_json, e2ap_asn1.with_names),
-    **{name: MessageType(codec.decode, codec.encode) for name, codec in (KPM_TYPES | RC_TYPES).items()},
+    **{
+        name: MessageType(codec.decode, codec.encode, has_dialects=True)
+        for name, codec in (KPM_TYPES | RC_TYPES).items()
+    },
     **{name: MessageType(*codec) for name, codec in DCM_TYPES.items()},
 }
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help=", ".join(TYPES))]
+DialectOption = Annotated[
+    Dialect, typer.Option(help="How the node writes KPM and RC; it cannot be told from the octets.")
+]
 
 
 @e2_app.command()
@@ -51,12 +60,13 @@ def decode(
         list[str], typer.Argument(metavar="HEX", help="Spaces, colons and 0x do not matter; - reads standard input.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON that `encode` takes.")] = False,
+    dialect: DialectOption = Dialect.STANDARD,
 ) -> None:
     """Say what a message says."""
     message_type = _type(kind)
     text = _read("-") if digits == ["-"] else "".join(digits)
     try:
-        tree = message_type.decode(_octets(text))
+        tree = message_type.decode(_octets(text), *([dialect] if message_type.has_dialects else []))
     except E2DecodeError as error:
         _refuse(str(error))
     if as_json:
@@ -69,6 +79,7 @@ def decode(
 def encode(
     kind: TypeArgument,
     file: Annotated[str, typer.Option("--json", metavar="FILE", help="What `decode --json` printed; - = stdin.")],
+    dialect: DialectOption = Dialect.STANDARD,
 ) -> None:
     """Write a message's octets as hexadecimal digits."""
     message_type = _type(kind)
@@ -80,7 +91,7 @@ def encode(
     if not isinstance(tree, dict):
         _refuse(f"{source} holds a {type(tree).__name__}, expected a JSON object")
     try:
-        typer.echo(message_type.encode(tree).hex())
+        typer.echo(message_type.encode(tree, *([dialect] if message_type.has_dialects else [])).hex())
     except E2EncodeError as error:
         _refuse(str(error) if str(error).startswith(kind) else f"{kind}: {error}")
 

@@ -1,8 +1,8 @@
 """Two ways to write E2SM-KPM and E2SM-RC: by the standard, and as FlexRIC and OpenAirInterface do.
 
-Formats that the standard added after an extension marker have moved into the root of their CHOICE there, so that index
-and open type differ. One octet string may be valid in both and mean different things: which one a node speaks is a
-setting of the node, never guessed.
+What the standard added after an extension marker has moved into the root of its CHOICE or SEQUENCE there: index,
+presence bits and open type differ. Some octets are valid in both and mean different things, so which one a node speaks
+is a setting of the node, never guessed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from xapp.e2.schema import Choice, Type
+from xapp.e2.schema import Choice, Optional, Sequence, Type, Unsupported
 
 
 class Dialect(StrEnum):
@@ -20,10 +20,17 @@ class Dialect(StrEnum):
     FLEXRIC = "flexric"
 
 
-def formats(
+def choice(
     dialect: Dialect, roots: Mapping[str, Type], moved: Mapping[str, Type], later: Mapping[str, Type] | None = None
 ) -> Choice:
-    """A CHOICE of formats: `moved` are extensions in the standard and roots in FlexRIC; `later` extensions in both."""
+    """A CHOICE: `moved` are extensions in the standard and roots in FlexRIC; `later` are extensions in both."""
     if dialect is Dialect.FLEXRIC:
         return Choice({**roots, **moved}, later)
     return Choice(roots, {**moved, **(later or {})})
+
+
+def sequence(dialect: Dialect, fields: Mapping[str, Type | Optional], moved: Mapping[str, Type]) -> Sequence:
+    """A SEQUENCE: `moved` are additions in the standard and optional fields in FlexRIC."""
+    if dialect is Dialect.FLEXRIC:
+        return Sequence({**fields, **{name: Optional(kind) for name, kind in moved.items()}})
+    return Sequence(fields, {name: kind for name, kind in moved.items() if not isinstance(kind, Unsupported)})

@@ -1,7 +1,7 @@
 """E2SM-KPM, the performance service model, as the loop uses it: what to subscribe to, and the reports as tables.
 
-Standard dialect. Subscriptions are event triggers and action definitions of formats 1 and 4, reports are indication
-messages of formats 1 and 3; every other format is refused by name. For messages in full detail see kpm_json.py.
+Subscriptions are event triggers and action definitions (kpm_action.py), reports are indication messages
+(kpm_report.py), in every format of the specification and in both dialects. For messages in full detail see kpm_json.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from xapp.e2 import kpm_schema, schema
-from xapp.e2.errors import E2EncodeError
-from xapp.e2.kpm_report import NO_UE, KpmReport, decode_report, decode_report_generic, measurement_names
-from xapp.e2.kpm_report_writer import encode_report, measurement_list
+from xapp.e2.kpm_action import (
+    ANY_UE,
+    ActionDefinition,
+    Condition,
+    decode_action_definition,
+    encode_action_definition,
+)
+from xapp.e2.kpm_report import decode_report
+from xapp.e2.kpm_report_writer import encode_report
+from xapp.e2.kpm_schema import OLD_TIME_STAMP_OCTETS
+from xapp.e2.kpm_table import NO_UE, KpmReport, decode_report_generic
 
 __all__ = [
     "ANY_UE",
@@ -49,38 +57,18 @@ class EventTrigger(NamedTuple):
     period_ms: int
 
 
-class Condition(NamedTuple):
-    """What a UE must meet to be reported (style 4): `test` of the specification's list, compared by `expression`."""
-
-    test: str
-    expression: str | None = None
-    value: dict[str, Any] | None = None
-    """One key, say {"valueInt": 1000}."""
-
-
-ANY_UE = Condition("ul-rSRP", "lessthan", {"valueInt": 1000})
-"""RSRP is reported as 0..127: true of every UE. The usual way to say "all"; deployed nodes ignore conditions anyway."""
-
-
-class ActionDefinition(NamedTuple):
-    """What to report: with conditions format 4 (per UE), else format 1."""
-
-    style: int
-    measurements: tuple[str, ...]
-    """As `KpmReport.names`; written only without labels."""
-    granularity_ms: int
-    cell: str | None = None
-    """NR-CGI as 15 hexadecimal digits (eUTRA-CGI: 13): 3 octets of PLMN, then the cell identity."""
-    conditions: tuple[Condition, ...] = ()
-
-
 class IndicationHeader(NamedTuple):
     start_time: bytes
-    """8 octets of NTP time, when the measurements began; see `ntp_time`."""
+    """8 octets of NTP time, when the measurements began; see `ntp_time`. Of nodes that speak version 2.00: 4 octets."""
     file_format_version: str | None = None
     sender_name: str | None = None
     sender_type: str | None = None
     vendor_name: str | None = None
+
+    @property
+    def is_old_form(self) -> bool:
+        """Whether the time stamp has the 4 octets of version 2.00."""
+        return len(self.start_time) == OLD_TIME_STAMP_OCTETS
 
 
 class TriggerStyle(NamedTuple):
@@ -122,69 +110,6 @@ def encode_event_trigger(trigger: EventTrigger) -> bytes:
 def decode_event_trigger(data: bytes) -> EventTrigger:
     value = schema.decode(kpm_schema.EVENT_TRIGGER, data, "kpm-event-trigger")
     return EventTrigger(value["eventDefinition-formats"]["eventDefinition-Format1"]["reportingPeriod"])
-
-
-def encode_action_definition(action: ActionDefinition) -> bytes:
-    what: dict[str, Any] = {
-        "measInfoList": measurement_list(action.measurements),
-        "granulPeriod": action.granularity_ms,
-    }
-    if action.cell is not None:
-        what["cellGlobalID"] = _cell_to_value(action.cell)
-    if action.conditions:
-        conditions = [{"testCondInfo": _condition_to_value(each)} for each in action.conditions]
-        chosen = {"actionDefinition-Format4": {"matchingUeCondList": conditions, "subscriptionInfo": what}}
-    else:
-        chosen = {"actionDefinition-Format1": what}
-    value = {"ric-Style-Type": action.style, "actionDefinition-formats": chosen}
-    return schema.encode(kpm_schema.ACTION_DEFINITION, value, "kpm-action-definition")
-
-
-def decode_action_definition(data: bytes) -> ActionDefinition:
-    value = schema.decode(kpm_schema.ACTION_DEFINITION, data, "kpm-action-definition")
-    ((name, chosen),) = value["actionDefinition-formats"].items()
-    conditions: tuple[Condition, ...] = ()
-    if name == "actionDefinition-Format4":
-        conditions = tuple(_condition_from_value(each["testCondInfo"]) for each in chosen["matchingUeCondList"])
-        chosen = chosen["subscriptionInfo"]
-    return ActionDefinition(
-        value["ric-Style-Type"],
-        measurement_names(chosen["measInfoList"]),
-        chosen["granulPeriod"],
-        _cell_from_value(chosen["cellGlobalID"]) if "cellGlobalID" in chosen else None,
-        conditions,
-    )
-
-
-def _condition_to_value(condition: Condition) -> dict[str, Any]:
-    value: dict[str, Any] = {"testType": {condition.test: "true"}}
-    if condition.expression is not None:
-        value["testExpr"] = condition.expression
-    if condition.value is not None:
-        value["testValue"] = condition.value
-    return value
-
-
-def _condition_from_value(value: dict[str, Any]) -> Condition:
-    return Condition(next(iter(value["testType"])), value.get("testExpr"), value.get("testValue"))
-
-
-_CELL_KINDS = {15: ("nR-CGI", "nRCellIdentity", 36), 13: ("eUTRA-CGI", "eUTRACellIdentity", 28)}
-
-
-def _cell_to_value(cell: str) -> dict[str, Any]:
-    try:
-        kind, field, bits = _CELL_KINDS[len(cell)]
-        identity = f"{int(cell[6:], 16):0{bits}b}"
-    except (KeyError, TypeError, ValueError):
-        raise E2EncodeError(f"cell {cell!r}: 15 hexadecimal digits expected (PLMN, NR cell identity)") from None
-    return {kind: {"pLMNIdentity": cell[:6], field: identity}}
-
-
-def _cell_from_value(value: dict[str, Any]) -> str:
-    ((kind, fields),) = value.items()
-    _, field, bits = next(each for each in _CELL_KINDS.values() if each[0] == kind)
-    return f"{fields['pLMNIdentity']}{int(fields[field], 2):0{bits // 4}x}"
 
 
 _HEADER_FIELDS = ("fileFormatversion", "senderName", "senderType", "vendorName")

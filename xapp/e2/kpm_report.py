@@ -1,162 +1,70 @@
-"""Measurement reports read straight into columns: E2SM-KPM indication messages of formats 1 and 3.
+"""Measurement reports read straight into columns: E2SM-KPM indication messages of format 3, by their octets.
 
 Two readers, one meaning. `decode_report` walks the octets itself: a record item's first octet is 00/08/10/18 for an
 integer of 1-4 octets and 20 for a REAL; a noValue is 3 bits and breaks octet alignment until the record ends; the
 measurement list repeats byte for byte per UE, so it is parsed once and compared from then on. Whatever looks different
 - extensions, several granularity periods, lists that differ, damage - is left to the composed types of kpm_schema.py,
-one UE at a time. `decode_report_generic` uses only those, and tests hold the two against each other.
-
-Legend: U UEs (rows), N measurements (columns).
+one UE at a time, and messages of the other formats as a whole. `decode_report_generic` uses only those, and tests hold
+the two against each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from xapp.e2 import kpm_schema, schema
+from xapp.e2 import kpm_schema
 from xapp.e2.aper import BitReader
+from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError
+from xapp.e2.kpm_table import (
+    NO_UE,
+    PATH,
+    KpmReport,
+    Row,
+    decode_report_generic,
+    make_table,
+    measurement_names,
+    read_row,
+)
 from xapp.e2.real import MAX_REAL_OCTETS, real_from_octets
-from xapp.e2.ue_id import UeId, read_ue_id, ue_id_from_value, ue_key
+from xapp.e2.ue_id import ue_id_from_value, ue_key
 
-NO_UE = -1
-"""The row of a format 1 message: it measures a cell, or the UE of its subscription, and names none."""
-MAX_FILL = 8
-"""A table may have this many cells per octet of its message, no more: UEs with ever different measurements would
-otherwise turn a small message into a huge table. A table of equal lists never has more than 3."""
-PATH = "kpm-indication-message"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KpmReport:
-    """One indication message as a table."""
-
-    ue_keys: tuple[int, ...]
-    """Per row, see `ue_key`; (NO_UE,) for format 1."""
-    names: tuple[str, ...]
-    """Per column, `measurement_names`."""
-    values: NDArray[np.float64]
-    """[U, N]; NaN = noValue, notSatisfied, incomplete, or not measured for this UE."""
-    granularity_ms: int | None
-    """Of the first UE that says it."""
-    incomplete: int
-    """How many measurement records were flagged incomplete; they are not in `values`."""
-    _data: bytes = field(default=b"", repr=False)
-    _ue_ids: tuple[UeId | int | None, ...] = field(default=(), repr=False)
-    # Per row the id, or the bit of _data at which it starts.
-
-    def ue_id(self, row: int) -> UeId | None:
-        """The full identity of a row's UE, parsed when asked for; None for format 1."""
-        ue_id = self._ue_ids[row]
-        if not isinstance(ue_id, int):
-            return ue_id
-        reader = BitReader(self._data, PATH)
-        reader.position = ue_id
-        return read_ue_id(reader)
-
-
-class _Row(NamedTuple):
-    names: tuple[str, ...]
-    values: list[float]
-    granularity_ms: int | None
-    incomplete: int
+__all__ = ["NO_UE", "KpmReport", "decode_report", "decode_report_generic", "measurement_names"]
 
 
 class _UnusualError(Exception):
     """Not for the octet walk."""
 
 
-def measurement_names(info_list: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """Column names of a measurement list: one for each label of each measurement.
-
-    `DRB.UEThpUl`, with labels `DRB.UEThpUl{fiveQI=9}`; a measurement known by number is `#17`.
-    """
-    names = []
-    for item in info_list:
-        kind = item["measType"]
-        base = kind["measName"] if "measName" in kind else f"#{kind['measID']}"
-        for label in item["labelInfoList"]:
-            what = ",".join(f"{key}={value}" for key, value in label["measLabel"].items() if key != "noLabel")
-            names.append(f"{base}{{{what}}}" if what else base)
-    return tuple(names)
-
-
-# -- by the composed types --------------------------------------------------------------------------------------------
-
-
-def decode_report_generic(message: bytes, known_names: Sequence[str] = ()) -> KpmReport:
-    """The same as `decode_report` for every message, and many times slower."""
-    formats = schema.decode(kpm_schema.INDICATION_MESSAGE, message, PATH)["indicationMessage-formats"]
-    known = tuple(known_names)
-    if "indicationMessage-Format1" in formats:
-        row = _row(formats["indicationMessage-Format1"], known)
-        return _table(message, (NO_UE,), (None,), [row])
-    ue_reports = formats["indicationMessage-Format3"]["ueMeasReportList"]
-    ue_ids = tuple(ue_id_from_value(each["ueID"]) for each in ue_reports)
-    rows = [_row(each["measReport"], known) for each in ue_reports]
-    return _table(message, tuple(ue_key(ue_id) for ue_id in ue_ids), ue_ids, rows)
-
-
-def _row(report: dict[str, Any], known_names: tuple[str, ...]) -> _Row:
-    """A decoded measurement report: the last complete record, all NaN where none is complete."""
-    names = measurement_names(report["measInfoList"]) if "measInfoList" in report else known_names
-    if not names:
-        raise E2DecodeError("no measurement list in the report, and none known from the subscription", path=PATH)
-    complete = [item["measRecord"] for item in report["measData"] if "incompleteFlag" not in item]
-    values = [_number(item) for item in complete[-1]] if complete else [float("nan")] * len(names)
-    if len(values) != len(names):
-        raise E2DecodeError(f"{len(values)} values for {len(names)} measurements", path=PATH)
-    return _Row(names, values, report.get("granulPeriod"), len(report["measData"]) - len(complete))
-
-
-def _number(item: dict[str, Any]) -> float:
-    value = item.get("integer", item.get("real"))
-    return float("nan") if value is None else float(value)
-
-
-def _table(message: bytes, keys: tuple[int, ...], ue_ids: tuple[UeId | int | None, ...], rows: list[_Row]) -> KpmReport:
-    """Rows side by side; where their measurements differ, the union of them in order of first appearance."""
-    names = rows[0].names
-    if any(row.names is not names and row.names != names for row in rows):
-        column = {name: index for index, name in enumerate(dict.fromkeys(name for row in rows for name in row.names))}
-        names = tuple(column)
-        if len(rows) * len(names) > MAX_FILL * len(message):
-            raise E2DecodeError(f"{len(names)} different measurements in a report of {len(rows)} UEs", path=PATH)
-        values = np.full((len(rows), len(names)), np.nan)
-        for row, line in zip(rows, values, strict=True):
-            line[[column[name] for name in row.names]] = row.values
-    else:
-        values = np.array([row.values for row in rows], dtype=np.float64)
-    granularity_ms = next((row.granularity_ms for row in rows if row.granularity_ms is not None), None)
-    return KpmReport(keys, names, values, granularity_ms, sum(row.incomplete for row in rows), message, ue_ids)
-
-
-# -- by the octets ----------------------------------------------------------------------------------------------------
-
 _POWERS = tuple(2.0 ** (exponent if exponent < 128 else exponent - 256) for exponent in range(256))
 _NAN = float("nan")
 
 
-def decode_report(message: bytes, known_names: Sequence[str] = ()) -> KpmReport:
-    """Read an indication message of format 1 or 3.
+def decode_report(message: bytes, known_names: Sequence[str] = (), dialect: Dialect = Dialect.STANDARD) -> KpmReport:
+    """Read an indication message of any format.
 
     `known_names`: the measurements subscribed to, for nodes that do not repeat them. Raises E2DecodeError.
     """
-    if message[:2] != b"\x40\x00":  # not format 3, or with extensions around it
-        return decode_report_generic(message, known_names)
+    body = _format_3_body(message, dialect)
+    if body is None:
+        return decode_report_generic(message, known_names, dialect)
+    count = body.count(1, 65535, item_bits=40, what="ueMeasReportList")
+    return _Walk(body, tuple(known_names)).read(count)
+
+
+def _format_3_body(message: bytes, dialect: Dialect) -> BitReader | None:
+    """At the list of UEs; None for other formats and for extensions around it."""
+    if dialect is Dialect.FLEXRIC:
+        if message[:1] != b"\x20":  # two extension bits, the third root, no extension
+            return None
+        return BitReader(message, PATH, start=1)
+    if message[:2] != b"\x40\x00":  # no extension; the choice's extension 0
+        return None
     outer = BitReader(message, PATH)
     outer.position = 9
     body = outer.open_type("indicationMessage-Format3")
     outer.finish()
-    if body.flag("indicationMessage-Format3"):
-        return decode_report_generic(message, known_names)
-    count = body.count(1, 65535, item_bits=40, what="ueMeasReportList")
-    return _Walk(body, tuple(known_names)).read(count)
+    return None if body.flag("indicationMessage-Format3") else body
 
 
 class _Walk:
@@ -187,13 +95,13 @@ class _Walk:
                 # Again from its start: an error found now is the one that the composed types would report.
                 reader.position = start
                 value = kpm_schema.UE_REPORT.read(reader, "ueMeasReportList")
-                key, row = ue_key(ue_id_from_value(value["ueID"])), _row(value["measReport"], self.known_names)
+                key, row = ue_key(ue_id_from_value(value["ueID"])), read_row(value["measReport"], self.known_names)
             keys.append(key)
             rows.append(row)
         reader.finish()
-        return _table(self.data, tuple(keys), tuple(positions), rows)
+        return make_table(self.data, tuple(keys), tuple(positions), rows)
 
-    def _walk_ue(self, at: int) -> tuple[int, _Row]:
+    def _walk_ue(self, at: int) -> tuple[int, Row]:
         """One UE whose report starts at octet `at`."""
         key, at = _walk_ue_id(self.data, at)
         data = self.data
@@ -217,7 +125,7 @@ class _Walk:
                 self.names, self.granularity_ms = names, granularity_ms
         if len(values) != len(names) or self.reader.remaining_bits < 0:
             raise _UnusualError
-        return key, _Row(names, values, granularity_ms, 0)
+        return key, Row(names, values, granularity_ms, 0)
 
     def _read_tail(self, head: int) -> tuple[tuple[str, ...], int | None]:
         names = self.known_names

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from xapp.e2 import kpm_schema
 from xapp.e2.aper import BitWriter
+from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2EncodeError
 from xapp.e2.real import real_to_octets
-from xapp.e2.ue_id import GnbUeId, UeId, write_ue_id
+from xapp.e2.ue_id import UeId, write_ue_id
 
 MAX_INTEGER = 2**32 - 1
 _ONE_OCTET = tuple(bytes((0x00, value)) for value in range(256))
@@ -29,6 +30,7 @@ def encode_report(
     *,
     reals: Collection[str] = (),
     with_names: bool = True,
+    dialect: Dialect = Dialect.STANDARD,
 ) -> bytes:
     """Write one format 3 message: a row of `values_UN` per UE, a column per name, NaN = noValue.
 
@@ -54,7 +56,8 @@ def encode_report(
     head = _record_head(len(names), with_names)
     tail = _tail(tuple(names) if with_names else (), granularity_ms)
     gaps_U = [any(map(math.isnan, row)) for row in values_UN.tolist()]
-    parts = [b"\x00" + (len(ue_ids) - 1).to_bytes(2, "big")]
+    start = b"\x20" if dialect is Dialect.FLEXRIC else b"\x00"  # FlexRIC: format 3 as the third root, no open type
+    parts = [start + (len(ue_ids) - 1).to_bytes(2, "big")]
     for ue_id, row, has_gap in zip(ue_ids, values_UN.tolist(), gaps_U, strict=True):
         parts.append(_ue_id_octets(ue_id))
         parts.append(head)
@@ -63,6 +66,8 @@ def encode_report(
         else:
             parts.extend(map(_item, row, is_real))
             parts.append(tail)
+    if dialect is Dialect.FLEXRIC:
+        return b"".join(parts)
     writer = BitWriter()
     writer.bits(0b010000000, 9)  # no extension; the choice's extension 0 is format 3
     writer.open_type(b"".join(parts))
@@ -99,12 +104,12 @@ def measurement_list(names: Sequence[str]) -> list[dict[str, object]]:
 
 @lru_cache(maxsize=4096, typed=True)  # ids of two kinds with the same numbers are equal as tuples
 def _ue_id_octets(ue_id: UeId) -> bytes:
-    """The report item up to its measurements; they start on an octet after every UE id but one with a global gNB id."""
-    if isinstance(ue_id, GnbUeId) and ue_id.global_gnb_id is not None:
-        raise E2EncodeError("the global gNB id of a UE id is not written in reports (the specification retired it)")
+    """The report item up to its measurements, which start on an octet."""
     writer = BitWriter()
     writer.flag(False)
     write_ue_id(writer, ue_id)
+    if not writer.is_aligned:
+        raise E2EncodeError(f"{ue_id!r}: an id that ends in a global node id within an octet is not written in reports")
     return writer.to_bytes()
 
 

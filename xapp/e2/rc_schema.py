@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xapp.e2.dialect import Dialect, formats
+from xapp.e2.dialect import Dialect, choice
 from xapp.e2.kpm_schema import NAME, RAN_FUNCTION_NAME
 from xapp.e2.schema import (
     Bits,
@@ -25,7 +25,7 @@ from xapp.e2.schema import (
     Type,
     Unsupported,
 )
-from xapp.e2.ue_id import UEID
+from xapp.e2.ue_id_schema import UEID
 
 MAX_DEPTH = 12
 """Levels of RAN parameters in each other; the deepest control of the specification that is written here has 7."""
@@ -101,10 +101,10 @@ def _control(dialect: Dialect, kind: str, first: Type, moved: int, last: int) ->
     def refused(numbers: range) -> Mapping[str, Type]:
         return {f"control{kind}-Format{n}": Unsupported(f"control {kind.lower()} format {n}") for n in numbers}
 
-    choice = formats(
+    formats = choice(
         dialect, {f"control{kind}-Format1": first}, refused(range(2, moved + 1)), refused(range(moved + 1, last + 1))
     )
-    return Sequence({f"ric-control{kind}-formats": choice})
+    return Sequence({f"ric-control{kind}-formats": formats})
 
 
 CONTROL_HEADER = {each: _control(each, "Header", CONTROL_HEADER_1, 2, 4) for each in Dialect}

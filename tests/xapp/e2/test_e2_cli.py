@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, PeriodicGrant
-from xapp.e2 import dcm
+from xapp.e2 import dcm, rc
 from xapp.e2.cli import TYPES, e2_app
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())["vectors"]
@@ -31,8 +31,6 @@ TYPE_OF = {
     "E2SM-RC-RANFunctionDefinition,": "rc-ran-function",
 }
 """By the first word of a vector's name."""
-UNREAD = ("ActionDefinition F2", "ActionDefinition F3", "ActionDefinition F5", "IndicationMessage F2")
-"""Formats of KPM that are refused by name."""
 E2AP = {v["name"].split()[1]: v["hex"] for v in VECTORS if v["name"].startswith("E2AP-PDU")}
 CARRIER = dcm.Carrier.of("00f110000000001", bwp_size_prb=32, rbg_size_prb=4)
 EPOCH = 1_700_000_000_123
@@ -62,12 +60,18 @@ def indication() -> str:
     return dcm.encode_indication(dcm.Indication((3, 9), 100, 1200, 4, applied, **columns)).hex()
 
 
-SAMPLES = {
-    **{
+def samples(dialect: str) -> dict[str, str]:
+    """Vectors: type and what it is, hexadecimal digits."""
+    return {
         f"{TYPE_OF[v['name'].split()[0]]} {v['name'].partition(' ')[2]}": v["hex"]
         for v in VECTORS
-        if v["dialect"] == "standard" and not any(unread in v["name"] for unread in UNREAD)
-    },
+        if v["dialect"] == dialect
+    }
+
+
+FLEXRIC = samples("flexric")
+SAMPLES = {
+    **samples("standard"),
     "dcm-control": control(),
     "dcm-control release": dcm.encode_release(instance_epoch=EPOCH, decision_id=100, carrier=CARRIER).hex(),
     "dcm-indication": indication(),
@@ -164,11 +168,31 @@ def test_a_truncated_message_is_one_line(sample: str):
     assert one_line(run("decode", sample.split()[0], digits[:-2]), 1).startswith("stackmac e2: ")
 
 
-@pytest.mark.parametrize("unread", UNREAD)
-def test_a_format_that_is_not_read_is_one_line_that_names_it(unread: str):
-    vector = next(v for v in VECTORS if unread in v["name"])
-    line = one_line(run("decode", TYPE_OF[vector["name"].split()[0]], vector["hex"]), 1)
-    assert f"format {unread[-1]} is not supported" in line
+@pytest.mark.parametrize("sample", FLEXRIC)
+def test_the_other_dialect_is_an_option_of_both(sample: str):
+    kind = sample.split()[0]
+    decoded = run("decode", kind, FLEXRIC[sample], "--json", "--dialect", "flexric")
+    assert decoded.exit_code == 0, decoded.stderr
+    encoded = run("encode", kind, "--json", "-", "--dialect", "flexric", stdin=decoded.stdout)
+    assert encoded.stdout == FLEXRIC[sample] + "\n"
+    assert run("encode", kind, "--json", "-", stdin=decoded.stdout).stdout != encoded.stdout
+
+
+def test_an_unknown_dialect_is_refused():
+    result = run("decode", "kpm-event-trigger", "0803e7", "--dialect", "klingon")
+    assert result.exit_code == 2 and "'standard', 'flexric'" in result.output
+
+
+def test_a_format_that_is_not_read_is_one_line_that_names_it():
+    assert "control message format 2 is not supported" in one_line(run("decode", "rc-control-message", "40000100"), 1)
+
+
+def test_an_edited_rc_control_says_what_was_edited():
+    name = next(name for name in SAMPLES if name.startswith("rc-control-message"))
+    edited = decode_json("rc-control-message", SAMPLES[name]).replace('"valueInt": 40', '"valueInt": 35')
+    digits = run("encode", "rc-control-message", "--json", "-", stdin=edited).stdout.strip()
+    assert [quota.max_percent for quota in rc.decode_prb_quotas(bytes.fromhex(digits))] == [35]
+    assert "valueInt: 35" in run("decode", "rc-control-message", digits).stdout
 
 
 @pytest.mark.parametrize("digits", ["0", "xyz", "08:03:e", "0803e7é"])

@@ -195,7 +195,7 @@ def test_other_formats_are_refused_by_name():
     ("encode", "reason"),
     [
         (lambda: rc.encode_control_header(rc.ControlHeader(GnbDuUeId(2**32), 2, 6)), "F1AP-ID: 4294967296 is outside"),
-        (lambda: rc.encode_control_header(rc.ControlHeader(7, 2, 6)), "a UE id of"),
+        (lambda: rc.encode_control_header(rc.ControlHeader(7, 2, 6)), "a UE id expected, not 7"),
         (lambda: rc.encode_control_header(rc.ControlHeader(GnbDuUeId(1), "2", 6)), "Style-Type: an integer expected"),
         (lambda: rc.encode_control_outcome((rc.OutcomeParameter(0, 3),) * 256), "256 is outside 0..255"),
         (lambda: rc.encode_control_outcome((rc.OutcomeParameter(1, None),)), "of type NoneType"),
