@@ -1,0 +1,109 @@
+"""A rendered pod as a process on this machine: its command, environment, configuration and probes, without a cluster.
+
+What Kubernetes would mount comes into folders of its own, and paths in the arguments and the environment are changed to
+lead there. Nothing else of this machine's environment gets in; there is no home, and only the pod's writable folder for
+temporary files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import httpx
+from chart import Rendered
+
+
+class Pod:
+    """Runs from the moment that it is made."""
+
+    def __init__(self, rendered: Rendered, folder: Path) -> None:
+        self._rendered, self._container = rendered, rendered.container
+        self._places = {mount["mountPath"]: folder / mount["name"] for mount in self._container["volumeMounts"]}
+        for mount in self._container["volumeMounts"]:
+            self._mount(mount["name"], self._places[mount["mountPath"]])
+        command, *arguments = [*self._container["command"], *self._container["args"]]
+        program = shutil.which(command, path=sysconfig.get_path("scripts"))
+        assert program is not None, command
+        self._log = (folder / "log").open("w+")
+        self.process = subprocess.Popen(
+            [program, *map(self._moved, arguments)],
+            env=self._environment(),
+            cwd=self._places["/tmp"],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def probe(self, name: str) -> int:
+        """The HTTP status that the kubelet would see; 0 while nobody answers."""
+        get = self._container[name]["httpGet"]
+        return self._get(get["path"], get["port"]).status_code if self._answers(get) else 0
+
+    def metrics(self) -> str:
+        """What the ServiceMonitor collects."""
+        (endpoint,) = self._rendered.one("ServiceMonitor")["spec"]["endpoints"]
+        return self._get(endpoint["path"], endpoint["port"]).text
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._get("/ric/v1/status", "http").json()
+        return found
+
+    def stop(self) -> int:
+        """As Kubernetes does: SIGTERM, and the exit status within the grace period."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=self._rendered.pod["terminationGracePeriodSeconds"])
+
+    def log(self) -> str:
+        self._log.flush()
+        return Path(self._log.name).read_text(encoding="utf-8")
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+    def written(self) -> list[str]:
+        """Files in the pod's writable folder."""
+        return [path.name for path in self._places["/tmp"].rglob("*") if path.is_file()]
+
+    def _mount(self, name: str, place: Path) -> None:
+        place.mkdir()
+        (volume,) = (volume for volume in self._rendered.pod["volumes"] if volume["name"] == name)
+        if "configMap" in volume:
+            for file, text in self._rendered.one("ConfigMap", volume["configMap"]["name"])["data"].items():
+                (place / file).write_text(text, encoding="utf-8")
+
+    def _environment(self) -> dict[str, str]:
+        spec = {name: self._moved(value) for name, value in self._rendered.environment.items()}
+        lent = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+        image = {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+        tmp = {"TMPDIR": str(self._places["/tmp"])}
+        return {**lent, **image, **tmp, "HOSTNAME": self._rendered.pod["hostname"], **spec}
+
+    def _moved(self, text: str) -> str:
+        for path, place in self._places.items():
+            if text == path or text.startswith(f"{path}/"):
+                return f"{place}{text.removeprefix(path)}"
+        return text
+
+    def _port(self, name: str) -> int:
+        (port,) = (port for port in self._container["ports"] if port["name"] == name)
+        number: int = port["containerPort"]
+        return number
+
+    def _answers(self, get: dict[str, Any]) -> bool:
+        try:
+            self._get(get["path"], get["port"])
+        except httpx.TransportError:
+            return False
+        return True
+
+    def _get(self, path: str, port: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self._port(port)}{path}", trust_env=False, timeout=10.0)

@@ -1,0 +1,84 @@
+"""The chart's pod against the lab's RIC: it registers, is routed, controls a cell, and leaves without a trace."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import chart
+import pod as pods
+import pytest
+
+START_S = 90.0
+"""Torch is loaded on a busy machine."""
+CONTROL_S = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
+
+
+@pytest.fixture
+def start_pod(tmp_path: Path) -> Iterator[Callable[[chart.Rendered], pods.Pod]]:
+    started: list[pods.Pod] = []
+
+    def start(rendered: chart.Rendered) -> pods.Pod:
+        started.append(pods.Pod(rendered, tmp_path))
+        return started[-1]
+
+    yield start
+    for pod in started:
+        pod.close()
+
+
+@pytest.mark.timeout(240)
+def test_the_rendered_pod_registers_is_routed_controls_and_leaves(
+    make_lab: Callable[..., Any], start_pod: Callable[[chart.Rendered], pods.Pod], redis_server: Any
+) -> None:
+    http_port, rmr_port, route_port = free_ports(3)
+    lab = make_lab(xapp_route_port=route_port)
+    ric = lab.ric
+
+    def url(server: Any) -> str:
+        return f"http://127.0.0.1:{server.port}"
+
+    values = {
+        "controls": {
+            "http": {"bind_host": "127.0.0.1", "port": http_port},
+            "rmr": {"bind_host": "127.0.0.1", "port": rmr_port},
+            "ric": {
+                "submgr_url": url(ric.submgr_http),
+                "e2mgr_url": url(ric.e2mgr_http),
+                "appmgr_url": url(ric.appmgr_http),
+            },
+        },
+        # Nobody resolves a service's name here; every other name follows from this one.
+        "env": {"RMR_SRC_ID": "127.0.0.1"},
+        "rmr": {"routePort": route_port},
+        "dbaas": {"host": redis_server.host, "port": redis_server.port},
+        "serviceMonitor": {"enabled": True},
+    }
+    pod = start_pod(chart.render(values))
+    try:
+        lab.wait_until(lambda: pod.probe("startupProbe") == 200, START_S)
+        assert pod.probe("livenessProbe") == 200
+        # Routes come from the route manager alone, to the route port, once the application manager knows the xApp.
+        lab.wait_until(lambda: pod.probe("readinessProbe") == 200, CONTROL_S)
+        assert ric.status()["xapps"] == ["stackmac"]
+        gnb = lab.gnb(period_ms=100)
+        gnb.lines.wait_for(lambda status: status["controls_applied"] >= 3, CONTROL_S)
+        status = pod.status()
+        assert status["decided_by"]["model"] >= 1
+        assert status["decode_errors"] == 0
+        assert "stackmac_" in pod.metrics()
+        assert pod.stop() == 0
+    except AssertionError as error:
+        raise AssertionError(f"{error}\nthe pod's log:\n{pod.log()}") from error
+    lab.wait_until(lambda: ric.status()["xapps"] == [] and ric.status()["subscriptions"] == 0)
+    assert pod.written() == []
+    assert "Traceback" not in pod.log()
