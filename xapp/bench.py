@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import cycle
 from typing import Annotated, Any
 
 import numpy as np
@@ -32,14 +33,16 @@ from xapp.bench_path import (
     indication,
 )
 from xapp.control_sender import REQUESTOR_ID
-from xapp.e2 import dcm, e2ap
+from xapp.e2 import dcm, e2ap, rc
 from xapp.e2.kpm_json import KPM_TYPES
 from xapp.e2.kpm_report import decode_report, decode_report_generic
 from xapp.e2.kpm_report_writer import encode_report
+from xapp.e2.rc_json import RC_TYPES
 from xapp.e2.ue_id import GnbDuUeId
 from xapp.rmr.transport import RmrMessage
 
 SEED = 1
+RC_FUNCTION_ID = 3
 MIN_REPEATS = 20
 MAX_REPEATS = 400
 CASE_S = 0.6
@@ -55,6 +58,7 @@ class Part(StrEnum):
     ALL = "all"
     KPM = "kpm"
     E2AP = "e2ap"
+    RC = "rc"
     DCM = "dcm"
     DECISION = "decision"
     LOOP = "loop"
@@ -162,6 +166,50 @@ def e2ap_rows(rng: np.random.Generator) -> Iterator[Row]:
     )
 
 
+def rc_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """A PRB quota for one UE of 100 in turn: header and message, and the RICcontrolRequest that carries them.
+
+    Nothing public writes these without an ASN.1 compiler's output, and pycrate's cannot write types that contain
+    themselves: against our own composed types, and inside pycrate's E2AP.
+    """
+    from xapp.e2 import e2ap_asn1
+
+    quotas = [
+        (GnbDuUeId(ue), rc.PrbQuota(b"\x00\xf1\x10", 1, 1, 0, int(percent), 100))
+        for ue, percent in enumerate(rng.integers(5, 101, 100))
+    ]
+    header_type, message_type = RC_TYPES["rc-control-header"], RC_TYPES["rc-control-message"]
+    first = rc.encode_prb_quota_control(*quotas[0])
+    header, message = header_type.decode(first.header), message_type.decode(first.message)
+
+    def request(control: rc.RcControl) -> e2ap.ControlRequest:
+        return e2ap.ControlRequest(
+            e2ap.RicRequestId(REQUESTOR_ID, DCM_INSTANCE),
+            RC_FUNCTION_ID,
+            control.header,
+            control.message,
+            (1).to_bytes(16, "big"),
+            e2ap.AckRequest.ACK,
+        )
+
+    value = e2ap_asn1.decode_value(e2ap.encode_control_request(request(first)))
+    in_turn = cycle(quotas)
+    yield compare(
+        Part.RC,
+        "write a PRB quota",
+        lambda: rc.encode_prb_quota_control(*next(in_turn)),
+        "composed types",
+        lambda: (header_type.encode(header), message_type.encode(message)),
+    )
+    yield compare(
+        Part.RC,
+        "write a PRB quota and its control request",
+        lambda: e2ap.encode_control_request(request(rc.encode_prb_quota_control(*next(in_turn)))),
+        "same in pycrate",
+        lambda: (header_type.encode(header), message_type.encode(message), e2ap_asn1.encode_value(value)),
+    )
+
+
 def dcm_rows(rng: np.random.Generator) -> Iterator[Row]:
     """DCM's columns of octets and the same content as JSON, 100 UEs, 17 RBGs."""
     message = dcm.encode_indication(indication(rng, ues=100, k=100, num_rbgs=17))
@@ -233,6 +281,7 @@ def measure(part: Part, leaders: list[Leader]) -> Iterator[Row]:
     parts: dict[Part, Callable[[np.random.Generator], Iterator[Row]]] = {
         Part.KPM: kpm_rows,
         Part.E2AP: e2ap_rows,
+        Part.RC: rc_rows,
         Part.DCM: dcm_rows,
         Part.DECISION: lambda rng: decision_rows(rng, leaders),
         Part.LOOP: lambda rng: loop_rows(rng, leaders),
