@@ -12,6 +12,7 @@ from policy.cell_state import CellState
 from xapp.cell_tracker import CellTracker
 from xapp.control_sender import ControlSender, ControlTarget
 from xapp.e2 import dcm, e2ap
+from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError
 from xapp.e2.kpm_report import decode_report
 from xapp.mailbox import Mailbox
@@ -45,6 +46,8 @@ class Feed:
     kind: str
     """`kpm` or `dcm`."""
     measurements: tuple[str, ...] = ()
+    dialect: Dialect = Dialect.STANDARD
+    """KPM: how the node writes its reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,7 @@ class Intake:
                 return
             taken = tracker.on_dcm(indication.sn, header, dcm.decode_indication(indication.message))
         else:
-            taken = tracker.on_kpm(indication.sn, decode_report(indication.message, feed.measurements))
+            taken = tracker.on_kpm(indication.sn, decode_report(indication.message, feed.measurements, feed.dialect))
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return

@@ -19,6 +19,7 @@ from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender, ControlTarget
 from xapp.decision_record import DecisionRecord
 from xapp.e2 import dcm, e2ap
+from xapp.e2.dialect import Dialect
 from xapp.e2.kpm_report_writer import encode_report
 from xapp.e2.ue_id import GnbDuUeId
 from xapp.intake import CellLink, Feed, Intake, Report
@@ -178,11 +179,19 @@ class FakeNode:
             changes.get("meid", self.name),
         )
 
-    def kpm_message(self, sn: int, values: dict[int, dict[str, float]], *, instance: int | None = None) -> RmrMessage:
+    def kpm_message(
+        self,
+        sn: int,
+        values: dict[int, dict[str, float]],
+        *,
+        instance: int | None = None,
+        dialect: Dialect = Dialect.STANDARD,
+    ) -> RmrMessage:
         """values: by UE, then by measurement; all UEs have the same."""
         names = tuple(next(iter(values.values())))
         rows = np.array([list(row.values()) for row in values.values()], dtype=float)
-        message = encode_report([GnbDuUeId(ue) for ue in values], names, rows, 100, reals=("DRB.UEThpUl",))
+        ue_ids = [GnbDuUeId(ue) for ue in values]
+        message = encode_report(ue_ids, names, rows, 100, reals=("DRB.UEThpUl",), dialect=dialect)
         return self._report(instance or self.kpm_instance, sn, b"\0", message, self.name)
 
     def _report(self, instance: int, sn: int, header: bytes, message: bytes, meid: str) -> RmrMessage:

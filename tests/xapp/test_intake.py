@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from policy.allocation import all_dynamic
 from xapp.control_sender import ControlSender
+from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError
 from xapp.intake import Feed, Intake, Report
 from xapp.mailbox import Mailbox
@@ -91,6 +92,17 @@ def test_a_kpm_report_completes_the_period_and_opens_none(receiving: Receiving) 
     assert receiving.taken() == []
     assert receiving.link.newest is not None
     assert receiving.link.newest.state.prb_share_U.tolist() == [0.5, 0.7]
+
+
+def test_a_kpm_report_is_read_in_its_nodes_dialect(node: Any) -> None:
+    receiving = Receiving(node, has_dcm=False)
+    flexric = node.kpm_message(1, {4: MEASURED}, dialect=Dialect.FLEXRIC)
+    with pytest.raises(E2DecodeError):
+        receiving.intake.on_message(flexric)
+    receiving.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", tuple(MEASURED), Dialect.FLEXRIC), receiving.link)
+    receiving.intake.on_message(flexric)
+    (report,) = receiving.taken()
+    assert report.state.ue_ids == (4,)
 
 
 def test_the_loop_time_counts_from_the_report_that_opened_the_period(receiving: Receiving) -> None:

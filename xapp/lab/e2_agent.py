@@ -19,6 +19,7 @@ from policy.observation import ObservationProfile
 from xapp.e2 import dcm, e2ap, kpm
 from xapp.e2 import e2ap_procedures as procedures
 from xapp.e2.dcm import Outcome, OutcomeCode
+from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap_elements import PduKind, Procedure
 from xapp.e2.errors import E2DecodeError
 from xapp.e2.ue_id import GnbDuUeId
@@ -55,17 +56,18 @@ class E2Agent:
         profile: ObservationProfile,
         counters: Counters,
         control: Literal["dcm", "rc"] = "dcm",
+        dialect: Dialect = Dialect.STANDARD,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """period_ms: wall time of one report period. control: the service model that the node is controlled by.
 
-        wall_ns: ns since 1970, for time stamps only.
+        dialect: how it writes KPM and RC. wall_ns: ns since 1970, for time stamps only.
         """
         self.mac, self.identity, self.profile = mac, identity, profile
         self._period_ms, self._counters, self._wall_ns = period_ms, counters, wall_ns
         self._subscriptions: dict[e2ap.RicRequestId, NodeSubscription] = {}
         self._transaction = 0
-        self._has_dcm = control == "dcm"
+        self._has_dcm, self._dialect = control == "dcm", dialect
         self.set_up = False
         """The RIC has accepted this node's setup."""
 
@@ -135,7 +137,7 @@ class E2Agent:
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
     def _subscribe(self, request: procedures.SubscriptionRequest) -> procedures.Message:
-        admitted = admit(request, self.mac, self._period_ms, self.profile, has_dcm=self._has_dcm)
+        admitted = admit(request, self.mac, self._period_ms, self.profile, has_dcm=self._has_dcm, dialect=self._dialect)
         if isinstance(admitted, Refusal):
             self._counters.add("subscriptions_refused")
             logger.warning("subscription %s refused: %s", request.request_id, admitted.reason)
@@ -204,7 +206,9 @@ class E2Agent:
         if not ue_ids:
             return header, b""  # format 3 cannot say that there is nobody
         values_UN = measure(measured, names, late_ues=self.profile.dcm_columns)
-        return header, kpm.encode_report(list(map(GnbDuUeId, ue_ids)), names, values_UN, period_ms, reals=REAL_NAMES)
+        return header, kpm.encode_report(
+            list(map(GnbDuUeId, ue_ids)), names, values_UN, period_ms, reals=REAL_NAMES, dialect=self._dialect
+        )
 
     def _f1ap_ids(self, measured: Measured, subscription: NodeSubscription) -> list[int]:
         """The report's UEs as an RC node names them; counts those that were on more than their quota says."""
@@ -258,7 +262,7 @@ class E2Agent:
         return [e2ap.encode_control_acknowledge(acknowledge)]
 
     def _quota(self, request: e2ap.ControlRequest) -> list[bytes]:
-        refused = rc_function.obey(self.mac, request)
+        refused = rc_function.obey(self.mac, request, self._dialect)
         if refused is not None:
             self._counters.add(f"control_failed_{refused.name}")
             logger.info("control refused: %s", refused.reason)

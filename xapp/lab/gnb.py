@@ -15,6 +15,7 @@ import typer
 
 from policy.observation import PROFILES
 from training.simulator.scenario import MAX_SEED, SCENARIOS, Scenario, make_scenario
+from xapp.e2.dialect import Dialect
 from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
 from xapp.lab.e2_transport import E2Association, E2Client
@@ -79,6 +80,7 @@ class Gnb:
             profile=PROFILES[options.observe],
             counters=self.counters,
             control="rc" if options.control == "rc" else "dcm",
+            dialect=options.dialect,
         )
         self.clock = SlotClock(k, options.period_ms / 1e3)
         self._screens = [CellScreen(carrier.cell, carrier.num_rbgs) for carrier in carriers]
@@ -315,6 +317,9 @@ def gnb_command(
     control: Annotated[
         str, typer.Option(help="What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
     ] = "dcm",
+    dialect: Annotated[
+        Dialect, typer.Option(help="How it writes KPM and RC; flexric: as FlexRIC and OpenAirInterface.")
+    ] = Dialect.STANDARD,
     json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
 ) -> None:
     """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls, or RC quotas."""
@@ -337,6 +342,7 @@ def gnb_command(
         observe,
         gnb_id,
         control,
+        dialect,
     )
     try:
         gnb = Gnb(options)

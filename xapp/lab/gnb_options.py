@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from training.simulator.cell import Followers
 from training.simulator.scenario import SLOT_MS
+from xapp.e2.dialect import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class GnbOptions:
     gnb_id: int = 1
     control: str = "dcm"
     """The service model that the node is controlled by: dcm, or rc as nodes of today."""
+    dialect: Dialect = Dialect.STANDARD
+    """How it writes KPM and RC."""
 
     def slots_per_dcm(self) -> int:
         """K out of k, period and time scale. Raises ValueError when they contradict each other."""

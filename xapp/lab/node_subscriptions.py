@@ -9,6 +9,7 @@ from policy.observation import ObservationProfile
 from training.simulator.metrics import UeTable
 from xapp.e2 import dcm, e2ap, kpm
 from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError
 from xapp.lab.mac import Mac
 from xapp.lab.node_functions import KPM_FUNCTION_ID, KPM_STYLE
@@ -59,6 +60,7 @@ def admit(
     profile: ObservationProfile,
     *,
     has_dcm: bool = True,
+    dialect: Dialect = Dialect.STANDARD,
 ) -> Admitted | Refusal:
     """Honour what can be honoured: a subscription with at least one action, all for the same cell."""
     if request.function_id not in (KPM_FUNCTION_ID, *((dcm.DCM_FUNCTION_ID,) if has_dcm else ())):
@@ -71,7 +73,11 @@ def admit(
     refused: dict[int, Refusal] = {}
     rows: set[int] = set()
     for action in request.actions:
-        answer = _kpm_action(action, mac, every_periods * period_ms, profile) if is_kpm else _dcm_action(action, mac)
+        answer = (
+            _kpm_action(action, mac, every_periods * period_ms, profile, dialect)
+            if is_kpm
+            else _dcm_action(action, mac)
+        )
         if isinstance(answer, Refusal):
             refused[action.action_id] = answer
         elif action.action_id in actions:
@@ -126,12 +132,12 @@ def _dcm_action(action: procedures.Action, mac: Mac) -> tuple[int, ReportAction]
 
 
 def _kpm_action(
-    action: procedures.Action, mac: Mac, report_ms: int, profile: ObservationProfile
+    action: procedures.Action, mac: Mac, report_ms: int, profile: ObservationProfile, dialect: Dialect
 ) -> tuple[int, ReportAction] | Refusal:
     if action.action_type != "report" or action.definition is None:
         return _refusal("action-not-supported", f"action {action.action_id} is no report with a definition")
     try:
-        wanted = kpm.decode_action_definition(action.definition)
+        wanted = kpm.decode_action_definition(action.definition, dialect)
     except E2DecodeError as error:
         return _refusal("action-not-supported", str(error))
     if wanted.style != KPM_STYLE or not wanted.conditions:

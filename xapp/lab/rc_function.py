@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from xapp.e2 import e2ap, rc
 from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError
 from xapp.e2.quota import Quota
 from xapp.e2.rc_quota import PARAMETER_NAMES
@@ -53,13 +54,13 @@ def function_item() -> procedures.RanFunctionItem:
     return procedures.RanFunctionItem(RC_FUNCTION_ID, rc.encode_ran_function(function), 1, RC_OID)
 
 
-def obey(mac: Mac, request: e2ap.ControlRequest) -> Refused | None:
+def obey(mac: Mac, request: e2ap.ControlRequest, dialect: Dialect = Dialect.STANDARD) -> Refused | None:
     """Hold a UE to its quota; None = done."""
     try:
-        header = rc.decode_control_header(request.header)
+        header = rc.decode_control_header(request.header, dialect)
         if (header.style, header.action) != rc.SLICE_PRB_QUOTA:
             return Refused(ACTION_UNSUPPORTED, "action", f"control style {header.style}, action {header.action}")
-        (quota, *others) = rc.decode_prb_quotas(request.message)
+        (quota, *others) = rc.decode_prb_quotas(request.message, dialect)
     except (E2DecodeError, ValueError) as error:
         return Refused(CONTROL_INVALID, "malformed", str(error))
     if others:

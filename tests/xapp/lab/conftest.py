@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 
 from policy.allocation import IDLE, Allocation
 from xapp.e2 import dcm, e2ap, kpm
+from xapp.e2.dialect import Dialect
 from xapp.http import BackgroundServer
 from xapp.lab.e2_wire import available_wires
 from xapp.lab.gnb import Gnb
@@ -163,10 +164,11 @@ class TestXapp:
         cell: str = "",
         period_ms: int = PERIOD_MS,
         style: int = 4,
+        dialect: Dialect = Dialect.STANDARD,
     ) -> dict[str, Any]:
         trigger = kpm.encode_event_trigger(kpm.EventTrigger(period_ms))
         action = kpm.ActionDefinition(style, names, period_ms, cell or gnb.cells[0], (kpm.ANY_UE,))
-        return self._subscribe(gnb.name, 2, trigger, kpm.encode_action_definition(action))
+        return self._subscribe(gnb.name, 2, trigger, kpm.encode_action_definition(action, dialect))
 
     def _subscribe(self, *args: Any) -> dict[str, Any]:
         answer = self.post(*args)

@@ -11,6 +11,7 @@ from policy.allocation import NO_CAP
 from policy.observation import PROFILES
 from training.simulator.scenario import make_scenario
 from xapp.e2 import dcm, e2ap, kpm, rc
+from xapp.e2.dialect import Dialect
 from xapp.e2.kpm_report import KpmReport, decode_report
 from xapp.e2.quota import RELEASED, Quota
 from xapp.e2.ue_id import GnbDuUeId, GnbUeId, Guami, UeId
@@ -29,18 +30,20 @@ class Today:
     """A gNB with RC and a KPM subscription on its first cell."""
 
     def __init__(self, lab: Any, **options: Any) -> None:
+        self.dialect = options.get("dialect", Dialect.STANDARD)
         defaults = {"scenario": "ric100", "k": PERIOD_MS, "ues": 4, "period_ms": PERIOD_MS}
         self.lab = lab
         self.gnb = lab.gnb(control="rc", observe="kpm_srsran", **{**defaults, **options})
-        self.instance = lab.xapp.subscribe_kpm(self.gnb, NAMES, period_ms=PERIOD_MS)["E2EventInstanceId"]
+        subscription = lab.xapp.subscribe_kpm(self.gnb, NAMES, period_ms=PERIOD_MS, dialect=self.dialect)
+        self.instance = subscription["E2EventInstanceId"]
 
     def report(self) -> KpmReport:
-        return decode_report(self.lab.xapp.indication(self.instance).message)
+        return decode_report(self.lab.xapp.indication(self.instance).message, (), self.dialect)
 
     def quota(self, ue_id: UeId, percent: int, **changes: Any) -> e2ap.Cause | None:
         """Sends a quota; None = acknowledged, and without an outcome."""
         quota = rc.PrbQuota(PLMN, 1, None, **{"min_percent": 0, "max_percent": percent, **changes})
-        return self.control(*rc.encode_prb_quota_control(ue_id, quota))
+        return self.control(*rc.encode_prb_quota_control(ue_id, quota, self.dialect))
 
     def control(self, header: bytes, message: bytes, function_id: int = RC_FUNCTION_ID) -> e2ap.Cause | None:
         xapp = self.lab.xapp
@@ -66,6 +69,21 @@ class Today:
 @pytest.fixture
 def today(lab: Any) -> Today:
     return Today(lab)
+
+
+def test_a_node_may_speak_the_other_dialect(lab: Any) -> None:
+    flexric = Today(lab, dialect=Dialect.FLEXRIC)
+    assert flexric.instance
+    report = flexric.report()
+    assert report.names == NAMES and report.ue_keys
+    assert flexric.quota(GnbDuUeId(report.ue_keys[0]), 50) is None
+    standard_header, message = rc.encode_prb_quota_control(
+        GnbDuUeId(report.ue_keys[0]), rc.PrbQuota(PLMN, 1, None, 0, 9)
+    )
+    assert flexric.control(standard_header, message) is not None  # read as another message, or as none
+    standard_action = lab.xapp.subscribe_kpm(flexric.gnb, NAMES, period_ms=PERIOD_MS)
+    assert standard_action["E2EventInstanceId"] == 0
+    assert standard_action["ErrorCause"] == "ricRequest: action-not-supported"
 
 
 def test_it_offers_kpm_and_rc_and_no_dcm(lab: Any, today: Today) -> None:
