@@ -25,6 +25,7 @@ from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
+from xapp.quota_keeper import QuotaKeeper
 from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
 from xapp.ric.sdl import SharedStore
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 CONFIG_TYPE = "json"
 SUBSCRIPTIONS = "subscriptions"
 """The chore, and the lane, of whatever must stay prompt."""
+QUOTAS = "quotas"
+"""The chore, and the lane, that keeps whom quotas limit: no new UE is limited before it has run."""
+QUOTAS_S = 1.0
 SWEEP_S = 0.5
 GAUGES_S = 1.0
 EVENTS_S = 0.25
@@ -47,7 +51,7 @@ CONFIGURATION_S = 2.0
 """How often the descriptor's file is looked at."""
 MAX_LAST_CONTROL_S = 1.0
 """The longest time that a stopping xApp leaves its last control in force."""
-RELEASE_ANSWER_S = 1.0
+RELEASE_ANSWER_S = 1.5
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
 UNSUBSCRIBE_S = 3.0
 DEREGISTER_S = 1.0
@@ -110,7 +114,9 @@ class App:
             controls.ric.appmgr_url, self._registration(endpoint), timeout_s=controls.ric.request_timeout_s
         )
         self.endpoint = endpoint
-        self.cells = Cells(controls, self.intake, endpoint, self.store)
+        # Nobody is limited before that is kept; until housekeeping begins there is no node to limit.
+        self.quotas = QuotaKeeper(controls, self.store, on_change=lambda: self.housekeeping.wake(QUOTAS))
+        self.cells = Cells(controls, self.intake, endpoint, self.store, self.sender, self.quotas)
         self.subscriptions = self.cells.subscriptions
         sources = [E2mgrSource(controls.ric.e2mgr_url, timeout_s=controls.ric.request_timeout_s)]
         rnib = [RnibSource(self.store)] if self.store.is_shared else []
@@ -140,6 +146,7 @@ class App:
         house.add(Chore("nodes", self._look_at_nodes, lane="nodes"))
         if self.controls.ric.appmgr_url:
             house.add(Chore("registration", self._register, lane="registration"))
+        house.add(Chore(QUOTAS, every(QUOTAS_S, self.quotas.save), lane=QUOTAS))
         house.add(Chore("configuration", every(CONFIGURATION_S, self._follow_configuration)))
         house.add(Chore("unanswered_controls", every(SWEEP_S, self.sender.sweep)))
         house.add(Chore("gauges", every(GAUGES_S, self._set_gauges)))
@@ -150,10 +157,10 @@ class App:
         self.loop.close()
         # The last control takes effect at a period boundary; its own release must not overtake it.
         time.sleep(min(MAX_LAST_CONTROL_S, 2 * self.controls.report_period_ms / 1e3))
-        if self.sender.release_all():
-            until_s = time.monotonic() + RELEASE_ANSWER_S
-            while self.sender.outstanding and time.monotonic() < until_s:
-                time.sleep(0.01)
+        self.sender.release_all()
+        until_s = time.monotonic() + RELEASE_ANSWER_S
+        while self.sender.unfinished and time.monotonic() < until_s:
+            time.sleep(0.01)
         self.housekeeping.stop(HOUSEKEEPING_S)
         letting_go = threading.Thread(target=self._let_go, name="let-go", daemon=True)
         letting_go.start()
@@ -165,6 +172,7 @@ class App:
     def _let_go(self) -> None:
         self.registrar.deregister(DEREGISTER_S)
         self.subscriptions.close(UNSUBSCRIBE_S)
+        self.quotas.save()
         self.store.close()
 
     def ready(self) -> tuple[bool, str]:

@@ -107,6 +107,11 @@ class CellTracker:
         return True
 
     @property
+    def kpm(self) -> KpmReport | None:
+        """The newest KPM report."""
+        return self._kpm
+
+    @property
     def period_complete(self) -> bool:
         """Everything that this cell reports has come for the newest period (a DCM indication opens one)."""
         if self.has_dcm:

@@ -9,9 +9,11 @@ import time
 
 from xapp.cell_tracker import CellTracker
 from xapp.config import Controls
-from xapp.control_sender import ControlTarget
+from xapp.control_sender import ControlSender, ControlTarget
 from xapp.intake import CellLink, Feed, Intake
-from xapp.node_plan import NodePlan, Wanted, plan_node
+from xapp.node_plan import NodePlan, Wanted, cell_key, plan_node
+from xapp.quota_keeper import QuotaKeeper
+from xapp.rc_encoder import RcEncoder
 from xapp.ric.nodes import NodeChange, NodeEvent
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import Action, ClientEndpoint, SubscriptionKey, SubscriptionRequest
@@ -31,9 +33,19 @@ class Cells:
     `on_node` may be called by any thread; `run_due` belongs to one (housekeeping), and may block for HTTP and SDL.
     """
 
-    def __init__(self, controls: Controls, intake: Intake, endpoint: ClientEndpoint, store: SharedStore) -> None:
+    def __init__(
+        self,
+        controls: Controls,
+        intake: Intake,
+        endpoint: ClientEndpoint,
+        store: SharedStore,
+        sender: ControlSender,
+        keeper: QuotaKeeper,
+    ) -> None:
         self._controls = controls
         self._intake = intake
+        self._sender = sender
+        self._keeper = keeper
         self.subscriptions = SubscriptionClient(
             controls.ric.submgr_url, endpoint, store=store, on_change=self._on_subscription
         )
@@ -43,6 +55,8 @@ class Cells:
         self._wanted: dict[SubscriptionKey, Wanted] = {}
         self._attached: dict[SubscriptionKey, int] = {}
         self._links: dict[str, CellLink] = {}
+        self._encoders: dict[str, RcEncoder] = {}
+        """Of nodes that take quotas."""
 
     def on_node(self, event: NodeEvent) -> None:
         """A node came, went or changed; taken up by the next `run_due`."""
@@ -64,13 +78,20 @@ class Cells:
         if event.change is NodeChange.LOST:
             return
         plan = plan_node(
-            node, report_period_ms=self._controls.report_period_ms, measurements=self._controls.measurements
+            node,
+            report_period_ms=self._controls.report_period_ms,
+            measurements=self._controls.measurements,
+            control=self._controls.control,
+            settings=self._controls.node(node.name),
         )
         for problem in plan.problems:
             log.warning("%s", problem)
         log.info("E2 node %s: %d cells, %d subscriptions", node.name, len(plan.carriers), len(plan.wanted))
+        encoder = self._keeper.encoder(node.name) if plan.quota_function_id is not None else None
         with self._lock:
             self._plans[node.name] = plan
+            if encoder is not None:
+                self._encoders[node.name] = encoder
             for wanted in plan.wanted:
                 self._wanted[SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)] = wanted
         for wanted in plan.wanted:
@@ -81,6 +102,7 @@ class Cells:
 
     def _forget(self, node: str, *, lost: bool) -> None:
         """lost: its subscriptions went with it; else they are to be deleted."""
+        self._sender.unwatch(node)
         with self._lock:
             keys = [key for key in self._wanted if key.node == node]
             for key in keys:
@@ -105,7 +127,7 @@ class Cells:
 
     def _has_nothing_to_say(self, key: SubscriptionKey) -> bool:
         """A KPM report of each UE cannot say that there is none: the node sends nothing. Locked."""
-        wanted, link = self._wanted.get(key), self._links.get(f"{key.node}/{key.cell}")
+        wanted, link = self._wanted.get(key), self._links.get(cell_key(key.node, key.cell))
         if wanted is None or link is None or wanted.kind != "kpm" or link.newest is None:
             return False
         return link.newest.state.num_ues == 0
@@ -126,7 +148,7 @@ class Cells:
             self._intake.attach(status.e2_instance_id, Feed(wanted.cell_key, wanted.kind, wanted.measurements), link)
 
     def _link(self, wanted: Wanted, instance_id: int) -> CellLink:
-        """The cell's link; its controls are answered to the DCM subscription's instance. Locked."""
+        """The cell's link; its controls are answered to the DCM subscription's instance, or the only one. Locked."""
         plan = self._plans[wanted.node]
         carrier = plan.carriers[wanted.cell]
         link = self._links.get(wanted.cell_key)
@@ -142,6 +164,12 @@ class Cells:
             link = self._links[wanted.cell_key] = CellLink(tracker, None)
         if wanted.kind == "dcm":
             link.target = ControlTarget(wanted.node, wanted.cell_key, wanted.function_id, instance_id, carrier)
+        if plan.quota_function_id is not None:
+            encoder = self._encoders[wanted.node]
+            target = ControlTarget(wanted.node, wanted.cell_key, plan.quota_function_id, instance_id, carrier, encoder)
+            if plan.control == "rc":
+                link.target = target
+            self._sender.watch(target)  # whatever the node is controlled by: an earlier instance's quotas go first
         return link
 
     def _detach(self, key: SubscriptionKey) -> None:
@@ -150,6 +178,6 @@ class Cells:
         if instance_id is None:
             return
         self._intake.detach(instance_id)
-        cell = f"{key.node}/{key.cell}"
-        if not any(f"{other.node}/{other.cell}" == cell for other in self._attached):
+        cell = cell_key(key.node, key.cell)
+        if not any(cell_key(other.node, other.cell) == cell for other in self._attached):
             self._links.pop(cell, None)  # a cell that comes back starts with a fresh tracker

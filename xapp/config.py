@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 KPM_MEASUREMENTS = (
     "DRB.UEThpUl",
@@ -17,6 +18,12 @@ KPM_MEASUREMENTS = (
     "CQI",
 )
 """What a decision can use; a subscription asks for those of them that the node's RAN function lists."""
+
+
+NOMINAL_RBG_SIZES = ((36, 2), (72, 4), (144, 8), (275, 16))
+"""Largest bandwidth part, PRB, and its RBG size: TS 38.214 table 5.1.2.2.1-1, configuration 1."""
+MAX_RBGS = 18
+"""RBGs that a leader is asked about."""
 
 
 class ConfigError(ValueError):
@@ -69,6 +76,66 @@ class RicConfig(_Section):
     poll_period_s: float = Field(default=1.0, ge=0.1, le=3600, description="How often E2 nodes are looked up.")
 
 
+class QuotaConfig(_Section):
+    """How allocations become E2SM-RC quotas, for nodes that are controlled that way (docs/rc.md)."""
+
+    min_share_percent: int = Field(
+        default=5, ge=0, le=100, description="No decision leaves a UE less of the cell; an operator's cap may."
+    )
+    smooth_periods: int = Field(default=5, ge=1, le=1000, description="Decisions over which a UE's share is averaged.")
+    step_percent: int = Field(default=5, ge=1, le=100, description="A quota that changes by less is not sent.")
+    max_controls_per_s: int = Field(default=20, ge=1, le=10_000, description="Quotas sent to one node in any second.")
+
+
+class NodeConfig(_Section):
+    """What E2 does not say about a node. Of several that fit a node's name the first counts."""
+
+    name: str = Field(default="*", min_length=1, description="RAN name; * and ? stand for any characters, any one.")
+    dialect: Literal["standard", "flexric"] = Field(
+        default="standard", description="How the node writes E2SM-KPM and E2SM-RC: flexric for FlexRIC and OAI."
+    )
+    plmn: str = Field(
+        default="00101", pattern=r"^[0-9]{5,6}$", description="MCC and MNC of the slice in quotas, 5 or 6 digits."
+    )
+    sst: int = Field(default=1, ge=0, le=255, description="Slice/service type in quotas.")
+    sd: str = Field(
+        default="", pattern=r"^([0-9a-fA-F]{6})?$", description="Slice differentiator, 6 hex digits; empty = none."
+    )
+    num_prb: int = Field(default=106, ge=1, le=275, description="PRBs of a cell's uplink, where no DCM function says.")
+    rbg_size_prb: Literal[0, 2, 4, 8, 16] = Field(
+        default=0, description="PRBs of a resource block group; 0 = as TS 38.214 says for num_prb (configuration 1)."
+    )
+    cells: tuple[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{15}$")], ...] = Field(
+        default=(),
+        description="NR-CGIs of a node without DCM function, 15 hex digits each; empty = the node is one cell.",
+    )
+
+    @model_validator(mode="after")
+    def _few_rbgs(self) -> Self:
+        if self.num_rbgs > MAX_RBGS:
+            raise ValueError(
+                f"num_prb {self.num_prb} in groups of {self.rbg_size_prb} are {self.num_rbgs} RBGs,"
+                f" expected at most {MAX_RBGS}"
+            )
+        return self
+
+    @property
+    def plmn_octets(self) -> bytes:
+        """The PLMN identity as E2 writes it: 3 octets of digits, an F where the MNC has but two."""
+        digits = f"{self.plmn}f"
+        return bytes.fromhex("".join(digits[i] for i in (1, 0, 5, 2, 4, 3)))
+
+    @property
+    def rbg_prb(self) -> int:
+        """PRBs of an RBG."""
+        return self.rbg_size_prb or next(size for most, size in NOMINAL_RBG_SIZES if self.num_prb <= most)
+
+    @property
+    def num_rbgs(self) -> int:
+        """RBGs of a cell."""
+        return -(-self.num_prb // self.rbg_prb)
+
+
 class Controls(_Section):
     """Everything that can be set; every field has a safe default."""
 
@@ -98,6 +165,12 @@ class Controls(_Section):
     measurements: tuple[str, ...] = Field(
         default=KPM_MEASUREMENTS, min_length=1, description="E2SM-KPM measurements wanted."
     )
+    control: Literal["auto", "dcm", "rc"] = Field(
+        default="auto",
+        description="Service model that nodes are controlled by; auto = DCM where there is one, else RC.",
+    )
+    quota: QuotaConfig = QuotaConfig()
+    nodes: tuple[NodeConfig, ...] = Field(default=(), description="What E2 does not say about nodes.")
     rmr: RmrConfig = RmrConfig()
     http: HttpConfig = HttpConfig()
     ric: RicConfig = RicConfig()
@@ -109,6 +182,10 @@ class Controls(_Section):
     def deadline_ms(self) -> float:
         """The decision deadline in force, ms."""
         return self.decision_deadline_ms if self.decision_deadline_ms is not None else 0.8 * self.report_period_ms
+
+    def node(self, name: str) -> NodeConfig:
+        """The settings of the node with this RAN name; the defaults where none fit."""
+        return next((node for node in self.nodes if fnmatchcase(name, node.name)), NodeConfig())
 
 
 def parse_controls(controls: object) -> Controls:

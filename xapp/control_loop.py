@@ -20,6 +20,7 @@ from policy.guard import guard
 from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
 from xapp.config import Controls
+from xapp.control_encoder import Basis
 from xapp.control_sender import ControlSender
 from xapp.decision_record import ControlTrail, DecisionLog, DecisionRecord
 from xapp.intake import CellLink, Report
@@ -104,6 +105,7 @@ class ControlLoop:
                 if batch:
                     self.decide([report for _, report in batch])
                 self._release_stale()
+                self._sender.pump()
             except Exception:  # a bug must cost one period, not the loop: leases give the MAC back to the node
                 self._metrics.drop("pacer_error")
                 log.exception("the pacer failed on a batch of %d cells", len(batch))
@@ -157,9 +159,7 @@ class ControlLoop:
             sent = self._sender.send(
                 link.target,
                 allocation,
-                slots_per_dcm=newest.state.slots_per_dcm,
-                indication_sn=newest.indication_sn,
-                lead_slots=newest.lead_slots,
+                Basis(newest.state, intent, newest.indication_sn, newest.lead_slots, newest.kpm),
                 trail=trail,
             )
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
@@ -195,6 +195,7 @@ class ControlLoop:
             "fallbacks": before.get("fallbacks", 0) + bool(decision.reason),
             "guard_changes": list(changes),
             "sent": sent,
+            **(link.target.encoder.explain(state.cell) if link.target is not None else {}),
         }
         return record
 

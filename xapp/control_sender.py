@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from policy.allocation import Allocation
+from xapp.control_encoder import Basis, ControlEncoder, ControlMessage, DcmEncoder, Moment
 from xapp.decision_record import ControlStatus, ControlTrail, SentControl
 from xapp.e2 import dcm, e2ap
 from xapp.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage, Transport
 from xapp.tap import Tap
+
+log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 2.0
 """Nobody times out for us: a control without an answer after this is counted as unanswered."""
@@ -21,15 +27,25 @@ REQUESTOR_ID = 123
 
 @dataclass(frozen=True, slots=True)
 class ControlTarget:
-    """Where a cell's controls go."""
+    """Where a cell's controls go, and in whose words."""
 
     node: str
     cell: str
-    """Key of the cell in the xApp: `<node>/<NR-CGI>`."""
+    """Key of the cell in the xApp, see xapp.node_plan.cell_key."""
     function_id: int
     instance_id: int
     """E2EventInstanceId of our own subscription: answers are routed by it."""
     carrier: dcm.Carrier
+    encoder: ControlEncoder = DcmEncoder()
+
+
+class _Outstanding(NamedTuple):
+    """A control that has not been answered."""
+
+    sent: SentControl
+    function_id: int
+    encoder: ControlEncoder
+    subject: int | None
 
 
 class ControlSender:
@@ -49,27 +65,23 @@ class ControlSender:
         self._metrics = metrics
         self._epoch = instance_epoch
         self.lease_periods = lease_periods
+        """Periods after a report until which its control holds, where a control has a lease."""
         self._lock = threading.Lock()
         self._decision_id = 0
-        self._outstanding: dict[tuple[str, bytes], SentControl] = {}
+        self._outstanding: dict[tuple[str, bytes], _Outstanding] = {}
         self._controlled: dict[str, ControlTarget] = {}
+        self._watched: dict[str, ControlTarget] = {}
+        self._trails: dict[str, ControlTrail] = {}
         self._superseded_by_newer = False
         self._closing = False
 
     def send(
-        self,
-        target: ControlTarget,
-        allocation: Allocation,
-        *,
-        slots_per_dcm: int,
-        indication_sn: int,
-        lead_slots: int = 0,
-        trail: ControlTrail | None = None,
+        self, target: ControlTarget, allocation: Allocation, basis: Basis, *, trail: ControlTrail | None = None
     ) -> bool:
-        """Encode and hand one control to RMR; False = no route or queue full (counted), or no longer ours to control.
+        """Say a decision; False = nothing was handed to RMR: no route or queue full (counted), no longer ours to
+        control, or nothing that the node has not been told.
 
-        The lease ends `lease_periods` periods after the report: `lead_slots` are those before the control begins.
-        trail: is told what was sent, and later what came of it.
+        trail: is told what was sent, now or later, and what came of it.
 
         Raises E2EncodeError for an allocation that does not fit the target's carrier.
         """
@@ -79,44 +91,61 @@ class ControlSender:
                 trail.nothing = "closing" if self._closing else "yielded"
                 return False
             self._controlled[target.cell] = target
-            decision_id = self._next_id()
-        return self._send(
-            target,
-            decision_id,
-            dcm.encode_control(
-                allocation,
-                instance_epoch=self._epoch,
-                decision_id=decision_id,
-                based_on_indication_sn=indication_sn,
-                carrier=target.carrier,
-                apply_from_slot=0,
-                valid_for_slots=max(slots_per_dcm, self.lease_periods * slots_per_dcm - lead_slots),
-            ),
-            "controls",
-            trail,
-        )
+            self._trails[target.cell] = trail
+        messages = target.encoder.control(target.cell, target.carrier, allocation, basis, self._moment())
+        if not messages:
+            trail.nothing = "unchanged"
+        return self._hand_over(target, messages, trail)
 
     def release(self, cell: str, trail: ControlTrail | None = None) -> bool:
         """Give a cell back to the node's own scheduler, if it was ever controlled; True = a release was sent."""
         with self._lock:
             target = self._controlled.pop(cell, None)
+            self._trails.pop(cell, None)
             if target is None or self._superseded_by_newer:
                 return False
-            decision_id = self._next_id()
-        told = trail if trail is not None else ControlTrail()
-        message = dcm.encode_release(instance_epoch=self._epoch, decision_id=decision_id, carrier=target.carrier)
-        sent = self._send(target, decision_id, message, "releases", told)
-        if trail is None:
-            for release in told.controls:
-                self._tap.released(release)
-        return sent
+        messages = target.encoder.release(target.cell, target.carrier, self._moment())
+        return self._hand_over(target, messages, trail)
 
     def release_all(self) -> int:
-        """Release every controlled cell, for good: nothing is controlled after it. The number of releases sent."""
+        """Release every controlled cell, for good: nothing is controlled after it. The number of releases sent.
+
+        What has to wait for answers is sent by `pump`.
+        """
         with self._lock:
             self._closing = True
             cells = list(self._controlled)
-        return sum(self.release(cell) for cell in cells)
+        before = self._metrics["releases_sent"]
+        for cell in cells:
+            self.release(cell)
+        self.pump()
+        return self._metrics["releases_sent"] - before
+
+    def watch(self, target: ControlTarget) -> None:
+        """Send what waits in the target's encoder as soon as it may be sent: `pump` looks after it."""
+        with self._lock:
+            self._watched[target.node] = target
+        self._pump(target)
+
+    def unwatch(self, node: str) -> None:
+        """The node is gone."""
+        with self._lock:
+            self._watched.pop(node, None)
+
+    def pump(self) -> None:
+        """Send what had to wait (for a rate limit, an answer, or an id to be kept) and need not any longer."""
+        with self._lock:
+            watched = list(self._watched.values())
+        for target in watched:
+            self._pump(target)
+
+    def _pump(self, target: ControlTarget) -> None:
+        if self._superseded_by_newer:
+            return
+        for message in target.encoder.due(self._moment(), closing=self._closing):
+            with self._lock:
+                trail = self._trails.get(message.cell)
+            self._hand_over(target, (message,), trail)
 
     @property
     def yielded(self) -> bool:
@@ -125,10 +154,13 @@ class ControlSender:
 
     def on_acknowledge(self, acknowledge: e2ap.ControlAcknowledge, node: str) -> None:
         """Match an acknowledgement to the control it answers."""
-        sent = self._settle(node, acknowledge.call_process_id)
-        if sent is not None:
-            sent.answered(ControlStatus.ACKNOWLEDGED, time.monotonic())
-        self._metrics.count(f"{sent.what}_acked" if sent else "answers_unmatched")
+        found = self._settle(node, acknowledge.function_id, acknowledge.call_process_id)
+        if found is None:
+            self._metrics.count("answers_unmatched")
+            return
+        found.sent.answered(ControlStatus.ACKNOWLEDGED, time.monotonic())
+        self._metrics.count(f"{found.sent.what}_acked")
+        self._answered(found, node, True, echoed=acknowledge.call_process_id is not None)
 
     def on_failure(self, failure: e2ap.ControlFailure, node: str) -> None:
         """Count a refused control by its cause; a stale epoch makes this instance yield.
@@ -136,13 +168,19 @@ class ControlSender:
         A refusal of something that this instance never sent is only counted: answers to another instance may come
         here too, and its stale epoch is not ours. Raises E2DecodeError for an outcome that is none.
         """
-        sent = self._settle(node, failure.call_process_id)
-        if sent is None:
+        found = self._settle(node, failure.function_id, failure.call_process_id)
+        if found is None:
             self._metrics.count("answers_unmatched")
             return
+        sent = found.sent
         self._metrics.count(f"{sent.what}_failed")
         sent.answered(ControlStatus.REFUSED, time.monotonic(), f"{failure.cause.group}: {failure.cause.value}")
-        if failure.outcome:
+        if found.subject is not None:
+            # A quota: the node says no more than the cause.
+            what = "release" if sent.what == "releases" else "quota"
+            self._metrics.drop(f"{what}_refused_{failure.cause.value.replace('-', '_')}")
+            log.info("%s refuses %s for UE %d: %s", node, what, found.subject, sent.detail)
+        elif failure.outcome:
             outcome = dcm.decode_outcome(failure.outcome)
             sent.detail = f"{outcome.code.name}: {outcome.detail}"
             self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
@@ -150,6 +188,17 @@ class ControlSender:
                 self._superseded_by_newer = True
         else:
             self._metrics.drop("control_failed_without_outcome")
+        self._answered(found, node, False, echoed=failure.call_process_id is not None)
+
+    def _answered(self, found: _Outstanding, node: str, accepted: bool | None, *, echoed: bool = False) -> None:
+        """Tell the encoder, and send what waited for this answer."""
+        if found.subject is None:
+            return
+        found.encoder.answered(found.subject, accepted, echoed=echoed, now_s=time.monotonic())
+        with self._lock:
+            watched = self._watched.get(node)
+        if watched is not None and watched.encoder is found.encoder:
+            self._pump(watched)
 
     @property
     def outstanding(self) -> int:
@@ -157,48 +206,78 @@ class ControlSender:
         with self._lock:
             return len(self._outstanding)
 
+    @property
+    def unfinished(self) -> bool:
+        """Something that was sent has not been answered, or something was limited that has not been released."""
+        with self._lock:
+            return bool(self._outstanding) or any(target.encoder.limited for target in self._watched.values())
+
     def sweep(self) -> None:
         """Count and forget controls that nobody answered in time (housekeeping)."""
         until_s = time.monotonic() - ANSWER_TIMEOUT_S
         with self._lock:
-            overdue = [key for key, sent in self._outstanding.items() if sent.sent_s < until_s]
+            overdue = {key: found for key, found in self._outstanding.items() if found.sent.sent_s < until_s}
             for key in overdue:
-                self._outstanding.pop(key).status = ControlStatus.UNANSWERED
+                del self._outstanding[key]
+        for (node, _), found in overdue.items():
+            found.sent.status = ControlStatus.UNANSWERED
+            self._answered(found, node, None)
         if overdue:
             self._metrics.count("controls_unanswered", len(overdue))
 
-    def _next_id(self) -> int:
-        """Locked."""
-        self._decision_id += 1
-        return self._decision_id
+    def _moment(self) -> Moment:
+        return Moment(self._epoch, self._next_id, time.monotonic(), self.lease_periods)
 
-    def _send(self, target: ControlTarget, decision_id: int, message: bytes, what: str, trail: ControlTrail) -> bool:
+    def _next_id(self) -> int:
+        with self._lock:
+            self._decision_id += 1
+            return self._decision_id
+
+    def _hand_over(self, target: ControlTarget, messages: Sequence[ControlMessage], trail: ControlTrail | None) -> bool:
+        """Send messages; True if one at least left. A release that no decision asked for is told to the tap."""
+        sent = [self._send(target, message) for message in messages]
+        for control in sent:
+            if trail is not None:
+                trail.controls.append(control)
+                trail.nothing = ""
+            elif control.what == "releases":
+                self._tap.released(control)
+        return any(control.status is not ControlStatus.NOT_SENT for control in sent)
+
+    def _send(self, target: ControlTarget, message: ControlMessage) -> SentControl:
         # With the epoch in it: answers to another instance's controls may come here, and its ids count from 1 as well.
-        call_process_id = self._epoch.to_bytes(8, "big") + decision_id.to_bytes(8, "big")
+        call_process_id = self._epoch.to_bytes(8, "big") + message.decision_id.to_bytes(8, "big")
         pdu = e2ap.encode_control_request(
             e2ap.ControlRequest(
                 request_id=e2ap.RicRequestId(REQUESTOR_ID, target.instance_id),
                 function_id=target.function_id,
                 call_process_id=call_process_id,
-                header=dcm.encode_control_header(dcm.ControlHeader(target.carrier.cell)),
-                message=message,
+                header=message.header,
+                message=message.message,
                 ack_request=e2ap.AckRequest.ACK,
             )
         )
         key = (target.node, call_process_id)
-        sent = SentControl(target.node, what, decision_id, pdu, time.monotonic())
-        trail.controls.append(sent)
+        sent = SentControl(target.node, message.what, message.decision_id, pdu, time.monotonic())
         with self._lock:
-            self._outstanding[key] = sent
+            self._outstanding[key] = _Outstanding(sent, target.function_id, target.encoder, message.subject)
         if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
-            self._metrics.count(f"{what}_sent")
-            return True
+            self._metrics.count(f"{message.what}_sent")
+            return sent
         with self._lock:
             self._outstanding.pop(key, None)
         sent.status = ControlStatus.NOT_SENT
         self._metrics.drop("control_not_sent")
-        return False
+        if message.subject is not None:
+            target.encoder.not_sent(message.subject)
+        return sent
 
-    def _settle(self, node: str, call_process_id: bytes | None) -> SentControl | None:
+    def _settle(self, node: str, function_id: int, call_process_id: bytes | None) -> _Outstanding | None:
+        """The control that an answer is about. One that names none is about the only one of its node and function."""
         with self._lock:
-            return self._outstanding.pop((node, call_process_id), None) if call_process_id is not None else None
+            if call_process_id is not None:
+                return self._outstanding.pop((node, call_process_id), None)
+            theirs = [
+                key for key, found in self._outstanding.items() if key[0] == node and found.function_id == function_id
+            ]
+            return self._outstanding.pop(theirs[0]) if len(theirs) == 1 else None

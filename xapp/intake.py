@@ -14,7 +14,7 @@ from xapp.control_sender import ControlSender, ControlTarget
 from xapp.e2 import dcm, e2ap
 from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError
-from xapp.e2.kpm_report import decode_report
+from xapp.e2.kpm_report import KpmReport, decode_report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
@@ -63,6 +63,8 @@ class Report:
     """From the report to the period that its answer governs."""
     number: int = 0
     """Counts the reports of this intake, over all cells."""
+    kpm: KpmReport | None = None
+    """The newest KPM report in it."""
 
 
 class Intake:
@@ -221,7 +223,7 @@ class Intake:
             return
         self._reports += 1
         report = link.newest = Report(
-            link, state, tracker.last_dcm_sn or 0, link.first_frame_ns, tracker.lead_slots, self._reports
+            link, state, tracker.last_dcm_sn or 0, link.first_frame_ns, tracker.lead_slots, self._reports, tracker.kpm
         )
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
         self._mailbox.offer(feed.cell, report, complete=tracker.period_complete, news=opens_period)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from xapp.e2 import dcm, kpm
-from xapp.ric.nodes import E2Node
+from xapp.config import NodeConfig
+from xapp.e2 import dcm, kpm, rc
+from xapp.e2.dialect import Dialect
+from xapp.ric.nodes import E2Node, RanFunction
 
 KPM_STYLE = 4
 """Measurements of each UE that meets a common condition: action definition format 4, message format 3."""
+WHOLE_NODE = "node"
+"""In the name of the one cell of a node whose cells nobody has named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +23,24 @@ class Wanted:
     node: str
     function_id: int
     cell: str
-    """NR-CGI, 15 hex digits."""
+    """NR-CGI, 15 hex digits; "" = the node is one cell."""
     kind: str
     """`kpm` or `dcm`."""
     event_trigger: bytes
     action_definition: bytes
     measurements: tuple[str, ...] = ()
+    dialect: Dialect = Dialect.STANDARD
+    """Of its reports."""
 
     @property
     def cell_key(self) -> str:
         """The cell's name in the xApp."""
-        return f"{self.node}/{self.cell}"
+        return cell_key(self.node, self.cell)
+
+
+def cell_key(node: str, cell: str) -> str:
+    """What a cell is called in the xApp: `<node>/<NR-CGI>`, or `<node>/node`."""
+    return f"{node}/{cell or WHOLE_NODE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +49,44 @@ class NodePlan:
 
     carriers: dict[str, dcm.Carrier]
     """By NR-CGI: the cells that can be controlled."""
+    control: Literal["dcm", "rc", ""]
+    """The service model that the node is controlled by; "" = by none: it is left alone."""
     control_function_id: int | None
     wanted: tuple[Wanted, ...]
     problems: tuple[str, ...] = ()
+    quota_function_id: int | None = None
+    """Its RC function, if it has one that takes quotas, whatever the node is controlled by: what an earlier instance
+    left there is taken back."""
 
 
-def plan_node(node: E2Node, *, report_period_ms: int, measurements: tuple[str, ...]) -> NodePlan:
-    """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception."""
+def plan_node(
+    node: E2Node,
+    *,
+    report_period_ms: int,
+    measurements: tuple[str, ...],
+    control: str = "auto",
+    settings: NodeConfig | None = None,
+) -> NodePlan:
+    """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception.
+
+    control: auto, dcm or rc (xapp.config). A node with both is controlled by DCM under auto: it says more.
+    """
+    settings = settings or NodeConfig()
     problems: list[str] = []
     carriers: dict[str, dcm.Carrier] = {}
     wanted: list[Wanted] = []
-    control = node.function(dcm.DCM_OID)
-    if control is None:
-        problems.append(f"{node.name} has no DCM function: nothing to control")
-    else:
+    own, quotas = node.function(dcm.DCM_OID), _quota_function(node, problems)
+    used: Literal["dcm", "rc", ""] = ""
+    if own is not None and control != "rc":
+        used = "dcm"
         try:
-            carriers = {carrier.cell: carrier for carrier in dcm.decode_ran_function(control.definition).cells}
+            carriers = {carrier.cell: carrier for carrier in dcm.decode_ran_function(own.definition).cells}
         except ValueError as error:
             problems.append(f"{node.name}: {error}")
         wanted += [
             Wanted(
                 node.name,
-                control.id,
+                own.id,
                 cell,
                 "dcm",
                 dcm.encode_event_trigger(dcm.EventTrigger(report_period_ms)),
@@ -66,10 +94,57 @@ def plan_node(node: E2Node, *, report_period_ms: int, measurements: tuple[str, .
             )
             for cell in carriers
         ]
+    elif quotas is not None and control != "dcm":
+        used = "rc"
+        carriers = {
+            cell: dcm.Carrier.of(cell, bwp_size_prb=settings.num_prb, rbg_size_prb=settings.rbg_prb)
+            for cell in settings.cells or ("",)
+        }
+    else:
+        lacks = {"dcm": "no DCM function", "rc": "no RC function for PRB quotas"}.get(
+            control, "neither a DCM function nor an RC function for PRB quotas"
+        )
+        problems.append(f"{node.name} has {lacks}: nothing to control")
+    wanted += _kpm(node, carriers, report_period_ms, measurements, problems, Dialect(settings.dialect))
+    function = own if used == "dcm" else quotas if used == "rc" else None
+    return NodePlan(
+        carriers,
+        used,
+        function.id if function else None,
+        tuple(wanted),
+        tuple(problems),
+        quotas.id if quotas else None,
+    )
+
+
+def _quota_function(node: E2Node, problems: list[str]) -> RanFunction | None:
+    """The node's RC function, if it takes PRB quotas."""
+    function = next((found for oid in rc.RC_OIDS if (found := node.function(oid)) is not None), None)
+    if function is None:
+        return None
+    try:
+        offers = rc.decode_ran_function(function.definition).offers(rc.SLICE_PRB_QUOTA)
+    except ValueError as error:
+        problems.append(f"{node.name}: {error}")
+        return None
+    if not offers:
+        problems.append(f"{node.name}: its RC function lists no PRB quotas (control style 2, action 6)")
+    return function if offers else None
+
+
+def _kpm(
+    node: E2Node,
+    carriers: dict[str, dcm.Carrier],
+    report_period_ms: int,
+    measurements: tuple[str, ...],
+    problems: list[str],
+    dialect: Dialect,
+) -> list[Wanted]:
+    """One KPM subscription per cell, for those of the measurements that the node lists."""
     reporter = next((function for oid in kpm.KPM_OIDS if (function := node.function(oid)) is not None), None)
     if reporter is None:
         problems.append(f"{node.name} has no KPM function")
-        return NodePlan(carriers, control.id if control else None, tuple(wanted), tuple(problems))
+        return []
     try:
         listed = listed_measurements(kpm.decode_ran_function(reporter.definition))
     except ValueError as error:
@@ -78,13 +153,14 @@ def plan_node(node: E2Node, *, report_period_ms: int, measurements: tuple[str, .
     asked = tuple(name for name in measurements if name in listed)
     if not asked:
         problems.append(f"{node.name} lists none of the measurements {', '.join(measurements)}")
-    else:
-        trigger = kpm.encode_event_trigger(kpm.EventTrigger(report_period_ms))
-        for cell in carriers:
-            action = kpm.ActionDefinition(KPM_STYLE, asked, report_period_ms, cell, (kpm.ANY_UE,))
-            definition = kpm.encode_action_definition(action)
-            wanted.append(Wanted(node.name, reporter.id, cell, "kpm", trigger, definition, asked))
-    return NodePlan(carriers, control.id if control else None, tuple(wanted), tuple(problems))
+        return []
+    trigger = kpm.encode_event_trigger(kpm.EventTrigger(report_period_ms))
+    wanted = []
+    for cell in carriers:
+        action = kpm.ActionDefinition(KPM_STYLE, asked, report_period_ms, cell or None, (kpm.ANY_UE,))
+        definition = kpm.encode_action_definition(action)
+        wanted.append(Wanted(node.name, reporter.id, cell, "kpm", trigger, definition, asked, dialect))
+    return wanted
 
 
 def listed_measurements(function: kpm.RanFunction) -> frozenset[str]:

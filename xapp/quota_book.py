@@ -97,7 +97,15 @@ class QuotaBook:
     def restore(self, ues: Iterable[int]) -> None:
         """UEs that an earlier instance may have left under a quota: they are released first."""
         for ue in ues:
+            if ue in self._entries and self._entries[ue].limited:
+                continue  # meanwhile it is this instance that limits it
             self._entries[ue] = _Entry("", Target(RELEASED), None, limited=True, release_first=True, saved=True)
+
+    def doubt(self) -> None:
+        """Nothing is known any more of what is in force."""
+        for entry in self._entries.values():
+            if entry.limited or entry.told != RELEASED:
+                entry.told = None
 
     # -- what is kept --------------------------------------------------------------------------------------------
 
@@ -115,9 +123,23 @@ class QuotaBook:
         """UEs that may be under a quota."""
         return frozenset(ue for ue, entry in self._entries.items() if entry.limited)
 
-    def in_force(self) -> dict[int, Quota]:
-        """What UEs were told, where that is known and a limit."""
-        return {ue: e.told for ue, e in self._entries.items() if e.told is not None and e.told != RELEASED}
+    def in_force(self, cell: str | None = None) -> dict[int, Quota]:
+        """What UEs (of one cell, or all) were told, where that is known and a limit."""
+        return {
+            ue: e.told
+            for ue, e in self._entries.items()
+            if e.told is not None and e.told != RELEASED and cell in (None, e.cell)
+        }
+
+    def cell_of(self, ue: int) -> str:
+        """The cell that a UE was last seen in; "" = not seen yet."""
+        return self._entries[ue].cell
+
+    def __contains__(self, ue: int) -> bool:
+        return ue in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     @property
     def waiting(self) -> int:

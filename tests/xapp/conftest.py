@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from policy.cell_state import make_cell_state
 from policy.intent import Intent
 from xapp.cell_tracker import CellTracker
 from xapp.config import Controls
+from xapp.control_encoder import Basis
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender, ControlTarget
 from xapp.decision_record import DecisionRecord
@@ -145,6 +147,11 @@ class FakeNode:
     def target(self, nci: str = "") -> ControlTarget:
         carrier = dcm.Carrier.of(nci, bwp_size_prb=24, rbg_size_prb=4) if nci else self.carrier
         return ControlTarget(self.name, f"{self.name}/{carrier.cell}", 5, self.dcm_instance, carrier)
+
+    def basis(self, *, k: int = 1, **fields: Any) -> Basis:
+        """Of a decision about UEs 1 and 2."""
+        state = make_cell_state(self.cell, num_rbgs=self.num_rbgs, slots_per_dcm=k, slot=0, ue_ids=(1, 2))
+        return Basis(state, **fields)
 
     def link(self, *, has_kpm: bool = False, has_dcm: bool = True, period_ms: int = 100) -> CellLink:
         tracker = CellTracker(

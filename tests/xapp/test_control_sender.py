@@ -33,9 +33,9 @@ class Sending:
         return ControlSender(self.node.xapp, self.metrics, instance_epoch=epoch, lease_periods=2)
 
     def send(self, allocation: Allocation | None = None, **changes: Any) -> bool:
-        arguments = {"slots_per_dcm": 100, "indication_sn": 7, **changes}
-        target = arguments.pop("target", self.node.target())
-        return self.sender.send(target, allocation or all_dynamic((1, 2), self.node.num_rbgs), **arguments)
+        target = changes.pop("target", self.node.target())
+        basis = self.node.basis(**{"k": 100, "indication_sn": 7, **changes})
+        return self.sender.send(target, allocation or all_dynamic((1, 2), self.node.num_rbgs), basis)
 
     def acknowledge(self, request: e2ap.ControlRequest, node: str = "") -> None:
         acknowledge = e2ap.decode_control_acknowledge(self.node.acknowledgement(request).payload)
@@ -67,7 +67,7 @@ def test_a_control_arrives_as_it_was_meant(sending: Sending) -> None:
 
 @pytest.mark.parametrize(("k", "lead", "valid"), [(100, 100, 100), (100, 0, 200), (1, 0, 2), (20, 60, 20)])
 def test_a_lease_counts_from_the_report(sending: Sending, k: int, lead: int, valid: int) -> None:
-    assert sending.send(slots_per_dcm=k, lead_slots=lead)
+    assert sending.send(k=k, lead_slots=lead)
     assert sending.node.next_control()[1].valid_for_slots == valid
 
 
@@ -117,9 +117,7 @@ def test_a_stale_epoch_makes_this_instance_yield_for_good(sending: Sending) -> N
 def test_what_another_instance_was_refused_is_not_ours(sending: Sending) -> None:
     """Answers go to whoever registered last: the older instance's stale epoch must not silence the younger one."""
     older = sending.another(EPOCH - 1)
-    assert older.send(
-        sending.node.target(), all_dynamic((1, 2), sending.node.num_rbgs), slots_per_dcm=100, indication_sn=7
-    )
+    assert older.send(sending.node.target(), all_dynamic((1, 2), sending.node.num_rbgs), sending.node.basis())
     refused = sending.node.next_control()[0]
     assert sending.send()
     sending.refuse(refused, OutcomeCode.STALE_EPOCH)

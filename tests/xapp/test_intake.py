@@ -223,7 +223,7 @@ def test_no_bytes_stop_the_thread_or_go_uncounted(receiving: Receiving, caplog: 
     caplog.set_level(logging.CRITICAL)
     node, metrics = receiving.node, receiving.metrics
     receiving.intake.start()
-    assert receiving.sender.send(node.target(), all_dynamic((1, 2), node.num_rbgs), slots_per_dcm=1, indication_sn=1)
+    assert receiving.sender.send(node.target(), all_dynamic((1, 2), node.num_rbgs), node.basis())
     request, _ = node.next_control()
     good = [
         node.dcm_message(1).payload,
