@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from xapp.config import ConfigError, Controls, load_controls, parse_controls
+from xapp.config import ConfigError, Controls, NodeConfig, load_controls, parse_controls
 
 
 def limits(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any, str]]:
@@ -77,6 +77,17 @@ def test_all_bounds_are_looked_at() -> None:
         ([], "controls is []: "),
         (None, "controls is None: "),
         ({"leader": 10**80}, "..."),
+        ({"control": "both"}, "controls.control is 'both': Input should be 'auto', 'dcm' or 'rc'"),
+        ({"nodes": [{"plmn": "1-1"}]}, "controls.nodes.0.plmn is '1-1': "),
+        ({"nodes": [{"sst": 256}]}, "controls.nodes.0.sst is 256: "),
+        ({"nodes": [{"sd": "12345"}]}, "controls.nodes.0.sd is '12345': "),
+        ({"nodes": [{}, {"cells": ["00F110000000011"]}]}, "controls.nodes.1.cells.0 is '00F110000000011': "),
+        ({"nodes": [{"dialect": "oai"}]}, "controls.nodes.0.dialect is 'oai': "),
+        ({"nodes": [{"num_prb": 276}]}, "controls.nodes.0.num_prb is 276: "),
+        (
+            {"nodes": [{"num_prb": 106, "rbg_size_prb": 4}]},
+            "num_prb 106 in groups of 4 are 27 RBGs, expected at most 18",
+        ),
     ],
 )
 def test_whatever_is_wrong_is_one_line_that_names_it(controls: object, line: str) -> None:
@@ -122,3 +133,21 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(ConfigError, match="cannot read the configuration"):
             load_controls(path)
+
+
+def test_the_first_entry_that_fits_a_nodes_name_counts() -> None:
+    controls = parse_controls({"nodes": [{"name": "gnb_001_*", "sst": 2}, {"name": "gnb_00?_02", "sst": 3}]})
+    assert [controls.node(name).sst for name in ("gnb_001_02", "gnb_002_02", "GNB_001_02")] == [2, 3, 1]
+    assert parse_controls({"nodes": [{"sst": 9}]}).node("any").sst == 9
+
+
+@pytest.mark.parametrize(("plmn", "octets"), [("00101", "00f110"), ("310260", "130062"), ("26201", "62f210")])
+def test_a_plmn_is_written_as_e2_writes_it(plmn: str, octets: str) -> None:
+    assert NodeConfig(plmn=plmn).plmn_octets.hex() == octets
+
+
+@pytest.mark.parametrize(("num_prb", "size", "rbgs"), [(36, 2, 18), (51, 4, 13), (106, 8, 14), (273, 16, 18)])
+def test_rbgs_follow_from_prbs(num_prb: int, size: int, rbgs: int) -> None:
+    node = NodeConfig(num_prb=num_prb)
+    assert (node.rbg_prb, node.num_rbgs) == (size, rbgs)
+    assert NodeConfig(num_prb=68, rbg_size_prb=4).num_rbgs == 17

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from policy.observation import PROFILES
-from xapp.e2 import dcm, kpm
+from xapp.config import NodeConfig
+from xapp.e2 import dcm, kpm, rc
 from xapp.e2.kpm import KPM_OIDS
 from xapp.lab.node_functions import make_carriers
 from xapp.node_plan import NodePlan, plan_node
@@ -34,8 +37,17 @@ def kpm_function(
     return RanFunction(2, oid, kpm.encode_ran_function(described))
 
 
-def plan(*functions: RanFunction, period_ms: int = 100, measurements: tuple[str, ...] = ASKED) -> NodePlan:
-    return plan_node(E2Node(NODE, True, functions), report_period_ms=period_ms, measurements=measurements)
+def rc_function(style: int = 2, action: int = 6, *, id: int = 3) -> RanFunction:
+    styles = (rc.ControlStyle(style, "control", (rc.ControlAction(action, "an action"),)),)
+    described = rc.RanFunction("ORAN-E2SM-RC", rc.RC_OIDS[0], "RAN control", control_styles=styles)
+    return RanFunction(id, rc.RC_OIDS[0], rc.encode_ran_function(described))
+
+
+def plan(
+    *functions: RanFunction, period_ms: int = 100, measurements: tuple[str, ...] = ASKED, **settings: Any
+) -> NodePlan:
+    node = E2Node(NODE, True, functions)
+    return plan_node(node, report_period_ms=period_ms, measurements=measurements, **settings)
 
 
 def test_each_cell_gets_one_subscription_of_each_kind() -> None:
@@ -104,3 +116,50 @@ def test_a_function_that_cannot_be_read_is_a_problem_not_an_exception(definition
     broken_kpm = plan(dcm_function(), RanFunction(2, KPM_OIDS[0], definition))
     assert [w.kind for w in broken_kpm.wanted] == ["dcm", "dcm"]
     assert broken_kpm.problems[0].startswith(f"{NODE}: ")
+
+
+# -- nodes of today ---------------------------------------------------------------------------------------------------
+
+
+def test_a_node_with_rc_quotas_and_no_dcm_is_controlled_by_them() -> None:
+    settings = NodeConfig(num_prb=106, cells=CELLS)
+    planned = plan(rc_function(id=9), kpm_function(PROFILES["kpm_srsran"].measurements), settings=settings)
+    assert (planned.control, planned.control_function_id, planned.quota_function_id) == ("rc", 9, 9)
+    assert planned.problems == ()
+    assert [(w.kind, w.cell, w.measurements) for w in planned.wanted] == [
+        ("kpm", cell, ("DRB.UEThpUl", "RRU.PrbTotUl")) for cell in CELLS
+    ]
+    assert {c.num_rbgs for c in planned.carriers.values()} == {14}
+
+
+def test_a_node_whose_cells_nobody_has_named_is_one_cell() -> None:
+    planned = plan(rc_function(), kpm_function(), settings=NodeConfig(num_prb=68, rbg_size_prb=4))
+    (wanted,) = planned.wanted
+    assert (wanted.cell, wanted.cell_key) == ("", f"{NODE}/node")
+    assert kpm.decode_action_definition(wanted.action_definition).cell is None
+    assert planned.carriers[""].num_rbgs == 17
+
+
+@pytest.mark.parametrize(("control", "used", "id"), [("auto", "dcm", 5), ("dcm", "dcm", 5), ("rc", "rc", 3)])
+def test_dcm_wins_where_a_node_has_both_unless_told_otherwise(control: str, used: str, id: int) -> None:
+    planned = plan(rc_function(), kpm_function(), dcm_function(), control=control)
+    assert (planned.control, planned.control_function_id, planned.quota_function_id) == (used, id, 3)
+
+
+@pytest.mark.parametrize(
+    ("functions", "control", "problem"),
+    [
+        ((rc_function(),), "dcm", "has no DCM function: nothing to control"),
+        ((dcm_function(),), "rc", "has no RC function for PRB quotas: nothing to control"),
+        ((), "auto", "has neither a DCM function nor an RC function for PRB quotas: nothing to control"),
+        ((rc_function(2, 5),), "auto", "its RC function lists no PRB quotas (control style 2, action 6)"),
+        ((rc_function(1, 6),), "auto", "its RC function lists no PRB quotas (control style 2, action 6)"),
+        ((RanFunction(3, rc.RC_OIDS[0], b"\xff"),), "auto", "rc-ran-function"),
+    ],
+)
+def test_a_node_that_cannot_be_controlled_is_left_alone(
+    functions: tuple[RanFunction, ...], control: str, problem: str
+) -> None:
+    planned = plan(*functions, kpm_function(), control=control)
+    assert (planned.control, planned.control_function_id, planned.wanted) == ("", None, ())
+    assert problem in planned.problems[0]

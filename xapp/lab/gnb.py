@@ -252,6 +252,7 @@ class Gnb:
             "transmissions_outside_grant": sum(cell.transmissions_outside_grant for cell in metrics),
             "own_scheduler_periods": self.mac.own_scheduler_periods,
             "ues_limited": sum(len(quotas.limited()) for quotas in self.mac.quotas),
+            "least_quota_percent": self.mac.least_quota_percent,
             "ue_reports_under_quota": self.counters["ue_reports_under_quota"],
             "ue_reports_over_quota": self.counters["ue_reports_over_quota"],
             "connected": self.agent.set_up,

@@ -15,8 +15,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from training.simulator.scenario import SLOT_MS
+from training.simulator.scenario import SLOT_MS, make_scenario
 from xapp.lab.comparison import compare_leaders
+from xapp.lab.gnb_options import GnbOptions
+from xapp.lab.node_functions import make_carriers
 from xapp.lab.processes import Child, LabError
 from xapp.lab.screen import live_view, print_summary
 
@@ -31,7 +33,8 @@ class LabOptions:
     cells: int = 1
     ues: int = 8
     seconds: float = 15.0
-    leader: str = "bundled"
+    leader: str = ""
+    """"" = bundled; under RC proportional_fair, which says whose an RBG is (xapp.lab.quota_replay)."""
     compare: tuple[str, ...] = ()
     period_ms: int = 100
     k: int = 0
@@ -41,14 +44,24 @@ class LabOptions:
     """"" = lab_paper for K <= 5, else lab."""
     followers: str = "rule"
     e2_transport: str = "auto"
-    observe: str = "full"
+    control: str = "dcm"
+    """The service model that the gNB is controlled by: dcm, or rc as gNBs of today."""
+    observe: str = ""
+    """"" = full; under RC kpm_srsran."""
     routes: str = "rtmgr"
     """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
 
     def resolved(self) -> LabOptions:
         """With the defaults that depend on other options filled in."""
         k = self.k or max(1, round(self.period_ms / SLOT_MS))
-        return replace(self, k=k, scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"))
+        rc = self.control == "rc"
+        return replace(
+            self,
+            k=k,
+            scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
+            leader=self.leader or ("proportional_fair" if rc else "bundled"),
+            observe=self.observe or ("kpm_srsran" if rc else "full"),
+        )
 
     @property
     def follower_bundle(self) -> str:
@@ -78,6 +91,8 @@ class Lab:
         self.xapp_url = ""
         """Where the xApp's HTTP server answers."""
         self._ric_ports: dict[str, Any] = {}
+        self._xapp_arguments: list[str] = []
+        self._xapp_env: dict[str, str] = {}
 
     def __enter__(self) -> Lab:
         try:
@@ -106,14 +121,26 @@ class Lab:
         self.start_gnb(wait=False)
         config = Path(self._folder.name) / "config-file.json"
         config.write_text(json.dumps(xapp_descriptor(o, self._ric_ports), indent=2), encoding="utf-8")
+        self._xapp_arguments = ["run", "--config", str(config)]
         env = {"OMP_NUM_THREADS": "1", "RMR_SEED_RT": "", "RMR_RTG_SVC": "-1"}
         if o.routes == "file":
             env["RMR_SEED_RT"] = str(routes)
         else:
             env |= {"RMR_RTG_SVC": f"127.0.0.1:{self._ric_ports['rtmgr_port']}", "RMR_CTL_PORT": str(route_port)}
-        self.xapp = Child("run", ["run", "--config", str(config)], env=env)
+        self._xapp_env = env
+        self.start_xapp(wait=False)
         assert self.gnb is not None
         self.gnb.wait_ready(START_TIMEOUT_S)
+        self._wait_xapp()
+
+    def start_xapp(self, *, wait: bool = True) -> None:
+        """Start the xApp (again)."""
+        self.xapp = Child("run", self._xapp_arguments, env=self._xapp_env)
+        if wait:
+            self._wait_xapp()
+
+    def _wait_xapp(self) -> None:
+        assert self.xapp is not None
         self.xapp_url = f"http://127.0.0.1:{self.xapp.wait_ready(START_TIMEOUT_S)['http_port']}"
 
     def start_gnb(self, *, wait: bool = True) -> None:
@@ -124,7 +151,7 @@ class Lab:
             ["gnb", "--cells", str(o.cells), "--ues", str(o.ues), "--scenario", o.scenario, "--k", str(o.k)]
             + ["--period-ms", str(o.period_ms), "--seed", str(o.seed), "--slots", str(o.periods * o.k)]
             + ["--start-on-subscription", "--followers", o.followers, "--bundle", o.follower_bundle]
-            + ["--observe", o.observe, "--e2", e2, "--e2-transport", o.e2_transport],
+            + ["--observe", o.observe, "--control", o.control, "--e2", e2, "--e2-transport", o.e2_transport],
         )
         if wait:
             self.gnb.wait_ready(START_TIMEOUT_S)
@@ -170,6 +197,8 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
         "controls": {
             "leader": options.leader,
             "report_period_ms": options.period_ms,
+            "control": options.control,
+            "nodes": node_settings(options),
             "rmr": loopback,
             "http": loopback,
             "ric": {
@@ -180,6 +209,17 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
             },
         },
     }
+
+
+def node_settings(options: LabOptions) -> list[dict[str, Any]]:
+    """What the xApp cannot know of a gNB without DCM function: its cells and carriers."""
+    if options.control != "rc":
+        return []
+    scenario = make_scenario(options.scenario)
+    carriers = make_carriers(GnbOptions().gnb_id, options.cells, scenario.num_rbgs)
+    first = carriers[0]
+    cells = [carrier.cell for carrier in carriers]
+    return [{"num_prb": first.bwp_size_prb, "rbg_size_prb": first.rbg_size_prb, "cells": cells}]
 
 
 def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xapp_exit: int | None) -> dict[str, Any]:
@@ -196,7 +236,7 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         summary[name] = xapp.get(name, 0)
     for name in ("decided_by", "decision_ms", "loop_ms", "dropped"):
         summary[name] = xapp.get(name, {})
-    for name in ("guard_changes", "late_answers", "controls_unanswered", "releases_sent"):
+    for name in ("guard_changes", "late_answers", "controls_unanswered", "releases_sent", "releases_acked"):
         summary[name] = xapp.get(name, 0)
     for name in (
         "controls_applied",
@@ -205,6 +245,10 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         "transmissions_outside_grant",
         "slots_run",
         "slots_late",
+        "ues_limited",
+        "ue_reports_under_quota",
+        "ue_reports_over_quota",
+        "least_quota_percent",
     ):
         summary[name] = gnb.get(name, 0)
     for name in (

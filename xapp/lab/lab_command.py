@@ -9,6 +9,7 @@ from rich.console import Console
 
 from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
+from xapp.lab.gnb_options import CONTROLS
 from xapp.lab.lab import LabOptions, parse_names, run_lab
 from xapp.lab.processes import LabError, stop_on_sigterm
 
@@ -22,7 +23,13 @@ def lab(
     seconds: Annotated[
         float, typer.Option(min=1, max=86_400, help="Length of the run, from the first indication.")
     ] = 15.0,
-    leader: Annotated[str, typer.Option(help="bundled, a scheduler, a bundle directory, or module:Class.")] = "bundled",
+    leader: Annotated[
+        str,
+        typer.Option(
+            help="bundled, a scheduler, a bundle directory, or module:Class; default bundled, with --control rc"
+            " proportional_fair."
+        ),
+    ] = "",
     compare: Annotated[
         str, typer.Option(help="Leaders to replay the same world under, also node_idle and node_scheduler (no xApp).")
     ] = "",
@@ -39,7 +46,15 @@ def lab(
     e2_transport: Annotated[
         str, typer.Option(help="auto, sctp or tcp (length-prefixed: the lab's one departure).")
     ] = "auto",
-    observe: Annotated[str, typer.Option(help="What the gNB reports: full, kpm_srsran or kpm_oai.")] = "full",
+    control: Annotated[
+        str, typer.Option(help="What the gNB is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
+    ] = "dcm",
+    observe: Annotated[
+        str,
+        typer.Option(
+            help="What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control rc kpm_srsran."
+        ),
+    ] = "",
     routes: Annotated[
         str, typer.Option(help="rtmgr = the xApp asks the RIC's route manager; file = a static file.")
     ] = "rtmgr",
@@ -62,6 +77,7 @@ def lab(
             scenario=scenario,
             followers=followers,
             e2_transport=e2_transport,
+            control=control,
             observe=observe,
             routes=routes,
         )
@@ -84,15 +100,18 @@ def check_names(options: LabOptions) -> None:
     try:
         if options.scenario:
             make_scenario(options.scenario)
-        for name in (options.leader, *(name for name in options.compare if name not in NO_XAPP)):
+        for name in (options.leader or "bundled", *(name for name in options.compare if name not in NO_XAPP)):
             make_leader(name)
     except (LeaderError, ValueError, KeyError) as error:
         raise typer.BadParameter(str(error)) from None
     for name, value, known in (
         ("--followers", options.followers, ("rule", "learned")),
         ("--e2-transport", options.e2_transport, ("auto", "sctp", "tcp")),
-        ("--observe", options.observe, ("full", "kpm_srsran", "kpm_oai")),
+        ("--control", options.control, CONTROLS),
+        ("--observe", options.observe, ("", "full", "kpm_srsran", "kpm_oai")),
         ("--routes", options.routes, ("rtmgr", "file")),
     ):
         if value not in known:
-            raise typer.BadParameter(f"{name} is {value!r}, expected one of {', '.join(known)}")
+            raise typer.BadParameter(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
+    if options.control == "rc" and options.k:
+        raise typer.BadParameter(f"--k {options.k} with --control rc: quotas act at a RIC's pace, K follows the period")

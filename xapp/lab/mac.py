@@ -87,6 +87,8 @@ class Mac:
         """applied (quotas too), superseded, released, and late: accepted when the period it was made for had begun."""
         self.quotas = tuple(QuotaTable(carrier) for carrier in carriers)
         """By row: what the node's own scheduler is held to, where no control governs."""
+        self.least_quota_percent = 100
+        """The smallest that any UE was ever held to."""
         self._cells = [_Cell(scenario.slots_per_dcm) for _ in carriers]
         self._row_of = {carrier.cell: row for row, carrier in enumerate(carriers)}
         self._reports: list[CellReport] = []
@@ -200,6 +202,7 @@ class Mac:
         if not 0 <= row < len(self._cells) or ue not in self.batch.ue_table(row).ue_ids:
             return False
         self.quotas[row].set(ue, quota, self.slot)
+        self.least_quota_percent = min(self.least_quota_percent, quota.max_percent)
         self.counts["applied"] += 1
         return True
 
