@@ -133,9 +133,10 @@ class Lab:
         self.gnb.wait_ready(START_TIMEOUT_S)
         self._wait_xapp()
 
-    def start_xapp(self, *, wait: bool = True) -> None:
-        """Start the xApp (again)."""
-        self.xapp = Child("run", self._xapp_arguments, env=self._xapp_env)
+    def start_xapp(self, *, leader: str = "", wait: bool = True) -> None:
+        """Start the xApp (again), under another leader than the lab's if one is named."""
+        arguments = [*self._xapp_arguments, *(("--leader", leader) if leader else ())]
+        self.xapp = Child("run", arguments, env=self._xapp_env)
         if wait:
             self._wait_xapp()
 

@@ -1,0 +1,89 @@
+"""A gNB of today under PRB quotas, as three processes: the loop closes, quotas hold, and everybody is released."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from rich.console import Console
+
+from xapp.config import QuotaConfig
+from xapp.lab.lab import Lab, LabOptions, run_lab
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def lab() -> Iterator[Callable[..., Lab]]:
+    """`lab(leader=...)` starts one under RC; stopped at the end whatever happened."""
+    running: list[Lab] = []
+
+    def start(**options: Any) -> Lab:
+        running.append(Lab(LabOptions(seconds=600, control="rc", **options)))
+        running[-1].__enter__()
+        running[-1].wait_first_indication()
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.__exit__()
+
+
+@pytest.fixture
+def shared_data(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Redis for processes that a test starts; empty afterwards."""
+    monkeypatch.setenv("DBAAS_SERVICE_HOST", redis_server.host)
+    monkeypatch.setenv("DBAAS_SERVICE_PORT", str(redis_server.port))
+    yield
+    with redis.Redis(redis_server.host, redis_server.port) as client:
+        client.flushall()
+
+
+def test_quotas_close_the_loop_and_hold_in_every_report() -> None:
+    summary = run_lab(LabOptions(seconds=5, control="rc"), Console(file=io.StringIO(), width=120))
+
+    assert (summary["options"]["observe"], summary["decode_errors"]) == ("kpm_srsran", 0)
+    assert summary["decisions"] >= 50
+    assert summary["controls_sent"] == summary["controls_acked"] >= 8
+    assert summary["controls_failed"] == summary["controls_unanswered"] == 0
+    assert QuotaConfig().min_share_percent <= summary["least_quota_percent"] < 100
+    # PrbUsedUl of every UE in every report that began under its quota; and the MAC's own count, slot by slot.
+    assert summary["ue_reports_under_quota"] >= 100
+    assert summary["ue_reports_over_quota"] == 0
+    assert summary["transmissions_outside_grant"] == 0
+    assert summary["releases_acked"] >= 1
+    assert summary["ues_limited"] == 0
+    assert summary["xapp_exit_status"] == 0
+
+
+def test_an_xapp_that_stops_leaves_nobody_limited(lab: Callable[..., Lab]) -> None:
+    running = lab()
+    assert running.gnb is not None and running.xapp is not None
+    assert running.gnb.wait_status(lambda status: status.get("ues_limited", 0) >= 3, PATIENCE_S)
+    final = running.xapp.stop()
+    assert running.xapp.exit_code == 0
+    assert final["releases_acked"] >= 3
+    newest = running.gnb.status
+    assert running.gnb.wait_status(lambda status: status is not newest, PATIENCE_S)
+    assert running.gnb.status["ues_limited"] == 0
+
+
+@pytest.mark.usefixtures("shared_data")
+def test_whom_a_killed_xapp_left_limited_the_next_one_releases(lab: Callable[..., Lab]) -> None:
+    running = lab()
+    assert running.gnb is not None and running.xapp is not None
+    assert running.gnb.wait_status(lambda status: status.get("ues_limited", 0) >= 3, PATIENCE_S)
+    running.xapp.kill()
+    # A quota has no lease: periods later they are still limited.
+    periods = running.gnb.status["own_scheduler_periods"]
+    assert running.gnb.wait_status(lambda status: status["own_scheduler_periods"] >= periods + 10, PATIENCE_S)
+    assert running.gnb.status["ues_limited"] >= 3
+
+    running.start_xapp(leader="dynamic")  # which limits nobody
+    assert running.gnb.wait_status(lambda status: status["ues_limited"] == 0, PATIENCE_S)
+    assert running.xapp.wait_status(lambda status: status.get("releases_acked", 0) >= 3, PATIENCE_S)
+    status = running.xapp.status
+    assert (status["controls_sent"], status["controls_failed"]) == (0, 0)
