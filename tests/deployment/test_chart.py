@@ -246,25 +246,29 @@ def controls_with(name: str, value: Any) -> dict[str, Any]:
     return {"controls": {section: {field: value}} if section else {field: value}}
 
 
-def changed(value: Any) -> Any:
-    """Another value of the same type, in range for every field of the configuration."""
-    if isinstance(value, str):
-        return "warning" if value == "info" else f"{value}x"
+def changed(value: Any, schema: dict[str, Any]) -> Any:
+    """Another value that the schema allows."""
+    if "enum" in schema:
+        return next(other for other in schema["enum"] if other != value)
     if isinstance(value, bool):
         return not value
-    return value[:1] if isinstance(value, list) else value + 2
+    if isinstance(value, list):
+        return value[:1] if value else [{}]  # a section with its defaults
+    return f"{value}x" if isinstance(value, str) else value + 2
 
 
 def test_the_pod_is_replaced_for_what_is_read_at_the_start_only() -> None:
     shipped = json.loads((descriptor.FOLDER / descriptor.DESCRIPTOR_FILE).read_text())["controls"]
-    fields = {"decision_deadline_ms": 40.0}
+    schema = json.loads((descriptor.FOLDER / descriptor.SCHEMA_FILE).read_text())["properties"]
+    others = {"decision_deadline_ms": 40.0}  # has no default
     for name, value in shipped.items():
-        fields.update(
-            {f"{name}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
-        )
+        if isinstance(value, dict):
+            inside = schema[name]["properties"]
+            others.update({f"{name}.{inner}": changed(each, inside[inner]) for inner, each in value.items()})
+        else:
+            others[name] = changed(value, schema[name])
     before = annotations({})
-    live = {name for name, value in fields.items() if annotations(controls_with(name, changed(value))) == before}
-    assert live == set(LIVE)
+    assert {name for name, other in others.items() if annotations(controls_with(name, other)) == before} == set(LIVE)
     assert annotations({"env": {"A": "1"}}) != before
 
 

@@ -15,6 +15,12 @@ def test_the_pod_is_admitted_under_restricted(values: dict[str, Any]) -> None:
     assert pod_security.violations(chart.render(values).pod) == []
 
 
+def test_a_cluster_that_gives_out_user_ids_itself_can_do_so() -> None:
+    pod = chart.render({"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}).pod
+    assert set(pod["securityContext"]) == {"runAsNonRoot", "seccompProfile"}
+    assert pod_security.violations(pod) == []
+
+
 def context(pod: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = pod["containers"][0]["securityContext"]
     return found
