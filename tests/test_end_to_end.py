@@ -6,6 +6,7 @@ import io
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,10 @@ def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int, m
 
 
 @pytest.mark.parametrize("k", [1, 100])
-def test_the_model_decides_and_the_radio_obeys(k: int) -> None:
-    summary = run_lab(LabOptions(seconds=3, k=k, compare=("node_scheduler",)), quiet())
+def test_the_model_decides_and_the_radio_obeys(k: int, tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    summary = run_lab(LabOptions(seconds=3, k=k, compare=("node_scheduler",), record=str(recording)), quiet())
+    assert main(["replay", str(recording)]) == 0, "the recorded inputs make the same control bytes"
 
     assert_loop_is_sound(summary, cells=1, periods=30)
     assert summary["slots_run"] == 30 * k
@@ -101,8 +104,11 @@ def test_the_model_decides_and_the_radio_obeys(k: int) -> None:
     assert summary["compare"]["node_scheduler"]["throughput_mbps"] != summary["throughput_mbps"]
 
 
-def test_three_cells_of_twenty_ues_under_a_classical_leader() -> None:
-    summary = run_lab(LabOptions(seconds=2, cells=3, ues=20, leader="proportional_fair", routes="file"), quiet())
+def test_three_cells_of_twenty_ues_under_a_classical_leader(tmp_path: Path) -> None:
+    options = LabOptions(seconds=2, cells=3, ues=20, leader="proportional_fair", routes="file")
+    recording = tmp_path / "recording"
+    summary = run_lab(replace(options, record=str(recording)), quiet())
+    assert main(["replay", str(recording)]) == 0
 
     assert_loop_is_sound(summary, cells=3, periods=20)
     assert summary["decided_by"] == {"proportional_fair": summary["decisions"]}

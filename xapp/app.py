@@ -34,6 +34,7 @@ from xapp.ric.subscriptions import SubscriptionState
 from xapp.rmr.endpoint import Si95Endpoint
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Options
+from xapp.tap import Tap
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,12 @@ REPORT_PATIENCE = 0.1
 class App:
     """One running xApp. `start` raises OSError for a port that cannot be bound, ConfigError for RMR_*."""
 
-    def __init__(self, controls: Controls | Configuration, leader: Leader) -> None:
-        """Controls alone never change; a Configuration follows its file."""
+    def __init__(self, controls: Controls | Configuration, leader: Leader, *, tap: Tap | None = None) -> None:
+        """Controls alone never change; a Configuration follows its file. tap: who records."""
         self.configuration = controls if isinstance(controls, Configuration) else Configuration(controls)
         self.metrics = Metrics()
         self._leader = leader
+        self.tap = tap or Tap()
         self._poll_nodes_at_s = 0.0
 
     @property
@@ -94,16 +96,24 @@ class App:
         settings = resolve_settings(controls.rmr, os.environ)
         self.transport = Si95Endpoint(settings, Si95Options(max_receive_queue=controls.rmr.receive_queue))
         opened.callback(self.transport.close)
+        epoch = time.time_ns()
+        self.tap.opened(controls, epoch)
         self.sender = ControlSender(
-            self.transport, self.metrics, instance_epoch=time.time_ns(), lease_periods=controls.lease_periods
+            self.transport,
+            self.metrics,
+            instance_epoch=epoch,
+            lease_periods=controls.lease_periods,
+            tap=self.tap,
         )
         mailbox: Mailbox[Report] = Mailbox(
             controls.coalesce_ms / 1e3,
             REPORT_PATIENCE * controls.report_period_ms / 1e3,
             on_superseded=lambda: self.metrics.count("superseded_reports"),
         )
-        self.intake = Intake(self.transport, mailbox, self.sender, self.metrics)
-        self.loop = ControlLoop(controls, self._leader, mailbox, self.sender, self.metrics, links=self.intake.links)
+        self.intake = Intake(self.transport, mailbox, self.sender, self.metrics, tap=self.tap)
+        self.loop = ControlLoop(
+            controls, self._leader, mailbox, self.sender, self.metrics, links=self.intake.links, tap=self.tap
+        )
         opened.callback(self.loop.close)
         self.store = SharedStore()
         opened.callback(self.store.close)

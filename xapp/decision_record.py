@@ -45,6 +45,7 @@ class SentControl:
     """One control or release on its way. The sender brings `status` and `detail` up to date."""
 
     node: str
+    cell: str
     what: str
     """`controls` or `releases`."""
     decision_id: int

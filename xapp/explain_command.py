@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,7 +12,10 @@ import typer
 from rich.console import Console
 
 from xapp.decision_api import DECISIONS
+from xapp.decision_record import DecisionRecord
 from xapp.explain_screen import show
+from xapp.explanation import explain as explain_record
+from xapp.recording import Recording, RecordingError
 
 explain_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,12 +34,15 @@ def explain(
     ] = "",
     ue: Annotated[int | None, typer.Option(min=0, help="The UE that is asked about; default: a line for each.")] = None,
     decision: Annotated[int | None, typer.Option("--id", min=0, help="Of the decision; default: the newest.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Ask a recording (`run --record`) instead of a running xApp.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole document as JSON.")] = False,
 ) -> int:
     """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
     try:
-        document = _ask(url, cell, ue, decision)
-    except CannotExplainError as error:
+        document = _ask(url, cell, ue, decision) if record is None else _look_up(record, cell, ue, decision)
+    except (CannotExplainError, RecordingError) as error:
         typer.echo(f"stackmac explain: {error}", err=True)
         return 1
     if as_json:
@@ -53,6 +60,40 @@ def _ask(url: str, cell: str, ue: int | None, decision: int | None) -> dict[str,
             return _get(http, f"{DECISIONS}/{quote(name)}", asked)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         raise CannotExplainError(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None
+
+
+def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> dict[str, Any]:
+    """Play the recording up to its end, with the decisions as they were made, and explain one of them."""
+    from xapp.replay import Replay, load_leader
+
+    found: dict[str, DecisionRecord] = {}
+    """By cell: the newest decision, or that with the id."""
+    last_seen: dict[str, DecisionRecord] = {}
+    """By cell: the newest one before it that `ue` was in."""
+    cells: set[str] = set()
+
+    def take(made: DecisionRecord) -> None:
+        cells.add(made.cell)
+        if decision is not None and (found or made.id != decision):
+            if not found and ue in made.newest.ue_ids:
+                last_seen[made.cell] = made
+            return
+        before = found.get(made.cell)
+        if before is not None and ue in before.newest.ue_ids:
+            last_seen[made.cell] = before
+        found[made.cell] = made
+
+    with Recording(record) as recording:
+        result = Replay(recording, load_leader(recording), ask_leader=False, on_record=take).run()
+    if result.ended_early:
+        typer.echo(f"{record} ends early: {result.ended_early}", err=True)
+    if decision is not None and cells and not found:
+        raise CannotExplainError(f"no decision {decision} in {record}, which has {result.decisions} decisions")
+    made = found[choose_cell(sorted(found), cell)] if found else None
+    if made is None:
+        raise CannotExplainError(f"no decision in {record}")
+    earlier = [last_seen[made.cell]] if made.cell in last_seen else []
+    return explain_record(made, earlier, None if ue is None else (ue,))
 
 
 def _get(http: httpx.Client, path: str, asked: dict[str, int]) -> dict[str, Any]:

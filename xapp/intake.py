@@ -155,16 +155,19 @@ class Intake:
     def _run(self) -> None:
         while not self._closed.is_set():
             message = self._transport.receive(0.2)
-            if message is None:
-                continue
-            try:
-                self.on_message(message)
-            except E2DecodeError as error:
-                self._metrics.count("decode_errors")
-                log.warning("undecodable message type %d from %r: %s", message.mtype, message.meid, error)
-            except Exception:  # a bug in a handler must cost one message, not the loop
-                self._metrics.drop("handler_error")
-                log.exception("handler failed on message type %d", message.mtype)
+            if message is not None:
+                self.handle(message)
+
+    def handle(self, message: RmrMessage) -> None:
+        """Handle one message, whatever it is: what is wrong with it is counted."""
+        try:
+            self.on_message(message)
+        except E2DecodeError as error:
+            self._metrics.count("decode_errors")
+            log.warning("undecodable message type %d from %r: %s", message.mtype, message.meid, error)
+        except Exception:  # a bug in a handler must cost one message, not the loop
+            self._metrics.drop("handler_error")
+            log.exception("handler failed on message type %d", message.mtype)
 
     def on_message(self, message: RmrMessage) -> None:
         """Handle one message; raises E2DecodeError for bytes that are not what they should be."""

@@ -37,6 +37,10 @@ def run(
     ] = None,
     leader: Annotated[str, typer.Option(help="Overrides controls.leader.")] = "",
     json_lines: Annotated[bool, typer.Option("--json-lines", help="Status as JSON lines on standard output.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Write every input and decision there, for `stackmac replay` and `explain`.")
+    ] = None,
+    record_max_mb: Annotated[int, typer.Option(min=1, max=1_000_000, help="A recording ends at this size.")] = 1024,
 ) -> int:
     """Run the xApp until SIGTERM or Ctrl-C; then release every cell, unsubscribe and exit 0."""
     path = config or default_path()
@@ -52,7 +56,7 @@ def run(
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     stop = stop_on_signals()
-    return serve(configuration, stop, json_lines=json_lines)
+    return serve(configuration, stop, json_lines=json_lines, record=record, record_max_bytes=record_max_mb << 20)
 
 
 def stop_on_signals() -> threading.Event:
@@ -72,10 +76,18 @@ def emit(event: str, values: dict[str, Any]) -> None:
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-def serve(configuration: Configuration, stop: threading.Event, *, json_lines: bool) -> int:
+def serve(
+    configuration: Configuration,
+    stop: threading.Event,
+    *,
+    json_lines: bool,
+    record: Path | None = None,
+    record_max_bytes: int = 0,
+) -> int:
     """The xApp from start to stop; the exit status."""
     from policy.registry import LeaderError, make_leader
     from xapp.app import App
+    from xapp.recorder import Recorder
 
     controls = configuration.controls
     try:
@@ -83,7 +95,10 @@ def serve(configuration: Configuration, stop: threading.Event, *, json_lines: bo
     except LeaderError as error:
         raise typer.BadParameter(f"controls.leader: {error}") from None
     app = App(configuration, leader)
+    recorder = None
     try:
+        if record is not None:
+            recorder = app.tap = Recorder(record, app.metrics, max_bytes=record_max_bytes)
         app.start()
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
@@ -94,6 +109,8 @@ def serve(configuration: Configuration, stop: threading.Event, *, json_lines: bo
         _report(app, controls.leader, stop, json_lines=json_lines)
     finally:
         app.stop()  # also when nobody reads what we print any more: the cells are given back all the same
+        if recorder is not None:
+            recorder.close()
     final = app.status()
     if json_lines:
         emit("final", final)

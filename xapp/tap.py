@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from policy.intent import Intent
+    from xapp.config import Controls
     from xapp.decision_record import DecisionRecord, SentControl
     from xapp.intake import CellLink, Feed
     from xapp.rmr.transport import RmrMessage
@@ -30,6 +31,9 @@ class Batch(NamedTuple):
 
 class Tap:
     """Hears and forgets."""
+
+    def opened(self, controls: Controls, instance_epoch: int) -> None:
+        """Before anything else: the configuration, the leader's name in it."""
 
     def attached(self, instance_id: int, feed: Feed, link: CellLink) -> None:
         """A subscription's reports feed a cell from now on."""

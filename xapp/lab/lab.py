@@ -50,6 +50,8 @@ class LabOptions:
     """"" = full; under RC kpm_srsran."""
     routes: str = "rtmgr"
     """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
+    record: str = ""
+    """Where the xApp writes its recording; "" = nowhere."""
 
     def resolved(self) -> LabOptions:
         """With the defaults that depend on other options filled in."""
@@ -121,7 +123,7 @@ class Lab:
         self.start_gnb(wait=False)
         config = Path(self._folder.name) / "config-file.json"
         config.write_text(json.dumps(xapp_descriptor(o, self._ric_ports), indent=2), encoding="utf-8")
-        self._xapp_arguments = ["run", "--config", str(config)]
+        self._xapp_arguments = ["run", "--config", str(config), *(["--record", o.record] if o.record else [])]
         env = {"OMP_NUM_THREADS": "1", "RMR_SEED_RT": "", "RMR_RTG_SVC": "-1"}
         if o.routes == "file":
             env["RMR_SEED_RT"] = str(routes)

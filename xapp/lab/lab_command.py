@@ -58,6 +58,9 @@ def lab(
     routes: Annotated[
         str, typer.Option(help="rtmgr = the xApp asks the RIC's route manager; file = a static file.")
     ] = "rtmgr",
+    record: Annotated[
+        str, typer.Option(help="The xApp writes every input and decision there, for `stackmac replay` and `explain`.")
+    ] = "",
     json_file: Annotated[str, typer.Option("--json", help="Write the results there (- = standard output).")] = "",
 ) -> int:
     """RIC, gNB and xApp as three processes on loopback: a live table, a summary, comparisons over the same world."""
@@ -79,6 +82,7 @@ def lab(
             e2_transport=e2_transport,
             control=control,
             observe=observe,
+            record=record,
             routes=routes,
         )
         check_names(options)
