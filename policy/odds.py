@@ -26,6 +26,7 @@ from policy.grammar import (
     compile_grammar,
 )
 from policy.intent import Intent
+from policy.limits import NO_SLICE, Limits
 
 if TYPE_CHECKING:
     from policy.speaking_model import SpeakingModel
@@ -38,6 +39,8 @@ class MaskReason(StrEnum):
     """The leader's DCMs never say it: GrammarOptions."""
     CAP = "cap"
     """The UE holds as many RBGs as its cap allows."""
+    SLICE_CAP = "slice_cap"
+    """The UE's slice does."""
     FLOORS = "floors"
     """Every RBG that is left is owed to somebody's floor."""
     LIMIT = "limit"
@@ -139,7 +142,16 @@ def _masked_owners(grammar: Grammar, mask_A: NDArray[np.bool_], held: list[set[i
             reason = MaskReason.LANGUAGE
         elif len(held[row]) >= cap:
             reason = MaskReason.CAP
+        elif _slice_is_full(grammar.limits, row, held):
+            reason = MaskReason.SLICE_CAP
         else:
             reason = MaskReason.FLOORS if floors_are_tight else MaskReason.LIMIT
         masked[FIRST_UE + row] = reason
     return masked
+
+
+def _slice_is_full(limits: Limits, row: int, held: list[set[int]]) -> bool:
+    if not limits.slice_of_U.size or (slice_row := int(limits.slice_of_U[row])) == NO_SLICE:
+        return False
+    members = limits.members(slice_row).tolist()
+    return sum(len(held[ue]) for ue in members) >= int(limits.slice_cap_S[slice_row])

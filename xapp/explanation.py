@@ -18,7 +18,7 @@ from policy.allocation import DYNAMIC, IDLE, OPEN
 from policy.cell_state import COLUMNS, CellState, TrafficClass
 from policy.grammar import FIRST_UE, StepKind
 from policy.intent import Intent
-from policy.limits import compile_limits
+from policy.limits import NO_SLICE_CAP, compile_limits
 from policy.odds import HasOdds, MaskReason, Odds, StepOdds
 from policy.prompt.readable import ReadablePrompt, readable_prompt
 from policy.prompt.text import action_text
@@ -166,7 +166,16 @@ def _limits(record: DecisionRecord) -> dict[str, Any]:
     return {
         "caps": {str(ue): int(c) for ue, c, on in zip(record.newest.ue_ids, limits.cap_U, limits.capped_U) if on},
         "floors": {str(ue): int(f) for ue, f in zip(record.newest.ue_ids, limits.floor_U) if f},
-        "not_enforced": list(limits.not_enforced),
+        "slices": [
+            {
+                "name": name,
+                "ues": [record.newest.ue_ids[member] for member in limits.members(row)],
+                "cap": int(cap) if cap < NO_SLICE_CAP else None,
+                "floor": int(floor),
+            }
+            for row, (name, cap, floor) in enumerate(zip(limits.slice_names, limits.slice_cap_S, limits.slice_floor_S))
+        ],
+        "not_enforced": [unmet.reason for unmet in limits.not_enforced],
     }
 
 

@@ -35,6 +35,7 @@ NOTHING_SENT = {
     "closing": "the xApp was stopping, and had given the cell back",
 }
 MASKED = {
+    MaskReason.SLICE_CAP: "its slice held its cap",
     MaskReason.FLOORS: "every RBG that was left was owed to an operator's floor",
     MaskReason.LIMIT: "an operator's limit forbade it",
     MaskReason.LANGUAGE: "this leader names no UE as an owner",

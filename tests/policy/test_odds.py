@@ -25,7 +25,7 @@ from policy.grammar import (
     GrammarOptions,
     StepKind,
 )
-from policy.intent import Intent
+from policy.intent import Intent, SliceLimit
 from policy.language_model import ModelConfig
 from policy.leader import never_expires
 from policy.model_kinds import new_model
@@ -107,6 +107,13 @@ def test_a_ue_at_its_cap_is_masked_by_it() -> None:
     first, second, *_ = masked(GrammarOptions(), intent, UE7, UE3, UE3, OPEN_TOKEN)
     assert (first, second) == ({}, {UE7: MaskReason.CAP})
     assert masked(GrammarOptions(), Intent(max_share_percent={7: 20.0}), *[UE3] * 4)[0] == {UE7: MaskReason.CAP}
+
+
+def test_a_ue_is_masked_by_what_the_others_of_its_slice_hold() -> None:
+    intent = Intent(slice_limits=(SliceLimit("gold", frozenset({3, 7}), max_share_percent=50.0),))
+    steps = masked(GrammarOptions(), intent, UE3, UE7, OPEN_TOKEN, OPEN_TOKEN)
+    full = dict.fromkeys((UE3, UE7), MaskReason.SLICE_CAP)
+    assert steps == [{}, {}, full, full]
 
 
 def test_what_floors_are_owed_nobody_else_may_have() -> None:

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from policy.allocation import IDLE, Allocation, LeftoverRule
 from policy.cell_state import CellState
 from policy.grammar import GrammarOptions
-from policy.intent import Intent, Mode
+from policy.intent import Intent, Mode, SliceLimit
 from policy.language_model import ModelConfig
 from policy.leader import Decision
 from policy.model_kinds import new_model
@@ -243,6 +243,17 @@ def test_floors_of_others_mask_a_ue(ask: Ask) -> None:
     why = asking.why(7)
     assert why["masked_floors"].endswith("every RBG that was left was owed to an operator's floor")
     assert "the policy promises it 3 of 6 RBGs" in asking.why(3)["floor"]
+
+
+def test_a_slices_limits_and_what_does_not_hold_are_shown(ask: Ask) -> None:
+    asking = ask(model(allow_open=False, allow_dynamic=False))
+    gold = SliceLimit("gold", frozenset({3, 7, 99}), max_share_percent=17.0)
+    asking.cell.intent = Intent(slice_limits=(gold,), max_share_percent={9: 10.0}, min_share_percent={9: 50.0})
+    asking.cell.decide(1, asking.indication())
+    limits = asking.document()["limits"]
+    assert limits["slices"] == [{"name": "gold", "ues": [3, 7], "cap": 1, "floor": 0}]
+    assert limits["not_enforced"] == ["UE 9: floor of 3 RBGs exceeds its cap of 0: the cap holds"]
+    assert "masked_slice_cap" in {**asking.why(3), **asking.why(7)}
 
 
 # -- the document -----------------------------------------------------------------------------------------------------
