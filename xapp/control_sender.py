@@ -95,6 +95,7 @@ class ControlSender:
         messages = target.encoder.control(target.cell, target.carrier, allocation, basis, self._moment())
         if not messages:
             trail.nothing = "unchanged"
+        trail.in_force = target.encoder.explain(target.cell)
         return self._hand_over(target, messages, trail)
 
     def release(self, cell: str, trail: ControlTrail | None = None) -> bool:
@@ -239,7 +240,8 @@ class ControlSender:
         for control in sent:
             if trail is not None:
                 trail.controls.append(control)
-                trail.nothing = ""
+                if trail.nothing == "unchanged":
+                    trail.nothing = ""
             elif control.what == "releases":
                 self._tap.released(control)
         return any(control.status is not ControlStatus.NOT_SENT for control in sent)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from policy.allocation import Allocation
 from policy.cell_state import COLUMNS, CellState
@@ -71,7 +72,9 @@ class ControlTrail:
 
     controls: list[SentControl] = field(default_factory=list)
     nothing: str = ""
-    """Why nothing was sent: `shadow`, `no_function`, `yielded`, `closing`, `released`; empty when something was."""
+    """Why nothing was sent: `shadow`, `no_function`, `yielded`, `closing`, `unchanged`; empty when something was."""
+    in_force: Mapping[str, Any] = field(default_factory=dict)
+    """What the node had been told before and holds to, where that is more than the newest control (RC quotas)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

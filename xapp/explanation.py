@@ -206,6 +206,7 @@ def _control_word(record: DecisionRecord) -> str:
 def _control(record: DecisionRecord) -> dict[str, Any]:
     return {
         "nothing_sent": record.trail.nothing,
+        "in_force": dict(record.trail.in_force),
         "messages": [
             {
                 "node": control.node,

@@ -15,6 +15,7 @@ from policy.grammar import DYNAMIC_TOKEN, FIRST_UE, StepKind
 from policy.limits import compile_limits
 from policy.odds import MaskReason, Odds, StepOdds
 from policy.prompt.text import action_text
+from policy.schedulers import SCHEDULERS
 from xapp.decision_record import ControlStatus, DecisionRecord
 
 MAX_NAMED = 12
@@ -121,6 +122,9 @@ def why(record: DecisionRecord, odds: Odds | None, ue: int, last_seen: DecisionR
     elif share.nothing:
         findings += _by_rule(record, ue)
     findings += _left_to_the_node(record, ue, share)
+    quota = record.trail.in_force.get("quotas", {}).get(ue)
+    if quota is not None:
+        findings.append(Finding("quota", f"the node had acknowledged a quota for it: at most {quota} % of the PRBs"))
     return findings
 
 
@@ -137,7 +141,7 @@ def _absent(record: DecisionRecord, ue: int, last_seen: DecisionRecord | None) -
 
 def _not_obeyed(record: DecisionRecord) -> list[Finding]:
     """What kept the node from doing what was decided."""
-    if record.trail.nothing:
+    if record.trail.nothing and record.trail.nothing != "unchanged":
         text = NOTHING_SENT.get(record.trail.nothing, record.trail.nothing)
         return [Finding(record.trail.nothing, text)]
     findings = []
@@ -241,8 +245,8 @@ def _by_odds(record: DecisionRecord, odds: Odds, ue: int, share: Got) -> list[Fi
 
 def _by_rule(record: DecisionRecord, ue: int) -> list[Finding]:
     """A scheduler says no probabilities: what it took the UE to have, beside the UE that got most."""
-    if record.decision.tokens:
-        return []
+    if record.decision.decided_by not in SCHEDULERS:
+        return []  # somebody's own leader: what it took into account is not known
     state = record.state
     known = estimate(state)
 

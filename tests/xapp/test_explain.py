@@ -133,6 +133,7 @@ def test_a_ue_at_its_cap_is_not_blamed_for_the_rbgs_before(ask: Ask) -> None:
     assert "holds 2 RBGs, as many as its cap allows (2 of 6)" in why["capped"]
     assert why["guard_took"].startswith("gives gave it RBGs 2, 3, 4, 5, the guard took that away: ")
     assert "UE 7: holds 6 RBGs, capped at 2" in why["guard_took"]
+    assert "outranked_by_rule" not in asking.why(3), "what somebody's own leader took into account is not known"
 
 
 def test_an_empty_buffer_one_that_was_served_and_one_that_nobody_reported(ask: Ask) -> None:
