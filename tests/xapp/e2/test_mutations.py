@@ -1,0 +1,75 @@
+"""Bytes that were valid once, damaged: every reader of service models reads them or fails with the one error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xapp.e2 import kpm, rc
+from xapp.e2.dialect import Dialect
+from xapp.e2.errors import E2DecodeError
+from xapp.e2.kpm_json import KPM_TYPES
+from xapp.e2.rc_json import RC_TYPES
+
+TYPES = KPM_TYPES | RC_TYPES
+TYPED: dict[str, Callable[[bytes, Dialect], Any]] = {
+    "kpm-event-trigger": lambda data, _: kpm.decode_event_trigger(data),
+    "kpm-action-definition": kpm.decode_action_definition,
+    "kpm-indication-header": lambda data, _: kpm.decode_indication_header(data),
+    "kpm-indication-message": lambda data, dialect: kpm.decode_report(data, ("a", "b"), dialect),
+    "kpm-ran-function": lambda data, _: kpm.decode_ran_function(data),
+    "rc-control-header": rc.decode_control_header,
+    "rc-control-message": rc.decode_prb_quotas,
+    "rc-control-outcome": rc.decode_control_outcome,
+    "rc-ran-function": lambda data, _: rc.decode_ran_function(data),
+}
+"""What the loop reads them with."""
+
+
+@st.composite
+def mutations(draw: st.DrawFn, data: bytes) -> bytes:
+    """Bits flipped, octets cut out, put in or repeated, the end cut off."""
+    mutated = bytearray(data)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, max(0, len(mutated) - 1)))
+        match draw(st.sampled_from(["flip", "set", "insert", "delete", "repeat", "truncate"])):
+            case "flip" if mutated:
+                mutated[at] ^= 1 << draw(st.integers(0, 7))
+            case "set" if mutated:
+                mutated[at] = draw(st.sampled_from([0x00, 0x01, 0x20, 0x40, 0x7F, 0x80, 0xC1, 0xFF]))
+            case "insert":
+                mutated[at:at] = draw(st.binary(min_size=1, max_size=4))
+            case "delete":
+                del mutated[at : at + draw(st.integers(1, 4))]
+            case "repeat":
+                mutated[at:at] = mutated[at : at + draw(st.integers(1, 40))]
+            case "truncate":
+                del mutated[at:]
+    return bytes(mutated)
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("name", TYPES)
+def test_damaged_messages_are_read_or_refused(name: str, dialect: Dialect, values_of: Any) -> None:
+    codec = TYPES[name]
+
+    @given(st.data())
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    def check(data: st.DataObject) -> None:
+        intact = codec.encode(data.draw(values_of(codec.kinds[dialect])), dialect)
+        for octets in (intact, data.draw(mutations(intact))):
+            for read in (codec.decode, TYPED[name]):
+                try:
+                    read(octets, dialect)
+                except E2DecodeError as error:
+                    assert error.args and "\n" not in str(error)
+
+    check()
+
+
+def test_every_type_has_a_reader() -> None:
+    assert TYPES.keys() == TYPED.keys()
