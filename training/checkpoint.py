@@ -27,8 +27,9 @@ def save_checkpoint(path: Path, models: Models, optimizers: Optimizers, metadata
     tensors: dict[str, Tensor] = {}
     for name, model in models.items():
         tensors |= {f"{name}/weight/{key}": tensor for key, tensor in state_of(model).items()}
+        state = optimizers[name].state if name in optimizers else {}
         for key, parameter in model.named_parameters():
-            for slot, tensor in optimizers[name].state.get(parameter, {}).items():
+            for slot, tensor in state.get(parameter, {}).items():
                 tensors[f"{name}/{slot}/{key}"] = tensor
     staging = path.with_suffix(".tmp")
     save_file(tensors, staging, {**metadata, "version": str(CHECKPOINT_VERSION)})

@@ -120,6 +120,10 @@ def train_command(
         float | None, typer.Option(help="Nats a choice that end an update's epochs; 0 = never.", min=0)
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over each batch.", min=1)] = None,
+    choose_rounds: Annotated[
+        int | None,
+        typer.Option(help="Rounds between two looks after which the best weights are kept; 0 = the last.", min=0),
+    ] = None,
     updates: Annotated[int | None, typer.Option(help="At most so many.", min=1)] = None,
     cell_steps: Annotated[int | None, typer.Option(help="Slots x cells to play, branches not counted.", min=1)] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop and save after this long; 0 = never.", min=0)] = None,
@@ -140,6 +144,7 @@ def train_command(
         "roles": None if roles is None else tuple(_names(roles)), "alternate": alternate, "rule": rule,
         "sharpness": sharpness, "greedy_share": greedy_share, "leader_lr": leader_lr, "follower_lr": follower_lr,
         "consistency": consistency, "kl": kl, "target_kl": target_kl, "epochs": epochs,
+        "choose_rounds": choose_rounds,
         "updates": updates, "cell_steps": cell_steps, "seconds": seconds, "seed": seed, "device": device,
     }  # fmt: skip
     try:

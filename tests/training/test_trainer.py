@@ -16,10 +16,12 @@ from policy.follower import new_follower_model
 from policy.grammar import LAB, PAPER, compile_grammar
 from policy.intent import Intent
 from policy.language_model import ModelConfig, new_leader_model, state_of
+from policy.model_leader import shipped_bundle
 from policy.prompt.compact import PromptLayout
 from training.checkpoint import read_checkpoint
 from training.counterfactual import Search
 from training.errors import Diverged, TrainingError
+from training.learning import selection
 from training.learning.config import CREDITS, make_config
 from training.learning.trainer import train
 from training.simulator.cell import CellBatch
@@ -226,3 +228,34 @@ def test_a_slow_leaders_search_is_thinner_and_a_sequence_needs_time():
     assert make_config("small").model.hidden_size == 128
     two = make_config("tiny", [MIX], leader_lr=1e-3, follower_lr=5e-4)
     assert two.kappa_ratio == pytest.approx(2.0)
+
+
+@pytest.fixture
+def short_looks(monkeypatch):
+    """Choosing takes fewer slots than a real choice should."""
+    monkeypatch.setattr(selection, "SLOTS", 10)
+    monkeypatch.setattr(selection, "PERIODS", 10)
+
+
+def test_the_bundle_gets_the_weights_that_led_best_and_a_resumed_run_chooses_alike(tmp_path, short_looks):
+    changes = {"choose_rounds": 1, "leader_lr": 5e-3, "cells": 6, "updates": 6}
+    unbroken = run(tmp_path / "a", **changes)
+    stopped = run(tmp_path / "b", progress=StopAt(3), **changes)
+    assert not stopped.complete
+    resumed = run(tmp_path / "b", resume=True, **changes)
+    bundles = [load_bundle(result.bundle) for result in (unbroken, resumed)]
+    trained = [bundle.provenance["trained"] for bundle in bundles]
+    assert trained[0]["chosen_update"] in (2, 4, 6) and trained[0]["chosen_worth"] > 0
+    assert trained[0]["chosen_update"] == trained[1]["chosen_update"]
+    a, b = (state_of(bundle.leader) for bundle in bundles)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_that_only_loses_keeps_what_it_began_with(tmp_path, short_looks):
+    good = shipped_bundle(1)
+    start, budget = load_bundle(good), {"leader_lr": 0.5, "warm_up_updates": 1, "updates": 2}
+    ruined = run(tmp_path, start=load_bundle(good), choose_rounds=1, **budget)
+    bundle = load_bundle(ruined.bundle)
+    assert bundle.provenance["trained"]["chosen_update"] == 0 and bundle.provenance["trained"]["chosen_worth"] == 0.0
+    a, b = state_of(start.leader), state_of(bundle.leader)
+    assert all(torch.equal(a[name], b[name]) for name in a)

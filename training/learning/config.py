@@ -27,7 +27,7 @@ UNIT_UES = 4
 _AT_LEAST_ONE = ("updates", "worlds", "cells", "horizon", "round_updates", "epochs", "batch", "warm_up_updates")
 _NOT_NEGATIVE = (
     "seed", "cell_steps", "seconds", "entropy", "kl", "target_kl", "consistency", "warm_up_steps", "leader_lr",
-    "follower_lr", "lora_rank", "micro_batch",
+    "follower_lr", "lora_rank", "micro_batch", "choose_rounds",
 )  # fmt: skip
 _SHARES = ("greedy_share", "exploration", "gamma", "lam", "final_lr_share")
 
@@ -119,6 +119,9 @@ class TrainConfig:
     device: str = "auto"
     watch_rounds: int = 4
     """Rounds between two looks at a UE count that is not trained on; 0 = never."""
+    choose_rounds: int = 0
+    """Rounds between two looks at worlds kept for choosing: the bundle gets the weights that led best there, those that
+    the run began with included. 0 = the last ones."""
 
     def __post_init__(self) -> None:
         if not self.scenarios:
@@ -138,6 +141,8 @@ class TrainConfig:
         elif self.base_model:
             ranges.check("policy", False, f"{TEXT}, for a base model")
         ranges.check("ues", all(count >= 1 for count in self.ues), "counts of 1 or more")
+        if "follower" in self.roles:
+            ranges.check("choose_rounds", not self.choose_rounds, "0 where followers learn")
         roles_fit = bool(self.roles) and set(self.roles) <= set(ROLES) and len(set(self.roles)) == len(self.roles)
         ranges.check("roles", roles_fit, f"some of {', '.join(ROLES)}")
 
@@ -214,14 +219,16 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 _SLOW: Mapping[str, Any] = {
     "worlds": 12,
-    "cells": 6,
+    "cells": 10,
     "round_updates": 10,
-    "search": Search(owner_steps=1, owners_per_step=2, grants=3),
+    "search": Search(owner_steps=0, grants=2, futures=4),
     "exploration": 0.3,
-    "sharpness": 500.0,
+    "kl": 0.003,
     "leader_lr": 5e-4,
+    "choose_rounds": 2,
 }
-"""A period of many slots is dear to play: fewer states, fewer tokens tried, gentler steps."""
+"""A period of many slots is dear to play: fewer states. No RBG is tried with another owner, since a lock over a period
+never pays; what is left unvaried is held to the leader that it began with."""
 _SEQUENCE: Mapping[str, Any] = {"horizon": 16, "leader_lr": 3e-4, "epochs": 2}
 """GAE needs a stretch of time; what learned least badly before (a rate of 6e-4 moved the policy by .05 nats a step)."""
 

@@ -31,6 +31,7 @@ from training.learning.model_card import write_card
 from training.learning.ppo import LeaderLearner
 from training.learning.report import UpdateReport, from_log, means, report_of
 from training.learning.scalars import Scalars
+from training.learning.selection import Selection
 from training.run_folder import RunFolder
 from training.warm_start import StepReport, WarmStartConfig, options_for, warm_start
 
@@ -77,7 +78,7 @@ def train(
         if resume and run.folder.checkpoint.exists():
             run.restore()
         elif ranks.is_first:
-            run.folder.begin()
+            run.begin()
         complete = False
         try:
             complete = run.learn(progress, clock)
@@ -150,7 +151,7 @@ class _Run:
         self._start, self.config, self._ranks, self._command = start, config, ranks, command
         device = choose_device(config.device)
         self._fingerprint = float(sum(tensor.double().abs().sum() for tensor in state_of(start.leader).values()))
-        keeps = config.kl or config.watch_rounds
+        keeps = config.kl or config.watch_rounds or config.choose_rounds
         self._reference = copy.deepcopy(start.leader).to(device).eval() if keeps else None
         self.leader = LeaderLearner(start.leader.to(device), config, self._reference if config.kl else None, ranks)
         self.followers: FollowerLearner | None = None
@@ -161,6 +162,9 @@ class _Run:
         self._scalars = Scalars(out)
         self._unseen_before: NDArray[np.float64] | None = None
         self.folder = RunFolder(out, self._identity())
+        self._selection: Selection | None = None
+        if config.choose_rounds and self._reference is not None:
+            self._selection = Selection(out / "best.safetensors", config, start.options, self._reference)
         self.update = self.cell_steps = 0
         self.reports: list[UpdateReport] = []
 
@@ -168,6 +172,12 @@ class _Run:
         """What a checkpoint must agree with to be resumed."""
         settings = {k: v for k, v in self.config.as_json().items() if k not in _NOT_OF_THE_RUN}
         return {**settings, "start": self._fingerprint, "ranks": self._ranks.size}
+
+    def begin(self) -> None:
+        """Raises TrainingError where another run lies already."""
+        self.folder.begin()
+        if self._selection is not None:
+            self._selection.begin()
 
     def restore(self) -> None:
         """Go back to the checkpoint's round. Raises TrainingError."""
@@ -189,6 +199,8 @@ class _Run:
         config, ranks = self.config, self._ranks
         while not self._done:
             self._save()
+            if self.update // config.round_updates % max(1, config.choose_rounds) == 0:
+                self._choose()
             unseen = self._look_at_unseen()
             rng = np.random.default_rng([config.seed, self.update, *([ranks.rank] * (ranks.rank > 0))])
             learning = self._learning()
@@ -205,7 +217,13 @@ class _Run:
                     unseen = None
                     self._tell(report, progress)
         self._save()
+        self._choose()
         return True
+
+    def _choose(self) -> None:
+        """See whether these are the best weights so far."""
+        if self._selection is not None and self.update and self._ranks.is_first:
+            self._selection.look(self.leader.leader.eval(), self.update)
 
     def _learning(self) -> tuple[str, ...]:
         """Whose round it is."""
@@ -265,6 +283,8 @@ class _Run:
             raise Stopped("stopped before the first update: nothing to save")
         start, paces = self._start, [s.slots_per_dcm for s in self.config.scenarios]
         if self._ranks.is_first:
+            if self._selection is not None:
+                self._selection.restore_best(self.leader.leader)
             bundle = Bundle(
                 self.leader.leader.cpu().eval(),
                 start.follower.cpu().eval(),
@@ -289,8 +309,16 @@ class _Run:
             "method": f"{before.get('method', 'unknown')}, then {config.credit} credit",
             "scenarios": {**before.get("scenarios", {}), **{s.name: s.hash for s in config.scenarios}},
             "trained": {**config.as_json(), "ues": list(config.ue_counts), "updates": self.update}
-            | {"cell_steps": self.cell_steps, "ranks": self._ranks.size},
+            | {"cell_steps": self.cell_steps, "ranks": self._ranks.size}
+            | self._chosen(),
         }
+
+    def _chosen(self) -> dict[str, Any]:
+        """After how many updates the weights of the bundle were, and their worth where they were chosen."""
+        if self._selection is None:
+            return {}
+        update, worth = self._selection.best or (0, 0.0)
+        return {"chosen_update": update, "chosen_worth": round(worth, 5)}
 
 
 def choose_device(name: str) -> torch.device:

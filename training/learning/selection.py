@@ -1,0 +1,83 @@
+"""Which of a run's weights its bundle gets: those that led best in worlds kept for choosing, or what it began with.
+
+A run may end below where it began: credit is noisy, and what is not varied drifts. So now and then the leader is looked
+at in the same few cells of every scenario and UE count that it trains on, greedily, as it will lead. Weights are worth
+their mean gain there over the leader that the run began with, less one standard error; that one itself is worth 0. Of
+many noisy looks the best is too good: what it is really worth, other worlds must say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from policy.grammar import GrammarOptions
+from policy.language_model import state_of
+from policy.model_leader import ModelLeader
+from policy.speaking_model import SpeakingModule
+from training.checkpoint import read_checkpoint, save_checkpoint
+from training.evaluation import replay
+from training.learning.config import TrainConfig
+from training.learning.health import compare
+
+CHOOSING_SEED = 3_000_003
+"""Of the worlds: neither training nor any evaluation plays them."""
+CELLS = 6
+SLOTS = 100
+PERIODS = 30
+"""Of a run in them, if that is longer."""
+
+
+class Selection:
+    """The best weights so far, on disk: an interrupted run that is resumed chooses alike."""
+
+    def __init__(self, path: Path, config: TrainConfig, options: GrammarOptions, start: SpeakingModule) -> None:
+        self._path, self._config, self._options, self._start = path, config, options, start
+        self._start_utility: NDArray[np.float64] | None = None
+
+    def begin(self) -> None:
+        """Forget what another run chose."""
+        self._path.unlink(missing_ok=True)
+
+    def look(self, leader: SpeakingModule, update: int) -> float:
+        """What the leader is worth after so many updates; its weights are kept if nothing was worth more."""
+        if self._start_utility is None:
+            self._start_utility = self._utilities(self._start)
+        mean, error = compare(self._utilities(leader), self._start_utility)
+        worth = mean - error
+        if worth > (self.best or (0, 0.0))[1]:
+            save_checkpoint(self._path, {"leader": leader}, {}, {"update": str(update), "worth": repr(worth)})
+        return worth
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """After how many updates, and its worth; None = nothing was better than the start."""
+        if not self._path.exists():
+            return None
+        metadata, _ = read_checkpoint(self._path)
+        return int(metadata["update"]), float(metadata["worth"])
+
+    def restore_best(self, leader: SpeakingModule) -> None:
+        """Put `leader` to the best weights, or back to the start's."""
+        if self.best is None:
+            best = {f"leader/weight/{key}": tensor for key, tensor in state_of(self._start).items()}
+        else:
+            _, best = read_checkpoint(self._path)
+        with torch.no_grad():
+            for key, weight in state_of(leader).items():
+                weight.copy_(best[f"leader/weight/{key}"])
+
+    def _utilities(self, leader: SpeakingModule) -> NDArray[np.float64]:
+        config, player = self._config, ModelLeader(leader, self._options)
+        found = []
+        for scenario in dict.fromkeys(config.scenarios):
+            periods = max(PERIODS, SLOTS // scenario.slots_per_dcm)
+            for ues in sorted(set(config.ue_counts)):
+                cells = replay(
+                    scenario, player, ues=ues, cells=CELLS, seed=CHOOSING_SEED, periods=periods, followers=config.rule
+                )
+                found += [cell.utility for cell in cells]
+        return np.array(found)
