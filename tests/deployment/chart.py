@@ -23,6 +23,7 @@ EVERYTHING: dict[str, Any] = {
     "model": {"bundle": "site/leader-7", "create": True, "storageClass": "fast"},
     "networkPolicy": {"enabled": True, "monitoringNamespace": "monitoring"},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "dashboards": {"enabled": True, "annotations": {"grafana_folder": "RAN"}},
     "podAnnotations": {"example.org/owner": "ran"},
     "podLabels": {"team": "ran"},
     "nodeSelector": {"kubernetes.io/arch": "amd64"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,21 @@ def test_the_notes_say_what_is_special() -> None:
     assert "ATTENTION" in chart.render(namespace="elsewhere").notes
     assert "No Redis" in chart.render(chart.MINIMAL).notes
     assert "8080:8081" in chart.render(chart.EVERYTHING).notes
+
+
+def test_dashboards_reach_grafana_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "stackmac"
+    shutil.copytree(chart.CHART, folder)
+    (folder / "dashboards").mkdir(exist_ok=True)
+    text = json.dumps({"title": "own", "panels": [{"legendFormat": "{{ instance }}"}]}, indent=2) + "\n"
+    (folder / "dashboards" / "own.json").write_text(text)
+    found = chart.render(chart.EVERYTHING, folder=folder).one("ConfigMap", "-dashboards")
+    assert set(found["data"]) == {path.name for path in (folder / "dashboards").glob("*.json")}
+    assert found["data"]["own.json"] == text
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert not [
+        each for each in chart.render(folder=folder).all("ConfigMap") if "dashboards" in each["metadata"]["name"]
+    ]
 
 
 REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
