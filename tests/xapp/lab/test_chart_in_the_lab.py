@@ -24,11 +24,11 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture
-def start_pod(tmp_path: Path) -> Iterator[Callable[[chart.Rendered], pods.Pod]]:
+def start_pod(tmp_path: Path) -> Iterator[Callable[..., pods.Pod]]:
     started: list[pods.Pod] = []
 
-    def start(rendered: chart.Rendered) -> pods.Pod:
-        started.append(pods.Pod(rendered, tmp_path))
+    def start(rendered: chart.Rendered, **options: bool) -> pods.Pod:
+        started.append(pods.Pod(rendered, tmp_path, **options))
         return started[-1]
 
     yield start
@@ -38,7 +38,7 @@ def start_pod(tmp_path: Path) -> Iterator[Callable[[chart.Rendered], pods.Pod]]:
 
 @pytest.mark.timeout(240)
 def test_the_rendered_pod_registers_is_routed_controls_and_leaves(
-    make_lab: Callable[..., Any], start_pod: Callable[[chart.Rendered], pods.Pod], redis_server: Any
+    make_lab: Callable[..., Any], start_pod: Callable[..., pods.Pod], redis_server: Any
 ) -> None:
     http_port, rmr_port, route_port = free_ports(3)
     lab = make_lab(xapp_route_port=route_port)
@@ -65,10 +65,10 @@ def test_the_rendered_pod_registers_is_routed_controls_and_leaves(
     }
     pod = start_pod(chart.render(values))
     try:
-        lab.wait_until(lambda: pod.probe("startupProbe") == 200, START_S)
+        pod.wait_for("startupProbe", START_S)
         assert pod.probe("livenessProbe") == 200
         # Routes come from the route manager alone, to the route port, once the application manager knows the xApp.
-        lab.wait_until(lambda: pod.probe("readinessProbe") == 200, CONTROL_S)
+        pod.wait_for("readinessProbe", CONTROL_S)
         assert ric.status()["xapps"] == ["stackmac"]
         gnb = lab.gnb(period_ms=100)
         gnb.lines.wait_for(lambda status: status["controls_applied"] >= 3, CONTROL_S)
@@ -81,3 +81,22 @@ def test_the_rendered_pod_registers_is_routed_controls_and_leaves(
     lab.wait_until(lambda: ric.status()["xapps"] == [] and ric.status()["subscriptions"] == 0)
     assert pod.written() == []
     assert "Traceback" not in pod.log()
+
+
+@pytest.mark.skipif(not pods.can_make_root_read_only(), reason="needs root, to make the root read-only for a process")
+@pytest.mark.timeout(180)
+def test_the_pod_lives_on_a_read_only_root(start_pod: Callable[..., pods.Pod]) -> None:
+    http_port, rmr_port, route_port = free_ports(3)
+    nowhere = {f"{service}_url": "http://127.0.0.1:9" for service in ("submgr", "e2mgr", "appmgr")}
+    controls = {
+        "http": {"bind_host": "127.0.0.1", "port": http_port},
+        "rmr": {"bind_host": "127.0.0.1", "port": rmr_port},
+        "ric": nowhere,
+    }
+    pod = start_pod(
+        chart.render({"controls": controls, "rmr": {"routePort": route_port}, "dbaas": {"host": ""}}),
+        read_only_root=True,
+    )
+    pod.wait_for("startupProbe", START_S)  # by then the model is loaded
+    assert pod.stop() == 0
+    assert pod.written() == []
