@@ -59,8 +59,8 @@ def test_quotas_close_the_loop_and_hold_in_every_report() -> None:
     assert summary["xapp_exit_status"] == 0
 
 
-def test_an_xapp_that_stops_leaves_nobody_limited(lab: Callable[..., Lab]) -> None:
-    running = lab()
+def test_an_xapp_that_stops_leaves_nobody_limited_in_the_other_dialect_either(lab: Callable[..., Lab]) -> None:
+    running = lab(dialect="flexric")
     assert running.gnb is not None and running.xapp is not None
     assert running.gnb.wait_status(lambda status: status.get("ues_limited", 0) >= 3, PATIENCE_S)
     final = running.xapp.stop()

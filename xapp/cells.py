@@ -145,7 +145,8 @@ class Cells:
             link = self._link(wanted, status.e2_instance_id)
             link.last_report_s = time.monotonic()
             self._attached[status.key] = status.e2_instance_id
-            self._intake.attach(status.e2_instance_id, Feed(wanted.cell_key, wanted.kind, wanted.measurements), link)
+            feed = Feed(wanted.cell_key, wanted.kind, wanted.measurements, wanted.dialect)
+            self._intake.attach(status.e2_instance_id, feed, link)
 
     def _link(self, wanted: Wanted, instance_id: int) -> CellLink:
         """The cell's link; its controls are answered to the DCM subscription's instance, or the only one. Locked."""

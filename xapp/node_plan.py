@@ -158,7 +158,7 @@ def _kpm(
     wanted = []
     for cell in carriers:
         action = kpm.ActionDefinition(KPM_STYLE, asked, report_period_ms, cell or None, (kpm.ANY_UE,))
-        definition = kpm.encode_action_definition(action)
+        definition = kpm.encode_action_definition(action, dialect)
         wanted.append(Wanted(node.name, reporter.id, cell, "kpm", trigger, definition, asked, dialect))
     return wanted
 

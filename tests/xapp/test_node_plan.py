@@ -9,6 +9,7 @@ import pytest
 from policy.observation import PROFILES
 from xapp.config import NodeConfig
 from xapp.e2 import dcm, kpm, rc
+from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import KPM_OIDS
 from xapp.lab.node_functions import make_carriers
 from xapp.node_plan import NodePlan, plan_node
@@ -60,6 +61,17 @@ def test_each_cell_gets_one_subscription_of_each_kind() -> None:
         *(("kpm", cell, 2) for cell in CELLS),
     }
     assert wanted.wanted[0].cell_key == f"{NODE}/{CELLS[0]}"
+
+
+def test_a_node_is_asked_in_its_dialect() -> None:
+    flexric = Dialect.FLEXRIC
+    asked = {dialect: plan(kpm_function(), rc_function(), settings=NodeConfig(dialect=dialect)) for dialect in Dialect}
+    (wanted,) = asked[flexric].wanted
+    assert wanted.dialect is flexric
+    (standard,) = asked[Dialect.STANDARD].wanted
+    assert wanted.action_definition != standard.action_definition
+    read = kpm.decode_action_definition(wanted.action_definition, flexric)
+    assert read == kpm.decode_action_definition(standard.action_definition)
 
 
 def test_what_is_asked_for_reads_as_it_was_meant() -> None:

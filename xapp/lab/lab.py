@@ -48,6 +48,8 @@ class LabOptions:
     """The service model that the gNB is controlled by: dcm, or rc as gNBs of today."""
     observe: str = ""
     """"" = full; under RC kpm_srsran."""
+    dialect: str = "standard"
+    """How the gNB writes KPM and RC: by the standard, or as FlexRIC does."""
     routes: str = "rtmgr"
     """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
     record: str = ""
@@ -154,7 +156,18 @@ class Lab:
             ["gnb", "--cells", str(o.cells), "--ues", str(o.ues), "--scenario", o.scenario, "--k", str(o.k)]
             + ["--period-ms", str(o.period_ms), "--seed", str(o.seed), "--slots", str(o.periods * o.k)]
             + ["--start-on-subscription", "--followers", o.followers, "--bundle", o.follower_bundle]
-            + ["--observe", o.observe, "--control", o.control, "--e2", e2, "--e2-transport", o.e2_transport],
+            + [
+                "--observe",
+                o.observe,
+                "--control",
+                o.control,
+                "--dialect",
+                o.dialect,
+                "--e2",
+                e2,
+                "--e2-transport",
+                o.e2_transport,
+            ],
         )
         if wait:
             self.gnb.wait_ready(START_TIMEOUT_S)
@@ -215,14 +228,15 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
 
 
 def node_settings(options: LabOptions) -> list[dict[str, Any]]:
-    """What the xApp cannot know of a gNB without DCM function: its cells and carriers."""
+    """What E2 does not say of the gNB: its dialect, and without DCM function its cells and carriers."""
     if options.control != "rc":
-        return []
+        return [{"dialect": options.dialect}]
     scenario = make_scenario(options.scenario)
     carriers = make_carriers(GnbOptions().gnb_id, options.cells, scenario.num_rbgs)
     first = carriers[0]
     cells = [carrier.cell for carrier in carriers]
-    return [{"num_prb": first.bwp_size_prb, "rbg_size_prb": first.rbg_size_prb, "cells": cells}]
+    carrier_settings = {"num_prb": first.bwp_size_prb, "rbg_size_prb": first.rbg_size_prb, "cells": cells}
+    return [{"dialect": options.dialect, **carrier_settings}]
 
 
 def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xapp_exit: int | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
+from xapp.e2.dialect import Dialect
 from xapp.lab.gnb_options import CONTROLS
 from xapp.lab.lab import LabOptions, parse_names, run_lab
 from xapp.lab.processes import LabError, stop_on_sigterm
@@ -55,6 +56,9 @@ def lab(
             help="What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control rc kpm_srsran."
         ),
     ] = "",
+    dialect: Annotated[
+        Dialect, typer.Option(help="How the gNB writes KPM and RC; flexric: as FlexRIC and OpenAirInterface.")
+    ] = Dialect.STANDARD,
     routes: Annotated[
         str, typer.Option(help="rtmgr = the xApp asks the RIC's route manager; file = a static file.")
     ] = "rtmgr",
@@ -82,6 +86,7 @@ def lab(
             e2_transport=e2_transport,
             control=control,
             observe=observe,
+            dialect=str(dialect),
             record=record,
             routes=routes,
         )
