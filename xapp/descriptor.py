@@ -36,6 +36,10 @@ MAX_RMR_BYTES = 131_072
 CONFIG_IN_POD = "/opt/ric/config/config-file.json"
 """Where the generated chart mounts the descriptor."""
 ALIVE = "/ric/v1/health/alive"
+MODEL_LOADED_S = 60
+"""HTTP answers once the model is loaded: seconds, on a busy node most of a minute."""
+PROBE_TIMEOUT_S = 5
+"""Kubernetes' own single second is missed when a decision has the only core."""
 
 MESSAGE_NUMBERS: dict[str, int] = {
     "RIC_HEALTH_CHECK_REQ": HEALTH_REQUEST,
@@ -76,7 +80,7 @@ def make_descriptor() -> dict[str, Any]:
         },
         # An older platform reads this instead of messaging.ports; where both are there it wins.
         "rmr": {"protPort": f"tcp:{rmr_port}", "maxSize": MAX_RMR_BYTES, "numWorkers": 1, **MESSAGES},
-        "livenessProbe": _probe(ALIVE, http_port, initial_delay_s=10, period_s=15),
+        "livenessProbe": _probe(ALIVE, http_port, initial_delay_s=MODEL_LOADED_S, period_s=15),
         # Not health/ready: that wants routes, and the route manager reaches a pod through a service of the generated
         # chart, which leads to ready pods only. Each would wait for the other.
         "readinessProbe": _probe(ALIVE, http_port, initial_delay_s=5, period_s=10),
@@ -92,6 +96,7 @@ def _probe(path: str, port: int, *, initial_delay_s: int, period_s: int) -> dict
         "httpGet": {"path": path, "port": port},
         "initialDelaySeconds": initial_delay_s,
         "periodSeconds": period_s,
+        "timeoutSeconds": PROBE_TIMEOUT_S,
     }
 
 

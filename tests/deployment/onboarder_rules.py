@@ -92,7 +92,7 @@ def _probe(name: str, probe: Any) -> Iterator[str]:
     kinds = {"httpGet", "exec"} & set(probe)
     if len(kinds) != 1:
         yield f"{name}: expected exactly one of httpGet and exec, has {sorted(kinds)}"
-    for key in ("initialDelaySeconds", "periodSeconds"):
+    for key in {"initialDelaySeconds", "periodSeconds", *probe} - {"httpGet", "exec"}:
         if type(probe.get(key)) is not int:
             yield f"{name}.{key} {probe.get(key)!r}: expected an integer"
     if "httpGet" in probe:

@@ -49,6 +49,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("livenessProbe", lambda d, s: d["livenessProbe"].update(exec={"command": ["x"]})),
     ("readinessProbe", lambda d, s: d["readinessProbe"].pop("httpGet")),
     ("periodSeconds", lambda d, s: d["livenessProbe"].update(periodSeconds="15")),
+    ("timeoutSeconds", lambda d, s: d["livenessProbe"].update(timeoutSeconds="5s")),
     ("httpGet.port", lambda d, s: d["livenessProbe"]["httpGet"].update(port="http")),
     ("httpGet.path", lambda d, s: d["livenessProbe"]["httpGet"].update(path="ric/v1/health/alive")),
     ("messaging", lambda d, s: d.pop("messaging")),
