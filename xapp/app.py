@@ -31,6 +31,7 @@ from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
 from xapp.ric.subscriptions import SubscriptionState
+from xapp.ric.succession import Role, Succession
 from xapp.rmr.endpoint import Si95Endpoint
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Options
@@ -56,6 +57,9 @@ RELEASE_ANSWER_S = 1.5
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
 UNSUBSCRIBE_S = 3.0
 DEREGISTER_S = 1.0
+REGISTRATION = "registration"
+IDLE_S = 5.0
+"""Pause of a chore that has nothing to do until it is woken."""
 REGISTER_FIRST_S = 3.0
 """How long subscriptions wait for the registration."""
 HOUSEKEEPING_S = 1.0
@@ -76,6 +80,7 @@ class App:
         self._leader = leader
         self.tap = tap or Tap()
         self._poll_nodes_at_s = 0.0
+        self._has_stood_back = False
 
     @property
     def controls(self) -> Controls:
@@ -96,12 +101,14 @@ class App:
         settings = resolve_settings(controls.rmr, os.environ)
         self.transport = Si95Endpoint(settings, Si95Options(max_receive_queue=controls.rmr.receive_queue))
         opened.callback(self.transport.close)
-        epoch = time.time_ns()
-        self.tap.opened(controls, epoch)
+        self.store = SharedStore()
+        opened.callback(self.store.close)
+        self.succession = Succession(self.store, on_role=self._on_role)
+        self.tap.opened(controls, self.succession.epoch)
         self.sender = ControlSender(
             self.transport,
             self.metrics,
-            instance_epoch=epoch,
+            instance_epoch=self.succession.epoch,
             lease_periods=controls.lease_periods,
             tap=self.tap,
         )
@@ -110,13 +117,14 @@ class App:
             REPORT_PATIENCE * controls.report_period_ms / 1e3,
             on_superseded=lambda: self.metrics.count("superseded_reports"),
         )
+        self.sender.on_refused = self.succession.refused
+        if self.succession.role is not Role.CONTROL:
+            self.sender.stand_back()
         self.intake = Intake(self.transport, mailbox, self.sender, self.metrics, tap=self.tap)
         self.loop = ControlLoop(
             controls, self._leader, mailbox, self.sender, self.metrics, links=self.intake.links, tap=self.tap
         )
         opened.callback(self.loop.close)
-        self.store = SharedStore()
-        opened.callback(self.store.close)
         endpoint = ClientEndpoint(
             controls.http.host or http_host_of(settings.host), listener.getsockname()[1], self.transport.port
         )
@@ -126,7 +134,9 @@ class App:
         self.endpoint = endpoint
         # Nobody is limited before that is kept; until housekeeping begins there is no node to limit.
         self.quotas = QuotaKeeper(controls, self.store, on_change=lambda: self.housekeeping.wake(QUOTAS))
-        self.cells = Cells(controls, self.intake, endpoint, self.store, self.sender, self.quotas)
+        self.cells = Cells(
+            controls, self.intake, endpoint, self.store, self.sender, self.quotas, owner=self.succession.id
+        )
         self.subscriptions = self.cells.subscriptions
         sources = [E2mgrSource(controls.ric.e2mgr_url, timeout_s=controls.ric.request_timeout_s)]
         rnib = [RnibSource(self.store)] if self.store.is_shared else []
@@ -145,7 +155,7 @@ class App:
             raise OSError(f"no HTTP server on {controls.http.bind_host}:{self.server.port}")
         self.intake.start()
         self.loop.start()
-        self._started_s = time.monotonic()
+        self._controls_since_s = time.monotonic()
         self.housekeeping = self._chores()
         self.housekeeping.start()
 
@@ -154,8 +164,8 @@ class App:
         house = Housekeeping(self.metrics)
         house.add(Chore(SUBSCRIPTIONS, self._subscribe, lane=SUBSCRIPTIONS))
         house.add(Chore("nodes", self._look_at_nodes, lane="nodes"))
-        if self.controls.ric.appmgr_url:
-            house.add(Chore("registration", self._register, lane="registration"))
+        house.add(Chore("succession", self.succession.run, lane="succession"))
+        house.add(Chore(REGISTRATION, self._register, lane=REGISTRATION))
         house.add(Chore(QUOTAS, every(QUOTAS_S, self.quotas.save), lane=QUOTAS))
         house.add(Chore("configuration", every(CONFIGURATION_S, self._follow_configuration)))
         house.add(Chore("unanswered_controls", every(SWEEP_S, self.sender.sweep)))
@@ -183,6 +193,7 @@ class App:
         self.registrar.deregister(DEREGISTER_S)
         self.subscriptions.close(UNSUBSCRIBE_S)
         self.quotas.save()
+        self.succession.leave()
         self.store.close()
 
     def ready(self) -> tuple[bool, str]:
@@ -191,6 +202,8 @@ class App:
             return False, "no route table"
         if not self.store.healthy:
             return False, "shared data layer does not answer"
+        if self.succession.role is not Role.CONTROL:
+            return False, f"another instance controls ({self.succession.role.value})"
         return True, ""
 
     def status(self) -> dict[str, Any]:
@@ -202,12 +215,31 @@ class App:
             "subscriptions": {
                 "/".join(map(str, status.key)): status.state.value for status in self.subscriptions.statuses()
             },
+            "instance": self.succession.status(),
             "registered": self.registrar.registered,
             "configuration": self.configuration.status(),
             "rmr": self.transport.counters,
         }
 
+    def _on_role(self, role: Role) -> None:
+        """Told by the succession's chore: who may send, subscribe and be registered."""
+        if role is Role.CONTROL:
+            self.sender.step_forward(self.succession.epoch)
+            if self._has_stood_back:
+                self.cells.step_forward(node for node in self.watcher.nodes.values() if node.connected)
+                self.registrar.resume()
+            self._controls_since_s = time.monotonic()
+            for chore in (REGISTRATION, SUBSCRIPTIONS):
+                self.housekeeping.wake(chore)
+        elif role is Role.SHADOW:
+            self._has_stood_back = True
+            self.sender.stand_back()
+            self.cells.stand_back()
+            self.registrar.abandon()
+
     def _register(self) -> float:
+        if self.succession.role is not Role.CONTROL or not self.controls.ric.appmgr_url:
+            return IDLE_S
         was_registered = self.registrar.registered
         next_s = self.registrar.run()
         if self.registrar.registered and not was_registered:
@@ -216,7 +248,9 @@ class App:
 
     def _subscribe(self) -> float:
         """The platform routes reports only to an endpoint that it knows: an appmgr that answers is told first."""
-        first_s = REGISTER_FIRST_S - (time.monotonic() - self._started_s)
+        if self.succession.role is not Role.CONTROL:
+            return IDLE_S
+        first_s = REGISTER_FIRST_S - (time.monotonic() - self._controls_since_s)
         if self.controls.ric.appmgr_url and not self.registrar.registered and first_s > 0:
             return first_s
         return self.cells.run_due()

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Iterable
 
 from xapp.cell_tracker import CellTracker
 from xapp.config import Controls
@@ -14,7 +15,7 @@ from xapp.intake import CellLink, Feed, Intake
 from xapp.node_plan import NodePlan, Wanted, cell_key, plan_node
 from xapp.quota_keeper import QuotaKeeper
 from xapp.rc_encoder import RcEncoder
-from xapp.ric.nodes import NodeChange, NodeEvent
+from xapp.ric.nodes import E2Node, NodeChange, NodeEvent
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import Action, ClientEndpoint, SubscriptionKey, SubscriptionRequest
 from xapp.ric.subscription_state import SubscriptionState, SubscriptionStatus
@@ -41,13 +42,15 @@ class Cells:
         store: SharedStore,
         sender: ControlSender,
         keeper: QuotaKeeper,
+        *,
+        owner: str = "0",
     ) -> None:
         self._controls = controls
         self._intake = intake
         self._sender = sender
         self._keeper = keeper
         self.subscriptions = SubscriptionClient(
-            controls.ric.submgr_url, endpoint, store=store, on_change=self._on_subscription
+            controls.ric.submgr_url, endpoint, store=store, owner=owner, on_change=self._on_subscription
         )
         self._events: queue.SimpleQueue[NodeEvent] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -61,6 +64,17 @@ class Cells:
     def on_node(self, event: NodeEvent) -> None:
         """A node came, went or changed; taken up by the next `run_due`."""
         self._events.put(event)
+
+    def stand_back(self) -> None:
+        """Another instance controls: subscriptions and quotas are its business."""
+        self.subscriptions.stand_back()
+        self._keeper.stand_back()
+
+    def step_forward(self, nodes: Iterable[E2Node]) -> None:
+        """This instance controls again: with each of these nodes it begins anew."""
+        self.subscriptions.step_forward()
+        for node in nodes:
+            self.on_node(NodeEvent(NodeChange.CHANGED, node))
 
     def run_due(self) -> float:
         """Take up what nodes did, renew what fell silent, send what is due; seconds until the next time."""

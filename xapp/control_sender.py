@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,7 +72,9 @@ class ControlSender:
         self._controlled: dict[str, ControlTarget] = {}
         self._watched: dict[str, ControlTarget] = {}
         self._trails: dict[str, ControlTrail] = {}
-        self._superseded_by_newer = False
+        self._stands_back = False
+        self.on_refused: Callable[[], None] = lambda: None
+        """Told when a node refuses our epoch: a younger instance controls it."""
         self._closing = False
 
     def send(
@@ -87,7 +89,7 @@ class ControlSender:
         """
         trail = trail if trail is not None else ControlTrail()
         with self._lock:
-            if self._closing or self._superseded_by_newer:
+            if self._closing or self._stands_back:
                 trail.nothing = "closing" if self._closing else "yielded"
                 return False
             self._controlled[target.cell] = target
@@ -103,7 +105,7 @@ class ControlSender:
         with self._lock:
             target = self._controlled.pop(cell, None)
             self._trails.pop(cell, None)
-            if target is None or self._superseded_by_newer:
+            if target is None or self._stands_back:
                 return False
         messages = target.encoder.release(target.cell, target.carrier, self._moment())
         return self._hand_over(target, messages, trail)
@@ -141,7 +143,7 @@ class ControlSender:
             self._pump(target)
 
     def _pump(self, target: ControlTarget) -> None:
-        if self._superseded_by_newer:
+        if self._stands_back:
             return
         for message in target.encoder.due(self._moment(), closing=self._closing):
             with self._lock:
@@ -150,8 +152,21 @@ class ControlSender:
 
     @property
     def yielded(self) -> bool:
-        """A node refused our epoch: a younger instance controls it, and this one must stop sending."""
-        return self._superseded_by_newer
+        """Another instance controls: nothing is sent, not even a release."""
+        return self._stands_back
+
+    def stand_back(self) -> None:
+        """Another instance controls, or is about to: send nothing from now on. What was controlled is its business."""
+        with self._lock:
+            self._stands_back = True
+            self._controlled.clear()
+            self._trails.clear()
+
+    def step_forward(self, instance_epoch: int) -> None:
+        """Control, under this epoch."""
+        with self._lock:
+            self._epoch = instance_epoch
+            self._stands_back = False
 
     def on_acknowledge(self, acknowledge: e2ap.ControlAcknowledge, node: str) -> None:
         """Match an acknowledgement to the control it answers."""
@@ -186,7 +201,8 @@ class ControlSender:
             sent.detail = f"{outcome.code.name}: {outcome.detail}"
             self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
             if outcome.code is dcm.OutcomeCode.STALE_EPOCH:
-                self._superseded_by_newer = True
+                self.stand_back()
+                self.on_refused()
         else:
             self._metrics.drop("control_failed_without_outcome")
         self._answered(found, node, False, echoed=failure.call_process_id is not None)

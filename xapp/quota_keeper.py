@@ -56,6 +56,12 @@ class QuotaKeeper:
             self._recall(node, encoder)
             return encoder
 
+    def stand_back(self) -> None:
+        """Another instance controls: what is kept is its to read and to write, and what was known here is outdated."""
+        with self._lock:
+            self._encoders.clear()
+            self._saved.clear()
+
     def save(self) -> None:
         """Keep what has changed; UEs may be limited once they are kept."""
         with self._lock:

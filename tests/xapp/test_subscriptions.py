@@ -563,11 +563,11 @@ def store(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared
 def test_a_restarted_xapp_takes_an_unchanged_subscription_over(
     make: Maker, submgr: FakeSubmgr, store: SharedStore
 ) -> None:
-    before = make(store=store)
+    before = make(store=store, owner="before")
     before.want(other(3))
     before.want(REQUEST)
     before.run_due()
-    after = make(store=store)
+    after = make(store=store, owner="after")
     after.want(REQUEST)  # asked for first this time: the id must not depend on the order
     after.run_due()
     assert after.counters["adopted"] == 1
@@ -578,23 +578,24 @@ def test_a_restarted_xapp_takes_an_unchanged_subscription_over(
 def test_a_restarted_xapp_deletes_what_it_wants_differently(
     make: Maker, submgr: FakeSubmgr, store: SharedStore
 ) -> None:
-    before = make(store=store)
+    before = make(store=store, owner="before")
     before.want(REQUEST)
     before.run_due()
-    after = make(store=store)
+    after = make(store=store, owner="after")
     after.want(SubscriptionRequest(KEY, b"\x09", REQUEST.actions))
     after.run_due()
     assert submgr.deleted == ["s1"]
-    assert list(store.find("subscription/")) == ["subscription/2"]
+    assert list(store.find("subscription/")) == ["subscription/after/2"]
 
 
 def test_a_restarted_xapp_deletes_what_it_no_longer_wants(
     make: Maker, submgr: FakeSubmgr, store: SharedStore, clock: Clock
 ) -> None:
-    before = make(store=store)
+    before = make(store=store, owner="before")
     before.want(REQUEST)
     before.run_due()
-    after = make(store=store)
+    after = make(store=store, owner="after")
+    after.run_due()
     clock.now_s += 29.0
     after.run_due()
     assert submgr.deleted == []
@@ -602,6 +603,101 @@ def test_a_restarted_xapp_deletes_what_it_no_longer_wants(
     after.run_due()
     assert submgr.deleted == ["s1"]
     assert store.find("subscription/") == {}
+
+
+# -- two instances ----------------------------------------------------------------------------------------------------
+
+
+def test_an_instance_that_stands_back_asks_for_nothing_and_deletes_nothing(
+    make: Maker, submgr: FakeSubmgr, store: SharedStore, clock: Clock
+) -> None:
+    older = make(store=store, owner="older")
+    older.want(REQUEST)
+    older.run_due()
+    older.drop(KEY)
+    older.want(other(2))
+    older.stand_back()
+    clock.now_s += 100.0
+    older.run_due()
+    older.close(1.0)
+    assert len(submgr.posted) == 1 and submgr.deleted == []
+    assert list(store.find("subscription/")) == ["subscription/older/1"]
+
+
+def test_the_younger_takes_over_what_is_the_same_and_replaces_the_rest(
+    make: Maker, submgr: FakeSubmgr, store: SharedStore
+) -> None:
+    older = make(store=store, owner="older")
+    older.want(REQUEST)
+    older.want(other(2))
+    older.run_due()
+    older.stand_back()
+    younger = make(store=store, owner="younger")
+    younger.want(REQUEST)
+    younger.want(SubscriptionRequest(other(2).key, b"\x09", REQUEST.actions))
+    younger.run_due()
+    assert submgr.deleted == ["s2"]
+    assert sorted(store.find("subscription/")) == ["subscription/younger/1", "subscription/younger/3"]
+
+
+def test_what_an_older_instance_was_about_to_ask_for_is_found_at_the_second_look(
+    make: Maker, submgr: FakeSubmgr, store: SharedStore, clock: Clock
+) -> None:
+    straggler = make(store=store, owner="older")
+    straggler.run_due()
+    younger = make(store=store, owner="younger")
+    younger.want(SubscriptionRequest(KEY, b"\x09", REQUEST.actions))
+    younger.run_due()
+    activate(younger)
+    straggler.want(REQUEST)
+    straggler.run_due()
+    straggler.stand_back()
+    clock.now_s += 15.0
+    younger.run_due()
+    assert submgr.deleted == ["s2"]
+    assert list(store.find("subscription/")) == ["subscription/younger/1"]
+
+
+def test_a_second_record_of_a_subscription_that_is_ours_is_no_reason_to_delete_it(
+    make: Maker, submgr: FakeSubmgr, store: SharedStore, clock: Clock
+) -> None:
+    for owner in ("first", "second"):
+        client = make(store=store, owner=owner)
+        client.want(REQUEST)
+        client.run_due()
+        client.stand_back()
+        if owner == "first":
+            record = store.find("subscription/")
+    for name, value in record.items():
+        store.set(name, value)  # as if it could not be deleted
+    third = make(store=store, owner="third")
+    third.want(REQUEST)
+    third.run_due()
+    activate(third)
+    clock.now_s += 100.0
+    third.run_due()
+    assert submgr.deleted == []
+    assert list(store.find("subscription/")) == ["subscription/third/1"]
+
+
+def test_an_instance_that_steps_forward_asks_for_everything_anew(
+    make: Maker, submgr: FakeSubmgr, store: SharedStore, clock: Clock
+) -> None:
+    older = make(store=store, owner="older")
+    older.want(REQUEST)
+    older.run_due()
+    activate(older)
+    older.stand_back()
+    younger = make(store=store, owner="younger")
+    younger.want(SubscriptionRequest(KEY, b"\x09", REQUEST.actions))
+    younger.run_due()
+    assert submgr.deleted == ["s1"]
+    older.step_forward()
+    assert status_of(older).state is SubscriptionState.WANTED
+    clock.now_s += 1.0
+    older.run_due()
+    assert status_of(older).state is SubscriptionState.ACCEPTED
+    assert submgr.deleted == ["s1", "s1", "s2"]  # what the younger one, which is gone, had asked for
 
 
 def test_nothing_is_left_in_the_store_after_a_clean_end(make: Maker, submgr: FakeSubmgr, store: SharedStore) -> None:

@@ -26,6 +26,10 @@ START_TIMEOUT_S = 120.0
 """A first start compiles the simulator's core; later ones take seconds."""
 
 
+RIC_PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port")
+"""What `stackmac ric` listens on, as its `ready` line names them."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabOptions:
     """One run of the lab."""
@@ -96,7 +100,7 @@ class Lab:
         """Where the xApp's HTTP server answers."""
         self._ric_ports: dict[str, Any] = {}
         self._xapp_arguments: list[str] = []
-        self._xapp_env: dict[str, str] = {}
+        self._route_port = 0
 
     def __enter__(self) -> Lab:
         try:
@@ -113,34 +117,48 @@ class Lab:
         self._folder.cleanup()
 
     def _start(self) -> None:
-        o = self.options
-        routes, route_port = Path(self._folder.name) / "routes.rt", free_port()
-        self.ric = Child(
-            "ric",
-            ["ric", "--host", "127.0.0.1", "--e2-port", "0", "--rmr-port", "0", "--submgr-port", "0", "--e2mgr-port"]
-            + ["0", "--appmgr-port", "0", "--rtmgr-port", "0", "--xapp-route-port", str(route_port)]
-            + ["--write-routes", str(routes), "--e2-transport", o.e2_transport],
-        )
-        self._ric_ports = self.ric.wait_ready(START_TIMEOUT_S)
+        self._route_port = free_port()
+        self.start_ric()
         self.start_gnb(wait=False)
         config = Path(self._folder.name) / "config-file.json"
-        config.write_text(json.dumps(xapp_descriptor(o, self._ric_ports), indent=2), encoding="utf-8")
-        self._xapp_arguments = ["run", "--config", str(config), *(["--record", o.record] if o.record else [])]
-        env = {"OMP_NUM_THREADS": "1", "RMR_SEED_RT": "", "RMR_RTG_SVC": "-1"}
-        if o.routes == "file":
-            env["RMR_SEED_RT"] = str(routes)
-        else:
-            env |= {"RMR_RTG_SVC": f"127.0.0.1:{self._ric_ports['rtmgr_port']}", "RMR_CTL_PORT": str(route_port)}
-        self._xapp_env = env
+        config.write_text(json.dumps(xapp_descriptor(self.options, self._ric_ports), indent=2), encoding="utf-8")
+        record = ["--record", self.options.record] if self.options.record else []
+        self._xapp_arguments = ["run", "--config", str(config), *record]
         self.start_xapp(wait=False)
         assert self.gnb is not None
         self.gnb.wait_ready(START_TIMEOUT_S)
         self._wait_xapp()
 
+    def start_ric(self) -> None:
+        """Start the RIC (again, on the same ports)."""
+        ports = {name: str(self._ric_ports.get(name, 0)) for name in RIC_PORTS}
+        options = [text for name, port in ports.items() for text in (f"--{name.replace('_', '-')}", port)]
+        self.ric = Child(
+            "ric",
+            ["ric", "--host", "127.0.0.1", *options, "--xapp-route-port", str(self._route_port)]
+            + ["--write-routes", str(self._routes), "--e2-transport", self.options.e2_transport],
+        )
+        self._ric_ports = self.ric.wait_ready(START_TIMEOUT_S)
+
+    def another_xapp(self) -> Child:
+        """One more instance of the xApp, which is the caller's to stop."""
+        return Child("run", self._xapp_arguments, env=self._xapp_env(free_port()))
+
+    def _xapp_env(self, route_port: int) -> dict[str, str]:
+        env = {"OMP_NUM_THREADS": "1", "RMR_SEED_RT": "", "RMR_RTG_SVC": "-1"}
+        if self.options.routes == "file":
+            return env | {"RMR_SEED_RT": str(self._routes)}
+        asked = f"127.0.0.1:{self._ric_ports['rtmgr_port']}"
+        return env | {"RMR_RTG_SVC": asked, "RMR_CTL_PORT": str(route_port)}
+
+    @property
+    def _routes(self) -> Path:
+        return Path(self._folder.name) / "routes.rt"
+
     def start_xapp(self, *, leader: str = "", wait: bool = True) -> None:
         """Start the xApp (again), under another leader than the lab's if one is named."""
         arguments = [*self._xapp_arguments, *(("--leader", leader) if leader else ())]
-        self.xapp = Child("run", arguments, env=self._xapp_env)
+        self.xapp = Child("run", arguments, env=self._xapp_env(self._route_port))
         if wait:
             self._wait_xapp()
 

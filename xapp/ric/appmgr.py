@@ -81,9 +81,9 @@ class Registrar:
 
     def deregister(self, timeout_s: float) -> bool:
         """Take the registration back, for good; False if appmgr did not confirm it."""
-        self._closed = True
+        abandoned, self._closed = self._closed, True
         done = True
-        if self.registered:
+        if self.registered and not abandoned:
             registration = self._registration
             names = {"appName": registration.appName, "appInstanceName": registration.appInstanceName}
             try:
@@ -99,6 +99,10 @@ class Registrar:
     def abandon(self) -> None:
         """Somebody else has the registration now: neither renew it nor take it back."""
         self._closed, self.registered = True, False
+
+    def resume(self) -> None:
+        """After `abandon`: it is ours again, and to be renewed at the next `run`."""
+        self._closed = False
 
     def _register(self) -> None:
         with self._lock:

@@ -47,6 +47,8 @@ class SubscriptionOptions:
     """Added to what the manager may need; then the subscription is deleted and requested again."""
     orphan_grace_s: float = 30.0
     """After a restart, a stored subscription that nobody wants again within this is deleted."""
+    second_look_s: float = 15.0
+    """After the first look at what others left behind: an older instance may have been about to subscribe."""
 
 
 class Entry:
@@ -61,6 +63,8 @@ class Entry:
         self.e2_instance_id = 0
         self.attempts = 0
         self.last_error = ""
+        self.adopted: list[Orphan] = []
+        """The same subscription under others' names; their records go once ours is written."""
         self.due_at = 0.0
         """WANTED: when to request; ACCEPTED: when to stop waiting for the notification."""
 
@@ -77,13 +81,16 @@ class Removal:
     subscription_id: str
     event_instance_id: int
     due_at: float
+    owner: str = ""
+    """Whose record it is under in SDL; empty = ours."""
     attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """What an earlier run of this xApp left behind."""
+    """What an earlier run of this xApp, or an older instance of it, left behind."""
 
+    owner: str
     event_instance_id: int
     subscription_id: str
     digest: str
@@ -92,29 +99,43 @@ class Orphan:
 
 
 class SubscriptionMemory:
-    """Which subscriptions the manager holds for this xApp, by XappEventInstanceId. Without a store it knows nothing."""
+    """Which subscriptions the manager holds for this xApp: `subscription/<owner>/<XappEventInstanceId>` in SDL.
 
-    def __init__(self, store: SharedStore | None) -> None:
+    The owner is one instance of the xApp, so that two of them never overwrite each other's records. Without a store it
+    knows nothing.
+    """
+
+    def __init__(self, store: SharedStore | None, owner: str = "0") -> None:
         self._store = store
+        self._owner = owner
 
     def remember(self, entry: Entry, subscription_id: str) -> None:
         if self._store is not None:
             value = {"subscription_id": subscription_id, "key": entry.request.key, "digest": body_digest(entry.body)}
-            self._store.set(f"{STORE_PREFIX}{entry.event_instance_id}", value)
+            self._store.set(self._name(entry.event_instance_id), value)
 
-    def forget(self, event_instance_id: int) -> None:
+    def forget(self, event_instance_id: int, owner: str = "") -> None:
         if self._store is not None:
-            self._store.delete(f"{STORE_PREFIX}{event_instance_id}")
+            self._store.delete(self._name(event_instance_id, owner))
 
-    def recall(self, delete_at: float) -> dict[int, Orphan]:
-        """What an earlier run left behind; entries that make no sense are passed over."""
-        found = self._store.find(STORE_PREFIX) if self._store is not None else {}
-        orphans = {}
+    def recall(self, delete_at: float) -> list[Orphan] | None:
+        """Every record but those of this instance; entries that make no sense are passed over. None: no answer."""
+        if self._store is None:
+            return []
+        found = self._store.find(STORE_PREFIX)
+        if not found and not self._store.healthy:
+            return None
+        orphans = []
         for name, value in found.items():
-            number = name.removeprefix(STORE_PREFIX)
-            if number.isdecimal() and isinstance(value, dict) and isinstance(value.get("subscription_id"), str):
+            owner, _, number = name.removeprefix(STORE_PREFIX).rpartition("/")
+            if owner == self._owner or not number.isdecimal() or not isinstance(value, dict):
+                continue
+            if isinstance(value.get("subscription_id"), str):
                 parts = value.get("key")
                 key = SubscriptionKey(*parts) if isinstance(parts, list) and len(parts) == 3 else None
                 digest = str(value.get("digest"))
-                orphans[int(number)] = Orphan(int(number), value["subscription_id"], digest, key, delete_at)
+                orphans.append(Orphan(owner, int(number), value["subscription_id"], digest, key, delete_at))
         return orphans
+
+    def _name(self, event_instance_id: int, owner: str = "") -> str:
+        return f"{STORE_PREFIX}{owner or self._owner}/{event_instance_id}"

@@ -6,7 +6,9 @@
 
 The notification may come before the 201, so the entry is PENDING (and found by its XappEventInstanceId) before the
 request leaves. Ids are kept in SDL: after a restart an unchanged subscription is taken over by sending the same body
-again, any other is deleted.
+again, any other is deleted; the same goes for those of an older instance that has stood back. An instance that stands
+back itself (`stand_back`) asks for nothing and deletes nothing: what it had is the younger one's to take over or to
+delete.
 
 `run_due` and `forget_node` belong to the housekeeping thread, `close` to whichever thread stops it; they may block for
 HTTP and SDL time-outs. The rest never blocks and may be called from any thread.
@@ -53,8 +55,8 @@ MIN_PAUSE_S = 0.02
 
 
 class SubscriptionClient:
-    """Keeps the wanted subscriptions active. `on_change` hears of every new state from whichever thread brought it
-    about, one call at a time: what it heard last is how things are.
+    """Keeps the wanted subscriptions active. `owner` names this instance in SDL. `on_change` hears of every new state
+    from whichever thread brought it about, one call at a time: what it heard last is how things are.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class SubscriptionClient:
         endpoint: ClientEndpoint,
         *,
         store: SharedStore | None = None,
+        owner: str = "0",
         options: SubscriptionOptions | None = None,
         on_change: Callable[[SubscriptionStatus], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._endpoint = endpoint
-        self._memory = SubscriptionMemory(store)
+        self._memory = SubscriptionMemory(store, owner)
         self.options = options or SubscriptionOptions()
         self._on_change = on_change or (lambda status: None)
         self._rest = RestClient("subscription manager", submgr_url, timeout_s=self.options.request_timeout_s)
@@ -81,7 +84,11 @@ class SubscriptionClient:
         self._entries: dict[SubscriptionKey, Entry] = {}
         self._by_event_id: dict[int, Entry] = {}
         self._removals: list[Removal] = []
-        self._orphans = self._memory.recall(clock() + self.options.orphan_grace_s)
+        self._orphans: list[Orphan] = []
+        self._look_back_at = 0.0
+        self._looks_back = 2
+        """How often it still looks for what others left behind."""
+        self._stands_back = False
         self._counts: Counter[str] = Counter()
 
     # -- any thread ------------------------------------------------------------------------------------------------
@@ -121,6 +128,7 @@ class SubscriptionClient:
         """Subscribe (at the next `run_due`) and stay subscribed. The same request again changes nothing; another one
         for the same key replaces it.
         """
+        self._look_back()
         with self._lock:
             old = self._entries.get(request.key)
             if old is not None and old.request == request:
@@ -128,8 +136,9 @@ class SubscriptionClient:
         if old is not None:
             self.drop(request.key)
         with self._lock:
-            event_id, body = self._claim(request)
+            event_id, body, adopted = self._claim(request)
             entry = Entry(request, event_id, body)
+            entry.adopted = adopted
             entry.due_at = self._clock()
             self._entries[request.key] = entry
             self._by_event_id[event_id] = entry
@@ -165,9 +174,12 @@ class SubscriptionClient:
         """Send the requests and deletions that are due. Never raises. Once the manager does not answer, what is left
         waits for the next call: this one blocks for about one time-out.
         """
+        if self._stands_back:
+            return
+        self._look_back()
         now = self._clock()
         with self._lock:
-            for orphan in [orphan for orphan in self._orphans.values() if now >= orphan.delete_at]:
+            for orphan in [orphan for orphan in self._orphans if now >= orphan.delete_at]:
                 self._abandon(orphan)
             overdue = [
                 entry
@@ -189,6 +201,24 @@ class SubscriptionClient:
             if not self._post(entry):
                 return
 
+    def stand_back(self) -> None:
+        """A younger instance takes over: ask for nothing and delete nothing any more."""
+        self._stands_back = True
+
+    def step_forward(self) -> None:
+        """Nobody younger is there any more: everything that is wanted is requested anew."""
+        with self._lock:
+            self._removals.clear()  # still recorded in SDL, unless somebody has seen to them
+            self._orphans.clear()
+            self._look_back_at, self._looks_back = 0.0, 2
+            entries = list(self._entries.values())
+            for entry in entries:
+                entry.attempts = 0
+                self._start_over(entry, "the younger instance has gone", delete=True)
+        self._stands_back = False
+        for entry in entries:
+            self._tell(entry)
+
     def next_due_s(self) -> float:
         """Seconds until `run_due` may have something to do: MIN_PAUSE_S to 1."""
         with self._lock:
@@ -202,8 +232,11 @@ class SubscriptionClient:
     def close(self, timeout_s: float = 3.0) -> None:
         """Unsubscribe from everything, as far as that works in time. What is left stays in SDL for the next start."""
         give_up_at = self._clock() + timeout_s
-        for key in list(self._entries):
-            self.drop(key)
+        if not self._stands_back:
+            for key in list(self._entries):
+                self.drop(key)
+        else:
+            self._removals.clear()
         while self._removals and self._clock() < give_up_at:
             for removal in list(self._removals):
                 left_s = give_up_at - self._clock()
@@ -216,6 +249,41 @@ class SubscriptionClient:
         self._rest.close()
 
     # -- inside; methods that say `locked` are called with the lock held -------------------------------------------
+
+    def _look_back(self) -> None:
+        """Recall what an earlier run or an older instance left behind: at first, and once more some time later. Without
+        an answer from SDL it is tried again.
+        """
+        now = self._clock()
+        if not self._looks_back or now < self._look_back_at:
+            return
+        found = self._memory.recall(now + self.options.orphan_grace_s)
+        if found is None:
+            self._look_back_at = now + 1.0
+            return
+        with self._lock:
+            self._looks_back -= 1
+            self._look_back_at = now + self.options.second_look_s
+            known = {(orphan.owner, orphan.event_instance_id) for orphan in self._orphans}
+            known |= {(removal.owner, removal.event_instance_id) for removal in self._removals}
+            ours = {body_digest(entry.body): entry for entry in self._entries.values()}
+            settled = []
+            for orphan in found:
+                entry = ours.get(orphan.digest)
+                if entry is None:
+                    if (orphan.owner, orphan.event_instance_id) not in known:
+                        self._orphans.append(orphan)
+                        if orphan.key in self._entries:  # wanted, but not like this
+                            self._abandon(orphan)
+                elif entry.subscription_id:
+                    settled.append(orphan)
+                else:
+                    entry.adopted.append(orphan)
+        self._forget(settled)
+
+    def _forget(self, orphans: list[Orphan]) -> None:
+        for orphan in orphans:
+            self._memory.forget(orphan.event_instance_id, orphan.owner)
 
     def _count(self, name: str) -> None:
         with self._lock:
@@ -235,20 +303,33 @@ class SubscriptionClient:
             removal.event_instance_id != entry.event_instance_id for removal in self._removals
         )
 
-    def _claim(self, request: SubscriptionRequest) -> tuple[int, dict[str, Any]]:
-        """An XappEventInstanceId and the body with it: an orphan's if the body is the same. Locked."""
-        for orphan in [orphan for orphan in self._orphans.values() if orphan.key == request.key]:
-            body = request_body(request, orphan.event_instance_id, self._endpoint, self.options.directives)
-            if body_digest(body) == orphan.digest:
-                del self._orphans[orphan.event_instance_id]
+    def _claim(self, request: SubscriptionRequest) -> tuple[int, dict[str, Any], list[Orphan]]:
+        """An XappEventInstanceId and the body with it: an orphan's if the body is the same; then also the orphan, and
+        whatever other record there is of it. Locked.
+        """
+        orphans = [orphan for orphan in self._orphans if orphan.key == request.key]
+        for orphan in orphans:
+            event_id = orphan.event_instance_id
+            body = request_body(request, event_id, self._endpoint, self.options.directives)
+            if body_digest(body) == orphan.digest and event_id not in self._by_event_id:
                 self._counts["adopted"] += 1
-                return orphan.event_instance_id, body
-            self._abandon(orphan)
-        used = {*self._by_event_id, *self._orphans, *(removal.event_instance_id for removal in self._removals)}
-        event_id = next((i for i in range(1, MAX_EVENT_INSTANCE_ID + 1) if i not in used), None)
-        if event_id is None:
+                adopted = [each for each in orphans if each.digest == orphan.digest]
+                break
+        else:
+            adopted = []
+        for orphan in orphans:
+            if orphan in adopted:
+                self._orphans.remove(orphan)
+            else:
+                self._abandon(orphan)
+        if adopted:
+            return event_id, body, adopted
+        used = {*self._by_event_id, *(orphan.event_instance_id for orphan in self._orphans)}
+        used |= {removal.event_instance_id for removal in self._removals}
+        free = next((i for i in range(1, MAX_EVENT_INSTANCE_ID + 1) if i not in used), None)
+        if free is None:
             raise RuntimeError("more than 65535 subscriptions")
-        return event_id, request_body(request, event_id, self._endpoint, self.options.directives)
+        return free, request_body(request, free, self._endpoint, self.options.directives), []
 
     def _remove(self, key: SubscriptionKey) -> Entry | None:
         """Locked."""
@@ -286,8 +367,10 @@ class SubscriptionClient:
         with self._lock:
             self._after_post(entry, subscription_id, error)
             to_remember = subscription_id or entry.subscription_id
+            adopted, entry.adopted = (entry.adopted, []) if to_remember else ([], entry.adopted)
         if to_remember:
             self._memory.remember(entry, to_remember)
+        self._forget(adopted)
         if error:
             log.warning("subscription %s: %s", entry.request.key, error)
         self._tell(entry)
@@ -359,13 +442,15 @@ class SubscriptionClient:
                 if given_up:
                     self._counts["delete_given_up"] += 1
         if done:
-            self._memory.forget(removal.event_instance_id)
+            self._memory.forget(removal.event_instance_id, removal.owner)
         return bool(status)
 
     def _abandon(self, orphan: Orphan) -> None:
         """Locked."""
-        del self._orphans[orphan.event_instance_id]
-        self._removals.append(Removal(orphan.subscription_id, orphan.event_instance_id, self._clock()))
+        self._orphans.remove(orphan)
+        self._removals.append(
+            Removal(orphan.subscription_id, orphan.event_instance_id, self._clock(), owner=orphan.owner)
+        )
 
 
 def _subscription_id(answer: Answer) -> str:

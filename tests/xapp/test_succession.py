@@ -1,0 +1,218 @@
+"""Which of several instances controls: each in its own SDL client on a real Redis, with a clock of the test's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xapp.ric.sdl import SharedStore
+from xapp.ric.succession import BEAT_S, EPOCH_KEY, GONE_S, INSTANCE_PREFIX, LEAP_NS, Role, Succession
+
+
+class Instance:
+    """One instance of the xApp, with what it was told."""
+
+    def __init__(self, store: SharedStore, clock: Callable[[], float], now_ns: int) -> None:
+        self.store = store
+        self.roles: list[Role] = []
+        self.succession = Succession(store, on_role=self.roles.append, clock=clock, now_ns=lambda: now_ns)
+
+    @property
+    def role(self) -> Role:
+        return self.succession.role
+
+    def run(self, times: int = 1) -> Role:
+        for _ in range(times):
+            assert self.succession.run() == BEAT_S
+        return self.role
+
+
+class World:
+    """A namespace in Redis and a clock."""
+
+    namespaces = iter(range(10**6))
+
+    def __init__(self, environ: dict[str, str], stack: ExitStack) -> None:
+        self._environ, self._stack = environ, stack
+        self.namespace = f"succession{next(self.namespaces)}"
+        self.now_s = 100.0
+
+    def start(self, now_ns: int = 1000, **options: Any) -> Instance:
+        store = SharedStore(self.namespace, environ=self._environ, timeout_s=10.0, **options)
+        self._stack.callback(store.close)
+        return Instance(store, lambda: self.now_s, now_ns)
+
+
+@pytest.fixture
+def environ(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    found = {"DBAAS_SERVICE_HOST": redis_server.host, "DBAAS_SERVICE_PORT": str(redis_server.port)}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.fixture
+def world(environ: dict[str, str]) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(environ, stack)
+
+
+def test_one_instance_controls_at_its_first_look(world: World) -> None:
+    only = world.start()
+    assert only.role is Role.WAITING
+    assert only.run() is Role.CONTROL
+    assert only.roles == [Role.CONTROL]
+
+
+def test_the_younger_waits_until_the_older_has_stood_back(world: World) -> None:
+    older = world.start()
+    older.run()
+    younger = world.start()
+    assert younger.succession.epoch > older.succession.epoch
+    assert younger.run(5) is Role.WAITING
+    assert older.run() is Role.SHADOW
+    assert younger.run() is Role.CONTROL
+    assert older.run(5) is Role.SHADOW
+    assert younger.run(5) is Role.CONTROL
+
+
+def test_a_clock_that_is_behind_makes_nobody_older(world: World) -> None:
+    older = world.start(now_ns=10**18)
+    older.run()
+    younger = world.start(now_ns=5)
+    younger.run()
+    older.run()
+    assert (younger.run(), older.role) == (Role.CONTROL, Role.SHADOW)
+
+
+def test_an_instance_that_left_keeps_nobody_waiting(world: World) -> None:
+    before = world.start()
+    before.run()
+    before.succession.leave()
+    assert world.start().run() is Role.CONTROL
+
+
+def test_an_instance_that_was_killed_is_waited_for_until_its_beat_has_stood_still(world: World) -> None:
+    killed = world.start()
+    killed.run()
+    after = world.start()
+    assert after.run() is Role.WAITING
+    world.now_s += GONE_S
+    assert after.run() is Role.WAITING
+    world.now_s += 0.1
+    assert after.run() is Role.CONTROL
+    world.now_s += 100.0
+    after.run()
+    assert list(world.start().store.find(INSTANCE_PREFIX)) == [f"{INSTANCE_PREFIX}{after.succession.id}"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_when_the_younger_is_gone_the_older_controls_again_above_it(world: World, killed: bool) -> None:
+    older = world.start()
+    older.run()
+    younger = world.start()
+    younger.run()
+    older.run()
+    younger.run()
+    if killed:
+        older.run()
+        world.now_s += GONE_S + 0.1
+    else:
+        younger.succession.leave()
+    assert older.run() is Role.WAITING
+    assert older.run() is Role.CONTROL
+    assert older.succession.epoch > younger.succession.epoch
+    assert older.roles == [Role.CONTROL, Role.SHADOW, Role.WAITING, Role.CONTROL]
+    if killed:  # it was only cut off
+        younger.run()
+        assert (younger.role, older.run()) == (Role.SHADOW, Role.CONTROL)
+
+
+def test_a_node_that_refuses_for_a_reason_that_sdl_does_not_know_is_caught_up_with(world: World) -> None:
+    only = world.start()
+    only.run()
+    epoch = only.succession.epoch
+    only.succession.refused()
+    assert only.run() is Role.WAITING
+    assert only.run() is Role.CONTROL
+    assert only.succession.epoch >= epoch + LEAP_NS
+
+
+def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
+    only = world.start()
+    for number, value in enumerate([7, [], {}, {"epoch": "x", "beat": 1}, {"epoch": 10**30, "beat": None}]):
+        only.store.set(f"{INSTANCE_PREFIX}odd{number}", value)
+    only.store.set(EPOCH_KEY, "no number")
+    assert only.run() is Role.CONTROL
+    assert world.start().succession.epoch == 1000
+
+
+def test_without_shared_data_an_instance_controls_until_a_node_refuses_it() -> None:
+    store = SharedStore(environ={})
+    alone = Instance(store, lambda: 0.0, 1)
+    assert alone.run() is Role.CONTROL
+    alone.succession.refused()
+    assert alone.run(3) is Role.SHADOW
+    store.close()
+
+
+def test_an_sdl_that_does_not_answer_stops_nobody(own_redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in own_redis.environ.items():
+        monkeypatch.setenv(name, value)
+    with ExitStack() as stack:
+        world = World(own_redis.environ, stack)
+        first = world.start()
+        first.run()
+        own_redis.stop()
+        assert first.run() is Role.CONTROL
+        second = world.start(now_ns=2000)
+        assert second.run() is Role.WAITING
+        world.now_s += GONE_S + 0.1
+        assert second.run() is Role.CONTROL  # nobody can be asked; a node that knows the older one's epoch takes this
+        first.succession.refused()
+        assert first.run() is Role.SHADOW
+        own_redis.start()
+        for _ in range(3):
+            second.run()
+            first.run()
+        assert (first.role, second.role) == (Role.SHADOW, Role.CONTROL)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(["start", "kill", "leave", "run", "run", "run", "run", "wait"]), max_size=40), st.data()
+)
+def test_never_two_control_and_in_the_end_the_youngest_does(
+    environ: dict[str, str], steps: list[str], data: st.DataObject
+) -> None:
+    """Beats go on while time passes: only an instance that was killed falls silent."""
+    with ExitStack() as stack:
+        world = World(environ, stack)
+        alive = [world.start()]
+        for step in [*steps, *["run"] * 3]:
+            if step == "start" and len(alive) < 4:
+                alive.append(world.start())
+            elif step in ("kill", "leave") and len(alive) > 1:
+                gone = alive.pop(data.draw(st.integers(0, len(alive) - 1)))
+                if step == "leave":
+                    gone.succession.leave()
+            elif step == "run":
+                alive[data.draw(st.integers(0, len(alive) - 1))].run()
+            elif step == "wait":
+                for _ in range(int(2 * GONE_S)):
+                    world.now_s += 1.0
+                    for instance in alive:
+                        instance.run()
+            assert sum(instance.role is Role.CONTROL for instance in alive) <= 1
+        for _ in range(30):
+            world.now_s += 1.0
+            for instance in alive:
+                instance.run()
+            assert sum(instance.role is Role.CONTROL for instance in alive) <= 1
+        youngest = max(alive, key=lambda instance: instance.succession.epoch)
+        assert [instance.role is Role.CONTROL for instance in alive] == [instance is youngest for instance in alive]

@@ -1,0 +1,171 @@
+"""Which of several instances of this xApp controls (a rolling update): the youngest, by epoch; the others stand by.
+
+Each instance writes `instance/<id>` into SDL, with its epoch, its role and a beat that goes on for as long as it lives.
+A new one claims an epoch above all others, waits until no older one controls (it says so, or its beat has stopped), and
+then begins; so at no time two of them send. An older one that finds a younger one stands back for good, unless every
+younger one is gone: then it claims a new epoch.
+
+Clocks are compared nowhere: epochs grow because each is claimed above what SDL holds, beats count. Without SDL there is
+nobody to agree with: an instance controls, until a node refuses it for a younger one's sake.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+from xapp.ric.sdl import SharedStore
+
+log = logging.getLogger(__name__)
+
+EPOCH_KEY = "epoch"
+INSTANCE_PREFIX = "instance/"
+BEAT_S = 0.5
+GONE_S = 3.0
+"""An instance whose beat has stood still for this long is gone."""
+LEAP_NS = 60_000_000_000
+"""A node that knows of a younger epoch than SDL does is caught up with in steps of a minute."""
+FORGET_S = 60.0
+"""The record of an instance that is gone is deleted after this."""
+
+
+class Role(Enum):
+    WAITING = "waiting"
+    """For an older instance to stand back."""
+    CONTROL = "control"
+    SHADOW = "shadow"
+    """A younger instance is there: decide, but send nothing."""
+
+
+class _Other(NamedTuple):
+    """Another instance as last seen."""
+
+    epoch: int
+    role: str
+    beat: int
+    seen_s: float
+    """When the beat was last found to have gone on."""
+
+
+class Succession:
+    """`run` is a chore; it and the constructor may block for SDL's time-out. `on_role` is told of each new role by the
+    thread that calls `run`, before the other instances can read of it.
+    """
+
+    def __init__(
+        self,
+        store: SharedStore,
+        *,
+        on_role: Callable[[Role], None] = lambda role: None,
+        clock: Callable[[], float] = time.monotonic,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self.on_role = on_role
+        self._clock = clock
+        self._now_ns = now_ns
+        self._others: dict[str, _Other] = {}
+        self._beat = 0
+        self._refused = False
+        self._silent_since_s: float | None = None
+        self.epoch = self._claim()
+        self.id = str(self.epoch)
+        """Names this instance for its whole life, whatever epochs it claims later."""
+        self.role = Role.WAITING if store.is_shared else Role.CONTROL
+
+    def refused(self) -> None:
+        """A node refused this epoch for a younger one. From any thread; takes effect at the next `run`."""
+        self._refused = True
+
+    def run(self) -> float:
+        """Look around, change the role if it is time, say so. Seconds until the next time."""
+        if not self._store.is_shared:
+            if self._refused:
+                self._become(Role.SHADOW)
+            return BEAT_S
+        found = self._store.find(INSTANCE_PREFIX)
+        if not found and not self._store.healthy:
+            self._without_sdl()
+            return BEAT_S
+        self._silent_since_s = None
+        self._look(found)
+        self._decide()
+        self._beat += 1
+        self._store.set(f"{INSTANCE_PREFIX}{self.id}", self._record())
+        return BEAT_S
+
+    def leave(self) -> None:
+        """This instance ends: the next one need not wait. Blocks for a time-out."""
+        if self._store.is_shared:
+            self._store.delete(f"{INSTANCE_PREFIX}{self.id}")
+
+    def status(self) -> dict[str, Any]:
+        """`role`, `epoch`, and how many others were seen alive."""
+        return {"role": self.role.value, "epoch": self.epoch, "others": len(self._alive())}
+
+    def _claim(self, least: int = 0) -> int:
+        """An epoch above every one that SDL knows of."""
+        stored = self._store.get(EPOCH_KEY)
+        highest = stored if isinstance(stored, int) else 0
+        epoch = max(self._now_ns(), highest + 1, least)
+        self._store.set(EPOCH_KEY, epoch)
+        return epoch
+
+    def _record(self) -> dict[str, Any]:
+        host = os.environ.get("HOSTNAME", "")
+        return {"epoch": self.epoch, "role": self.role.value, "beat": self._beat, "host": host, "pid": os.getpid()}
+
+    def _look(self, found: dict[str, Any]) -> None:
+        now_s = self._clock()
+        others = {}
+        for key, record in found.items():
+            name = key.removeprefix(INSTANCE_PREFIX)
+            if name == self.id or not isinstance(record, dict):
+                continue
+            epoch, beat = record.get("epoch"), record.get("beat")
+            if not isinstance(epoch, int) or not isinstance(beat, int):
+                continue
+            before = self._others.get(name)
+            seen_s = before.seen_s if before is not None and before.beat == beat else now_s
+            others[name] = _Other(epoch, str(record.get("role")), beat, seen_s)
+            if now_s - seen_s > FORGET_S:
+                self._store.delete(key)
+        self._others = others
+
+    def _alive(self) -> list[_Other]:
+        now_s = self._clock()
+        return [other for other in self._others.values() if now_s - other.seen_s <= GONE_S]
+
+    def _decide(self) -> None:
+        alive = self._alive()
+        if any(other.epoch > self.epoch for other in alive):
+            self._become(Role.SHADOW)
+        elif self.role is Role.SHADOW or self._refused:
+            # Nobody younger is left, or a node knows of one that SDL does not: begin again, above everybody.
+            self._become(Role.SHADOW)
+            self.epoch = self._claim(self.epoch + LEAP_NS if self._refused else 0)
+            self._refused = False
+            self._become(Role.WAITING)
+        elif self.role is Role.WAITING and not any(other.role == Role.CONTROL.value for other in alive):
+            self._become(Role.CONTROL)
+
+    def _without_sdl(self) -> None:
+        """Nobody can be asked. Who controls goes on, who waits begins after a while; a node's refusal is believed."""
+        now_s = self._clock()
+        if self._silent_since_s is None:
+            self._silent_since_s = now_s
+        if self._refused:
+            self._become(Role.SHADOW)
+        elif self.role is Role.WAITING and now_s - self._silent_since_s > GONE_S:
+            self._become(Role.CONTROL)
+
+    def _become(self, role: Role) -> None:
+        if role is self.role:
+            return
+        log.warning("this instance (epoch %d): %s, was %s", self.epoch, role.value, self.role.value)
+        self.role = role
+        self.on_role(role)
