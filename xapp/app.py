@@ -207,15 +207,26 @@ class App:
         return True, ""
 
     def status(self) -> dict[str, Any]:
-        """Counters, times and the newest decision of each cell."""
+        """Counters, times, the newest decision of each cell, and what the doctor asks for."""
+        statuses = self.subscriptions.statuses()
         return {
+            "name": self.configuration.name,
+            "leader": self.controls.leader,
+            "deadline_ms": self.controls.deadline_ms,
             **self.metrics.summary(),
             "cells": self.loop.last_decisions(),
+            "effects": self.cells.effects(self.sender.epoch),
+            "yielded": self.sender.yielded,
             "nodes": {name: node.connected for name, node in self.watcher.nodes.items()},
-            "subscriptions": {
-                "/".join(map(str, status.key)): status.state.value for status in self.subscriptions.statuses()
+            "node_problems": self.cells.problems(),
+            "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},
+            "subscription_errors": {
+                "/".join(map(str, status.key)): status.last_error for status in statuses if status.last_error
             },
             "instance": self.succession.status(),
+            "sdl_healthy": self.store.healthy,
+            "routes_loaded": self.transport.ready,
+            "rmr_endpoint": f"{self.endpoint.rmr_host}:{self.endpoint.rmr_port}",
             "registered": self.registrar.registered,
             "configuration": self.configuration.status(),
             "rmr": self.transport.counters,

@@ -14,7 +14,7 @@ from policy.cell_state import (
     update_cqi_mean,
     update_served_average,
 )
-from xapp.e2.dcm import Indication, IndicationHeader
+from xapp.e2.dcm import AppliedControl, Indication, IndicationHeader
 from xapp.e2.kpm_report import NO_UE, KpmReport
 
 FloatU = NDArray[np.float64]
@@ -110,6 +110,11 @@ class CellTracker:
     def kpm(self) -> KpmReport | None:
         """The newest KPM report."""
         return self._kpm
+
+    @property
+    def applied(self) -> AppliedControl | None:
+        """The control that governed the cell when its newest DCM indication was made; None = the node's own."""
+        return self._dcm[1].applied if self._dcm is not None else None
 
     @property
     def period_complete(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from xapp.cell_tracker import CellTracker
 from xapp.config import Controls
 from xapp.control_sender import ControlSender, ControlTarget
+from xapp.effect import Effect, effect_of
 from xapp.intake import CellLink, Feed, Intake
 from xapp.node_plan import NodePlan, Wanted, cell_key, plan_node
 from xapp.quota_keeper import QuotaKeeper
@@ -84,6 +85,17 @@ class Cells:
         self.subscriptions.run_due()
         return self.subscriptions.next_due_s()
 
+    def problems(self) -> dict[str, list[dict[str, str]]]:
+        """What each node lacks: names of faults and lines for a person."""
+        with self._lock:
+            return {name: [problem._asdict() for problem in plan.problems] for name, plan in self._plans.items()}
+
+    def effects(self, epoch: int) -> dict[str, Effect]:
+        """By cell: whether it does what this instance, of that epoch, told it."""
+        with self._lock:
+            links = dict(self._links)
+        return {cell: effect_of(link, epoch) for cell, link in links.items()}
+
     def _take(self, event: NodeEvent) -> None:
         node = event.node
         if event.change is not NodeChange.CONNECTED:
@@ -99,7 +111,7 @@ class Cells:
             settings=self._controls.node(node.name),
         )
         for problem in plan.problems:
-            log.warning("%s", problem)
+            log.warning("%s", problem.text)
         log.info("E2 node %s: %d cells, %d subscriptions", node.name, len(plan.carriers), len(plan.wanted))
         encoder = self._keeper.encoder(node.name) if plan.quota_function_id is not None else None
         with self._lock:

@@ -151,6 +151,11 @@ class ControlSender:
             self._hand_over(target, (message,), trail)
 
     @property
+    def epoch(self) -> int:
+        """This instance's."""
+        return self._epoch
+
+    @property
     def yielded(self) -> bool:
         """Another instance controls: nothing is sent, not even a release."""
         return self._stands_back

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from xapp.config import NodeConfig
 from xapp.e2 import dcm, kpm, rc
@@ -43,9 +43,18 @@ def cell_key(node: str, cell: str) -> str:
     return f"{node}/{cell or WHOLE_NODE}"
 
 
+class Problem(NamedTuple):
+    """What a node lacks, or describes in a way that cannot be read."""
+
+    fault: str
+    """A fixed name, see xapp.doctor.faults."""
+    text: str
+    """One line that names the node."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """Everything the xApp wants of one node. Raised problems are kept as lines, not exceptions."""
+    """Everything the xApp wants of one node. Problems are kept, not raised."""
 
     carriers: dict[str, dcm.Carrier]
     """By NR-CGI: the cells that can be controlled."""
@@ -53,7 +62,7 @@ class NodePlan:
     """The service model that the node is controlled by; "" = by none: it is left alone."""
     control_function_id: int | None
     wanted: tuple[Wanted, ...]
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     quota_function_id: int | None = None
     """Its RC function, if it has one that takes quotas, whatever the node is controlled by: what an earlier instance
     left there is taken back."""
@@ -72,17 +81,19 @@ def plan_node(
     control: auto, dcm or rc (xapp.config). A node with both is controlled by DCM under auto: it says more.
     """
     settings = settings or NodeConfig()
-    problems: list[str] = []
+    problems: list[Problem] = []
     carriers: dict[str, dcm.Carrier] = {}
     wanted: list[Wanted] = []
-    own, quotas = node.function(dcm.DCM_OID), _quota_function(node, problems)
+    own = node.function(dcm.DCM_OID)
+    by_dcm = own is not None and control != "rc"
+    quotas = _quota_function(node, [] if by_dcm else problems)
     used: Literal["dcm", "rc", ""] = ""
-    if own is not None and control != "rc":
+    if by_dcm and own is not None:
         used = "dcm"
         try:
             carriers = {carrier.cell: carrier for carrier in dcm.decode_ran_function(own.definition).cells}
         except ValueError as error:
-            problems.append(f"{node.name}: {error}")
+            problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
         wanted += [
             Wanted(
                 node.name,
@@ -104,7 +115,7 @@ def plan_node(
         lacks = {"dcm": "no DCM function", "rc": "no RC function for PRB quotas"}.get(
             control, "neither a DCM function nor an RC function for PRB quotas"
         )
-        problems.append(f"{node.name} has {lacks}: nothing to control")
+        problems.append(Problem("no_control_function", f"{node.name} has {lacks}: nothing to control"))
     wanted += _kpm(node, carriers, report_period_ms, measurements, problems, Dialect(settings.dialect))
     function = own if used == "dcm" else quotas if used == "rc" else None
     return NodePlan(
@@ -117,7 +128,7 @@ def plan_node(
     )
 
 
-def _quota_function(node: E2Node, problems: list[str]) -> RanFunction | None:
+def _quota_function(node: E2Node, problems: list[Problem]) -> RanFunction | None:
     """The node's RC function, if it takes PRB quotas."""
     function = next((found for oid in rc.RC_OIDS if (found := node.function(oid)) is not None), None)
     if function is None:
@@ -125,10 +136,11 @@ def _quota_function(node: E2Node, problems: list[str]) -> RanFunction | None:
     try:
         offers = rc.decode_ran_function(function.definition).offers(rc.SLICE_PRB_QUOTA)
     except ValueError as error:
-        problems.append(f"{node.name}: {error}")
+        problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
         return None
     if not offers:
-        problems.append(f"{node.name}: its RC function lists no PRB quotas (control style 2, action 6)")
+        text = f"{node.name}: its RC function lists no PRB quotas (control style 2, action 6)"
+        problems.append(Problem("quotas_not_offered", text))
     return function if offers else None
 
 
@@ -137,22 +149,23 @@ def _kpm(
     carriers: dict[str, dcm.Carrier],
     report_period_ms: int,
     measurements: tuple[str, ...],
-    problems: list[str],
+    problems: list[Problem],
     dialect: Dialect,
 ) -> list[Wanted]:
     """One KPM subscription per cell, for those of the measurements that the node lists."""
     reporter = next((function for oid in kpm.KPM_OIDS if (function := node.function(oid)) is not None), None)
     if reporter is None:
-        problems.append(f"{node.name} has no KPM function")
+        problems.append(Problem("no_kpm_function", f"{node.name} has no KPM function"))
         return []
     try:
         listed = listed_measurements(kpm.decode_ran_function(reporter.definition))
     except ValueError as error:
-        problems.append(f"{node.name}: {error}")
+        problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
         listed = frozenset()
     asked = tuple(name for name in measurements if name in listed)
     if not asked:
-        problems.append(f"{node.name} lists none of the measurements {', '.join(measurements)}")
+        text = f"{node.name} lists none of the measurements {', '.join(measurements)}"
+        problems.append(Problem("measurements_missing", text))
         return []
     trigger = kpm.encode_event_trigger(kpm.EventTrigger(report_period_ms))
     wanted = []

@@ -56,7 +56,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         (("gnb", "--period-ms", "0"), ("'--period-ms'", "'0'", "greater than or equal to 1")),
         (("ric", "--e2-port", "1\n2"), ("'--e2-port'", "'1\\n2'")),
         (("lab", "--cells", "9" * 400), ("'--cells'", "...'")),
-        (("run",), ("'--config'",)),
+        (("run",), ("--config",)),
         (("run", "--config", "/no/such/file"), ("/no/such/file",)),
         (("lab", "--no-such-option"), ("--no-such-option",)),
         (("e2", "decode", "nothing", "00"), ("nothing", "e2ap-pdu")),

@@ -12,7 +12,7 @@ from xapp.e2 import dcm, kpm, rc
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import KPM_OIDS
 from xapp.lab.node_functions import make_carriers
-from xapp.node_plan import NodePlan, plan_node
+from xapp.node_plan import NodePlan, Problem, plan_node
 from xapp.ric.nodes import E2Node, RanFunction
 
 NODE = "gnb_001_001_00000001"
@@ -92,7 +92,9 @@ def test_only_measurements_that_the_node_lists_are_asked_for() -> None:
     assert [w.measurements for w in wanted.wanted if w.kind == "kpm"] == [("DRB.UEThpUl", "CQI")] * 2
     none = plan(dcm_function(), kpm_function(("DRB.RlcDelayUl",)))
     assert [w.kind for w in none.wanted] == ["dcm", "dcm"]
-    assert none.problems == (f"{NODE} lists none of the measurements DRB.UEThpUl, RRU.PrbTotUl, CQI",)
+    assert none.problems == (
+        Problem("measurements_missing", f"{NODE} lists none of the measurements DRB.UEThpUl, RRU.PrbTotUl, CQI"),
+    )
 
 
 def test_measurements_of_another_report_style_do_not_count() -> None:
@@ -116,7 +118,7 @@ def test_a_node_without_our_functions_is_a_problem_not_an_exception() -> None:
     assert len(empty.problems) == 2
     no_kpm = plan(dcm_function())
     assert [w.kind for w in no_kpm.wanted] == ["dcm", "dcm"]
-    assert no_kpm.problems == (f"{NODE} has no KPM function",)
+    assert no_kpm.problems == (Problem("no_kpm_function", f"{NODE} has no KPM function"),)
     assert plan(kpm_function()).wanted == ()
 
 
@@ -124,10 +126,10 @@ def test_a_node_without_our_functions_is_a_problem_not_an_exception() -> None:
 def test_a_function_that_cannot_be_read_is_a_problem_not_an_exception(definition: bytes) -> None:
     broken_dcm = plan(RanFunction(5, dcm.DCM_OID, definition), kpm_function())
     assert broken_dcm.wanted == ()
-    assert broken_dcm.problems[0].startswith(f"{NODE}: ")
+    assert broken_dcm.problems[0].text.startswith(f"{NODE}: ")
     broken_kpm = plan(dcm_function(), RanFunction(2, KPM_OIDS[0], definition))
     assert [w.kind for w in broken_kpm.wanted] == ["dcm", "dcm"]
-    assert broken_kpm.problems[0].startswith(f"{NODE}: ")
+    assert broken_kpm.problems[0].text.startswith(f"{NODE}: ")
 
 
 # -- nodes of today ---------------------------------------------------------------------------------------------------
@@ -174,4 +176,4 @@ def test_a_node_that_cannot_be_controlled_is_left_alone(
 ) -> None:
     planned = plan(*functions, kpm_function(), control=control)
     assert (planned.control, planned.control_function_id, planned.wanted) == ("", None, ())
-    assert problem in planned.problems[0]
+    assert problem in planned.problems[0].text

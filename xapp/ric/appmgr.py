@@ -12,7 +12,7 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from xapp.ric.rest import Answer, RestClient, RestError
+from xapp.ric.rest import RestClient, RestError
 
 log = logging.getLogger(__name__)
 
@@ -116,10 +116,7 @@ class Registrar:
 
     def _is_known(self) -> bool:
         """Raises RestError if nobody says."""
-        answer = self._rest.request("GET", "ric", "v1", "xapps")
-        if answer.status != 200:
-            raise RestError(f"appmgr answers {answer.status} when asked for its xApps")
-        return (self._registration.appName, self._registration.appInstanceName) in _names(answer)
+        return (self._registration.appName, self._registration.appInstanceName) in registered_names(self._rest)
 
     def _after_failure(self, error: str) -> float:
         if not self.last_error:
@@ -130,8 +127,11 @@ class Registrar:
         return longest * self._rng.uniform(0.5, 1.0)
 
 
-def _names(answer: Answer) -> set[tuple[str, str]]:
-    """(appName, appInstanceName) of everybody."""
+def registered_names(appmgr: RestClient) -> set[tuple[str, str]]:
+    """(appName, appInstanceName) of everybody. Raises RestError if appmgr does not say."""
+    answer = appmgr.request("GET", "ric", "v1", "xapps")
+    if answer.status != 200:
+        raise RestError(f"appmgr answers {answer.status} when asked for its xApps")
     return {
         (str(xapp.get("name")), str(instance.get("name")))
         for xapp in _objects(answer.json())

@@ -1,0 +1,73 @@
+"""The command line of `stackmac doctor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from xapp.doctor.checks import examine
+from xapp.doctor.facts import gather
+from xapp.doctor.finding import Finding, State
+
+doctor_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+FOUND_FAULTS = 1
+STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "bold red", State.UNKNOWN: "dim"}
+
+
+@doctor_app.command()
+def doctor(
+    config: Annotated[Path, typer.Option(help="The xApp descriptor that the deployment runs with.")] = Path(
+        "/opt/ric/config/config-file.json"
+    ),
+    url: Annotated[str, typer.Option(help="The xApp's HTTP server; empty = this host, at the configured port.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Between two looks at what should change.")] = 3.0,
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON on standard output.")] = False,
+) -> int:
+    """Say what is wrong with a deployment, and what to do about it.
+
+    Run it where the xApp runs, with its environment: it asks the platform as the xApp does. Exit status: 0 = no fault
+    (warnings do not count), 1 = faults, 2 = asked wrongly.
+    """
+    console = Console(stderr=as_json)
+    with console.status("asking") as status:
+        facts = gather(config, url, seconds=seconds, say=lambda what: status.update(f"asking {what}"))
+    findings = examine(facts)
+    if as_json:
+        print(
+            json.dumps({"faults": _faults(findings), "findings": [finding._asdict() for finding in findings]}, indent=2)
+        )
+    else:
+        console.print(_table(findings))
+        console.print(_summary(findings))
+    return FOUND_FAULTS if any(finding.state is State.FAULT for finding in findings) else 0
+
+
+def _faults(findings: list[Finding]) -> list[str]:
+    """Names, most fundamental first, each once."""
+    return list(dict.fromkeys(finding.fault for finding in findings if finding.state is State.FAULT))
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "what", "found, and what to do"):
+        table.add_column(column)
+    for finding in findings:
+        mark = f"[{STYLES[finding.state]}]{finding.state.value}[/]"
+        name = f" ({finding.fault})" if finding.fault else ""
+        lines = [finding.found + name, *([f"-> {finding.advice}"] if finding.advice else [])]
+        table.add_row(mark, finding.check, "\n".join(lines))
+    return table
+
+
+def _summary(findings: list[Finding]) -> str:
+    faults = _faults(findings)
+    if not faults:
+        return "no faults"
+    return f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}: {', '.join(faults)}; begin with the first"

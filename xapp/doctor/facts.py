@@ -1,0 +1,193 @@
+"""What the doctor asks, and what it heard. It may block for a time-out; nothing raises for a bad answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from xapp.config import ConfigError, Controls, load_controls
+from xapp.ric.appmgr import registered_names
+from xapp.ric.rest import RestClient, RestError
+from xapp.ric.sdl import SharedStore
+
+Value = TypeVar("Value")
+
+NOT_ASKED = "not asked"
+NOT_WANTED = "not wanted: controls.ric.appmgr_url is empty"
+DEFAULT_TIMEOUT_S = 3.0
+PROBE_KEY = "doctor"
+"""Written and deleted in the xApp's own namespace: a store that only answers reads is no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard(Generic[Value]):
+    """An answer, or in one line why there is none."""
+
+    value: Value | None = None
+    error: str = ""
+
+    @property
+    def there(self) -> bool:
+        return not self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the checks judge."""
+
+    controls: Heard[Controls]
+    url: str
+    """Where the xApp was asked."""
+    ready: Heard[str] = Heard(error=NOT_ASKED)
+    """"" = ready, else why it is not."""
+    before: Heard[dict[str, Any]] = Heard(error=NOT_ASKED)
+    """The xApp's status ..."""
+    after: Heard[dict[str, Any]] = Heard(error=NOT_ASKED)
+    """... and again, `seconds` later."""
+    seconds: float = 0.0
+    submgr: Heard[list[dict[str, Any]]] = Heard(error=NOT_ASKED)
+    """The subscriptions that it holds."""
+    e2mgr: Heard[list[str]] = Heard(error=NOT_ASKED)
+    """Nodes by name."""
+    appmgr: Heard[list[str]] = Heard(error=NOT_ASKED)
+    """Instance names of the registered xApps."""
+    shared: Heard[bool] = Heard(error=NOT_ASKED)
+    """Whether shared data are in Redis; an error: it does not answer."""
+    leader_error: str = ""
+    """Why the leader cannot be loaded; tried only where no xApp answers, since one that does has loaded it."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def gather(config: Path, url: str, *, seconds: float, say: Callable[[str], None] = lambda what: None) -> Facts:
+    """Ask everybody. `url`: of the xApp's HTTP server, "" = on this host at the configured port."""
+    environment = dict(os.environ)
+    try:
+        controls = load_controls(config)
+    except ConfigError as error:
+        return _without_configuration(str(error), url, environment, seconds)
+    url = url or f"http://127.0.0.1:{controls.http.port}"
+    timeout_s = controls.ric.request_timeout_s
+    say(f"the xApp at {url}")
+    xapp = RestClient("the xApp", url, timeout_s=timeout_s)
+    ready = _asked(lambda: _readiness(xapp))
+    before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
+    asked_s = time.monotonic()
+    say("the subscription manager")
+    submgr = _asked(lambda: _subscriptions(controls.ric.submgr_url, timeout_s))
+    say("the E2 manager")
+    e2mgr = _asked(lambda: _node_names(controls.ric.e2mgr_url, timeout_s))
+    say("appmgr")
+    appmgr_url = controls.ric.appmgr_url
+    appmgr = _asked(lambda: _registered(appmgr_url, timeout_s)) if appmgr_url else Heard(error=NOT_WANTED)
+    say("shared data")
+    shared = _asked(_store)
+    if before.there:
+        say(f"what changes within {seconds:g} s")
+        time.sleep(max(0.0, seconds - (time.monotonic() - asked_s)))
+    after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
+    xapp.close()
+    return Facts(
+        Heard(controls),
+        url,
+        ready,
+        before,
+        after,
+        time.monotonic() - asked_s,
+        submgr,
+        e2mgr,
+        appmgr,
+        shared,
+        "" if before.there else _leader_error(controls),
+        environment,
+    )
+
+
+def _without_configuration(error: str, url: str, environment: Mapping[str, str], seconds: float) -> Facts:
+    """A running xApp may still be asked, where somebody said where it is."""
+    if not url:
+        return Facts(Heard(error=error), url, environment=environment)
+    xapp = RestClient("the xApp", url, timeout_s=DEFAULT_TIMEOUT_S)
+    before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
+    time.sleep(seconds if before.there else 0.0)
+    after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
+    xapp.close()
+    return Facts(Heard(error=error), url, before=before, after=after, seconds=seconds, environment=environment)
+
+
+def _leader_error(controls: Controls) -> str:
+    from policy.registry import LeaderError, make_leader
+
+    try:
+        make_leader(controls.leader)
+    except LeaderError as error:
+        return f"controls.leader: {error}"
+    return ""
+
+
+def _asked(ask: Callable[[], Value]) -> Heard[Value]:
+    try:
+        return Heard(ask())
+    except RestError as error:
+        return Heard(error=str(error))
+
+
+def _readiness(xapp: RestClient) -> str:
+    answer = xapp.request("GET", "ric", "v1", "health", "ready")
+    if answer.status == 200:
+        return ""
+    body = answer.json()
+    return str(body.get("status", answer.status)) if isinstance(body, dict) else str(answer.status)
+
+
+def _object(client: RestClient, *path: str) -> dict[str, Any]:
+    answer = client.request("GET", *path)
+    body = answer.json()
+    if answer.status != 200 or not isinstance(body, dict):
+        raise RestError(f"{client.service}: {'/'.join(path)} answers {answer.status}")
+    return body
+
+
+def _list(service: str, url: str, timeout_s: float, *path: str) -> list[Any]:
+    client = RestClient(service, url, timeout_s=timeout_s)
+    try:
+        answer = client.request("GET", *path)
+        body = answer.json()
+    finally:
+        client.close()
+    if answer.status != 200 or not isinstance(body, list | type(None)):
+        raise RestError(f"{service}: {'/'.join(path)} answers {answer.status}")
+    return body or []  # Go writes an empty list as null
+
+
+def _subscriptions(url: str, timeout_s: float) -> list[dict[str, Any]]:
+    entries = _list("submgr", url, timeout_s, "ric", "v1", "subscriptions")
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _node_names(url: str, timeout_s: float) -> list[str]:
+    entries = _list("e2mgr", url, timeout_s, "v1", "nodeb", "states")
+    return [str(entry.get("inventoryName", "")) for entry in entries if isinstance(entry, dict)]
+
+
+def _registered(url: str, timeout_s: float) -> list[str]:
+    client = RestClient("appmgr", url, timeout_s=timeout_s)
+    try:
+        return sorted({instance for _, instance in registered_names(client)})
+    finally:
+        client.close()
+
+
+def _store() -> bool:
+    store = SharedStore()
+    try:
+        written = store.set(PROBE_KEY, "asked")
+        read = store.get(PROBE_KEY) if written else None
+        if not written or read != "asked" or not store.delete(PROBE_KEY):
+            raise RestError("SDL: a value written does not come back")
+        return store.is_shared
+    finally:
+        store.close()

@@ -1,0 +1,55 @@
+"""Everything that the doctor can find, by name, with what to do about it. docs/troubleshooting.md lists the same."""
+
+from __future__ import annotations
+
+FAULTS: dict[str, str] = {
+    "config_unusable": "Mend the named field of the descriptor's `controls`; descriptors/schema.json says what it may "
+    "be. A running xApp keeps the configuration that it had.",
+    "xapp_unreachable": "Is the pod running? `kubectl -n ricxapp get pods`, then its log. Elsewhere than in its "
+    "container, say where it answers with --url.",
+    "no_route_table": "No route manager has spoken to this xApp, and RMR_SEED_RT names no table. Is the xApp "
+    "registered with appmgr, does service-ricxapp-<name>-rmr expose port 4561, does rtmgr's log show a push?",
+    "no_control_route": "The route table has no way for message type 12040: list RIC_CONTROL_REQ under txMessages of "
+    "the descriptor and register anew.",
+    "sdl_down": "Redis (dbaas) does not answer under DBAAS_SERVICE_HOST and DBAAS_SERVICE_PORT. Decisions go on; "
+    "subscriptions, policies and limits of UEs would not survive a restart.",
+    "sdl_in_memory": "DBAAS_SERVICE_HOST is not set: nothing survives a restart, and a second instance is not noticed.",
+    "submgr_unreachable": "Check controls.ric.submgr_url and the pod of submgr: without it there are no reports.",
+    "e2mgr_unreachable": "Check controls.ric.e2mgr_url and the pod of e2mgr: without it and SDL no node is seen.",
+    "appmgr_unreachable": "Check controls.ric.appmgr_url and the pod of appmgr: an xApp that is not registered gets no "
+    "routes from rtmgr.",
+    "not_registered": "appmgr does not know this xApp: its name must be the descriptor's, its endpoints "
+    "service-ricxapp-<name>-http and -rmr. It registers again by itself; its log says what appmgr answered.",
+    "no_nodes": "No E2 node is connected to the RIC: check the gNB's E2 agent and its address of e2term.",
+    "node_disconnected": "The node was there and is not connected now: check its E2 association.",
+    "no_control_function": "The node offers neither the DCM function nor E2SM-RC: its cells are only watched.",
+    "quotas_not_offered": "The node's E2SM-RC has no slice-level PRB quotas (control style 2, action 6): a newer gNB "
+    "is needed.",
+    "no_kpm_function": "The node offers no E2SM-KPM: switch it on in the gNB's E2 agent (srsRAN: `e2sm_kpm_enabled`).",
+    "function_unreadable": "The node describes a RAN function in bytes that cannot be read: is its `dialect` set right "
+    "(standard or flexric)?",
+    "measurements_missing": "None of controls.measurements is among those that the node lists: name some that it has.",
+    "subscription_failed": "The node or submgr refused: see the cause. The period may be one that the node does not "
+    "support.",
+    "subscription_pending": "submgr accepted and the node has not answered: look at submgr's and e2term's logs. The "
+    "xApp asks again by itself.",
+    "subscription_double": "More than one live subscription for the same node, function and cell: delete the one that "
+    "is not in the xApp's status (DELETE /ric/v1/subscriptions/<id> at submgr).",
+    "no_indications": "Subscribed, but no report arrives: does rtmgr route 12050 for this subscription to the xApp's "
+    "RMR endpoint (controls.http.host with http replaced by rmr)?",
+    "undecodable_indications": "Reports arrive and cannot be read: is the node's `dialect` set right (standard or "
+    "flexric)?",
+    "controls_unanswered": "Controls are sent and nobody answers: does e2term know the node's meid, and does the route "
+    "for 12041 and 12042 lead back?",
+    "controls_refused": "The node refuses the controls: the cause is named. With E2SM-RC check PLMN, slice and the UE "
+    "identity that it expects.",
+    "controls_ineffective": "Controls are acknowledged but the node reports that it follows another: does another xApp "
+    "control the same cells?",
+    "yielded": "A younger instance of this xApp controls the cells; this one only watches. Stop one of them.",
+    "model_missing": "The leader cannot be loaded: controls.leader is wrong, or the model volume is not mounted.",
+    "model_failing": "The model raises errors and the classical schedule takes its place: see the log.",
+    "model_slow": "The model misses its deadline and the classical schedule takes its place: give it more CPU, fewer "
+    "cells an instance, a longer period, or a smaller bundle.",
+    "policy_not_enforced": "A policy cannot hold as written; the reason is named. GET /ric/v1/policies shows all.",
+}
+"""Name -> advice."""
