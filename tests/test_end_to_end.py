@@ -17,6 +17,7 @@ from policy.allocation import all_dynamic
 from policy.leader import Decision
 from xapp.cli import main
 from xapp.lab.lab import Lab, LabOptions, run_lab
+from xapp.rmr.osc import librmr_problem
 
 SUMMARY_KEYS = [
     "indications_received",
@@ -114,6 +115,13 @@ def test_three_cells_of_twenty_ues_under_a_classical_leader(tmp_path: Path) -> N
     assert summary["decided_by"] == {"proportional_fair": summary["decisions"]}
 
 
+@pytest.mark.skipif(bool(librmr_problem()), reason=librmr_problem() or "librmr is there")
+def test_an_xapp_on_librmr_among_python_peers() -> None:
+    summary = run_lab(LabOptions(seconds=2, leader="proportional_fair", rmr="librmr"), quiet())
+
+    assert_loop_is_sound(summary, cells=1, periods=20)
+
+
 def test_a_fast_period_reports_the_models_share_honestly() -> None:
     summary = run_lab(LabOptions(seconds=2, period_ms=20), quiet())
 
@@ -147,7 +155,7 @@ def test_a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler_within_two_periods(
 
 
 def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> None:
-    running = lab(seconds=60, leader="dynamic")
+    running = lab(seconds=60, leader="dynamic", rmr="si95")  # which counts route tables
     assert running.xapp.wait_status(lambda status: status["controls_acked"] >= 3, 20)
 
     running.gnb.stop()

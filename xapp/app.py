@@ -32,7 +32,7 @@ from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
 from xapp.ric.subscriptions import SubscriptionState
 from xapp.ric.succession import Role, Succession
-from xapp.rmr.endpoint import Si95Endpoint
+from xapp.rmr.endpoint import open_endpoint
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Options
 from xapp.tap import Tap
@@ -99,7 +99,9 @@ class App:
         listener = listen(controls.http.bind_host, controls.http.port)
         opened.callback(listener.close)
         settings = resolve_settings(controls.rmr, os.environ)
-        self.transport = Si95Endpoint(settings, Si95Options(max_receive_queue=controls.rmr.receive_queue))
+        self.transport = open_endpoint(
+            settings, controls.rmr.transport, Si95Options(max_receive_queue=controls.rmr.receive_queue)
+        )
         opened.callback(self.transport.close)
         self.store = SharedStore()
         opened.callback(self.store.close)

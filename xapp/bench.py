@@ -32,6 +32,7 @@ from xapp.bench_path import (
     dcm_report,
     indication,
 )
+from xapp.bench_rmr import librmr_round_trip, si95_round_trip, socket_round_trip
 from xapp.control_sender import REQUESTOR_ID
 from xapp.e2 import dcm, e2ap, rc
 from xapp.e2.kpm_json import KPM_TYPES
@@ -39,6 +40,7 @@ from xapp.e2.kpm_report import decode_report, decode_report_generic
 from xapp.e2.kpm_report_writer import encode_report
 from xapp.e2.rc_json import RC_TYPES
 from xapp.e2.ue_id import GnbDuUeId
+from xapp.rmr.osc import librmr_problem
 from xapp.rmr.transport import RmrMessage
 
 SEED = 1
@@ -48,6 +50,8 @@ MAX_REPEATS = 400
 CASE_S = 0.6
 """Time spent on each side of a comparison, more or less."""
 UES = (8, 20, 100)
+MESSAGE_BYTES = (2_000, 20_000)
+"""A report of a few UEs, and one of a hundred."""
 PACES = ((1, 6), (100, 17))
 """(K, RBGs): the paper's game and a RIC's pace."""
 
@@ -60,6 +64,7 @@ class Part(StrEnum):
     E2AP = "e2ap"
     RC = "rc"
     DCM = "dcm"
+    RMR = "rmr"
     DECISION = "decision"
     LOOP = "loop"
 
@@ -237,6 +242,20 @@ def dcm_rows(rng: np.random.Generator) -> Iterator[Row]:
     yield compare(Part.DCM, "write a control, 100 UEs", lambda: control_bytes(chosen), "the same as JSON", write_json)
 
 
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def rmr_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """A question of 2 and of 20 KB and its answer, Python at the other end; librmr only where it can be loaded."""
+    for size in MESSAGE_BYTES:
+        payload, what = rng.bytes(size), f"round trip, {size // 1000} KB"
+        with si95_round_trip(payload) as ours, socket_round_trip(payload) as bare:
+            yield compare(Part.RMR, f"{what}, si95", ours, "a bare socket", bare)
+        if not librmr_problem():
+            with si95_round_trip(payload) as ours, librmr_round_trip(payload) as theirs:
+                yield compare(Part.RMR, f"{what}, si95", ours, "librmr", theirs)
+
+
 # -- decisions ---------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +302,7 @@ def measure(part: Part, leaders: list[Leader]) -> Iterator[Row]:
         Part.E2AP: e2ap_rows,
         Part.RC: rc_rows,
         Part.DCM: dcm_rows,
+        Part.RMR: rmr_rows,
         Part.DECISION: lambda rng: decision_rows(rng, leaders),
         Part.LOOP: lambda rng: loop_rows(rng, leaders),
     }

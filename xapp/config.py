@@ -37,6 +37,10 @@ class _Section(BaseModel):
 class RmrConfig(_Section):
     """This xApp's RMR endpoint. What a variable of the environment says (RMR_*, see docs/rmr.md) wins over these."""
 
+    transport: Literal["auto", "si95", "librmr"] = Field(
+        default="auto",
+        description="librmr = OSC's C library, si95 = the same wire format in Python, auto = librmr where it loads.",
+    )
     bind_host: str = Field(default="0.0.0.0", description="Address to listen on (RMR_BIND_IF wins).")
     port: int = Field(default=4560, ge=0, le=65535, description="RMR data port (0 = any free one).")
     host: str = Field(default="127.0.0.1", description="Host under which peers reach this endpoint (RMR_SRC_ID wins).")

@@ -121,11 +121,11 @@ def serve(
 
 def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -> None:
     """Status lines until it is time to stop."""
-    ports = {"http_port": app.server.port, "rmr_port": app.transport.port}
+    http_port, rmr_port, kind = app.server.port, app.transport.port, app.transport.kind
     if json_lines:
-        emit("ready", ports)
+        emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
     else:
-        print(f"stackmac runs: HTTP {ports['http_port']}, RMR {ports['rmr_port']}, leader {leader}", flush=True)
+        print(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}", flush=True)
     while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
         if json_lines:
             emit("status", app.status())

@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from xapp.config import RmrConfig
+from xapp.rmr.osc import LibrmrTransport, librmr_problem
 from xapp.rmr.routes import RouteTable
+from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RIC_CONTROL_ACK, RIC_INDICATION, RmrMessage, Transport
 
@@ -27,24 +32,38 @@ def table(*records: str) -> str:
     return "\n".join(["newrt|start", *records, "newrt|end"]) + "\n"
 
 
-def si95_ends() -> Iterator[Ends]:
-    far = Si95Transport("127.0.0.1", 0, routes=RouteTable(table("rte|1|192.0.2.1:9")))
-    near = Si95Transport(
-        "127.0.0.1",
-        0,
-        routes=RouteTable(table(f"rte|{RIC_INDICATION}|{far.source}", f"rte|{HEALTH_REQUEST}|{far.source}")),
-    )
-    yield Ends(near, far)
-    near.close()
-    far.close()
+def make_si95(folder: Path, name: str, *records: str) -> Si95Transport:
+    return Si95Transport("127.0.0.1", 0, routes=RouteTable(table(*records)))
 
 
-IMPLEMENTATIONS: dict[str, Callable[[], Iterator[Ends]]] = {"si95": si95_ends}
+def make_librmr(folder: Path, name: str, *records: str) -> LibrmrTransport:
+    seed = folder / f"{name}.rt"
+    seed.write_text(table(*records))
+    config = RmrConfig(bind_host="127.0.0.1", host="127.0.0.1", port=0, route_manager="-1")
+    settings = resolve_settings(config, {"RMR_SEED_RT": str(seed)})
+    made = LibrmrTransport(settings, send_patience_s=PATIENCE_S)
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not made.ready:
+        assert time.monotonic() < give_up_at, "librmr has not read its routes"
+        time.sleep(0.01)
+    return made
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
-def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    yield from IMPLEMENTATIONS[request.param]()
+Maker = Callable[..., Any]
+MAKERS: dict[str, Maker] = {"si95": make_si95, "librmr": make_librmr}
+
+
+@pytest.fixture(params=["si95-si95", "librmr-si95", "si95-librmr", "librmr-librmr"])
+def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ends]:
+    """near-far."""
+    if "librmr" in request.param and librmr_problem():
+        pytest.skip(f"{librmr_problem()}; with LD_LIBRARY_PATH on its folder this runs")
+    near, far = (MAKERS[name] for name in request.param.split("-"))
+    there = far(tmp_path, "far", "rte|1|192.0.2.1:9")
+    here = near(tmp_path, "near", *(f"rte|{mtype}|{there.source}" for mtype in (RIC_INDICATION, HEALTH_REQUEST)))
+    yield Ends(here, there)
+    here.close()
+    there.close()
 
 
 def test_it_is_a_transport(ends: Ends) -> None:

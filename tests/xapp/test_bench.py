@@ -26,7 +26,7 @@ def test_all_parts_make_rows_and_the_json_says_the_same(tmp_path: Path, capsys: 
     out, err = capsys.readouterr()
     assert err == ""
     rows = json.loads(path.read_text())["rows"]
-    assert {row["part"] for row in rows} == {"kpm", "e2ap", "rc", "dcm", "decision", "loop"}
+    assert {row["part"] for row in rows} == {"kpm", "e2ap", "rc", "dcm", "rmr", "decision", "loop"}
     assert len(out.splitlines()) == 1 + len(rows)
     for row in rows:
         assert row["what"] in out

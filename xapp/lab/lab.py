@@ -58,6 +58,8 @@ class LabOptions:
     """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
     record: str = ""
     """Where the xApp writes its recording; "" = nowhere."""
+    rmr: str = "auto"
+    """The xApp's transport: auto, si95 or librmr."""
 
     def resolved(self) -> LabOptions:
         """With the defaults that depend on other options filled in."""
@@ -233,7 +235,7 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
             "report_period_ms": options.period_ms,
             "control": options.control,
             "nodes": node_settings(options),
-            "rmr": loopback,
+            "rmr": {**loopback, "transport": options.rmr},
             "http": loopback,
             "ric": {
                 "submgr_url": f"http://127.0.0.1:{ric['submgr_port']}",

@@ -65,6 +65,7 @@ def lab(
     record: Annotated[
         str, typer.Option(help="The xApp writes every input and decision there, for `stackmac replay` and `explain`.")
     ] = "",
+    rmr: Annotated[str, typer.Option(help="The xApp's RMR: si95, librmr, auto = librmr where it loads.")] = "auto",
     json_file: Annotated[str, typer.Option("--json", help="Write the results there (- = standard output).")] = "",
 ) -> int:
     """RIC, gNB and xApp as three processes on loopback: a live table, a summary, comparisons over the same world."""
@@ -89,6 +90,7 @@ def lab(
             dialect=str(dialect),
             record=record,
             routes=routes,
+            rmr=rmr,
         )
         check_names(options)
         summary = run_lab(options, console)
@@ -119,6 +121,7 @@ def check_names(options: LabOptions) -> None:
         ("--control", options.control, CONTROLS),
         ("--observe", options.observe, ("", "full", "kpm_srsran", "kpm_oai")),
         ("--routes", options.routes, ("rtmgr", "file")),
+        ("--rmr", options.rmr, ("auto", "si95", "librmr")),
     ):
         if value not in known:
             raise typer.BadParameter(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")

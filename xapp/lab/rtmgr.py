@@ -122,6 +122,12 @@ class RouteManager:
             self._a1_mediator = endpoint
         self.refresh()
 
+    def push_to(self, endpoint: str) -> None:
+        """Somebody who takes tables at this host:port without asking."""
+        with self._lock:
+            self._peer(endpoint)
+        self.refresh()
+
     def add_platform(self, table: RouteTable) -> None:
         """Keep the table of a part of this process up to date as well."""
         with self._lock:

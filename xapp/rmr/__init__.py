@@ -1,1 +1,3 @@
-"""RMR messaging: one Transport interface and its implementations (`si95`: RMR's TCP wire in pure Python)."""
+"""RMR messaging: one Transport interface and its implementations, RMR's TCP wire in pure Python (`si95`) and over OSC's
+C library (`osc`, which alone imports ricxappframe's bindings). Route tables, and the client of who sends them.
+"""

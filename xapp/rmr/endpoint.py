@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import logging
 
+from xapp.config import ConfigError
 from xapp.http import cannot_listen
+from xapp.rmr.osc import LibrmrTransport, librmr_problem
 from xapp.rmr.route_client import RouteClient
 from xapp.rmr.settings import RmrSettings, TableSource
 from xapp.rmr.si95 import Si95Options, Si95Transport
 
 log = logging.getLogger(__name__)
+
+
+def open_endpoint(
+    settings: RmrSettings, transport: str, options: Si95Options | None = None
+) -> Si95Endpoint | LibrmrTransport:
+    """transport: si95, librmr, or auto = librmr where it can be loaded. ConfigError if it cannot and must; OSError (one
+    line) for a port that cannot be had."""
+    problem = librmr_problem() if transport != "si95" else ""
+    if transport == "librmr" and problem:
+        raise ConfigError(f"controls.rmr.transport is 'librmr': {problem}")
+    if transport == "si95" or problem:
+        return Si95Endpoint(settings, options)
+    return LibrmrTransport(settings, options)
 
 
 class Si95Endpoint(Si95Transport):

@@ -47,6 +47,8 @@ class Si95Transport:
     OSError from the constructor when the port cannot be bound.
     """
 
+    kind = "si95"
+
     def __init__(
         self,
         bind_host: str = "0.0.0.0",

@@ -63,7 +63,7 @@ def stop(process: subprocess.Popen[str], number: int) -> dict[str, Any]:
 
 
 def test_two_processes_meet_and_stop_cleanly() -> None:
-    ports = [part for name in ("e2", "rmr", "submgr", "e2mgr") for part in (f"--{name}-port", "0")]
+    ports = [part for name in ("e2", "rmr", "submgr", "e2mgr", "appmgr", "rtmgr") for part in (f"--{name}-port", "0")]
     ric = start("ric", *ports, "--json-lines")
     gnb = None
     try:
