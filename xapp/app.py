@@ -135,7 +135,7 @@ class App:
         )
         self.endpoint = endpoint
         # Nobody is limited before that is kept; until housekeeping begins there is no node to limit.
-        self.quotas = QuotaKeeper(controls, self.store, on_change=lambda: self.housekeeping.wake(QUOTAS))
+        self.quotas = QuotaKeeper(controls, self.store, on_change=lambda: self.housekeeping.wake(QUOTAS), tap=self.tap)
         self.cells = Cells(
             controls, self.intake, endpoint, self.store, self.sender, self.quotas, owner=self.succession.id
         )

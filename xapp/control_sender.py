@@ -281,7 +281,9 @@ class ControlSender:
             )
         )
         key = (target.node, call_process_id)
-        sent = SentControl(target.node, message.cell, message.what, message.decision_id, pdu, time.monotonic())
+        sent = SentControl(
+            target.node, message.cell, message.what, message.decision_id, pdu, time.monotonic(), message.subject
+        )
         with self._lock:
             self._outstanding[key] = _Outstanding(sent, target.function_id, target.encoder, message.subject)
         if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):

@@ -55,6 +55,8 @@ class SentControl:
     """The RICcontrolRequest."""
     sent_s: float
     """time.monotonic()."""
+    subject: int | None = None
+    """The UE that it is about; None = the whole cell."""
     status: ControlStatus = ControlStatus.SENT
     detail: str = ""
     """Of a refusal: the node's reason."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from xapp.config import Controls
@@ -16,6 +17,7 @@ from xapp.e2.quota import QuotaRules
 from xapp.e2.ue_id import UeId, ue_id_from_value, ue_id_to_value
 from xapp.rc_encoder import RcEncoder, RcSettings
 from xapp.ric.sdl import SharedStore
+from xapp.tap import Tap
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,16 @@ KEY = "quota/"
 class QuotaKeeper:
     """Thread safe."""
 
-    def __init__(self, controls: Controls, store: SharedStore, *, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        controls: Controls,
+        store: SharedStore,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        tap: Tap | None = None,
+    ) -> None:
         """on_change: told when `save` has something to do; it must not block."""
+        self._tap = tap or Tap()
         self._controls = controls
         self._store = store
         self._on_change = on_change
@@ -52,7 +62,10 @@ class QuotaKeeper:
                 int(settings.sd, 16) if settings.sd else None,
                 Dialect(settings.dialect),
             )
-            encoder = self._encoders[node] = RcEncoder(slice_, rules, on_change=self._on_change)
+            self._tap.quota(node, "new", {"settings": slice_, "rules": rules})
+            encoder = self._encoders[node] = RcEncoder(
+                slice_, rules, on_change=self._on_change, hear=partial(self._tap.quota, node)
+            )
             self._recall(node, encoder)
             return encoder
 

@@ -43,11 +43,17 @@ class RcEncoder:
         rules: QuotaRules,
         *,
         on_change: Callable[[], None] = lambda: None,
+        hear: Callable[[str, dict[str, Any]], None] = lambda call, told: None,
     ) -> None:
-        """on_change: told whenever `to_keep` has changed; it must not block."""
+        """on_change: told whenever `to_keep` has changed; it must not block.
+
+        hear: told of every call that changes anything, in the order in which they do: from these, and the decisions,
+        all that this encoder ever said can be made again. Neither may block.
+        """
         self._settings = settings
         self._rules = rules
         self._on_change = on_change
+        self._hear = hear
         self._lock = threading.Lock()
         self._book = QuotaBook(rules)
         self._cells: dict[str, CellQuotas] = {}
@@ -58,8 +64,10 @@ class RcEncoder:
 
     def restore(self, left_behind: Iterable[UeId]) -> None:
         """UEs that an earlier instance may have left under quotas, and whose ids are kept: they are released first."""
+        ue_ids = tuple(left_behind)
         with self._lock:
-            known = {ue_key(ue_id): ue_id for ue_id in left_behind}
+            self._hear("restore", {"ues": ue_ids})
+            known = {ue_key(ue_id): ue_id for ue_id in ue_ids}
             self._names |= known
             self._book.restore(known)
             self._kept |= known.keys()
@@ -68,24 +76,34 @@ class RcEncoder:
         self, cell: str, carrier: Carrier, allocation: Allocation, basis: Basis, moment: Moment
     ) -> Sequence[ControlMessage]:
         """Take over the quotas of one more decision; those that are due now."""
+        self.take(cell, allocation, basis, moment.now_s)
+        return self.due(moment)
+
+    def take(self, cell: str, allocation: Allocation, basis: Basis, now_s: float) -> None:
+        """The first half of `control`."""
         with self._lock:
+            self._hear("control", {"cell": cell, "now_s": now_s})
             quotas = self._cells.setdefault(cell, CellQuotas(self._rules))
             targets = quotas.update(allocation, basis.state, basis.intent)
             self._learn_names(targets, basis.kpm)
             known = {ue: target for ue, target in targets.items() if ue in self._names}
-            self._book.want(cell, known, moment.now_s)
+            self._book.want(cell, known, now_s)
             changed = self._book.to_keep() != self._kept
         if changed:
             self._on_change()
-        return self.due(moment)
 
     def release(self, cell: str, carrier: Carrier, moment: Moment) -> Sequence[ControlMessage]:
         """Take back every quota in the cell."""
+        self.give_back(cell)
+        return self.due(moment)
+
+    def give_back(self, cell: str) -> None:
+        """The first half of `release`."""
         with self._lock:
+            self._hear("release", {"cell": cell})
             self._book.release(cell)
             if cell in self._cells:
                 self._cells[cell].forget()
-        return self.due(moment)
 
     def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
         """What may be sent now: as many as the rate and the answers that are still due allow."""
@@ -95,7 +113,10 @@ class RcEncoder:
             room = (MOST_IN_FLIGHT if self._echoes else 1) - self._in_flight
             orders = self._book.due(moment.now_s, room, unhurried=not closing)
             self._in_flight += len(orders)
-            return [self._message(order, moment) for order in orders]
+            messages = [self._message(order, moment) for order in orders]
+            if messages or closing:
+                self._hear("due", {"now_s": moment.now_s, "closing": closing, "messages": messages})
+            return messages
 
     def _message(self, order: Order, moment: Moment) -> ControlMessage:
         s, quota = self._settings, order.quota
@@ -107,6 +128,8 @@ class RcEncoder:
     def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
         """The node took a quota, refused it, or did not say."""
         with self._lock:
+            told = {"subject": subject, "accepted": accepted, "echoed": echoed, "now_s": now_s}
+            self._hear("answered", told)
             self._in_flight = max(0, self._in_flight - 1)
             if accepted is not None:
                 self._echoes = echoed
@@ -118,6 +141,7 @@ class RcEncoder:
     def not_sent(self, subject: int) -> None:
         """It is due again at once, and nothing has changed."""
         with self._lock:
+            self._hear("not_sent", {"subject": subject})
             self._in_flight = max(0, self._in_flight - 1)
             self._book.not_sent(subject)
 
@@ -141,6 +165,7 @@ class RcEncoder:
     def doubt(self) -> None:
         """The node was away, and may have started over: what it was told is not known any more."""
         with self._lock:
+            self._hear("doubt", {})
             self._book.doubt()
 
     # -- what outlives this process ------------------------------------------------------------------------------
@@ -153,6 +178,7 @@ class RcEncoder:
     def kept(self, ues: frozenset[int]) -> None:
         """Exactly these are kept now: they may be limited."""
         with self._lock:
+            self._hear("kept", {"ues": ues})
             self._kept = ues
             self._book.kept(ues)
 

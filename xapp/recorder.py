@@ -10,10 +10,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from xapp.config import Controls
 from xapp.decision_record import SentControl
@@ -27,6 +27,7 @@ from xapp.recording import (
     header,
     line_of,
     message_event,
+    quota_event,
 )
 from xapp.rmr.transport import RmrMessage
 from xapp.tap import Batch, Tap
@@ -102,6 +103,9 @@ class Recorder(Tap):
 
     def decided(self, batch: Batch) -> None:
         self._put(lambda: decided_event(batch))
+
+    def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
+        self._put(lambda: quota_event(node, call, told))
 
     def released(self, sent: SentControl) -> None:
         self._put(lambda: {"event": "released", **control_entry(sent)})

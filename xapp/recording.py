@@ -11,6 +11,7 @@ import base64
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,11 +22,15 @@ from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
 from policy.intent import Intent
 from policy.leader import Decision
 from xapp.cell_tracker import CellTracker
-from xapp.control_encoder import DcmEncoder
+from xapp.control_encoder import ControlEncoder, ControlMessage, DcmEncoder
 from xapp.control_sender import ControlTarget
 from xapp.decision_record import ControlStatus, DecisionRecord, SentControl
 from xapp.e2 import dcm
+from xapp.e2.dialect import Dialect
+from xapp.e2.quota import QuotaRules
+from xapp.e2.ue_id import UeId, ue_id_from_value, ue_id_to_value
 from xapp.intake import CellLink, Feed
+from xapp.rc_encoder import RcEncoder, RcSettings
 from xapp.rmr.transport import RmrMessage
 from xapp.tap import Batch
 
@@ -125,12 +130,39 @@ def _cell(record: DecisionRecord) -> dict[str, Any]:
     }
 
 
+def quota_event(node: str, call: str, told: Mapping[str, Any]) -> Event:
+    """One call of a node's RcEncoder: what it was told as JSON."""
+    event: Event = {"event": "quota", "node": node, "call": call, **told}
+    if call == "new":
+        settings: RcSettings = told["settings"]
+        event["settings"] = {**asdict(settings), "plmn": settings.plmn.hex(), "dialect": settings.dialect.value}
+        event["rules"] = asdict(told["rules"])
+    elif call == "restore":
+        event["ues"] = [ue_id_to_value(ue_id) for ue_id in told["ues"]]
+    elif call == "kept":
+        event["ues"] = sorted(told["ues"])
+    elif call == "due":
+        event["messages"] = [quota_message(message) for message in told["messages"]]
+    return event
+
+
+def quota_message(message: ControlMessage) -> dict[str, Any]:
+    return {
+        "what": message.what,
+        "ue": message.subject,
+        "decision_id": message.decision_id,
+        "header": _text(message.header),
+        "message": _text(message.message),
+    }
+
+
 def control_entry(control: SentControl) -> dict[str, Any]:
     return {
         "what": control.what,
         "node": control.node,
         "cell": control.cell,
         "decision_id": control.decision_id,
+        "subject": control.subject,
         "sent": control.status is not ControlStatus.NOT_SENT,
         "pdu": _text(control.pdu),
     }
@@ -224,16 +256,20 @@ def read_feed(value: object) -> Feed:
     return _FEED.validate_python(value)
 
 
-def read_target(value: Mapping[str, Any] | None, cell: str) -> ControlTarget | None:
-    """None for what is not controlled by DCM."""
-    if value is None or value["control"] != "dcm":
+def read_target(
+    value: Mapping[str, Any] | None, cell: str, quotas: Mapping[str, ControlEncoder]
+) -> ControlTarget | None:
+    """quotas: the encoders of nodes under RC control."""
+    if value is None:
         return None
+    node = str(value["node"])
     return ControlTarget(
-        str(value["node"]),
+        node,
         cell,
         int(value["function_id"]),
         int(value["instance_id"]),
         _CARRIER.validate_python(value["carrier"]),
+        DcmEncoder() if value["control"] == "dcm" else quotas[node],
     )
 
 
@@ -252,6 +288,19 @@ def read_link(event: Event) -> CellLink:
     )
 
 
+def read_quotas(event: Event) -> RcEncoder:
+    """The encoder of a quota event `new`."""
+    settings = event["settings"]
+    return RcEncoder(
+        RcSettings(bytes.fromhex(settings["plmn"]), settings["sst"], settings["sd"], Dialect(settings["dialect"])),
+        QuotaRules(**event["rules"]),
+    )
+
+
+def read_ue_ids(event: Event) -> list[UeId]:
+    return [ue_id_from_value(value) for value in event["ues"]]
+
+
 def read_message(event: Event) -> RmrMessage:
     return RmrMessage(
         int(event["mtype"]),
@@ -259,6 +308,20 @@ def read_message(event: Event) -> RmrMessage:
         sub_id=int(event["sub_id"]),
         meid=str(event["meid"]),
         received_ns=int(event["received_ns"]),
+    )
+
+
+def read_control(entry: Mapping[str, Any]) -> SentControl:
+    """As it left: what was answered is not part of it."""
+    return SentControl(
+        str(entry["node"]),
+        str(entry["cell"]),
+        str(entry["what"]),
+        int(entry["decision_id"]),
+        read_bytes(entry["pdu"]),
+        0.0,
+        entry["subject"],
+        ControlStatus.SENT if entry["sent"] else ControlStatus.NOT_SENT,
     )
 
 

@@ -11,29 +11,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader, never_expires
 from policy.odds import Odds
 from policy.registry import LeaderError, make_leader
 from xapp.config import Controls
+from xapp.control_encoder import Basis, ControlMessage, Moment
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender
 from xapp.decision_record import DecisionRecord
+from xapp.e2 import dcm
 from xapp.intake import CellLink, Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
+from xapp.rc_encoder import RcEncoder
 from xapp.recording import (
     Event,
     Recording,
     RecordingError,
+    quota_message,
     read_bytes,
+    read_control,
     read_decision,
     read_feed,
     read_intent,
     read_link,
     read_message,
+    read_quotas,
     read_target,
+    read_ue_ids,
 )
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RmrMessage
 from xapp.worker import Answer
@@ -111,6 +119,9 @@ class Replay:
             intent_of=lambda cell: self._intents[cell],
             worker=self._answers,
         )
+        self._epoch, self._lease_periods = epoch, controls.lease_periods
+        self._quotas: dict[str, _Quotas] = {}
+        """By node."""
         self._links: dict[int, CellLink] = {}
         self._early: list[RmrMessage] = []
         """Answers that the recorder heard before it heard of the control that they answer."""
@@ -123,6 +134,7 @@ class Replay:
             "message": self._message,
             "decided": self._decided,
             "released": self._released,
+            "quota": self._quota,
         }
         for event in self._recording.events():
             kind, line = event["event"], self._recording.lines
@@ -148,7 +160,7 @@ class Replay:
         number = int(event["link"])
         link = self._links.setdefault(number, read_link(event))
         feed = read_feed(event["feed"])
-        link.target = read_target(event["target"], feed.cell)
+        link.target = read_target(event["target"], feed.cell, self._quotas)
         self._intake.attach(int(event["instance"]), feed, link)
 
     def _message(self, event: Event) -> None:
@@ -178,7 +190,7 @@ class Replay:
             link.newest = self._mailbox.report(int(cell["newest"]))
             if cell["nothing"] in NOT_COMPARED:
                 link.target = None
-            for control in cell["controls"]:
+            for control in cell["controls"] if not _under_quotas(link) else ():
                 self._sender.ids.append(int(control["decision_id"]))
                 self._wire.sent.append(bool(control["sent"]))
         self._loop.decide(reports)
@@ -187,6 +199,7 @@ class Replay:
         for report in reports:
             if (cell := cells.get(report.state.cell)) is not None:
                 self._compare_cell(report.state.cell, cell)
+        self._look_at_quotas()
         early, self._early = self._early, []
         for message in early:
             self._handle(message)
@@ -203,15 +216,17 @@ class Replay:
             decision_ms=float(cell["decision_ms"]),
             loop_ms=float(cell["loop_ms"]),
         )
-        uncontrolled = record.trail.nothing == "no_function"
-        if uncontrolled:
+        under_quotas = any(_under_quotas(link) for link in self._intake.links() if link.tracker.cell == name)
+        if cell["nothing"] in NOT_COMPARED or under_quotas:
             record.trail.nothing = str(cell["nothing"])
+        if under_quotas:
+            record.trail.controls += [read_control(control) for control in cell["controls"]]
         self.result.decisions += 1
         self._on_record(record)
         if self.result.difference:
             return
         what = f"decision {record.id} about {name}"
-        if uncontrolled:
+        if under_quotas or cell["nothing"] in NOT_COMPARED:  # quotas are compared by their own events
             self.result.difference = f"{what}: {said}" if (said := _said_otherwise(cell, record)) else ""
             return
         recorded = [read_bytes(control["pdu"]) for control in cell["controls"]]
@@ -224,7 +239,24 @@ class Replay:
         if len(recorded) != len(replayed):
             self.result.difference = f"{what}: {len(recorded)} controls were sent, now {len(replayed)}"
 
+    def _quota(self, event: Event) -> None:
+        node, call = str(event["node"]), str(event["call"])
+        if call == "new":
+            self._quotas[node] = _Quotas(read_quotas(event), self._epoch, self._lease_periods)
+            return
+        self._quotas[node].hear(event)
+        self._look_at_quotas()
+
+    def _look_at_quotas(self) -> None:
+        for node, quotas in self._quotas.items():
+            self.result.controls += quotas.compared
+            quotas.compared = 0
+            if quotas.difference and not self.result.difference:
+                self.result.difference = f"quotas of {node}: {quotas.difference}"
+
     def _released(self, event: Event) -> None:
+        if event["subject"] is not None:
+            return  # a quota's: compared by its own event
         self._sender.ids.clear()
         self._wire.sent.clear()
         self._sender.ids.append(int(event["decision_id"]))
@@ -259,6 +291,10 @@ def _said_otherwise(cell: Mapping[str, Any], record: DecisionRecord) -> str:
     if decision.get("owners") != record.decision.allocation.owner_M.tolist():
         return f"owners were {decision.get('owners')}, now {record.decision.allocation.owner_M.tolist()}; "
     return ""
+
+
+def _under_quotas(link: CellLink) -> bool:
+    return link.target is not None and isinstance(link.target.encoder, _Quotas)
 
 
 def _first_difference(then: bytes, now: bytes) -> str:
@@ -311,6 +347,86 @@ class _Sender(ControlSender):
             self._decision_id = self.ids.popleft()
             return self._decision_id
         return super()._next_id()
+
+
+class _Quotas:
+    """An RcEncoder that is called when, and in the order in which, it was called then.
+
+    Its sender is not listened to, the recorded calls are made. Only decisions come from the loop: a `control` call
+    waits for its decision, and so does what was called after it.
+    """
+
+    limited = 0
+
+    def __init__(self, encoder: RcEncoder, instance_epoch: int, lease_periods: int) -> None:
+        self._encoder, self._epoch, self._lease_periods = encoder, instance_epoch, lease_periods
+        self._waiting: deque[Event] = deque()
+        self.difference = ""
+        self.compared = 0
+
+    def hear(self, event: Event) -> None:
+        self._waiting.append(event)
+        self._catch_up()
+
+    def control(
+        self, cell: str, carrier: dcm.Carrier, allocation: Allocation, basis: Basis, moment: Moment
+    ) -> Sequence[ControlMessage]:
+        if not self._waiting or self._waiting[0]["cell"] != cell:
+            self.difference = self.difference or f"nothing was decided about {cell} then, now there is"
+            return ()
+        self._encoder.take(cell, allocation, basis, float(self._waiting.popleft()["now_s"]))
+        self._catch_up()
+        return ()
+
+    def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
+        return ()
+
+    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+        return ()
+
+    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
+        """See the class."""
+
+    def not_sent(self, subject: int) -> None:
+        """See the class."""
+
+    def explain(self, cell: str) -> dict[str, Any]:
+        return self._encoder.explain(cell)
+
+    def _catch_up(self) -> None:
+        while self._waiting and self._waiting[0]["call"] != "control":
+            self._call(self._waiting.popleft())
+
+    def _call(self, event: Event) -> None:
+        encoder, call = self._encoder, event["call"]
+        if call == "due":
+            self._compare(event)
+        elif call == "release":
+            encoder.give_back(str(event["cell"]))
+        elif call == "answered":
+            encoder.answered(event["subject"], event["accepted"], echoed=event["echoed"], now_s=float(event["now_s"]))
+        elif call == "not_sent":
+            encoder.not_sent(event["subject"])
+        elif call == "doubt":
+            encoder.doubt()
+        elif call == "kept":
+            encoder.kept(frozenset(event["ues"]))
+        elif call == "restore":
+            encoder.restore(read_ue_ids(event))
+        else:
+            raise ValueError(f"unknown call {call!r}")
+
+    def _compare(self, event: Event) -> None:
+        then = event["messages"]
+        ids = deque(int(message["decision_id"]) for message in then)
+        moment = Moment(self._epoch, lambda: ids.popleft() if ids else 0, float(event["now_s"]), self._lease_periods)
+        now = [quota_message(message) for message in self._encoder.due(moment, closing=bool(event["closing"]))]
+        for before, after in zip(then, now):
+            self.compared += 1
+            if before != after and not self.difference:
+                self.difference = f"was {before}, now {after}"
+        if len(then) != len(now) and not self.difference:
+            self.difference = f"{len(then)} were sent, now {len(now)}"
 
 
 class _Reports(Mailbox[Report]):

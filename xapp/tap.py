@@ -6,8 +6,8 @@ a lock, so they must return at once and never raise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from policy.intent import Intent
@@ -46,6 +46,9 @@ class Tap:
 
     def decided(self, batch: Batch) -> None:
         """A batch was decided, and what came of it was sent."""
+
+    def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
+        """The quotas of a node (xapp.rc_encoder) were changed by this call, or some were sent; `new` made its book."""
 
     def released(self, sent: SentControl) -> None:
         """A release that no decision asked for: silence, a policy's end, the xApp's."""
