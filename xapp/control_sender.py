@@ -163,6 +163,7 @@ class ControlSender:
     def stand_back(self) -> None:
         """Another instance controls, or is about to: send nothing from now on. What was controlled is its business."""
         with self._lock:
+            self._tap.stood_back()
             self._stands_back = True
             self._controlled.clear()
             self._trails.clear()
@@ -282,7 +283,14 @@ class ControlSender:
         )
         key = (target.node, call_process_id)
         sent = SentControl(
-            target.node, message.cell, message.what, message.decision_id, pdu, time.monotonic(), message.subject
+            target.node,
+            message.cell,
+            message.what,
+            message.decision_id,
+            pdu,
+            time.monotonic(),
+            message.subject,
+            self._epoch,
         )
         with self._lock:
             self._outstanding[key] = _Outstanding(sent, target.function_id, target.encoder, message.subject)

@@ -57,6 +57,7 @@ class SentControl:
     """time.monotonic()."""
     subject: int | None = None
     """The UE that it is about; None = the whole cell."""
+    instance_epoch: int = 0
     status: ControlStatus = ControlStatus.SENT
     detail: str = ""
     """Of a refusal: the node's reason."""

@@ -107,6 +107,9 @@ class Recorder(Tap):
     def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
         self._put(lambda: quota_event(node, call, told))
 
+    def stood_back(self) -> None:
+        self._put(lambda: {"event": "stood_back"})
+
     def released(self, sent: SentControl) -> None:
         self._put(lambda: {"event": "released", **control_entry(sent)})
 

@@ -163,6 +163,7 @@ def control_entry(control: SentControl) -> dict[str, Any]:
         "cell": control.cell,
         "decision_id": control.decision_id,
         "subject": control.subject,
+        "epoch": control.instance_epoch,
         "sent": control.status is not ControlStatus.NOT_SENT,
         "pdu": _text(control.pdu),
     }
@@ -321,6 +322,7 @@ def read_control(entry: Mapping[str, Any]) -> SentControl:
         read_bytes(entry["pdu"]),
         0.0,
         entry["subject"],
+        int(entry["epoch"]),
         ControlStatus.SENT if entry["sent"] else ControlStatus.NOT_SENT,
     )
 

@@ -135,6 +135,7 @@ class Replay:
             "decided": self._decided,
             "released": self._released,
             "quota": self._quota,
+            "stood_back": lambda event: self._sender.stand_back(),
         }
         for event in self._recording.events():
             kind, line = event["event"], self._recording.lines
@@ -190,6 +191,8 @@ class Replay:
             link.newest = self._mailbox.report(int(cell["newest"]))
             if cell["nothing"] in NOT_COMPARED:
                 link.target = None
+            for control in cell["controls"]:
+                self._sender.step_forward(int(control["epoch"]))
             for control in cell["controls"] if not _under_quotas(link) else ():
                 self._sender.ids.append(int(control["decision_id"]))
                 self._wire.sent.append(bool(control["sent"]))
@@ -260,6 +263,7 @@ class Replay:
         self._sender.ids.clear()
         self._wire.sent.clear()
         self._sender.ids.append(int(event["decision_id"]))
+        self._sender.step_forward(int(event["epoch"]))
         self._wire.sent.append(bool(event["sent"]))
         then, cell = read_bytes(event["pdu"]), str(event["cell"])
         self._wire.pdus.clear()

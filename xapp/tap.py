@@ -50,5 +50,8 @@ class Tap:
     def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
         """The quotas of a node (xapp.rc_encoder) were changed by this call, or some were sent; `new` made its book."""
 
+    def stood_back(self) -> None:
+        """Another instance controls: nothing is sent, and what was controlled is forgotten."""
+
     def released(self, sent: SentControl) -> None:
         """A release that no decision asked for: silence, a policy's end, the xApp's."""

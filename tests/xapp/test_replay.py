@@ -157,6 +157,22 @@ def test_another_model_is_named_by_the_first_token_that_differs(record: Record, 
     assert "bytes differ from" in result.difference
 
 
+def test_an_instance_that_stands_back_and_steps_forward_again(record: Record, path: Path) -> None:
+    def play(cell: Any) -> None:
+        three_decisions(cell)
+        cell.sender.stand_back()
+        cell.intent = Intent(mode=Mode.SHADOW)
+        assert cell.decide(4).trail.controls == [], "nothing is controlled that could be released"
+        cell.intent = Intent()
+        assert cell.decide(5).trail.nothing == "yielded"
+        cell.sender.step_forward(77)
+        assert cell.decide(6).trail.controls[0].instance_epoch == 77
+
+    record(SCHEDULERS["proportional_fair"], play)
+    result = replayed(path, SCHEDULERS["proportional_fair"])
+    assert (result.difference, result.decisions, result.controls) == ("", 6, 4)
+
+
 def three_decisions(cell: Any) -> None:
     for sn in (1, 2, 3):
         cell.decide(sn)
