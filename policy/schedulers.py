@@ -8,7 +8,7 @@ Suffixes: U = UEs, M = RBGs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ ROOMY_CONTENDERS = 4.8
 ROOMY_UES_PER_RBG = 0.6
 URGENT_CONTENDERS = 9.6
 """c where only latency-bound classes may contend: most of them sleep in any slot."""
+CAPPED_SHARES = 1.5
+"""Equal shares of the RBGs that `fair_caps` leaves a UE: more hurts those with little to send, less the others."""
 FAIRNESS_OFFSET_BITS = 50.0
 """Keeps proportional fair's weight 1 / (R + offset) finite for a UE that was served nothing."""
 
@@ -129,6 +131,21 @@ def static_config(state: CellState, intent: Intent) -> Allocation:
     return limits.allocation(state.ue_ids, owner_M, leftover, grants)
 
 
+def fair_caps(state: CellState, intent: Intent) -> Allocation:
+    """Everything to the node's own scheduler, but nobody more than CAPPED_SHARES equal shares of a slot.
+
+    What there is to say where all that a node takes is quotas, and all that it reports is who used how much: UEs that
+    used nothing lately do not count, so that a few who are active share the whole cell.
+    """
+    allocation = dynamic(state, intent)
+    active = state.num_ues - int((state.prb_share_U <= 0.0).sum())
+    most = min(state.num_rbgs, max(1, round(CAPPED_SHARES * state.num_rbgs / max(1, active))))
+    if most == state.num_rbgs:
+        return allocation
+    caps_U = np.maximum(compile_limits(state, intent).floor_U, most).astype(np.uint8)
+    return replace(allocation, max_rbgs_U=np.minimum(allocation.max_rbgs_U, caps_U))
+
+
 SCHEDULERS: dict[str, Scheduler] = {
     schedule.__name__: Scheduler(schedule.__name__, schedule)
     for schedule in (
@@ -139,6 +156,7 @@ SCHEDULERS: dict[str, Scheduler] = {
         contention,
         dynamic,
         static_config,
+        fair_caps,
     )
 }
 """By name, for configuration and the command line."""

@@ -43,7 +43,8 @@ def shared_data(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def test_quotas_close_the_loop_and_hold_in_every_report() -> None:
-    summary = run_lab(LabOptions(seconds=5, control="rc"), Console(file=io.StringIO(), width=120))
+    options = LabOptions(seconds=5, control="rc", compare=("node_scheduler", "dynamic"))
+    summary = run_lab(options, Console(file=io.StringIO(), width=120))
 
     assert (summary["options"]["observe"], summary["decode_errors"]) == ("kpm_srsran", 0)
     assert summary["decisions"] >= 50
@@ -57,6 +58,12 @@ def test_quotas_close_the_loop_and_hold_in_every_report() -> None:
     assert summary["releases_acked"] >= 1
     assert summary["ues_limited"] == 0
     assert summary["xapp_exit_status"] == 0
+    # The simulator's quotas are the live ones, but for the slots that a control takes to arrive.
+    replayed = summary["compare"]
+    for figure in ("throughput_mbps", "utility", "jain"):
+        assert summary[figure] == pytest.approx(replayed["fair_caps"][figure], rel=0.1), figure
+    # All DYNAMIC means no quota at all.
+    assert replayed["dynamic"] == replayed["node_scheduler"] != replayed["fair_caps"]
 
 
 def test_an_xapp_that_stops_leaves_nobody_limited_in_the_other_dialect_either(lab: Callable[..., Lab]) -> None:

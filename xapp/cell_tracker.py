@@ -182,7 +182,6 @@ class CellTracker:
             slot=self._kpm_count * self._slots_per_period,
             ue_ids=ue_ids,
             cqi_U=self._cqi(ue_ids, np.full(len(ue_ids), np.nan)),
-            head_delay_slots_U=self._kpm_column("DRB.AirIfDelayUl", ue_ids) * 0.1 / SLOT_MS,  # reported in 0.1 ms
             served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
             long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
             cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),

@@ -50,7 +50,7 @@ def test_anyones_own_class(plug_in: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("proportional", "unknown leader 'proportional': expected round_robin, .*static_config, bundled"),
+        ("proportional", "unknown leader 'proportional': expected round_robin, .*fair_caps, bundled"),
         ("", "unknown leader ''"),
         ("no_such_module_:Leader", "ModuleNotFoundError: No module named 'no_such_module_'"),
         ("my_leaders:Other", "AttributeError.*Other"),

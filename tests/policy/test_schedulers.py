@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy.allocation import DYNAMIC, OPEN, Allocation, PeriodicGrant
+from policy.allocation import DYNAMIC, NO_CAP, OPEN, Allocation, PeriodicGrant
 from policy.cell_state import CellState, make_cell_state
 from policy.cqi import BITS_PER_RBG, BUFFER_MID_BITS, REPORTED_SNR, bits_per_rbg
 from policy.fallback import fallback
@@ -126,8 +126,21 @@ def test_over_many_slots_what_keeps_arriving_counts() -> None:
 def test_an_empty_cell_is_left_to_whoever_comes(name: str) -> None:
     fast, slow = run(name, cell(0, 5)), run(name, cell(0, 5, k=100))
     assert len(set(fast.owner_M.tolist())) == len(set(slow.owner_M.tolist())) == 1
-    expected = {"contention": OPEN, "dynamic": DYNAMIC, "static_config": DYNAMIC}
+    expected = {"contention": OPEN, "dynamic": DYNAMIC, "static_config": DYNAMIC, "fair_caps": DYNAMIC}
     assert fast.owner_M[0] == expected.get(name, OPEN) and slow.owner_M[0] == expected.get(name, DYNAMIC)
+
+
+def test_fair_caps_hold_each_ue_to_a_share_and_a_half_of_those_that_are_active() -> None:
+    state = cell(6, 18, k=100, prb_share_U=[0.5, 0.1, 0.01, 0.0, 0.0, np.nan])
+    allocation = run("fair_caps", state)
+    assert set(allocation.owner_M.tolist()) == {DYNAMIC}
+    assert allocation.max_rbgs_U.tolist() == [7] * 6  # 1.5 x 18 / 4
+    idle = run("fair_caps", cell(6, 18, k=100, prb_share_U=[0.9, 0, 0, 0, 0, 0]))
+    assert set(idle.max_rbgs_U.tolist()) == {NO_CAP}
+    intent = Intent(max_share_percent={1: 10}, min_share_percent={2: 50})
+    assert run("fair_caps", state, intent).max_rbgs_U.tolist() == [1, 9, 7, 7, 7, 7]
+    crowd = run("fair_caps", cell(60, 17, k=100))
+    assert set(crowd.max_rbgs_U.tolist()) == {1}
 
 
 def test_contention_and_dynamic_own_nothing_but_floors() -> None:

@@ -23,10 +23,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.allocation import DYNAMIC, NO_CAP, OPEN, Allocation
+from policy.allocation import DYNAMIC, OPEN, Allocation
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
-from policy.limits import ROUNDING, compile_limits
+from policy.limits import ROUNDING, Limits, compile_limits
 
 
 class Quota(NamedTuple):
@@ -74,22 +74,29 @@ class CellQuotas:
 
         The allocation has passed the guard for `state`: their UEs are the same.
         """
-        usable_U = usable_rbgs_U(allocation, state).tolist()
+        limits = compile_limits(state, intent)
+        usable_U = self._meant_U(allocation, state, limits).tolist()
         per_rbg = 100.0 / allocation.num_rbgs
         self._shares = {ue: self._shares.get(ue, deque(maxlen=self._rules.smooth_periods)) for ue in allocation.ue_ids}
         least = max(self._rules.min_share_percent, ceil(per_rbg - ROUNDING))
-        floors_U = min_percents_U(compile_limits(state, intent).floor_U, allocation.num_rbgs)
+        floors_U = min_percents_U(limits.floor_U, allocation.num_rbgs)
         targets = {}
         for row, ue in enumerate(allocation.ue_ids):
             shares = self._shares[ue]
             shares.append(per_rbg * usable_U[row])
-            # The cap is not part of the average: one that has gone must not linger, nor a new one wait.
-            share = min(sum(shares) / len(shares), _cap_share(allocation, row))
-            most = max(ceil(share - ROUNDING), least, floors_U[row])
+            most = max(ceil(sum(shares) / len(shares) - ROUNDING), least, floors_U[row])
+            # The operator's cap is not part of the average: one that has gone must not linger, nor a new one wait.
             cap = floor(intent.max_share_percent.get(ue, 100.0) + ROUNDING)
             most = min(most, cap)
             targets[ue] = Target(Quota(min(floors_U[row], most), most), cap)
         return targets
+
+    @staticmethod
+    def _meant_U(allocation: Allocation, state: CellState, limits: Limits) -> NDArray[np.int64]:
+        """RBGs that the leader means each UE to have at most, [U]: without the operator's caps."""
+        usable_U = usable_rbgs_U(allocation, state)
+        stricter_U = allocation.max_rbgs_U < limits.max_rbgs_U
+        return np.where(stricter_U, np.minimum(usable_U, allocation.max_rbgs_U), usable_U)
 
     def forget(self) -> None:
         """The cell was released: what was decided before says nothing about what comes."""
@@ -113,12 +120,6 @@ def _may_contend_U(allocation: Allocation, state: CellState) -> NDArray[np.bool_
     class_U = np.where(known_U, state.traffic_class_U, 0.0).astype(np.int64)
     in_mask_U = np.where(known_U, class_mask >> class_U & 1 == 1, class_mask == ALL_CLASSES)
     return allocation.open_allowed_U & in_mask_U & (contenders > 0.0)
-
-
-def _cap_share(allocation: Allocation, row: int) -> float:
-    """Percent of the RBGs that the allocation itself caps the UE at."""
-    most = int(allocation.max_rbgs_U[row])
-    return 100.0 if most == NO_CAP else 100.0 * most / allocation.num_rbgs
 
 
 def min_percents_U(floor_U: NDArray[np.int64], num_rbgs: int) -> list[int]:

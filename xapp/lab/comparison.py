@@ -47,15 +47,17 @@ def compare_leaders(options: LabOptions, names: Sequence[str], console: Console)
     return rows
 
 
-def margins(options: LabOptions, names: Sequence[str], console: Console) -> list[Margin]:
-    """The leader's utility against each row's over MARGIN_CELLS paired worlds of the same scenario."""
+def margins(
+    options: LabOptions, names: Sequence[str], console: Console, *, worlds: int = MARGIN_CELLS, seed: int = MARGIN_SEED
+) -> list[Margin]:
+    """The leader's utility against each row's over paired worlds of the same scenario."""
     from training.evaluation import compare
 
     periods = max(2, MARGIN_SLOTS // options.k) if options.k > 1 else MARGIN_SLOTS // 5
     rows = {}
     for name in (options.leader, *names):
-        with console.status(f"{MARGIN_CELLS} worlds under {name}"):
-            rows[name] = _replay(options, name, cells=MARGIN_CELLS, seed=MARGIN_SEED, periods=periods)
+        with console.status(f"{worlds} worlds under {name}"):
+            rows[name] = _replay(options, name, cells=worlds, seed=seed, periods=periods)
     return [
         Margin(
             row.row,
@@ -70,17 +72,31 @@ def margins(options: LabOptions, names: Sequence[str], console: Console) -> list
     ]
 
 
+def verdict(rows: list[Margin]) -> str:
+    """One line: the leader against each row, as far as the intervals allow."""
+    groups: dict[str, list[str]] = {"wins against": [], "loses to": [], "no difference shown against": []}
+    for row in rows:
+        word = "wins against" if row.low > 0 else "loses to" if row.high < 0 else "no difference shown against"
+        groups[word].append(f"{row.name} ({row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}])")
+    return "; ".join(f"{word} {', '.join(names)}" for word, names in groups.items() if names)
+
+
 def _replay(options: LabOptions, name: str, *, cells: int, seed: int, periods: int) -> list[CellMetrics]:
-    from training.evaluation import replay_row
+    """Under RC a leader's decisions become quotas, and it sees what the gNB reports; else it observes everything."""
+    from policy.registry import make_leader
+    from training.evaluation import Worlds, replay_row
     from training.simulator.scenario import make_scenario
     from xapp.lab.gnb_options import make_followers
+    from xapp.lab.quota_replay import replay_under_quotas
 
-    return replay_row(
-        make_scenario(options.scenario).with_(slots_per_dcm=options.k),
-        name,
-        ues=options.ues,
-        cells=cells,
-        seed=seed,
-        periods=periods,
-        followers=make_followers(options.followers, options.follower_bundle, options.k),
-    )
+    scenario = make_scenario(options.scenario).with_(slots_per_dcm=options.k)
+    worlds: Worlds = {
+        "ues": options.ues,
+        "cells": cells,
+        "seed": seed,
+        "periods": periods,
+        "followers": make_followers(options.followers, options.follower_bundle, options.k),
+    }
+    if options.control == "rc" and name not in NO_XAPP:
+        return replay_under_quotas(scenario, make_leader(name), {**worlds, "observe": options.observe})
+    return replay_row(scenario, name, **worlds)

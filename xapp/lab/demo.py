@@ -9,7 +9,7 @@ from rich.console import Console
 
 from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
-from xapp.lab.comparison import MARGIN_CELLS, Margin, margins
+from xapp.lab.comparison import MARGIN_CELLS, margins, verdict
 from xapp.lab.lab import LabOptions, run_lab
 from xapp.lab.processes import LabError, stop_on_sigterm
 
@@ -57,12 +57,3 @@ def demo(
     for line in verdicts:
         console.print(line, highlight=False, soft_wrap=True)
     return 0
-
-
-def verdict(rows: list[Margin]) -> str:
-    """One line: the leader against each row, as far as the intervals allow."""
-    groups: dict[str, list[str]] = {"wins against": [], "loses to": [], "no difference shown against": []}
-    for row in rows:
-        word = "wins against" if row.low > 0 else "loses to" if row.high < 0 else "no difference shown against"
-        groups[word].append(f"{row.name} ({row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}])")
-    return "; ".join(f"{word} {', '.join(names)}" for word, names in groups.items() if names)

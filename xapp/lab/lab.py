@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from training.simulator.scenario import SLOT_MS, make_scenario
-from xapp.lab.comparison import compare_leaders
+from xapp.lab.comparison import MARGIN_SEED, compare_leaders, margins, verdict
 from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.node_functions import make_carriers
 from xapp.lab.processes import Child, LabError
@@ -38,7 +38,7 @@ class LabOptions:
     ues: int = 8
     seconds: float = 15.0
     leader: str = ""
-    """"" = bundled; under RC proportional_fair, which says whose an RBG is (xapp.lab.quota_replay)."""
+    """"" = bundled; under RC fair_caps: what the bundled leader says means no quota."""
     compare: tuple[str, ...] = ()
     period_ms: int = 100
     k: int = 0
@@ -54,6 +54,9 @@ class LabOptions:
     """"" = full; under RC kpm_srsran."""
     dialect: str = "standard"
     """How the gNB writes KPM and RC: by the standard, or as FlexRIC does."""
+    worlds: int = 0
+    """Other worlds over which the leader is compared as well; 0 = none."""
+    world_seed: int = MARGIN_SEED
     routes: str = "rtmgr"
     """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
     record: str = ""
@@ -69,7 +72,7 @@ class LabOptions:
             self,
             k=k,
             scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
-            leader=self.leader or ("proportional_fair" if rc else "bundled"),
+            leader=self.leader or ("fair_caps" if rc else "bundled"),
             observe=self.observe or ("kpm_srsran" if rc else "full"),
         )
 
@@ -332,6 +335,11 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
     if not interrupted:
         summary["compare"] = compare_leaders(options, options.compare, console)
     print_summary(console, summary)
+    if options.worlds and options.compare and not interrupted:
+        rows = margins(options, options.compare, console, worlds=options.worlds, seed=options.world_seed)
+        summary["margins"] = [row._asdict() for row in rows]
+        console.print(f"utility over {options.worlds} other worlds, paired, with 95 % intervals", style="dim")
+        console.print(f"{options.leader} {verdict(rows)}", highlight=False, soft_wrap=True)
     return summary
 
 

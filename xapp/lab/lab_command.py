@@ -10,6 +10,7 @@ from rich.console import Console
 from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.e2.dialect import Dialect
+from xapp.lab.comparison import MARGIN_SEED
 from xapp.lab.gnb_options import CONTROLS
 from xapp.lab.lab import LabOptions, parse_names, run_lab
 from xapp.lab.processes import LabError, stop_on_sigterm
@@ -28,12 +29,16 @@ def lab(
         str,
         typer.Option(
             help="bundled, a scheduler, a bundle directory, or module:Class; default bundled, with --control rc"
-            " proportional_fair."
+            " fair_caps."
         ),
     ] = "",
     compare: Annotated[
         str, typer.Option(help="Leaders to replay the same world under, also node_idle and node_scheduler (no xApp).")
     ] = "",
+    worlds: Annotated[
+        int, typer.Option(min=0, max=1000, help="With --compare: the leader's margin over so many other worlds.")
+    ] = 0,
+    world_seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of those worlds.")] = MARGIN_SEED,
     period_ms: Annotated[int, typer.Option(min=10, max=10_240, help="E2 report period.")] = 100,
     k: Annotated[
         int,
@@ -85,6 +90,8 @@ def lab(
             scenario=scenario,
             followers=followers,
             e2_transport=e2_transport,
+            worlds=worlds,
+            world_seed=world_seed,
             control=control,
             observe=observe,
             dialect=str(dialect),

@@ -51,7 +51,7 @@ def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("UE")
     table.add_column("class")
-    for name in ("buffer bit", "CQI", "RBGs/slot", "Mbit/s"):
+    for name in ("buffer bit", "CQI", "RBGs/slot", "quota", "Mbit/s"):
         table.add_column(name, justify="right")
     letters = {ue: ue_letter(row) for row, ue in enumerate(decision.get("ue_ids", []))}
     ues = cell.get("ues", [])
@@ -62,11 +62,14 @@ def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
             f"{ue['buffer_bits']:.0f}",
             f"{ue['cqi']:.0f}",
             f"{ue['rbgs']:.2f}",
+            "" if ue.get("quota_percent") is None else f"{ue['quota_percent']} %",
             _number(ue["throughput_mbps"], 2),
         )
     if len(ues) > MAX_UE_ROWS:
         rest = ues[MAX_UE_ROWS:]
-        table.add_row(f"+ {len(rest)}", "", "", "", "", _number(sum(ue["throughput_mbps"] or 0.0 for ue in rest), 2))
+        table.add_row(
+            f"+ {len(rest)}", "", "", "", "", "", _number(sum(ue["throughput_mbps"] or 0.0 for ue in rest), 2)
+        )
     return table
 
 
@@ -94,12 +97,20 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         f"decision    {_times(summary['decision_ms'])}",
         f"loop        {_times(summary['loop_ms'])}, from report frame in to control out",
     ]
+    if summary["options"]["control"] == "rc":
+        lines.insert(
+            4,
+            f"quotas      down to {summary['least_quota_percent']} %, above in {summary['ue_reports_over_quota']} of"
+            f" {summary['ue_reports_under_quota']} reports of a UE; {summary['ues_limited']} UEs limited at the end",
+        )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
         console.print(comparison_table(summary))
         legend = f"throughput per cell; delay in ms; drops of {' / '.join(CLASS_NAMES.values())}"
-        if summary["options"]["observe"] != "full":
+        if summary["options"]["control"] == "rc":
+            legend += "; replayed leaders see what the gNB reports, and speak through quotas"
+        elif summary["options"]["observe"] != "full":
             legend += "; replayed leaders observe everything"
         console.print(legend, style="dim")
 

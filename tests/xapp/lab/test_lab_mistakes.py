@@ -22,6 +22,8 @@ from xapp.lab.processes import Child, LabError
         (["--scenario", "utopia"], "unknown scenario 'utopia'"),
         (["--followers", "sheep"], "'sheep', expected one of rule, learned"),
         (["--observe", "all"], "'all', expected one of full, kpm_srsran, kpm_oai"),
+        (["--control", "a1"], "'a1', expected one of dcm, rc"),
+        (["--control", "rc", "--k", "10"], "--k 10 with --control rc: quotas act at a RIC's pace"),
         (["--seed", str(2**63)], "--seed"),
         (["--json", "/nowhere/lab.json"], "--json /nowhere/lab.json: No such file or directory"),
         (["--json", "/tmp"], "--json /tmp: Is a directory"),
