@@ -18,10 +18,17 @@ from xapp.lab.counters import Counters
 from xapp.lab.rtmgr import RouteManager
 from xapp.rmr.endpoint import Si95Endpoint, open_endpoint
 from xapp.rmr.frame import encode_frame
-from xapp.rmr.osc import NORMAL_PAYLOAD_BYTES, LibrmrTransport, librmr_problem
+from xapp.rmr.osc import NORMAL_PAYLOAD_BYTES, LibrmrTransport, librmr_problem, load_librmr
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Options, Si95Transport
-from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
+from xapp.rmr.transport import (
+    RIC_CONTROL_ACK,
+    RIC_CONTROL_REQUEST,
+    RIC_INDICATION,
+    ROUTE_ANSWER,
+    ROUTE_TABLE,
+    RmrMessage,
+)
 
 PATIENCE_S = 10.0
 
@@ -224,6 +231,36 @@ def test_librmr_takes_its_table_from_the_labs_route_manager(asks: bool, opener: 
         wait_for(lambda: manager.status()["version"] > 2 and manager.status()["up_to_date"] == 1)
     finally:
         manager.close()
+
+
+@needs_librmr
+def test_a_route_manager_on_librmr_gets_its_calls_answered_by_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OSC's route manager pushes by a blocking call over a wormhole: a whole table and the node map in one message."""
+    monkeypatch.setenv("RMR_RTG_SVC", "-1")
+    rmr = load_librmr()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    context = rmr.rmr_init(str(port).encode(), 4096, rmr.RMRFL_NONE)
+    config = RmrConfig(bind_host="127.0.0.1", host="127.0.0.1", port=0)
+    endpoint = Si95Endpoint(resolve_settings(config, {"RMR_RTG_SVC": "0"}))
+    try:
+        assert endpoint.route_client is not None
+        wormhole = rmr.rmr_wh_open(context, f"127.0.0.1:{endpoint.route_client.port}".encode())
+        for call_id, node in enumerate((b"gnb1", b"gnb2"), start=201):
+            text = (
+                b"newrt|start\nmse|12040|-1|%meid\nnewrt|end\nmeid_map|start\nmme_ar|a:1|"
+                + node
+                + b"\nmeid_map|end|1\n"
+            )
+            buffer = rmr.rmr_alloc_msg(context, 4096, payload=text, mtype=ROUTE_TABLE, gen_transaction_id=True)
+            answer = rmr.rmr_wh_call(context, wormhole, buffer, call_id, 5000)
+            assert answer and answer.contents.state == rmr.RMR_OK
+            assert answer.contents.mtype == ROUTE_ANSWER
+            assert rmr.get_payload(answer).startswith(b"OK <id-missing> ")
+            rmr.rmr_free_msg(answer)
+            wait_for(lambda node=node: endpoint.routes.lookup(12040, -1, node.decode()) == ("a:1",))  # type: ignore[misc]
+    finally:
+        endpoint.close()
 
 
 @needs_librmr

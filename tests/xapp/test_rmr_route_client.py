@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from xapp.config import RmrConfig
 from xapp.rmr.endpoint import Si95Endpoint
+from xapp.rmr.frame import FrameReader, encode_frame
 from xapp.rmr.route_client import MAX_BLOCK_BYTES, TableAssembler
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.settings import RmrSettings, resolve_settings
@@ -132,10 +134,6 @@ def test_a_bad_table_is_answered_and_counted_and_the_old_one_holds(
 
 def test_a_call_is_answered_with_its_id(manager: Manager, listening: Si95Endpoint) -> None:
     """The platform's route manager waits in a blocking call; its answer must carry the call's id and transaction."""
-    import sys
-
-    from xapp.rmr.frame import FrameReader, encode_frame
-
     call = bytearray(encode_frame(RmrMessage(ROUTE_TABLE, WHOLE.encode(), xid=b"x7", call_id=201), source="caller"))
     call[242:246] = (4).to_bytes(4, sys.byteorder)
     with socket.create_connection(("127.0.0.1", int(manager.target.split(":")[1])), timeout=PATIENCE_S) as connection:
