@@ -20,6 +20,7 @@ from xapp.e2.kpm_report import decode_report
 from xapp.e2.kpm_report_writer import encode_report
 from xapp.e2.kpm_schema import OLD_TIME_STAMP_OCTETS
 from xapp.e2.kpm_table import NO_UE, KpmReport, decode_report_generic
+from xapp.e2.ran_function_name import RanFunctionName, name_from_value, name_to_value
 
 __all__ = [
     "ANY_UE",
@@ -129,14 +130,7 @@ def decode_indication_header(data: bytes) -> IndicationHeader:
 
 
 def encode_ran_function(function: RanFunction) -> bytes:
-    name: dict[str, Any] = {
-        "ranFunction-ShortName": function.short_name,
-        "ranFunction-E2SM-OID": function.oid,
-        "ranFunction-Description": function.description,
-    }
-    if function.instance is not None:
-        name["ranFunction-Instance"] = function.instance
-    value: dict[str, Any] = {"ranFunction-Name": name}
+    value: dict[str, Any] = {"ranFunction-Name": name_to_value(RanFunctionName(*function[:4]))}
     if function.trigger_styles:
         value["ric-EventTriggerStyle-List"] = [
             {
@@ -164,14 +158,10 @@ def encode_ran_function(function: RanFunction) -> bytes:
 def decode_ran_function(data: bytes) -> RanFunction:
     """Measurement ids beside the names are dropped: measurements are asked for by name."""
     value = schema.decode(kpm_schema.RAN_FUNCTION, data, "kpm-ran-function")
-    name = value["ranFunction-Name"]
     triggers = value.get("ric-EventTriggerStyle-List", ())
     reports = value.get("ric-ReportStyle-List", ())
     return RanFunction(
-        name["ranFunction-ShortName"],
-        name["ranFunction-E2SM-OID"],
-        name["ranFunction-Description"],
-        name.get("ranFunction-Instance"),
+        *name_from_value(value["ranFunction-Name"]),
         tuple(
             TriggerStyle(
                 each["ric-EventTriggerStyle-Type"],

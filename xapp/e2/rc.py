@@ -13,6 +13,7 @@ from xapp.e2 import rc_schema, schema
 from xapp.e2.aper import BitString
 from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2EncodeError
+from xapp.e2.ran_function_name import RanFunctionName, name_from_value, name_to_value
 from xapp.e2.rc_quota import PrbQuota, decode_prb_quotas, encode_prb_quotas
 from xapp.e2.schema import bits_from_text, bits_to_text
 from xapp.e2.ue_id import UeId, ue_id_from_value, ue_id_to_value
@@ -219,14 +220,7 @@ def _value_from(chosen: dict[str, Any]) -> ParameterValue:
 
 def encode_ran_function(function: RanFunction) -> bytes:
     """Raises E2EncodeError."""
-    name: dict[str, Any] = {
-        "ranFunction-ShortName": function.short_name,
-        "ranFunction-E2SM-OID": function.oid,
-        "ranFunction-Description": function.description,
-    }
-    if function.instance is not None:
-        name["ranFunction-Instance"] = function.instance
-    value: dict[str, Any] = {"ranFunction-Name": name}
+    value: dict[str, Any] = {"ranFunction-Name": name_to_value(RanFunctionName(*function[:4]))}
     if function.control_styles:
         styles = [_style_to_value(each) for each in function.control_styles]
         value["ranFunctionDefinition-Control"] = {"ric-ControlStyle-List": styles}
@@ -236,13 +230,9 @@ def encode_ran_function(function: RanFunction) -> bytes:
 def decode_ran_function(data: bytes) -> RanFunction:
     """What it says of triggers, reports, inserts and policies is read and dropped. Raises E2DecodeError."""
     value = schema.decode(rc_schema.RAN_FUNCTION, data, "rc-ran-function")
-    name = value["ranFunction-Name"]
     styles = value.get("ranFunctionDefinition-Control", {}).get("ric-ControlStyle-List", ())
     return RanFunction(
-        name["ranFunction-ShortName"],
-        name["ranFunction-E2SM-OID"],
-        name["ranFunction-Description"],
-        name.get("ranFunction-Instance"),
+        *name_from_value(value["ranFunction-Name"]),
         tuple(map(_style_from_value, styles)),
     )
 
