@@ -159,6 +159,19 @@ def test_digits_may_be_written_in_many_ways(digits: str):
     assert run("decode", "kpm-event-trigger", "-", stdin=digits).stdout == expected
 
 
+def test_the_documentations_examples_print_what_it_says():
+    page = (Path(__file__).parents[3] / "docs" / "e2.md").read_text(encoding="utf-8")
+    examples = [
+        example for block in page.split("```")[1::2] for example in block.strip().removeprefix("$ ").split("\n$ ")
+    ]
+    assert len(examples) == 3
+    for example in examples:
+        command, _, printed = example.partition("\n")
+        name, subcommand, *arguments = command.split()
+        assert (name, subcommand) == ("stackmac", "e2")
+        assert run(*arguments).stdout.strip() == printed.strip(), command
+
+
 # -- mistakes ---------------------------------------------------------------------------------------------------------
 
 
