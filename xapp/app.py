@@ -25,6 +25,8 @@ from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
+from xapp.policies import Policies
+from xapp.policy_api import policy_router
 from xapp.quota_keeper import QuotaKeeper
 from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
@@ -35,11 +37,14 @@ from xapp.ric.succession import Role, Succession
 from xapp.rmr.endpoint import open_endpoint
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Options
+from xapp.rmr.transport import A1_POLICY_REQUEST
 from xapp.tap import Tap
 
 log = logging.getLogger(__name__)
 
 CONFIG_TYPE = "json"
+POLICIES = "policies"
+"""The chore, and the lane, of A1: a policy changes the very next decision."""
 SUBSCRIPTIONS = "subscriptions"
 """The chore, and the lane, of whatever must stay prompt."""
 QUOTAS = "quotas"
@@ -123,8 +128,25 @@ class App:
         if self.succession.role is not Role.CONTROL:
             self.sender.stand_back()
         self.intake = Intake(self.transport, mailbox, self.sender, self.metrics, tap=self.tap)
+        self.policies = Policies(
+            controls,
+            self.transport,
+            self.store,
+            self.metrics,
+            handler_id=self.configuration.name,
+            links=self.intake.links,
+        )
+        self.intake.register(A1_POLICY_REQUEST, self.policies.a1.on_message)
         self.loop = ControlLoop(
-            controls, self._leader, mailbox, self.sender, self.metrics, links=self.intake.links, tap=self.tap
+            controls,
+            self._leader,
+            mailbox,
+            self.sender,
+            self.metrics,
+            links=self.intake.links,
+            intent_of=self.policies.in_force.intent_for,
+            settle=self.policies.in_force.settle,
+            tap=self.tap,
         )
         opened.callback(self.loop.close)
         endpoint = ClientEndpoint(
@@ -151,14 +173,15 @@ class App:
             on_notification=self.subscriptions.on_notification,
         )
         http.include_router(decision_router(self.loop.log))
+        http.include_router(policy_router(self.policies.rows))
         self.server = BackgroundServer(http, listener=listener)
         opened.callback(self.server.close)
         if not self.server.wait_started():
             raise OSError(f"no HTTP server on {controls.http.bind_host}:{self.server.port}")
-        self.intake.start()
-        self.loop.start()
         self._controls_since_s = time.monotonic()
         self.housekeeping = self._chores()
+        self.intake.start()
+        self.loop.start()
         self.housekeeping.start()
 
     def _chores(self) -> Housekeeping:
@@ -169,6 +192,8 @@ class App:
         house.add(Chore("succession", self.succession.run, lane="succession"))
         house.add(Chore(REGISTRATION, self._register, lane=REGISTRATION))
         house.add(Chore(QUOTAS, every(QUOTAS_S, self.quotas.save), lane=QUOTAS))
+        house.add(Chore(POLICIES, self.policies.a1.run_due, lane=POLICIES))
+        self.policies.a1.wake = lambda: house.wake(POLICIES)
         house.add(Chore("configuration", every(CONFIGURATION_S, self._follow_configuration)))
         house.add(Chore("unanswered_controls", every(SWEEP_S, self.sender.sweep)))
         house.add(Chore("gauges", every(GAUGES_S, self._set_gauges)))
@@ -230,6 +255,7 @@ class App:
             "routes_loaded": self.transport.ready,
             "rmr_endpoint": f"{self.endpoint.rmr_host}:{self.endpoint.rmr_port}",
             "registered": self.registrar.registered,
+            "policies": self.policies.status(),
             "configuration": self.configuration.status(),
             "rmr": self.transport.counters,
         }
@@ -241,6 +267,7 @@ class App:
             if self._has_stood_back:
                 self.cells.step_forward(node for node in self.watcher.nodes.values() if node.connected)
                 self.registrar.resume()
+                self.policies.a1.look_again()
             self._controls_since_s = time.monotonic()
             for chore in (REGISTRATION, SUBSCRIPTIONS):
                 self.housekeeping.wake(chore)
@@ -289,6 +316,7 @@ class App:
         controls = self.controls
         self.loop.configure(controls)
         self.sender.lease_periods = controls.lease_periods
+        self.policies.configure(controls)
         logging.getLogger().setLevel(controls.log_level.upper())
         self.registrar.update(self._registration(self.endpoint))
         self.housekeeping.wake("nodes")

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gnb": ("xapp.lab.gnb:gnb_app", "A simulated E2 node."),
     "explain": ("xapp.explain_command:explain_app", "Why a UE got what it got in a decision."),
     "replay": ("xapp.replay_command:replay_app", "A recording once more: the same control bytes, or the first other."),
+    "intent": ("xapp.intent_command:intent_app", "Operators' policies: check, see what they come to, put in force."),
     "e2": ("xapp.e2.cli:e2_app", "Decode and encode E2 messages."),
     "warm-start": ("training.cli:training_app", "Train a bundle by imitation of a named teacher."),
     "train": ("training.cli:train_app", "Train leader and followers against each other: warm start, then rounds."),

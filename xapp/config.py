@@ -140,6 +140,37 @@ class NodeConfig(_Section):
         return -(-self.num_prb // self.rbg_prb)
 
 
+class SliceMembers(_Section):
+    """Who is in a slice: no report says that, so A1 policies of an S-NSSAI need it, or a list of their own."""
+
+    sst: int = Field(default=1, ge=0, le=255, description="Slice/service type.")
+    sd: str = Field(
+        default="", pattern=r"^([0-9a-fA-F]{6})?$", description="Slice differentiator, 6 hex digits; empty = none."
+    )
+    traffic_classes: tuple[Literal["embb", "periodic", "sporadic"], ...] = Field(
+        default=(), description="All UEs of these classes (a DCM node reports them)."
+    )
+    cells: tuple[str, ...] = Field(
+        default=(), description="Where that holds, `<RAN name>/<NR-CGI>`; empty: everywhere."
+    )
+    ue_ids: tuple[int, ...] = Field(default=(), description="These UEs, by their node's own numbers.")
+
+
+class A1Config(_Section):
+    """Operators' policies."""
+
+    query_period_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="How soon the mediator is asked again for its policies, until one comes; 0 = it is never asked.",
+    )
+    floor_window_periods: int = Field(
+        default=10, ge=1, le=1000, description="Periods over which share floors hold; 1 = in every single one."
+    )
+    slices: tuple[SliceMembers, ...] = Field(default=(), description="Who is in which slice.")
+
+
 class Controls(_Section):
     """Everything that can be set; every field has a safe default."""
 
@@ -178,6 +209,7 @@ class Controls(_Section):
     rmr: RmrConfig = RmrConfig()
     http: HttpConfig = HttpConfig()
     ric: RicConfig = RicConfig()
+    a1: A1Config = A1Config()
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least serious messages on standard error."
     )

@@ -21,7 +21,15 @@ from xapp.descriptor import CONFIG_IN_POD, NAME, make_descriptor
 
 log = logging.getLogger(__name__)
 
-LIVE = ("decision_deadline_ms", "lease_periods", "log_level", "ric.poll_period_s", "stale_after_periods")
+LIVE = (
+    "a1.floor_window_periods",
+    "a1.slices",
+    "decision_deadline_ms",
+    "lease_periods",
+    "log_level",
+    "ric.poll_period_s",
+    "stale_after_periods",
+)
 """Fields that take effect while the xApp runs; every other one needs a restart."""
 MESSAGING = ("messaging", "rmr")
 """Sections that routes are made of; a descriptor without either gets the built-in ones."""

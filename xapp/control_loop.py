@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.fallback import fallback
 from policy.guard import guard
@@ -42,6 +43,10 @@ class Asked(Protocol):
     def close(self) -> None: ...
 
 
+Settle = Callable[[CellState, Intent, Allocation, bool], None]
+"""(state, intent, allocation, whether it was sent)."""
+
+
 class ControlLoop:
     """Owns the pacer thread and the model's worker."""
 
@@ -54,17 +59,22 @@ class ControlLoop:
         metrics: Metrics,
         *,
         links: Callable[[], Sequence[CellLink]],
-        intent_of: Callable[[str], Intent] = lambda cell: Intent(),
+        intent_of: Callable[[CellState], Intent] = lambda state: Intent(),
+        settle: Settle = lambda state, intent, allocation, sent: None,
         tap: Tap | None = None,
         worker: Asked | None = None,
     ) -> None:
-        """worker: who is asked instead of a thread around `leader`."""
+        """intent_of: what holds for a cell now. settle: is told what became of a decision.
+
+        worker: who is asked instead of a thread around `leader`.
+        """
         self._controls = controls
         self._mailbox = mailbox
         self._sender = sender
         self._metrics = metrics
         self._links = links
         self._intent_of = intent_of
+        self._settle = settle
         self._leader = leader
         self._worker = worker or Worker(
             leader, on_late=lambda: metrics.count("late_answers"), on_error=self._on_leader_error
@@ -114,7 +124,7 @@ class ControlLoop:
         """Decide and send for a batch of cells. The deadline counts from the oldest report's arrival."""
         started_s = time.monotonic()
         states = [report.state for report in reports]
-        intents = [self._intent_of(state.cell) for state in states]
+        intents = [self._intent_of(state) for state in states]
         classical = [fallback(state, intent, "intent") for state, intent in zip(states, intents, strict=True)]
         asked = [i for i, intent in enumerate(intents) if intent.mode is not Mode.FALLBACK]
         answer = Answer(None)
@@ -162,6 +172,7 @@ class ControlLoop:
                 Basis(newest.state, intent, newest.indication_sn, newest.lead_slots, newest.kpm),
                 trail=trail,
             )
+        self._settle(newest.state, intent, allocation, sent)
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
         self._decisions += 1
         record = DecisionRecord(

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from xapp.config import Controls, HttpConfig, RmrConfig, controls_schema
+from xapp.json_schema import DRAFT, inlined
+from xapp.ric.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.rmr.transport import (
+    A1_POLICY_QUERY,
+    A1_POLICY_REQUEST,
+    A1_POLICY_RESPONSE,
     HEALTH_REQUEST,
     HEALTH_RESPONSE,
     RIC_CONTROL_ACK,
@@ -27,6 +32,7 @@ NAME = "stackmac"
 FOLDER = Path(__file__).parents[1] / "descriptors"
 DESCRIPTOR_FILE = "config-file.json"
 SCHEMA_FILE = "schema.json"
+POLICY_TYPE_FILE = "a1-policy-type.json"
 CHART = FOLDER.parent / "helm" / NAME
 VALUES_SCHEMA_FILE = "values.schema.json"
 
@@ -48,12 +54,15 @@ MESSAGE_NUMBERS: dict[str, int] = {
     "RIC_CONTROL_ACK": RIC_CONTROL_ACK,
     "RIC_CONTROL_FAILURE": RIC_CONTROL_FAILURE,
     "RIC_INDICATION": RIC_INDICATION,
+    "A1_POLICY_REQ": A1_POLICY_REQUEST,
+    "A1_POLICY_RESP": A1_POLICY_RESPONSE,
+    "A1_POLICY_QUERY": A1_POLICY_QUERY,
 }
 """The platform's names for what this xApp sends and receives. Route tables themselves (20 to 22) are never routed."""
 MESSAGES: dict[str, list[Any]] = {
-    "txMessages": ["RIC_CONTROL_REQ", "RIC_HEALTH_CHECK_RESP"],
-    "rxMessages": ["RIC_INDICATION", "RIC_CONTROL_ACK", "RIC_CONTROL_FAILURE", "RIC_HEALTH_CHECK_REQ"],
-    "policies": [],
+    "txMessages": ["RIC_CONTROL_REQ", "RIC_HEALTH_CHECK_RESP", "A1_POLICY_RESP", "A1_POLICY_QUERY"],
+    "rxMessages": ["RIC_INDICATION", "RIC_CONTROL_ACK", "RIC_CONTROL_FAILURE", "RIC_HEALTH_CHECK_REQ", "A1_POLICY_REQ"],
+    "policies": [POLICY_TYPE_ID],
 }
 
 
@@ -102,21 +111,7 @@ def _probe(path: str, port: int, *, initial_delay_s: int, period_s: int) -> dict
 
 def make_schema() -> dict[str, Any]:
     """JSON schema (draft-07) of the `controls` section, without references."""
-    schema = controls_schema()
-    definitions = schema.pop("$defs", {})
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **_inlined(schema, definitions)}
-
-
-def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
-    """`value` with what it refers to in its place."""
-    if isinstance(value, list):
-        return [_inlined(each, definitions) for each in value]
-    if not isinstance(value, dict):
-        return value
-    own = {key: _inlined(each, definitions) for key, each in value.items() if key != "$ref"}
-    if "$ref" not in value:
-        return own
-    return {**_inlined(definitions[value["$ref"].rpartition("/")[2]], definitions), **own}
+    return {"$schema": DRAFT, **inlined(controls_schema())}
 
 
 def make_values_schema(written: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +131,7 @@ def files() -> dict[Path, str]:
     return {
         FOLDER / DESCRIPTOR_FILE: render(make_descriptor()),
         FOLDER / SCHEMA_FILE: render(make_schema()),
+        FOLDER / POLICY_TYPE_FILE: render(make_policy_type()),
         CHART / "files" / DESCRIPTOR_FILE: render(make_descriptor()),
         values_schema: render(make_values_schema(json.loads(values_schema.read_text(encoding="utf-8")))),
     }

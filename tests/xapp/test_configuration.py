@@ -60,12 +60,16 @@ def test_every_live_field_is_a_field_and_can_change(path: Path) -> None:
         "lease_periods": 9,
         "log_level": "debug",
         "ric": {"poll_period_s": 8.0},
+        "a1": {
+            "floor_window_periods": 3,
+            "slices": [{"sst": 1, "sd": "", "traffic_classes": ["embb"], "cells": [], "ue_ids": [4]}],
+        },
         "stale_after_periods": 17.0,
     }
     configuration = Configuration.from_file(path)
     write(path, report_period_ms=50, **other)
     assert configuration.poll()
-    dumped = configuration.controls.model_dump()
+    dumped = configuration.controls.model_dump(mode="json")
     for name in LIVE:
         expected, actual = other, dumped
         for part in name.split("."):

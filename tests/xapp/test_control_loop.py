@@ -57,6 +57,7 @@ class Deciding:
         self.node = node
         self.metrics = Metrics()
         self.intent = Intent()
+        self.settled: list[tuple[Intent, Allocation, bool]] = []
         # A busy machine is no silent cell: only the test of silence lets reports grow stale quickly.
         self.controls = Controls(
             **{"report_period_ms": PERIOD_MS, "coalesce_ms": 0.0, "stale_after_periods": 100.0, **controls}
@@ -72,7 +73,8 @@ class Deciding:
             self.sender,
             self.metrics,
             links=self.intake.links,
-            intent_of=lambda cell: self.intent,
+            intent_of=lambda state: self.intent,
+            settle=lambda state, intent, allocation, sent: self.settled.append((intent, allocation, sent)),
         )
         self.link = node.link()
         self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
@@ -301,6 +303,19 @@ def test_in_shadow_mode_decisions_are_made_but_the_cell_is_the_nodes_own(make: M
     wait_for(lambda: deciding.metrics["decisions"] == 3)
     assert (deciding.metrics["controls_sent"], deciding.metrics["releases_sent"]) == (1, 1)
     assert deciding.node.rmr.receive(0.05) is None
+
+
+def test_whoever_keeps_the_books_hears_what_was_sent_under_which_intent(make: Make) -> None:
+    deciding = make(AllIdle())
+    sent = deciding.decided(1).allocation
+    wait_for(lambda: len(deciding.settled) == 1)
+    intent, allocation, was_sent = deciding.settled[0]
+    assert intent == Intent() and was_sent
+    assert allocation.owner_M.tolist() == sent.owner_M.tolist()
+    deciding.intent = Intent(mode=Mode.SHADOW)
+    assert deciding.decided(2).release
+    wait_for(lambda: len(deciding.settled) == 2)
+    assert not deciding.settled[1][2]
 
 
 def test_a_cell_without_a_function_to_control_is_only_watched(make: Make) -> None:

@@ -26,7 +26,7 @@ START_TIMEOUT_S = 120.0
 """A first start compiles the simulator's core; later ones take seconds."""
 
 
-RIC_PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port")
+RIC_PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port", "a1_port", "a1_rmr_port")
 """What `stackmac ric` listens on, as its `ready` line names them."""
 
 
@@ -103,6 +103,8 @@ class Lab:
         self.xapp: Child | None = None
         self.xapp_url = ""
         """Where the xApp's HTTP server answers."""
+        self.a1_url = ""
+        """Where the A1 mediator takes policies."""
         self._ric_ports: dict[str, Any] = {}
         self._xapp_arguments: list[str] = []
         self._route_port = 0
@@ -144,6 +146,7 @@ class Lab:
             + ["--write-routes", str(self._routes), "--e2-transport", self.options.e2_transport],
         )
         self._ric_ports = self.ric.wait_ready(START_TIMEOUT_S)
+        self.a1_url = f"http://127.0.0.1:{self._ric_ports['a1_port']}"
 
     def another_xapp(self) -> Child:
         """One more instance of the xApp, which is the caller's to stop."""

@@ -1,7 +1,7 @@
 """`stackmac ric`: stand-ins for the near-RT RIC platform in one process, speaking its real protocols.
 
-E2 termination, subscription manager, application manager, R-NIB (e2mgr's REST, SDL) and route manager. Any part can be
-replaced by the real one: what goes over the wire is RMR, E2AP and the platform's REST.
+E2 termination, subscription manager, application manager, A1 mediator, R-NIB (e2mgr's REST, SDL) and route manager. Any
+part can be replaced by the real one: what goes over the wire is RMR, E2AP and the platform's REST.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from xapp.http import BackgroundServer
+from xapp.lab.a1_mediator import A1Mediator, Form, make_a1_app
 from xapp.lab.appmgr import AppManager, make_appmgr_app
 from xapp.lab.counters import Counters
 from xapp.lab.e2_wire import choose_wire
@@ -43,6 +44,10 @@ class RicOptions:
     e2mgr_port: int = 3800
     appmgr_port: int = 8081
     """Not the real one's 8080, which is the xApp's own: in the lab both are on one host."""
+    a1_port: int = 10000
+    a1_rmr_port: int = 38002
+    a1_form: str = Form.GO
+    """Whose policy messages: the Go mediator's, or the older one's in Python."""
     rtmgr_port: int = 38001
     xapp_route_port: int = 0
     """Where registered xApps take route tables; 0 = only those who ask get one."""
@@ -104,11 +109,17 @@ class Ric:
             opened.append(self.e2mgr_http)
             self.appmgr_http = BackgroundServer(make_appmgr_app(self.appmgr), options.host, options.appmgr_port)
             opened.append(self.appmgr_http)
-            for server in (self.submgr_http, self.e2mgr_http, self.appmgr_http):
+            self.a1 = A1Mediator(options.host, options.a1_rmr_port, self.counters, form=Form(options.a1_form))
+            opened.append(self.a1)
+            self.routes.add_platform(self.a1.rmr.routes)
+            self.routes.set_a1_mediator(self.a1.rmr.source)
+            self.a1_http = BackgroundServer(make_a1_app(self.a1), options.host, options.a1_port)
+            opened.append(self.a1_http)
+            for server in (self.submgr_http, self.e2mgr_http, self.appmgr_http, self.a1_http):
                 if not server.wait_started():
                     raise OSError(f"no HTTP server on {options.host}:{server.port}")
             if options.write_routes:
-                write_xapp_routes(Path(options.write_routes), self.transport.source)
+                write_xapp_routes(Path(options.write_routes), self.transport.source, self.a1.rmr.source)
         except BaseException:
             for part in reversed(opened):
                 part.close()
@@ -123,6 +134,8 @@ class Ric:
             "submgr_port": self.submgr_http.port,
             "e2mgr_port": self.e2mgr_http.port,
             "appmgr_port": self.appmgr_http.port,
+            "a1_port": self.a1_http.port,
+            "a1_rmr_port": self.a1.rmr.port,
             "rtmgr_port": self.routes.rmr.port,
             "e2_transport": self.wire,
         }
@@ -142,6 +155,8 @@ class Ric:
         self.submgr_http.close()
         self.e2mgr_http.close()
         self.appmgr_http.close()
+        self.a1_http.close()
+        self.a1.close()
         self.e2term.close()  # answers what the subscription manager waits for
         self.submgr.close()
         self.inventory.close()
@@ -154,7 +169,7 @@ def _human(event: str, fields: dict[str, Any]) -> str:
         return (
             f"RIC on {fields['host']}: E2 {fields['e2_port']}/{fields['e2_transport']}, RMR {fields['rmr_port']}, "
             f"submgr {fields['submgr_port']}, e2mgr {fields['e2mgr_port']}, appmgr {fields['appmgr_port']}, "
-            f"rtmgr {fields['rtmgr_port']}"
+            f"rtmgr {fields['rtmgr_port']}, A1 {fields['a1_port']}"
         )
     nodes = ", ".join(name if connected else f"{name} (lost)" for name, connected in fields["nodes"].items())
     return f"nodes: {nodes or 'none'}; {fields['subscriptions']} subscriptions"
@@ -171,6 +186,9 @@ def ric_command(
     submgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Subscription manager's REST.")] = 8088,
     e2mgr_port: Annotated[int, typer.Option(min=0, max=65535, help="E2 manager's REST.")] = 3800,
     appmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Application manager's REST.")] = 8081,
+    a1_port: Annotated[int, typer.Option(min=0, max=65535, help="A1 mediator's REST.")] = 10000,
+    a1_rmr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the A1 mediator.")] = 38002,
+    a1_form: Annotated[Form, typer.Option(help="Whose policy messages: the mediator's in Go or in Python.")] = Form.GO,
     rtmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the route manager.")] = 38001,
     xapp_route_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Route tables are pushed to this port of registered xApps; 0 = never.")
@@ -181,7 +199,7 @@ def ric_command(
     notify_first: Annotated[bool, typer.Option(help="Notify an xApp before its POST is answered.")] = False,
     json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
 ) -> None:
-    """Stand-ins for the near-RT RIC platform: E2 termination, R-NIB; subscription, application and route manager."""
+    """Stand-ins for the near-RT RIC platform: E2 termination, R-NIB; managers of subscriptions, xApps, routes; A1."""
     lines = Lines(json_lines, _human)
     lines.own_process()
     options = RicOptions(
@@ -191,6 +209,9 @@ def ric_command(
         submgr_port=submgr_port,
         e2mgr_port=e2mgr_port,
         appmgr_port=appmgr_port,
+        a1_port=a1_port,
+        a1_rmr_port=a1_rmr_port,
+        a1_form=a1_form,
         rtmgr_port=rtmgr_port,
         xapp_route_port=xapp_route_port,
         xapp_rmr=xapp_rmr,

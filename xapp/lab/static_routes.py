@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 
 from xapp.rmr.routes import UNSET_SUB_ID
-from xapp.rmr.transport import RIC_CONTROL_REQUEST
+from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_RESPONSE, RIC_CONTROL_REQUEST
 
 
-def write_xapp_routes(path: Path, e2term: str) -> None:
-    """Write the route file that an xApp reads by RMR_SEED_RT: controls go to the E2 termination at host:port."""
-    text = f"newrt|start|stackmac-lab\nmse|{RIC_CONTROL_REQUEST}|{UNSET_SUB_ID}|{e2term}\nnewrt|end|1\n"
+def write_xapp_routes(path: Path, e2term: str, a1_mediator: str) -> None:
+    """Write the route file that an xApp reads by RMR_SEED_RT: where controls, and where A1 answers and queries go."""
+    routes = {RIC_CONTROL_REQUEST: e2term, A1_POLICY_RESPONSE: a1_mediator, A1_POLICY_QUERY: a1_mediator}
+    records = [f"mse|{mtype}|{UNSET_SUB_ID}|{endpoint}" for mtype, endpoint in routes.items()]
+    text = "\n".join(["newrt|start|stackmac-lab", *records, f"newrt|end|{len(records)}", ""])
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)  # a reader sees the whole file or none

@@ -102,6 +102,7 @@ looks at the file again and again), and so does a static route table.
 {{- $descriptor := include "stackmac.descriptor" . | fromJson -}}
 {{- $controls := $descriptor.controls -}}
 {{- $_ := set $controls "ric" (omit $controls.ric "poll_period_s") -}}
+{{- $_ := set $controls "a1" (omit $controls.a1 "floor_window_periods" "slices") -}}
 {{- $_ := set $descriptor "controls" (omit $controls "decision_deadline_ms" "lease_periods" "log_level" "stale_after_periods") -}}
 {{- toJson $descriptor -}}
 {{- end -}}

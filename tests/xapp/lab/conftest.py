@@ -46,6 +46,9 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None
         time.sleep(0.01)
 
 
+PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port", "a1_port", "a1_rmr_port")
+
+
 class RecordedLines(Lines):
     """Keeps the lines instead of printing them; a status whenever the node looks."""
 
@@ -258,9 +261,7 @@ class LabRig:
     wait_until = staticmethod(wait_until)
 
     def __init__(self, **ric: Any) -> None:
-        self.ric = Ric(
-            RicOptions(e2_port=0, rmr_port=0, submgr_port=0, e2mgr_port=0, appmgr_port=0, rtmgr_port=0, **ric)
-        )
+        self.ric = Ric(RicOptions(**dict.fromkeys(PORTS, 0), **ric))
         self.xapp = TestXapp(self.ric)
         self._gnbs: list[RunningGnb] = []
         self._gnb_ids = itertools.count(1)

@@ -110,7 +110,7 @@ def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: s
     assert "\n" not in str(caught.value)
 
 
-PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port")
+PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port", "a1_port", "a1_rmr_port")
 
 
 @pytest.mark.parametrize("taken", PORTS)
