@@ -116,7 +116,7 @@ class Replay:
             self._sender,
             self._metrics,
             links=self._intake.links,
-            intent_of=lambda cell: self._intents[cell],
+            intent_of=lambda state: self._intents[state.cell],
             worker=self._answers,
         )
         self._epoch, self._lease_periods = epoch, controls.lease_periods
