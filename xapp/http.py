@@ -60,9 +60,13 @@ class BackgroundServer:
             time.sleep(0.01)
         return self._server.started
 
+    def begin_close(self) -> None:
+        """Have it stop soon: of several servers none then waits for the others."""
+        self._server.should_exit = True
+
     def close(self) -> None:
         """Stop serving; open requests get one second."""
-        self._server.should_exit = True
+        self.begin_close()
         self._thread.join(timeout=3.0)
         self._socket.close()
 

@@ -152,10 +152,11 @@ class Ric:
 
     def close(self) -> None:
         """Stop everything, what faces clients first."""
-        self.submgr_http.close()
-        self.e2mgr_http.close()
-        self.appmgr_http.close()
-        self.a1_http.close()
+        servers = (self.submgr_http, self.e2mgr_http, self.appmgr_http, self.a1_http)
+        for server in servers:
+            server.begin_close()
+        for server in servers:
+            server.close()
         self.a1.close()
         self.e2term.close()  # answers what the subscription manager waits for
         self.submgr.close()

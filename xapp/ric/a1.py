@@ -173,6 +173,7 @@ class A1Policies:
         if self._is_stale:
             self._is_stale = self._is_restored = self._is_answered = False
             self._heard.clear()
+            self._unsaved.clear()
             self._query_at_s = 0.0
         next_s = self._ask()
         if not self._is_restored:
