@@ -291,6 +291,7 @@ class ControlSender:
             time.monotonic(),
             message.subject,
             self._epoch,
+            self.lease_periods,
         )
         with self._lock:
             self._outstanding[key] = _Outstanding(sent, target.function_id, target.encoder, message.subject)

@@ -58,6 +58,8 @@ class SentControl:
     subject: int | None = None
     """The UE that it is about; None = the whole cell."""
     instance_epoch: int = 0
+    lease_periods: int = 0
+    """Under which it was made."""
     status: ControlStatus = ControlStatus.SENT
     detail: str = ""
     """Of a refusal: the node's reason."""

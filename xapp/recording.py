@@ -164,6 +164,7 @@ def control_entry(control: SentControl) -> dict[str, Any]:
         "decision_id": control.decision_id,
         "subject": control.subject,
         "epoch": control.instance_epoch,
+        "lease": control.lease_periods,
         "sent": control.status is not ControlStatus.NOT_SENT,
         "pdu": _text(control.pdu),
     }
@@ -323,6 +324,7 @@ def read_control(entry: Mapping[str, Any]) -> SentControl:
         0.0,
         entry["subject"],
         int(entry["epoch"]),
+        int(entry["lease"]),
         ControlStatus.SENT if entry["sent"] else ControlStatus.NOT_SENT,
     )
 

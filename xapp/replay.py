@@ -193,6 +193,7 @@ class Replay:
                 link.target = None
             for control in cell["controls"]:
                 self._sender.step_forward(int(control["epoch"]))
+                self._sender.lease_periods = int(control["lease"])
             for control in cell["controls"] if not _under_quotas(link) else ():
                 self._sender.ids.append(int(control["decision_id"]))
                 self._wire.sent.append(bool(control["sent"]))

@@ -12,12 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import xapp.cells
 from policy.observation import PROFILES
 from policy.registry import make_leader
 from xapp.app import App
 from xapp.config import Controls
+from xapp.dashboard import make_dashboard
 from xapp.e2 import dcm
 from xapp.lab.node_functions import dcm_function, make_identity, setup_request
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION
@@ -154,6 +156,58 @@ def test_from_a_node_to_its_control_and_back_to_its_own_scheduler(platform: Plat
     assert control.release
     assert len(platform.submgr.of("DELETE")) == 2
     assert platform.app.status()["releases_sent"] == 1
+
+
+def test_the_dashboard_asks_for_what_is_exported(platform: Platform) -> None:
+    platform.wait_active()
+    platform.report(1)
+    request, _ = platform.node.next_control()
+    platform.node.send(platform.node.acknowledgement(request))
+    wait_for(lambda: platform.app.metrics["controls_acked"] == 1)
+    asked = asked_of_prometheus(make_dashboard())
+    assert len(asked) > 10
+
+    def exported() -> bool:
+        samples = scrape(platform.http.get("/metrics").text)
+        return all(name in samples for name, _ in asked) and bool(samples["stackmac_state"])
+
+    wait_for(exported)  # gauges are set from time to time
+    samples = scrape(platform.http.get("/metrics").text)
+    for name, matchers in asked:
+        for label, pattern in matchers:
+            values = {labels[label] for labels in samples[name] if label in labels}
+            if name == "stackmac_state":
+                assert any(re.fullmatch(pattern, value) for value in values), (name, label, pattern)
+            elif samples[name]:
+                assert values, f"{name} has no label {label}"
+    patterns = [value for _, matchers in asked for label, value in matchers if label == "event"]
+    for event in ("indications_received", "controls_sent", "controls_acked"):
+        assert any(re.fullmatch(pattern, event) for pattern in patterns), event
+        assert {"event": event} in samples["stackmac_events_total"]
+
+
+def scrape(text: str) -> dict[str, list[dict[str, str]]]:
+    """Labels of the samples by name; a family that has no sample yet has the names that it will have."""
+    found: dict[str, list[dict[str, str]]] = {}
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+    for family in text_string_to_metric_families(text):
+        for suffix in suffixes.get(family.type, ("",)):
+            found.setdefault(family.name + suffix, [])
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample.labels)
+    return found
+
+
+def asked_of_prometheus(dashboard: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Metric name and (label, pattern) of every selector, the dashboard's own variables left out."""
+    queries = [variable["definition"] for variable in dashboard["templating"]["list"] if "definition" in variable]
+    queries += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = []
+    for query in queries:
+        for name, matchers in re.findall(r"\b(stackmac_\w+)(?:\{([^}]*)\})?", query):
+            pairs = re.findall(r'(\w+)(?:=~|!~|!=|=)"([^"]*)"', matchers)
+            asked.append((name, [(label, value) for label, value in pairs if not value.startswith("$")]))
+    return asked
 
 
 def test_a_node_that_is_lost_and_comes_back_starts_afresh(platform: Platform) -> None:

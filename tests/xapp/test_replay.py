@@ -166,6 +166,7 @@ def test_an_instance_that_stands_back_and_steps_forward_again(record: Record, pa
         cell.intent = Intent()
         assert cell.decide(5).trail.nothing == "yielded"
         cell.sender.step_forward(77)
+        cell.sender.lease_periods = 5  # a configuration that was read again
         assert cell.decide(6).trail.controls[0].instance_epoch == 77
 
     record(SCHEDULERS["proportional_fair"], play)
