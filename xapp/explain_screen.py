@@ -11,7 +11,7 @@ from rich.table import Table
 
 MAX_ALTERNATIVES = 3
 """Of an RBG, besides who got it."""
-CIRCUMSTANCES = ("buffer", "cap", "floor", "guard_changed")
+CIRCUMSTANCES = ("buffer", "buffer_unknown", "cap", "floor", "quota", "guard_changed")
 """Findings that explain nothing by themselves."""
 
 

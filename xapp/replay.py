@@ -177,7 +177,7 @@ class Replay:
 
     def _decided(self, event: Event) -> None:
         cells: dict[str, Mapping[str, Any]] = {str(cell["cell"]): cell for cell in event["cells"]}
-        reports = [self._mailbox.take_report(int(number)) for number in event["reports"]]
+        reports = [self._mailbox.report(int(number)) for number in event["reports"]]
         self._intents = {r.state.cell: read_intent(i) for r, i in zip(reports, event["intents"], strict=True)}
         self._answers.prepare(str(event["reason"]), cells)
         self._sender.ids.clear()
@@ -451,10 +451,6 @@ class _Reports(Mailbox[Report]):
         if found is None:
             raise ValueError(f"report {number} is not in the recording")
         return found
-
-    def take_report(self, number: int) -> Report:
-        """Those before it, of the same cell, are not asked for any more; the count alone bounds the others."""
-        return self.report(number)
 
 
 class _Answers:
