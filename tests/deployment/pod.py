@@ -44,6 +44,13 @@ def _read_only(writable: str) -> list[str]:
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY_ROOT, "sh", writable]
 
 
+def _program(name: str) -> str:
+    """Of this environment, as the image has it on its path."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts"))
+    assert found is not None, name
+    return found
+
+
 class Pod:
     """Runs from the moment that it is made."""
 
@@ -53,12 +60,10 @@ class Pod:
         for mount in self._container["volumeMounts"]:
             self._mount(mount["name"], self._places[mount["mountPath"]])
         command, *arguments = [*self._container["command"], *self._container["args"]]
-        program = shutil.which(command, path=sysconfig.get_path("scripts"))
-        assert program is not None, command
         self._log = (folder / "log").open("w+")
         before = _read_only(str(self._places["/tmp"])) if read_only_root else []
         self.process = subprocess.Popen(
-            [*before, program, *map(self._moved, arguments)],
+            [*before, _program(command), *map(self._moved, arguments)],
             env=self._environment(),
             cwd=self._places["/tmp"],
             stdin=subprocess.DEVNULL,
@@ -87,6 +92,17 @@ class Pod:
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = self._get("/ric/v1/status", "http").json()
         return found
+
+    def execute(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A further command in the pod, as `kubectl exec` starts one."""
+        return subprocess.run(
+            [_program(words[0]), *map(self._moved, words[1:])],
+            env=self._environment(),
+            cwd=self._places["/tmp"],
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
 
     def stop(self) -> int:
         """As Kubernetes does: SIGTERM, and the exit status within the grace period."""

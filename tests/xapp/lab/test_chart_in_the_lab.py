@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -76,6 +77,9 @@ def test_the_rendered_pod_registers_is_routed_controls_and_leaves(
         lab.wait_until(lambda: pod.status()["decided_by"].get("model", 0) >= 1, CONTROL_S)
         assert pod.status()["decode_errors"] == 0
         assert "stackmac_" in pod.metrics()
+        doctor = pod.execute("stackmac", "doctor", "--config", "/opt/ric/config/config-file.json", "--json")
+        # Nothing of this is a matter of how busy the machine is.
+        assert set(json.loads(doctor.stdout)["faults"]) <= {"model_slow"}, doctor
         assert pod.stop() == 0
     except AssertionError as error:
         raise AssertionError(f"{error}\nthe pod's log:\n{pod.log()}") from error
