@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from rich.console import Console
 
+from xapp.cli import main
 from xapp.config import QuotaConfig
 from xapp.lab.lab import Lab, LabOptions, run_lab
 
@@ -42,9 +44,11 @@ def shared_data(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         client.flushall()
 
 
-def test_quotas_close_the_loop_and_hold_in_every_report() -> None:
-    options = LabOptions(seconds=5, control="rc", compare=("node_scheduler", "dynamic"))
+def test_quotas_close_the_loop_and_hold_in_every_report(tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    options = LabOptions(seconds=5, control="rc", compare=("node_scheduler", "dynamic"), record=str(recording))
     summary = run_lab(options, Console(file=io.StringIO(), width=120))
+    assert main(["replay", str(recording)]) == 0, "the recorded inputs make the same quotas"
 
     assert (summary["options"]["observe"], summary["decode_errors"]) == ("kpm_srsran", 0)
     assert summary["decisions"] >= 50
