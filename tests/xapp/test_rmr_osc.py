@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -281,6 +282,32 @@ def test_a_port_that_is_taken_is_named() -> None:
         ):
             with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: "):
                 LibrmrTransport(resolve_settings(config, environ))
+
+
+@needs_librmr
+def test_a_port_where_librmr_listens_is_taken_and_one_that_a_killed_process_had_is_not(opener: Opener) -> None:
+    config = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "route_manager": "-1"}
+    living = opener("rte|1|192.0.2.1:9")  # with its SO_REUSEPORT the kernel would let two share the port
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{living.port}: "):
+        LibrmrTransport(resolve_settings(RmrConfig(port=living.port, **config), {}))
+    program = (
+        "import sys, time; from xapp.config import RmrConfig; from xapp.rmr.osc import LibrmrTransport;"
+        "from xapp.rmr.settings import resolve_settings;"
+        f"made = LibrmrTransport(resolve_settings(RmrConfig(port=int(sys.argv[1]), **{config!r}), {{}}));"
+        "print(made.port, flush=True); time.sleep(60)"
+    )
+    port, connections = "0", []
+    try:
+        for _ in range(2):
+            with subprocess.Popen([sys.executable, "-c", program, port], stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                port = process.stdout.readline().strip()
+                assert port, "it did not start"
+                connections.append(socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE_S))
+                process.kill()  # the connection outlives it in the kernel
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 @needs_librmr

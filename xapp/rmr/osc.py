@@ -19,6 +19,7 @@ What is dropped, and how it is counted: as in si95.py, except that librmr does n
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import socket
@@ -151,12 +152,8 @@ class LibrmrTransport:
         give_up_at = self._clock() + SETTLED_S
         while self._clock() < give_up_at:
             if settings.tables is not TableSource.FILE:
-                host = "localhost" if settings.bind_host in ANY_ADDRESS else settings.bind_host
-                try:
-                    socket.create_connection((host, settings.control_port), timeout=SETTLED_S).close()
+                if _is_answered(settings.bind_host, settings.control_port):
                     return
-                except OSError:
-                    pass  # not yet
             elif settings.seed is None or self._rmr.rmr_ready(self._context) == 1:
                 return
             time.sleep(0.005)
@@ -336,15 +333,35 @@ def _with_free_ports(settings: RmrSettings) -> RmrSettings:
 
 
 def _probe(host: str, port: int, *, must_be_free: bool) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    """The port, or a free one for 0."""
     try:
-        with socket.create_server((host, port), family=family) as probe:
-            return int(probe.getsockname()[1])
+        return _bound(host, port)
     except (OSError, UnicodeError) as error:
         if must_be_free:
             raise cannot_listen(host, port, error) from None
         log.warning("no route manager can reach this xApp: port %d: %s", port, error)
         return port
+
+
+def _bound(host: str, port: int) -> int:
+    """Bind as librmr does, and let go. It shares its ports (SO_REUSEPORT): with what a process that was killed left
+    behind, which is welcome after a restart, and with another that listens there, which is not."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        probe.bind((host, port))
+        port = int(probe.getsockname()[1])
+        if _is_answered(host, port):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        return port
+
+
+def _is_answered(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection(("localhost" if host in ANY_ADDRESS else host, port), timeout=SETTLED_S).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
