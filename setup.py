@@ -58,6 +58,7 @@ setup(
             "jsonschema",
             "kubernetes-validate",
             "mypy",
+            "promql-parser",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,40 @@ def test_the_shipped_leader_tells_at_every_pace(make_random_state: Any) -> None:
         assert decision.log_probs is not None
         odds = leader.odds(state, Intent(), decision.tokens)
         np.testing.assert_allclose(odds.log_probs_L, decision.log_probs, atol=LOG_PROB_TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["pointer", "mappo_g", "text"])
+def test_asking_for_odds_leaves_decisions_that_are_being_made_alone(
+    tiny_checkpoint: Path, make_random_state: Any, kind: str
+) -> None:
+    """An HTTP thread asks while the leader's own thread decides."""
+    torch.set_num_threads(1)
+    text = TextConfig(str(tiny_checkpoint), lora_rank=0)
+    leader = ModelLeader(new_text_model(text), PAPER) if kind == "text" else leader_of_kind(kind, PAPER)
+    rng = np.random.default_rng(9)
+    states = [make_random_state(rng, ues=4, num_rbgs=3) for _ in range(4)]
+    alone = [leader.decide([state], [Intent()], never_expires)[0] for state in states]
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            for state, decision in zip(states, alone):
+                assert decision.log_probs is not None
+                if not np.allclose(
+                    leader.odds(state, Intent(), decision.tokens).log_probs_L, decision.log_probs, 0, 1e-4
+                ):
+                    wrong.append("odds")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for _ in range(5):
+        for state, decision in zip(states, alone):
+            if leader.decide([state], [Intent()], never_expires)[0].tokens != decision.tokens:
+                wrong.append("decision")
+    done.set()
+    asking.join()
+    assert wrong == []
 
 
 def cell(**columns: Any) -> CellState:
