@@ -18,6 +18,8 @@ MARGIN_CELLS = 48
 MARGIN_SEED = 90_001
 """Neither the live run's world nor any that a bundle or a tuned rate has seen."""
 MARGIN_SLOTS = 1500
+QUOTA_MARGIN_SLOTS = 6000
+"""Under RC: quotas take a second or two until they have all been sent."""
 
 
 class Margin(NamedTuple):
@@ -30,6 +32,8 @@ class Margin(NamedTuple):
     low: float
     high: float
     worlds: int
+    throughput_percent: float
+    """How much more throughput the leader has, mean of all worlds against mean of all worlds."""
 
 
 def compare_leaders(options: LabOptions, names: Sequence[str], console: Console) -> dict[str, dict[str, Any]]:
@@ -53,11 +57,13 @@ def margins(
     """The leader's utility against each row's over paired worlds of the same scenario."""
     from training.evaluation import compare
 
-    periods = max(2, MARGIN_SLOTS // options.k) if options.k > 1 else MARGIN_SLOTS // 5
+    slots = QUOTA_MARGIN_SLOTS if options.control == "rc" else MARGIN_SLOTS
+    periods = max(2, slots // options.k) if options.k > 1 else slots // 5
     rows = {}
     for name in (options.leader, *names):
         with console.status(f"{worlds} worlds under {name}"):
             rows[name] = _replay(options, name, cells=worlds, seed=seed, periods=periods)
+    throughput = {row.row: row for row in compare(rows, options.leader, ("throughput_bits_per_slot",))}
     return [
         Margin(
             row.row,
@@ -67,6 +73,7 @@ def margins(
             -row.difference - row.half_width,
             -row.difference + row.half_width,
             row.cells,
+            -100.0 * throughput[row.row].difference / throughput[row.row].mean,
         )
         for row in compare(rows, options.leader, ("utility",))
     ]

@@ -343,6 +343,8 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
         summary["margins"] = [row._asdict() for row in rows]
         console.print(f"utility over {options.worlds} other worlds, paired, with 95 % intervals", style="dim")
         console.print(f"{options.leader} {verdict(rows)}", highlight=False, soft_wrap=True)
+        shares = ", ".join(f"{row.throughput_percent:+.1f} % against {row.name}" for row in rows)
+        console.print(f"throughput {shares}", highlight=False, soft_wrap=True)
     return summary
 
 
