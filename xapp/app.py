@@ -243,7 +243,6 @@ class App:
             **self.metrics.summary(),
             "cells": self.loop.last_decisions(),
             "effects": self.cells.effects(self.sender.epoch),
-            "yielded": self.sender.yielded,
             "nodes": {name: node.connected for name, node in self.watcher.nodes.items()},
             "node_problems": self.cells.problems(),
             "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},

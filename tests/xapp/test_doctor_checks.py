@@ -21,7 +21,7 @@ STATUS: dict[str, Any] = {
     "name": "stackmac",
     "leader": "bundled",
     "deadline_ms": 80.0,
-    "yielded": False,
+    "instance": {"role": "control", "epoch": 1, "others": 0},
     "sdl_healthy": True,
     "rmr_endpoint": "service-ricxapp-stackmac-rmr.ricxapp:4560",
     "routes_loaded": True,
@@ -40,7 +40,6 @@ STATUS: dict[str, Any] = {
     "controls_unanswered": 0,
     "dropped": {},
     "effects": {f"{NODE}/{CELL}": [True, "it follows decision 50"]},
-    "policies": [{"id": "floor", "status": "ENFORCED", "reasons": []}],
 }
 OTHERS = [False, "it follows decision 17 of another instance"]
 GROWN = {
@@ -68,6 +67,7 @@ def facts(changes: dict[str, Any] | None = None, **others: Any) -> Facts:
         seconds=3.0,
         submgr=Heard(held),
         e2mgr=Heard([NODE]),
+        policies=Heard([{"policy_instance_id": "floor", "enforcement": "ENFORCED", "reasons": []}]),
         appmgr=Heard(["stackmac"]),
         shared=Heard(True),
     )
@@ -81,7 +81,7 @@ def named(examined: Facts) -> list[str]:
 PLANTED: dict[str, Facts] = {
     "config_unusable": facts(controls=Heard(error="controls.report_period_ms is 3")),
     "xapp_unreachable": facts(after=Heard(error="the xApp: Connection refused")),
-    "yielded": facts({"yielded": True}),
+    "yielded": facts({"instance": {"role": "shadow", "epoch": 1, "others": 1}}),
     "no_route_table": facts({"routes_loaded": False}),
     "no_control_route": facts({"dropped": {"control_not_sent": 30}, "controls_sent": 50, "controls_acked": 50}),
     "sdl_down": facts(shared=Heard(error="SDL: a value written does not come back")),
@@ -113,7 +113,9 @@ PLANTED: dict[str, Facts] = {
     "model_missing": facts(leader_error="controls.leader: no such bundle"),
     "model_failing": facts({"decided_by": {"model": 70, "fallback:error": 10}}),
     "model_slow": facts({"decided_by": {"model": 70, "fallback:late": 10}}),
-    "policy_not_enforced": facts({"policies": [{"id": "p", "status": "NOT_ENFORCED", "reasons": ["floors exceed"]}]}),
+    "policy_not_enforced": facts(
+        policies=Heard([{"policy_instance_id": "p", "enforcement": "NOT_ENFORCED", "reasons": ["floors exceed"]}])
+    ),
 }
 
 

@@ -56,8 +56,9 @@ def xapp(facts: Facts) -> Iterator[Finding]:
         yield unknown("xapp", "not asked without a configuration")
     elif not facts.after.there:
         yield fault("xapp", "xapp_unreachable", facts.after.error)
-    elif _status(facts).get("yielded"):
-        yield fault("xapp", "yielded", "another instance with a younger epoch controls", state=State.WARNING)
+    elif (role := _status(facts).get("instance", {}).get("role", "control")) != "control":
+        found = f"{_status(facts)['instance'].get('others', 0)} other instances are alive; this one's role is {role}"
+        yield fault("xapp", "yielded", found, state=State.WARNING)
     else:
         yield ok("xapp", f"answers at {facts.url}, leader {_status(facts).get('leader', '?')}")
 
@@ -263,10 +264,9 @@ def _fallbacks(facts: Facts) -> Counter[str]:
 
 
 def policies(facts: Facts) -> Iterator[Finding]:
-    for policy in _status(facts).get("policies", []):
-        name = policy.get("id", "?")
-        reasons = "; ".join(policy.get("reasons", []))
-        if policy.get("status") == "ENFORCED":
+    for policy in facts.policies.value or []:
+        name, reasons = policy.get("policy_instance_id", "?"), "; ".join(policy.get("reasons", []))
+        if policy.get("enforcement") == "ENFORCED":
             yield ok("policies", f"{name} is enforced")
         else:
             yield fault("policies", "policy_not_enforced", f"{name}: {reasons}", state=State.WARNING)

@@ -53,6 +53,8 @@ class Facts:
     """The subscriptions that it holds."""
     e2mgr: Heard[list[str]] = Heard(error=NOT_ASKED)
     """Nodes by name."""
+    policies: Heard[list[dict[str, Any]]] = Heard(error=NOT_ASKED)
+    """What the xApp says of its A1 policies."""
     appmgr: Heard[list[str]] = Heard(error=NOT_ASKED)
     """Instance names of the registered xApps."""
     shared: Heard[bool] = Heard(error=NOT_ASKED)
@@ -89,6 +91,7 @@ def gather(config: Path, url: str, *, seconds: float, say: Callable[[str], None]
         say(f"what changes within {seconds:g} s")
         time.sleep(max(0.0, seconds - (time.monotonic() - asked_s)))
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
+    policies = _asked(lambda: _list("the xApp", url, timeout_s, "ric", "v1", "policies"))
     xapp.close()
     return Facts(
         Heard(controls),
@@ -99,6 +102,7 @@ def gather(config: Path, url: str, *, seconds: float, say: Callable[[str], None]
         time.monotonic() - asked_s,
         submgr,
         e2mgr,
+        policies,
         appmgr,
         shared,
         "" if before.there else _leader_error(controls),
