@@ -23,6 +23,7 @@ from xapp.rmr.osc import NORMAL_PAYLOAD_BYTES, LibrmrTransport, librmr_problem, 
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Options, Si95Transport
 from xapp.rmr.transport import (
+    HEALTH_REQUEST,
     RIC_CONTROL_ACK,
     RIC_CONTROL_REQUEST,
     RIC_INDICATION,
@@ -296,18 +297,19 @@ def test_a_port_where_librmr_listens_is_taken_and_one_that_a_killed_process_had_
         f"made = LibrmrTransport(resolve_settings(RmrConfig(port=int(sys.argv[1]), **{config!r}), {{}}));"
         "print(made.port, flush=True); time.sleep(60)"
     )
-    port, connections = "0", []
-    try:
+    port = "0"
+    with ExitStack() as stack:
+        back = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        question = encode_frame(RmrMessage(HEALTH_REQUEST, b""), source=f"127.0.0.1:{back.getsockname()[1]}")
         for _ in range(2):
             with subprocess.Popen([sys.executable, "-c", program, port], stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout is not None
                 port = process.stdout.readline().strip()
                 assert port, "it did not start"
-                connections.append(socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE_S))
-                process.kill()  # the connection outlives it in the kernel
-    finally:
-        for connection in connections:
-            connection.close()
+                connection = socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE_S)
+                stack.enter_context(connection).sendall(question)
+                stack.enter_context(back.accept()[0])  # so it has taken the connection
+                process.kill()  # and the connection outlives it in the kernel
 
 
 @needs_librmr

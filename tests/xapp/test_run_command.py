@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
+from xapp.rmr.osc import librmr_problem
+
 STOP_S = 10.0
 START_S = 60.0
 LOOPBACK = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "port": 0}
@@ -62,6 +64,34 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
         done = subprocess.run(command(config), capture_output=True, text=True, timeout=START_S, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"stackmac run: cannot listen on 127.0.0.1:{port}: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("controls", "environment", "words"),
+    [
+        ({}, {"RMR_RTG_SVC": "rtmgr"}, "RMR_RTG_SVC is 'rtmgr': expected a port, host:port, or -1"),
+        pytest.param(
+            {"transport": "librmr"},
+            {},
+            "controls.rmr.transport is 'librmr': librmr cannot be loaded",
+            marks=pytest.mark.skipif(not librmr_problem(), reason="librmr is there"),
+        ),
+    ],
+)
+def test_messaging_that_cannot_be_is_one_line(
+    tmp_path: Path, controls: dict[str, Any], environment: dict[str, str], words: str
+) -> None:
+    done = subprocess.run(
+        command(write(tmp_path, rmr={**LOOPBACK, **controls})),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("stackmac run: ") and words in done.stderr
     assert done.stderr.count("\n") == 1
 
 
