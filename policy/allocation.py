@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import ALL_CLASSES
+from policy.cell_state import ALL_CLASSES, CellState, TrafficClass
 
 OPEN = -1
 """Anyone allowed may contend, under the leftover rule."""
@@ -73,6 +73,14 @@ class Allocation:
         """RBGs owned outright, [U] (periodic grants not counted)."""
         owned = self.owner_M[self.owner_M >= 0]
         return np.bincount(owned, minlength=len(self.ue_ids))
+
+    def may_contend_U(self, state: CellState) -> NDArray[np.bool_]:
+        """UEs that may send on what is left over, bool [U]. state: with the same UEs; it knows their classes."""
+        class_mask, contenders = self.leftover
+        in_mask_U = np.full(len(self.ue_ids), class_mask == ALL_CLASSES)
+        for traffic_class in TrafficClass:
+            in_mask_U[state.has_class(traffic_class)] = bool(class_mask >> traffic_class & 1)
+        return self.open_allowed_U & in_mask_U & (contenders > 0.0)
 
     def strip(self) -> str:
         """One character an RBG for a screen: A, B, ... = the UE by row, o = OPEN, * = DYNAMIC, . = IDLE."""

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policy.allocation import DYNAMIC, OPEN, Allocation
-from policy.cell_state import ALL_CLASSES, CellState, TrafficClass
+from policy.cell_state import CellState, TrafficClass
 from policy.estimate import estimate
 from policy.grammar import DYNAMIC_TOKEN, FIRST_UE, StepKind
 from policy.limits import compile_limits
@@ -77,7 +76,7 @@ def got(allocation: Allocation, state: CellState, ue: int) -> Got:
     row = allocation.ue_ids.index(ue)
     owners = allocation.owner_M
     shared = int(np.isin(owners, (OPEN, DYNAMIC)).sum())
-    contenders_U = _may_contend(allocation, state)
+    contenders_U = allocation.may_contend_U(state)
     number = int(contenders_U.sum())
     p = min(1.0, allocation.leftover.contenders / number) if number and contenders_U[row] else 0.0
     return Got(
@@ -87,15 +86,6 @@ def got(allocation: Allocation, state: CellState, ue: int) -> Got:
         shared if p else 0,
         p,
     )
-
-
-def _may_contend(allocation: Allocation, state: CellState) -> NDArray[np.bool_]:
-    """Bool [U]: of a class in the leftover rule's mask (an unknown class only if all are), and allowed to."""
-    mask = allocation.leftover.class_mask
-    in_mask_U = np.full(state.num_ues, mask == ALL_CLASSES)
-    for traffic_class in TrafficClass:
-        in_mask_U[state.has_class(traffic_class)] = bool(mask >> traffic_class & 1)
-    return in_mask_U & allocation.open_allowed_U
 
 
 def why(record: DecisionRecord, odds: Odds | None, ue: int, last_seen: DecisionRecord | None = None) -> list[Finding]:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.allocation import DYNAMIC, OPEN, Allocation
-from policy.cell_state import ALL_CLASSES, CellState
+from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.limits import ROUNDING, Limits, compile_limits
 
@@ -110,16 +110,8 @@ def usable_rbgs_U(allocation: Allocation, state: CellState) -> NDArray[np.int64]
     usable_UM = (allocation.owner_M == rows_U1) | (allocation.owner_M == DYNAMIC)
     for grant in allocation.periodic_grants:
         usable_UM[grant.ue, grant.rbg] = True
-    usable_UM |= _may_contend_U(allocation, state)[:, None] & (allocation.owner_M == OPEN)
+    usable_UM |= allocation.may_contend_U(state)[:, None] & (allocation.owner_M == OPEN)
     return usable_UM.sum(axis=1)
-
-
-def _may_contend_U(allocation: Allocation, state: CellState) -> NDArray[np.bool_]:
-    class_mask, contenders = allocation.leftover
-    known_U = np.isfinite(state.traffic_class_U)
-    class_U = np.where(known_U, state.traffic_class_U, 0.0).astype(np.int64)
-    in_mask_U = np.where(known_U, class_mask >> class_U & 1 == 1, class_mask == ALL_CLASSES)
-    return allocation.open_allowed_U & in_mask_U & (contenders > 0.0)
 
 
 def min_percents_U(floor_U: NDArray[np.int64], num_rbgs: int) -> list[int]:
