@@ -10,10 +10,12 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from policy.leader import Leader
+from xapp.alarm_watch import AlarmWatch
 from xapp.cells import Cells
 from xapp.config import Controls
 from xapp.configuration import Configuration
@@ -25,19 +27,21 @@ from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
+from xapp.overview import add_sources, set_gauges, status_of, symptom_parts
 from xapp.policies import Policies
 from xapp.policy_api import policy_router
 from xapp.quota_keeper import QuotaKeeper
+from xapp.ric.alarms import Alarms, alarm_line
 from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
-from xapp.ric.subscriptions import SubscriptionState
 from xapp.ric.succession import Role, Succession
 from xapp.rmr.endpoint import open_endpoint
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Options
 from xapp.rmr.transport import A1_POLICY_REQUEST
+from xapp.symptom_data import symptom_data
 from xapp.tap import Tap
 
 log = logging.getLogger(__name__)
@@ -52,6 +56,7 @@ QUOTAS = "quotas"
 QUOTAS_S = 1.0
 SWEEP_S = 0.5
 GAUGES_S = 1.0
+ALARMS_S = 1.0
 EVENTS_S = 0.25
 """How often the R-NIB's events are taken."""
 CONFIGURATION_S = 2.0
@@ -78,8 +83,18 @@ REPORT_PATIENCE = 0.1
 class App:
     """One running xApp. `start` raises OSError for a port that cannot be bound, ConfigError for RMR_*."""
 
-    def __init__(self, controls: Controls | Configuration, leader: Leader, *, tap: Tap | None = None) -> None:
-        """Controls alone never change; a Configuration follows its file. tap: who records."""
+    def __init__(
+        self,
+        controls: Controls | Configuration,
+        leader: Leader,
+        *,
+        tap: Tap | None = None,
+        log_lines: Callable[[], list[str]] = list,
+    ) -> None:
+        """Controls alone never change; a Configuration follows its file. tap: who records. log_lines: the newest ones,
+        for symptom data.
+        """
+        self._log_lines = log_lines
         self.configuration = controls if isinstance(controls, Configuration) else Configuration(controls)
         self.metrics = Metrics()
         self._leader = leader
@@ -165,11 +180,27 @@ class App:
         sources = [E2mgrSource(controls.ric.e2mgr_url, timeout_s=controls.ric.request_timeout_s)]
         rnib = [RnibSource(self.store)] if self.store.is_shared else []
         self.watcher = NodeWatcher([*rnib, *sources])
+        self._alarm_line = alarm_line(self.transport.send, controls.ric.alarm_message_type)
+        opened.callback(self._alarm_line.close)
+        self.alarms = Alarms(
+            self._alarm_line.send,
+            application=self.configuration.name,
+            message_type=controls.ric.alarm_message_type,
+        )
+        self._alarm_watch = AlarmWatch(
+            totals=self.metrics.totals,
+            silence_s=self.cells.silence_s,
+            nodes=lambda: {name: node.connected for name, node in self.watcher.nodes.items()},
+            sdl_healthy=lambda: self.store.healthy,
+            report_period_ms=controls.report_period_ms,
+        )
+        add_sources(self)
         http = build_app(
             ready=self.ready,
             config=self._config,
             metrics=self.metrics.prometheus,
             status=self.status,
+            symptoms=lambda: symptom_data(symptom_parts(self, self._log_lines)),
             on_notification=self.subscriptions.on_notification,
         )
         http.include_router(decision_router(self.loop.log))
@@ -196,7 +227,8 @@ class App:
         self.policies.a1.wake = lambda: house.wake(POLICIES)
         house.add(Chore("configuration", every(CONFIGURATION_S, self._follow_configuration)))
         house.add(Chore("unanswered_controls", every(SWEEP_S, self.sender.sweep)))
-        house.add(Chore("gauges", every(GAUGES_S, self._set_gauges)))
+        house.add(Chore("gauges", every(GAUGES_S, lambda: set_gauges(self))))
+        house.add(Chore("alarms", every(ALARMS_S, self._look_for_alarms)))
         return house
 
     def stop(self) -> None:
@@ -214,9 +246,11 @@ class App:
         letting_go.join(timeout=LET_GO_S)
         self.intake.close()
         self.server.close()
+        self._alarm_line.close()
         self.transport.close()
 
     def _let_go(self) -> None:
+        self.alarms.clear_all()
         self.registrar.deregister(DEREGISTER_S)
         self.subscriptions.close(UNSUBSCRIBE_S)
         self.quotas.save()
@@ -234,30 +268,8 @@ class App:
         return True, ""
 
     def status(self) -> dict[str, Any]:
-        """Counters, times, the newest decision of each cell, and what the doctor asks for."""
-        statuses = self.subscriptions.statuses()
-        return {
-            "name": self.configuration.name,
-            "leader": self.controls.leader,
-            "deadline_ms": self.controls.deadline_ms,
-            **self.metrics.summary(),
-            "cells": self.loop.last_decisions(),
-            "effects": self.cells.effects(self.sender.epoch),
-            "nodes": {name: node.connected for name, node in self.watcher.nodes.items()},
-            "node_problems": self.cells.problems(),
-            "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},
-            "subscription_errors": {
-                "/".join(map(str, status.key)): status.last_error for status in statuses if status.last_error
-            },
-            "instance": self.succession.status(),
-            "sdl_healthy": self.store.healthy,
-            "routes_loaded": self.transport.ready,
-            "rmr_endpoint": f"{self.endpoint.rmr_host}:{self.endpoint.rmr_port}",
-            "registered": self.registrar.registered,
-            "policies": self.policies.status(),
-            "configuration": self.configuration.status(),
-            "rmr": self.transport.counters,
-        }
+        """See overview."""
+        return status_of(self)
 
     def _on_role(self, role: Role) -> None:
         """Told by the succession's chore: who may send, subscribe and be registered."""
@@ -275,6 +287,7 @@ class App:
             self.sender.stand_back()
             self.cells.stand_back()
             self.registrar.abandon()
+            self.alarms.forget()
 
     def _register(self) -> float:
         if self.succession.role is not Role.CONTROL or not self.controls.ric.appmgr_url:
@@ -320,12 +333,10 @@ class App:
         self.registrar.update(self._registration(self.endpoint))
         self.housekeeping.wake("nodes")
 
-    def _set_gauges(self) -> None:
-        states = [status.state for status in self.subscriptions.statuses()]
-        self.metrics.set_state("subscriptions_active", states.count(SubscriptionState.ACTIVE))
-        self.metrics.set_state("subscriptions_wanted", len(states))
-        self.metrics.set_state("nodes_connected", sum(node.connected for node in self.watcher.nodes.values()))
-        self.metrics.set_state("sdl_healthy", float(self.store.healthy))
+    def _look_for_alarms(self) -> None:
+        if self.succession.role is Role.CONTROL:
+            self.alarms.observe(self._alarm_watch.failing(), healthy=self._alarm_watch.watched())
+            self.alarms.run()
 
     def _registration(self, endpoint: ClientEndpoint) -> Registration:
         return Registration(

@@ -57,6 +57,7 @@ class Cells:
         self._lock = threading.Lock()
         self._plans: dict[str, NodePlan] = {}
         self._wanted: dict[SubscriptionKey, Wanted] = {}
+        self._wanted_since_s: dict[SubscriptionKey, float] = {}
         self._attached: dict[SubscriptionKey, int] = {}
         self._links: dict[str, CellLink] = {}
         self._encoders: dict[str, RcEncoder] = {}
@@ -96,6 +97,17 @@ class Cells:
             links = dict(self._links)
         return {cell: effect_of(link, epoch) for cell, link in links.items()}
 
+    def silence_s(self) -> dict[str, float]:
+        """By cell that should report: how long it has not. From any thread."""
+        now_s = time.monotonic()
+        with self._lock:
+            silent: dict[str, float] = {}
+            for key, wanted in self._wanted.items():
+                heard_s = max(self._wanted_since_s[key], self._intake.reported_s(wanted.cell_key, wanted.kind))
+                seconds = 0.0 if self._has_nothing_to_say(key) else now_s - heard_s
+                silent[wanted.cell_key] = max(silent.get(wanted.cell_key, 0.0), seconds)
+            return silent
+
     def _take(self, event: NodeEvent) -> None:
         node = event.node
         if event.change is not NodeChange.CONNECTED:
@@ -119,7 +131,8 @@ class Cells:
             if encoder is not None:
                 self._encoders[node.name] = encoder
             for wanted in plan.wanted:
-                self._wanted[SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)] = wanted
+                key = SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)
+                self._wanted[key], self._wanted_since_s[key] = wanted, time.monotonic()
         for wanted in plan.wanted:
             key = SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)
             self.subscriptions.want(

@@ -77,6 +77,12 @@ class RicConfig(_Section):
         description="Application manager; empty: do not register (routes must come from elsewhere).",
     )
     request_timeout_s: float = Field(default=3.0, gt=0, le=60, description="Time-out of one HTTP request.")
+    alarm_message_type: int = Field(
+        default=110,
+        ge=1,
+        le=65_535,
+        description="RMR message type of alarms (platforms with alarm-go's newest library: 13111).",
+    )
     poll_period_s: float = Field(default=1.0, ge=0.1, le=3600, description="How often E2 nodes are looked up.")
 
 
@@ -210,6 +216,9 @@ class Controls(_Section):
     http: HttpConfig = HttpConfig()
     ric: RicConfig = RicConfig()
     a1: A1Config = A1Config()
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="json: as the platform's mdclog writes; text: for people; auto: text on a terminal."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least serious messages on standard error."
     )

@@ -47,11 +47,11 @@ def _rate(metric: str, matchers: str = "", by: str = "") -> str:
 
 
 def _events(*events: str) -> tuple[Query, ...]:
-    return (Query(_rate("stackmac_events_total", f'event=~"{"|".join(events)}"', "event"), "{{event}}"),)
+    return tuple(Query(_rate(f"stackmac_{event}_total"), event.replace("_", " ")) for event in events)
 
 
 def _state(name: str, legend: str = "") -> Query:
-    return Query(f'sum(stackmac_state{{{_HERE}, state="{name}"}})', legend or name.replace("_", " "))
+    return Query(f"sum(stackmac_{name}{{{_HERE}}})", legend or name.replace("_", " "))
 
 
 def _quantiles(histogram: str) -> tuple[Query, ...]:
@@ -60,7 +60,7 @@ def _quantiles(histogram: str) -> tuple[Query, ...]:
 
 
 def _stat(title: str, description: str, *queries: Query, unit: str = "short") -> Panel:
-    return Panel(title, description, queries, unit, "stat", 4, 4)
+    return Panel(title, description, queries, unit, "stat", 3, 4)
 
 
 _ALL = _rate("stackmac_decisions_total")
@@ -79,6 +79,8 @@ PANELS: tuple[Panel, ...] = (
         _state("subscriptions_active", "active"),
         _state("subscriptions_wanted", "wanted"),
     ),
+    _stat("In control", "Instances that control: 1, unless all wait or stand by.", _state("in_control")),
+    _stat("Alarms", "Raised and not cleared.", _state("alarms_active")),
     _stat("Shared data", "1 = the shared data layer answers.", _state("sdl_healthy", "SDL")),
     _stat(
         "Loop p99",
@@ -144,7 +146,7 @@ PANELS: tuple[Panel, ...] = (
     Panel(
         "Policies",
         "A1 requests by how they were answered.",
-        _events("a1_.*"),
+        _events("a1_ok", "a1_error", "a1_deleted", "a1_queries_sent"),
     ),
 )
 
@@ -178,8 +180,8 @@ def _variables() -> list[dict[str, Any]]:
             "type": "query",
             "label": "Instance",
             "datasource": _DATASOURCE,
-            "query": {"qryType": 1, "query": "label_values(stackmac_state, instance)", "refId": "instances"},
-            "definition": "label_values(stackmac_state, instance)",
+            "query": {"qryType": 1, "query": "label_values(stackmac_in_control, instance)", "refId": "instances"},
+            "definition": "label_values(stackmac_in_control, instance)",
             "refresh": 2,
             "multi": True,
             "includeAll": True,

@@ -15,6 +15,7 @@ from typing import Any
 
 from xapp.config import Controls, HttpConfig, RmrConfig, controls_schema
 from xapp.json_schema import DRAFT, inlined
+from xapp.ric.alarms import alarm_definitions
 from xapp.ric.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.rmr.transport import (
     A1_POLICY_QUERY,
@@ -33,6 +34,8 @@ FOLDER = Path(__file__).parents[1] / "descriptors"
 DESCRIPTOR_FILE = "config-file.json"
 SCHEMA_FILE = "schema.json"
 POLICY_TYPE_FILE = "a1-policy-type.json"
+ALARMS_FILE = "alarm-definitions.json"
+"""What the platform's alarm manager is to be told."""
 CHART = FOLDER.parent / "helm" / NAME
 VALUES_SCHEMA_FILE = "values.schema.json"
 
@@ -132,6 +135,7 @@ def files() -> dict[Path, str]:
         FOLDER / DESCRIPTOR_FILE: render(make_descriptor()),
         FOLDER / SCHEMA_FILE: render(make_schema()),
         FOLDER / POLICY_TYPE_FILE: render(make_policy_type()),
+        FOLDER / ALARMS_FILE: render(alarm_definitions()),
         CHART / "files" / DESCRIPTOR_FILE: render(make_descriptor()),
         values_schema: render(make_values_schema(json.loads(values_schema.read_text(encoding="utf-8")))),
     }

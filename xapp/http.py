@@ -87,11 +87,12 @@ def build_app(
     config: Callable[[], list[dict[str, Any]]],
     metrics: Callable[[], bytes],
     status: Callable[[], dict[str, Any]],
+    symptoms: Callable[[], bytes],
     on_notification: Callable[[bytes], int],
 ) -> FastAPI:
     """The xApp's routes.
 
-    ready() = (is it, why not). on_notification(body) = the HTTP status to answer submgr with.
+    ready() = (is it, why not). symptoms() = a zip. on_notification(body) = the HTTP status to answer submgr with.
     """
     app = FastAPI(title="stackmac", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -115,6 +116,11 @@ def build_app(
     @app.get("/ric/v1/status")
     def numbers() -> JSONResponse:
         return JSONResponse(status())
+
+    @app.get("/ric/v1/symptomdata")
+    def symptom_zip() -> Response:
+        headers = {"Content-Disposition": 'attachment; filename="symptomdata.zip"'}
+        return Response(symptoms(), media_type="application/zip", headers=headers)
 
     @app.post("/ric/v1/subscriptions/response")
     async def subscription_response(request: Request) -> JSONResponse:

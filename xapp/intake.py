@@ -89,6 +89,8 @@ class Intake:
         self._feeds: dict[int, Feed] = {}
         self._links: dict[str, CellLink] = {}
         self._heard_s: dict[int, float] = {}
+        self._reported_s: dict[tuple[str, str], float] = {}
+        """time.monotonic() of the newest report of a cell, by kind; outlives subscriptions."""
         self._handlers: dict[int, Callable[[RmrMessage], None]] = {
             RIC_INDICATION: self._on_indication,
             RIC_CONTROL_ACK: self._on_acknowledge,
@@ -145,6 +147,11 @@ class Intake:
         with self._lock:
             heard_s = self._heard_s.get(instance_id)
         return 0.0 if heard_s is None else time.monotonic() - heard_s
+
+    def reported_s(self, cell: str, kind: str) -> float:
+        """time.monotonic() of the cell's newest report of this kind, over whichever subscription; 0 = none ever."""
+        with self._lock:
+            return self._reported_s.get((cell, kind), 0.0)
 
     def close(self) -> None:
         """Stop receiving."""
@@ -217,7 +224,7 @@ class Intake:
         now_s = time.monotonic()
         with self._lock:
             if instance_id in self._heard_s:
-                self._heard_s[instance_id] = now_s
+                self._heard_s[instance_id] = self._reported_s[feed.cell, feed.kind] = now_s
         if opens_period:
             link.first_frame_ns = received_ns
             link.last_report_s = now_s

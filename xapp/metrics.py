@@ -4,16 +4,57 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 KEPT_TIMES = 100_000
 """Newest decision times kept for exact percentiles (at 10 decisions/s: close to three hours)."""
 _TIME_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+COUNTERS = {
+    "indications_received": "E2 indications that came in.",
+    "decode_errors": "Messages that were not what they should be.",
+    "superseded_reports": "Reports that a newer one replaced before anybody decided.",
+    "controls_sent": "Controls handed to RMR.",
+    "controls_acked": "Controls that nodes acknowledged.",
+    "controls_failed": "Controls that nodes refused.",
+    "controls_unanswered": "Controls and releases that nobody answered in time.",
+    "releases_sent": "Releases handed to RMR: a cell or UE given back to the node's own scheduler.",
+    "releases_acked": "Releases that nodes acknowledged.",
+    "releases_failed": "Releases that nodes refused.",
+    "answers_unmatched": "Answers to controls that this instance did not send, or had given up.",
+    "late_answers": "Answers of the model that came after the deadline.",
+    "leader_errors": "Failures of the model.",
+    "guard_changes": "Changes that the guard made to proposed allocations.",
+    "stale_releases": "Cells released because their reports stopped.",
+    "a1_ok": "A1 policies taken.",
+    "a1_error": "A1 policies refused.",
+    "a1_deleted": "A1 policies deleted.",
+    "a1_queries_sent": "Times that the A1 mediator was asked for its policies.",
+}
+"""Event -> what it counts; exported as `stackmac_<event>_total`."""
+GAUGES = {
+    "in_control": "1 = this instance controls, 0 = it waits or stands by.",
+    "registered": "1 = appmgr knows this xApp.",
+    "rmr_ready": "1 = there is a route table.",
+    "sdl_healthy": "1 = the shared data layer answered last time.",
+    "nodes_connected": "E2 nodes connected.",
+    "subscriptions_wanted": "Subscriptions that there should be.",
+    "subscriptions_active": "Subscriptions that there are.",
+    "cells": "Cells that report.",
+    "alarms_active": "Alarms raised and not cleared.",
+    "configuration_error": "1 = the descriptor's newest content cannot be used.",
+    "restart_needed": "Fields of the descriptor that a restart would change.",
+}
+"""State -> what it says; exported as `stackmac_<state>`."""
 
 
 class Metrics:
@@ -27,14 +68,17 @@ class Metrics:
         self._decision_ms: deque[float] = deque(maxlen=KEPT_TIMES)
         self._loop_ms: deque[float] = deque(maxlen=KEPT_TIMES)
         self.registry = CollectorRegistry()
-        self._events = PrometheusCounter(
-            "stackmac_events", "Events of the loop by name.", ["event"], registry=self.registry
+        self._counters = {
+            name: PrometheusCounter(f"stackmac_{name}", what, registry=self.registry) for name, what in COUNTERS.items()
+        }
+        self._other_events = PrometheusCounter(
+            "stackmac_events", "Events without a metric of their own.", ["event"], registry=self.registry
         )
         self._decisions = PrometheusCounter(
             "stackmac_decisions", "Decisions by who made them.", ["decided_by"], registry=self.registry
         )
         self._dropped = PrometheusCounter(
-            "stackmac_dropped", "Inputs dropped, by reason.", ["reason"], registry=self.registry
+            "stackmac_dropped", "What was dropped or went wrong, by reason.", ["reason"], registry=self.registry
         )
         self._decision_s = Histogram(
             "stackmac_decision_seconds", "State to decision.", buckets=_TIME_BUCKETS_S, registry=self.registry
@@ -45,13 +89,18 @@ class Metrics:
             buckets=_TIME_BUCKETS_S,
             registry=self.registry,
         )
-        self._gauges = Gauge("stackmac_state", "States of the xApp by name.", ["state"], registry=self.registry)
+        self._gauges = {name: Gauge(f"stackmac_{name}", what, registry=self.registry) for name, what in GAUGES.items()}
 
     def count(self, event: str, by: int = 1) -> None:
         """Count an event of the loop (indications_received, controls_sent, ...)."""
         with self._lock:
             self._counts[event] += by
-        self._events.labels(event).inc(by)
+        counter = self._counters.get(event)
+        (counter if counter is not None else self._other_events.labels(event)).inc(by)
+
+    def add_source(self, name: str, what: str, label: str, counts: Callable[[], Mapping[str, float]]) -> None:
+        """Export counters that somebody else keeps, as `stackmac_<name>_total`. `counts` must not block."""
+        self.registry.register(_Source(f"stackmac_{name}", what, label, counts))
 
     def drop(self, reason: str) -> None:
         """Count an input that was dropped, by reason (a fixed name, never text from outside)."""
@@ -71,12 +120,17 @@ class Metrics:
         self._loop_s.observe(loop_ms / 1e3)
 
     def set_state(self, name: str, value: float) -> None:
-        """Set a gauge (nodes_connected, subscriptions_active, ...)."""
-        self._gauges.labels(name).set(value)
+        """Set one of GAUGES."""
+        self._gauges[name].set(value)
 
     def __getitem__(self, event: str) -> int:
         with self._lock:
             return self._counts[event]
+
+    def totals(self) -> tuple[dict[str, int], dict[str, int]]:
+        """All counts by event, and decisions by who made them: cheaper than `summary`."""
+        with self._lock:
+            return dict(self._counts), dict(self._decided_by)
 
     def prometheus(self) -> bytes:
         """The exposition text for GET /ric/v1/metrics."""
@@ -106,6 +160,23 @@ class Metrics:
         summary["decision_ms"] = percentiles(decision_ms)
         summary["loop_ms"] = percentiles(loop_ms)
         return summary
+
+
+class _Source(Collector):
+    """Counters that are read when somebody asks."""
+
+    def __init__(self, name: str, what: str, label: str, counts: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._what, self._label, self._counts = name, what, label, counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._what, labels=[self._label])
+        for key, value in sorted(self._counts().items()):
+            family.add_metric([key], value)
+        yield family
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """Without values: asking for those may not be possible yet."""
+        yield CounterMetricFamily(self._name, self._what, labels=[self._label])
 
 
 def percentiles(values: list[float]) -> dict[str, float | None]:

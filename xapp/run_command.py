@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,9 +17,12 @@ import typer
 from xapp.config import ConfigError
 from xapp.configuration import Configuration, default_path
 from xapp.descriptor import CONFIG_IN_POD
+from xapp.logs import set_up
 
 if TYPE_CHECKING:
     from xapp.app import App
+
+log = logging.getLogger(__name__)
 
 run_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -51,12 +55,16 @@ def run(
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     controls = configuration.controls
-    logging.basicConfig(
-        level=controls.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    recent = set_up(controls.log_level, controls.log_format)
     stop = stop_on_signals()
-    return serve(configuration, stop, json_lines=json_lines, record=record, record_max_bytes=record_max_mb << 20)
+    return serve(
+        configuration,
+        stop,
+        log_lines=recent.lines,
+        json_lines=json_lines,
+        record=record,
+        record_max_bytes=record_max_mb << 20,
+    )
 
 
 def stop_on_signals() -> threading.Event:
@@ -76,11 +84,20 @@ def emit(event: str, values: dict[str, Any]) -> None:
     print(json.dumps({"event": event, **values}), flush=True)
 
 
+def say(line: str) -> None:
+    """To a person at a terminal; else into the log, where every line has one shape."""
+    if sys.stdout.isatty():
+        print(line, flush=True)
+    else:
+        log.info("%s", line)
+
+
 def serve(
     configuration: Configuration,
     stop: threading.Event,
     *,
     json_lines: bool,
+    log_lines: Callable[[], list[str]] = list,
     record: Path | None = None,
     record_max_bytes: int = 0,
 ) -> int:
@@ -94,7 +111,7 @@ def serve(
         leader = make_leader(controls.leader, threads=controls.torch_threads)
     except LeaderError as error:
         raise typer.BadParameter(f"controls.leader: {error}") from None
-    app = App(configuration, leader)
+    app = App(configuration, leader, log_lines=log_lines)
     recorder = None
     try:
         if record is not None:
@@ -115,7 +132,7 @@ def serve(
     if json_lines:
         emit("final", final)
     else:
-        print(f"stopped: {status_line(final)}", flush=True)
+        say(f"stopped: {status_line(final)}")
     return 0
 
 
@@ -125,12 +142,12 @@ def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -
     if json_lines:
         emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
     else:
-        print(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}", flush=True)
+        say(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}")
     while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
         if json_lines:
             emit("status", app.status())
         else:
-            print(status_line(app.status()), flush=True)
+            say(status_line(app.status()))
 
 
 def status_line(status: dict[str, Any]) -> str:

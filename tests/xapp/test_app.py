@@ -14,6 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import xapp.app
 import xapp.cells
 from policy.observation import PROFILES
 from policy.registry import make_leader
@@ -21,7 +22,10 @@ from xapp.app import App
 from xapp.config import Controls
 from xapp.dashboard import make_dashboard
 from xapp.e2 import dcm
+from xapp.lab.alarm_manager import AlarmManager
+from xapp.lab.counters import Counters
 from xapp.lab.node_functions import dcm_function, make_identity, setup_request
+from xapp.ric.alarms import Problem
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION
 
 PATIENCE_S = 10.0
@@ -260,6 +264,33 @@ def test_a_subscription_that_falls_silent_beside_a_lively_one_is_made_anew(
     wait_for(kpm_is_new)
     assert platform.instances[str(dcm.DCM_FUNCTION_ID)] == lively
     assert len(platform.submgr.of("DELETE")) == 1
+
+
+@pytest.fixture
+def alarm_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[AlarmManager]:
+    """The lab's, which the xApp's environment names; alarms are raised and cleared without delay."""
+    manager = AlarmManager(Counters(), "127.0.0.1", 0)
+    monkeypatch.setenv("ALARM_MGR_SERVICE_NAME", "127.0.0.1")
+    monkeypatch.setenv("ALARM_MGR_SERVICE_PORT", str(manager.port))
+    monkeypatch.setattr(Problem, "raise_after_s", 0.0)
+    monkeypatch.setattr(Problem, "clear_after_s", 0.0)
+    monkeypatch.setattr(xapp.app, "ALARMS_S", 0.05)
+    yield manager
+    manager.close()
+
+
+def test_a_node_that_is_away_is_an_alarm_until_it_is_back(alarm_manager: AlarmManager, platform: Platform) -> None:
+    platform.wait_active()
+    platform.connected = False
+    wait_for(lambda: [alarm["identifyingInfo"] for alarm in alarm_manager.active()] == [platform.node.name])
+    (alarm,) = platform.app.status()["alarms"]
+    assert (alarm["problem"], alarm["what"]) == ("no_reports", platform.node.name)
+    platform.connected = True
+    wait_for(lambda: alarm_manager.active() == [])
+    platform.connected = False
+    wait_for(lambda: len(alarm_manager.active()) == 1)
+    platform.app.stop()
+    wait_for(lambda: alarm_manager.active() == [])
 
 
 @pytest.mark.parametrize("section", ["rmr", "http"])

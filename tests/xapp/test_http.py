@@ -29,6 +29,7 @@ class Served:
             config=lambda: [{"metadata": {"xappName": "stackmac", "configType": "json"}, "config": "{}"}],
             metrics=self.metrics.prometheus,
             status=self.metrics.summary,
+            symptoms=lambda: b"PK",
             on_notification=self._take,
         )
         self.server = BackgroundServer(app, "127.0.0.1", 0)
@@ -74,6 +75,8 @@ def test_the_configuration_has_the_shape_that_the_platform_asks_for(served: Serv
 
 def test_metrics_are_prometheus_text(served: Served) -> None:
     served.metrics.count("indications_received", 3)
+    served.metrics.count("something_else", 2)
+    served.metrics.add_source("elsewhere", "Kept by somebody else.", "event", lambda: {"sent": 7})
     served.metrics.drop("wrong_cell")
     served.metrics.decided("model", 1.5, 2.5)
     served.metrics.set_state("nodes_connected", 1)
@@ -84,15 +87,22 @@ def test_metrics_are_prometheus_text(served: Served) -> None:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
-    assert samples["stackmac_events_total", "indications_received"] == 3
+    assert samples[("stackmac_indications_received_total",)] == 3
+    assert samples["stackmac_events_total", "something_else"] == 2
+    assert samples["stackmac_elsewhere_total", "sent"] == 7
     assert samples["stackmac_dropped_total", "wrong_cell"] == 1
     assert samples["stackmac_decisions_total", "model"] == 1
-    assert samples["stackmac_state", "nodes_connected"] == 1
+    assert samples[("stackmac_nodes_connected",)] == 1
     assert samples[("stackmac_decision_seconds_count",)] == 1
     assert samples[("stackmac_loop_seconds_sum",)] == pytest.approx(0.0025)
     status = served.http.get("/ric/v1/status").json()
     assert status["indications_received"] == 3
     assert status["loop_ms"] == {"p50": 2.5, "p95": 2.5, "p99": 2.5}
+
+
+def test_symptom_data_are_a_zip(served: Served) -> None:
+    answer = served.http.get("/ric/v1/symptomdata")
+    assert (answer.headers["content-type"], answer.content) == ("application/zip", b"PK")
 
 
 def test_percentiles_of_nothing_are_none() -> None:
@@ -142,7 +152,12 @@ def test_an_address_that_cannot_be_had_is_named(served: Served) -> None:
 def test_a_closed_server_gives_its_port_back() -> None:
     listener = listen("127.0.0.1", 0)
     app = build_app(
-        ready=lambda: (True, ""), config=list, metrics=bytes, status=dict[str, Any], on_notification=lambda body: 200
+        ready=lambda: (True, ""),
+        config=list,
+        metrics=bytes,
+        status=dict[str, Any],
+        symptoms=bytes,
+        on_notification=lambda body: 200,
     )
     server = BackgroundServer(app, listener=listener)
     assert server.wait_started()

@@ -20,14 +20,11 @@ from xapp.lab.comparison import MARGIN_SEED, compare_leaders, margins, verdict
 from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.node_functions import make_carriers
 from xapp.lab.processes import Child, LabError
+from xapp.lab.ric import RIC_PORTS
 from xapp.lab.screen import live_view, print_summary
 
 START_TIMEOUT_S = 120.0
 """A first start compiles the simulator's core; later ones take seconds."""
-
-
-RIC_PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port", "a1_port", "a1_rmr_port")
-"""What `stackmac ric` listens on, as its `ready` line names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +151,7 @@ class Lab:
 
     def _xapp_env(self, route_port: int) -> dict[str, str]:
         env = {"OMP_NUM_THREADS": "1", "RMR_SEED_RT": "", "RMR_RTG_SVC": "-1"}
+        env |= {"ALARM_MGR_SERVICE_NAME": "127.0.0.1", "ALARM_MGR_SERVICE_PORT": str(self._ric_ports["alarm_port"])}
         if self.options.routes == "file":
             return env | {"RMR_SEED_RT": str(self._routes)}
         asked = f"127.0.0.1:{self._ric_ports['rtmgr_port']}"
@@ -239,6 +237,7 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
         "controls": {
             "leader": options.leader,
             "report_period_ms": options.period_ms,
+            "log_format": "text",
             "control": options.control,
             "nodes": node_settings(options),
             "rmr": {**loopback, "transport": options.rmr},

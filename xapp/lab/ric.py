@@ -15,6 +15,7 @@ import typer
 
 from xapp.http import BackgroundServer
 from xapp.lab.a1_mediator import A1Mediator, Form, make_a1_app
+from xapp.lab.alarm_manager import AlarmManager
 from xapp.lab.appmgr import AppManager, make_appmgr_app
 from xapp.lab.counters import Counters
 from xapp.lab.e2_wire import choose_wire
@@ -33,6 +34,20 @@ E2_PORT = 36421
 """E2AP's registered SCTP port."""
 
 
+RIC_PORTS = (
+    "e2_port",
+    "rmr_port",
+    "submgr_port",
+    "e2mgr_port",
+    "appmgr_port",
+    "rtmgr_port",
+    "a1_port",
+    "a1_rmr_port",
+    "alarm_port",
+)
+"""What it listens on, as options and in its `ready` line."""
+
+
 @dataclass(frozen=True, slots=True)
 class RicOptions:
     """Where the stand-ins listen; port 0 = any free one."""
@@ -49,6 +64,7 @@ class RicOptions:
     a1_form: str = Form.GO
     """Whose policy messages: the Go mediator's, or the older one's in Python."""
     rtmgr_port: int = 38001
+    alarm_port: int = 38003
     xapp_route_port: int = 0
     """Where registered xApps take route tables; 0 = only those who ask get one."""
     xapp_rmr: str = ""
@@ -75,6 +91,8 @@ class Ric:
         try:
             self.inventory = NodeInventory(self.counters)
             opened.append(self.inventory)
+            self.alarms = AlarmManager(self.counters, options.host, options.alarm_port)
+            opened.append(self.alarms)
             self.appmgr = AppManager()
             self.routes = RouteManager(
                 options.host,
@@ -137,6 +155,7 @@ class Ric:
             "a1_port": self.a1_http.port,
             "a1_rmr_port": self.a1.rmr.port,
             "rtmgr_port": self.routes.rmr.port,
+            "alarm_port": self.alarms.port,
             "e2_transport": self.wire,
         }
 
@@ -146,6 +165,7 @@ class Ric:
             "subscriptions": len(self.submgr.listing()),
             "xapps": [endpoint.name for endpoint in self.appmgr.endpoints()],
             "routes": self.routes.status(),
+            "alarms": self.alarms.active(),
             "counters": self.counters.snapshot(),
             "rmr": self.transport.counters,
         }
@@ -162,6 +182,7 @@ class Ric:
         self.submgr.close()
         self.inventory.close()
         self.routes.close()
+        self.alarms.close()
         self.transport.close()
 
 
@@ -170,7 +191,7 @@ def _human(event: str, fields: dict[str, Any]) -> str:
         return (
             f"RIC on {fields['host']}: E2 {fields['e2_port']}/{fields['e2_transport']}, RMR {fields['rmr_port']}, "
             f"submgr {fields['submgr_port']}, e2mgr {fields['e2mgr_port']}, appmgr {fields['appmgr_port']}, "
-            f"rtmgr {fields['rtmgr_port']}, A1 {fields['a1_port']}"
+            f"rtmgr {fields['rtmgr_port']}, A1 {fields['a1_port']}, alarms {fields['alarm_port']}"
         )
     nodes = ", ".join(name if connected else f"{name} (lost)" for name, connected in fields["nodes"].items())
     return f"nodes: {nodes or 'none'}; {fields['subscriptions']} subscriptions"
@@ -191,6 +212,7 @@ def ric_command(
     a1_rmr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the A1 mediator.")] = 38002,
     a1_form: Annotated[Form, typer.Option(help="Whose policy messages: the mediator's in Go or in Python.")] = Form.GO,
     rtmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the route manager.")] = 38001,
+    alarm_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the alarm manager.")] = 38003,
     xapp_route_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Route tables are pushed to this port of registered xApps; 0 = never.")
     ] = 4561,
@@ -214,6 +236,7 @@ def ric_command(
         a1_rmr_port=a1_rmr_port,
         a1_form=a1_form,
         rtmgr_port=rtmgr_port,
+        alarm_port=alarm_port,
         xapp_route_port=xapp_route_port,
         xapp_rmr=xapp_rmr,
         e2_transport=e2_transport,

@@ -22,7 +22,7 @@ from xapp.lab.e2_wire import available_wires
 from xapp.lab.gnb import Gnb
 from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.lines import Lines
-from xapp.lab.ric import Ric, RicOptions
+from xapp.lab.ric import RIC_PORTS, Ric, RicOptions
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import (
@@ -44,9 +44,6 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None
     while not condition():
         assert time.monotonic() < give_up_at, "it never became true"
         time.sleep(0.01)
-
-
-PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port", "a1_port", "a1_rmr_port")
 
 
 class RecordedLines(Lines):
@@ -261,7 +258,7 @@ class LabRig:
     wait_until = staticmethod(wait_until)
 
     def __init__(self, **ric: Any) -> None:
-        self.ric = Ric(RicOptions(**dict.fromkeys(PORTS, 0), **ric))
+        self.ric = Ric(RicOptions(**dict.fromkeys(RIC_PORTS, 0), **ric))
         self.xapp = TestXapp(self.ric)
         self._gnbs: list[RunningGnb] = []
         self._gnb_ids = itertools.count(1)

@@ -30,7 +30,7 @@ from xapp.lab.gnb import Gnb
 from xapp.lab.gnb_options import GnbOptions
 from xapp.lab.mac import Mac
 from xapp.lab.node_functions import make_carriers, make_identity
-from xapp.lab.ric import Ric, RicOptions
+from xapp.lab.ric import RIC_PORTS, Ric, RicOptions
 
 STOP_S = 2.0
 
@@ -110,14 +110,11 @@ def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: s
     assert "\n" not in str(caught.value)
 
 
-PORTS = ("e2_port", "rmr_port", "submgr_port", "e2mgr_port", "appmgr_port", "rtmgr_port", "a1_port", "a1_rmr_port")
-
-
-@pytest.mark.parametrize("taken", PORTS)
+@pytest.mark.parametrize("taken", RIC_PORTS)
 def test_a_port_in_use_is_named(taken: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ports = dict.fromkeys(PORTS, 0) | {taken: port}
+        ports = dict.fromkeys(RIC_PORTS, 0) | {taken: port}
         with pytest.raises(OSError, match=f"127.0.0.1.*{port}.*in use|in use.*127.0.0.1.*{port}"):
             Ric(RicOptions(e2_transport="tcp", **ports))
 

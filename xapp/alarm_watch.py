@@ -1,0 +1,108 @@
+"""What is failing, worked out of what the parts of the xApp say anyway. What is an alarm xapp.ric.alarms decides."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from xapp.ric.alarms import Failing, Problem
+
+SILENT_S = 5.0
+"""A cell without a report for this long, and for SILENT_PERIODS, gives none."""
+SILENT_PERIODS = 20
+WINDOW_S = 10.0
+"""Over which controls and decisions are counted."""
+FEWEST = 5
+"""Less than so many controls or decisions in the window say nothing."""
+MODEL_FAILURES = ("late", "busy", "error", "wrong_count")
+"""Reasons of a fallback that are the model's fault."""
+
+
+class _Counts(NamedTuple):
+    """What has been counted since the start."""
+
+    at_s: float
+    answered: int
+    refused: int
+    decided: int
+    without_model: int
+
+
+class AlarmWatch:
+    """Not thread safe: one chore calls it."""
+
+    def __init__(
+        self,
+        *,
+        totals: Callable[[], tuple[dict[str, int], dict[str, int]]],
+        silence_s: Callable[[], dict[str, float]],
+        nodes: Callable[[], Mapping[str, bool]],
+        sdl_healthy: Callable[[], bool],
+        report_period_ms: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected."""
+        self._totals = totals
+        self._silence_s = silence_s
+        self._nodes = nodes
+        self._sdl_healthy = sdl_healthy
+        self._silent_s = max(SILENT_S, SILENT_PERIODS * report_period_ms / 1e3)
+        self._clock = clock
+        self._window: deque[_Counts] = deque()
+        self._reporters: frozenset[str] = frozenset()
+        """Nodes and cells that reports may be missing from."""
+
+    def failing(self) -> list[Failing]:
+        """What fails now."""
+        self._count()
+        return [*self._silent_cells(), *self._failing_controls(), *self._failing_model(), *self._failing_sdl()]
+
+    def watched(self) -> list[tuple[Problem, str]]:
+        """Everything that `failing` would have named, had it failed."""
+        ours = [(problem, "") for problem in Problem if problem is not Problem.NO_REPORTS]
+        return [*ours, *((Problem.NO_REPORTS, who) for who in self._reporters)]
+
+    def _silent_cells(self) -> Iterator[Failing]:
+        silence_s, nodes = self._silence_s(), self._nodes()
+        self._reporters = frozenset((*silence_s, *nodes))
+        for node, connected in sorted(nodes.items()):
+            if not connected:
+                yield Failing(Problem.NO_REPORTS, node, "the E2 node is not connected")
+        for cell, seconds in sorted(silence_s.items()):
+            if seconds > self._silent_s:
+                yield Failing(Problem.NO_REPORTS, cell, f"silent for more than {self._silent_s:g} s")
+
+    def _failing_controls(self) -> Iterator[Failing]:
+        first, last = self._window[0], self._window[-1]
+        refused = last.refused - first.refused
+        asked = last.answered - first.answered + refused
+        if asked >= FEWEST and 2 * refused > asked:
+            yield Failing(
+                Problem.CONTROL_FAILING, "", f"{refused} of {asked} refused or not answered in {WINDOW_S:g} s"
+            )
+
+    def _failing_model(self) -> Iterator[Failing]:
+        first, last = self._window[0], self._window[-1]
+        decided, without = last.decided - first.decided, last.without_model - first.without_model
+        if decided >= FEWEST and 2 * without > decided:
+            yield Failing(Problem.MODEL_FAILING, "", f"{without} of {decided} decisions without it in {WINDOW_S:g} s")
+
+    def _failing_sdl(self) -> Iterator[Failing]:
+        if not self._sdl_healthy():
+            yield Failing(Problem.SDL_DOWN, "", "calls fail or get no answer")
+
+    def _count(self) -> None:
+        (counts, by), now_s = self._totals(), self._clock()
+        self._window.append(
+            _Counts(
+                now_s,
+                answered=counts.get("controls_acked", 0),
+                refused=counts.get("controls_failed", 0) + counts.get("controls_unanswered", 0),
+                decided=counts.get("decisions", 0),
+                without_model=sum(by.get(f"fallback:{reason}", 0) for reason in MODEL_FAILURES),
+            )
+        )
+        while len(self._window) > 2 and self._window[1].at_s <= now_s - WINDOW_S:
+            self._window.popleft()
