@@ -79,7 +79,7 @@ class FakeService:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_DELETE = _handle
+            do_GET = do_POST = do_PUT = do_DELETE = _handle
 
             def log_message(self, format: str, *args: object) -> None:
                 """Test output is not a server log."""

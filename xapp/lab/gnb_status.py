@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from policy.cell_state import TrafficClass
+from policy.limits import held_rbgs
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import SLOT_MS
 from xapp.e2.quota import Quota
@@ -38,6 +40,10 @@ def figures(cells: Sequence[CellMetrics]) -> dict[str, Any]:
     }
 
 
+KEPT_CONTROLS = 20
+"""Applied controls of a cell that a status line still shows: more than there are periods between two lines."""
+
+
 class CellScreen:
     """One cell's row of the screen: who governs, and each UE over the newest whole period."""
 
@@ -46,6 +52,7 @@ class CellScreen:
         self._table: UeTable | None = None
         self._slot = 0
         self._applied: Applied | None = None
+        self._controls: deque[dict[str, Any]] = deque(maxlen=KEPT_CONTROLS)
         self._totals: dict[int, tuple[float, float]] = {}
         """Per UE: bits served and RBG-slots used, per slot."""
 
@@ -61,6 +68,8 @@ class CellScreen:
             )
             self._totals = {ue: (served, rbgs) for ue, served, rbgs in per_slot}
         self._table, self._slot, self._applied = report.table, slot, report.applied
+        if report.applied is not None:
+            self._controls.append({"slot": slot, **_summary(report.applied)})
 
     def show(self, now: UeTable, quotas: Mapping[int, Quota]) -> dict[str, Any]:
         """`now`: the UEs as they are; `quotas`: those that limit one."""
@@ -85,5 +94,18 @@ class CellScreen:
             "cell": self._cell,
             "strip": strip,
             "decision_id": self._applied.decision_id if self._applied is not None else 0,
+            "controls": list(self._controls),
             "ues": ues,
         }
+
+
+def _summary(applied: Applied) -> dict[str, Any]:
+    """What a control lets each UE have."""
+    allocation = applied.allocation
+    held_U = held_rbgs(len(allocation.ue_ids), allocation.owner_M, allocation.periodic_grants)
+    return {
+        "decision_id": applied.decision_id,
+        "rbgs": dict(zip(allocation.ue_ids, held_U.tolist())),
+        "max_rbgs": dict(zip(allocation.ue_ids, allocation.max_rbgs_U.tolist())),
+        "may_contend": [ue for ue, allowed in zip(allocation.ue_ids, allocation.open_allowed_U.tolist()) if allowed],
+    }
