@@ -7,6 +7,8 @@ Written precedence, strongest first:
 1. An operator's cap. It rounds down, is in force at once, and holds even below `min_share_percent`: a cap of 0 to 4 %
    is what the operator asked for, down to cutting the UE off.
 2. An operator's floor. It rounds up (in whole RBGs, as in every allocation).
+   A node knows quotas of UEs only: what a slice may have, and what it is promised beyond its UEs' own floors, is split
+   evenly among its UEs. What windows of floors still owe does not count: a quota stays in force between decisions.
 3. `min_share_percent`, and one RBG: no decision of a leader, and no rounding, cuts a UE off.
 4. What the allocation says, averaged over the last `smooth_periods` decisions.
 
@@ -16,7 +18,7 @@ Suffixes: U = UEs in the order of the allocation's `ue_ids`, M = RBGs.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import NamedTuple
 
@@ -74,19 +76,20 @@ class CellQuotas:
 
         The allocation has passed the guard for `state`: their UEs are the same.
         """
-        limits = compile_limits(state, intent)
+        limits = compile_limits(state, _without_debts(intent))
         usable_U = self._meant_U(allocation, state, limits).tolist()
         per_rbg = 100.0 / allocation.num_rbgs
         self._shares = {ue: self._shares.get(ue, deque(maxlen=self._rules.smooth_periods)) for ue in allocation.ue_ids}
         least = max(self._rules.min_share_percent, ceil(per_rbg - ROUNDING))
-        floors_U = min_percents_U(limits.floor_U, allocation.num_rbgs)
+        floors_U = min_percents_U(_floors_of_ues(limits), allocation.num_rbgs)
+        slice_caps = _slice_cap_percents(intent, state)
         targets = {}
         for row, ue in enumerate(allocation.ue_ids):
             shares = self._shares[ue]
             shares.append(per_rbg * usable_U[row])
             most = max(ceil(sum(shares) / len(shares) - ROUNDING), least, floors_U[row])
             # The operator's cap is not part of the average: one that has gone must not linger, nor a new one wait.
-            cap = floor(intent.max_share_percent.get(ue, 100.0) + ROUNDING)
+            cap = floor(min(intent.max_share_percent.get(ue, 100.0), slice_caps.get(ue, 100.0)) + ROUNDING)
             most = min(most, cap)
             targets[ue] = Target(Quota(min(floors_U[row], most), most), cap)
         return targets
@@ -114,7 +117,32 @@ def usable_rbgs_U(allocation: Allocation, state: CellState) -> NDArray[np.int64]
     return usable_UM.sum(axis=1)
 
 
-def min_percents_U(floor_U: NDArray[np.int64], num_rbgs: int) -> list[int]:
+def _without_debts(intent: Intent) -> Intent:
+    slices = tuple(replace(limit, owed_rbgs=0.0) for limit in intent.slice_limits)
+    return replace(intent, owed_rbgs={}, slice_limits=slices)
+
+
+def _floors_of_ues(limits: Limits) -> NDArray[np.float64]:
+    """RBGs promised to each UE, what its slice is promised beyond that split evenly, [U]."""
+    floor_U = limits.floor_U.astype(np.float64)
+    for row, least in enumerate(limits.slice_floor_S.tolist()):
+        rows = limits.members(row)
+        if len(rows):
+            floor_U[rows] += max(0.0, least - floor_U[rows].sum()) / len(rows)
+    return floor_U
+
+
+def _slice_cap_percents(intent: Intent, state: CellState) -> dict[int, float]:
+    """What each live UE of a capped slice may have of its cap."""
+    caps: dict[int, float] = {}
+    for limit in intent.slice_limits:
+        members = limit.ue_ids & set(state.ue_ids)
+        if limit.max_share_percent < 100.0:
+            caps |= dict.fromkeys(members, limit.max_share_percent / max(1, len(members)))
+    return caps
+
+
+def min_percents_U(floor_U: NDArray[np.float64], num_rbgs: int) -> list[int]:
     """Floors in RBGs as percent, rounded up; down where rounding up would promise more than the cell has."""
     exact_U = 100.0 * floor_U / num_rbgs
     up = [ceil(share - ROUNDING) for share in exact_U.tolist()]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant, all_dynamic
 from policy.cell_state import ALL_CLASSES, CellState, TrafficClass, make_cell_state
 from policy.guard import guard
-from policy.intent import Intent
+from policy.intent import Intent, SliceLimit
 from policy.limits import ROUNDING, compile_limits
 from xapp.e2.quota import RELEASED, CellQuotas, Quota, QuotaRules, Target, usable_rbgs_U
 
@@ -201,3 +201,23 @@ def test_quotas_of_any_allocation_keep_every_limit(
         if ue not in intent.min_share_percent:
             assert quota.min_percent == 0
     assert sum(target.quota.min_percent for target in targets.values()) <= 100
+
+
+def test_a_slices_cap_is_split_among_its_ues() -> None:
+    of, intent = state(ues=4), Intent(slice_limits=(SliceLimit("s", frozenset({1, 2, 3, 99}), 0.0, 40.0),))
+    checked, _ = guard(all_dynamic((1, 2, 3, 4), 10), of, intent)
+    given = quotas(checked, of, intent)
+    assert sum(given[ue].max_percent for ue in (1, 2, 3)) <= 40
+    assert given[4] == RELEASED
+    alone = Intent(max_share_percent={1: 5.0}, slice_limits=intent.slice_limits)
+    assert quotas(guard(checked, of, alone).allocation, of, alone)[1].max_percent == 5
+
+
+def test_a_slices_floor_is_split_among_its_ues_and_not_moved_by_what_a_window_owes() -> None:
+    of = state(ues=4)
+    for owed in (0.0, 3.0, -0.9):
+        limit = SliceLimit("s", frozenset({1, 2}), 50.0, owed_rbgs=owed)
+        intent = Intent(min_share_percent={1: 10.0}, slice_limits=(limit,), owed_rbgs={1: owed}, floor_window_periods=9)
+        checked, _ = guard(all_dynamic((1, 2, 3, 4), 10), of, intent)
+        least = {ue: quota.min_percent for ue, quota in quotas(checked, of, intent).items()}
+        assert least == {1: 30, 2: 20, 3: 0, 4: 0}, owed
