@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,26 @@ def test_show_uses_the_configuration_for_who_is_in_a_slice(
     assert shown["policies"] == {"gold": "ENFORCED"}
     assert shown["slices"] == [{"slice": "1", "ue_ids": [4], "min_rbgs": 2, "max_rbgs": 10, "policies": ["gold"]}]
     assert shown["floor_window_periods"] == 1
+
+
+PAGE = (FOLDER.parent / "docs" / "policies.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"```console\n\$ stackmac intent (.*?)\n(.*?)```", PAGE, re.S)
+
+
+@pytest.mark.parametrize(("command", "output"), SHOWN, ids=range(len(SHOWN)))
+def test_what_the_page_shows_is_what_the_command_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, output: str
+) -> None:
+    monkeypatch.chdir(FOLDER.parent)
+    assert run(capsys, *command.split()) == (0, output, "")
+
+
+def test_the_page_has_worked_examples_and_shows_every_field_and_counter() -> None:
+    assert len(SHOWN) == 3
+    for name in ("cells", "slices", "ue_ids", "alpha", "per_ue", "per_slice", "mode", "period_ms", "a1_undecodable"):
+        assert name in PAGE
+    for link in re.findall(r"\]\(([^)#:]+)\)", PAGE):
+        assert (FOLDER.parent / "docs" / link).exists(), link
 
 
 @pytest.mark.parametrize("wrong", ["x", "7:fast", ":embb", "-1"])
