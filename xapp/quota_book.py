@@ -51,6 +51,8 @@ class _Entry:
     absent: int = 0
     """Decisions in a row that did not know it."""
     failures: int = 0
+    refusals: int = 0
+    """Of the failures in a row, those in which the node answered."""
     not_before_s: float = 0.0
     waits_since_s: float = 0.0
 
@@ -180,7 +182,7 @@ class QuotaBook:
         quota, entry.in_flight = entry.in_flight, None
         entry.waits_since_s = now_s
         if accepted:
-            entry.told, entry.failures = quota, 0
+            entry.told, entry.failures, entry.refusals = quota, 0, 0
             if quota == RELEASED:
                 entry.limited = entry.release_first = False
         else:
@@ -188,8 +190,10 @@ class QuotaBook:
                 entry.told = None
             entry.limited = entry.told != RELEASED  # what was refused has changed nothing
             entry.failures += 1
+            entry.refusals += accepted is False
             entry.not_before_s = now_s + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(entry.failures - 1, 10))
-            if quota == RELEASED and (entry.failures >= RELEASE_ATTEMPTS or (entry.gone and accepted is False)):
+            # Silence is no reason to give up: the UE may be limited for as long as the node is out of reach.
+            if quota == RELEASED and (entry.refusals >= RELEASE_ATTEMPTS or (entry.gone and entry.refusals)):
                 self.given_up += not entry.gone
                 entry.told, entry.limited, entry.release_first = RELEASED, False, False
         self._tidy(ue)

@@ -224,6 +224,21 @@ def test_a_release_that_the_node_keeps_refusing_is_given_up() -> None:
     assert node.book.limited == frozenset()
 
 
+def test_a_release_that_nobody_answers_is_never_given_up() -> None:
+    node = Kept()
+    node.want(u1=most(40))
+    node.play()
+    node.book.release()
+    attempts = 0
+    for _ in range(10):
+        node.now_s += LONGEST_RETRY_S
+        attempts += len(node.play(accepted=None))
+    assert (attempts, node.book.given_up, node.book.limited) == (10, 0, {1})
+    node.now_s += LONGEST_RETRY_S
+    assert node.play() == [Order(1, RELEASED)]
+    assert node.book.limited == frozenset()
+
+
 def test_an_answer_that_nobody_waits_for_changes_nothing() -> None:
     book = QuotaBook(QuotaRules())
     book.settle(1, True, 0.0)
