@@ -148,6 +148,12 @@ PANELS: tuple[Panel, ...] = (
         "A1 requests by how they were answered.",
         _events("a1_ok", "a1_error", "a1_deleted", "a1_queries_sent"),
     ),
+    Panel(
+        "Policies in force",
+        "Not enforced: the reasons are in GET /ric/v1/policies.",
+        tuple(_state(n) for n in ("policies", "policies_not_enforced")),
+        unit="short",
+    ),
 )
 
 

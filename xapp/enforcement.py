@@ -40,6 +40,15 @@ class PolicyStatus(NamedTuple):
     """Cells under control that it is about."""
 
 
+class _Kept(NamedTuple):
+    """A compiled intent and all that it depends on."""
+
+    policies: PolicySet
+    ue_ids: tuple[int, ...]
+    classes: bytes
+    intent: Intent
+
+
 MAX_REASONS = 20
 
 
@@ -49,6 +58,7 @@ class PoliciesInForce:
     def __init__(self, policies: PolicySet | None = None) -> None:
         self._set = policies or PolicySet()
         self._lock = threading.Lock()
+        self._compiled: dict[str, _Kept] = {}
         self._debts: dict[str, dict[int | str, float]] = {}
         """By cell: RBGs that a UE's (id) or slice's (name) floor still owes."""
 
@@ -63,7 +73,7 @@ class PoliciesInForce:
 
     def intent_for(self, state: CellState) -> Intent:
         """What holds for a cell now, with what earlier periods left undone."""
-        intent = self._set.compile(state).intent
+        intent = self._intent_without_debts(state)
         debts = self._debts.get(state.cell)
         if not debts or intent.floor_window_periods == 1:
             return intent
@@ -72,6 +82,15 @@ class PoliciesInForce:
             owed_rbgs={ue: debts[ue] for ue in intent.min_share_percent if ue in debts},
             slice_limits=tuple(replace(s, owed_rbgs=debts.get(s.name, 0.0)) for s in intent.slice_limits),
         )
+
+    def _intent_without_debts(self, state: CellState) -> Intent:
+        """Compiled anew when policies, UEs or their classes have changed."""
+        policies, classes = self._set, state.traffic_class_U.tobytes()
+        kept = self._compiled.get(state.cell)
+        if kept is None or kept.policies is not policies or (kept.ue_ids, kept.classes) != (state.ue_ids, classes):
+            kept = _Kept(policies, state.ue_ids, classes, policies.compile(state).intent)
+            self._compiled[state.cell] = kept
+        return kept.intent
 
     def settle(self, state: CellState, intent: Intent, allocation: Allocation, sent: bool) -> None:
         """Enter into the books what came of a decision under `intent`; sent = the node was told.

@@ -50,6 +50,8 @@ GAUGES = {
     "subscriptions_wanted": "Subscriptions that there should be.",
     "subscriptions_active": "Subscriptions that there are.",
     "cells": "Cells that report.",
+    "policies": "A1 policies in force.",
+    "policies_not_enforced": "Those of them of which something does not hold.",
     "alarms_active": "Alarms raised and not cleared.",
     "configuration_error": "1 = the descriptor's newest content cannot be used.",
     "restart_needed": "Fields of the descriptor that a restart would change.",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from xapp.enforcement import Enforcement
 from xapp.explanation import summary
 from xapp.ric.subscription_state import SubscriptionState
 from xapp.ric.succession import Role
@@ -52,7 +53,7 @@ def status_of(app: App) -> dict[str, Any]:
 def set_gauges(app: App) -> None:
     """Every one of metrics.GAUGES."""
     states = [status.state for status in app.subscriptions.statuses()]
-    configuration = app.configuration.status()
+    configuration, policies = app.configuration.status(), list(app.policies.status().values())
     for name, value in {
         "in_control": app.succession.role is Role.CONTROL,
         "registered": app.registrar.registered,
@@ -62,6 +63,8 @@ def set_gauges(app: App) -> None:
         "subscriptions_wanted": len(states),
         "subscriptions_active": states.count(SubscriptionState.ACTIVE),
         "cells": len(app.intake.links()),
+        "policies": len(policies),
+        "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED.value),
         "alarms_active": len(app.alarms.active()),
         "configuration_error": bool(configuration["error"]),
         "restart_needed": len(configuration["restart_needed"]),

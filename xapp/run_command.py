@@ -158,5 +158,10 @@ def status_line(status: dict[str, Any]) -> str:
         f" indications {status['indications_received']} ({status['decode_errors']} undecodable),"
         f" decisions {status['decisions']} ({decided}),"
         f" controls {status['controls_sent']} sent {status['controls_acked']} acknowledged"
-        f" {status['controls_failed']} failed, loop p99 {status['loop_ms']['p99']} ms"
+        f" {status['controls_failed']} failed, loop p99 {status['loop_ms']['p99']} ms{_about(status['policies'])}"
     )
+
+
+def _about(policies: dict[str, str]) -> str:
+    enforced = sum(state == "ENFORCED" for state in policies.values())
+    return f", policies {len(policies)} ({enforced} enforced)" if policies else ""

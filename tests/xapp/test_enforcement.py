@@ -186,3 +186,19 @@ def test_a_cell_that_is_not_there_or_cannot_be_controlled_is_said() -> None:
     assert found["all"][1] == (f"{CELL}: its node offers no control function",)
     assert found["one"][1] == (f"{other}: nothing is reported of this cell",)
     assert statuses(policies)["all"][1] == ("no cell reports",)
+
+
+def test_an_intent_follows_policies_ues_and_classes() -> None:
+    embb = policy(scope={"slices": [{"traffic_class": "embb"}]}, limits={"per_slice": limit(0, 50)})
+    in_force = PoliciesInForce(PolicySet({"p": embb}))
+
+    def members(state: CellState) -> list[list[int]]:
+        return [sorted(s.ue_ids) for s in in_force.intent_for(state).slice_limits]
+
+    one, other = cell(num_ues=2), cell(num_ues=3)
+    assert members(one) == members(one) == [[1, 2]]
+    assert members(other) == [[1, 2, 3]]
+    other.traffic_class_U[0] = 1.0
+    assert members(other) == [[2, 3]]
+    in_force.change(lambda known: PolicySet())
+    assert members(other) == []
