@@ -179,7 +179,8 @@ def _sentences(found: list[Measured], game: Game, stop: int | None, paces: tuple
     below = [str(p) for p, (_, d) in zip(paces, rules) if d.high < 0]
     return (
         f"**{game[0]}, {game[1]} UEs**: {head} (K = {paces[0]}: {first[0]} {shown(first[1], signed=True)} utility "
-        f"against {NODE}). DYNAMIC with rules is above {NODE} {_at(above)}, below it {_at(below)}. Worst of the better ones: {worst}."
+        f"against {NODE}). DYNAMIC with rules is above {NODE} {_at(above)}, below it {_at(below)}. Worst "
+        f"of the better ones: {worst}."
         + ("" if math.isfinite(first[1].low) else " One world seed only: intervals are over cells.")
     )
 
