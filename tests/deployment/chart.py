@@ -76,10 +76,21 @@ class Rendered(NamedTuple):
         return dict(self.one("ConfigMap", "-appenv")["data"])
 
 
-def render(values: dict[str, Any] | None = None, *, namespace: str = NAMESPACE, folder: Path = CHART) -> Rendered:
-    """The release `stackmac` with these values over the chart's own. Raises HelmError."""
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one object, of which others silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key twice among {keys}"
+        return super().construct_mapping(node, deep)
+
+
+def render(
+    values: dict[str, Any] | None = None, *, release: str = RELEASE, namespace: str = NAMESPACE, folder: Path = CHART
+) -> Rendered:
+    """A release with these values over the chart's own. Raises HelmError."""
     with helm.Chart.load(folder) as chart:
-        texts = chart.render(values or {}, name=RELEASE, namespace=namespace)
+        texts = chart.render(values or {}, name=release, namespace=namespace)
     documents = (text for path, text in texts.items() if path.endswith(".yaml"))
-    objects = [each for text in documents for each in yaml.safe_load_all(text) if each]
+    objects = [each for text in documents for each in yaml.load_all(text, _StrictLoader) if each]
     return Rendered(objects, next(text for path, text in texts.items() if path.endswith("NOTES.txt")))

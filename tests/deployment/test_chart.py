@@ -70,11 +70,67 @@ def test_lint_has_nothing_to_say_but_that_there_is_no_icon(values: dict[str, Any
 
 @each_set_of_values
 def test_kubernetes_accepts_every_object(values: dict[str, Any]) -> None:
-    objects = [each for each in chart.render(values).objects if each["kind"] not in CUSTOM_KINDS]
+    assert_kubernetes_accepts(chart.render(values), *KUBERNETES)
+
+
+def assert_kubernetes_accepts(rendered: chart.Rendered, *versions: str) -> None:
+    objects = [each for each in rendered.objects if each["kind"] not in CUSTOM_KINDS]
     assert {"Deployment", "Service", "ConfigMap"} <= {each["kind"] for each in objects}
-    for version in KUBERNETES:
+    for version in versions:
         for each in objects:
             kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_names_that_yaml_takes_for_something_else_stay_names() -> None:
+    values = {
+        **chart.EVERYTHING,
+        "name": "true",
+        "imagePullSecrets": ["123", "1e3"],
+        "env": {"on": "1", "y": "2"},
+        "dbaas": {"existingConfigMap": "7"},
+        "model": {"create": True, "storageClass": "1e3"},
+        "serviceAccount": {"name": "12"},
+        "networkPolicy": {"enabled": True, "platformNamespace": "3", "monitoringNamespace": "007"},
+        "priorityClassName": "100",
+    }
+    rendered = chart.render(values, release="123", namespace="42")
+    assert_kubernetes_accepts(rendered, KUBERNETES[-1])
+    (*_, volume) = chart.render({"model": {"existingClaim": "8"}}).pod["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == "8"
+    assert rendered.pod["hostname"] == "true"
+    assert {"on": "1", "y": "2"}.items() <= rendered.environment.items()
+
+
+def optional_paths(schema: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Everything in the values that the schema lets somebody take away (Helm: set it to null), set to null."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = schema.get("properties", {}).get(name, {})
+        if name not in schema.get("required", ()) and name not in ("enabled", "create"):
+            found[name] = None
+        elif isinstance(value, dict) and "properties" in inner and name != "controls":
+            found[name] = optional_paths(inner, value)
+    return found
+
+
+def test_what_the_schema_lets_somebody_take_away_leaves_a_chart_that_renders() -> None:
+    schema = json.loads((chart.CHART / descriptor.VALUES_SCHEMA_FILE).read_text())
+    taken_away = optional_paths(schema, yaml.safe_load((chart.CHART / "values.yaml").read_text()))
+    assert {"nodeSelector", "podLabels"} <= {name for name, value in taken_away.items() if value is None}
+    for section in ("networkPolicy", "serviceMonitor", "dashboards"):
+        taken_away[section]["enabled"] = True
+    rendered = chart.render(taken_away)
+    assert_kubernetes_accepts(rendered, KUBERNETES[-1])
+    assert "<nil>" not in json.dumps(rendered.objects)
+
+
+def test_labels_of_ones_own_take_the_place_of_the_charts() -> None:
+    values = {**chart.EVERYTHING, "podLabels": {"app.kubernetes.io/instance": "own"}}
+    rendered = chart.render(values)
+    # By this label the operator's usual installation finds its monitors.
+    assert rendered.one("ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
+    labels = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert (labels["app.kubernetes.io/instance"], labels["app"]) == ("own", "ricxapp-stackmac")
 
 
 @each_set_of_values
@@ -203,7 +259,10 @@ def test_a_static_route_table_is_mounted_where_the_environment_says() -> None:
     rendered = chart.render(chart.MINIMAL)
     environment = rendered.environment
     assert environment["RMR_RTG_SVC"] == "-1"
-    assert mounted(rendered, environment["RMR_SEED_RT"]) == chart.MINIMAL["rmr"]["staticRoutes"]
+    text = chart.MINIMAL["rmr"]["staticRoutes"]
+    assert mounted(rendered, environment["RMR_SEED_RT"]) == text
+    indented = chart.render({"rmr": {"staticRoutes": f"\n  {text}"}})
+    assert mounted(indented, environment["RMR_SEED_RT"]) == text
 
 
 @each_set_of_values
@@ -318,6 +377,10 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"model": {"bundle": "leader"}}, ("model.bundle", "existingClaim")),
     ({"model": {"bundle": "../leader", "create": True}}, ("/model/bundle",)),
     ({"resources": {"limits": {"cpu": []}}}, ("/resources/limits/cpu",)),
+    ({"podLabels": {"app": "other"}}, ("/podLabels/app",)),
+    ({"podAnnotations": {"checksum/config": "0"}}, ("checksum",)),
+    ({"dbaas": {"port": None}}, ("/dbaas", "'port'")),
+    ({"serviceMonitor": None}, ("missing property 'serviceMonitor'",)),
     ({"terminationGracePeriodSeconds": 5}, ("/terminationGracePeriodSeconds", "15")),
     ({"replicas": 2}, ("replicas",)),
 ]

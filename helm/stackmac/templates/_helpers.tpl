@@ -29,13 +29,13 @@
 
 {{- define "stackmac.selector" -}}
 app: {{ include "stackmac.fullname" . }}
-release: {{ .Release.Name }}
+release: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "stackmac.labels" -}}
 {{ include "stackmac.selector" . }}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
