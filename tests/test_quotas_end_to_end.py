@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,31 @@ def test_whom_a_killed_xapp_left_limited_the_next_one_releases(lab: Callable[...
     assert running.xapp.wait_status(lambda status: status.get("releases_acked", 0) >= 3, PATIENCE_S)
     status = running.xapp.status
     assert (status["controls_sent"], status["controls_failed"]) == (0, 0)
+
+
+def test_an_operators_cap_is_a_quota_and_ends_with_shadow_mode_and_with_its_policy(
+    lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    running = lab(leader="dynamic")  # which limits nobody by itself
+    gnb = running.gnb
+    assert gnb is not None
+
+    def percents(status: dict[str, Any]) -> list[int | None]:
+        return [ue["quota_percent"] for cell in status.get("cells", ()) for ue in cell["ues"]]
+
+    def put(policy: dict[str, Any]) -> None:
+        file = tmp_path / "cap.json"
+        file.write_text(json.dumps(policy))
+        assert main(["intent", "put", str(file), "--url", running.a1_url, "--wait", str(PATIENCE_S)]) == 0
+
+    limits = {"limits": {"per_ue": {"max_share_percent": 3.9}}}
+    put(limits)
+    # Below min_share_percent, because the operator says so; rounded down.
+    assert gnb.wait_status(lambda status: bool(percents(status)) and set(percents(status)) == {3}, PATIENCE_S)
+    put({**limits, "mode": "shadow"})
+    assert gnb.wait_status(lambda status: status["ues_limited"] == 0, PATIENCE_S)
+    put(limits)
+    assert gnb.wait_status(lambda status: set(percents(status)) == {3}, PATIENCE_S)
+    assert main(["intent", "put", str(tmp_path / "cap.json"), "--url", running.a1_url, "--delete"]) == 0
+    assert gnb.wait_status(lambda status: status["ues_limited"] == 0, PATIENCE_S)
+    assert gnb.status["ue_reports_over_quota"] == 0
