@@ -62,6 +62,8 @@ class Limits:
     slice_names: tuple[str, ...] = ()
     turn: int = 0
     """Counts periods: members of a capped slice take turns where it has not an RBG for each."""
+    has_data_U: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    """False = reports show nothing to send."""
 
     @property
     def max_rbgs_U(self) -> NDArray[np.uint8]:
@@ -108,7 +110,8 @@ class Limits:
     def max_rbgs_for(self, held_U: IntU) -> NDArray[np.uint8]:
         """Caps a slot for an allocation in which the UEs hold so many RBGs: what the node may add stays in the slice.
 
-        A node knows caps of UEs only. So what a slice's cap leaves is dealt out to its members, one RBG each in turn.
+        A node knows caps of UEs only. So what a slice's cap leaves is dealt out to its members, one RBG each in turn. In
+        every other period those with something to send come first (in every one, others would never have a turn).
         """
         max_rbgs_U = self.max_rbgs_U
         for row in np.flatnonzero(self.slice_cap_S < NO_SLICE_CAP).tolist():
@@ -117,6 +120,8 @@ class Limits:
             room = int(self.slice_cap_S[row]) - sum(most.values())
             first = self.turn * int(self.slice_cap_S[row]) % max(1, len(rows))
             hungry = [ue for ue in rows[first:] + rows[:first] if most[ue] < self.cap_U[ue]]
+            if self.turn % 2:
+                hungry.sort(key=lambda ue: not self.has_data_U[ue])
             while room > 0 and hungry:
                 for ue in hungry[:room]:
                     most[ue] += 1
@@ -188,6 +193,7 @@ class _Compiler:
             self.slice_floor_S,
             tuple(limit.name for limit in self.intent.slice_limits),
             self.state.slot // max(1, self.state.slots_per_dcm),
+            self.state.buffer_bits_U != 0.0,  # NaN: not reported, there may be something
         )
 
     def _most(self, percent: float) -> int:

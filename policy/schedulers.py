@@ -142,7 +142,7 @@ def fair_caps(state: CellState, intent: Intent) -> Allocation:
     most = min(state.num_rbgs, max(1, round(CAPPED_SHARES * state.num_rbgs / max(1, active))))
     if most == state.num_rbgs:
         return allocation
-    caps_U = np.maximum(compile_limits(state, intent).floor_U, most).astype(np.uint8)
+    caps_U = np.maximum(allocation.rbgs_per_ue(), most).astype(np.uint8)  # what floors own stays
     return replace(allocation, max_rbgs_U=np.minimum(allocation.max_rbgs_U, caps_U))
 
 
