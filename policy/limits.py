@@ -110,8 +110,8 @@ class Limits:
     def max_rbgs_for(self, held_U: IntU) -> NDArray[np.uint8]:
         """Caps a slot for an allocation in which the UEs hold so many RBGs: what the node may add stays in the slice.
 
-        A node knows caps of UEs only. So what a slice's cap leaves is dealt out to its members, one RBG each in turn. In
-        every other period those with something to send come first (in every one, others would never have a turn).
+        A node knows caps of UEs only. So what a slice's cap leaves is dealt out to its members, one RBG each in turn.
+        Every other period those with something to send come first (in every one, others would never have a turn).
         """
         max_rbgs_U = self.max_rbgs_U
         for row in np.flatnonzero(self.slice_cap_S < NO_SLICE_CAP).tolist():
