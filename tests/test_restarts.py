@@ -12,6 +12,7 @@ import pytest
 
 from xapp.lab.lab import START_TIMEOUT_S, Lab, LabOptions
 from xapp.lab.processes import Child
+from xapp.ric.sdl import SharedStore
 
 BACK_S = 30.0
 """Within this everything is as it was before a restart."""
@@ -43,6 +44,13 @@ class World:
         port = self.lab._ric_ports["submgr_port"]
         answer = httpx.get(f"http://127.0.0.1:{port}/ric/v1/subscriptions", trust_env=False)
         return sorted(entry["ClientEndpoint"] for entry in answer.json())
+
+    def kept(self) -> set[str]:
+        """Keys of the shared data, but for who is there: of a killed instance that stays for a minute."""
+        store = SharedStore()
+        found = {key for key in store.find("") if not key.startswith("instance/")}
+        store.close()
+        return found
 
     def wait_in_control(self, xapp: Child) -> None:
         """New controls of this instance are acknowledged, over subscriptions that are all its own and all there are."""
@@ -91,9 +99,13 @@ def test_whatever_is_killed_and_started_again_all_is_back_in_time(world: World, 
     lab.start_gnb()
     world.wait_in_control(world.xapp)
 
+    kept = world.kept()
+    kinds = {key.partition("/")[0] for key in kept}
+    assert kinds == {"allocation", "cell", "epoch", "model", "subscription"}
     own_redis.stop()
     own_redis.start()
     world.wait_in_control(world.xapp)
+    wait_for(lambda: world.kept() == kept, lambda: world.kept() ^ kept)
     epoch = world.xapp.status["instance"]["epoch"]
 
     lab.ric.kill()

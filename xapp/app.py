@@ -22,6 +22,7 @@ from xapp.configuration import Configuration
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender
 from xapp.decision_api import decision_router
+from xapp.documents import Documents, model_document
 from xapp.housekeeping import Chore, Housekeeping, every
 from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
@@ -57,6 +58,7 @@ QUOTAS_S = 1.0
 SWEEP_S = 0.5
 GAUGES_S = 1.0
 ALARMS_S = 1.0
+DOCUMENTS_S = 1.0
 EVENTS_S = 0.25
 """How often the R-NIB's events are taken."""
 CONFIGURATION_S = 2.0
@@ -194,6 +196,18 @@ class App:
             sdl_healthy=lambda: self.store.healthy,
             report_period_ms=controls.report_period_ms,
         )
+        model = model_document(controls.leader, self._leader.name, self.configuration.version, self.succession.epoch)
+        self.documents = Documents(
+            self.store,
+            self.loop.log,
+            model=model,
+            cells=lambda: [link.tracker.cell for link in self.intake.links()],
+        )
+        self.documents.on_lost += [
+            self.subscriptions.remember_again,
+            self.quotas.save_again,
+            self.policies.a1.save_again,
+        ]
         add_sources(self)
         http = build_app(
             ready=self.ready,
@@ -228,6 +242,7 @@ class App:
         house.add(Chore("configuration", every(CONFIGURATION_S, self._follow_configuration)))
         house.add(Chore("unanswered_controls", every(SWEEP_S, self.sender.sweep)))
         house.add(Chore("gauges", every(GAUGES_S, lambda: set_gauges(self))))
+        house.add(Chore("documents", every(DOCUMENTS_S, self._write_documents)))
         house.add(Chore("alarms", every(ALARMS_S, self._look_for_alarms)))
         return house
 
@@ -254,6 +269,8 @@ class App:
         self.registrar.deregister(DEREGISTER_S)
         self.subscriptions.close(UNSUBSCRIBE_S)
         self.quotas.save()
+        if self.succession.role is Role.CONTROL:
+            self.documents.withdraw()
         self.succession.leave()
         self.store.close()
 
@@ -332,6 +349,10 @@ class App:
         logging.getLogger().setLevel(controls.log_level.upper())
         self.registrar.update(self._registration(self.endpoint))
         self.housekeeping.wake("nodes")
+
+    def _write_documents(self) -> None:
+        if self.succession.role is Role.CONTROL:
+            self.documents.run()
 
     def _look_for_alarms(self) -> None:
         if self.succession.role is Role.CONTROL:

@@ -87,6 +87,12 @@ class QuotaKeeper:
                 self._saved[node] = frozenset(ues)
                 encoder.kept(self._saved[node])
 
+    def save_again(self) -> None:
+        """Shared data were lost: keep once more whom this instance limits."""
+        with self._lock:
+            for node in self._saved:
+                self._write(node, self._encoders[node].to_keep())
+
     def _recall(self, node: str, encoder: RcEncoder) -> bool:
         """What an earlier instance left; False = shared data do not answer. Locked."""
         value = self._store.get(KEY + node)

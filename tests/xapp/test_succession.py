@@ -152,6 +152,15 @@ def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
     assert world.start().succession.epoch == 1000
 
 
+def test_the_highest_epoch_outlives_a_redis_that_starts_over(world: World) -> None:
+    only = world.start(now_ns=10**18)
+    only.run()
+    for key in (EPOCH_KEY, f"{INSTANCE_PREFIX}{only.succession.id}"):
+        only.store.delete(key)
+    only.run()
+    assert world.start(now_ns=5).succession.epoch > only.succession.epoch
+
+
 def test_without_shared_data_an_instance_controls_until_a_node_refuses_it() -> None:
     store = SharedStore(environ={})
     alone = Instance(store, lambda: 0.0, 1)

@@ -138,6 +138,7 @@ class A1Policies:
         self._unsaved: dict[str, Policy | None] = {}
         """What SDL has yet to be told; None = deleted."""
         self._is_restored = False
+        self._all_unsaved = False
         self._is_answered = False
         self._is_stale = False
         self._query_at_s = 0.0
@@ -271,7 +272,15 @@ class A1Policies:
                 self._held = held
             self._publish()
 
+    def save_again(self) -> None:
+        """Shared data were lost: save every policy once more. From any thread."""
+        self._all_unsaved = True
+        self.wake()
+
     def _save(self) -> None:
+        if self._all_unsaved:
+            self._all_unsaved = False
+            self._unsaved = {**{name: held.policy for name, held in self._held.items()}, **self._unsaved}
         for name, policy in list(self._unsaved.items()):
             key = KEY + name
             done = self._store.delete(key) if policy is None else self._store.set(key, policy.model_dump(mode="json"))

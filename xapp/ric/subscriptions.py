@@ -201,6 +201,13 @@ class SubscriptionClient:
             if not self._post(entry):
                 return
 
+    def remember_again(self) -> None:
+        """Shared data were lost: write down once more what the manager holds for this xApp. May block."""
+        with self._lock:
+            held = [(entry, entry.subscription_id) for entry in self._entries.values() if entry.subscription_id]
+        for entry, subscription_id in held:
+            self._memory.remember(entry, subscription_id)
+
     def stand_back(self) -> None:
         """A younger instance takes over: ask for nothing and delete nothing any more."""
         self._stands_back = True

@@ -94,6 +94,8 @@ class Succession:
         self._silent_since_s = None
         self._look(found)
         self._decide()
+        if self._beat and f"{INSTANCE_PREFIX}{self.id}" not in found:
+            self._store.set(EPOCH_KEY, self.epoch)  # Redis started over, empty
         self._beat += 1
         self._store.set(f"{INSTANCE_PREFIX}{self.id}", self._record())
         return BEAT_S
