@@ -116,6 +116,12 @@ PANELS: tuple[Panel, ...] = (
         _events("releases_sent", "releases_acked", "releases_failed", "stale_releases"),
     ),
     Panel(
+        "Quotas",
+        "UEs of nodes without DCM function that may be under a quota; quotas that wait for their turn.",
+        tuple(_state(n) for n in ("ues_limited", "quotas_waiting")),
+        unit="short",
+    ),
+    Panel(
         "Loop latency",
         "From the frame that opens a report period to its control handed to RMR.",
         _quantiles("stackmac_loop_seconds"),

@@ -50,6 +50,8 @@ GAUGES = {
     "subscriptions_wanted": "Subscriptions that there should be.",
     "subscriptions_active": "Subscriptions that there are.",
     "cells": "Cells that report.",
+    "ues_limited": "UEs that may be under an E2SM-RC quota.",
+    "quotas_waiting": "Quotas that are to change and have not been sent.",
     "policies": "A1 policies in force.",
     "policies_not_enforced": "Those of them of which something does not hold.",
     "alarms_active": "Alarms raised and not cleared.",

@@ -31,6 +31,7 @@ def status_of(app: App) -> dict[str, Any]:
         "effects": app.cells.effects(app.sender.epoch),
         "nodes": {name: node.connected for name, node in app.watcher.nodes.items()},
         "node_problems": app.cells.problems(),
+        "ues_limited": app.quotas.limited,
         "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},
         "subscription_errors": {
             "/".join(map(str, status.key)): status.last_error for status in statuses if status.last_error
@@ -63,6 +64,8 @@ def set_gauges(app: App) -> None:
         "subscriptions_wanted": len(states),
         "subscriptions_active": states.count(SubscriptionState.ACTIVE),
         "cells": len(app.intake.links()),
+        "ues_limited": app.quotas.limited,
+        "quotas_waiting": app.quotas.waiting,
         "policies": len(policies),
         "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED.value),
         "alarms_active": len(app.alarms.active()),

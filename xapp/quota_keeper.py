@@ -75,6 +75,20 @@ class QuotaKeeper:
             self._encoders.clear()
             self._saved.clear()
 
+    @property
+    def limited(self) -> int:
+        """UEs of all nodes that may be under a quota."""
+        return sum(encoder.limited for encoder in self._known())
+
+    @property
+    def waiting(self) -> int:
+        """Quotas, of all nodes, that are to change and have not been sent."""
+        return sum(encoder.waiting for encoder in self._known())
+
+    def _known(self) -> list[RcEncoder]:
+        """Without the lock, which `save` may hold for as long as shared data take to answer."""
+        return list(self._encoders.values())
+
     def save(self) -> None:
         """Keep what has changed; UEs may be limited once they are kept."""
         with self._lock:
