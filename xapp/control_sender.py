@@ -231,8 +231,13 @@ class ControlSender:
 
     @property
     def unfinished(self) -> bool:
-        """Something that was sent has not been answered, or something was limited that has not been released."""
+        """Something that was sent has not been answered, or something was limited that has not been released.
+
+        Never of an instance that stands back: what it left behind is another's business.
+        """
         with self._lock:
+            if self._stands_back:
+                return False
             return bool(self._outstanding) or any(target.encoder.limited for target in self._watched.values())
 
     def sweep(self) -> None:

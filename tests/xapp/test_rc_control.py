@@ -239,6 +239,18 @@ def test_an_xapp_that_stops_releases_everybody_whatever_the_rate(node: Any, stor
     assert rig.silence()
 
 
+def test_an_instance_that_stands_back_leaves_its_quotas_to_the_one_that_controls(rig: Controlling) -> None:
+    rig.decide(shares(4, 3))
+    rig.play()
+    rig.sender.stand_back()
+    rig.keeper.stand_back()
+    rig.sender.release_all()
+    assert not rig.sender.unfinished
+    rig.keeper.save()
+    assert rig.silence()
+    assert len(rig.store.get(KEY + rig.node.name)["ues"]) == 2  # for the other one to read
+
+
 def test_quotas_beyond_the_rate_wait(node: Any, store: SharedStore) -> None:
     rig = Controlling(node, store, controls(max_controls_per_s=2))
     rig.decide(shares(2, 3, 1))
