@@ -7,6 +7,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from xapp.lab.processes import Child, LabError
 from xapp.lab.ric import RIC_PORTS
 from xapp.lab.screen import live_view, print_summary
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 """A first start compiles the simulator's core; later ones take seconds."""
 
 
@@ -313,9 +314,11 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
     """Run, show, compare; returns the summary. Raises LabError; KeyboardInterrupt ends the run early, summed up."""
     options = options.resolved()
     interrupted = False
-    with Lab(options) as lab:
-        assert lab.gnb is not None and lab.xapp is not None
-        lab.wait_first_indication()
+    with ExitStack() as running:
+        with console.status("starting RIC, gNB and xApp; the first start on a machine compiles the simulator"):
+            lab = running.enter_context(Lab(options))
+            assert lab.gnb is not None and lab.xapp is not None
+            lab.wait_first_indication()
         started_s = time.monotonic()
         length_s = options.length_s
         grace_s = max(5.0, 0.5 * length_s)  # a gNB that falls behind may finish its slots, but not for ever
