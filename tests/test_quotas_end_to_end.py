@@ -45,7 +45,7 @@ def shared_data(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         client.flushall()
 
 
-def test_quotas_close_the_loop_and_hold_in_every_report(tmp_path: Path) -> None:
+def test_quotas_close_the_loop_hold_in_every_report_and_end_with_the_xapp(tmp_path: Path) -> None:
     recording = tmp_path / "recording"
     options = LabOptions(seconds=5, control="rc", compare=("node_scheduler", "dynamic"), record=str(recording))
     summary = run_lab(options, Console(file=io.StringIO(), width=120))
@@ -66,7 +66,8 @@ def test_quotas_close_the_loop_and_hold_in_every_report(tmp_path: Path) -> None:
     assert summary["ue_reports_under_quota"] >= 100
     assert summary["ue_reports_over_quota"] == 0
     assert summary["transmissions_outside_grant"] == 0
-    assert summary["releases_acked"] >= 1
+    # The xApp was stopped by SIGTERM, the gNB after it.
+    assert summary["releases_acked"] >= 3
     assert summary["ues_limited"] == 0
     assert summary["xapp_exit_status"] == 0
     # The simulator's quotas are the live ones, but for the slots that a control takes to arrive.
@@ -75,18 +76,6 @@ def test_quotas_close_the_loop_and_hold_in_every_report(tmp_path: Path) -> None:
         assert summary[figure] == pytest.approx(replayed["fair_caps"][figure], rel=0.1), figure
     # All DYNAMIC means no quota at all.
     assert replayed["dynamic"] == replayed["node_scheduler"] != replayed["fair_caps"]
-
-
-def test_an_xapp_that_stops_leaves_nobody_limited_in_the_other_dialect_either(lab: Callable[..., Lab]) -> None:
-    running = lab(dialect="flexric")
-    assert running.gnb is not None and running.xapp is not None
-    assert running.gnb.wait_status(lambda status: status.get("ues_limited", 0) >= 3, PATIENCE_S)
-    final = running.xapp.stop()
-    assert running.xapp.exit_code == 0
-    assert final["releases_acked"] >= 3
-    newest = running.gnb.status
-    assert running.gnb.wait_status(lambda status: status is not newest, PATIENCE_S)
-    assert running.gnb.status["ues_limited"] == 0
 
 
 @pytest.mark.usefixtures("shared_data")
