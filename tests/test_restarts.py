@@ -12,6 +12,7 @@ import pytest
 
 from xapp.lab.lab import START_TIMEOUT_S, Lab, LabOptions
 from xapp.lab.processes import Child
+from xapp.ric.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.ric.sdl import SharedStore
 
 BACK_S = 30.0
@@ -23,6 +24,16 @@ class World:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.policies: dict[str, str] = {}
+        """What the xApp must say of each."""
+
+    def put_policy(self, name: str) -> None:
+        """As an operator puts it."""
+        url = f"{self.lab.a1_url}/A1-P/v2/policytypes/{POLICY_TYPE_ID}"
+        assert httpx.put(url, json=make_policy_type(), trust_env=False).status_code == 201
+        policy = {"objective": {"alpha": 0.5}}
+        assert httpx.put(f"{url}/policies/{name}", json=policy, trust_env=False).status_code == 202
+        self.policies[name] = "ENFORCED"
 
     @property
     def xapp(self) -> Child:
@@ -57,6 +68,7 @@ class World:
         acked = xapp.status.get("controls_acked", 0)
         assert xapp.wait_status(lambda status: status.get("controls_acked", 0) >= acked + 3, BACK_S), xapp.status
         assert xapp.wait_status(lambda status: set(status["subscriptions"].values()) == {"active"}, BACK_S)
+        assert xapp.wait_status(lambda status: status["policies"] == self.policies, BACK_S), xapp.status["policies"]
         wait_for(lambda: len(self.listing()) == len(xapp.status["subscriptions"]) == 2, self.listing)
         assert len({tuple(endpoint) for endpoint in self.listing()}) == 1
 
@@ -86,6 +98,7 @@ def test_whatever_is_killed_and_started_again_all_is_back_in_time(world: World, 
     lab = world.lab
     assert lab.ric is not None and lab.gnb is not None
     world.wait_in_control(world.xapp)
+    world.put_policy("even")
 
     world.xapp.kill()
     lab.start_xapp(wait=False)
@@ -101,7 +114,7 @@ def test_whatever_is_killed_and_started_again_all_is_back_in_time(world: World, 
 
     kept = world.kept()
     kinds = {key.partition("/")[0] for key in kept}
-    assert kinds == {"allocation", "cell", "epoch", "model", "subscription"}
+    assert kinds == {"allocation", "cell", "epoch", "model", "policy", "subscription"}
     own_redis.stop()
     own_redis.start()
     world.wait_in_control(world.xapp)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +162,12 @@ def test_every_problem_is_defined_for_the_manager_under_a_number_of_its_own() ->
     definitions = alarm_definitions()["alarmdefinitions"]
     assert len({definition["alarmId"] for definition in definitions}) == len(Problem) == len(definitions)
     assert all(definition["alarmText"] and definition["operationInstructions"] for definition in definitions)
+
+
+def test_the_operators_page_lists_every_alarm_with_its_delays() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d{5}) \| .*? \| (\d+) s \| (\d+) s \| .+ \|$", text, re.MULTILINE)
+    assert rows == [(str(p.number), f"{p.raise_after_s:g}", f"{p.clear_after_s:g}") for p in Problem]
 
 
 # -- where they go ----------------------------------------------------------------------------------------------------

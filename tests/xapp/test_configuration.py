@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,9 @@ def test_controls_without_a_file_never_change() -> None:
     assert not configuration.poll()
     assert configuration.name == "stackmac"
     assert configuration.status() == {"path": "", "sha256": "", "error": "", "restart_needed": []}
+
+
+def test_the_operators_page_lists_what_takes_effect_at_once() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"These take effect at once:\s+(.*?)\.\s+Every other", text, re.DOTALL)
+    assert re.findall(r"`([a-z_.]+)`", sentence) == list(LIVE)
