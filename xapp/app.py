@@ -17,18 +17,18 @@ from typing import Any
 from policy.leader import Leader
 from xapp.alarm_watch import AlarmWatch
 from xapp.cells import Cells
+from xapp.chores import QUOTAS, Chores
 from xapp.config import Controls
 from xapp.configuration import Configuration
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender
 from xapp.decision_api import decision_router
 from xapp.documents import Documents, model_document
-from xapp.housekeeping import Chore, Housekeeping, every
 from xapp.http import BackgroundServer, build_app, listen
 from xapp.intake import Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
-from xapp.overview import add_sources, set_gauges, status_of, symptom_parts
+from xapp.overview import add_sources, status_of, symptom_parts
 from xapp.policies import Policies
 from xapp.policy_api import policy_router
 from xapp.quota_keeper import QuotaKeeper
@@ -48,32 +48,12 @@ from xapp.tap import Tap
 log = logging.getLogger(__name__)
 
 CONFIG_TYPE = "json"
-POLICIES = "policies"
-"""The chore, and the lane, of A1: a policy changes the very next decision."""
-SUBSCRIPTIONS = "subscriptions"
-"""The chore, and the lane, of whatever must stay prompt."""
-QUOTAS = "quotas"
-"""The chore, and the lane, that keeps whom quotas limit: no new UE is limited before it has run."""
-QUOTAS_S = 1.0
-SWEEP_S = 0.5
-GAUGES_S = 1.0
-ALARMS_S = 1.0
-DOCUMENTS_S = 1.0
-EVENTS_S = 0.25
-"""How often the R-NIB's events are taken."""
-CONFIGURATION_S = 2.0
-"""How often the descriptor's file is looked at."""
 MAX_LAST_CONTROL_S = 1.0
 """The longest time that a stopping xApp leaves its last control in force."""
 RELEASE_ANSWER_S = 1.5
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
 UNSUBSCRIBE_S = 3.0
 DEREGISTER_S = 1.0
-REGISTRATION = "registration"
-IDLE_S = 5.0
-"""Pause of a chore that has nothing to do until it is woken."""
-REGISTER_FIRST_S = 3.0
-"""How long subscriptions wait for the registration."""
 HOUSEKEEPING_S = 1.0
 """How long a stopping xApp waits for a request of its housekeeping to come back."""
 LET_GO_S = 4.0
@@ -101,8 +81,7 @@ class App:
         self.metrics = Metrics()
         self._leader = leader
         self.tap = tap or Tap()
-        self._poll_nodes_at_s = 0.0
-        self._has_stood_back = False
+        self._chores = Chores(self)
 
     @property
     def controls(self) -> Controls:
@@ -127,7 +106,7 @@ class App:
         opened.callback(self.transport.close)
         self.store = SharedStore()
         opened.callback(self.store.close)
-        self.succession = Succession(self.store, on_role=self._on_role)
+        self.succession = Succession(self.store, on_role=self._chores.on_role)
         self.tap.opened(controls, self.succession.epoch)
         self.sender = ControlSender(
             self.transport,
@@ -169,10 +148,10 @@ class App:
         endpoint = ClientEndpoint(
             controls.http.host or http_host_of(settings.host), listener.getsockname()[1], self.transport.port
         )
-        self.registrar = Registrar(
-            controls.ric.appmgr_url, self._registration(endpoint), timeout_s=controls.ric.request_timeout_s
-        )
         self.endpoint = endpoint
+        self.registrar = Registrar(
+            controls.ric.appmgr_url, self.registration(), timeout_s=controls.ric.request_timeout_s
+        )
         # Nobody is limited before that is kept; until housekeeping begins there is no node to limit.
         self.quotas = QuotaKeeper(controls, self.store, on_change=lambda: self.housekeeping.wake(QUOTAS), tap=self.tap)
         self.cells = Cells(
@@ -189,7 +168,7 @@ class App:
             application=self.configuration.name,
             message_type=controls.ric.alarm_message_type,
         )
-        self._alarm_watch = AlarmWatch(
+        self.alarm_watch = AlarmWatch(
             totals=self.metrics.totals,
             silence_s=self.cells.silence_s,
             nodes=lambda: {name: node.connected for name, node in self.watcher.nodes.items()},
@@ -223,28 +202,10 @@ class App:
         opened.callback(self.server.close)
         if not self.server.wait_started():
             raise OSError(f"no HTTP server on {controls.http.bind_host}:{self.server.port}")
-        self._controls_since_s = time.monotonic()
-        self.housekeeping = self._chores()
+        self.housekeeping = self._chores.housekeeping()
         self.intake.start()
         self.loop.start()
         self.housekeeping.start()
-
-    def _chores(self) -> Housekeeping:
-        """What is done periodically, or may block. Lanes: subscriptions wait for nobody."""
-        house = Housekeeping(self.metrics)
-        house.add(Chore(SUBSCRIPTIONS, self._subscribe, lane=SUBSCRIPTIONS))
-        house.add(Chore("nodes", self._look_at_nodes, lane="nodes"))
-        house.add(Chore("succession", self.succession.run, lane="succession"))
-        house.add(Chore(REGISTRATION, self._register, lane=REGISTRATION))
-        house.add(Chore(QUOTAS, every(QUOTAS_S, self.quotas.save), lane=QUOTAS))
-        house.add(Chore(POLICIES, self.policies.a1.run_due, lane=POLICIES))
-        self.policies.a1.wake = lambda: house.wake(POLICIES)
-        house.add(Chore("configuration", every(CONFIGURATION_S, self._follow_configuration)))
-        house.add(Chore("unanswered_controls", every(SWEEP_S, self.sender.sweep)))
-        house.add(Chore("gauges", every(GAUGES_S, lambda: set_gauges(self))))
-        house.add(Chore("documents", every(DOCUMENTS_S, self._write_documents)))
-        house.add(Chore("alarms", every(ALARMS_S, self._look_for_alarms)))
-        return house
 
     def stop(self) -> None:
         """Stop deciding, give every cell back, unsubscribe, close. Takes less than 10 s whatever the others do."""
@@ -288,78 +249,9 @@ class App:
         """See overview."""
         return status_of(self)
 
-    def _on_role(self, role: Role) -> None:
-        """Told by the succession's chore: who may send, subscribe and be registered."""
-        if role is Role.CONTROL:
-            self.sender.step_forward(self.succession.epoch)
-            if self._has_stood_back:
-                self.cells.step_forward(node for node in self.watcher.nodes.values() if node.connected)
-                self.registrar.resume()
-                self.policies.a1.look_again()
-            self._controls_since_s = time.monotonic()
-            for chore in (REGISTRATION, SUBSCRIPTIONS):
-                self.housekeeping.wake(chore)
-        elif role is Role.SHADOW:
-            self._has_stood_back = True
-            self.sender.stand_back()
-            self.cells.stand_back()
-            self.registrar.abandon()
-            self.alarms.forget()
-
-    def _register(self) -> float:
-        if self.succession.role is not Role.CONTROL or not self.controls.ric.appmgr_url:
-            return IDLE_S
-        was_registered = self.registrar.registered
-        next_s = self.registrar.run()
-        if self.registrar.registered and not was_registered:
-            self.housekeeping.wake(SUBSCRIPTIONS)
-        return next_s
-
-    def _subscribe(self) -> float:
-        """The platform routes reports only to an endpoint that it knows: an appmgr that answers is told first."""
-        if self.succession.role is not Role.CONTROL:
-            return IDLE_S
-        first_s = REGISTER_FIRST_S - (time.monotonic() - self._controls_since_s)
-        if self.controls.ric.appmgr_url and not self.registrar.registered and first_s > 0:
-            return first_s
-        return self.cells.run_due()
-
-    def _look_at_nodes(self) -> float:
-        """Events at once, and a poll from time to time, as events are not kept for those who were away."""
-        events = self.watcher.listen()
-        now_s = time.monotonic()
-        if self.watcher.news or now_s >= self._poll_nodes_at_s:
-            events += self.watcher.poll()
-            self._poll_nodes_at_s = now_s + self.controls.ric.poll_period_s
-        for event in events:
-            self.cells.on_node(event)
-        if events:
-            self.housekeeping.wake(SUBSCRIPTIONS)
-        period_s = self.controls.ric.poll_period_s
-        return min(EVENTS_S, period_s) if self.store.is_shared else period_s
-
-    def _follow_configuration(self) -> None:
-        """What can change while everything runs; see configuration.LIVE."""
-        if not self.configuration.poll():
-            return
-        controls = self.controls
-        self.loop.configure(controls)
-        self.sender.lease_periods = controls.lease_periods
-        self.policies.configure(controls)
-        logging.getLogger().setLevel(controls.log_level.upper())
-        self.registrar.update(self._registration(self.endpoint))
-        self.housekeeping.wake("nodes")
-
-    def _write_documents(self) -> None:
-        if self.succession.role is Role.CONTROL:
-            self.documents.run()
-
-    def _look_for_alarms(self) -> None:
-        if self.succession.role is Role.CONTROL:
-            self.alarms.observe(self._alarm_watch.failing(), healthy=self._alarm_watch.watched())
-            self.alarms.run()
-
-    def _registration(self, endpoint: ClientEndpoint) -> Registration:
+    def registration(self) -> Registration:
+        """What appmgr is told."""
+        endpoint = self.endpoint
         return Registration(
             appName=os.environ.get("HOSTNAME") or self.configuration.name,
             appInstanceName=self.configuration.name,

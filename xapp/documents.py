@@ -59,6 +59,10 @@ class Documents:
                 return
             del self._written[key]
 
+    def claimed(self, epoch: int) -> None:
+        """This instance controls under that epoch."""
+        self._model = {**self._model, "epoch": epoch}
+
     def withdraw(self) -> None:
         """Nobody decides any more."""
         for key in list(self._written):

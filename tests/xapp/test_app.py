@@ -14,8 +14,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import xapp.app
 import xapp.cells
+import xapp.chores
 from policy.observation import PROFILES
 from policy.registry import make_leader
 from xapp.app import App
@@ -274,7 +274,7 @@ def alarm_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[AlarmManager]:
     monkeypatch.setenv("ALARM_MGR_SERVICE_PORT", str(manager.port))
     monkeypatch.setattr(Problem, "raise_after_s", 0.0)
     monkeypatch.setattr(Problem, "clear_after_s", 0.0)
-    monkeypatch.setattr(xapp.app, "ALARMS_S", 0.05)
+    monkeypatch.setattr(xapp.chores, "ALARMS_S", 0.05)
     yield manager
     manager.close()
 
