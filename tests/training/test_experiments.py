@@ -138,6 +138,7 @@ def test_an_interval_goes_over_training_seeds_where_there_are_several() -> None:
     one = Measured("one", world, [run(1.5, 2.5)])
     assert one.minus(base, "utility") == (0.5, 0.5, 0.5)
     several = Measured("several", world, [run(1.5, 2.5), run(2.0, 3.0)])
+    assert base.minus(several, "utility").mean == -several.minus(base, "utility").mean == -0.75
     mean, low, high = several.minus(base, "utility")
     assert mean == pytest.approx(0.75)
     assert (high - low) / 2 == pytest.approx(12.7062 * 0.25, rel=1e-3)

@@ -41,7 +41,7 @@ def run(study: Study) -> Report:
     weights = budget.pick(smoke=WEIGHTS[:2], quick=(0.0, 0.1, 1.0), full=WEIGHTS)
     ues = options.ues or (4,)
     (leader,) = train_all(study, [Recipe("leader", budget_config(budget, [scenario], ues=scenario.ue_counts))])
-    own = {"ues": scenario.ue_counts, "roles": ("follower",), "credit": "counterfactual"}
+    own = {"ues": scenario.ue_counts, "roles": ("follower",)}
     recipes = [
         Recipe(_name(w), budget_config(budget, [scenario], consistency=w, **own), starts=leader.bundles)
         for w in weights

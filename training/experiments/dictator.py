@@ -53,6 +53,7 @@ def run(study: Study) -> Report:
             if m.policy == policy
         )
         sentences.append(f"Its throughput: {percent}.")
+    sentences += [sentence(found, policy, FAIR) for policy in (LEARNED, RULE)]
     gaps = ", ".join(_gap(found, m) for m in found if m.policy == LEARNED)
     sentences.append(
         f"The Dictator's utility against that of {LEARNED}: {gaps}; the paper's figure is -{PAPER_PERCENT} %."
@@ -85,7 +86,7 @@ def _measure(study: Study, scenario: Scenario) -> tuple[list[Measured], list[Wor
             Recipe(LEARNED_DICTATOR, budget_config(budget, [scenario], ues=ues, rule="obey")),
         ],
     )
-    config = budget_config(budget, [scenario], ues=ues, roles=("follower",), credit="counterfactual")
+    config = budget_config(budget, [scenario], ues=ues, roles=("follower",))
     (pair,) = train_all(study, [Recipe(LEARNED, config, starts=leader.bundles)])
     under_pf = train_under_pf(study, PF_LEARNED, leader.bundles, scenario, ues)
     worlds = [World(scenario, count, budget.cells, budget.world_seeds, budget.slots) for count in tests]

@@ -148,10 +148,12 @@ class Measured(NamedTuple):
         """Of the paired difference. Raises ValueError unless both were in the same worlds."""
         if self.world != other.world:
             raise ValueError(f"{self.policy} and {other.policy} were not in the same worlds")
-        if len(self.runs) > 1:
-            return mean_interval([_mean(_paired(run, _same(other.runs, k), metric)) for k, run in enumerate(self.runs)])
-        pairs = list(zip(self.runs[0], other.runs[0]))
-        return _over(pairs, lambda pair: _paired([pair[0]], [pair[1]], metric))
+        trainings = max(len(self.runs), len(other.runs))
+        if trainings > 1:
+            pairs = [(_same(self.runs, k), _same(other.runs, k)) for k in range(trainings)]
+            return mean_interval([_mean(_paired(mine, theirs, metric)) for mine, theirs in pairs])
+        worlds = list(zip(self.runs[0], other.runs[0]))
+        return _over(worlds, lambda pair: _paired([pair[0]], [pair[1]], metric))
 
     def percent_above(self, other: Measured, metric: str) -> float:
         """Of the means."""
