@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any
 
 from xapp.config import Controls
+from xapp.e2.aper import BitWriter
 from xapp.e2.dialect import Dialect
 from xapp.e2.quota import QuotaRules
-from xapp.e2.ue_id import UeId, ue_id_from_value, ue_id_to_value
+from xapp.e2.ue_id import UeId, ue_id_from_value, ue_id_to_value, write_ue_id
 from xapp.rc_encoder import RcEncoder, RcSettings
 from xapp.ric.sdl import SharedStore
 from xapp.tap import Tap
@@ -133,7 +134,9 @@ def _read(node: str, value: Any) -> list[UeId]:
     ues = []
     for entry in entries if isinstance(entries, list) else ():
         try:
-            ues.append(ue_id_from_value(entry))
+            ue_id = ue_id_from_value(entry)
+            write_ue_id(BitWriter(), ue_id)  # what cannot be written would fail in every control from now on
+            ues.append(ue_id)
         except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
             log.warning("%s: a UE under quota is not readable in shared data: %.60r: %s", node, entry, error)
     return ues

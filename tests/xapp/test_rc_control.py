@@ -324,7 +324,8 @@ def test_the_next_instance_releases_first_whom_a_killed_one_left(node: Any, redi
 
 def test_what_is_kept_and_not_readable_is_passed_over(node: Any, store: SharedStore) -> None:
     good = {"gNB-DU-UEID": {"gNB-CU-UE-F1AP-ID": 5}}
-    for damaged in ("x", [], {"ues": 3}, {"ues": [None, 7, {}, {"gNB-DU-UEID": {}}, {"what": {}}, good]}):
+    wrong = [{"gNB-DU-UEID": {"gNB-CU-UE-F1AP-ID": value}} for value in ("x", -1, None, [5])]
+    for damaged in ("x", [], {"ues": 3}, {"ues": [None, 7, {}, {"gNB-DU-UEID": {}}, {"what": {}}, *wrong, good]}):
         store.set(KEY + node.name, damaged)
         rig = Controlling(node, store)
     assert rig.play() == {5: 100}
