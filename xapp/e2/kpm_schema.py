@@ -197,10 +197,13 @@ class TimeStamp(Octets):
         super().__init__(octets, octets)
 
     def write(self, writer: BitWriter, value: Value, what: str) -> None:
-        if not isinstance(value, str) or len(value) not in (2 * OLD_TIME_STAMP_OCTETS, 2 * TIME_STAMP_OCTETS):
-            raise E2EncodeError(f"{what}: 8 octets as hexadecimal text expected (old nodes: 4), not {value!r}")
-        Octets().write(BitWriter(), value, what)  # hexadecimal digits, then
-        writer.octets(bytes.fromhex(value))
+        try:
+            octets = bytes.fromhex(value)
+        except (TypeError, ValueError):
+            octets = b""
+        if len(octets) not in (OLD_TIME_STAMP_OCTETS, TIME_STAMP_OCTETS):
+            raise E2EncodeError(f"{what}: 8 octets as hexadecimal text expected (old nodes: 4), not {value!r:.60}")
+        writer.octets(octets)
 
 
 TIME_STAMP_OCTETS = 8

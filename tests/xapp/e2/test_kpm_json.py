@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xapp.e2 import schema
+from xapp.e2 import kpm_schema, schema
 from xapp.e2.aper import BitWriter
 from xapp.e2.dialect import Dialect
 from xapp.e2.errors import E2DecodeError, E2EncodeError
@@ -144,6 +144,9 @@ def test_what_cannot_be_encoded_is_named(value, reason):
         (schema.ListOf(schema.Null(), 1, 4), {}, "a list expected"),
         (schema.ListOf(schema.Integer(), 1, 4), [1, "x"], r"x\[1\]: an integer expected"),
         (schema.Unsupported("format 7"), {}, "format 7 is not supported"),
+        (kpm_schema.TimeStamp(8), "01 02 03 04 05  ", "8 octets as hexadecimal text expected"),
+        (kpm_schema.TimeStamp(8), "0123456x", "8 octets as hexadecimal text expected"),
+        (kpm_schema.TimeStamp(8), 5, "8 octets as hexadecimal text expected"),
     ],
 )
 def test_wrong_values_are_named(kind, value, reason):
