@@ -20,7 +20,7 @@ from xapp.ric.appmgr import CHECK_S, FIRST_BACKOFF_S, MAX_BACKOFF_S, Registrar, 
 
 CONFIG = {
     "name": "stackmac",
-    "rmr": {"txMessages": ["RIC_CONTROL_REQ"], "rxMessages": ["RIC_INDICATION"], "policies": [1, 2]},
+    "rmr": {"txMessages": ["RIC_CONTROL_REQ"], "rxMessages": ["RIC_INDICATION"], "policies": [1, "2", "x", 10**10]},
     "messaging": {"ports": [{"name": "rmrdata", "txMessages": ["SOMETHING_ELSE"], "rxMessages": [], "policies": []}]},
 }
 ME = Registration("stackmac-host", "stackmac", "1.2.3", "127.0.0.1:8080", "127.0.0.1:4560", json.dumps(CONFIG))

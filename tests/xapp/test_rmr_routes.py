@@ -166,7 +166,26 @@ def test_any_text_is_taken_or_refused_in_one_line(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":", "host", "host:", ":1", "host:0", "host:65536", "host:-1", "host:²", "host:" + "0" * 5000 + "1"]
+    "text",
+    [
+        *("", ":", "host", "host:", ":1", "host:0", "host:65536", "host:-1", "host:²", "host:" + "0" * 5000 + "1"),
+        *("tcp://10.0.0.1:4561", "a:1,b:1", "a|b:1", "a\nnewrt|end:1", "a b:1", "\ud800:1"),
+    ],
 )
 def test_what_is_no_endpoint(text: str) -> None:
     assert not is_endpoint(text)
+
+
+@pytest.mark.parametrize("text", ["service-ricxapp-stackmac-rmr.ricxapp:4560", "10.0.0.1:1", "[fe80::1%eth0]:65535"])
+def test_what_is_an_endpoint(text: str) -> None:
+    assert is_endpoint(text)
+
+
+def test_changes_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xapp.rmr.routes.MAX_ENTRIES", 3)
+    table = RouteTable("newrt|start\nrte|1|a:1\nrte|2|a:1\nnewrt|end\nmeid_map|start\nmme_ar|a:1|gnb1\nmeid_map|end")
+    assert table.last_error == ""
+    for more in ("updatert|start\nrte|3|a:1\nupdatert|end", "meid_map|start\nmme_ar|a:1|gnb2\nmeid_map|end"):
+        assert table.update(more) == "4 routes and nodes in all, expected at most 3"
+    assert table.lookup(1) == ("a:1",) and table.lookup(3) == ()
+    assert table.update("updatert|start\ndel|2|-1\nrte|3|a:1\nupdatert|end") == ""

@@ -46,6 +46,8 @@ def test_where_tables_come_from(
         ({"RMR_RTG_SVC": "rtmgr"}, "", "RMR_RTG_SVC is 'rtmgr': expected a port, host:port, or -1"),
         ({"RMR_RTG_SVC": "65536"}, "", "RMR_RTG_SVC is '65536': expected a port, 0 to 65535"),
         ({"RMR_RTG_SVC": "a:0"}, "", "RMR_RTG_SVC is 'a:0': "),
+        ({"RMR_RTG_SVC": "tcp://10.0.0.1:4561"}, "", "RMR_RTG_SVC is 'tcp://10.0.0.1:4561': "),
+        ({"RMR_RTG_SVC": "rtmgr:4561,other:4561"}, "", "RMR_RTG_SVC is 'rtmgr:4561,other:4561': "),
         ({}, "nonsense", "controls.rmr.route_manager is 'nonsense': "),
         ({"RMR_RTG_SVC": "a:1", "RMR_CTL_PORT": "x"}, "", "RMR_CTL_PORT is 'x': expected a port, 0 to 65535"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from xapp.rmr.routes import is_endpoint
 logger = logging.getLogger(__name__)
 
 CONFIG_TIMEOUT_S = 2.0
+POLICY_TYPE = re.compile(r"[0-9]{1,9}")
+"""It becomes a number in a route record; one that cannot be would spoil everybody's table."""
 
 
 class Registration(BaseModel):
@@ -145,7 +148,7 @@ def _endpoint(registration: Registration, config: str) -> XappEndpoint:
         registration.rmrEndpoint,
         tuple(str(value) for value in gathered("txMessages")),
         tuple(str(value) for value in gathered("rxMessages")),
-        tuple(int(value) for value in gathered("policies") if str(value).isdecimal()),
+        tuple(int(value) for value in gathered("policies") if POLICY_TYPE.fullmatch(str(value))),
     )
 
 

@@ -18,12 +18,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 UNSET_SUB_ID = -1
+MAX_ENTRIES = 1 << 17
+"""Routes and meids together: changes upon changes must not fill the memory."""
 MEID_ROUTE = "%meid"
 """In place of endpoints: the message's managed entity decides."""
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_PORT = re.compile(r"[0-9]{1,5}")
+_ENDPOINT = re.compile(r"[\w.:%\[\]-]+:([0-9]{1,5})", re.ASCII)
+"""A host of letters, digits and what IPv6 needs: none of a record's own marks, no URL."""
 _BLOCKS = frozenset({"newrt", "updatert", "meid_map"})
 
 
@@ -77,9 +80,9 @@ def fields(record: str) -> list[str]:
 
 
 def is_endpoint(text: str) -> bool:
-    """Whether `text` is host:port with a possible port."""
-    host, colon, port = text.rpartition(":")
-    return bool(host and colon) and _PORT.fullmatch(port) is not None and 0 < int(port) < 65536
+    """Whether `text` is host:port with a possible host and port."""
+    found = _ENDPOINT.fullmatch(text)
+    return found is not None and 0 < int(found[1]) < 65536
 
 
 class RouteTable:
@@ -166,6 +169,9 @@ class _Parser:
             raise RouteError(f"{self.block} is never ended")
         if not self.blocks_read:
             raise RouteError("no newrt, updatert or meid_map block in it")
+        entries = len(self.table.routes) + len(self.table.meids)
+        if entries > MAX_ENTRIES:
+            raise RouteError(f"{entries} routes and nodes in all, expected at most {MAX_ENTRIES}")
         return self.table
 
     def _fail(self, reason: str) -> RouteError:
