@@ -64,7 +64,8 @@ class ControlLoop:
         tap: Tap | None = None,
         worker: Asked | None = None,
     ) -> None:
-        """intent_of: what holds for a cell now. settle: is told what became of a decision.
+        """intent_of: what holds for a cell now; asked before a decision, and again before it is sent. settle: is told
+        what became of a decision.
 
         worker: who is asked instead of a thread around `leader`.
         """
@@ -147,15 +148,21 @@ class ControlLoop:
                 if decision is None:
                     self._sender.release(states[i].cell)
                 else:
-                    records.append(self._send(reports[i], decision, intents[i], decision_ms))
+                    records.append(self._send(reports[i], decision, classical[i], intents[i], decision_ms))
             except Exception:  # one cell's trouble is not the others'
                 self._metrics.drop("send_error")
                 log.exception("no control for %s", states[i].cell)
         self._tap.decided(Batch([report.number for report in reports], intents, answer.reason, records))
 
-    def _send(self, report: Report, decision: Decision, intent: Intent, decision_ms: float) -> DecisionRecord:
+    def _send(
+        self, report: Report, decision: Decision, classical: Decision | None, told: Intent, decision_ms: float
+    ) -> DecisionRecord:
+        """Policies may have changed, and UEs come, since the leader was `told`: what holds now is what counts."""
         state, link = report.state, report.link
         newest = link.newest or report
+        intent = self._intent_of(newest.state)
+        if intent.mode is Mode.FALLBACK and classical is not None:
+            decision = classical
         allocation, changes = guard(decision.allocation, newest.state, intent)
         if changes:
             self._metrics.count("guard_changes", len(changes))
@@ -182,6 +189,7 @@ class ControlLoop:
             newest.state,
             report.number,
             newest.number,
+            told,
             intent,
             self._leader,
             decision,

@@ -98,7 +98,10 @@ class DecisionRecord:
     """Of the report that `state` came with (xapp.intake), and ..."""
     newest_number: int
     """... of the one that `newest` came with."""
+    told: Intent
+    """What the leader was told to heed."""
     intent: Intent
+    """What held when the decision was sent, for the UEs of `newest`: what the guard saw, mostly equal to `told`."""
     leader: Leader
     """Who was, or would have been, asked."""
     decision: Decision

@@ -83,7 +83,7 @@ def _odds(record: DecisionRecord) -> tuple[Odds | None, str]:
     if not isinstance(leader, HasOdds):
         return None, f"leader {leader.name} does not tell its odds"
     try:
-        return leader.odds(record.state, record.intent, decision.tokens), ""
+        return leader.odds(record.state, record.told, decision.tokens), ""
     except Exception as error:  # a leader may be anybody's, and a recording may be of another model
         return None, f"{type(error).__name__}: {error}"
 
@@ -129,7 +129,7 @@ def _token_name(token: int, state: CellState) -> str:
 def _prompt(record: DecisionRecord, odds: Odds | None, ues: Sequence[int]) -> dict[str, Any]:
     if odds is None:
         return {}
-    prompt: ReadablePrompt = readable_prompt(odds.model.layout, record.state, record.intent)
+    prompt: ReadablePrompt = readable_prompt(odds.model.layout, record.state, record.told)
     if prompt.text:
         return {"text": prompt.text}
     return {

@@ -121,6 +121,7 @@ def _cell(record: DecisionRecord) -> dict[str, Any]:
         "cell": record.cell,
         "report": record.report_number,
         "newest": record.newest_number,
+        "intent": None if record.intent == record.told else _INTENT.dump_python(record.intent, mode="json"),
         "time_s": record.time_s,
         "decision_ms": record.decision_ms,
         "loop_ms": record.loop_ms,

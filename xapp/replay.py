@@ -108,7 +108,8 @@ class Replay:
         self._mailbox = _Reports()
         self._intake = Intake(self._wire, self._mailbox, self._sender, self._metrics)
         self._answers = _Answers(leader if ask_leader else None)
-        self._intents: dict[str, Intent] = {}
+        self._intents: dict[str, deque[Intent]] = {}
+        """By cell: what the leader was told, and what held when the decision was sent."""
         self._loop = ControlLoop(
             controls,
             leader,
@@ -116,7 +117,7 @@ class Replay:
             self._sender,
             self._metrics,
             links=self._intake.links,
-            intent_of=lambda state: self._intents[state.cell],
+            intent_of=lambda state: self._intents[state.cell].popleft(),
             worker=self._answers,
         )
         self._epoch, self._lease_periods = epoch, controls.lease_periods
@@ -178,7 +179,11 @@ class Replay:
     def _decided(self, event: Event) -> None:
         cells: dict[str, Mapping[str, Any]] = {str(cell["cell"]): cell for cell in event["cells"]}
         reports = [self._mailbox.report(int(number)) for number in event["reports"]]
-        self._intents = {r.state.cell: read_intent(i) for r, i in zip(reports, event["intents"], strict=True)}
+        self._intents = {}
+        for report, value in zip(reports, event["intents"], strict=True):
+            told = read_intent(value)
+            newer = cells.get(report.state.cell, {}).get("intent")
+            self._intents[report.state.cell] = deque((told, told if newer is None else read_intent(newer)))
         self._answers.prepare(str(event["reason"]), cells)
         self._sender.ids.clear()
         self._wire.sent.clear()

@@ -57,6 +57,7 @@ class Deciding:
         self.node = node
         self.metrics = Metrics()
         self.intent = Intent()
+        self.intent_of: Callable[[CellState], Intent] = lambda state: self.intent
         self.settled: list[tuple[Intent, Allocation, bool]] = []
         # A busy machine is no silent cell: only the test of silence lets reports grow stale quickly.
         self.controls = Controls(
@@ -73,7 +74,7 @@ class Deciding:
             self.sender,
             self.metrics,
             links=self.intake.links,
-            intent_of=lambda state: self.intent,
+            intent_of=lambda state: self.intent_of(state),
             settle=lambda state, intent, allocation, sent: self.settled.append((intent, allocation, sent)),
         )
         self.link = node.link()
@@ -81,6 +82,10 @@ class Deciding:
 
     def report(self, sn: int, indication: Any = None, **changes: Any) -> None:
         self.intake.on_message(self.node.dcm_message(sn, indication, **changes))
+
+    def limit_everybody_to(self, percent: float) -> None:
+        """As a policy does that names no UE."""
+        self.intent_of = lambda state: Intent(max_share_percent=dict.fromkeys(state.ue_ids, percent))
 
     def control(self) -> Any:
         return self.node.next_control()[1]
@@ -238,6 +243,51 @@ def test_what_was_decided_is_checked_against_the_report_that_came_meanwhile(make
     slow.go.set()
     control = deciding.control()
     assert (control.allocation.ue_ids, control.based_on_indication_sn) == ((1, 3, 4), 2)
+
+
+class Generous(Slow):
+    """Everything to the first UE."""
+
+    def decide(self, states: Any, *args: Any) -> list[Decision]:
+        super().decide(states, *args)
+        return [
+            Decision(Allocation(state.ue_ids, np.zeros(state.num_rbgs, np.int16)), decided_by="model")
+            for state in states
+        ]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_policy_that_comes_while_the_leader_thinks_holds_for_what_it_is_about_to_say(make: Make, mode: Mode) -> None:
+    slow = Generous()
+    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    slow.go.set()
+    assert deciding.decided(1).allocation.owner_M.tolist() == [0] * 6
+    slow.started.clear()
+    slow.go.clear()
+    deciding.report(2)
+    assert slow.started.wait(PATIENCE_S)
+    deciding.intent = Intent(mode=mode, max_share_percent={1: 50.0})
+    slow.go.set()
+    control = deciding.control()
+    wait_for(lambda: len(deciding.settled) == 2)
+    intent, allocation, was_sent = deciding.settled[1]
+    assert (intent, was_sent) == (deciding.intent, mode is not Mode.SHADOW)
+    assert control.release == (mode is Mode.SHADOW)
+    assert allocation.rbgs_per_ue()[0] <= 3 and not allocation.open_allowed_U[0]
+    assert deciding.decided_by == ({"model": 1, "fallback:intent": 1} if mode is Mode.FALLBACK else {"model": 2})
+
+
+def test_a_ue_that_came_while_the_leader_thought_is_limited_like_the_others(make: Make) -> None:
+    slow = Slow()
+    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding.limit_everybody_to(20.0)
+    deciding.report(1, deciding.node.indication((1, 2)))
+    assert slow.started.wait(PATIENCE_S)
+    deciding.report(2, deciding.node.indication((1, 2, 9), slot=2))
+    slow.go.set()
+    allocation = deciding.control().allocation
+    assert allocation.ue_ids == (1, 2, 9)
+    assert (allocation.max_rbgs_U.tolist(), allocation.open_allowed_U.tolist()) == ([1] * 3, [False] * 3)
 
 
 def test_cells_that_report_together_are_decided_together(make: Make, node: Any) -> None:

@@ -22,10 +22,10 @@ LEADER = SCHEDULERS["proportional_fair"]
 
 def record(number: int, cell: str = "node/a", *, ues: int = 2) -> DecisionRecord:
     state = make_cell_state(cell, num_rbgs=6, slots_per_dcm=1, slot=number, ue_ids=tuple(range(ues)))
-    decision = LEADER.decide([state], [Intent()], lambda: False)[0]
-    return DecisionRecord(
-        number, 0.0, state, state, 1, 1, Intent(), LEADER, decision, decision.allocation, (), ControlTrail(), 1.0, 2.0
-    )
+    told = Intent()
+    decision = LEADER.decide([state], [told], lambda: False)[0]
+    decided = (LEADER, decision, decision.allocation)
+    return DecisionRecord(number, 0.0, state, state, 1, 1, told, told, *decided, (), ControlTrail(), 1.0, 2.0)
 
 
 def ids(records: Sequence[DecisionRecord]) -> list[int]:

@@ -46,6 +46,7 @@ def record(number: int, cell: str = CELL) -> DecisionRecord:
         1,
         1,
         Intent(),
+        Intent(),
         leader,
         decision,
         allocation,

@@ -42,6 +42,7 @@ class Model(ModelLeader):
     """Random weights, the same ones in every run; fails where it is told to."""
 
     fails = False
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
     def __init__(self, seed: int = 1) -> None:
         torch.set_num_threads(1)
@@ -51,6 +52,7 @@ class Model(ModelLeader):
     def decide(self, *args: Any) -> Any:
         if self.fails:
             raise RuntimeError("told to")
+        self.meanwhile()
         return super().decide(*args)
 
 
@@ -134,6 +136,29 @@ def test_every_control_comes_out_again_byte_for_byte(record: Record, path: Path)
     assert result.controls == sum(len(each.trail.controls) for each in made) + 1, "and the release at the end"
     assert {each.decision.reason for each in made} == {"", "error", "intent"}
     assert any(each.guard_changes for each in made)
+
+
+@pytest.mark.parametrize("ask_leader", [True, False])
+def test_a_policy_that_came_while_the_leader_thought_holds_in_a_replay_too(
+    record: Record, path: Path, ask_leader: bool
+) -> None:
+    come = [Intent(max_share_percent={1: 0.0}), Intent(mode=Mode.SHADOW), Intent(mode=Mode.FALLBACK), Intent()]
+    model = Model()
+
+    def play(cell: Any) -> None:
+        model.meanwhile = lambda: setattr(cell, "intent", come.pop(0))
+        for sn in (1, 2, 3, 4):
+            cell.intent = Intent()
+            cell.decide(sn)
+
+    cell = record(model, play)
+    made = [*reversed(cell.loop.log.newest(cell.node.cell, 9))]
+    assert [each.told == each.intent for each in made] == [False, False, False, True]
+    assert [each.trail.nothing or each.decided_by for each in made] == ["model", "shadow", "fallback:intent", "model"]
+    records: list[Any] = []
+    result = replayed(path, Model(), ask_leader=ask_leader, on_record=records.append)
+    assert (result.difference, result.decisions, result.controls) == ("", 4, 4)
+    assert [(each.told, each.intent) for each in records] == [(each.told, each.intent) for each in made]
 
 
 def test_the_recorded_proposals_can_stand_for_the_leader(record: Record, path: Path) -> None:
