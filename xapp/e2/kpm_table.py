@@ -27,6 +27,9 @@ with one value for all the UEs that meet a condition."""
 MAX_FILL = 8
 """A table may have this many cells per octet of its message, no more: UEs with ever different measurements would
 otherwise turn a small message into a huge table. A table of equal lists never has more than 3."""
+MAX_NAME_CHARACTERS = 1 << 18
+"""Of all column names of a list together: each label repeats its measurement's name, so few octets can make long ones.
+The lists of deployed nodes have some hundred."""
 PATH = "kpm-indication-message"
 _NAN = float("nan")
 
@@ -71,8 +74,11 @@ class Row(NamedTuple):
 def measurement_names(info_list: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """Column names of a measurement list: one for each label of each measurement.
 
-    `DRB.UEThpUl`, with labels `DRB.UEThpUl{fiveQI=9}`; a measurement known by number is `#17`.
+    `DRB.UEThpUl`, with labels `DRB.UEThpUl{fiveQI=9}`; a measurement known by number is `#17`. Raises E2DecodeError.
     """
+    characters = sum(len(item["measType"].get("measName", "")) * len(item["labelInfoList"]) for item in info_list)
+    if characters > MAX_NAME_CHARACTERS:
+        raise E2DecodeError(f"measInfoList: names of {characters} characters, at most {MAX_NAME_CHARACTERS} are kept")
     return tuple(
         measurement_name(item["measType"], [label["measLabel"]])
         for item in info_list

@@ -318,6 +318,16 @@ def test_ever_different_measurements_do_not_make_a_huge_table():
         decode_report(message)
 
 
+def test_labels_that_repeat_a_long_name_do_not_fill_the_memory():
+    labels = [{"measLabel": {"qCI": 1}}] * 600
+    measurements = [{"measType": {"measName": "x" * 600}, "labelInfoList": labels}]
+    message = f3(ue_report(1, *[None] * 600, measInfoList=measurements))
+    assert len(message) < 5000
+    for read in (decode_report, decode_report_generic):
+        with pytest.raises(E2DecodeError, match="names of 360000 characters, at most 262144 are kept"):
+            read(message)
+
+
 def test_a_report_of_many_ues_is_fragmented_and_read_back():
     values = np.arange(3000.0).reshape(1000, 3)
     message = encode_report([GnbDuUeId(ue) for ue in range(1000)], NAMES, values, 100)
