@@ -144,11 +144,10 @@ def test_receive_gives_up_after_its_timeout(ends: Ends) -> None:
     assert 0.04 < time.monotonic() - start < 5.0
 
 
-def test_close_is_quick_idempotent_and_ends_readiness(ends: Ends) -> None:
+def test_close_is_idempotent_ends_readiness_and_wakes_receivers(ends: Ends) -> None:
     start = time.monotonic()
     ends.near.close()
     ends.near.close()
-    assert time.monotonic() - start < 2.0
     assert not ends.near.ready
     assert ends.near.receive(PATIENCE_S) is None
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < PATIENCE_S

@@ -393,7 +393,7 @@ def test_closing_waits_for_no_leader_and_sends_nothing_more(make: Make) -> None:
     assert slow.started.wait(PATIENCE_S)
     started_s = time.monotonic()
     deciding.loop.close()
-    assert time.monotonic() - started_s < 1.0
+    assert time.monotonic() - started_s < PATIENCE_S / 2
     slow.go.set()
     assert deciding.node.rmr.receive(0.05) is None
     assert deciding.metrics["decisions"] == 0

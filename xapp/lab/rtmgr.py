@@ -79,12 +79,13 @@ class RouteManager:
         xapps: Callable[[], Iterable[XappEndpoint]] = tuple,
         default_xapp: str = "",
         xapp_route_port: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """nodes: RAN name -> host:port of its E2 termination. xapps: who is registered. default_xapp: host:port that
         gets what belongs to no subscription. xapp_route_port: where registered xApps take tables (OSC: 4561), 0 =
         tables only for those who ask."""
         self._counters, self._nodes, self._xapps = counters, nodes, xapps
-        self._default_xapp, self._xapp_route_port = default_xapp, xapp_route_port
+        self._default_xapp, self._xapp_route_port, self._clock = default_xapp, xapp_route_port, clock
         self._lock = threading.Lock()
         self._subscriptions: dict[int, str] = {}
         self._askers: dict[str, str] = {}
@@ -194,7 +195,7 @@ class RouteManager:
 
     def _peer(self, endpoint: str) -> Peer:
         """Locked."""
-        return self._peers.setdefault(endpoint, Peer(heard_at=time.monotonic()))
+        return self._peers.setdefault(endpoint, Peer(heard_at=self._clock()))
 
     def _whole(self) -> Change:
         return Change(
@@ -215,7 +216,7 @@ class RouteManager:
 
     def _bring_up_to_date(self, endpoint: str, peer: Peer) -> None:
         """Locked. Send what this peer lacks, unless it is about to answer."""
-        now = time.monotonic()
+        now = self._clock()
         if peer.version == self._version or (peer.waiting_for and now < peer.sent_at + ANSWER_TIMEOUT_S):
             return
         if peer.waiting_for:
@@ -262,7 +263,7 @@ class RouteManager:
         self._counters.add("rtmgr_requests")
         with self._lock:
             self._askers[message.source] = name
-            self._peers[message.source] = Peer(heard_at=time.monotonic())  # who asks has nothing
+            self._peers[message.source] = Peer(heard_at=self._clock())  # who asks has nothing
         self.refresh()
 
     def _on_answer(self, message: RmrMessage) -> None:
@@ -274,7 +275,7 @@ class RouteManager:
             if peer is None or version is None:
                 self._counters.add("rtmgr_late_answer")
                 return
-            peer.heard_at = time.monotonic()
+            peer.heard_at = self._clock()
             if verdict == "OK":
                 del peer.waiting_for[table_id]
                 if not peer.waiting_for:
@@ -286,7 +287,7 @@ class RouteManager:
 
     def _forget_the_lost(self) -> None:
         with self._lock:
-            lost_before = time.monotonic() - LOST_AFTER_S
+            lost_before = self._clock() - LOST_AFTER_S
             lost = [name for name, peer in self._peers.items() if peer.waiting_for and peer.heard_at < lost_before]
             for endpoint in lost:
                 del self._peers[endpoint]
