@@ -43,7 +43,7 @@ class Documents:
         """Write what has changed. Never raises for a store that does not answer."""
         if not self._begun and not self._begin():
             return
-        if self._written and self._store.get(MODEL_KEY) is None and self._store.healthy:
+        if self._written and self._store.get(MODEL_KEY) is None and self._store.answered:
             log.warning("shared data are gone: everything that is kept there is written again")
             self._written.clear()
             for again in self.on_lost:
@@ -72,9 +72,11 @@ class Documents:
 
     def _begin(self) -> bool:
         """What an earlier run left about cells that are not there any more goes; False = no answer."""
-        left = {**self._store.find(CELL_KEY), **self._store.find(ALLOCATION_KEY)}
-        if not left and not self._store.healthy:
-            return False
+        left: dict[str, Any] = {}
+        for prefix in (CELL_KEY, ALLOCATION_KEY):
+            left |= self._store.find(prefix)
+            if not self._store.answered:
+                return False
         self._written = left
         self._begun = True
         return True

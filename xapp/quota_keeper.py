@@ -111,7 +111,7 @@ class QuotaKeeper:
     def _recall(self, node: str, encoder: RcEncoder) -> bool:
         """What an earlier instance left; False = shared data do not answer. Locked."""
         value = self._store.get(KEY + node)
-        if value is None and not self._store.healthy:
+        if not self._store.answered:
             return False
         left_behind = _read(node, value)
         if left_behind:

@@ -167,7 +167,7 @@ def test_a_redis_that_is_not_there_costs_nothing_but_the_documents(monkeypatch: 
         written = Written(store)
         written.decide(1)
         written.documents.withdraw()
-        assert store.counters == {"error": 2}
+        assert store.counters == {"error": 1}
         store.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -62,6 +63,20 @@ def test_what_is_stored_survives_its_store(store: SharedStore) -> None:
     other = SharedStore(store.namespace, timeout_s=10.0)
     assert other.get("key") == (5 if store.is_shared else None)
     other.close()
+
+
+def test_whether_there_was_an_answer_is_each_threads_own(store: SharedStore) -> None:
+    def fail(sdl: Any) -> None:
+        raise OSError("told to")
+
+    store._call(fail)
+    others: list[bool] = []
+    other = threading.Thread(target=lambda: others.append(store.set("key", 1) and store.answered))
+    other.start()
+    other.join()
+    assert (others, store.healthy, store.answered) == ([True], True, False)
+    assert store.get("nothing") is None
+    assert store.answered
 
 
 def test_after_close_calls_fail_without_raising(store: SharedStore) -> None:

@@ -81,6 +81,22 @@ def test_the_younger_waits_until_the_older_has_stood_back(world: World) -> None:
     assert younger.run(5) is Role.CONTROL
 
 
+def test_of_two_that_start_at_once_one_waits(world: World) -> None:
+    slow, quick = world.start(now_ns=1000), world.start(now_ns=2000)
+    find = slow.store.find
+
+    def find_and_be_overtaken(prefix: str) -> dict[str, Any]:
+        slow.store.find = find  # type: ignore[method-assign]
+        found = find(prefix)
+        assert quick.run() is Role.WAITING
+        return found
+
+    slow.store.find = find_and_be_overtaken  # type: ignore[method-assign]
+    assert slow.run() is Role.CONTROL
+    assert quick.run() is Role.WAITING
+    assert (slow.run(), quick.run()) == (Role.SHADOW, Role.CONTROL)
+
+
 def test_a_clock_that_is_behind_makes_nobody_older(world: World) -> None:
     older = world.start(now_ns=10**18)
     older.run()

@@ -51,12 +51,19 @@ class SharedStore:
         self.is_shared = bool(environ.get("DBAAS_SERVICE_HOST"))
         """Whether Redis is behind it; False = in memory, for this process only."""
         self.healthy = True
+        """Whether the newest call of any thread got an answer."""
+        self._own = threading.local()
         self._databases = len(environ.get("DBAAS_CLUSTER_ADDR_LIST", "").split(","))
         self._heard: dict[tuple[str, str], list[str]] = {}
         self._counts: Counter[str] = Counter()
         self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="sdl", daemon=True)
         self._thread.start()
+
+    @property
+    def answered(self) -> bool:
+        """Whether this thread's newest call got an answer: "nothing is there" and "nobody answers" look alike."""
+        return bool(getattr(self._own, "answered", True))
 
     @property
     def counters(self) -> dict[str, int]:
@@ -135,6 +142,7 @@ class SharedStore:
 
     def _call(self, call: Callable[[Any], Value]) -> Value | None:
         job = _Job(call)
+        self._own.answered = False
         give_up_at = time.monotonic() + self.timeout_s
         try:
             self._jobs.put(job, timeout=self.timeout_s)
@@ -148,6 +156,7 @@ class SharedStore:
         if job.error is not None:
             self._failed("error", str(job.error))
             return None
+        self._own.answered = True
         self._counts["ok"] += 1
         if not self.healthy:
             log.info("shared data layer: back")

@@ -123,7 +123,7 @@ class SubscriptionMemory:
         if self._store is None:
             return []
         found = self._store.find(STORE_PREFIX)
-        if not found and not self._store.healthy:
+        if not self._store.answered:
             return None
         orphans = []
         for name, value in found.items():

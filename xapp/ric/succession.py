@@ -1,8 +1,8 @@
 """Which of several instances of this xApp controls (a rolling update): the youngest, by epoch; the others stand by.
 
 Each instance writes `instance/<id>` into SDL, with its epoch, its role and a beat that goes on for as long as it lives.
-A new one claims an epoch above all others, waits until no older one controls (it says so, or its beat has stopped), and
-then begins; so at no time two of them send. An older one that finds a younger one stands back for good, unless every
+A new one claims an epoch above all others, waits until every older one has stood back (it says so, or its beat has
+stopped), and then begins; so at no time two of them send. An older one that finds a younger one stands back for good, unless every
 younger one is gone: then it claims a new epoch.
 
 Clocks are compared nowhere: epochs grow because each is claimed above what SDL holds, beats count. Without SDL there is
@@ -87,17 +87,20 @@ class Succession:
             if self._refused:
                 self._become(Role.SHADOW)
             return BEAT_S
+        # Of two that start at once, one at least reads of the other: nobody looks before it has said that it is there.
+        if not self._beat and not self._say():
+            self._without_sdl()
+            return BEAT_S
         found = self._store.find(INSTANCE_PREFIX)
-        if not found and not self._store.healthy:
+        if not self._store.answered:
             self._without_sdl()
             return BEAT_S
         self._silent_since_s = None
         self._look(found)
         self._decide()
-        if self._beat and f"{INSTANCE_PREFIX}{self.id}" not in found:
+        if f"{INSTANCE_PREFIX}{self.id}" not in found:
             self._store.set(EPOCH_KEY, self.epoch)  # Redis started over, empty
-        self._beat += 1
-        self._store.set(f"{INSTANCE_PREFIX}{self.id}", self._record())
+        self._say()
         return BEAT_S
 
     def leave(self) -> None:
@@ -117,9 +120,15 @@ class Succession:
         self._store.set(EPOCH_KEY, epoch)
         return epoch
 
-    def _record(self) -> dict[str, Any]:
+    def _say(self) -> bool:
+        """One beat more, for the others to read."""
+        self._beat += 1
         host = os.environ.get("HOSTNAME", "")
-        return {"epoch": self.epoch, "role": self.role.value, "beat": self._beat, "host": host, "pid": os.getpid()}
+        record = {"epoch": self.epoch, "role": self.role.value, "beat": self._beat, "host": host, "pid": os.getpid()}
+        if self._store.set(f"{INSTANCE_PREFIX}{self.id}", record):
+            return True
+        self._beat -= 1
+        return False
 
     def _look(self, found: dict[str, Any]) -> None:
         now_s = self._clock()
@@ -152,7 +161,7 @@ class Succession:
             self.epoch = self._claim(self.epoch + LEAP_NS if self._refused else 0)
             self._refused = False
             self._become(Role.WAITING)
-        elif self.role is Role.WAITING and not any(other.role == Role.CONTROL.value for other in alive):
+        elif self.role is Role.WAITING and all(other.role == Role.SHADOW.value for other in alive):
             self._become(Role.CONTROL)
 
     def _without_sdl(self) -> None:
