@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xapp.metrics import Metrics
-from xapp.ric.a1 import MAX_POLICIES, MAX_WAITING, A1Policies, BadRequest, PolicyRequest, decode_request
+from xapp.ric.a1 import KEY, MAX_POLICIES, MAX_WAITING, A1Policies, BadRequest, PolicyRequest, decode_request
 from xapp.ric.policy_model import POLICY_TYPE_ID, Policy
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.routes import RouteTable
@@ -271,6 +271,7 @@ def test_policies_are_there_again_after_a_restart(make: Make, redis_server: Any)
         third.a1.on_message(RmrMessage(A1_POLICY_REQUEST, go_form("DELETE", "other")))
         third.a1.run_due()  # the mediator's word came before what was stored
         assert third.names == ["kept"]
+        assert list(stores[2].find(KEY)) == [f"{KEY}kept"], "or the next start would bring it back"
 
 
 def test_an_instance_that_takes_over_again_takes_what_the_other_left(make: Make) -> None:
@@ -285,8 +286,12 @@ def test_an_instance_that_takes_over_again_takes_what_the_other_left(make: Make)
         assert older.names == ["gone", "kept"]
         queries = older.metrics["a1_queries_sent"]
         older.a1.look_again()
+        older.a1.on_message(RmrMessage(A1_POLICY_REQUEST, go_form("CREATE", "just_come", CALM)))
         older.a1.run_due()
-        assert older.names == ["kept", "new"] == sorted(older.changes[-1])
+        assert older.names == ["just_come", "kept", "new"] == sorted(older.changes[-1])
+        assert sorted(store.find(KEY)) == [f"{KEY}{name}" for name in older.names]
+        older.a1.look_again()
+        older.a1.run_due()
         assert older.metrics["a1_queries_sent"] == queries + 1
     finally:
         store.close()
@@ -297,10 +302,11 @@ def test_a_store_that_does_not_answer_delays_nothing_and_is_told_later(make: Mak
         works = False
 
         def _call(self, call: Any) -> Any:
-            if self.works:
-                return super()._call(call)
-            self.healthy = False
-            return None
+            return super()._call(call if self.works else self._fail)
+
+        @staticmethod
+        def _fail(sdl: Any) -> None:
+            raise OSError("told to")
 
     store = Failing(environ={})
     try:

@@ -134,7 +134,7 @@ class A1Policies:
         self._lock = threading.Lock()
         self._held: dict[str, HeldPolicy] = {}
         self._heard: set[str] = set()
-        """Instances that the mediator has spoken of since the start: it knows better than SDL."""
+        """Instances that the mediator has spoken of before SDL did: it knows better."""
         self._unsaved: dict[str, Policy | None] = {}
         """What SDL has yet to be told; None = deleted."""
         self._is_restored = False
@@ -169,13 +169,13 @@ class A1Policies:
 
     def run_due(self) -> float:
         """Work on requests, restore, ask, save; seconds until the next time. May block for SDL, after all the rest."""
-        while self._requests:
-            self._take(self._requests.popleft())
-        if self._is_stale:
+        if self._is_stale:  # before the requests: what they say is no older
             self._is_stale = self._is_restored = self._is_answered = False
             self._heard.clear()
             self._unsaved.clear()
             self._query_at_s = 0.0
+        while self._requests:
+            self._take(self._requests.popleft())
         next_s = self._ask()
         if not self._is_restored:
             self._restore()
@@ -204,7 +204,8 @@ class A1Policies:
             log.warning("policy %s is of type %d, expected %d", name, request.type_id, POLICY_TYPE_ID)
             return Answer.ERROR
         self._is_answered = True
-        self._heard.add(name)
+        if not self._is_restored:
+            self._heard.add(name)
         if request.operation == "DELETE":
             self._change(name, None)
             return Answer.DELETED
@@ -255,7 +256,7 @@ class A1Policies:
     def _restore(self) -> None:
         """Bring back what SDL holds, once it answers."""
         found = self._store.find(KEY)
-        if not self._store.healthy:
+        if not self._store.answered:
             return
         self._is_restored = True
         held = {name: held for name, held in self._held.items() if name in self._heard}
@@ -264,13 +265,17 @@ class A1Policies:
             policy = _stored_policy(value)
             if policy is None:
                 self._metrics.drop("a1_stored_policy_unreadable")
-            elif name not in self._heard and len(held) < MAX_POLICIES:
+            elif name in self._heard:
+                if name not in held:
+                    self._unsaved.setdefault(name, None)  # deleted before anybody knew that it was there
+            elif len(held) < MAX_POLICIES:
                 held[name] = HeldPolicy(policy, restored=True)
         if held != self._held:
             log.info("policies restored: %s", ", ".join(name for name in held if name not in self._heard) or "none")
             with self._lock:
                 self._held = held
             self._publish()
+        self._heard.clear()
 
     def save_again(self) -> None:
         """Shared data were lost: save every policy once more. From any thread."""
