@@ -74,9 +74,9 @@ class Cells:
 
     def step_forward(self, nodes: Iterable[E2Node]) -> None:
         """This instance controls again: with each of these nodes it begins anew."""
-        self.subscriptions.step_forward()
         for node in nodes:
             self.on_node(NodeEvent(NodeChange.CHANGED, node))
+        self.subscriptions.step_forward()
 
     def run_due(self) -> float:
         """Take up what nodes did, renew what fell silent, send what is due; seconds until the next time."""

@@ -17,6 +17,8 @@ POLICIES = "policies"
 """The chore, and the lane, of A1: a policy changes the very next decision."""
 SUBSCRIPTIONS = "subscriptions"
 """The chore, and the lane, of whatever must stay prompt."""
+ANSWERS = "unanswered_controls"
+"""The chore, and the lane, that gives up answers: until it has run, quotas that wait for them are not sent."""
 QUOTAS = "quotas"
 """The chore, and the lane, that keeps whom quotas limit: no new UE is limited before it has run."""
 QUOTAS_S = 1.0
@@ -56,7 +58,7 @@ class Chores:
         house.add(Chore(POLICIES, self._app.policies.a1.run_due, lane=POLICIES))
         self._app.policies.a1.wake = lambda: house.wake(POLICIES)
         house.add(Chore("configuration", every(CONFIGURATION_S, self.follow_configuration)))
-        house.add(Chore("unanswered_controls", every(SWEEP_S, self._app.sender.sweep)))
+        house.add(Chore(ANSWERS, every(SWEEP_S, self._app.sender.sweep), lane=ANSWERS))
         house.add(Chore("gauges", every(GAUGES_S, lambda: set_gauges(self._app))))
         house.add(Chore("documents", every(DOCUMENTS_S, self.write_documents)))
         house.add(Chore("alarms", every(ALARMS_S, self.look_for_alarms)))
@@ -65,12 +67,12 @@ class Chores:
     def on_role(self, role: Role) -> None:
         """Told by the succession's chore: who may send, subscribe and be registered."""
         if role is Role.CONTROL:
-            self._app.sender.step_forward(self._app.succession.epoch)
             self._app.documents.claimed(self._app.succession.epoch)
-            if self._has_stood_back:
+            if self._has_stood_back:  # what was known then is forgotten before anything is sent
                 self._app.cells.step_forward(node for node in self._app.watcher.nodes.values() if node.connected)
                 self._app.registrar.resume()
                 self._app.policies.a1.look_again()
+            self._app.sender.step_forward(self._app.succession.epoch)
             self._controls_since_s = time.monotonic()
             for chore in (REGISTRATION, SUBSCRIPTIONS):
                 self._app.housekeeping.wake(chore)

@@ -166,6 +166,7 @@ class ControlSender:
             self._tap.stood_back()
             self._stands_back = True
             self._controlled.clear()
+            self._watched.clear()
             self._trails.clear()
 
     def step_forward(self, instance_epoch: int) -> None:

@@ -109,6 +109,8 @@ class Housekeeping:
     def _run(self, lane: _Lane) -> None:
         while not self._stopping.is_set():
             with lane.changed:
+                if self._stopping.is_set():  # `stop` may have come, and notified nobody, since the line above
+                    return
                 duty = min(lane.duties, key=lambda each: each.due_s)
                 wait_s = duty.due_s - time.monotonic()
                 if wait_s > 0:

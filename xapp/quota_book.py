@@ -203,6 +203,8 @@ class QuotaBook:
         entry = self._entries.get(ue)
         if entry is not None:
             entry.in_flight = None
+            entry.limited = entry.told != RELEASED
+            self._tidy(ue)
 
     def _is_pending(self, entry: _Entry) -> bool:
         if entry.in_flight is not None:

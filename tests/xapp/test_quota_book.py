@@ -145,6 +145,9 @@ def test_an_order_that_never_left_is_due_again_at_once() -> None:
     assert node.due() == [Order(1, Quota(0, 40))]
     node.book.not_sent(1)
     assert node.due() == [Order(1, Quota(0, 40))]
+    node.book.not_sent(1)
+    node.book.release()
+    assert (node.due(), node.book.limited) == ([], frozenset()), "nobody was limited, so nobody waits for a release"
 
 
 def test_a_cell_is_released_and_the_others_are_not() -> None:

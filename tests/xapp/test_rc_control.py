@@ -249,6 +249,9 @@ def test_an_instance_that_stands_back_leaves_its_quotas_to_the_one_that_controls
     rig.keeper.save()
     assert rig.silence()
     assert len(rig.store.get(KEY + rig.node.name)["ues"]) == 2  # for the other one to read
+    rig.sender.step_forward(2)
+    rig.sender.pump()
+    assert rig.silence(), "who was limited is written in shared data, not in the book of before"
 
 
 def test_quotas_beyond_the_rate_wait(node: Any, store: SharedStore) -> None:
