@@ -2,8 +2,8 @@
 
 Each instance writes `instance/<id>` into SDL, with its epoch, its role and a beat that goes on for as long as it lives.
 A new one claims an epoch above all others, waits until every older one has stood back (it says so, or its beat has
-stopped), and then begins; so at no time two of them send. An older one that finds a younger one stands back for good, unless every
-younger one is gone: then it claims a new epoch.
+stopped), and then begins; so at no time two of them send. An older one that finds a younger one stands back for good,
+unless every younger one is gone: then it claims a new epoch.
 
 Clocks are compared nowhere: epochs grow because each is claimed above what SDL holds, beats count. Without SDL there is
 nobody to agree with: an instance controls, until a node refuses it for a younger one's sake.
