@@ -112,9 +112,9 @@ def test_whatever_is_killed_and_started_again_all_is_back_in_time(world: World, 
     lab.start_gnb()
     world.wait_in_control(world.xapp)
 
+    kinds = {"allocation", "cell", "epoch", "model", "policy", "subscription"}
+    wait_for(lambda: {key.partition("/")[0] for key in world.kept()} == kinds, world.kept)
     kept = world.kept()
-    kinds = {key.partition("/")[0] for key in kept}
-    assert kinds == {"allocation", "cell", "epoch", "model", "policy", "subscription"}
     own_redis.stop()
     own_redis.start()
     world.wait_in_control(world.xapp)
