@@ -20,7 +20,7 @@ from xapp.app import App
 from xapp.config import load_controls, parse_controls
 from xapp.configuration import LIVE
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
-from xapp.rmr.settings import resolve_settings
+from xapp.rmr.settings import MAX_HOST_BYTES, resolve_settings
 
 KUBERNETES = ("1.25", "1.37")
 """The oldest version that the chart allows and the newest that there are schemas of."""
@@ -365,6 +365,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"image": {"repository": "Upper Case"}}, ("/image/repository",)),
     ({"imagePullSecrets": [{"name": "x"}]}, ("/imagePullSecrets/0", "string")),
     ({"name": "Stack_MAC"}, ("/name",)),
+    ({"name": "a" * 30}, ("the RMR host", "58 characters", "at most 57")),
     ({"typo": 1}, ("typo",)),
     ({"controls": {"report_period_ms": 5}}, ("/controls/report_period_ms", "10")),
     ({"controls": {"typo": 5}}, ("/controls", "typo")),
@@ -392,6 +393,13 @@ def test_a_bad_value_is_refused_by_name(values: dict[str, Any], words: tuple[str
         chart.render(values)
     for word in words:
         assert word in str(refused.value)
+
+
+def test_the_longest_name_is_one_that_the_xapp_takes() -> None:
+    rendered = chart.render({"name": "a" * 29})
+    host = rendered.environment["RMR_SRC_ID"]
+    assert len(host) == MAX_HOST_BYTES
+    assert resolve_settings(parse_controls(configuration(rendered)["controls"]).rmr, rendered.environment).host == host
 
 
 def test_names_that_grow_too_long_are_refused() -> None:

@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 
 from xapp.config import ConfigError, RmrConfig
+from xapp.rmr.frame import SOURCE_BYTES
 from xapp.rmr.interfaces import LOOPBACK, interface_addresses
 from xapp.rmr.routes import is_endpoint
 
@@ -29,6 +30,8 @@ DEFAULT_CONTROL_PORT = 4561
 WELL_KNOWN_MANAGER = "routemgr:4561"
 REQUEST_PERIOD_S = 5
 MAX_REQUEST_PERIOD_S = 300
+MAX_HOST_BYTES = SOURCE_BYTES - 1 - len(":65535")
+"""An RMR message has room for so much of its sender's name: with a longer one nothing could be sent."""
 ANY_ADDRESS = ("", "0.0.0.0", "::", "[::]")
 
 
@@ -81,7 +84,7 @@ def resolve_settings(config: RmrConfig, environ: Mapping[str, str]) -> RmrSettin
     return RmrSettings(
         bind_host=bind_host,
         port=config.port,
-        host=_without_port(environ.get("RMR_SRC_ID", "")) or config.host,
+        host=_host(environ.get("RMR_SRC_ID", ""), config.host),
         own_hosts=own_hosts,
         tables=tables,
         manager=manager,
@@ -120,6 +123,16 @@ def _request_period_s(text: str) -> float:
         return int(text)
     log.warning("RMR_RTREQ_FREQ is %.80r, expected 1 to %d: %d s it is", text, MAX_REQUEST_PERIOD_S, REQUEST_PERIOD_S)
     return REQUEST_PERIOD_S
+
+
+def _host(said: str, configured: str) -> str:
+    """What peers reply to."""
+    name, host = "RMR_SRC_ID", _without_port(said)
+    if not host:
+        name, host = "controls.rmr.host", configured
+    if len(host.encode("utf-8", "replace")) > MAX_HOST_BYTES:
+        raise ConfigError(f"{name} is {host!r:.80}: expected at most {MAX_HOST_BYTES} bytes")
+    return host
 
 
 def _without_port(host: str) -> str:

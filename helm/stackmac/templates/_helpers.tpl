@@ -112,6 +112,9 @@ looks at the file again and again), and so does a static route table.
 {{- $folder := include "stackmac.configFolder" . -}}
 {{- $descriptor := include "stackmac.descriptor" . | fromJson -}}
 {{- $host := printf "%s.%s" (include "stackmac.rmrService" .) .Release.Namespace -}}
+{{- if gt (len $host) 57 -}}
+{{- fail (printf "the RMR host %q has %d characters, expected at most 57 (a message has no room for more): use a shorter name" $host (len $host)) -}}
+{{- end -}}
 {{- $all := dict "XAPP_DESCRIPTOR_PATH" $folder "RMR_SRC_ID" $host "RMR_RTG_SVC" (toString .Values.rmr.routePort) -}}
 {{- if .Values.rmr.staticRoutes -}}
 {{- $_ := set $all "RMR_RTG_SVC" "-1" -}}
