@@ -19,8 +19,10 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.limits import ROUNDING, compile_limits
+from xapp.e2.quota import cap_percents
 from xapp.intake import CellLink
 from xapp.ric.policy_set import Compiled, PolicySet
+from xapp.why import listed
 
 
 class Enforcement(StrEnum):
@@ -119,14 +121,15 @@ class PoliciesInForce:
     def statuses(self, links: Sequence[CellLink]) -> dict[str, PolicyStatus]:
         """Every policy's, over the cells under control."""
         policies = self._set
-        states = {link.tracker.cell: link.newest.state for link in links if link.newest is not None}
+        reporting = {link.tracker.cell: link for link in links if link.newest is not None}
+        states = {cell: link.newest.state for cell, link in reporting.items() if link.newest is not None}
         reasons: dict[str, dict[str, None]] = {name: {} for name in policies.policies}
         cells: dict[str, list[str]] = {name: [] for name in policies.policies}
         for cell, state in sorted(states.items()):
             compiled = policies.compile(state)
             for name in compiled.order:
                 cells[name].append(cell)
-            for name, reason in unmet(policies, compiled, state):
+            for name, reason in (*unmet(policies, compiled, state), *_not_told(reporting[cell], compiled, state)):
                 reasons[name].setdefault(f"{cell}: {reason}")
         without_function = {link.tracker.cell for link in links if link.target is None}
         for name, policy in policies.policies.items():
@@ -165,6 +168,25 @@ def unmet(policies: PolicySet, compiled: Compiled, state: CellState) -> list[tup
         elif wanted is None and mode is Mode.SHADOW:
             found.append((name, "another policy's mode is shadow: nothing is sent"))
     return found
+
+
+def _not_told(link: CellLink, compiled: Compiled, state: CellState) -> list[tuple[str, str]]:
+    """(policy id, whose cap is not in force) at a node of quotas, which wait for shared data and for answers."""
+    intent = compiled.intent
+    quotas = link.target.encoder.explain(state.cell).get("quotas") if link.target is not None else None
+    if quotas is None or intent.mode is Mode.SHADOW:
+        return []
+    waiting: dict[str, list[int]] = {}
+    for ue, cap in sorted(cap_percents(intent, state).items()):
+        if quotas.get(ue, 100) > cap:
+            slices = [limit.name for limit in intent.slice_limits if ue in limit.ue_ids]
+            sources = [*compiled.of_ue.get(ue, ()), *(name for s in slices for name in compiled.of_slice.get(s, ()))]
+            for name in dict.fromkeys(sources):
+                waiting.setdefault(name, []).append(ue)
+    return [
+        (name, f"{listed('UE', ues)}: the node has not acknowledged the quota that the cap needs")
+        for name, ues in waiting.items()
+    ]
 
 
 def counted_rbgs(allocation: Allocation) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

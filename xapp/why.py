@@ -123,7 +123,7 @@ def _absent(record: DecisionRecord, ue: int, last_seen: DecisionRecord | None) -
     if ue in record.state.ue_ids:
         text = "it was in the report that the leader saw, and gone from the one that came before the control was sent"
         return Finding("left", text)
-    text = f"it was not in the report, which had {_listed('UE', newest.ue_ids)}"
+    text = f"it was not in the report, which had {listed('UE', newest.ue_ids)}"
     if last_seen is not None:
         text += f"; it was last there {record.time_s - last_seen.time_s:.1f} s before, in decision {last_seen.id}"
     return Finding("not_in_report", text)
@@ -298,10 +298,10 @@ def _counted(number: int, what: str) -> str:
 
 
 def _rbgs(rbgs: Sequence[int]) -> str:
-    return _listed("RBG", rbgs)
+    return listed("RBG", rbgs)
 
 
-def _listed(what: str, numbers: Sequence[int]) -> str:
+def listed(what: str, numbers: Sequence[int]) -> str:
     if not numbers:
         return f"no {what}"
     named = ", ".join(map(str, numbers[:MAX_NAMED]))

@@ -13,6 +13,7 @@ import xapp.control_sender
 from policy.allocation import DYNAMIC, IDLE, Allocation
 from policy.cell_state import make_cell_state
 from policy.intent import Intent
+from xapp.cell_tracker import CellTracker
 from xapp.config import Controls, NodeConfig, QuotaConfig
 from xapp.control_encoder import Basis
 from xapp.control_sender import ControlSender, ControlTarget
@@ -21,8 +22,12 @@ from xapp.e2 import dcm, e2ap, rc
 from xapp.e2.kpm_report import decode_report
 from xapp.e2.kpm_report_writer import encode_report
 from xapp.e2.ue_id import GnbDuUeId, GnbUeId, Guami, UeId, ue_key
+from xapp.enforcement import PoliciesInForce
+from xapp.intake import CellLink, Report
 from xapp.metrics import Metrics
 from xapp.quota_keeper import KEY, QuotaKeeper
+from xapp.ric.policy_model import parse_policy
+from xapp.ric.policy_set import PolicySet
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import RIC_CONTROL_REQUEST
 
@@ -252,6 +257,35 @@ def test_an_instance_that_stands_back_leaves_its_quotas_to_the_one_that_controls
     rig.sender.step_forward(2)
     rig.sender.pump()
     assert rig.silence(), "who was limited is written in shared data, not in the book of before"
+
+
+def test_a_cap_is_enforced_once_the_node_has_acknowledged_it(rig: Controlling) -> None:
+    everybody = parse_policy('{"limits": {"per_ue": {"max_share_percent": 40}}}')
+    in_class = parse_policy(
+        '{"scope": {"slices": [{"traffic_class": "embb"}]}, "limits": {"per_slice": {"max_share_percent": 50}}}'
+    )
+    in_force = PoliciesInForce(PolicySet({"everybody": everybody, "in_class": in_class}))
+    tracker = CellTracker(rig.node.cell, num_rbgs=RBGS, report_period_ms=100, has_kpm=True, has_dcm=False)
+    link = CellLink(tracker, rig.target)
+    classes = [0.0, 0.0, 2.0]
+    state = make_cell_state(
+        rig.node.cell, num_rbgs=RBGS, slots_per_dcm=100, slot=0, ue_ids=(1, 2, 3), traffic_class_U=classes
+    )
+    link.newest = Report(link, state, 1, 0)
+
+    def reasons() -> dict[str, list[str]]:
+        return {name: [r.split(": ")[1] for r in held.reasons] for name, held in in_force.statuses([link]).items()}
+
+    intent = in_force.intent_for(state)
+    assert reasons() == {"everybody": ["UEs 1, 2, 3"], "in_class": ["UEs 1, 2"]}
+    rig.decide(shares(4, 3, 3), intent=intent)
+    assert rig.play() == {1: 25, 2: 25, 3: 30}
+    assert reasons() == {"everybody": [], "in_class": []}
+    rig.sender.release(rig.node.cell)
+    assert rig.play() == {1: 100, 2: 100, 3: 100}
+    assert reasons() == {"everybody": ["UEs 1, 2, 3"], "in_class": ["UEs 1, 2"]}
+    in_force.change(lambda known: PolicySet({**known.policies, "silent": parse_policy('{"mode": "shadow"}')}))
+    assert not [r for found in reasons().values() for r in found if r.startswith("UE")], "nothing is to be sent"
 
 
 def test_quotas_beyond_the_rate_wait(node: Any, store: SharedStore) -> None:

@@ -82,14 +82,14 @@ class CellQuotas:
         self._shares = {ue: self._shares.get(ue, deque(maxlen=self._rules.smooth_periods)) for ue in allocation.ue_ids}
         least = max(self._rules.min_share_percent, ceil(per_rbg - ROUNDING))
         floors_U = min_percents_U(_floors_of_ues(limits), allocation.num_rbgs)
-        slice_caps = _slice_cap_percents(intent, state)
+        caps = cap_percents(intent, state)
         targets = {}
         for row, ue in enumerate(allocation.ue_ids):
             shares = self._shares[ue]
             shares.append(per_rbg * usable_U[row])
             most = max(ceil(sum(shares) / len(shares) - ROUNDING), least, floors_U[row])
             # The operator's cap is not part of the average: one that has gone must not linger, nor a new one wait.
-            cap = floor(min(intent.max_share_percent.get(ue, 100.0), slice_caps.get(ue, 100.0)) + ROUNDING)
+            cap = caps.get(ue, 100)
             most = min(most, cap)
             targets[ue] = Target(Quota(min(floors_U[row], most), most), cap)
         return targets
@@ -132,14 +132,15 @@ def _floors_of_ues(limits: Limits) -> NDArray[np.float64]:
     return floor_U
 
 
-def _slice_cap_percents(intent: Intent, state: CellState) -> dict[int, float]:
-    """What each live UE of a capped slice may have of its cap."""
-    caps: dict[int, float] = {}
+def cap_percents(intent: Intent, state: CellState) -> dict[int, int]:
+    """What the operator allows each live UE at most, its part of a capped slice included; only UEs with a cap."""
+    live = set(state.ue_ids)
+    caps = {ue: percent for ue, percent in intent.max_share_percent.items() if ue in live}
     for limit in intent.slice_limits:
-        members = limit.ue_ids & set(state.ue_ids)
-        if limit.max_share_percent < 100.0:
-            caps |= dict.fromkeys(members, limit.max_share_percent / max(1, len(members)))
-    return caps
+        members = limit.ue_ids & live
+        for ue in members if limit.max_share_percent < 100.0 else ():
+            caps[ue] = min(caps.get(ue, 100.0), limit.max_share_percent / len(members))
+    return {ue: floor(percent + ROUNDING) for ue, percent in caps.items()}
 
 
 def min_percents_U(floor_U: NDArray[np.float64], num_rbgs: int) -> list[int]:
