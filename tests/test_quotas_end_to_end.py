@@ -79,8 +79,14 @@ def test_quotas_close_the_loop_hold_in_every_report_and_end_with_the_xapp(tmp_pa
 
 
 @pytest.mark.usefixtures("shared_data")
-def test_whom_a_killed_xapp_left_limited_the_next_one_releases(lab: Callable[..., Lab]) -> None:
+def test_quotas_of_a_killed_xapp_and_of_an_operator_end(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    """One lab for both: the second xApp limits nobody by itself."""
     running = lab()
+    whom_a_killed_xapp_left_limited_the_next_one_releases(running)
+    a_cap_is_a_quota_and_ends_with_shadow_mode_and_with_its_policy(running, tmp_path)
+
+
+def whom_a_killed_xapp_left_limited_the_next_one_releases(running: Lab) -> None:
     assert running.gnb is not None and running.xapp is not None
     assert running.gnb.wait_status(lambda status: status.get("ues_limited", 0) >= 3, PATIENCE_S)
     running.xapp.kill()
@@ -89,17 +95,14 @@ def test_whom_a_killed_xapp_left_limited_the_next_one_releases(lab: Callable[...
     assert running.gnb.wait_status(lambda status: status["own_scheduler_periods"] >= periods + 10, PATIENCE_S)
     assert running.gnb.status["ues_limited"] >= 3
 
-    running.start_xapp(leader="dynamic")  # which limits nobody
+    running.start_xapp(leader="dynamic")
     assert running.gnb.wait_status(lambda status: status["ues_limited"] == 0, PATIENCE_S)
     assert running.xapp.wait_status(lambda status: status.get("releases_acked", 0) >= 3, PATIENCE_S)
     status = running.xapp.status
     assert (status["controls_sent"], status["controls_failed"]) == (0, 0)
 
 
-def test_an_operators_cap_is_a_quota_and_ends_with_shadow_mode_and_with_its_policy(
-    lab: Callable[..., Lab], tmp_path: Path
-) -> None:
-    running = lab(leader="dynamic")  # which limits nobody by itself
+def a_cap_is_a_quota_and_ends_with_shadow_mode_and_with_its_policy(running: Lab, tmp_path: Path) -> None:
     gnb = running.gnb
     assert gnb is not None
 
@@ -115,6 +118,8 @@ def test_an_operators_cap_is_a_quota_and_ends_with_shadow_mode_and_with_its_poli
     put(limits)
     # Below min_share_percent, because the operator says so; rounded down.
     assert gnb.wait_status(lambda status: bool(percents(status)) and set(percents(status)) == {3}, PATIENCE_S)
+    assert running.xapp is not None
+    assert running.xapp.wait_status(lambda status: status["policies"] == {"cap": "ENFORCED"}, PATIENCE_S)
     put({**limits, "mode": "shadow"})
     assert gnb.wait_status(lambda status: status["ues_limited"] == 0, PATIENCE_S)
     put(limits)
