@@ -249,13 +249,16 @@ class _Row:
         return asks
 
     def _guess(self, query: int, said: list[int], legal: NDArray[np.int64]) -> int:
-        """The draft's token for this step: by place while the DCM is the draft's, and by RBG for owners in any case."""
+        """The draft's token for this step: by place in what comes before the owners, by RBG for owners.
+
+        Also after a choice that was not the draft's: whom to grant seldom depends on which RBG the one before got.
+        """
         draft = self._draft
         if draft is None or len(draft) < self._grammar.num_rbgs:
             return NO_TOKEN
         if query >= StepKind.OWNER:
             token = draft[query - int(StepKind.OWNER) - self._grammar.num_rbgs]
-        elif len(said) < len(draft) and tuple(said) == draft[: len(said)]:
+        elif len(said) < len(draft) - self._grammar.num_rbgs:
             token = draft[len(said)]
         else:
             token = END_GRANTS
