@@ -49,6 +49,7 @@ def test_where_tables_come_from(
         ({"RMR_RTG_SVC": "tcp://10.0.0.1:4561"}, "", "RMR_RTG_SVC is 'tcp://10.0.0.1:4561': "),
         ({"RMR_RTG_SVC": "rtmgr:4561,other:4561"}, "", "RMR_RTG_SVC is 'rtmgr:4561,other:4561': "),
         ({}, "nonsense", "controls.rmr.route_manager is 'nonsense': "),
+        ({"RMR_BIND_IF": "no such"}, "", "RMR_BIND_IF is 'no such': expected an address, or an interface ("),
         ({"RMR_SRC_ID": "h" * 58}, "", f"RMR_SRC_ID is '{'h' * 58}': expected at most 57 bytes"),
         ({"RMR_RTG_SVC": "a:1", "RMR_CTL_PORT": "x"}, "", "RMR_CTL_PORT is 'x': expected a port, 0 to 65535"),
     ],

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -71,7 +72,10 @@ class RmrSettings:
 
 def resolve_settings(config: RmrConfig, environ: Mapping[str, str]) -> RmrSettings:
     """Raises ConfigError: one line that names the variable or field, its value and what was expected."""
-    bind_host, own_hosts = _bind_address(environ.get("RMR_BIND_IF") or config.bind_host)
+    bind_if = environ.get("RMR_BIND_IF", "")
+    bind_host, own_hosts = _bind_address(
+        bind_if or config.bind_host, "RMR_BIND_IF" if bind_if else "controls.rmr.bind_host"
+    )
     said, name = environ.get("RMR_RTG_SVC", ""), "RMR_RTG_SVC"
     if not said:
         said, name = config.route_manager, "controls.rmr.route_manager"
@@ -142,14 +146,20 @@ def _without_port(host: str) -> str:
     return host.split(":", 1)[0]
 
 
-def _bind_address(said: str) -> tuple[str, tuple[str, ...]]:
-    """The address to listen on, and under which addresses this endpoint is known."""
+def _bind_address(said: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """The address to listen on, and under which addresses this endpoint is known. Asks the name server for a name."""
     if said in ANY_ADDRESS:
         found = (address for name, held in interface_addresses().items() if name != LOOPBACK for address in held)
         return said.strip("[]"), tuple(found)
-    held = interface_addresses().get(said)
+    interfaces = interface_addresses()
+    held = interfaces.get(said)
     if held is None:
+        try:
+            socket.getaddrinfo(said.strip("[]"), None)
+        except (OSError, UnicodeError):
+            known = ", ".join(sorted(interfaces))
+            raise ConfigError(f"{name} is {said!r:.80}: expected an address, or an interface ({known})") from None
         return said.strip("[]"), (said,)
     if not held:
-        raise ConfigError(f"RMR_BIND_IF is {said!r}: that interface has no address")
+        raise ConfigError(f"{name} is {said!r}: that interface has no address")
     return held[0].strip("[]"), tuple(held)
