@@ -35,7 +35,11 @@ from xapp.tap import Batch, Tap
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 20_000
-"""Events that wait to be written: some seconds of many cells. A decision's hold on to their states meanwhile."""
+"""Events that wait to be written: some seconds of many cells."""
+MAX_WAITING_BYTES = 128 << 20
+"""About what they may hold in memory meanwhile: a message its payload, a decision its states."""
+EVENT_BYTES = 1000
+"""About what any other event holds."""
 DEFAULT_MAX_BYTES = 1 << 30
 CLOSE_TIMEOUT_S = 3.0
 
@@ -53,6 +57,7 @@ class Recorder(Tap):
         *,
         max_bytes: int = DEFAULT_MAX_BYTES,
         max_waiting: int = MAX_WAITING,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
         open_file: Callable[[Path], BinaryIO] = lambda path: path.open("xb"),
     ) -> None:
         if path.exists():
@@ -61,7 +66,10 @@ class Recorder(Tap):
         self.path = path
         self._metrics = metrics
         self._max_bytes = max_bytes
-        self._waiting: queue.Queue[Callable[[], Event] | None] = queue.Queue(max_waiting)
+        self._waiting: queue.Queue[tuple[Callable[[], Event], int] | None] = queue.Queue(max_waiting)
+        """What makes an event, and about how many bytes it holds."""
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._lost = 0
         """Events dropped since the last one that was queued."""
@@ -99,10 +107,10 @@ class Recorder(Tap):
         self._put(lambda: {"event": "detach", "instance": instance_id})
 
     def received(self, message: RmrMessage) -> None:
-        self._put(lambda: message_event(message))
+        self._put(lambda: message_event(message), EVENT_BYTES + len(message.payload))
 
     def decided(self, batch: Batch) -> None:
-        self._put(lambda: decided_event(batch))
+        self._put(lambda: decided_event(batch), EVENT_BYTES + sum(record.kept_bytes for record in batch.records))
 
     def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
         self._put(lambda: quota_event(node, call, told))
@@ -123,17 +131,20 @@ class Recorder(Tap):
             self._ended.set()
         self._thread.join(timeout=CLOSE_TIMEOUT_S)
 
-    def _put(self, make: Callable[[], Event]) -> None:
-        """Queue one event; it becomes text in the writer's thread."""
+    def _put(self, make: Callable[[], Event], size: int = EVENT_BYTES) -> None:
+        """Queue one event that holds about `size` bytes; it becomes text in the writer's thread."""
         if self._ended.is_set():
             return
         with self._lock:
             try:
+                if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
+                    raise queue.Full
                 if self._lost:
                     lost = self._lost
-                    self._waiting.put_nowait(lambda: {"event": "gap", "lost": lost})
+                    self._waiting.put_nowait((lambda: {"event": "gap", "lost": lost}, 0))
                     self._lost = 0
-                self._waiting.put_nowait(make)
+                self._waiting.put_nowait((make, size))
+                self._waiting_bytes += size
                 return
             except queue.Full:
                 self._lost += 1
@@ -142,8 +153,11 @@ class Recorder(Tap):
     def _run(self) -> None:
         try:
             with self._file:
-                while (make := self._waiting.get()) is not None:
+                while (waiting := self._waiting.get()) is not None:
+                    make, size = waiting
                     self._write(make)
+                    with self._lock:
+                        self._waiting_bytes -= size
                     if self._ended.is_set():
                         return
                     if self._waiting.empty():

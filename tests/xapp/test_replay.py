@@ -28,7 +28,7 @@ from xapp.e2 import dcm, e2ap
 from xapp.intake import Feed
 from xapp.metrics import Metrics
 from xapp.quota_keeper import QuotaKeeper
-from xapp.recorder import Recorder
+from xapp.recorder import EVENT_BYTES, Recorder
 from xapp.recording import Recording, RecordingError
 from xapp.replay import Replay, ReplayResult
 from xapp.ric.sdl import SharedStore
@@ -343,9 +343,10 @@ class SlowDisk(io.BytesIO):
         super().close()
 
 
-def test_a_slow_disk_costs_events_never_time(path: Path) -> None:
+@pytest.mark.parametrize("most", [{"max_waiting": 10}, {"max_waiting_bytes": 10 * EVENT_BYTES}])
+def test_a_slow_disk_costs_events_neither_time_nor_memory(path: Path, most: dict[str, int]) -> None:
     disk, metrics = SlowDisk(), Metrics()
-    recorder = Recorder(path, metrics, max_waiting=10, open_file=lambda _: disk)
+    recorder = Recorder(path, metrics, open_file=lambda _: disk, **most)  # type: ignore[arg-type]
     recorder.opened(Controls(), 1)
     for _ in range(100):
         recorder.decided(Batch([], [], "", []))
