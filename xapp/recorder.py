@@ -47,7 +47,7 @@ CLOSE_TIMEOUT_S = 3.0
 class Recorder(Tap):
     """Use: `opened` once, then as a tap, then `close`. Raises OSError for a file that cannot be made.
 
-    A file that is there already is kept, as FILE.1 (and what was FILE.1 is gone).
+    A file that is there already is kept, as FILE.1 (and what was FILE.1 is gone); a folder is no place for a recording.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Recorder(Tap):
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         open_file: Callable[[Path], BinaryIO] = lambda path: path.open("xb"),
     ) -> None:
-        if path.exists():
+        if path.exists() and not path.is_dir():
             path.replace(path.with_name(f"{path.name}.1"))
         self._file = open_file(path)
         self.path = path

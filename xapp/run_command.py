@@ -42,7 +42,8 @@ def run(
     leader: Annotated[str, typer.Option(help="Overrides controls.leader.")] = "",
     json_lines: Annotated[bool, typer.Option("--json-lines", help="Status as JSON lines on standard output.")] = False,
     record: Annotated[
-        Path | None, typer.Option(help="Write every input and decision there, for `stackmac replay` and `explain`.")
+        Path | None,
+        typer.Option(dir_okay=False, help="Write every input and decision there, for `stackmac replay` and `explain`."),
     ] = None,
     record_max_mb: Annotated[int, typer.Option(min=1, max=1_000_000, help="A recording ends at this size.")] = 1024,
 ) -> int:

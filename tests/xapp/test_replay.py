@@ -343,6 +343,19 @@ class SlowDisk(io.BytesIO):
         super().close()
 
 
+def test_a_folder_is_no_place_for_a_recording_and_stays_where_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(OSError, match="folder"):
+        Recorder(folder, Metrics())
+    assert main(["run", "--config", str(tmp_path / "none"), "--record", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--record" in line and "is a directory" in line
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 @pytest.mark.parametrize("most", [{"max_waiting": 10}, {"max_waiting_bytes": 10 * EVENT_BYTES}])
 def test_a_slow_disk_costs_events_neither_time_nor_memory(path: Path, most: dict[str, int]) -> None:
     disk, metrics = SlowDisk(), Metrics()

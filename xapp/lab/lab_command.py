@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,8 +69,11 @@ def lab(
         str, typer.Option(help="rtmgr = the xApp asks the RIC's route manager; file = a static file.")
     ] = "rtmgr",
     record: Annotated[
-        str, typer.Option(help="The xApp writes every input and decision there, for `stackmac replay` and `explain`.")
-    ] = "",
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="The xApp writes every input and decision there, for `stackmac replay` and `explain`."
+        ),
+    ] = None,
     rmr: Annotated[str, typer.Option(help="The xApp's RMR: si95, librmr, auto = librmr where it loads.")] = "auto",
     json_file: Annotated[str, typer.Option("--json", help="Write the results there (- = standard output).")] = "",
 ) -> int:
@@ -95,7 +99,7 @@ def lab(
             control=control,
             observe=observe,
             dialect=str(dialect),
-            record=record,
+            record=str(record or ""),
             routes=routes,
             rmr=rmr,
         )

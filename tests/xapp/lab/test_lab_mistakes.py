@@ -27,6 +27,7 @@ from xapp.lab.processes import Child, LabError
         (["--seed", str(2**63)], "--seed"),
         (["--json", "/nowhere/lab.json"], "--json /nowhere/lab.json: No such file or directory"),
         (["--json", "/tmp"], "--json /tmp: Is a directory"),
+        (["--record", "/tmp"], "'/tmp' is a directory"),
     ],
 )
 def test_a_mistake_is_one_line_and_costs_no_run(
