@@ -57,6 +57,8 @@ def show(
 ) -> int:
     """What policies come to in a cell: who has precedence, and each limit in RBGs. A file's name is the policy's id."""
     policies = {file.stem: _read_or_exit(file) for file in files}
+    if len(policies) < len(files):
+        raise typer.BadParameter(f"{len(files)} files, but {len(policies)} names: each policy's id is its file's name")
     try:
         controls = load_controls(config) if config is not None else Controls()
     except ConfigError as error:

@@ -59,6 +59,16 @@ def test_a_policy_that_is_wrong_is_one_line_and_status_2(
         assert path in err and words in err and err.count("\n") == 1
 
 
+def test_two_policies_of_one_name_are_not_shown_as_one(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    paths = [file({"mode": "shadow"}), file({"mode": "control"}, "other/p.json")]
+    status, out, err = run(capsys, "show", *paths)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "2 files, but 1 names" in err
+
+
 def test_the_others_are_checked_all_the_same(capsys: pytest.CaptureFixture[str], file: Callable[..., str]) -> None:
     good = file({"mode": "shadow"}, "good.json")
     status, out, err = run(capsys, "validate", "/no/such/file", good)
