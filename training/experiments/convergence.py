@@ -32,8 +32,9 @@ DEFINITIONS = (
     "Epoch: one update, as the paper's Algorithm 1 counts (play, then learn from what was played); one of `sequence` "
     "plays more periods than one of the others, see cell_steps. Converged: the first bundle kept from which on the "
     f"mean utility over training seeds stays within {SETTLED_SHARE:.0%} of the whole gain (last less warm start) of "
-    "the last one's; only where that gain's interval is clear of 0. System utility: mean over UEs of log(1 + "
-    "throughput/100), minus .5 collisions and .1 waste per RBG-slot, greedy, in worlds that nothing was trained on."
+    "the last one's; only where that gain's interval is clear of 0 and more bundles than the last are that near. System "
+    "utility: mean over UEs of log(1 + throughput/100), minus .5 collisions and .1 waste per RBG-slot, greedy, in worlds "
+    "that nothing was trained on."
 )
 
 
@@ -75,7 +76,7 @@ def stops_of(updates: int, round_updates: int, at_most: int = 8) -> tuple[int, .
 
 
 def converged(points: Sequence[int], curve: Sequence[Measured]) -> int | None:
-    """The epoch from which on the mean stays near the last; None where nothing was gained."""
+    """The epoch from which on the mean stays near the last; None where nothing was gained, or still is at the end."""
     gain = curve[-1].minus(curve[0], "utility")
     if not gain.low > 0:
         return None
@@ -86,7 +87,7 @@ def converged(points: Sequence[int], curve: Sequence[Measured]) -> int | None:
         if abs(mean - means[-1]) > near:
             break
         settled = point
-    return settled
+    return settled if settled < points[-1] else None
 
 
 def smoothed(logs: Sequence[list[dict[str, float]]], name: str) -> tuple[list[int], list[Interval]]:
@@ -163,7 +164,8 @@ def _paragraph(
     for label, ms in curves.items():
         gain = ms[-1].minus(ms[0], "utility")
         if settled[label] is None:
-            end = f"shows no gain to converge to within {points[-1]} epochs"
+            still = "has not converged" if gain.low > 0 else "shows no gain to converge to"
+            end = f"{still} within {points[-1]} epochs (the paper: ~{PAPER_EPOCHS})"
         else:
             end = f"converges at epoch {settled[label]} of {points[-1]} (the paper: ~{PAPER_EPOCHS})"
         sentences.append(f"{label} {end}; its gain over the warm start is {shown(gain, signed=True)} utility.")

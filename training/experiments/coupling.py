@@ -123,7 +123,7 @@ def _table(
         Column("coupling", "share of power that leaks into each neighbouring RBG"),
         *interval_columns("gain", "utility of the end above the warm start's, paired"),
         *interval_columns("above_fair", f"utility of the end above {FAIR}'s, paired"),
-        Column("converged_at", "epoch; empty = no gain to converge to"),
+        Column("converged_at", "epoch; empty = no gain to converge to, or still gaining at the end"),
         Column("utility", "of the end, nats per UE"),
         Column("collision_fraction", "share of RBG-slots in which several UEs sent"),
         Column("dominance", "norms of the blocks between players over those of their own"),
@@ -175,7 +175,7 @@ def _paragraph(
     gains = [Claim(_name(c), curve[-1].minus(curve[0], "utility")) for c, curve in curves.items()]
     above = [Claim(_name(c), curve[-1].minus(fair[c], "utility")) for c, curve in curves.items()]
     ways = "; ".join(
-        f"{_name(c)}: " + (f"no gain within {epochs} epochs" if k is None else f"converged at epoch {k}")
+        f"{_name(c)}: " + (f"not converged within {epochs} epochs" if k is None else f"converged at epoch {k}")
         for c, k in settled.items()
     )
     seen = [f"{_name(c)}: {listed([b for b in BLOCKS if s[b].low > 0])}" for c, s in squares.items()]
