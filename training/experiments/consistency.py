@@ -123,6 +123,7 @@ def _paragraph(
     against = [Claim(f"{_name(best)} ({m.world.ues} UEs)", m.minus(r, "utility")) for m, r in zip(mine[best], rule)]
     return (
         f"Utility: {verdict(claims, _name(first))} Followers do as the DCM says on {agreed} of the offered RBGs. The "
-        f"best mean utility is at rho_2 = {best:g}. Jain's index is below {UNFAIR_JAIN} at rho_2 = "
-        f"{', '.join(unfair) or 'none'}. Under the same leader: {verdict(against, 'the best-response rule')}"
+        f"best mean utility is at rho_2 = {best:g}. Jain's index is below {UNFAIR_JAIN} at "
+        f"{'rho_2 = ' + ', '.join(unfair) if unfair else 'no rho_2'}. "
+        f"Under the same leader: {verdict(against, 'the best-response rule')}"
     )

@@ -32,9 +32,9 @@ DEFINITIONS = (
     "Epoch: one update, as the paper's Algorithm 1 counts (play, then learn from what was played); one of `sequence` "
     "plays more periods than one of the others, see cell_steps. Converged: the first bundle kept from which on the "
     f"mean utility over training seeds stays within {SETTLED_SHARE:.0%} of the whole gain (last less warm start) of "
-    "the last one's; only where that gain's interval is clear of 0 and more bundles than the last are that near. System "
-    "utility: mean over UEs of log(1 + throughput/100), minus .5 collisions and .1 waste per RBG-slot, greedy, in worlds "
-    "that nothing was trained on."
+    "the last one's; only where that gain's interval is clear of 0 and more bundles than the last are that near. "
+    "System utility: mean over UEs of log(1 + throughput/100), minus .5 collisions and .1 waste per RBG-slot, greedy, "
+    "in worlds that nothing was trained on."
 )
 
 

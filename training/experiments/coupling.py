@@ -27,7 +27,7 @@ from training.simulator.scenario import Scenario, make_scenario
 SCENARIO = "coupled"
 COUPLINGS = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
 START = "warm start"
-OWN, CROSS = ("bb", "uu"), ("bu", "ub")
+CROSS = ("bu", "ub")
 
 DEFINITIONS = (
     "Coupling: share of a transmission's power that leaks into each neighbouring RBG, as noise for others who send "
@@ -105,12 +105,11 @@ def _squares(study: Study, trained: list[Trained], scenarios: dict[float, Scenar
 
 
 def dominance(squares: Squares) -> float:
-    """How large the blocks between the players are against their own; NaN where a mean is not above 0."""
+    """How large the blocks between the players are against their own; NaN where a block's mean is not above 0."""
     means = {block: squares[block].mean for block in BLOCKS}
-    if min(means[b] for b in OWN) <= 0:
+    if min(means.values()) <= 0:
         return math.nan
-    cross = max(0.0, means["bu"]) * max(0.0, means["ub"])
-    return math.sqrt(cross / (means["bb"] * means["uu"]))
+    return math.sqrt(means["bu"] * means["ub"] / (means["bb"] * means["uu"]))
 
 
 def _table(
@@ -187,7 +186,7 @@ def _paragraph(
     return (
         f"{ways}. Utility: {verdict(gains, 'the warm start')} {verdict(above, FAIR)} Between-player blocks (bu and ub, "
         f"squared norms): {cross}. Blocks whose interval is above 0: {'; '.join(seen)}. Dominance: {ratios}; where a "
-        "block's own mean is not above 0 it cannot be told from noise and no ratio is given."
+        "block's mean is not above 0 it cannot be told from noise and no ratio is given."
     )
 
 
