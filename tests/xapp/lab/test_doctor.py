@@ -154,9 +154,11 @@ def test_a_deployment_in_order_has_no_fault(
     assert states["sdl"] == "warning"  # in memory
 
 
-def test_a_person_reads_what_to_do(deploy: Callable[..., Deployment], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_nodes_a_person_reads_what_to_do(
+    deploy: Callable[..., Deployment], capsys: pytest.CaptureFixture[str]
+) -> None:
     deployment = deploy().start()
-    deployment.examined(capsys)
+    assert deployment.faults(capsys) == ["no_nodes"]
     config = deployment.folder / "config-file.json"
     assert deployment.app is not None
     url = f"http://127.0.0.1:{deployment.app.server.port}"
@@ -189,10 +191,6 @@ def test_shared_data_that_do_not_answer(
         monkeypatch.setenv("DBAAS_SERVICE_PORT", str(unused.getsockname()[1]))
     monkeypatch.setenv("DBAAS_SERVICE_HOST", "127.0.0.1")
     assert "sdl_down" in deploy().start().faults(capsys)
-
-
-def test_no_nodes(deploy: Callable[..., Deployment], capsys: pytest.CaptureFixture[str]) -> None:
-    assert deploy().start().faults(capsys) == ["no_nodes"]
 
 
 def test_no_measurement_that_the_node_lists(
