@@ -80,24 +80,38 @@ def draw(figure: Figure, png: Path, svg: Path) -> None:
         FigureCanvasAgg(canvas)
         canvas.suptitle("\n".join(textwrap.wrap(figure.title, TITLE_CHARACTERS * columns)))
         axes = canvas.subplots(rows, columns, squeeze=False).flatten()
+        looks: dict[str, int] = {}
         for panel, axis in zip(figure.panels, axes):
-            _draw_panel(panel, axis)
+            _draw_panel(panel, axis, _looks_of(panel, looks))
         for axis in axes[count:]:
             axis.set_visible(False)
         canvas.savefig(png, dpi=DPI, metadata={"Software": None})
         canvas.savefig(svg, metadata={"Date": None, "Creator": None})
 
 
-def _draw_panel(panel: Panel, axis: Axes) -> None:
+def _looks_of(panel: Panel, known: dict[str, int]) -> list[int]:
+    """Each curve's colour and marker: what has a name looks alike in all panels. Adds what is new to `known`."""
+    chosen: list[int] = []
+    for curve in panel.curves:
+        before = known.get(curve.label)
+        if before is None or before in chosen:
+            others = {known[c.label] for c in panel.curves if c.label in known}
+            before = next(k for k in range(len(known) + len(panel.curves) + 1) if k not in {*chosen, *others})
+            known.setdefault(curve.label, before)
+        chosen.append(before)
+    return chosen
+
+
+def _draw_panel(panel: Panel, axis: Axes, looks: list[int]) -> None:
     axis.set_title(panel.title)
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
     named = any(isinstance(x, str) for curve in panel.curves for x in curve.x)
     if named:
-        _draw_bars(panel, axis)
+        _draw_bars(panel, axis, looks)
     else:
-        for k, curve in enumerate(panel.curves):
-            _draw_line(curve, axis, k)
+        for look, curve in zip(looks, panel.curves):
+            _draw_line(curve, axis, look)
         _scale(panel, axis)
     if panel.level is not None:
         axis.axhline(panel.level, color="#444444", linewidth=0.8, zorder=0)
@@ -111,10 +125,10 @@ def _draw_panel(panel: Panel, axis: Axes) -> None:
         axis.legend(fontsize=7, framealpha=0.85)
 
 
-def _draw_line(curve: Curve, axis: Axes, k: int) -> None:
-    colour, x = PALETTE[k % len(PALETTE)], [float(v) for v in curve.x]
+def _draw_line(curve: Curve, axis: Axes, look: int) -> None:
+    colour, x = PALETTE[look % len(PALETTE)], [float(v) for v in curve.x]
     mean = [i.mean for i in curve.y]
-    marker = MARKERS[k % len(MARKERS)] if len(x) <= 30 else ""
+    marker = MARKERS[look % len(MARKERS)] if len(x) <= 30 else ""
     style = "--" if curve.dashed else "-"
     axis.plot(x, mean, color=colour, marker=marker, markersize=4, linestyle=style, label=curve.label)
     if any(math.isfinite(i.low) for i in curve.y):
@@ -133,14 +147,15 @@ def _scale(panel: Panel, axis: Axes) -> None:
         axis.minorticks_off()
 
 
-def _draw_bars(panel: Panel, axis: Axes) -> None:
+def _draw_bars(panel: Panel, axis: Axes, looks: list[int]) -> None:
     names: list[Any] = list(dict.fromkeys(x for curve in panel.curves for x in curve.x))
     width = 0.8 / max(1, len(panel.curves))
     for k, curve in enumerate(panel.curves):
         at = [names.index(x) - 0.4 + (k + 0.5) * width for x in curve.x]
         mean = [i.mean for i in curve.y]
         whiskers = [[_length(i.mean - i.low) for i in curve.y], [_length(i.high - i.mean) for i in curve.y]]
-        axis.bar(at, mean, width, yerr=whiskers, capsize=2, color=PALETTE[k % len(PALETTE)], label=curve.label)
+        colour = PALETTE[looks[k] % len(PALETTE)]
+        axis.bar(at, mean, width, yerr=whiskers, capsize=2, color=colour, label=curve.label)
     turned = sum(map(len, names)) > 40
     axis.set_xticks(range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center")
     if panel.log_y:
