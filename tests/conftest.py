@@ -7,6 +7,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -28,6 +29,9 @@ os.environ.pop("FORCE_COLOR", None)
 # Examples are the same in every run, and a busy machine does not fail a test by being slow.
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci")
+
+# Where tests run in the background, Ctrl-C is ignored, and so it would be by every process that they start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REDIS_START_TIMEOUT_S = 20.0
 REDIS_ATTEMPTS = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import tempfile
 import time
@@ -24,6 +25,8 @@ from xapp.lab.processes import Child, LabError
 from xapp.lab.ric import RIC_PORTS
 from xapp.lab.screen import live_view, print_summary
 
+NOT_EPHEMERAL = range(20_000, 32_768)
+"""Linux gives outgoing connections ports above these."""
 START_TIMEOUT_S = 300.0
 """A first start compiles the simulator's core; later ones take seconds."""
 
@@ -225,9 +228,14 @@ class Lab:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody has at the moment, and that no outgoing connection is given before it is used."""
+    while True:
+        port = random.choice(NOT_EPHEMERAL)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
 
 
 def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
