@@ -36,7 +36,7 @@ def test_it_leads_like_its_teacher_and_random_weights_do_not(name, scenario, tea
     unlearned = new_leader_model(bundle.leader.config, bundle.leader.layout, seed=1)
     random = utility(scenario, ModelLeader(unlearned, bundle.options), ues, periods)
     taught = utility(scenario, make_leader(teacher), ues, periods)
-    assert trained > 0.97 * taught
+    assert trained > (0.995 if name == "lab" else 0.97) * taught  # `lab` is held to all that it imitates
     assert random < 0.9 * trained
 
 
