@@ -37,11 +37,12 @@ def lab() -> Iterator[Callable[..., Lab]]:
 
 @pytest.fixture
 def shared_data(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Redis for processes that a test starts; empty afterwards."""
+    """A Redis for processes that a test starts; empty before and afterwards: a policy left there would limit UEs."""
     monkeypatch.setenv("DBAAS_SERVICE_HOST", redis_server.host)
     monkeypatch.setenv("DBAAS_SERVICE_PORT", str(redis_server.port))
-    yield
     with redis.Redis(redis_server.host, redis_server.port) as client:
+        client.flushall()
+        yield
         client.flushall()
 
 
