@@ -142,6 +142,14 @@ def test_a_cell_that_does_not_follow_yet_at_the_second_look_is_no_fault() -> Non
     assert named(facts({"effects": {f"{NODE}/{CELL}": OTHERS}})) == []
 
 
+@pytest.mark.parametrize("nonsense", [[], "text", 7, {"a": []}], ids=str)
+@pytest.mark.parametrize("field", STATUS)
+def test_an_answer_of_another_shape_leaves_the_other_checks_alone(field: str, nonsense: object) -> None:
+    findings = examine(facts({field: nonsense}))
+    assert {finding.check for finding in findings} >= {"configuration", "sdl", "submgr", "e2mgr", "policies"}
+    assert all(finding.state is not State.UNKNOWN or finding.found for finding in findings)
+
+
 def test_every_fault_that_can_be_named_is_planted_here() -> None:
     assert set(PLANTED) == set(FAULTS)
 

@@ -26,7 +26,15 @@ NO_ANSWER = "no answer"
 
 def examine(facts: Facts) -> list[Finding]:
     """Everything that can be said, in order."""
-    return [finding for check in CHECKS for finding in check(facts)]
+    return [finding for check in CHECKS for finding in _examined(check, facts)]
+
+
+def _examined(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> list[Finding]:
+    """One check's findings: an answer of another shape (another release, or no xApp at all) must not end the others."""
+    try:
+        return list(check(facts))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [unknown(check.__name__, f"an answer of another shape than expected: {type(error).__name__}: {error}")]
 
 
 def ok(check: str, found: str) -> Finding:

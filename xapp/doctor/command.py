@@ -10,6 +10,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from xapp.doctor.checks import examine
 from xapp.doctor.facts import gather
@@ -62,7 +63,7 @@ def _table(findings: list[Finding]) -> Table:
         mark = f"[{STYLES[finding.state]}]{finding.state.value}[/]"
         name = f" ({finding.fault})" if finding.fault else ""
         lines = [finding.found + name, *([f"-> {finding.advice}"] if finding.advice else [])]
-        table.add_row(mark, finding.check, "\n".join(lines))
+        table.add_row(mark, finding.check, Text("\n".join(lines)))  # what was heard is no markup
     return table
 
 

@@ -219,6 +219,14 @@ def test_reports_that_are_routed_elsewhere(
     assert deployment.faults(capsys) == ["no_indications"]
 
 
+def only_route(record: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The xApp's whole route table, from a file."""
+    routes = folder / "routes.rt"
+    routes.write_text(f"newrt|start\n{record}\nnewrt|end\n")
+    monkeypatch.setenv("RMR_SEED_RT", str(routes))
+    monkeypatch.setenv("RMR_RTG_SVC", "-1")
+
+
 def test_controls_that_nobody_answers(
     lab: Any,
     deploy: Callable[..., Deployment],
@@ -228,10 +236,7 @@ def test_controls_that_nobody_answers(
 ) -> None:
     black_hole = Si95Transport("127.0.0.1", 0)
     try:
-        routes = tmp_path / "routes.rt"
-        routes.write_text(f"newrt|start\nrte|12040|{black_hole.source}\nnewrt|end\n")
-        monkeypatch.setenv("RMR_SEED_RT", str(routes))
-        monkeypatch.setenv("RMR_RTG_SVC", "-1")
+        only_route(f"rte|12040|{black_hole.source}", tmp_path, monkeypatch)
         lab.gnb(period_ms=PERIOD_MS)
         assert "controls_unanswered" in deploy().start().decides().faults(capsys)
     finally:
@@ -245,10 +250,7 @@ def test_a_route_table_without_a_way_for_controls(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    routes = tmp_path / "routes.rt"
-    routes.write_text("newrt|start\nrte|110|127.0.0.1:1\nnewrt|end\n")
-    monkeypatch.setenv("RMR_SEED_RT", str(routes))
-    monkeypatch.setenv("RMR_RTG_SVC", "-1")
+    only_route("rte|110|127.0.0.1:1", tmp_path, monkeypatch)
     lab.gnb(period_ms=PERIOD_MS)
     assert "no_control_route" in deploy().start().decides().faults(capsys)
 
@@ -265,6 +267,13 @@ def test_a_leader_that_cannot_be_loaded_keeps_the_xapp_from_starting(
     deploy: Callable[..., Deployment], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert deploy(leader="/models/nobody").faults(capsys) == ["xapp_unreachable", "model_missing"]
+
+
+def test_what_was_heard_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config-file.json"
+    config.write_text(json.dumps({"controls": {"leader": ["[/red]"]}}))
+    assert main(["doctor", "--config", str(config)]) == 1
+    assert "[/red]" in capsys.readouterr().out
 
 
 def test_a_configuration_that_cannot_be_used(
