@@ -1,6 +1,6 @@
 """A trained policy on disk: a directory of two weight files and one description.
 
-    leader.safetensors   follower.safetensors   bundle.json   (of a text model: policy.text_bundle)
+    leader.safetensors   follower.safetensors   bundle.json   (of a text model: policy.text.bundle)
 
 bundle.json holds the format version, the prompt's layout, the models' sizes, what the leader may say, for which K it
 was trained, where it comes from, what it measured, and each file's size and sha256. Loading checks all of it: what is
@@ -27,11 +27,11 @@ from torch import nn
 
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
-from policy.language_model import ModelConfig, state_of
+from policy.leader_models.language_model import ModelConfig, state_of
+from policy.leader_models.leader_network import SpeakingModule
 from policy.model_kinds import TEXT, new_model, read_layout
-from policy.speaking_model import SpeakingModule
-from policy.text_bundle import BASE_FOLDER, base_document, base_files, open_text_model
-from policy.text_model import TextConfig, TextModel
+from policy.text.bundle import BASE_FOLDER, base_document, base_files, open_text_model
+from policy.text.model import TextConfig, TextModel
 
 FORMAT_VERSION = 1
 BUNDLES = Path(__file__).parent / "bundles"

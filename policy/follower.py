@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy.language_model import Backbone, ModelConfig
+from policy.leader_models.language_model import Backbone, ModelConfig
 from policy.prompt.compact import Field
 
 NUM_CQI = 16

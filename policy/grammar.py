@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
-from policy.ledger import Ledger
 from policy.limits import Limits, compile_limits, held_rbgs
-from policy.periodic_grants import MAX_PERIOD_SLOTS
+from policy.remaining_limits import Ledger
+from policy.schedulers.periodic_grants import MAX_PERIOD_SLOTS
 
 CONTENDERS = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
 """Levels of the leftover rule's c. The last one lets everybody send, in any cell."""

@@ -17,8 +17,8 @@ from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverR
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.limits import NO_SLICE, NO_SLICE_CAP, Limits, compile_limits
-from policy.periodic_grants import is_slot_pattern, slots_meet
-from policy.schedulers import spare_owner
+from policy.schedulers.periodic_grants import is_slot_pattern, slots_meet
+from policy.schedulers.schedulers import spare_owner
 
 GONE = -9
 """Owner of an RBG whose proposal could not be read, or whose UE has left."""

@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from policy.encoder_model import SeatModel, SetModel
 from policy.grammar import GrammarOptions
-from policy.language_model import HEADS, ModelConfig, new_leader_model
+from policy.leader_models.encoder_model import SeatModel, SetModel
+from policy.leader_models.language_model import HEADS, ModelConfig, new_leader_model
+from policy.leader_models.leader_network import SpeakingModule
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
-from policy.speaking_model import SpeakingModule
-from policy.text_model import TextConfig, new_text_model
+from policy.text.model import TextConfig, new_text_model
 
 WITHOUT_LANGUAGE: dict[str, type[SeatModel | SetModel]] = {m.kind: m for m in (SeatModel, SetModel)}
 TEXT = "text"
 KINDS = (*HEADS, *WITHOUT_LANGUAGE, TEXT)
-"""text: policy.text_model. pointer, vocabulary: policy.language_model. mappo, mappo_g: policy.encoder_model."""
+"""text: policy.text.model. pointer, vocabulary: policy.leader_models.language_model. mappo, mappo_g: policy.leader_models.encoder_model."""
 
 
 def new_model(

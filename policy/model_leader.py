@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from policy.bundle import BUNDLES, Bundle, load_bundle
 from policy.cell_state import CellState, make_cell_state
-from policy.decoding import Speech, decode
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Decision, never_expires
-from policy.odds import Odds, compute_odds
-from policy.schedulers import SCHEDULERS, Scheduler
-from policy.speaking_model import SpeakingModule
+from policy.leader_models.decoding import Speech, decode
+from policy.leader_models.leader_network import SpeakingModule
+from policy.leader_models.token_probabilities import Odds, compute_odds
+from policy.schedulers.schedulers import SCHEDULERS, Scheduler
 
 PAPER_MAX_SLOTS_PER_DCM = 5
 """Up to this K the `paper` bundle leads, beyond it the `lab` bundle."""
@@ -70,7 +70,7 @@ class ModelLeader:
         return [_decision(speech) for speech in speeches]
 
     def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
-        """How likely every alternative was, for a DCM that this leader said (policy.odds.HasOdds)."""
+        """How likely every alternative was, for a DCM that this leader said (policy.leader_models.token_probabilities.HasOdds)."""
         return compute_odds(self.model, self.options, state, intent, tokens)
 
     def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:
@@ -108,7 +108,7 @@ class BundledLeader:
         return [decisions[k] for k in range(len(states))]
 
     def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
-        """By the one that leads at this K (policy.odds.HasOdds)."""
+        """By the one that leads at this K (policy.leader_models.token_probabilities.HasOdds)."""
         return (self._paper if self._is_fast(state) else self._lab).odds(state, intent, tokens)
 
     @staticmethod

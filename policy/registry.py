@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from policy.leader import Leader
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 
 BUNDLED = "bundled"
 """The shipped bundles, chosen by K."""

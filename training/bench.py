@@ -73,9 +73,9 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     """Parts of one update of fresh weights, and the comparisons. Raises ValueError."""
     import torch
 
-    from policy.decoding import decode
     from policy.grammar import compile_grammar
     from policy.intent import Intent
+    from policy.leader_models.decoding import decode
     from policy.model_kinds import new_model
     from training.counterfactual import TAIL_SLOTS, Spoken, evaluate
     from training.learning import credit

@@ -17,7 +17,7 @@ from policy.bundle import DESCRIPTION, Bundle, BundleError, load_bundle
 from policy.follower import FollowerPolicy
 from policy.model_leader import ModelLeader, leader_of, shipped_bundle
 from policy.registry import BUNDLED
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.players import BASELINES, INFLIGHT_PF, INFLIGHT_PF_SMART, Led, Player, Tuned, World
 from training.learned_followers import LearnedFollowers
 from training.simulator.cell import Followers

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from policy.language_model import state_of
+from policy.leader_models.language_model import state_of
 from training.errors import TrainingError
 
 CHECKPOINT_VERSION = 1

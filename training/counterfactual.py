@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from policy.allocation import DYNAMIC, Allocation
 from policy.cell_state import CellState
-from policy.decoding import Line, write_line
 from policy.grammar import (
     CONTENDERS,
     END_GRANTS,
@@ -39,6 +38,7 @@ from policy.grammar import (
     GrammarError,
 )
 from policy.intent import Intent
+from policy.leader_models.decoding import Line, write_line
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST
 from training.simulator.plan import NOBODY, Plan, make_plan

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from policy.allocation import Allocation
 from policy.cell_state import COLUMNS, RBG_COLUMNS, CellState
-from policy.decoding import Line, decode, write_line
 from policy.follower import Answer, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Leader
+from policy.leader_models.decoding import Line, decode, write_line
+from policy.leader_models.leader_network import SpeakingModule
 from policy.prompt.compact import Prompts
-from policy.speaking_model import SpeakingModule
 from training.learned_followers import follower_view
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import Scenario

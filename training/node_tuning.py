@@ -24,7 +24,7 @@ from policy.cell_state import CellState
 from policy.grammar import CONTENDERS
 from policy.intent import Intent
 from policy.leader import Decision, Leader, never_expires
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, oracle_plan
 from training.evaluation import NODE_SCHEDULER, replay
 from training.simulator.cell import CellBatch

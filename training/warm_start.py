@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.bundle import Bundle, save_bundle
-from policy.decoding import masked_log_softmax, script_of
 from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
 from policy.grammar import LAB, PAPER, GrammarOptions
-from policy.language_model import ModelConfig
 from policy.leader import Leader
+from policy.leader_models.decoding import masked_log_softmax, script_of
+from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import layout_for, new_model
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
-from policy.text_model import TextConfig
+from policy.text.model import TextConfig
 from training.errors import Stopped, TrainingError
 from training.imitation import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
 from training.run_folder import RunFolder

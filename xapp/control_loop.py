@@ -16,10 +16,10 @@ from typing import Any, Protocol
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
-from policy.fallback import fallback
 from policy.guard import guard
 from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
+from policy.schedulers.fallback import fallback
 from xapp.config import Controls
 from xapp.control_encoder import Basis
 from xapp.control_sender import ControlSender

@@ -18,8 +18,8 @@ from policy.allocation import DYNAMIC, IDLE, OPEN
 from policy.cell_state import COLUMNS, CellState, TrafficClass
 from policy.grammar import FIRST_UE, StepKind
 from policy.intent import Intent
+from policy.leader_models.token_probabilities import HasOdds, MaskReason, Odds, StepOdds
 from policy.limits import NO_SLICE_CAP, compile_limits
-from policy.odds import HasOdds, MaskReason, Odds, StepOdds
 from policy.prompt.readable import ReadablePrompt, readable_prompt
 from policy.prompt.text import action_text
 from xapp.decision_record import DecisionRecord

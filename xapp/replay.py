@@ -14,7 +14,7 @@ from typing import Any
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader
-from policy.odds import Odds
+from policy.leader_models.token_probabilities import Odds
 from policy.registry import LeaderError, make_leader
 from xapp.config import Controls
 from xapp.control_loop import ControlLoop

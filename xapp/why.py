@@ -9,12 +9,12 @@ import numpy as np
 
 from policy.allocation import DYNAMIC, OPEN, Allocation
 from policy.cell_state import CellState, TrafficClass
-from policy.estimate import estimate
 from policy.grammar import DYNAMIC_TOKEN, FIRST_UE, StepKind
+from policy.leader_models.token_probabilities import MaskReason, Odds, StepOdds
 from policy.limits import compile_limits
-from policy.odds import MaskReason, Odds, StepOdds
 from policy.prompt.text import action_text
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.estimate import estimate
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.decision_record import ControlStatus, DecisionRecord
 
 MAX_NAMED = 12

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from policy.cell_state import OUTCOME_DECODED, OUTCOME_LOST, WAS_OPEN, CellState, TrafficClass
 from policy.cqi import BUFFER_EDGES
-from policy.estimate import estimate
 from policy.intent import Intent
 from policy.limits import compile_limits
-from policy.periodic_grants import MAX_GRANTS, wanted_grants
+from policy.schedulers.estimate import estimate
+from policy.schedulers.periodic_grants import MAX_GRANTS, wanted_grants
 
 LAYOUT_VERSION = 2
 """Of the meaning of the fields below; the levels themselves travel with the bundle. Version 1 knew nothing per RBG."""
 RBG_FEATURES = ("heard", "outcome")
-"""What a model may be told of RBGs as it is asked about them (policy.situation)."""
+"""What a model may be told of RBGs as it is asked about them (policy.leader_models.action_features)."""
 
 
 class Field(NamedTuple):

@@ -18,14 +18,14 @@ from policy.cell_state import COLUMNS, CellState, make_cell_state
 from policy.grammar import LAB, PAPER, GrammarOptions, compile_grammar
 from policy.guard import guard
 from policy.intent import Intent
-from policy.language_model import ModelConfig, new_leader_model
 from policy.leader import Leader, never_expires
+from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.limits import compile_limits
 from policy.model_leader import ModelLeader
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
-from policy.schedulers import SCHEDULERS
-from policy.text_model import TextConfig, new_text_model
+from policy.schedulers.schedulers import SCHEDULERS
+from policy.text.model import TextConfig, new_text_model
 
 
 def random_model(options: GrammarOptions) -> Leader:

@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp import descriptor
 from xapp.app import App
 from xapp.config import load_controls, parse_controls

@@ -15,8 +15,8 @@ from policy.bundle import DESCRIPTION, FOLLOWER_FILE, LEADER_FILE, Bundle, Bundl
 from policy.follower import new_follower_model
 from policy.grammar import LAB
 from policy.intent import Intent
-from policy.language_model import ModelConfig, new_leader_model, state_of
 from policy.leader import never_expires
+from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
 

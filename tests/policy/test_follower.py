@@ -18,7 +18,7 @@ from policy.follower import (
     FollowerView,
     new_follower_model,
 )
-from policy.language_model import ModelConfig
+from policy.leader_models.language_model import ModelConfig
 
 
 def random_view(rng: np.random.Generator, ues: int, num_rbgs: int) -> FollowerView:

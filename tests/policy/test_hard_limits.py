@@ -11,8 +11,8 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState, make_cell_state
 from policy.grammar import LAB, PAPER, GrammarOptions, compile_grammar
 from policy.intent import Intent, SliceLimit
-from policy.language_model import ModelConfig, new_leader_model
 from policy.leader import Leader, never_expires
+from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.model_leader import ModelLeader
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader

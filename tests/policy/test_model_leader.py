@@ -10,8 +10,8 @@ from policy.bundle import Bundle, BundleError, save_bundle
 from policy.follower import new_follower_model
 from policy.grammar import LAB, PAPER
 from policy.intent import Intent
-from policy.language_model import ModelConfig, new_leader_model
 from policy.leader import Leader, never_expires
+from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.model_leader import EXPIRED, BundledLeader, ModelLeader, load_leader
 from policy.prompt.compact import PromptLayout
 

@@ -10,7 +10,7 @@ import pytest
 
 from policy.leader import never_expires
 from policy.registry import LeaderError, make_leader
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 
 PLUG_IN = """
 from policy.leader import Decision

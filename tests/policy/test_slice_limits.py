@@ -15,7 +15,7 @@ from policy.grammar import FIRST_UE, Grammar, GrammarOptions, compile_grammar
 from policy.guard import guard
 from policy.intent import Intent, SliceLimit
 from policy.limits import compile_limits
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 
 
 def cell(num_ues: int, num_rbgs: int, *, slots_per_dcm: int = 1, slot: int = 0, **columns: object) -> CellState:

@@ -8,7 +8,7 @@ import pytest
 from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
 from policy.critic import new_follower_critic
 from policy.follower import new_follower_model
-from policy.language_model import ModelConfig
+from policy.leader_models.language_model import ModelConfig
 from training.following.config import FollowConfig
 from training.following.recording import FollowerTeam, play_period
 from training.simulator.cell import CellBatch

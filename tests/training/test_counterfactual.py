@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from policy.cell_state import ALL_CLASSES, TrafficClass
-from policy.decoding import write_line
 from policy.grammar import (
     DYNAMIC_TOKEN,
     END_GRANTS,
@@ -20,7 +19,8 @@ from policy.grammar import (
 )
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.schedulers import SCHEDULERS
+from policy.leader_models.decoding import write_line
+from policy.schedulers.schedulers import SCHEDULERS
 from training.counterfactual import Search, Spoken, branch_values, evaluate, served_weights
 from training.imitation import random_allocation
 from training.simulator.cell import CellBatch

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from policy.decoding import decode, script_of, write_line
 from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent
-from policy.language_model import ModelConfig, new_leader_model
+from policy.leader_models.decoding import decode, script_of, write_line
+from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
 from training.errors import InvalidToken, TrainingError
 from training.learning import credit

@@ -12,8 +12,8 @@ import pytest
 
 from policy.bundle import load_bundle, save_bundle
 from policy.intent import Intent
-from policy.language_model import new_leader_model
 from policy.leader import never_expires
+from policy.leader_models.language_model import new_leader_model
 from policy.model_leader import load_leader, shipped_bundle
 from training.baselines.players import BASELINES, LEARNED, Player, World, make_baselines
 from training.baselines.reference import round_robin_plan

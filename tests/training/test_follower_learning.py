@@ -11,7 +11,7 @@ import torch
 from policy.critic import new_follower_critic
 from policy.follower import FIRST_LAYOUT, new_follower_model
 from policy.intent import Intent
-from policy.language_model import ModelConfig
+from policy.leader_models.language_model import ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
 from training.following.config import CREDITS, FollowConfig

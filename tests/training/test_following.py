@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from policy.critic import FEATURES, features_of, new_follower_critic
 from policy.follower import Access, Answer
-from policy.language_model import ModelConfig
+from policy.leader_models.language_model import ModelConfig
 from training.counterfactual import TAIL_SLOTS, served_weights
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import FollowConfig

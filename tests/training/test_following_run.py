@@ -13,7 +13,7 @@ import torch
 from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.follower import FIRST_LAYOUT, new_follower_model
 from policy.grammar import PAPER
-from policy.language_model import ModelConfig, new_leader_model, state_of
+from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
 from training.bundle_players import enter_baseline
 from training.errors import Diverged, TrainingError

@@ -8,8 +8,8 @@ import torch
 
 from policy.bundle import BUNDLES, load_bundle
 from policy.follower import FollowerPolicy
-from policy.language_model import new_leader_model
 from policy.leader import Leader
+from policy.leader_models.language_model import new_leader_model
 from policy.model_leader import ModelLeader, load_bundled_leader
 from policy.registry import make_leader
 from training.evaluation import replay

@@ -10,7 +10,7 @@ from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverR
 from policy.cell_state import ALL_CLASSES, CellState, TrafficClass
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.scenario import LAB, LAB_PAPER, MIX, RIC20, SPORADIC, Scenario

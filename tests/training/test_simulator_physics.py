@@ -11,7 +11,7 @@ from pettingzoo.test import parallel_api_test
 
 from policy.allocation import IDLE, Allocation
 from policy.cell_state import TrafficClass
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from training.evaluation import replay
 from training.node_tuning import TABLE, TUNED_POLICIES, FixedContenders, tune_open_contenders, tuned_contenders
 from training.simulator.branch import branch

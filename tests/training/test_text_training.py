@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from policy.bundle import Bundle, load_bundle
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
-from policy.language_model import ModelConfig, state_of
-from policy.schedulers import SCHEDULERS
-from policy.text_model import TextConfig, TextModel, new_text_model
+from policy.leader_models.language_model import ModelConfig, state_of
+from policy.schedulers.schedulers import SCHEDULERS
+from policy.text.model import TextConfig, TextModel, new_text_model
 from training.cli import train_app
 from training.learning.config import make_config
 from training.learning.trainer import train

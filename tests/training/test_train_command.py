@@ -14,7 +14,7 @@ import torch
 from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
-from policy.language_model import ModelConfig, new_leader_model, state_of
+from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
 from training.learning.config import make_config
 from training.learning.trainer import train

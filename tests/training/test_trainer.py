@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from policy.bundle import Bundle, BundleError, load_bundle
-from policy.decoding import decode
 from policy.follower import new_follower_model
 from policy.grammar import LAB, PAPER, compile_grammar
 from policy.intent import Intent
-from policy.language_model import ModelConfig, new_leader_model, state_of
+from policy.leader_models.decoding import decode
+from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.model_leader import shipped_bundle
 from policy.prompt.compact import PromptLayout
 from training.checkpoint import read_checkpoint

@@ -205,7 +205,7 @@ def test_a_profile_hides_what_kpm_does_not_say(name: str) -> None:
 def test_a_fixed_c_replaces_the_rules_own() -> None:
     from policy.intent import Intent
     from policy.leader import never_expires
-    from policy.schedulers import SCHEDULERS
+    from policy.schedulers.schedulers import SCHEDULERS
 
     states = CellBatch(MIX, 2, 3, seed=1).observe()
     leader = SCHEDULERS["proportional_fair"]

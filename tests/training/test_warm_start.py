@@ -14,11 +14,11 @@ from policy.bundle import load_bundle
 from policy.follower import FollowerPolicy
 from policy.grammar import FIRST_UE, LAB, PAPER, compile_grammar
 from policy.intent import Intent
-from policy.language_model import ModelConfig, new_leader_model, state_of
 from policy.leader import never_expires
+from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from training.errors import TrainingError
 from training.imitation import Collector, best_response, prompts_of
 from training.learned_followers import LearnedFollowers

@@ -17,7 +17,7 @@ from policy.allocation import DYNAMIC, IDLE, Allocation, LeftoverRule
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.leader import Decision
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.config import Controls
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender

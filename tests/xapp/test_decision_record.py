@@ -10,7 +10,7 @@ import pytest
 
 from policy.cell_state import make_cell_state
 from policy.intent import Intent, Mode
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.control_sender import ANSWER_TIMEOUT_S
 from xapp.decision_record import ControlStatus, ControlTrail, DecisionLog, DecisionRecord
 from xapp.e2 import dcm

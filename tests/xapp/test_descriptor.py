@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp import descriptor
 from xapp.app import App
 from xapp.config import Controls, load_controls, parse_controls

@@ -15,7 +15,7 @@ from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverR
 from policy.cell_state import make_cell_state
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp import documents, quota_keeper
 from xapp.decision_record import ControlTrail, DecisionLog, DecisionRecord
 from xapp.documents import Documents, model_document

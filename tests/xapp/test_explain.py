@@ -18,11 +18,11 @@ from policy.allocation import IDLE, Allocation, LeftoverRule
 from policy.cell_state import CellState
 from policy.grammar import GrammarOptions
 from policy.intent import Intent, Mode, SliceLimit
-from policy.language_model import ModelConfig
 from policy.leader import Decision
+from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import new_model
 from policy.model_leader import ModelLeader
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.decision_api import DECISIONS, decision_router
 from xapp.e2 import dcm

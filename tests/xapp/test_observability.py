@@ -14,7 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.app import App
 from xapp.config import parse_controls
 from xapp.metrics import COUNTERS, GAUGES

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from limit_checker import Share, violations
 
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.config import parse_controls
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender

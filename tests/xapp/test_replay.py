@@ -17,10 +17,10 @@ import torch
 
 from policy.grammar import PAPER
 from policy.intent import Intent, Mode, SliceLimit
-from policy.language_model import ModelConfig
+from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import new_model
 from policy.model_leader import ModelLeader
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.config import Controls
 from xapp.control_sender import ControlTarget

@@ -13,7 +13,7 @@ import pytest
 from policy.cell_state import CellState, make_cell_state
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.worker import Worker
 
 PATIENCE_S = 10.0

@@ -19,7 +19,7 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader
 from policy.observation import FULL
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan
 from training.evaluation import NODE_IDLE, NODE_SCHEDULER, replay, replay_row
 from training.node_tuning import FixedContenders, tuned_contenders

@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from policy.allocation import OPEN
-from policy.schedulers import FAIRNESS_OFFSET_BITS
+from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.plan import Plan, owner_plan
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
-from policy.decoding import decode
 from policy.grammar import Cursor, Grammar, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.speaking_model import SpeakingModel
+from policy.leader_models.decoding import decode
+from policy.leader_models.leader_network import SpeakingModel
 from training.simulator.cell import CellBatch
 from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics

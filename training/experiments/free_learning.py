@@ -45,10 +45,10 @@ def learn(
     """Imitate inflight PF. Per point: loss, and by use (masked, free) lost decisions and every cell's metrics."""
     import torch
 
-    from policy.decoding import masked_log_softmax, script_of
-    from policy.language_model import ModelConfig, new_leader_model
+    from policy.leader_models.decoding import masked_log_softmax, script_of
+    from policy.leader_models.language_model import ModelConfig, new_leader_model
     from policy.prompt.compact import PromptLayout
-    from policy.schedulers import SCHEDULERS
+    from policy.schedulers.schedulers import SCHEDULERS
     from training.imitation import Collector, prompts_of
     from training.warm_start import WarmStartConfig, options_for
 

@@ -95,9 +95,9 @@ def measure_blocks(
 
 def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, seed: Sequence[int]) -> Played:
     """Play `slots` slots, all drawn."""
-    from policy.decoding import decode
     from policy.grammar import compile_grammar
     from policy.intent import Intent
+    from policy.leader_models.decoding import decode
     from training.following.config import FollowConfig
     from training.following.recording import FollowerTeam, join, play_period
     from training.simulator.cell import CellBatch
@@ -122,7 +122,7 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
     cell_N = choices.slot_N * cells + choices.seat_N // ues
 
     def leader(weights_TB: NDArray[np.float64] | None) -> Tensor:
-        from policy.decoding import score
+        from policy.leader_models.decoding import score
 
         flat = [row for states, grammars, tokens in said for row in zip(states, grammars, tokens)]
         rows_N = (np.arange(len(said))[:, None] * pace * cells + np.arange(cells)).reshape(-1)

@@ -19,7 +19,7 @@ class Experiment(NamedTuple):
 
     def run(self, study: Study) -> Report:
         """Raises StudyError; KeyboardInterrupt where it was stopped."""
-        return cast(Run, import_module(f"training.experiments.{self.module}").run)(study)
+        return cast(Run, import_module(f"training.experiments.studies.{self.module}").run)(study)
 
 
 EXPERIMENTS: dict[str, Experiment] = {

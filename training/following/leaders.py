@@ -5,7 +5,7 @@ from __future__ import annotations
 from policy.leader import Leader
 from policy.prompt.compact import UCM_UE_FIELD, PromptLayout
 from policy.registry import make_leader
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.players import INFLIGHT_PF, open_contenders
 from training.errors import TrainingError
 from training.following.grounds import LeaderOf

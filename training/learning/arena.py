@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import CellState
-from policy.decoding import Line, Speech, decode, write_line
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
+from policy.leader_models.decoding import Line, Speech, decode, write_line
 from training.counterfactual import Spoken, evaluate, served_weights
 from training.errors import InvalidToken
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
@@ -30,7 +30,7 @@ from training.simulator.scenario import Scenario
 from training.simulator.state import COLLISIONS, SERVED, WASTE
 
 if TYPE_CHECKING:
-    from policy.speaking_model import SpeakingModule
+    from policy.leader_models.leader_network import SpeakingModule
 
 WARM_UP_PERIODS = 10
 """Worlds are played up to so many periods, or WARM_UP_SLOTS if that is more, before the leader takes over."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from policy.language_model import ModelConfig
+from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
-from policy.text_model import TextConfig
+from policy.text.model import TextConfig
 from training.counterfactual import Rule, Search
 from training.following.config import CREDITS, FollowConfig
 from training.ranges import Ranges

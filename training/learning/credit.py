@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policy.decoding import Script, masked_log_softmax, script_of
+from policy.leader_models.decoding import Script, masked_log_softmax, script_of
 from training.learning.arena import Example
 
 WORTH_BOUND = 3.0

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from policy.allocation import Allocation
-from policy.decoding import decode
 from policy.grammar import GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.speaking_model import SpeakingModule
+from policy.leader_models.decoding import decode
+from policy.leader_models.leader_network import SpeakingModule
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
 from training.simulator.cell import CellBatch

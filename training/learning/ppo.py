@@ -25,7 +25,7 @@ from training.learning.gae import generalised_advantages, next_values
 from training.learning.leader_critic import LeaderCritic, new_leader_critic
 
 if TYPE_CHECKING:
-    from policy.speaking_model import SpeakingModule
+    from policy.leader_models.leader_network import SpeakingModule
 
 CRITIC_LR = 3e-3
 CRITIC_PASSES = 4

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from policy.grammar import GrammarOptions
-from policy.language_model import state_of
+from policy.leader_models.language_model import state_of
+from policy.leader_models.leader_network import SpeakingModule
 from policy.model_leader import ModelLeader
-from policy.speaking_model import SpeakingModule
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.evaluation import replay
 from training.learning.config import TrainConfig

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from policy.bundle import Bundle, load_bundle, save_bundle
-from policy.language_model import state_of
+from policy.leader_models.language_model import state_of
 from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
 from training.errors import Stopped, TrainingError

@@ -40,7 +40,7 @@ from policy.allocation import IDLE, OPEN
 from policy.cell_state import COLUMNS, CellState
 from policy.cqi import bits_per_rbg, snr_to_cqi
 from policy.grammar import CONTENDERS
-from policy.schedulers import FAIRNESS_OFFSET_BITS
+from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.metrics import COLLISION_COST, WASTE_COST

@@ -22,7 +22,7 @@ from policy.cqi import (
     SNR_STEPS,
     bits_per_rbg,
 )
-from policy.schedulers import FAIRNESS_OFFSET_BITS
+from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator.scenario import NODE_RULES, Scenario
 from training.simulator.world import Profiles, Seats, Start, make_profiles, make_seats
 

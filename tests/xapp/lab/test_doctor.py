@@ -16,7 +16,7 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision
 from policy.registry import make_leader
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.schedulers import SCHEDULERS
 from xapp.app import App
 from xapp.cli import main
 from xapp.config import Controls

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from policy.bundle import Bundle, save_bundle
 from policy.follower import FOLLOWER_CONFIG, Access, new_follower_model
 from policy.grammar import GrammarOptions
-from policy.language_model import ModelConfig, new_leader_model
+from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.observation import PROFILES
 from policy.prompt.compact import PromptLayout
 from training.learned_followers import LearnedFollowers

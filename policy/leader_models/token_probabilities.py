@@ -29,7 +29,7 @@ from policy.intent import Intent
 from policy.limits import NO_SLICE, Limits
 
 if TYPE_CHECKING:
-    from policy.speaking_model import SpeakingModel
+    from policy.leader_models.leader_network import SpeakingModel
 
 
 class MaskReason(StrEnum):
@@ -89,7 +89,7 @@ def compute_odds(
     """One forward over the whole DCM. Raises GrammarError for tokens that are no DCM of this cell under this intent."""
     import torch
 
-    from policy.decoding import masked_log_softmax, script_of, write_line
+    from policy.leader_models.decoding import masked_log_softmax, script_of, write_line
 
     grammar = compile_grammar(state, intent, options)
     line = write_line(grammar, state, tokens)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from policy.cell_state import COLUMNS
-from policy.decoding import decode, masked_log_softmax, score, script_of, write_line
 from policy.grammar import FIRST_UE, LAB, PAPER, GrammarError, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.language_model import LeaderModel, ModelConfig, new_leader_model
+from policy.leader_models.decoding import decode, masked_log_softmax, score, script_of, write_line
+from policy.leader_models.language_model import LeaderModel, ModelConfig, new_leader_model
+from policy.leader_models.leader_network import Steps
 from policy.prompt.compact import PromptLayout
-from policy.speaking_model import Steps
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48)
 OPTIONS = [

@@ -15,10 +15,10 @@ from policy.cell_state import CellState, make_cell_state
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.intent import Intent
-from policy.language_model import ModelConfig, state_of
 from policy.leader import never_expires
+from policy.leader_models.language_model import ModelConfig, state_of
 from policy.model_leader import load_leader
-from policy.text_model import TextConfig, new_text_model
+from policy.text.model import TextConfig, new_text_model
 
 
 @pytest.fixture

@@ -27,13 +27,13 @@ from policy.grammar import (
     StepKind,
 )
 from policy.intent import Intent, SliceLimit
-from policy.language_model import ModelConfig
 from policy.leader import never_expires
+from policy.leader_models.language_model import ModelConfig
+from policy.leader_models.token_probabilities import HasOdds, MaskReason, compute_odds
 from policy.model_kinds import new_model
 from policy.model_leader import ModelLeader, load_bundled_leader
-from policy.odds import HasOdds, MaskReason, compute_odds
 from policy.prompt.readable import Shown, readable_prompt
-from policy.text_model import TextConfig, new_text_model
+from policy.text.model import TextConfig, new_text_model
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48)
 LOG_PROB_TOLERANCE = 1e-4

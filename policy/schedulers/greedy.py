@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from policy.allocation import OPEN
 from policy.cell_state import FloatU
 from policy.cqi import OTHER_RBG_GAIN, PREFERRED_RBG_GAIN, bits_per_rbg
-from policy.estimate import Estimate
-from policy.ledger import Ledger
 from policy.limits import Limits
+from policy.remaining_limits import Ledger
+from policy.schedulers.estimate import Estimate
 
 
 def greedy_owners(estimate: Estimate, weight_U: FloatU, limits: Limits, num_rbgs: int) -> NDArray[np.int16]:

@@ -11,10 +11,10 @@ import pytest
 from policy.allocation import DYNAMIC, NO_CAP, OPEN, Allocation, PeriodicGrant
 from policy.cell_state import CellState, make_cell_state
 from policy.cqi import BITS_PER_RBG, BUFFER_MID_BITS, REPORTED_SNR, bits_per_rbg
-from policy.fallback import fallback
 from policy.grammar import LAB, PAPER, compile_grammar
 from policy.intent import Intent
-from policy.schedulers import SCHEDULERS
+from policy.schedulers.fallback import fallback
+from policy.schedulers.schedulers import SCHEDULERS
 
 
 def cell(count: int, num_rbgs: int, *, k: int = 1, slot: int = 0, **columns: Any) -> CellState:

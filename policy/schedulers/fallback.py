@@ -5,7 +5,7 @@ from __future__ import annotations
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.schedulers import OPEN_BELOW_SLOTS, SCHEDULERS
+from policy.schedulers.schedulers import OPEN_BELOW_SLOTS, SCHEDULERS
 
 
 def fallback(state: CellState | None, intent: Intent, reason: str, *, stale: bool = False) -> Decision | None:

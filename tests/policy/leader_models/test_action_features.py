@@ -9,12 +9,19 @@ import pytest
 import torch
 
 from policy.cell_state import RBG_COLUMNS, CellState, make_cell_state
-from policy.decoding import Script, decode, script_of, write_line
 from policy.grammar import FIRST_UE, PAPER, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.language_model import ModelConfig, new_leader_model
+from policy.leader_models.action_features import (
+    HEARD_LEVELS,
+    OUTCOME_LEVELS,
+    OUTCOMES,
+    SITUATIONS,
+    rbg_reports,
+    without_usage,
+)
+from policy.leader_models.decoding import Script, decode, script_of, write_line
+from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
-from policy.situation import HEARD_LEVELS, OUTCOME_LEVELS, OUTCOMES, SITUATIONS, rbg_reports, without_usage
 
 SMALL = ModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=48)
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from policy.base_model import BaseModelError, find_base_model
 from policy.cell_state import CellState
-from policy.decoding import Speech, decode, score
 from policy.grammar import LAB, PAPER, Grammar, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
+from policy.leader_models.decoding import Speech, decode, score
+from policy.leader_models.leader_network import PromptError
 from policy.model_leader import EXPIRED, ModelLeader
 from policy.prompt.text import action_text, cue_text, prompt_text
-from policy.speaking_model import PromptError
-from policy.text_model import TextConfig, TextModel, new_text_model
+from policy.text.base_model import BaseModelError, find_base_model
+from policy.text.model import TextConfig, TextModel, new_text_model
 
 StateMaker = Callable[..., CellState]
 Cells = tuple[list[CellState], list[Intent], list[Grammar]]

@@ -2,8 +2,8 @@
 
 So the model chooses among actions, not among pieces of words: greedy decoding says the likeliest action of each step,
 sampling draws one by its exact probability (the product of the masked softmaxes on its way). Steps that leave no choice
-ride along, and a draft (policy.decoding) is read whole: the first choice that is not the draft's discards what lies
-beyond it. Suffixes as in `policy.text_model`.
+ride along, and a draft (policy.leader_models.decoding) is read whole: the first choice that is not the draft's discards what lies
+beyond it. Suffixes as in `policy.text.model`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from policy.cell_state import CellState
-from policy.decoding import TIE_NATS, Speech
 from policy.grammar import Cursor, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.stretch import Choice, Stretch
-from policy.text_model import TextModel
-from policy.trie import ROOT
+from policy.leader_models.decoding import TIE_NATS, Speech
+from policy.text.model import TextModel
+from policy.text.spelling_trie import ROOT
+from policy.text.token_tree import Choice, Stretch
 
 BATCH_TOKENS = 1 << 14
 """Prompt tokens of a forward, padding included: what attention masks of a batch cost grows with their square."""
@@ -38,7 +38,7 @@ def decode_text(
     drafts: Sequence[Sequence[int] | None] | None = None,
     expired: Callable[[], bool] = never_expires,
 ) -> list[Speech]:
-    """Say one DCM per cell; everything as `policy.decoding.decode`. Raises PromptError for a cell too big to read."""
+    """Say one DCM per cell; everything as `policy.leader_models.decoding.decode`. Raises PromptError for a cell too big to read."""
     if not states:
         return []
     prompts = model.layout.encode(states, intents)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from policy.allocation import PeriodicGrant
 from policy.cell_state import CellState, TrafficClass
 from policy.cqi import OTHER_RBG_GAIN, bits_per_rbg
-from policy.estimate import Estimate
-from policy.ledger import Ledger
 from policy.limits import Limits
+from policy.remaining_limits import Ledger
+from policy.schedulers.estimate import Estimate
 
 MAX_GRANTS = 8
 """Periodic grants of one cell: as many as a DCM of the RIC's pace can say."""

@@ -4,7 +4,7 @@
 classic: one MLP over the features of a fixed number of seats, padded with zeros, and a categorical head for each
 question. It seats the UEs with the largest backlog, in their order; any other UE is "one of the rest", all of them with
 the same number. Both say a DCM in one pass and are told the same situations of actions as a language model
-(policy.situation), less what was said before.
+(policy.leader_models.action_features), less what was said before.
 
 Suffixes: B = cells, N = blocks of all cells, U = UEs, S = seats, L = steps, A = actions, F = features, d = hidden size.
 """
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE
-from policy.heads import PointerHead, unheard
-from policy.language_model import ModelConfig
+from policy.leader_models.action_features import HEARD_LEVELS, OUTCOME_LEVELS, OUTCOMES, SITUATIONS
+from policy.leader_models.heads import PointerHead, unheard
+from policy.leader_models.language_model import ModelConfig
+from policy.leader_models.leader_network import QUERIES, SpeakingModule, Steps
 from policy.prompt.compact import Prompts
 from policy.prompt.numeric import NumericLayout
-from policy.situation import HEARD_LEVELS, OUTCOME_LEVELS, OUTCOMES, SITUATIONS
-from policy.speaking_model import QUERIES, SpeakingModule, Steps
 
 SEATS = 12
 """UEs that the padded network can tell apart."""

@@ -2,7 +2,7 @@
 
     prompt tokens | "leftover" | forks of " none", " embb", ... | "\\n" "contenders" | ... | "RBG0" | ...
 
-Of each step, the model reads the cue and the forks of the trie (policy.trie) side by side: every fork sees the prompt,
+Of each step, the model reads the cue and the forks of the trie (policy.text.spelling_trie) side by side: every fork sees the prompt,
 what was said, and its own path, nothing of its siblings. So one pass over a step gives the exact probability of every
 legal action, spelled in however many tokens; and one pass over a whole DCM gives those of all its steps.
 
@@ -25,15 +25,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
 from policy.cell_state import CellState
-from policy.decoding import Script, script_of, write_line
 from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, Grammar, StepKind
 from policy.intent import Intent
+from policy.leader_models.decoding import Script, script_of, write_line
+from policy.leader_models.leader_network import PromptError, SpeakingModule, Steps
 from policy.prompt.text import TEMPLATE_VERSION, action_text, cue_text, prompt_text
-from policy.speaking_model import PromptError, SpeakingModule, Steps
-from policy.stretch import Choice, Stretch
-from policy.trie import ROOT, Trie, TrieError
+from policy.text.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
+from policy.text.spelling_trie import ROOT, Trie, TrieError
+from policy.text.token_tree import Choice, Stretch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -185,10 +185,14 @@ class TextModel(SpeakingModule):
     # ---- probabilities of what was said ----
 
     def read(self, prompts: Any) -> Any:
-        raise NotImplementedError("a text model reads prompt and DCM in one: script_logits, or policy.decoding.decode")
+        raise NotImplementedError(
+            "a text model reads prompt and DCM in one: script_logits, or policy.leader_models.decoding.decode"
+        )
 
     def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
-        raise NotImplementedError("a text model's words depend on the mask: script_logits, or policy.decoding.decode")
+        raise NotImplementedError(
+            "a text model's words depend on the mask: script_logits, or policy.leader_models.decoding.decode"
+        )
 
     def said_log_probs(
         self,

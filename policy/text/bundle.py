@@ -12,15 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy.base_model import (
-    BaseModelError,
-    blank_base_model,
-    configuration_files,
-    find_base_model,
-    fingerprint,
-)
 from policy.prompt.text import TEMPLATE_VERSION
-from policy.text_model import TextConfig, TextModel, new_text_model
+from policy.text.base_model import BaseModelError, blank_base_model, configuration_files, find_base_model, fingerprint
+from policy.text.model import TextConfig, TextModel, new_text_model
 
 BASE_FOLDER = "base"
 

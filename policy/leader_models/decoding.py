@@ -6,7 +6,7 @@ grammar allows there. `decode` and `score` compute the same numbers, one step by
 Steps that leave no choice have probability 1 and need no forward of their own: they ride along with the next one that
 does. A draft (what a classical scheduler would say) makes this faster without changing a word: one forward reads the
 whole draft, the model chooses at every step as if alone, and the first choice that is not the draft's discards what was
-read beyond it. Suffixes as in `policy.speaking_model`.
+read beyond it. Suffixes as in `policy.leader_models.leader_network`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from policy.cell_state import CellState
 from policy.grammar import END_GRANTS, FIRST_RBG, FIRST_UE, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.situation import USAGE_LEVELS, RbgReports, rbg_reports
-from policy.speaking_model import NO_TOKEN, SpeakingModel, Steps
+from policy.leader_models.action_features import USAGE_LEVELS, RbgReports, rbg_reports
+from policy.leader_models.leader_network import NO_TOKEN, SpeakingModel, Steps
 
 if TYPE_CHECKING:
-    from policy.text_model import TextModel
+    from policy.text.model import TextModel
 
 TIE_NATS = 5e-5
 """Greedy decoding takes the lowest of tokens this close to the best: UEs that look alike are exactly as likely, and
@@ -196,7 +196,7 @@ def decode(
     if not states:
         return []
     if model.speaks_words:
-        from policy.text_decoding import decode_text  # builds on this module
+        from policy.text.decoding import decode_text  # builds on this module
 
         return decode_text(
             cast("TextModel", model), states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired

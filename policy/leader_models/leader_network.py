@@ -23,7 +23,7 @@ from policy.grammar import MAX_RBGS, StepKind
 from policy.intent import Intent
 
 if TYPE_CHECKING:
-    from policy.decoding import Script
+    from policy.leader_models.decoding import Script
     from policy.prompt.compact import Prompts
 
 QUERIES = int(StepKind.OWNER) + MAX_RBGS
@@ -67,7 +67,7 @@ class SpeakingModel(Protocol):
 
     @property
     def speaks_words(self) -> bool:
-        """An action takes several of the model's tokens: policy.text_decoding speaks, all else is `script_logits`."""
+        """An action takes several of the model's tokens: policy.text.decoding speaks, all else is `script_logits`."""
 
     @property
     def device(self) -> torch.device: ...

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.cell_state import COLUMNS, TrafficClass, make_cell_state
-from policy.estimate import estimate
 from policy.intent import Intent
-from policy.periodic_grants import wanted_grants
 from policy.prompt.compact import CELL_FIELDS, UE_FIELDS, Field, PromptLayout
+from policy.schedulers.estimate import estimate
+from policy.schedulers.periodic_grants import wanted_grants
 
 LAYOUT = PromptLayout()
 

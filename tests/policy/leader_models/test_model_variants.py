@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from policy.bundle import Bundle, load_bundle, save_bundle
-from policy.decoding import decode, score, script_of, write_line
-from policy.encoder_model import SEATS
 from policy.follower import new_follower_model
 from policy.grammar import FIRST_UE, LAB, PAPER, Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.language_model import NAMES, ModelConfig
+from policy.leader_models.decoding import decode, score, script_of, write_line
+from policy.leader_models.encoder_model import SEATS
+from policy.leader_models.language_model import NAMES, ModelConfig
+from policy.leader_models.leader_network import PromptError, SpeakingModule
 from policy.model_kinds import WITHOUT_LANGUAGE, new_model
 from policy.prompt.numeric import NumericLayout
-from policy.speaking_model import PromptError, SpeakingModule
 
 SIZE = ModelConfig(hidden_size=16, num_layers=2, num_heads=2, intermediate_size=24)
 MODELS: dict[str, tuple[str, ModelConfig]] = {

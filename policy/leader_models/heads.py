@@ -1,7 +1,7 @@
 """How a hidden state becomes one number per action, and what is fed back of what was said.
 
 Every action has a key; a step's hidden state asks for one: query . key. A key is first told its situation
-(policy.situation). The heads differ in where keys come from.
+(policy.leader_models.action_features). The heads differ in where keys come from.
 
 Suffixes: B = cells, U = UEs, L = steps, A = actions, F = the fixed actions, d = hidden size.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE, StepKind
-from policy.situation import HEARD_LEVELS, OUTCOMES, SITUATIONS, without_usage
+from policy.leader_models.action_features import HEARD_LEVELS, OUTCOMES, SITUATIONS, without_usage
 
 
 def unheard(situation_BLA: NDArray[np.int64], query_BL: NDArray[np.int64]) -> NDArray[np.int64]:

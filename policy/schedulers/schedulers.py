@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
 from policy.cell_state import ALL_CLASSES, CellState
-from policy.estimate import Estimate, estimate
-from policy.greedy import greedy_owners
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.ledger import Ledger
 from policy.limits import Limits, compile_limits
-from policy.periodic_grants import give_periodic_grants, latency_bound_mask
+from policy.remaining_limits import Ledger
+from policy.schedulers.estimate import Estimate, estimate
+from policy.schedulers.greedy import greedy_owners
+from policy.schedulers.periodic_grants import give_periodic_grants, latency_bound_mask
 
 OPEN_BELOW_SLOTS = 10
 """K from which a decision is a RIC's: RBGs that nobody holds then go to the node's own scheduler, not to contention."""

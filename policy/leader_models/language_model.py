@@ -6,7 +6,7 @@ The backbone is `LlamaForCausalLM` of transformers, nothing of ours inside it. W
     step 0, step 1, ...                             at positions T, T+1, ...; each sees all blocks and earlier steps
 
 A step's input is the embedding of what is asked (leftover mask, contenders, grant, owner of RBG m) plus the feedback of
-what was answered just before. Its answer is query . key over the fixed tokens and the UEs (policy.heads):
+what was answered just before. Its answer is query . key over the fixed tokens and the UEs (policy.leader_models.heads):
 
 - head "pointer": a UE's key and feedback are projections of its block's last hidden state. So UEs have no names, any
   number of them can be read, and their order does not matter.
@@ -35,10 +35,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE
-from policy.heads import PointerHead, VocabularyHead, unheard
+from policy.leader_models.action_features import OUTCOME_LEVELS, OUTCOMES
+from policy.leader_models.heads import PointerHead, VocabularyHead, unheard
+from policy.leader_models.leader_network import NO_TOKEN, QUERIES, PromptError, SpeakingModule, Steps
 from policy.prompt.compact import PromptLayout, Prompts
-from policy.situation import OUTCOME_LEVELS, OUTCOMES
-from policy.speaking_model import NO_TOKEN, QUERIES, PromptError, SpeakingModule, Steps
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -372,7 +372,7 @@ def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> Le
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """A model's tensors by name, each once: the vocabulary head is the embedding again (tied), and left out.
 
-    Of a model that is trained in part (policy.text_model), the part.
+    Of a model that is trained in part (policy.text.model), the part.
     """
     if isinstance(model, SpeakingModule) and (part := model.trained_state()) is not None:
         return part

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from policy.grammar import LAB, compile_grammar
 from policy.intent import Intent
 from policy.prompt.text import action_text
-from policy.trie import ROOT, Forks, Trie, TrieError
+from policy.text.spelling_trie import ROOT, Forks, Trie, TrieError
 
 SEPARATOR = 99
 

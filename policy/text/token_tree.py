@@ -1,6 +1,6 @@
 """Model tokens of one cell that are read at once: a chain, and beside it the forks at which a word is chosen.
 
-A token sees its own path: the chain before it and, within a step's forks (policy.trie), the nodes that lead to it. So
+A token sees its own path: the chain before it and, within a step's forks (policy.text.spelling_trie), the nodes that lead to it. So
 what lies beside the chain changes nothing that the chain reads. Suffix: T = tokens of the stretch.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.trie import ROOT, Forks
+from policy.text.spelling_trie import ROOT, Forks
 
 
 class Stretch:
