@@ -78,12 +78,12 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     from policy.leader_models.decoding import decode
     from policy.model_kinds import new_model
     from training.counterfactual import TAIL_SLOTS, Spoken, evaluate
-    from training.learning import credit
-    from training.learning.arena import Example
+    from training.imitation.warm_start import options_for
+    from training.learning import objectives as credit
     from training.learning.config import make_config
-    from training.learning.ppo import LeaderLearner
+    from training.learning.leader_learner import LeaderLearner
+    from training.learning.rollout import Example
     from training.simulator.cell import CellBatch
-    from training.warm_start import options_for
 
     torch.set_num_threads(1)
     config = make_config(preset, [scenario], ues=(ues,), **changes)

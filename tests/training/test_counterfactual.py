@@ -22,10 +22,10 @@ from policy.leader import never_expires
 from policy.leader_models.decoding import write_line
 from policy.schedulers.schedulers import SCHEDULERS
 from training.counterfactual import Search, Spoken, branch_values, evaluate, served_weights
-from training.imitation import random_allocation
+from training.imitation.collector import random_allocation
+from training.imitation.warm_start import options_for
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
-from training.warm_start import options_for
 
 EVERYTHING = Search()
 SPARSE = Search(owner_steps=2, owners_per_step=2, grants=2)

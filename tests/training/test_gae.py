@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.learning.gae import generalised_advantages, next_values
+from training.gae import generalised_advantages, next_values
 
 
 def plain(reward, value, following, terminated, truncated, gamma, lam):

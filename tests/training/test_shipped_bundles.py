@@ -12,8 +12,8 @@ from policy.leader import Leader
 from policy.leader_models.language_model import new_leader_model
 from policy.model_leader import ModelLeader, load_bundled_leader
 from policy.registry import make_leader
-from training.evaluation import replay
-from training.learned_followers import LearnedFollowers
+from training.replay import replay
+from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
 
 CASES = [("paper", "lab_paper", "proportional_fair", 8, 120), ("lab", "lab", "static_config", 20, 12)]

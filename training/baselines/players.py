@@ -2,7 +2,7 @@
 
 A rule's name alone means followers that obey: they send on all they were granted and nowhere else. With `_smart` the
 followers give the best response, and contend for OPEN RBGs at a c tuned for the scenario, the rule and the number of
-UEs (training.node_tuning), or, where nothing was tuned, as the rule says from reports. The node's rows, the static
+UEs (training.baselines.contention_tuning), or, where nothing was tuned, as the rule says from reports. The node's rows, the static
 configuration and contention have best-response followers always. Decisions come once per DCM; the genie of `aloha` and
 the `oracle` act in every slot.
 """
@@ -20,9 +20,9 @@ from policy.intent import Intent
 from policy.leader import Decision, Leader
 from policy.observation import FULL
 from policy.schedulers.schedulers import SCHEDULERS
+from training.baselines.contention_tuning import FixedContenders, tuned_contenders
 from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan
-from training.evaluation import NODE_IDLE, NODE_SCHEDULER, replay, replay_row
-from training.node_tuning import FixedContenders, tuned_contenders
+from training.replay import NODE_IDLE, NODE_SCHEDULER, replay, replay_row
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SCENARIOS, Scenario

@@ -101,10 +101,10 @@ def measure_agreement(bundle: Path, scenario: Scenario, ues: int, cells: int, sl
     from policy.bundle import load_bundle
     from policy.follower import FollowerPolicy
     from policy.model_leader import leader_of
-    from training.evaluation import replay
     from training.following.rewards import agreement
-    from training.learned_followers import LearnedFollowers, follower_view
+    from training.replay import replay
     from training.simulator.cell import SlotView
+    from training.simulator.learned_followers import LearnedFollowers, follower_view
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)

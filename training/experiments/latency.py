@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.evaluation.rows import FIRST_WORLD_SEED
 from training.experiments.study import Part, Results
-from training.paired_rows import FIRST_WORLD_SEED
 from training.simulator.scenario import Scenario
 
 WARM_UP_DECISIONS = 3
@@ -32,8 +32,8 @@ def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, 
     from policy.intent import Intent
     from policy.leader import never_expires
     from policy.model_leader import ModelLeader
-    from training.learned_followers import LearnedFollowers
     from training.simulator.cell import CellBatch
+    from training.simulator.learned_followers import LearnedFollowers
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from training.evaluation.intervals import Interval, mean_interval
+from training.evaluation.rows import FIRST_WORLD_SEED
 from training.experiments.study import Part, Results
-from training.intervals import Interval, mean_interval
-from training.paired_rows import FIRST_WORLD_SEED
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
 
@@ -39,7 +39,7 @@ SLOW_GAME_PERIODS = 20
 
 
 class Policy(NamedTuple):
-    """Who plays: a rule by name, a bundle, or a bundle as a learned baseline (training.bundle_players) by name."""
+    """Who plays: a rule by name, a bundle, or a bundle as a learned baseline (training.evaluation.bundle_players) by name."""
 
     label: str
     baseline: str = ""
@@ -105,7 +105,7 @@ def play(
     """Every metric of every cell, by name."""
     from training.baselines.players import BASELINES
     from training.baselines.players import World as Played
-    from training.bundle_players import enter_baseline, enter_bundles
+    from training.evaluation.bundle_players import enter_baseline, enter_bundles
 
     pace = scenario.slots_per_dcm
     if bundle is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from training.intervals import Interval
+from training.evaluation.intervals import Interval
 
 
 class Claim(NamedTuple):

@@ -129,8 +129,8 @@ def warm_start_part(
     """Imitation of a teacher; the bundle lies in `folder`."""
     import torch
 
-    from training.teachers import make_teacher
-    from training.warm_start import WarmStartConfig, warm_start
+    from training.imitation.teachers import make_teacher
+    from training.imitation.warm_start import WarmStartConfig, warm_start
 
     torch.set_num_threads(1)
     config = WarmStartConfig(

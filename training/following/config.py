@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from training.ranges import Ranges
 
 CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
-"""Whose worth is told how: of a DCM's tokens training.learning.credit, of a UE's bits training.following.losses."""
+"""Whose worth is told how: of a DCM's tokens training.learning.objectives, of a UE's bits training.following.losses."""
 
 
 @dataclass(frozen=True, slots=True)

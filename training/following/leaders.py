@@ -6,10 +6,10 @@ from policy.leader import Leader
 from policy.prompt.compact import UCM_UE_FIELD, PromptLayout
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
+from training.baselines.contention_tuning import FixedContenders
 from training.baselines.players import INFLIGHT_PF, open_contenders
 from training.errors import TrainingError
 from training.following.grounds import LeaderOf
-from training.node_tuning import FixedContenders
 from training.simulator.scenario import Scenario
 
 

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from training.following.config import FollowConfig
 from training.following.recording import Choices, FollowerBatch, FollowerTeam, Words
-from training.learning.gae import generalised_advantages, next_values
+from training.gae import generalised_advantages, next_values
 
 WORTH_BOUND = 1.0
 """Of a bit in a regression: a rare branch that lost or saved a whole burst must not turn all the rest."""

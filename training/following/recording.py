@@ -22,8 +22,8 @@ from training.counterfactual import served_weights
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import FollowConfig
 from training.following.rewards import SERVED_UNIT_BITS, agreement, costs
-from training.learned_followers import follower_view, own_uniforms, word_uniforms
 from training.simulator.cell import CellBatch, SlotView
+from training.simulator.learned_followers import follower_view, own_uniforms, word_uniforms
 from training.simulator.metrics import COLLISION_COST, WASTE_COST
 from training.simulator.plan import Plan
 from training.simulator.state import COLLISIONS, SERVED, WASTE

@@ -77,6 +77,6 @@ class Ranks:
 if __name__ == "__main__":
     import typer.main
 
-    from training.cli import train_app
+    from training.learning.command import train_app
 
     typer.main.get_command(train_app)()

@@ -18,7 +18,7 @@ from training.following.recording import FollowerBatch, FollowerTeam
 from training.following.train import minibatches
 from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
-from training.learning.ppo import step
+from training.learning.leader_learner import step
 
 CHOICES = 1024
 """Of UEs, an optimizer step."""

@@ -2,7 +2,7 @@
 
 divergence                  the learning rates' ratio kappa_1 / kappa_2 (Theorem 2)
 Jain's index below 0.6      the consistency reward's weight rho_2 (Eq. 2)
-an invalid token            a hard error: training.learning.arena.check_legal
+an invalid token            a hard error: training.learning.rollout.check_legal
 worse at an unseen I        D(I), the UE counts that are trained on
 """
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from training.learning.arena import Arena, Example
     from training.learning.follower_learner import FollowerFigures
-    from training.learning.ppo import LeaderFigures
+    from training.learning.leader_learner import LeaderFigures
+    from training.learning.rollout import Arena, Example
 
 REPORTED_UPDATES = 50
 """Figures in the bundle are means over this many last updates."""

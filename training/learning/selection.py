@@ -19,9 +19,9 @@ from policy.leader_models.language_model import state_of
 from policy.leader_models.leader_network import SpeakingModule
 from policy.model_leader import ModelLeader
 from training.checkpoint import read_checkpoint, save_checkpoint
-from training.evaluation import replay
 from training.learning.config import TrainConfig
 from training.learning.health import compare
+from training.replay import replay
 
 CHOOSING_SEED = 3_000_003
 """Of the worlds: neither training nor any evaluation plays them."""

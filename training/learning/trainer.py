@@ -22,18 +22,18 @@ from policy.leader_models.language_model import state_of
 from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
 from training.errors import Stopped, TrainingError
-from training.learning.arena import Arena, Example
+from training.imitation.warm_start import StepReport, WarmStartConfig, options_for, warm_start
 from training.learning.config import TrainConfig
 from training.learning.distributed import Ranks
 from training.learning.follower_learner import FollowerLearner
 from training.learning.health import compare, utilities_at_unseen, warnings_of
+from training.learning.leader_learner import LeaderLearner
 from training.learning.model_card import write_card
-from training.learning.ppo import LeaderLearner
 from training.learning.report import UpdateReport, from_log, means, report_of
+from training.learning.rollout import Arena, Example
 from training.learning.scalars import Scalars
 from training.learning.selection import Selection
 from training.run_folder import RunFolder
-from training.warm_start import StepReport, WarmStartConfig, options_for, warm_start
 
 PRETRAINED_LR = 5e-4
 """Of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
@@ -115,7 +115,7 @@ def _warm_start(
     """Rank 0 makes it, all load it. A warm start that was stopped must be finished before anything else."""
     folder = out / WARM_START
     if ranks.is_first:
-        from training.teachers import make_teacher
+        from training.imitation.teachers import make_teacher
 
         pretrained = config.policy == TEXT
         rates: dict[str, Any] = (

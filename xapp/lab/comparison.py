@@ -55,7 +55,7 @@ def margins(
     options: LabOptions, names: Sequence[str], console: Console, *, worlds: int = MARGIN_CELLS, seed: int = MARGIN_SEED
 ) -> list[Margin]:
     """The leader's utility against each row's over paired worlds of the same scenario."""
-    from training.evaluation import compare
+    from training.replay import compare
 
     slots = QUOTA_MARGIN_SLOTS if options.control == "rc" else MARGIN_SLOTS
     periods = max(2, slots // options.k) if options.k > 1 else slots // 5
@@ -91,7 +91,7 @@ def verdict(rows: list[Margin]) -> str:
 def _replay(options: LabOptions, name: str, *, cells: int, seed: int, periods: int) -> list[CellMetrics]:
     """Under RC a leader's decisions become quotas, and it sees what the gNB reports; else it observes everything."""
     from policy.registry import make_leader
-    from training.evaluation import Worlds, replay_row
+    from training.replay import Worlds, replay_row
     from training.simulator.scenario import make_scenario
     from xapp.lab.gnb_options import make_followers
     from xapp.lab.quota_replay import replay_under_quotas

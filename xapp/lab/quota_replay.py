@@ -10,7 +10,7 @@ from policy.guard import guard
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from policy.observation import FULL, make_profile, observed
-from training.evaluation import Worlds
+from training.replay import Worlds
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOT_MS, Scenario

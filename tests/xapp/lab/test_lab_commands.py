@@ -19,8 +19,8 @@ from policy.grammar import GrammarOptions
 from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.observation import PROFILES
 from policy.prompt.compact import PromptLayout
-from training.learned_followers import LearnedFollowers
 from training.simulator import core
+from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
 from xapp.e2 import e2ap_procedures as procedures
 from xapp.lab.counters import Counters

@@ -1,0 +1,277 @@
+"""`stackmac experiment`: every experiment ends in a table, a figure and a paragraph; a study keeps what is finished."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from policy.bundle import load_bundle
+from policy.grammar import PAPER, compile_grammar
+from policy.intent import Intent
+from policy.model_leader import BUNDLES
+from training.evaluation.intervals import Interval
+from training.experiments.budget import BUDGETS
+from training.experiments.figure import Curve, Figure, Panel, draw
+from training.experiments.measurement import Measured, World, metrics_of
+from training.experiments.paragraph import Claim, shown, verdict
+from training.experiments.registry import EXPERIMENTS
+from training.experiments.studies.free_grammar import FreeGrammar, replay_freely
+from training.experiments.studies.game_jacobian import Played, products
+from training.experiments.study import Part, Study, StudyError
+from training.experiments.table import Column, Table
+from training.experiments.trainings import budget_config, train_part
+from training.simulator.cell import CellBatch
+from training.simulator.metrics import CellMetrics
+from training.simulator.scenario import MIX
+from xapp.cli import main
+
+COLUMNS = {
+    "convergence": {"credit", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
+    "generalization": {"ues", "policy", "train_seeds", "utility", "utility_above_mappo_g {3,4}", "jain"},
+    "dictator": {"policy", "utility_above_dictator", "throughput_pct_above_dictator"},
+    "learning_rates": {"policy", "kappa", "swing", "diverged", "utility_above_warm start"},
+    "consistency": {"policy", "rho_2", "agreement", "utility", "jain"},
+    "coupling": {"coupling", "gain", "converged_at", "dominance", "h_bb_squared", "h_bu_squared_low", "h_uu_squared"},
+    "models": {"policy", "utility_above_pointer", "weights", "latency_ms", "latency_p99_ms"},
+    "period": {"scenario", "ues", "k", "policy", "utility_diff", "utility_diff_low", "utility_diff_high"},
+    "scale": {"ues", "policy", "utility_diff", "leader_ms", "leader_p99_ms", "prompt_tokens", "dcm_tokens"},
+    "grammar": {"part", "ues", "grammar", "step", "utility", "lost_share", "loss"},
+}  # fmt: skip
+"""Some of each table's."""
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_writes_its_table_its_figure_and_its_paragraph(name: str, tmp_path: Path) -> None:
+    assert main(["experiment", name, "--out", str(tmp_path), "--budget", "smoke"]) == 0
+    rows = list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines()))
+    assert rows
+    assert COLUMNS[name] <= rows[0].keys()
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    svg = (tmp_path / f"{name}.svg").read_text()
+    assert "<svg" in svg
+    text = (tmp_path / f"{name}.md").read_text()
+    result = json.loads((tmp_path / f"{name}.json").read_text())
+    for scenario in result["scenarios"].values():
+        assert scenario["hash"] in text
+    assert f"stackmac experiment {name} --budget smoke --out DIR" in text
+    assert "SMOKE" in text
+    assert not re.search(r"\bnan\b", text)
+    assert all(column in text for column in rows[0])
+    assert len(result["rows"]) == len(rows)
+
+
+def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    first = Study(tmp_path, BUDGETS["smoke"])
+    parts = [Part("a", dict, {"x": 1}), Part("b", dict, {"x": 2}), Part("the same again", dict, {"x": 1})]
+    assert first.run(parts) == [{"x": 1}, {"x": 2}, {"x": 1}]
+    assert first.parts_done == 2
+    told: list[str] = []
+    again = Study(tmp_path, BUDGETS["smoke"], show=lambda done, total, what: told.append(what))
+    assert again.run([*parts, Part("c", dict, {"x": 3})])[-1] == {"x": 3}
+    assert [what for what in told if what] == ["c"]
+
+
+def interrupted(x: int) -> dict[str, int]:
+    raise KeyboardInterrupt
+
+
+def test_what_was_finished_before_ctrl_c_is_kept(tmp_path: Path) -> None:
+    study = Study(tmp_path, BUDGETS["smoke"])
+    parts = [Part("a", dict, {"x": 1}), Part("b", interrupted, {"x": 2})]
+    with pytest.raises(KeyboardInterrupt):
+        study.run(parts)
+    assert study.parts_done == 1
+    assert len(list((tmp_path / "parts").glob("*.json"))) == 1
+
+
+def test_several_processes_give_the_same(tmp_path: Path) -> None:
+    parts = [Part(str(k), dict, {"x": k}) for k in range(5)]
+    assert Study(tmp_path, BUDGETS["smoke"], jobs=2).run(parts) == [{"x": k} for k in range(5)]
+
+
+def test_a_part_is_known_by_all_that_it_depends_on() -> None:
+    part = Part("a", dict, {"scenario": MIX, "bundle": BUNDLES / "paper"})
+    assert part.key == part._replace(label="b").key
+    for change in ({"scenario": MIX.with_(load=0.5)}, {"bundle": BUNDLES / "lab"}):
+        assert part.key != part._replace(arguments={**part.arguments, **change}).key
+
+
+def test_a_part_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    part = Part("a", dict, {"x": 1})
+    Study(tmp_path, BUDGETS["smoke"]).run([part])
+    (tmp_path / "parts" / f"{part.key}.json").write_text("{")
+    with pytest.raises(StudyError, match=part.key):
+        Study(tmp_path, BUDGETS["smoke"]).run([part])
+
+
+def test_the_same_numbers_give_the_same_figure(tmp_path: Path) -> None:
+    y = [Interval(1.0, 0.5, 1.5), Interval(2.0, math.nan, math.nan)]
+    panels = [Panel("lines", "x", "y", [Curve("a", [1, 10], y)], log_x=True, level=1.0, marks=((1.0, "here"),)),
+              Panel("bars", "", "y", [Curve("a", ["b", "c"], y), Curve("d", ["b", "c"], y)])]  # fmt: skip
+    figure = Figure("two", panels)
+    for name in ("a", "b"):
+        draw(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
+    for ending in ("png", "svg"):
+        assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def cell(utility: float) -> CellMetrics:
+    return CellMetrics(utility, 1.0, utility, 0, 0, 0, 0, (0.0,), 1, 1, 1, 0, 1)
+
+
+def test_an_interval_goes_over_training_seeds_where_there_are_several() -> None:
+    world = World(MIX, 3, 2, 2, 10)
+
+    def run(*values: float) -> list[dict[str, object]]:
+        return [metrics_of([cell(v), cell(v + 1)]) for v in values]
+
+    base = Measured("base", world, [run(1.0, 2.0)])
+    one = Measured("one", world, [run(1.5, 2.5)])
+    assert one.minus(base, "utility") == (0.5, 0.5, 0.5)
+    several = Measured("several", world, [run(1.5, 2.5), run(2.0, 3.0)])
+    assert base.minus(several, "utility").mean == -several.minus(base, "utility").mean == -0.75
+    mean, low, high = several.minus(base, "utility")
+    assert mean == pytest.approx(0.75)
+    assert (high - low) / 2 == pytest.approx(12.7062 * 0.25, rel=1e-3)
+    assert one.percent_above(base, "utility") == pytest.approx(25.0)
+    with pytest.raises(ValueError, match="same worlds"):
+        one.minus(base._replace(world=world._replace(ues=4)), "utility")
+
+
+def test_a_paragraph_says_what_is_better_and_what_is_worse() -> None:
+    claims = [Claim("a", Interval(1, 0.5, 1.5)), Claim("b", Interval(-1, -1.5, -0.5)), Claim("c", Interval(1, -1, 3))]
+    text = verdict(claims, "PF")
+    assert "Better than PF: a +1.000 [+0.500, +1.500]." in text
+    assert "Worse than PF: b" in text
+    assert "Not told apart from PF: c" in text
+    assert verdict([Claim("drops", Interval(1, 0.5, 1.5), more_is_better=False)], "PF").startswith("Worse than PF")
+    assert shown(Interval(math.nan, math.nan, math.nan)) == "not measured"
+
+
+def test_a_table_refuses_a_row_with_other_columns() -> None:
+    table = Table((Column("a", "one"), Column("b", "two")))
+    table.add(a=1, b=math.nan)
+    assert table.as_csv() == "a,b\n1,\n"
+    with pytest.raises(ValueError, match="b, c"):
+        table.add(a=1, c=2)
+
+
+def test_a_grammar_switched_off_allows_everything_and_counts_what_is_illegal() -> None:
+    (state,) = CellBatch(MIX, 1, 3, seed=1).observe()
+    grammar = compile_grammar(state, Intent(), PAPER)
+    free = FreeGrammar(grammar)
+    cursor = free.start()
+    assert cursor.mask().all()
+    cursor.advance(0)  # OPEN is no class mask
+    while not cursor.done:
+        cursor.advance(int(np.flatnonzero(cursor._cursor.mask())[0]))
+    assert cursor.allocation().ue_ids == grammar.ue_ids
+    assert free.illegal_tokens == 1
+
+
+def test_a_leader_without_the_grammar_loses_decisions_and_with_it_none() -> None:
+    bundle = load_bundle(BUNDLES / "paper")
+    lost = {
+        masked: replay_freely(
+            bundle.leader, bundle.options, MIX, masked=masked, sampled=True, ues=3, cells=2, seed=1, periods=3
+        )
+        for masked in (True, False)
+    }
+    assert (lost[True].decisions, lost[True].lost, lost[True].illegal_tokens) == (6, 0, 0)
+    assert lost[False].lost > 0
+
+
+def test_a_training_that_was_stopped_for_its_bundles_is_the_unbroken_one(tmp_path: Path) -> None:
+    config = budget_config(BUDGETS["smoke"], [MIX], updates=4, credit="counterfactual", ues=(2,))
+    start = BUNDLES / "paper"
+    told: list[str] = []
+    logs = [
+        train_part(config, start, stops, tmp_path / name, False, told.append)["log"]
+        for name, stops in (("stopped", (1, 3)), ("unbroken", ()))
+    ]
+    assert logs[0] == logs[1]
+    assert told[-1] == "update 4/4"
+    last = [load_bundle(tmp_path / name / "bundle").leader.state_dict() for name in ("stopped", "unbroken")]
+    assert all(torch.equal(last[0][name], tensor) for name, tensor in last[1].items())
+    for stop in (1, 3):
+        load_bundle(tmp_path / "stopped" / "at" / str(stop))
+
+
+class Coin(nn.Module):
+    """A player that sends with the probability of one weight."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+    def play(self, rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        self.bits_TB = rng.random(shape) < torch.sigmoid(self.weight).item()
+        return self.bits_TB
+
+    def log_probs(self, weights_TB: NDArray[np.float64] | None) -> Tensor:
+        sign = torch.from_numpy(np.where(self.bits_TB, 1.0, -1.0)).float()
+        with torch.set_grad_enabled(weights_TB is not None):
+            found = nn.functional.logsigmoid(sign * self.weight)
+            if weights_TB is not None:
+                (found * torch.from_numpy(weights_TB).float()).sum().backward()
+        return found.detach()
+
+
+def test_the_jacobians_blocks_of_a_game_that_is_known() -> None:
+    b, u, rng = Coin(0.3), Coin(-0.8), np.random.default_rng(0)
+    shape = (1, 400_000)
+    # The leader is paid where both send, the followers where they alone do.
+    both, alone = b.play(rng, shape) & u.play(rng, shape), u.bits_TB & ~b.bits_TB
+    played = Played(b.log_probs, u.log_probs, {"b": both.astype(float), "u": alone.astype(float)})
+    models: dict[str, nn.Module] = {"b": b, "u": u}
+    p, q = (torch.sigmoid(m.weight).item() for m in (b, u))
+    dp, dq = p * (1 - p), q * (1 - q)
+    expected = {"bb": dp * (1 - 2 * p) * q, "bu": dp * dq, "ub": -dp * dq, "uu": dq * (1 - 2 * q) * (1 - p)}
+    one = [torch.tensor(1.0)]
+    for player in models:
+        for other, product in products(models, played, player, one).items():
+            assert product[0].item() == pytest.approx(expected[other + player], abs=3e-3)
+    assert b.weight.item() == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nothing"], "no experiment 'nothing'"),
+        (["period"], "--out is missing"),
+        (["period", "--budget", "huge"], "'huge', expected one of quick, full"),
+        (["period", "--ues", "0"], "expected numbers from 1 to 200"),
+        (["period", "--ues", "a"], "expected numbers separated by commas"),
+        (["period", "--scenario", "nowhere"], "unknown scenario 'nowhere'"),
+        (["period", "--bundle", "nowhere"], "expected a bundle's directory"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [] if arguments == ["period"] else ["--out", str(tmp_path / "out")]
+    assert main(["experiment", *arguments, *out]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+
+
+def test_a_directory_with_an_experiment_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "parts").mkdir()
+    assert main(["experiment", "period", "--out", str(tmp_path), "--budget", "smoke"]) == 2
+    assert "--resume goes on" in capsys.readouterr().err
+
+
+def test_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in EXPERIMENTS)

@@ -1,0 +1,153 @@
+"""`stackmac train-followers`: what a run leaves on disk, how it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from policy.bundle import Bundle, load_bundle, save_bundle
+from policy.follower import FIRST_LAYOUT, new_follower_model
+from policy.grammar import PAPER
+from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
+from policy.prompt.compact import PromptLayout
+from training.errors import Diverged, TrainingError
+from training.evaluation.bundle_players import enter_baseline
+from training.following.config import FollowConfig
+from training.following.grounds import new_grounds
+from training.following.leaders import named_leader
+from training.following.run import follow
+from training.following.train import FollowTraining
+from training.simulator.scenario import make_scenario
+from xapp.cli import main
+
+SMALL = ModelConfig(16, 1, 2, 24)
+MIX, SPORADIC = make_scenario("mix"), make_scenario("sporadic")
+TINY = FollowTraining(
+    FollowConfig(futures=2), updates=4, imitation_updates=3, worlds=2, cells=3, slots=2, round_updates=2, batch=64
+)
+
+
+def bundle(layout=None, words: bool = False) -> Bundle:
+    leader = new_leader_model(SMALL, PromptLayout.with_ucm() if words else PromptLayout(), 0)
+    return Bundle(leader, new_follower_model(SMALL, 0, layout), PAPER, 1, 1, {"seed": 7, "command": "before"})
+
+
+@pytest.fixture
+def start(tmp_path):
+    save_bundle(bundle(), tmp_path / "start")
+    return str(tmp_path / "start")
+
+
+@pytest.fixture(autouse=True)
+def sigterm():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def lines(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("credit", ["regression", "sequence"])
+def test_a_resumed_run_is_the_unbroken_one(tmp_path, credit):
+    config = replace(TINY, follow=FollowConfig(credit=credit, futures=2, kl=0.1))
+    whole = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "whole", config)
+    assert whole.complete and whole.updates == 7
+
+    def interrupt(report) -> None:
+        if report.update == 1:
+            raise KeyboardInterrupt
+
+    part = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "part", config, progress=interrupt)
+    assert (part.complete, part.updates) == (False, 5)
+    rest = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "part", config, resume=True)
+    assert rest.complete and lines(tmp_path / "part") == lines(tmp_path / "whole")
+    made = [state_of(load_bundle(tmp_path / run / "bundle").follower) for run in ("whole", "part")]
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+    with pytest.raises(TrainingError, match="leader was proportional_fair, is now round_robin"):
+        follow(bundle(), "round_robin", [MIX], [2, 3], tmp_path / "part", config, resume=True)
+
+
+def test_a_bundle_keeps_its_leader_and_says_how_its_followers_came_to_be(tmp_path):
+    old = bundle(FIRST_LAYOUT)
+    result = follow(old, "proportional_fair", [MIX, SPORADIC], [2, 3], tmp_path, TINY, command="now")
+    made = load_bundle(result.bundle)
+    leaders = state_of(old.leader), state_of(made.leader)
+    assert all(torch.equal(leaders[0][name], leaders[1][name]) for name in leaders[0])
+    assert made.follower.layout != FIRST_LAYOUT
+    trained = made.provenance["trained_followers"]
+    assert made.provenance["command"] == "before && now" and made.provenance["seed"] == 7
+    assert trained["leader"] == "proportional_fair" and trained["updates"] == 7
+    assert trained["scenarios"] == {"mix": MIX.hash, "sporadic": SPORADIC.hash}
+    card = (result.bundle / "README.md").read_text()
+    assert "before && now" in card and "proportional_fair" in card
+    (player,) = enter_baseline("pf_leader_retrained_followers", str(result.bundle), 1, "greedy", "learned").players
+    assert player.train_seeds == (0,) and player.trained_ues == (2, 3)
+
+
+def test_every_ue_count_is_in_every_update_and_scenarios_take_turns():
+    rng = np.random.default_rng(0)
+    grounds = new_grounds(lambda scenario, ues: None, [MIX, SPORADIC], [2, 3, 5], 2, 9, rng)
+    assert sorted(ground.world.ues for ground in grounds) == [2, 3, 5]
+    assert {ground.world.scenario.name for ground in grounds} == {"mix", "sporadic"}
+    assert sum(ground.world.cells for ground in grounds) == 18
+    few = new_grounds(lambda scenario, ues: None, [MIX, SPORADIC], [4], 2, 9, rng)
+    assert [ground.world.cells for ground in few] == [9, 9]
+
+
+def test_words_are_for_a_leader_that_reads_them(tmp_path):
+    save_bundle(bundle(words=True), tmp_path / "words")
+    assert named_leader(str(tmp_path / "words"), speaks=True)(MIX, 3) is not None
+    with pytest.raises(TrainingError, match="leader max_weight does not read the followers' words"):
+        named_leader("max_weight", speaks=True)
+
+
+def test_a_run_that_diverges_leaves_its_checkpoint(tmp_path, start, capsys):
+    wild = bundle()
+    with torch.no_grad():
+        wild.follower.send.weight[:] = torch.nan
+    with pytest.raises(Diverged, match="the followers' loss is nan"):
+        follow(wild, "proportional_fair", [MIX], [2], tmp_path / "run", replace(TINY, imitation_updates=0))
+    assert (tmp_path / "run/checkpoint.safetensors").exists()
+
+
+def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
+    words = ["train-followers", "--from", start, "--scenario", "mix", "--ues", "2,3", "--out", str(tmp_path / "run")]
+    assert main([*words, "--updates", "1", "--leader", start, "--json", "-"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["complete"] and answer["updates"] == 1, "followers of today's layout are not made anew"
+    command = load_bundle(answer["bundle"]).provenance["command"]
+    assert "--updates 1 --imitation-updates 0 --credit regression" in command
+    assert main(words) == 2
+    assert "resume it, or choose another directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scenario", "maze"], "unknown scenario 'maze'"),
+        (["--ues", "3,few"], "--ues is '3,few', expected counts of 1 or more"),
+        (["--leader", "nobody"], "unknown leader 'nobody'"),
+        (["--from", "nowhere"], "nowhere: no such bundle directory"),
+        (["--credit", "luck"], "credit is 'luck'"),
+        (["--sharpness", "0"], "sharpness is 0.0, expected above 0"),
+        (["--updates", "0"], "--updates"),
+        (["--speaks"], "leader proportional_fair does not read the followers' words"),
+        (["--resume"], "checkpoint.safetensors"),
+        (["--seconds", "0.001", "--json", "/nowhere/x"], "--json /nowhere/x"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(start, tmp_path, capsys, words, message):
+    given = {"--from": start, "--scenario": "mix", "--out": str(tmp_path / "run")}
+    for name in words[::2]:
+        given.pop(name, None)
+    assert main(["train-followers", *[w for pair in given.items() for w in pair], *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert error.splitlines()[-1].startswith("stackmac train-followers: ")

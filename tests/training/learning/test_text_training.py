@@ -1,0 +1,98 @@
+"""A pretrained language model learns by the same code as any leader: imitation, then every credit, into a bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from policy.bundle import Bundle, load_bundle
+from policy.follower import new_follower_model
+from policy.grammar import PAPER
+from policy.leader_models.language_model import ModelConfig, state_of
+from policy.schedulers.schedulers import SCHEDULERS
+from policy.text.model import TextConfig, TextModel, new_text_model
+from training.imitation.warm_start import WarmStartConfig, warm_start
+from training.learning.command import train_app
+from training.learning.config import make_config
+from training.learning.trainer import train
+from training.simulator.scenario import make_scenario
+
+MIX = make_scenario("mix")
+FEW: dict[str, Any] = {
+    "ues": (3, 4), "updates": 2, "worlds": 2, "cells": 3, "batch": 6, "micro_batch": 2, "warm_up_updates": 1,
+    "watch_rounds": 0, "leader_lr": 1e-2,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def text_bundle(checkpoint: Path, **changes: Any) -> Bundle:
+    config = TextConfig(str(checkpoint), **({"lora_rank": 2, "bf16": True, "gradient_checkpointing": True} | changes))
+    follower = new_follower_model(ModelConfig(16, 1, 2, 24), 0)
+    return Bundle(new_text_model(config), follower, PAPER, 1, 1)
+
+
+@pytest.mark.parametrize("credit", ["counterfactual", "regression", "sequence"])
+def test_two_updates_train_the_adapters_into_a_bundle(credit: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    start = text_bundle(tiny_checkpoint)
+    before = {name: tensor.clone() for name, tensor in state_of(start.leader).items()}
+    horizon = {"horizon": 2} if credit == "sequence" else {}
+    config = make_config(
+        "llama-1b", [MIX], base_model=str(tiny_checkpoint), lora_rank=2, credit=credit, **(FEW | horizon)
+    )
+    result = train(config, tmp_path / "run", start=start)
+    assert result.complete and result.updates == 2
+    learnt = load_bundle(result.bundle)
+    assert isinstance(learnt.leader, TextModel)
+    after = state_of(learnt.leader)
+    assert after.keys() == before.keys() and any(not torch.equal(after[name], before[name]) for name in before)
+    assert json.loads((result.bundle / "bundle.json").read_text())["provenance"]["trained"]["base_model"]
+
+
+def test_imitation_teaches_it_words(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    settings = WarmStartConfig(
+        steps=4,
+        batch=6,
+        round_steps=4,
+        warm_up_steps=1,
+        learning_rate=1e-2,
+        policy="text",
+        leader=TextConfig(str(tiny_checkpoint), lora_rank=4),
+    )
+    losses: list[float] = []
+    warm_start(
+        [MIX],
+        SCHEDULERS["round_robin"],
+        tmp_path / "warm",
+        settings,
+        ues=(3,),
+        progress=lambda report: losses.append(report.loss),
+    )
+    assert losses[-1] < losses[0]
+    assert isinstance(load_bundle(tmp_path / "warm" / "bundle").leader, TextModel)
+
+
+def stopped_by(*arguments: str) -> str:
+    result = CliRunner().invoke(train_app, ["--scenario", "mix", *arguments])
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    return result.stderr
+
+
+def test_a_base_model_must_be_named_and_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path / "run"))
+    assert "base_model is ''" in stopped_by("--preset", "llama-1b", *out)
+    assert "no such directory" in stopped_by("--preset", "llama-1b", "--base-model", "./nowhere", *out)
+    assert "policy is 'pointer'" in stopped_by("--base-model", str(tiny_checkpoint), "--policy", "pointer", *out)
+    empty = shutil.copytree(tiny_checkpoint, tmp_path / "empty")
+    (empty / "model.safetensors").unlink()
+    assert "holds no *.safetensors" in stopped_by("--base-model", str(empty), *out)

@@ -1,0 +1,176 @@
+"""Fig. 5: how many epochs until the system utility stands still, against the paper's ~1250.
+
+An epoch is one update as the paper's Algorithm 1 counts: play, then learn from what was played. Bundles are kept on the
+way and measured greedy in worlds that nothing was trained or tuned on; the log's sampled reward is drawn beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from training.evaluation.intervals import Interval, mean_interval
+from training.experiments.figure import Curve, Figure, Panel
+from training.experiments.measurement import Measured, Plan, Policy, World, measure
+from training.experiments.paragraph import Claim, listed, shown, verdict
+from training.experiments.report import Report
+from training.experiments.study import Study
+from training.experiments.table import Column, Table, interval_cells, interval_columns
+from training.experiments.trainings import Recipe, Trained, budget_config, train_all
+from training.simulator.scenario import make_scenario
+
+SCENARIO = "paper"
+PAPER_EPOCHS = 1250
+SETTLED_SHARE = 0.05
+"""Of the whole gain: closer than this to the last bundle, and staying there, is converged."""
+CREDITS = ("regression", "counterfactual", "all_action", "sequence")
+"""The trainer's default, two policy gradients of the same values, and the paper's GAE over whole DCMs."""
+FAIR = "inflight_pf_smart"
+SMOOTHED_UPDATES = 10
+
+DEFINITIONS = (
+    "Epoch: one update, as the paper's Algorithm 1 counts (play, then learn from what was played); one of `sequence` "
+    "plays more periods than one of the others, see cell_steps. Converged: the first bundle kept from which on the "
+    f"mean utility over training seeds stays within {SETTLED_SHARE:.0%} of the whole gain (last less warm start) of "
+    "the last one's; only where that gain's interval is clear of 0 and more bundles than the last are that near. "
+    "System utility: mean over UEs of log(1 + throughput/100), minus .5 collisions and .1 waste per RBG-slot, greedy, "
+    "in worlds that nothing was trained on."
+)
+
+
+def run(study: Study) -> Report:
+    budget, options = study.budget, study.options
+    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    counts = options.ues or scenario.ue_counts
+    credits = CREDITS[:: budget.pick(smoke=4, quick=3, full=1)]
+    recipes = []
+    for credit in credits:
+        config = budget_config(budget, [scenario], credit=credit, ues=counts)
+        recipes.append(Recipe(credit, config, stops_of(config.updates, config.round_updates)))
+    trained = train_all(study, recipes)
+    test_ues = counts[len(counts) // 2]
+    world = World(scenario, test_ues, budget.cells, budget.world_seeds, budget.slots)
+    points = [0, *recipes[0].stops]
+    plans = [Plan(t.policies(t.at(point)), world) for t in trained for point in points]
+    *found, fair = measure(study.run, [*plans, Plan((Policy(FAIR, FAIR),), world)])
+    curves = {t.label: found[k * len(points) : (k + 1) * len(points)] for k, t in enumerate(trained)}
+    settled = {label: converged(points, ms) for label, ms in curves.items()}
+    return Report(
+        table=_table(trained, curves, points, fair),
+        figure=_figure(trained, curves, points, fair, settled),
+        definitions=DEFINITIONS,
+        paragraph=_paragraph(curves, points, fair, settled),
+        sample=f"{budget.train_seeds} training seeds; {budget.world_seeds} world seeds of {world.cells} cells of "
+        f"{test_ues} UEs, {world.slots} slots each; trained on {listed([str(c) for c in counts])} UEs for "
+        f"{recipes[0].config.updates} epochs after {recipes[0].config.warm_up_steps} steps of imitation; intervals "
+        f"over {'training' if budget.train_seeds > 1 else 'world'} seeds.",
+        scenarios=[scenario],
+        findings={"converged_at_epoch": settled, "paper": PAPER_EPOCHS},
+    )
+
+
+def stops_of(updates: int, round_updates: int, at_most: int = 8) -> tuple[int, ...]:
+    """About evenly spread, the last one the end. A run is cheap to stop after a round's first update."""
+    every = max(1, -(-updates // round_updates // at_most)) * round_updates
+    return (*(k + 1 for k in range(0, updates, every) if k and k + 1 < updates), updates)
+
+
+def converged(points: Sequence[int], curve: Sequence[Measured]) -> int | None:
+    """The epoch from which on the mean stays near the last; None where nothing was gained, or still is at the end."""
+    gain = curve[-1].minus(curve[0], "utility")
+    if not gain.low > 0:
+        return None
+    means = [m.mean("utility") for m in curve]
+    near = abs(gain.mean) * SETTLED_SHARE
+    settled = points[-1]
+    for point, mean in reversed(list(zip(points, means))):
+        if abs(mean - means[-1]) > near:
+            break
+        settled = point
+    return settled if settled < points[-1] else None
+
+
+def smoothed(logs: Sequence[list[dict[str, float]]], name: str) -> tuple[list[int], list[Interval]]:
+    """A log's figure over training seeds, means of SMOOTHED_UPDATES updates at a time."""
+    length = min(map(len, logs))
+    width = min(SMOOTHED_UPDATES, max(1, length))
+    ends = list(range(width, length + 1, width))
+    values = [
+        mean_interval([sum(line[name] for line in log[end - width : end]) / width for log in logs]) for end in ends
+    ]
+    return ends, values
+
+
+def _table(trained: list[Trained], curves: dict[str, list[Measured]], points: list[int], fair: Measured) -> Table:
+    table = Table(
+        (
+            Column("credit", "how a DCM's worth is shared among its tokens"),
+            Column("epoch", "updates so far; 0 is the warm start"),
+            Column("cell_steps", "slots x cells played so far, branches not counted"),
+            *interval_columns("utility", "nats per UE, greedy"),
+            *interval_columns("gain", "utility above the warm start's, paired"),
+            *interval_columns("above_fair", f"utility above {FAIR}'s, paired"),
+            Column("jain", "Jain's index of the UEs' throughputs"),
+            Column("throughput_bits_per_slot", "bits per slot and cell"),
+        )
+    )
+    for t in trained:
+        for point, m in zip(points, curves[t.label]):
+            table.add(
+                credit=t.label,
+                epoch=point,
+                cell_steps=t.logs[0][point - 1]["cell_steps"] if point else 0,
+                **interval_cells("utility", m.interval("utility")),
+                **interval_cells("gain", m.minus(curves[t.label][0], "utility")),
+                **interval_cells("above_fair", m.minus(fair, "utility")),
+                jain=m.mean("jain"),
+                throughput_bits_per_slot=m.mean("throughput_bits_per_slot"),
+            )
+    return table
+
+
+def _figure(
+    trained: list[Trained],
+    curves: dict[str, list[Measured]],
+    points: list[int],
+    fair: Measured,
+    settled: dict[str, int | None],
+) -> Figure:
+    rewards = []
+    for t in trained:
+        x, y = smoothed(t.logs, "reward")
+        rewards.append(Curve(t.label, x, y))
+    marks = [(float(epoch), f"{label} converged") for label, epoch in settled.items() if epoch is not None]
+    return Figure(
+        "Convergence (the paper's Fig. 5)",
+        [
+            Panel(
+                "System utility, greedy, paired",
+                "epoch (updates)",
+                f"utility above {FAIR}, nats per UE",
+                [Curve(label, points, [m.minus(fair, "utility") for m in ms]) for label, ms in curves.items()],
+                level=0.0,
+                marks=marks,
+            ),
+            Panel("While training, sampled", "epoch (updates)", "slot reward, nats per UE", rewards),
+        ],
+    )
+
+
+def _paragraph(
+    curves: dict[str, list[Measured]], points: list[int], fair: Measured, settled: dict[str, int | None]
+) -> str:
+    sentences = []
+    for label, ms in curves.items():
+        gain = ms[-1].minus(ms[0], "utility")
+        if settled[label] is None:
+            still = "has not converged" if gain.low > 0 else "shows no gain to converge to"
+            end = f"{still} within {points[-1]} epochs (the paper: ~{PAPER_EPOCHS})"
+        else:
+            end = f"converges at epoch {settled[label]} of {points[-1]} (the paper: ~{PAPER_EPOCHS})"
+        sentences.append(f"{label} {end}; its gain over the warm start is {shown(gain, signed=True)} utility.")
+    claims = [Claim(label, ms[-1].minus(fair, "utility")) for label, ms in curves.items()]
+    sentences.append(f"At the end, utility. {verdict(claims, FAIR)}")
+    if math.isnan(claims[0].difference.low):
+        sentences.append("There is one world seed and one training seed: no intervals.")
+    return " ".join(sentences)

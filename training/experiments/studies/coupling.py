@@ -1,0 +1,195 @@
+"""Open question 3: what becomes of convergence as UEs disturb each other more and more?
+
+In `coupled` a share of a transmission's power leaks into the neighbouring RBGs, for others who send there. At every
+share a leader is trained anew, from the same seeds in the same worlds, and at its end the blocks of the game's Jacobian
+are measured: Theorem 2 needs those between the players to be small against each player's own (Assumption 2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from training.evaluation.intervals import Interval, mean_interval
+from training.experiments.comparison import FAIR, compare, rules, sample_of
+from training.experiments.figure import Curve, Figure, Panel
+from training.experiments.measurement import FIRST_WORLD_SEED, Measured, Plan, World, measure
+from training.experiments.paragraph import Claim, listed, verdict
+from training.experiments.report import Report
+from training.experiments.studies.convergence import converged, stops_of
+from training.experiments.studies.game_jacobian import BLOCKS, jacobian_part
+from training.experiments.studies.learning_rates import TOGETHER
+from training.experiments.study import Study
+from training.experiments.table import Column, Table, interval_cells, interval_columns
+from training.experiments.trainings import Recipe, Trained, budget_config, train_all
+from training.simulator.scenario import Scenario, make_scenario
+
+SCENARIO = "coupled"
+COUPLINGS = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
+START = "warm start"
+CROSS = ("bu", "ub")
+
+DEFINITIONS = (
+    "Coupling: share of a transmission's power that leaks into each neighbouring RBG, as noise for others who send "
+    "there. Blocks: H_ij = d grad_i J_i / d theta_j, i and j leader (b) or followers (u); their squared Frobenius "
+    "norms from products with random directions, each the product of two halves' estimates, so that noise comes out "
+    "around 0 (also below). Dominance: sqrt(|H_bu|^2 |H_ub|^2 / (|H_bb|^2 |H_uu|^2)) of the means, whatever the "
+    "players' units; Assumption 2 asks for much less than 1. Converged: the first bundle kept from which on utility "
+    "stays within 5 % of the whole gain; only where the gain's interval is clear of 0."
+)
+
+
+def run(study: Study) -> Report:
+    budget, options = study.budget, study.options
+    base = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    couplings = budget.pick(smoke=(0.0, 0.1), quick=(0.0, 0.1, 1.0), full=COUPLINGS)
+    scenarios = {c: base.with_(coupling=c) for c in couplings}
+    configs = {c: budget_config(budget, [s], ues=base.ue_counts, **TOGETHER) for c, s in scenarios.items()}
+    stops = stops_of(configs[couplings[0]].updates, configs[couplings[0]].round_updates)
+    trained = train_all(study, [Recipe(_name(c), config, stops) for c, config in configs.items()])
+    ues = (options.ues or (4,))[0]
+    worlds = {c: World(s, ues, budget.cells, budget.world_seeds, budget.slots) for c, s in scenarios.items()}
+    curves = _curves(study, trained, worlds, (0, *stops))
+    fair = {m.world.scenario.coupling: m for m in compare(study, rules(FAIR), list(worlds.values()))}
+    squares = _squares(study, trained, scenarios, ues)
+    settled = {c: converged((0, *stops), curve) for c, curve in curves.items()}
+    return Report(
+        table=_table(curves, fair, squares, settled),
+        figure=_figure(curves, squares, (0, *stops)),
+        definitions=DEFINITIONS,
+        paragraph=_paragraph(curves, fair, squares, settled, stops[-1]),
+        sample=sample_of(study, list(worlds.values()))
+        + " Blocks: intervals over training seeds, worlds and directions.",
+        scenarios=[base],
+        findings={"dominance": {str(c): dominance(s) for c, s in squares.items()}, "converged_at_epoch": settled},
+    )
+
+
+Squares = dict[str, Interval]
+"""By block, of the squared Frobenius norm."""
+
+
+def _name(coupling: float) -> str:
+    return f"coupling {coupling:g}"
+
+
+def _curves(
+    study: Study, trained: list[Trained], worlds: dict[float, World], points: tuple[int, ...]
+) -> dict[float, list[Measured]]:
+    plans = [
+        Plan(t.policies(t.at(point), followers="learned"), world)
+        for t, world in zip(trained, worlds.values())
+        for point in points
+    ]
+    found = iter(measure(study.run, plans))
+    return {coupling: [next(found) for _ in points] for coupling in worlds}
+
+
+def _squares(study: Study, trained: list[Trained], scenarios: dict[float, Scenario], ues: int) -> dict[float, Squares]:
+    budget = study.budget
+    cells, slots, directions = budget.pick(smoke=(2, 4, 1), quick=(12, 16, 2), full=(128, 32, 12))
+    repeats = 1 if budget.level != "full" else 3
+    seeds = range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + repeats)
+    parts = [
+        jacobian_part(f"{t.label}, run {k}", bundle, scenario, ues, cells, slots, directions, seed)
+        for t, scenario in zip(trained, scenarios.values())
+        for k, bundle in enumerate(t.bundles, 1)
+        for seed in seeds
+    ]
+    results = iter(study.run(parts))
+    found = {}
+    for coupling, t in zip(scenarios, trained):
+        mine = [next(results)["squares"] for _ in t.bundles for _ in seeds]
+        found[coupling] = {block: mean_interval([v for m in mine for v in m[block]]) for block in BLOCKS}
+    return found
+
+
+def dominance(squares: Squares) -> float:
+    """How large the blocks between the players are against their own; NaN where a block's mean is not above 0."""
+    means = {block: squares[block].mean for block in BLOCKS}
+    if min(means.values()) <= 0:
+        return math.nan
+    return math.sqrt(means["bu"] * means["ub"] / (means["bb"] * means["uu"]))
+
+
+def _table(
+    curves: dict[float, list[Measured]],
+    fair: dict[float, Measured],
+    squares: dict[float, Squares],
+    settled: dict[float, int | None],
+) -> Table:
+    columns = [
+        Column("coupling", "share of power that leaks into each neighbouring RBG"),
+        *interval_columns("gain", "utility of the end above the warm start's, paired"),
+        *interval_columns("above_fair", f"utility of the end above {FAIR}'s, paired"),
+        Column("converged_at", "epoch; empty = no gain to converge to, or still gaining at the end"),
+        Column("utility", "of the end, nats per UE"),
+        Column("collision_fraction", "share of RBG-slots in which several UEs sent"),
+        Column("dominance", "norms of the blocks between players over those of their own"),
+    ]
+    for block in BLOCKS:
+        columns += interval_columns(f"h_{block}_squared", f"squared Frobenius norm of block {block}")
+    table = Table(columns)
+    for coupling, curve in curves.items():
+        end = curve[-1]
+        blocks: dict[str, Any] = {}
+        for block in BLOCKS:
+            blocks |= interval_cells(f"h_{block}_squared", squares[coupling][block])
+        epoch = settled[coupling]
+        table.add(
+            coupling=coupling,
+            **interval_cells("gain", end.minus(curve[0], "utility")),
+            **interval_cells("above_fair", end.minus(fair[coupling], "utility")),
+            converged_at=math.nan if epoch is None else epoch,
+            utility=end.mean("utility"),
+            collision_fraction=end.mean("collision_fraction"),
+            dominance=dominance(squares[coupling]),
+            **blocks,
+        )
+    return table
+
+
+def _figure(curves: dict[float, list[Measured]], squares: dict[float, Squares], points: tuple[int, ...]) -> Figure:
+    ways = [Curve(_name(c), points, [m.minus(curve[0], "utility") for m in curve]) for c, curve in curves.items()]
+    couplings = list(squares)
+    blocks = [Curve(f"H_{block}", couplings, [squares[c][block] for c in couplings]) for block in BLOCKS]
+    ratios = [Interval(dominance(squares[c]), math.nan, math.nan) for c in couplings]
+    return Figure(
+        "Coupling between UEs and the game's convergence",
+        [
+            Panel("Convergence", "epoch (updates)", "utility above the warm start, nats per UE", ways, level=0.0),
+            Panel("Blocks of the Jacobian", "coupling", "squared Frobenius norm", blocks, level=0.0),
+            Panel("Between players over their own", "coupling", "dominance", [Curve("", couplings, ratios)], level=1.0),
+        ],
+    )
+
+
+def _paragraph(
+    curves: dict[float, list[Measured]],
+    fair: dict[float, Measured],
+    squares: dict[float, Squares],
+    settled: dict[float, int | None],
+    epochs: int,
+) -> str:
+    gains = [Claim(_name(c), curve[-1].minus(curve[0], "utility")) for c, curve in curves.items()]
+    above = [Claim(_name(c), curve[-1].minus(fair[c], "utility")) for c, curve in curves.items()]
+    ways = "; ".join(
+        f"{_name(c)}: " + (f"not converged within {epochs} epochs" if k is None else f"converged at epoch {k}")
+        for c, k in settled.items()
+    )
+    seen = [f"{_name(c)}: {listed([b for b in BLOCKS if s[b].low > 0])}" for c, s in squares.items()]
+    ratios = "; ".join(
+        f"{_name(c)}: " + ("not measurable" if math.isnan(dominance(s)) else f"{dominance(s):.3g}")
+        for c, s in squares.items()
+    )
+    cross = "; ".join(f"{_name(c)}: {' and '.join(_square(s[b]) for b in CROSS)}" for c, s in squares.items())
+    return (
+        f"{ways}. Utility: {verdict(gains, 'the warm start')} {verdict(above, FAIR)} Between-player blocks (bu and ub, "
+        f"squared norms): {cross}. Blocks whose interval is above 0: {'; '.join(seen)}. Dominance: {ratios}; where a "
+        "block's mean is not above 0 it cannot be told from noise and no ratio is given."
+    )
+
+
+def _square(interval: Interval) -> str:
+    mean, low, high = (f"{value:.2g}" for value in interval)
+    return mean if math.isnan(interval.low) else f"{mean} [{low}, {high}]"

@@ -1,0 +1,111 @@
+"""A leader that learns a teacher's DCMs with or without the grammar, and how it does at some points of its way.
+
+With the grammar a step's softmax goes over its legal tokens, without it over all; nothing else differs: states, order
+and first weights are equal. Used means sampled, as learning by trial would use it. Every point is used both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.evaluation.rows import FIRST_WORLD_SEED
+from training.experiments.measurement import metrics_of
+from training.experiments.studies.free_grammar import replay_freely
+from training.experiments.study import Part, Results
+from training.simulator.scenario import Scenario
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.imitation.collector import LeaderExample
+
+ROUND_STEPS = 40
+"""Between two collections of states."""
+
+
+def learning_part(
+    scenario: Scenario, ues: tuple[int, ...], test_ues: int, points: tuple[int, ...], cells: int, slots: int,
+    masked: bool, seed: int, batch: int,
+) -> Part:  # fmt: skip
+    """points: numbers of steps after which it is used, ascending; the last ends it."""
+    arguments = {
+        "scenario": scenario, "ues": ues, "test_ues": test_ues, "points": points, "cells": cells, "slots": slots,
+        "masked": masked, "seed": seed, "batch": batch,
+    }  # fmt: skip
+    return Part(f"learn {'with' if masked else 'without'} grammar, seed {seed}", learn, arguments)
+
+
+def learn(
+    scenario: Scenario, ues: Sequence[int], test_ues: int, points: Sequence[int], cells: int, slots: int,
+    masked: bool, seed: int, batch: int,
+) -> Results:  # fmt: skip
+    """Imitate inflight PF. Per point: loss, and by use (masked, free) lost decisions and every cell's metrics."""
+    import torch
+
+    from policy.leader_models.decoding import masked_log_softmax, script_of
+    from policy.leader_models.language_model import ModelConfig, new_leader_model
+    from policy.prompt.compact import PromptLayout
+    from policy.schedulers.schedulers import SCHEDULERS
+    from training.imitation.collector import Collector, prompts_of
+    from training.imitation.warm_start import WarmStartConfig, options_for
+
+    torch.set_num_threads(1)
+    options = options_for([scenario])
+    model = new_leader_model(ModelConfig(), PromptLayout(), seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    rates = WarmStartConfig(steps=max(points[-1], 1))
+    collector = Collector((scenario,), tuple(ues), SCHEDULERS["proportional_fair"], options)
+    rng = np.random.default_rng([seed, 7])
+
+    def used() -> Results:
+        """Both ways, in the same worlds."""
+        results: Results = {}
+        for use in ("masked", "free"):
+            freedom = replay_freely(
+                model, options, scenario, masked=use == "masked", sampled=True, ues=test_ues, cells=cells,
+                seed=FIRST_WORLD_SEED, periods=max(1, slots // scenario.slots_per_dcm),
+            )  # fmt: skip
+            results[use] = {
+                "lost_share": freedom.lost / freedom.decisions,
+                "illegal_share": freedom.illegal_tokens / freedom.tokens,
+                **metrics_of(freedom.cells),
+            }
+        return results
+
+    found, examples, loss_now = [], [], float("nan")
+    for step in range(points[-1] + 1):
+        if step in points:
+            model.eval()
+            found.append({"step": step, "loss": loss_now if step else None} | used())
+        if step == points[-1]:
+            break
+        if step % ROUND_STEPS == 0:
+            examples = collector.collect(model, 0.0, ROUND_STEPS * batch // 2, rng).leader
+        model.train()
+        chosen = [examples[k] for k in rng.integers(len(examples), size=batch)]
+        script = script_of([e.line for e in chosen])
+        logits = model.logits(model.read(prompts_of(chosen)), script.steps, script.situation_BLA)
+        real = torch.arange(logits.shape[1])[None] < torch.from_numpy(script.lengths_B)[:, None]
+        legal = torch.from_numpy(script.mask_BLA)
+        everything = torch.where(real[..., None], _sayable(chosen, logits.shape[-1])[:, None], legal)
+        said = masked_log_softmax(logits, legal if masked else everything)
+        loss = -said.gather(-1, torch.from_numpy(script.tokens_BL)[..., None])[..., 0].sum() / real.sum()
+        for group in optimizer.param_groups:
+            group["lr"] = rates.learning_rate_at(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        loss_now = loss.item()
+    return {"points": found}
+
+
+def _sayable(examples: Sequence[LeaderExample], actions: int) -> Tensor:
+    """Each cell's tokens, bool [B, A]: cells have as many as they have UEs, and some."""
+    import torch
+
+    counts = torch.tensor([e.line.mask_LA.shape[1] for e in examples])
+    return torch.arange(actions)[None] < counts[:, None]

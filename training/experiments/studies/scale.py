@@ -1,0 +1,231 @@
+"""Open question 2: does the leader's cost, quadratic in the paper's analysis, forbid hundreds of UEs?
+
+One bundle, whatever cells it was trained in, decides in cells of up to 100 UEs: what a decision takes, how many tokens
+go into it, and what the cell gets, against the node's own scheduler and inflight PF in the same worlds.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from policy.model_leader import BUNDLES
+from training.evaluation.intervals import Interval, mean_interval
+from training.experiments.figure import Curve, Figure, Panel
+from training.experiments.latency import latency_part
+from training.experiments.measurement import Measured, Plan, Policy, World, long_enough, measure
+from training.experiments.paragraph import Claim, shown, verdict
+from training.experiments.report import Report
+from training.experiments.study import Results, Study
+from training.experiments.table import Column, Table, interval_cells, interval_columns
+from training.simulator.scenario import SLOT_MS, Scenario, make_scenario
+
+SCENARIOS = ("mix", "sporadic")
+UES = (3, 5, 10, 20, 30, 50, 70, 100)
+LEARNED, FAIR, NODE, ALOHA = "learned", "inflight_pf_smart", "node_scheduler", "aloha"
+GROWTH_FROM_UES = 10
+"""Below, what a decision costs at any size hides what it costs per UE."""
+METRICS = ("throughput_bits_per_slot", "jain", "collision_fraction", "drop_fraction")
+
+DEFINITIONS = (
+    "Latency: one cell's state to its DCM, greedy, no draft, one core. Tokens: of the prompt (one block per UE and one "
+    "for the cell) and of the DCM. Growth: slope of log(median latency) over log(UEs) from "
+    f"{GROWTH_FROM_UES} UEs on; 1 is linear, 2 is quadratic. Utility: mean over UEs of log(1 + throughput/100), minus "
+    ".5 collisions and .1 waste per RBG-slot."
+)
+
+
+class Cost(NamedTuple):
+    """Of one decision at one number of UEs."""
+
+    median_ms: Interval
+    p99_ms: float
+    follower_ms: float
+    prompt_tokens: int
+    dcm_tokens: float
+
+
+def run(study: Study) -> Report:
+    budget, options = study.budget, study.options
+    names = options.scenarios or budget.pick(smoke=("mix",), quick=SCENARIOS, full=SCENARIOS)
+    counts = options.ues or budget.pick(smoke=(3, 12), quick=(4, 10, 30, 100), full=UES)
+    decisions = budget.pick(smoke=3, quick=40, full=400)
+    cells = budget.pick(smoke=2, quick=6, full=32)
+    scenarios = [make_scenario(name) for name in names]
+    bundle = _bundle(options.bundle, scenarios)
+    policies = (Policy(LEARNED, bundle=bundle), Policy(FAIR, FAIR), Policy(NODE, NODE), Policy(ALOHA, ALOHA))
+    worlds = [
+        World(s, ues, cells, budget.world_seeds, long_enough(s, budget.pick(smoke=10, quick=60, full=200)))
+        for s in scenarios
+        for ues in counts
+    ]
+    found = measure(study.run, [Plan((policy,), world) for world in worlds for policy in policies])
+    # Clocks are read one at a time, with nothing beside them.
+    repeats = max(2, budget.world_seeds)
+    parts = [latency_part(LEARNED, bundle, scenarios[0], ues, decisions, k) for ues in counts for k in range(repeats)]
+    timed = study.run_alone(parts)
+    costs = {ues: _cost(timed[k * repeats : (k + 1) * repeats]) for k, ues in enumerate(counts)}
+    growth = _growth(counts, timed, repeats)
+    return Report(
+        table=_table(found, costs),
+        figure=_figure(found, costs, names),
+        definitions=DEFINITIONS,
+        paragraph=_paragraph(found, costs, growth, scenarios),
+        sample=f"{budget.world_seeds} world seeds of {cells} cells, {worlds[0].slots} slots each; {decisions} timed "
+        f"decisions in each of {repeats} worlds; utility's intervals over world seeds, latency's over worlds.",
+        scenarios=scenarios,
+        findings={
+            "latency_ms": {ues: cost.median_ms.mean for ues, cost in costs.items()},
+            "growth_exponent": growth._asdict(),
+        },
+    )
+
+
+def _bundle(given: str, scenarios: list[Scenario]) -> Path:
+    slow = any(s.control_lead_periods for s in scenarios)
+    return Path(given) if given else BUNDLES / ("lab" if slow else "paper")
+
+
+def _cost(results: list[Results]) -> Cost:
+    times = np.concatenate([r["leader_ms"] for r in results])
+    return Cost(
+        mean_interval([float(np.median(r["leader_ms"])) for r in results]),
+        float(np.percentile(times, 99)),
+        float(np.median(np.concatenate([r["follower_ms"] for r in results]))),
+        results[0]["prompt_tokens"],
+        float(np.mean([r["dcm_tokens"] for r in results])),
+    )
+
+
+def _growth(counts: tuple[int, ...], timed: list[Results], repeats: int) -> Interval:
+    """One slope per world."""
+    far = [k for k, ues in enumerate(counts) if ues >= GROWTH_FROM_UES]
+    if len(far) < 2:
+        return Interval(math.nan, math.nan, math.nan)
+    x = np.log([counts[k] for k in far])
+    slopes = []
+    for repeat in range(repeats):
+        y = np.log([np.median(timed[k * repeats + repeat]["leader_ms"]) for k in far])
+        slopes.append(float(np.polyfit(x, y, 1)[0]))
+    return mean_interval(slopes)
+
+
+def _table(found: list[Measured], costs: dict[int, Cost]) -> Table:
+    table = Table(
+        (
+            Column("scenario", "name"),
+            Column("ues", "UEs per cell"),
+            Column("policy", "who decides"),
+            *interval_columns("utility_diff", f"utility above {NODE}'s, paired by cell"),
+            Column("utility", "nats per UE"),
+            Column("throughput_bits_per_slot", "bits per slot and cell"),
+            Column("jain", "Jain's index of the UEs' throughputs"),
+            Column("collision_fraction", "share of RBG-slots in which several UEs sent"),
+            Column("drop_fraction", "bits dropped per bit arrived"),
+            *interval_columns("leader_ms", "median latency of a decision, ms; the learned leader only"),
+            Column("leader_p99_ms", "its 99th percentile, ms"),
+            Column("follower_ms", "median latency of all the cell's followers in one slot, ms"),
+            Column("prompt_tokens", "tokens read for a decision"),
+            Column("dcm_tokens", "tokens said in a decision"),
+        )
+    )
+    base = {(m.world.scenario.name, m.world.ues): m for m in found if m.policy == NODE}
+    nothing = Cost(Interval(math.nan, math.nan, math.nan), math.nan, math.nan, 0, math.nan)
+    for m in found:
+        cost = costs[m.world.ues] if m.policy == LEARNED else nothing
+        table.add(
+            scenario=m.world.scenario.name,
+            ues=m.world.ues,
+            policy=m.policy,
+            **interval_cells("utility_diff", m.minus(base[m.world.scenario.name, m.world.ues], "utility")),
+            utility=m.mean("utility"),
+            **{metric: m.mean(metric) for metric in METRICS},
+            **interval_cells("leader_ms", cost.median_ms),
+            leader_p99_ms=cost.p99_ms,
+            follower_ms=cost.follower_ms,
+            prompt_tokens=cost.prompt_tokens or math.nan,
+            dcm_tokens=cost.dcm_tokens,
+        )
+    return table
+
+
+def _figure(found: list[Measured], costs: dict[int, Cost], names: tuple[str, ...]) -> Figure:
+    ues = list(costs)
+    panels = [
+        Panel(
+            "Latency of a decision",
+            "UEs per cell",
+            "ms, one core",
+            [
+                Curve("leader, median", ues, [c.median_ms for c in costs.values()]),
+                Curve("leader, p99", ues, [Interval(c.p99_ms, math.nan, math.nan) for c in costs.values()]),
+                Curve(
+                    "all followers, one slot",
+                    ues,
+                    [Interval(c.follower_ms, math.nan, math.nan) for c in costs.values()],
+                ),
+            ],
+            log_x=True,
+            log_y=True,
+        ),
+        Panel(
+            "Tokens of a decision",
+            "UEs per cell",
+            "tokens",
+            [
+                Curve("prompt", ues, [Interval(float(c.prompt_tokens), math.nan, math.nan) for c in costs.values()]),
+                Curve("DCM", ues, [Interval(c.dcm_tokens, math.nan, math.nan) for c in costs.values()]),
+            ],
+            log_x=True,
+            log_y=True,
+        ),
+    ]
+    for name in names:
+        mine = [m for m in found if m.world.scenario.name == name]
+        base = {m.world.ues: m for m in mine if m.policy == NODE}
+        curves = [
+            Curve(p, ues, [m.minus(base[m.world.ues], "utility") for m in mine if m.policy == p])
+            for p in (LEARNED, FAIR, ALOHA)
+        ]
+        panels.append(
+            Panel(f"{name}: utility", "UEs per cell", f"above {NODE}, nats per UE", curves, log_x=True, level=0.0)
+        )
+        curves = [
+            Curve(p, ues, [m.interval("throughput_bits_per_slot") for m in mine if m.policy == p])
+            for p in (LEARNED, FAIR, NODE, ALOHA)
+        ]
+        panels.append(Panel(f"{name}: throughput", "UEs per cell", "bits per slot and cell", curves, log_x=True))
+    return Figure("From a handful of UEs to a hundred", panels)
+
+
+def _paragraph(found: list[Measured], costs: dict[int, Cost], growth: Interval, scenarios: list[Scenario]) -> str:
+    few, many = min(costs), max(costs)
+    period_ms = scenarios[0].slots_per_dcm * SLOT_MS
+    least_k = max(1, math.ceil(costs[many].p99_ms / SLOT_MS))
+    sentences = [
+        f"A decision takes {shown(costs[few].median_ms, ' ms', 1)} for {few} UEs and "
+        f"{shown(costs[many].median_ms, ' ms', 1)} (p99 {costs[many].p99_ms:.1f} ms) for {many}, reading "
+        f"{costs[few].prompt_tokens} and {costs[many].prompt_tokens} tokens; its followers take "
+        f"{costs[many].follower_ms:.1f} ms a slot.",
+    ]
+    if math.isfinite(growth.mean):
+        below = "below the quadratic" if growth.high < 2 or math.isnan(growth.high) else "not told from the quadratic"
+        sentences.append(f"Latency grows as I^{shown(growth, '', 2)}, {below}.")
+    sentences.append(
+        f"With this engine the leader keeps up with {many} UEs from K = {least_k} slots of {SLOT_MS:g} ms on"
+        + (f" (this scenario's period is {period_ms:g} ms)." if period_ms < least_k * SLOT_MS else ".")
+    )
+    for scenario in scenarios:
+        for other in (FAIR, NODE, ALOHA):
+            sentences.append(_against(found, scenario.name, other))
+    return " ".join(sentences)
+
+
+def _against(found: list[Measured], name: str, other: str) -> str:
+    mine = [m for m in found if m.world.scenario.name == name and m.policy == LEARNED]
+    base = {m.world.ues: m for m in found if m.world.scenario.name == name and m.policy == other}
+    claims = [Claim(f"{m.world.ues} UEs", m.minus(base[m.world.ues], "utility")) for m in mine]
+    return f"In {name}, the learned leader's utility. {verdict(claims, other)}"

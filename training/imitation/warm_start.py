@@ -1,0 +1,345 @@
+"""Warm start: the leader learns to say what a teacher says, the followers to do what the best-response rule does.
+
+Training goes in rounds. A round first collects states by playing (training.imitation.collector), then learns from them. All its
+randomness comes from (seed, round), and a checkpoint is of a round's begin: so an interrupted run, resumed, is the
+unbroken one to the last bit. What a run leaves on disk: training.run_folder.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from policy.bundle import Bundle, save_bundle
+from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
+from policy.grammar import LAB, PAPER, GrammarOptions
+from policy.leader import Leader
+from policy.leader_models.decoding import masked_log_softmax, script_of
+from policy.leader_models.language_model import ModelConfig
+from policy.model_kinds import layout_for, new_model
+from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
+from policy.text.model import TextConfig
+from training.errors import Stopped, TrainingError
+from training.imitation.collector import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
+from training.imitation.teachers import Teacher
+from training.run_folder import RunFolder
+from training.simulator.scenario import Scenario
+
+MORE_UES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
+"""Trained on besides a scenario's own UE counts: a leader must serve cells of any size."""
+REPORTED_STEPS = 50
+"""Figures in the bundle are means over this many last steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStartConfig:
+    """How to learn. The defaults suit models of 10^5 weights on one core."""
+
+    steps: int = 2400
+    seed: int = 0
+    batch: int = 48
+    """States a step."""
+    follower_batch: int = 256
+    """UEs a step."""
+    round_steps: int = 40
+    """Steps between two collections."""
+    passes: float = 2.0
+    """Times that a state is learnt from."""
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 5e-5
+    warm_up_steps: int = 60
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    student_from: float = 0.3
+    """Share of the run after which the student leads some cells ..."""
+    student_share: float = 0.4
+    """... namely this share of them."""
+    policy: str = "pointer"
+    """Kind of the leader's network: policy.model_kinds."""
+    leader: ModelConfig | TextConfig = ModelConfig()
+    follower: ModelConfig = FOLLOWER_CONFIG
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or self.round_steps < 1 or self.passes <= 0:
+            raise ValueError("steps, batch, round_steps and passes must be positive")
+
+    @property
+    def examples_per_round(self) -> int:
+        return math.ceil(self.round_steps * self.batch / self.passes)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, then a cosine."""
+        cosine = 0.5 + 0.5 * math.cos(math.pi * step / self.steps)
+        decayed = self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
+        return decayed * min(1.0, (step + 1) / self.warm_up_steps)
+
+
+class StepReport(NamedTuple):
+    """One line of the log."""
+
+    step: int
+    loss: float
+    """Nats per choice of the leader (steps without a choice not counted)."""
+    accuracy: float
+    """Share of choices in which the teacher's token was the likeliest."""
+    follower_loss: float
+    """Nats per RBG that a follower may use."""
+    learning_rate: float
+
+
+class WarmStartResult(NamedTuple):
+    """How a run ended."""
+
+    steps: int
+    """Done in all, resumed ones included."""
+    complete: bool
+    """False = stopped by the clock or by Ctrl-C."""
+    last: StepReport
+    bundle: Path
+
+
+def options_for(scenarios: Sequence[Scenario]) -> GrammarOptions:
+    """What a leader may say at the scenarios' pace. Raises TrainingError where they are of two kinds."""
+    kinds = {s.slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM for s in scenarios}
+    if len(kinds) != 1:
+        paces = {s.name: s.slots_per_dcm for s in scenarios}
+        raise TrainingError(f"slots per DCM are {paces}, expected all up to {PAPER_MAX_SLOTS_PER_DCM} or all above")
+    return PAPER if kinds.pop() else LAB
+
+
+def warm_start(
+    scenarios: Sequence[Scenario],
+    teacher: Leader | Teacher,
+    out: str | Path,
+    config: WarmStartConfig | None = None,
+    *,
+    ues: Sequence[int] = (),
+    resume: bool = False,
+    seconds: float = math.inf,
+    progress: Callable[[StepReport], None] = lambda report: None,
+    command: str = "",
+    device: str = "cpu",
+) -> WarmStartResult:
+    """Train a bundle by imitation. Ctrl-C, or `seconds` being over, saves and returns.
+
+    ues: UE counts to train on; () = the scenarios' own and MORE_UES. device: the leader's; small ones are fastest on a
+    CPU. Raises TrainingError.
+    """
+    config = config or WarmStartConfig()
+    stop_at = time.monotonic() + seconds
+    run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), command, device)
+    if resume:
+        run.restore()
+    else:
+        run.begin()
+    complete = False
+    try:
+        complete = run.learn(progress, lambda: time.monotonic() >= stop_at)
+    except KeyboardInterrupt:
+        # Nothing is lost: the checkpoint is of this round's begin, the bundle of the last finished step.
+        pass
+    return run.finish(complete)
+
+
+class _Run:
+    """Models, optimizers and where the run stands."""
+
+    def __init__(
+        self,
+        scenarios: tuple[Scenario, ...],
+        teacher: Leader | Teacher,
+        out: Path,
+        config: WarmStartConfig,
+        ues: tuple[int, ...],
+        command: str,
+        device: str,
+    ) -> None:
+        counts = ues or tuple(sorted({*MORE_UES, *(count for s in scenarios for count in s.ue_counts)}))
+        self.config, self.command, self.teacher = config, command, teacher
+        options = options_for(scenarios)
+        self.collector = Collector(scenarios, counts, teacher, options)
+        layout = layout_for(config.policy, options)
+        self.leader = new_model(config.policy, config.leader, config.seed, layout).to(device)
+        self.follower: FollowerModel = new_follower_model(config.follower, config.seed + 1)
+        self._models: dict[str, nn.Module] = {"leader": self.leader, "follower": self.follower}
+        self._optimizers = {name: self._optimizer(model) for name, model in self._models.items()}
+        self.folder = RunFolder(out, self._identity())
+        self.step = 0
+        self.reports: list[StepReport] = []
+        self.unspeakable = 0
+
+    def _optimizer(self, model: nn.Module) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
+            model.parameters(), lr=self.config.learning_rate, betas=(0.9, 0.98), weight_decay=self.config.weight_decay
+        )
+
+    # ---- learning ----
+
+    def learn(self, progress: Callable[[StepReport], None], time_is_up: Callable[[], bool]) -> bool:
+        """Rounds until all steps are done (True) or time is up (False)."""
+        while self.step < self.config.steps:
+            self.save()
+            rng = np.random.default_rng([self.config.seed, self.step])
+            lesson = self._collect(rng)
+            order = _Order(len(lesson.leader), rng)
+            watched = _stack(lesson.followers)
+            for _ in range(min(self.config.round_steps, self.config.steps - self.step)):
+                if time_is_up():
+                    return False
+                examples = [lesson.leader[k] for k in order.take(self.config.batch)]
+                report = self._step(examples, watched, rng)
+                self.reports.append(report)
+                self.folder.write_log(report._asdict())
+                progress(report)
+                self.step += 1
+        self.save()
+        return True
+
+    def _collect(self, rng: np.random.Generator) -> Lesson:
+        config = self.config
+        share = config.student_share if self.step >= config.student_from * config.steps else 0.0
+        self.leader.eval()
+        lesson = self.collector.collect(self.leader, share, config.examples_per_round, rng)
+        self.leader.train()
+        self.unspeakable += lesson.unspeakable
+        if not lesson.leader:
+            raise TrainingError(f"the grammar cannot say anything that {self.teacher.name} decides here")
+        return lesson
+
+    def _step(
+        self, examples: list[LeaderExample], watched: list[FollowerExamples], rng: np.random.Generator
+    ) -> StepReport:
+        rate = self.config.learning_rate_at(self.step)
+        loss, accuracy = self._leader_loss(examples)
+        self._descend("leader", loss, rate)
+        follower_loss = 0.0
+        if watched:
+            picked = self._follower_loss(watched[int(rng.integers(len(watched)))], rng)
+            self._descend("follower", picked, rate)
+            follower_loss = picked.item()
+        return StepReport(self.step, loss.item(), accuracy, follower_loss, rate)
+
+    def _leader_loss(self, examples: list[LeaderExample]) -> tuple[Tensor, float]:
+        script = script_of([e.line for e in examples])
+        words = self.leader.speaks_words
+        prompts = [e.blocks_PT[0].tolist() for e in examples] if words else prompts_of(examples)
+        logits = self.leader.script_logits(prompts, script)
+        log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA).to(logits.device))
+        tokens_BL = torch.from_numpy(script.tokens_BL).to(logits.device)
+        choices = int((script.mask_BLA.sum(-1) > 1).sum())
+        said_BL = log_probs_BLA.gather(-1, tokens_BL[..., None])[..., 0]
+        free_BL = torch.from_numpy(script.mask_BLA.sum(-1) > 1).to(logits.device)
+        hits = int(((log_probs_BLA.argmax(-1) == tokens_BL) & free_BL).sum())
+        return -said_BL.sum() / max(choices, 1), hits / max(choices, 1)
+
+    def _follower_loss(self, watched: FollowerExamples, rng: np.random.Generator) -> Tensor:
+        rows = rng.integers(len(watched.sends_NM), size=self.config.follower_batch)
+        view = watched.view.rows(rows)
+        logits_NM = self.follower(torch.from_numpy(self.follower.tokens(view)))
+        allowed_NM = torch.from_numpy(view.access_NM != 0)
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits_NM[allowed_NM], torch.from_numpy(watched.sends_NM[rows]).float()[allowed_NM]
+        )
+
+    def _descend(self, name: str, loss: Tensor, rate: float) -> None:
+        optimizer = self._optimizers[name]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._models[name].parameters(), self.config.clip_norm)
+        optimizer.step()
+
+    # ---- what stays on disk ----
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be resumed."""
+        return {
+            "config": asdict(self.config),
+            "scenarios": {s.name: s.hash for s in self.collector.scenarios},
+            "teacher": self.teacher.name,
+            "ues": self.collector.ue_counts,
+        }
+
+    def begin(self) -> None:
+        self.folder.begin()
+
+    def save(self) -> None:
+        self.folder.save(self._models, self._optimizers, self.step, {"unspeakable": self.unspeakable})
+
+    def restore(self) -> None:
+        """Go back to the checkpoint's round. Raises TrainingError."""
+        restored = self.folder.restore(self._models, self._optimizers)
+        self.step, self.unspeakable = restored.step, restored.counts["unspeakable"]
+        self.reports = [StepReport(**line) for line in restored.log]
+
+    def finish(self, complete: bool) -> WarmStartResult:
+        """Write the bundle of the weights as they are. Raises TrainingError if not one step was made."""
+        if not self.reports:
+            raise Stopped("stopped before the first step: nothing to save")
+        paces = [s.slots_per_dcm for s in self.collector.scenarios]
+        path = self.folder.bundle
+        bundle = Bundle(
+            self.leader,
+            self.follower,
+            self.collector.options,
+            min(paces),
+            max(paces),
+            self._provenance(),
+            self._means(),
+        )
+        save_bundle(bundle, path)
+        return WarmStartResult(self.step, complete, self.reports[-1], path)
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "method": "imitation",
+            "scenarios": {s.name: s.hash for s in self.collector.scenarios},
+            "teacher": self.teacher.name,
+            "followers": "best_response",
+            "ues": list(self.collector.ue_counts),
+            "seed": self.config.seed,
+            "steps": self.step,
+        }
+
+    def _means(self) -> dict[str, float]:
+        last = self.reports[-REPORTED_STEPS:]
+        figures = ("loss", "accuracy", "follower_loss")
+        return {f: round(float(np.mean([getattr(r, f) for r in last])), 4) for f in figures} | {
+            "unspeakable": self.unspeakable
+        }
+
+
+class _Order:
+    """Indices in random order, one permutation after another."""
+
+    def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self._count, self._rng = count, rng
+        self._left: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def take(self, count: int) -> NDArray[np.int64]:
+        while len(self._left) < count:
+            self._left = np.concatenate([self._left, self._rng.permutation(self._count)])
+        taken, self._left = self._left[:count], self._left[count:]
+        return taken
+
+
+def _stack(examples: Sequence[FollowerExamples]) -> list[FollowerExamples]:
+    """One stack per number of RBGs."""
+    stacks = []
+    for num_rbgs in sorted({e.sends_NM.shape[1] for e in examples}):
+        chosen = [e for e in examples if e.sends_NM.shape[1] == num_rbgs]
+        columns = [np.concatenate(parts) for parts in zip(*(e.view for e in chosen))]
+        view = type(chosen[0].view)(*columns)
+        stacks.append(FollowerExamples(view, np.concatenate([e.sends_NM for e in chosen])))
+    return stacks
