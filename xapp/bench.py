@@ -34,12 +34,14 @@ from xapp.bench_path import (
 )
 from xapp.bench_rmr import librmr_round_trip, si95_round_trip, socket_round_trip
 from xapp.control_sender import REQUESTOR_ID
-from xapp.e2 import dcm, e2ap, rc
-from xapp.e2.kpm_json import KPM_TYPES
-from xapp.e2.kpm_report import decode_report, decode_report_generic
-from xapp.e2.kpm_report_writer import encode_report
-from xapp.e2.rc_json import RC_TYPES
-from xapp.e2.ue_id import GnbDuUeId
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.json_types import KPM_TYPES
+from xapp.e2.kpm.report_reader import decode_report, decode_report_generic
+from xapp.e2.kpm.report_writer import encode_report
+from xapp.e2.rc import messages as rc
+from xapp.e2.rc.json_types import RC_TYPES
+from xapp.e2.ue_id.ue_id import GnbDuUeId
 from xapp.rmr.osc import librmr_problem
 from xapp.rmr.transport import RmrMessage
 
@@ -142,7 +144,7 @@ def kpm_rows(rng: np.random.Generator) -> Iterator[Row]:
 
 def e2ap_rows(rng: np.random.Generator) -> Iterator[Row]:
     """The hot messages by hand and by pycrate's compiled ASN.1; payloads of 20 UEs."""
-    from xapp.e2 import e2ap_asn1
+    from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
 
     indication = dcm_report(rng, ues=20, k=1, num_rbgs=6, sn=1)
     request = e2ap.ControlRequest(
@@ -177,7 +179,7 @@ def rc_rows(rng: np.random.Generator) -> Iterator[Row]:
     Nothing public writes these without an ASN.1 compiler's output, and pycrate's cannot write types that contain
     themselves: against our own composed types, and inside pycrate's E2AP.
     """
-    from xapp.e2 import e2ap_asn1
+    from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
 
     quotas = [
         (GnbDuUeId(ue), rc.PrbQuota(b"\x00\xf1\x10", 1, 1, 0, int(percent), 100))

@@ -12,9 +12,10 @@ from xapp.cell_tracker import CellTracker
 from xapp.config import KPM_MEASUREMENTS, Controls
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import REQUESTOR_ID, ControlSender, ControlTarget
-from xapp.e2 import dcm, e2ap
-from xapp.e2.kpm_report_writer import encode_report
-from xapp.e2.ue_id import GnbDuUeId
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.report_writer import encode_report
+from xapp.e2.ue_id.ue_id import GnbDuUeId
 from xapp.intake import CellLink, Feed, Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics

@@ -14,8 +14,8 @@ from policy.cell_state import (
     update_cqi_mean,
     update_served_average,
 )
-from xapp.e2.dcm import AppliedControl, Indication, IndicationHeader
-from xapp.e2.kpm_report import NO_UE, KpmReport
+from xapp.e2.dcm.messages import AppliedControl, Indication, IndicationHeader
+from xapp.e2.kpm.report_reader import NO_UE, KpmReport
 
 FloatU = NDArray[np.float64]
 

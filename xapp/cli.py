@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("xapp.explain_command:explain_app", "Why a UE got what it got in a decision."),
     "replay": ("xapp.replay_command:replay_app", "A recording once more: the same control bytes, or the first other."),
     "intent": ("xapp.intent_command:intent_app", "Operators' policies: check, see what they come to, put in force."),
-    "e2": ("xapp.e2.cli:e2_app", "Decode and encode E2 messages."),
+    "e2": ("xapp.e2.command:e2_app", "Decode and encode E2 messages."),
     "warm-start": ("training.learning.command:training_app", "Train a bundle by imitation of a named teacher."),
     "train": (
         "training.learning.command:train_app",

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
-from xapp.e2 import dcm
-from xapp.e2.kpm_report import KpmReport
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.kpm.report_reader import KpmReport
 
 
 class Basis(NamedTuple):

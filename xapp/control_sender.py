@@ -12,7 +12,8 @@ from typing import NamedTuple
 from policy.allocation import Allocation
 from xapp.control_encoder import Basis, ControlEncoder, ControlMessage, DcmEncoder, Moment
 from xapp.decision_record import ControlStatus, ControlTrail, SentControl
-from xapp.e2 import dcm, e2ap
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage, Transport
 from xapp.tap import Tap

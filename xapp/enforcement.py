@@ -19,8 +19,8 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.limits import ROUNDING, compile_limits
-from xapp.e2.quota import cap_percents
 from xapp.intake import CellLink
+from xapp.quotas.allocation_to_quota import cap_percents
 from xapp.ric.policy_set import Compiled, PolicySet
 from xapp.why import listed
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from policy.cell_state import CellState
 from xapp.cell_tracker import CellTracker
 from xapp.control_sender import ControlSender, ControlTarget
-from xapp.e2 import dcm, e2ap
+from xapp.e2.asn1.errors import E2DecodeError
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
-from xapp.e2.errors import E2DecodeError
-from xapp.e2.kpm_report import KpmReport, decode_report
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.report_reader import KpmReport, decode_report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from xapp.config import NodeConfig
-from xapp.e2 import dcm, kpm, rc
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
+from xapp.e2.kpm import messages as kpm
+from xapp.e2.rc import messages as rc
 from xapp.ric.nodes import E2Node, RanFunction
 
 KPM_STYLE = 4

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from xapp.e2.quota import RELEASED, Quota, QuotaRules, Target
+from xapp.quotas.allocation_to_quota import RELEASED, Quota, QuotaRules, Target
 
 GONE_AFTER_PERIODS = 3
 """Decisions in a row that do not know a UE, after which it has left."""

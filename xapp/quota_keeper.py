@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from xapp.config import Controls
-from xapp.e2.aper import BitWriter
+from xapp.e2.asn1.aper import BitWriter
 from xapp.e2.dialect import Dialect
-from xapp.e2.quota import QuotaRules
-from xapp.e2.ue_id import UeId, ue_id_from_value, ue_id_to_value, write_ue_id
+from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value, write_ue_id
+from xapp.quotas.allocation_to_quota import QuotaRules
 from xapp.rc_encoder import RcEncoder, RcSettings
 from xapp.ric.sdl import SharedStore
 from xapp.tap import Tap
@@ -23,7 +23,7 @@ from xapp.tap import Tap
 log = logging.getLogger(__name__)
 
 KEY = "quota/"
-"""With the node's name: {"ues": [UEID as xapp.e2.ue_id writes it as JSON]}."""
+"""With the node's name: {"ues": [UEID as xapp.e2.ue_id.ue_id writes it as JSON]}."""
 
 
 class QuotaKeeper:

@@ -9,13 +9,13 @@ from typing import Any
 
 from policy.allocation import Allocation
 from xapp.control_encoder import Basis, ControlMessage, Moment
-from xapp.e2 import rc
-from xapp.e2.dcm import Carrier
+from xapp.e2.dcm.messages import Carrier
 from xapp.e2.dialect import Dialect
-from xapp.e2.kpm_report import KpmReport
-from xapp.e2.quota import CellQuotas, QuotaRules
-from xapp.e2.ue_id import UeId, ue_key
+from xapp.e2.kpm.report_reader import KpmReport
+from xapp.e2.rc import messages as rc
+from xapp.e2.ue_id.ue_id import UeId, ue_key
 from xapp.quota_book import Order, QuotaBook
+from xapp.quotas.allocation_to_quota import CellQuotas, QuotaRules
 
 MOST_IN_FLIGHT = 16
 """Quotas that a node which names what it answers has to work on at a time."""

@@ -25,11 +25,11 @@ from xapp.cell_tracker import CellTracker
 from xapp.control_encoder import ControlEncoder, ControlMessage, DcmEncoder
 from xapp.control_sender import ControlTarget
 from xapp.decision_record import ControlStatus, DecisionRecord, SentControl
-from xapp.e2 import dcm
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
-from xapp.e2.quota import QuotaRules
-from xapp.e2.ue_id import UeId, ue_id_from_value, ue_id_to_value
+from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value
 from xapp.intake import CellLink, Feed
+from xapp.quotas.allocation_to_quota import QuotaRules
 from xapp.rc_encoder import RcEncoder, RcSettings
 from xapp.rmr.transport import RmrMessage
 from xapp.tap import Batch

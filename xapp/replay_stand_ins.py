@@ -12,7 +12,7 @@ from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from xapp.control_encoder import Basis, ControlMessage, Moment
 from xapp.control_sender import ControlSender
-from xapp.e2 import dcm
+from xapp.e2.dcm import messages as dcm
 from xapp.intake import Report
 from xapp.mailbox import Mailbox
 from xapp.rc_encoder import RcEncoder

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xapp.e2.kpm import decode_report, decode_report_generic, encode_report
-from xapp.e2.ue_id import GnbDuUeId, GnbUeId, Guami, UeId
+from xapp.e2.kpm.messages import decode_report, decode_report_generic, encode_report
+from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, Guami, UeId
 
 NAMES = (
     "DRB.UEThpUl",

@@ -20,10 +20,11 @@ from xapp.control_encoder import Basis
 from xapp.control_loop import ControlLoop
 from xapp.control_sender import ControlSender, ControlTarget
 from xapp.decision_record import DecisionRecord
-from xapp.e2 import dcm, e2ap
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
-from xapp.e2.kpm_report_writer import encode_report
-from xapp.e2.ue_id import GnbDuUeId
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.report_writer import encode_report
+from xapp.e2.ue_id.ue_id import GnbDuUeId
 from xapp.intake import CellLink, Feed, Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics

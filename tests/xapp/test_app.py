@@ -21,7 +21,7 @@ from policy.registry import make_leader
 from xapp.app import App
 from xapp.config import ConfigError, Controls
 from xapp.dashboard import make_dashboard
-from xapp.e2 import dcm
+from xapp.e2.dcm import messages as dcm
 from xapp.lab.alarm_manager import AlarmManager
 from xapp.lab.counters import Counters
 from xapp.lab.node_functions import dcm_function, make_identity, setup_request

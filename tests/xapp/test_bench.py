@@ -11,7 +11,8 @@ import pytest
 from policy.registry import make_leader
 from xapp import bench, cli
 from xapp.bench_path import DecisionPath
-from xapp.e2 import dcm, e2ap
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,11 @@ from policy.observation import PROFILES
 from training.simulator.scenario import Scenario, make_scenario
 from xapp.cell_tracker import SN_RANGE, CellTracker, is_newer
 from xapp.config import KPM_MEASUREMENTS
-from xapp.e2 import dcm, e2ap, kpm
-from xapp.e2 import e2ap_procedures as procedures
-from xapp.e2.kpm_report import NO_UE, KpmReport, decode_report
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.e2ap import procedures
+from xapp.e2.kpm import messages as kpm
+from xapp.e2.kpm.report_reader import NO_UE, KpmReport, decode_report
 from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
 from xapp.lab.mac import Mac

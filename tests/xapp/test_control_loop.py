@@ -326,7 +326,8 @@ def test_one_cells_trouble_is_not_the_others(make: Make, node: Any) -> None:
 
 
 def _decoded(node: Any, sn: int) -> Any:
-    from xapp.e2 import dcm, e2ap
+    from xapp.e2.dcm import messages as dcm
+    from xapp.e2.e2ap import hot_messages as e2ap
 
     arrived = e2ap.decode_indication(node.dcm_message(sn).payload)
     return dcm.decode_indication_header(arrived.header), dcm.decode_indication(arrived.message)

@@ -11,9 +11,9 @@ import pytest
 import xapp.control_sender
 from policy.allocation import Allocation, all_dynamic
 from xapp.control_sender import ControlSender
-from xapp.e2 import e2ap
-from xapp.e2.dcm import OutcomeCode
-from xapp.e2.errors import E2EncodeError
+from xapp.e2.asn1.errors import E2EncodeError
+from xapp.e2.dcm.messages import OutcomeCode
+from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_FAILURE
 

@@ -13,7 +13,7 @@ from policy.intent import Intent, Mode
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.control_sender import ANSWER_TIMEOUT_S
 from xapp.decision_record import ControlStatus, ControlTrail, DecisionLog, DecisionRecord
-from xapp.e2 import dcm
+from xapp.e2.dcm import messages as dcm
 from xapp.intake import CellLink, Feed
 from xapp.tap import Batch, Tap
 

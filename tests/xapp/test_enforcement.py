@@ -14,7 +14,7 @@ from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent, SliceLimit
 from xapp.cell_tracker import CellTracker
 from xapp.control_sender import ControlTarget
-from xapp.e2 import dcm
+from xapp.e2.dcm import messages as dcm
 from xapp.enforcement import Enforcement, PoliciesInForce, counted_rbgs
 from xapp.intake import CellLink, Report
 from xapp.ric.policy_model import Policy, parse_policy

@@ -25,7 +25,7 @@ from policy.model_leader import ModelLeader
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.decision_api import DECISIONS, decision_router
-from xapp.e2 import dcm
+from xapp.e2.dcm import messages as dcm
 from xapp.http import BackgroundServer
 
 ALL = (3, 7, 9)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from policy.allocation import all_dynamic
 from xapp.control_sender import ControlSender
+from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
-from xapp.e2.errors import E2DecodeError
 from xapp.intake import Feed, Intake, Report
 from xapp.mailbox import Mailbox
 from xapp.metrics import Metrics

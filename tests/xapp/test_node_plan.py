@@ -8,9 +8,11 @@ import pytest
 
 from policy.observation import PROFILES
 from xapp.config import NodeConfig
-from xapp.e2 import dcm, kpm, rc
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
-from xapp.e2.kpm import KPM_OIDS
+from xapp.e2.kpm import messages as kpm
+from xapp.e2.kpm.messages import KPM_OIDS
+from xapp.e2.rc import messages as rc
 from xapp.lab.node_functions import make_carriers
 from xapp.node_plan import NodePlan, Problem, plan_node
 from xapp.ric.nodes import E2Node, RanFunction

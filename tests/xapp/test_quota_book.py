@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xapp.e2.quota import RELEASED, Quota, QuotaRules, Target
 from xapp.quota_book import GONE_AFTER_PERIODS, LONGEST_RETRY_S, RELEASE_ATTEMPTS, Order, QuotaBook
+from xapp.quotas.allocation_to_quota import RELEASED, Quota, QuotaRules, Target
 
 CELL, OTHER = "node/a", "node/b"
 MANY = 1000

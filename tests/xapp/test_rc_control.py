@@ -18,10 +18,12 @@ from xapp.config import Controls, NodeConfig, QuotaConfig
 from xapp.control_encoder import Basis
 from xapp.control_sender import ControlSender, ControlTarget
 from xapp.decision_record import ControlStatus, ControlTrail
-from xapp.e2 import dcm, e2ap, rc
-from xapp.e2.kpm_report import decode_report
-from xapp.e2.kpm_report_writer import encode_report
-from xapp.e2.ue_id import GnbDuUeId, GnbUeId, Guami, UeId, ue_key
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.report_reader import decode_report
+from xapp.e2.kpm.report_writer import encode_report
+from xapp.e2.rc import messages as rc
+from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, Guami, UeId, ue_key
 from xapp.enforcement import PoliciesInForce
 from xapp.intake import CellLink, Report
 from xapp.metrics import Metrics

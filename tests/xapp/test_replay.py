@@ -24,7 +24,8 @@ from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.config import Controls
 from xapp.control_sender import ControlTarget
-from xapp.e2 import dcm, e2ap
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.intake import Feed
 from xapp.metrics import Metrics
 from xapp.quota_keeper import QuotaKeeper

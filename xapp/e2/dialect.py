@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from xapp.e2.schema import Choice, Optional, Sequence, Type, Unsupported
+from xapp.e2.asn1.schema import Choice, Optional, Sequence, Type, Unsupported
 
 
 class Dialect(StrEnum):

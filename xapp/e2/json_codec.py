@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xapp.e2 import schema
+from xapp.e2.asn1 import schema
 from xapp.e2.dialect import Dialect
 
 

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from policy.cell_state import CellState
 from policy.observation import ObservationProfile
-from xapp.e2 import dcm, e2ap, kpm
-from xapp.e2 import e2ap_procedures as procedures
-from xapp.e2.dcm import Outcome, OutcomeCode
+from xapp.e2.asn1.errors import E2DecodeError
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.dcm.messages import Outcome, OutcomeCode
 from xapp.e2.dialect import Dialect
-from xapp.e2.e2ap_elements import PduKind, Procedure
-from xapp.e2.errors import E2DecodeError
-from xapp.e2.ue_id import GnbDuUeId
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.e2ap import procedures
+from xapp.e2.e2ap.elements import PduKind, Procedure
+from xapp.e2.kpm import messages as kpm
+from xapp.e2.ue_id.ue_id import GnbDuUeId
 from xapp.lab import rc_function
 from xapp.lab.counters import Counters
 from xapp.lab.mac import CellReport, Mac

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from xapp.e2 import e2ap
-from xapp.e2 import e2ap_procedures as procedures
-from xapp.e2.e2ap_elements import PduKind, Procedure
-from xapp.e2.errors import E2DecodeError, E2EncodeError
+from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.e2ap import procedures
+from xapp.e2.e2ap.elements import PduKind, Procedure
 from xapp.lab.counters import Counters
 from xapp.lab.e2_transport import E2Association, E2Server
 from xapp.lab.e2_wire import E2Wire

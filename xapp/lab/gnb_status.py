@@ -11,9 +11,9 @@ from policy.cell_state import TrafficClass
 from policy.limits import held_rbgs
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import SLOT_MS
-from xapp.e2.quota import Quota
 from xapp.lab.mac import Applied, CellReport, onto_ues
 from xapp.lab.measurements import Totals, totals_since
+from xapp.quotas.allocation_to_quota import Quota
 
 
 def mean_known(values: Iterable[float]) -> float | None:

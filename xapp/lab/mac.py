@@ -16,9 +16,9 @@ from training.simulator.cell import CellBatch, Followers
 from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import Scenario
-from xapp.e2.dcm import Carrier, Control, Outcome, OutcomeCode
-from xapp.e2.quota import Quota
+from xapp.e2.dcm.messages import Carrier, Control, Outcome, OutcomeCode
 from xapp.lab.quota_table import QuotaTable
+from xapp.quotas.allocation_to_quota import Quota
 
 FARTHEST_PERIODS = 100
 """A control may ask to be applied at most this many periods ahead: what waits must stay bounded."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xapp.e2 import dcm, kpm
-from xapp.e2 import e2ap_procedures as procedures
-from xapp.e2.dcm import Carrier
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.dcm.messages import Carrier
+from xapp.e2.e2ap import procedures
+from xapp.e2.kpm import messages as kpm
 
 KPM_FUNCTION_ID = 2
 KPM_OID = "1.3.6.1.4.1.53148.1.2.2.2"

@@ -7,10 +7,12 @@ from typing import Literal, NamedTuple
 
 from policy.observation import ObservationProfile
 from training.simulator.metrics import UeTable
-from xapp.e2 import dcm, e2ap, kpm
-from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.asn1.errors import E2DecodeError
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
-from xapp.e2.errors import E2DecodeError
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.e2ap import procedures
+from xapp.e2.kpm import messages as kpm
 from xapp.lab.mac import Mac
 from xapp.lab.node_functions import KPM_FUNCTION_ID, KPM_STYLE
 

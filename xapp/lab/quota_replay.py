@@ -1,6 +1,6 @@
 """A gNB of today in the simulator: a leader's decisions become quotas, and the node's own scheduler plays under them.
 
-The live path without E2: the same quotas (xapp.e2.quota), the same book of what is sent when, the same MAC rule. A
+The live path without E2: the same quotas (xapp.quotas.allocation_to_quota), the same book of what is sent when, the same MAC rule. A
 quota is in force from the period that begins with its report; live it is so a few slots later.
 """
 
@@ -14,10 +14,10 @@ from training.replay import Worlds
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOT_MS, Scenario
-from xapp.e2.quota import CellQuotas, QuotaRules
 from xapp.lab.node_functions import make_carriers
 from xapp.lab.quota_table import QuotaTable
 from xapp.quota_book import QuotaBook
+from xapp.quotas.allocation_to_quota import CellQuotas, QuotaRules
 
 WITHOUT_END = 10_000
 """Controls that may be sent at a time: the rate limit is what counts."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from policy.allocation import DYNAMIC, NO_CAP, Allocation, LeftoverRule
 from policy.cell_state import ALL_CLASSES
-from xapp.e2.dcm import Carrier
-from xapp.e2.quota import RELEASED, Quota
+from xapp.e2.dcm.messages import Carrier
+from xapp.quotas.allocation_to_quota import RELEASED, Quota
 
 
 class Limit(NamedTuple):

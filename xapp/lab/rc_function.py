@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xapp.e2 import e2ap, rc
-from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
-from xapp.e2.errors import E2DecodeError
-from xapp.e2.quota import Quota
-from xapp.e2.rc_quota import PARAMETER_NAMES
-from xapp.e2.ue_id import GnbDuUeId
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.e2ap import procedures
+from xapp.e2.rc import messages as rc
+from xapp.e2.rc.prb_quota import PARAMETER_NAMES
+from xapp.e2.ue_id.ue_id import GnbDuUeId
 from xapp.lab.mac import Mac
+from xapp.quotas.allocation_to_quota import Quota
 
 RC_FUNCTION_ID = 3
 RC_OID = rc.RC_OIDS[0]

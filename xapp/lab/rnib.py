@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
-from xapp.e2.e2ap_procedures import GnbId, RanFunctionItem
+from xapp.e2.e2ap.procedures import GnbId, RanFunctionItem
 from xapp.lab.counters import Counters
 
 with warnings.catch_warnings():

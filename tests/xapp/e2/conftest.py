@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import strategies as st
 
-from xapp.e2 import kpm_schema, schema
+from xapp.e2.asn1 import schema
+from xapp.e2.kpm import schema as kpm_schema
 
 
 class Vector(NamedTuple):

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xapp.e2 import kpm, rc
+from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
-from xapp.e2.errors import E2DecodeError
-from xapp.e2.kpm_json import KPM_TYPES
-from xapp.e2.rc_json import RC_TYPES
+from xapp.e2.kpm import messages as kpm
+from xapp.e2.kpm.json_types import KPM_TYPES
+from xapp.e2.rc import messages as rc
+from xapp.e2.rc.json_types import RC_TYPES
 
 TYPES = KPM_TYPES | RC_TYPES
 TYPED: dict[str, Callable[[bytes, Dialect], Any]] = {

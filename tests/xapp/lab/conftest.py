@@ -15,8 +15,10 @@ import pytest
 from fastapi import FastAPI, Request
 
 from policy.allocation import IDLE, Allocation
-from xapp.e2 import dcm, e2ap, kpm
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm import messages as kpm
 from xapp.http import BackgroundServer
 from xapp.lab.e2_wire import available_wires
 from xapp.lab.gnb import Gnb

@@ -22,7 +22,7 @@ from policy.prompt.compact import PromptLayout
 from training.simulator import core
 from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
-from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.e2ap import procedures
 from xapp.lab.counters import Counters
 from xapp.lab.e2_agent import E2Agent
 from xapp.lab.gnb import Gnb

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from policy.allocation import DYNAMIC, Allocation, LeftoverRule
-from xapp.e2 import dcm, e2ap, kpm
-from xapp.e2.dcm import OutcomeCode
-from xapp.e2.kpm_report import decode_report
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.dcm.messages import OutcomeCode
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm import messages as kpm
+from xapp.e2.kpm.report_reader import decode_report
 from xapp.lab.e2_transport import E2Association, E2Server
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage
 

@@ -10,15 +10,18 @@ import pytest
 from policy.allocation import NO_CAP
 from policy.observation import PROFILES
 from training.simulator.scenario import make_scenario
-from xapp.e2 import dcm, e2ap, kpm, rc
+from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
-from xapp.e2.kpm_report import KpmReport, decode_report
-from xapp.e2.quota import RELEASED, Quota
-from xapp.e2.ue_id import GnbDuUeId, GnbUeId, Guami, UeId
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm import messages as kpm
+from xapp.e2.kpm.report_reader import KpmReport, decode_report
+from xapp.e2.rc import messages as rc
+from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, Guami, UeId
 from xapp.lab.mac import Mac
 from xapp.lab.node_functions import make_carriers
 from xapp.lab.quota_table import QuotaTable
 from xapp.lab.rc_function import RC_FUNCTION_ID, RC_OID, f1ap_id, ue_of
+from xapp.quotas.allocation_to_quota import RELEASED, Quota
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage
 
 PERIOD_MS = 40

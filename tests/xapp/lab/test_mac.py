@@ -9,7 +9,7 @@ from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, Per
 from policy.observation import PROFILES
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
-from xapp.e2.dcm import Carrier, Control, OutcomeCode
+from xapp.e2.dcm.messages import Carrier, Control, OutcomeCode
 from xapp.lab.mac import Mac, onto_ues
 from xapp.lab.measurements import MEASUREMENTS, Measured, measure, totals_since
 from xapp.lab.node_functions import make_carriers

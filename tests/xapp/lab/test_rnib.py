@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from xapp.e2 import e2ap_procedures as procedures
+from xapp.e2.e2ap import procedures
 from xapp.lab.counters import Counters
 from xapp.lab.rnib import Node, NodeInventory
 from xapp.ric.nodes import NodeChange, NodeWatcher, RnibSource

@@ -1,0 +1,153 @@
+"""`stackmac e2`: decode any message of the E2 interface for reading, or to JSON, edit that, and encode it again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, NoReturn
+
+import typer
+
+from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
+from xapp.e2.dcm.json_types import DCM_TYPES
+from xapp.e2.dialect import Dialect
+from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
+from xapp.e2.kpm.json_types import KPM_TYPES
+from xapp.e2.rc.json_types import RC_TYPES
+
+BAD_INPUT_STATUS = 1
+USAGE_STATUS = 2
+
+e2_app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Decode and encode E2 messages.",
+)
+
+
+class MessageType(NamedTuple):
+    """How the command line reads and writes one kind of message."""
+
+    decode: Callable[..., dict[str, Any]]
+    """Of bytes, and the dialect where there are several."""
+    encode: Callable[..., bytes]
+    for_reading: Callable[[Any], Any] = lambda tree: tree
+    """The decoded tree with what helps a reader and does not encode."""
+    has_dialects: bool = False
+
+
+TYPES: dict[str, MessageType] = {
+    "e2ap-pdu": MessageType(e2ap_asn1.decode_json, e2ap_asn1.encode_json, e2ap_asn1.with_names),
+    **{
+        name: MessageType(codec.decode, codec.encode, has_dialects=True)
+        for name, codec in (KPM_TYPES | RC_TYPES).items()
+    },
+    **{name: MessageType(*codec) for name, codec in DCM_TYPES.items()},
+}
+
+TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help=", ".join(TYPES))]
+DialectOption = Annotated[
+    Dialect, typer.Option(help="How the node writes KPM and RC; it cannot be told from the octets.")
+]
+
+
+@e2_app.command()
+def decode(
+    kind: TypeArgument,
+    digits: Annotated[
+        list[str], typer.Argument(metavar="HEX", help="Spaces, colons and 0x do not matter; - reads standard input.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON that `encode` takes.")] = False,
+    dialect: DialectOption = Dialect.STANDARD,
+) -> None:
+    """Say what a message says."""
+    message_type = _type(kind)
+    text = _read("-") if digits == ["-"] else "".join(digits)
+    try:
+        tree = message_type.decode(_octets(text), *([dialect] if message_type.has_dialects else []))
+    except E2DecodeError as error:
+        _refuse(str(error))
+    if as_json:
+        typer.echo(json.dumps(tree, indent=2))
+    else:
+        typer.echo("\n".join(_lines(message_type.for_reading(tree))))
+
+
+@e2_app.command()
+def encode(
+    kind: TypeArgument,
+    file: Annotated[str, typer.Option("--json", metavar="FILE", help="What `decode --json` printed; - = stdin.")],
+    dialect: DialectOption = Dialect.STANDARD,
+) -> None:
+    """Write a message's octets as hexadecimal digits."""
+    message_type = _type(kind)
+    text, source = _read(file), "standard input" if file == "-" else file
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        _refuse(f"{source} is not JSON: {error}")
+    if not isinstance(tree, dict):
+        _refuse(f"{source} holds a {type(tree).__name__}, expected a JSON object")
+    try:
+        typer.echo(message_type.encode(tree, *([dialect] if message_type.has_dialects else [])).hex())
+    except E2EncodeError as error:
+        _refuse(str(error) if str(error).startswith(kind) else f"{kind}: {error}")
+
+
+def _type(kind: str) -> MessageType:
+    if kind not in TYPES:
+        _refuse(f"no message type {kind!r}; expected one of {', '.join(TYPES)}", USAGE_STATUS)
+    return TYPES[kind]
+
+
+def _octets(text: str) -> bytes:
+    digits = "".join(text.replace(":", " ").replace("0x", " ").split())
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        _refuse(f"{digits[:40]!r}{'...' if len(digits) > 40 else ''} is not an even number of hexadecimal digits")
+
+
+def _read(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        _refuse(f"cannot read {file}: {error.strerror if isinstance(error, OSError) else 'not text'}")
+
+
+def _refuse(reason: str, status: int = BAD_INPUT_STATUS) -> NoReturn:
+    """One line on stderr, and out."""
+    typer.echo(f"stackmac e2: {' '.join(reason.split())}", err=True)
+    raise typer.Exit(status)
+
+
+def _lines(tree: Any) -> Iterator[str]:
+    """An indented outline: a dict's keys, a list's items behind a dash, a list of plain values on one line."""
+    if isinstance(tree, list):
+        for item in tree:
+            first, *rest = _lines(item)
+            yield f"- {first}"
+            yield from (f"  {line}" for line in rest)
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            if isinstance(value, dict | list) and value and not _is_plain(value):
+                yield f"{key}:"
+                yield from (f"  {line}" for line in _lines(value))
+            else:
+                yield f"{key}: {_plain(value)}"
+    else:
+        yield _plain(tree)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return ", ".join(map(_plain, value)) or "(none)"
+    if value is None:
+        return "-"
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""E2AP: the two hot messages by hand, every other procedure through pycrate. May import xapp.e2.asn1."""

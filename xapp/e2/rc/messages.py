@@ -1,0 +1,290 @@
+"""E2SM-RC, the control service model: a node's RC function, and the header and outcome of a control.
+
+Header, message and outcome are of format 1. What the message says is rc_quota.py's business. For messages in full
+detail see rc_json.py.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from xapp.e2.asn1 import schema
+from xapp.e2.asn1.aper import BitString
+from xapp.e2.asn1.errors import E2EncodeError
+from xapp.e2.asn1.schema import bits_from_text, bits_to_text
+from xapp.e2.dialect import Dialect
+from xapp.e2.ran_function_name import RanFunctionName, name_from_value, name_to_value
+from xapp.e2.rc import schema as rc_schema
+from xapp.e2.rc.prb_quota import PrbQuota, decode_prb_quotas, encode_prb_quotas
+from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value
+
+__all__ = [
+    "RC_OIDS",
+    "SLICE_PRB_QUOTA",
+    "Action",
+    "ControlAction",
+    "ControlHeader",
+    "ControlStyle",
+    "OutcomeParameter",
+    "Parameter",
+    "ParameterValue",
+    "PrbQuota",
+    "RanFunction",
+    "RcControl",
+    "decode_control_header",
+    "decode_control_outcome",
+    "decode_prb_quotas",
+    "decode_ran_function",
+    "encode_control_header",
+    "encode_control_outcome",
+    "encode_prb_quota_control",
+    "encode_prb_quotas",
+    "encode_ran_function",
+]
+
+RC_OIDS = ("1.3.6.1.4.1.53148.1.1.2.3",)
+"""A RAN function with one of these is RC, whatever its id."""
+RADIO_RESOURCE_ALLOCATION = 2
+"""The control style."""
+
+
+class Action(NamedTuple):
+    """Which control: style and action of the specification."""
+
+    style: int
+    action: int
+
+
+SLICE_PRB_QUOTA = Action(RADIO_RESOURCE_ALLOCATION, 6)
+"""What share of the PRBs a slice gets; sent for one UE, the limit of that UE's grants."""
+
+
+ParameterValue = bool | int | float | str | bytes | BitString
+"""BOOLEAN, INTEGER, REAL, PrintableString, OCTET STRING or BIT STRING."""
+
+
+class ControlHeader(NamedTuple):
+    """Whom a control is for, and which control it is."""
+
+    ue_id: UeId
+    style: int
+    action: int
+    accept: bool | None = None
+    """The decision on a call process that waits for one; None where nothing waits."""
+
+
+class OutcomeParameter(NamedTuple):
+    """One value that a node reports of a control it has done."""
+
+    id: int
+    value: ParameterValue
+
+
+class RcControl(NamedTuple):
+    """What goes into a RICcontrolRequest."""
+
+    header: bytes
+    message: bytes
+
+
+class Parameter(NamedTuple):
+    """A RAN parameter as a node announces it."""
+
+    id: int
+    name: str
+
+
+class ControlAction(NamedTuple):
+    action: int
+    name: str
+    parameters: tuple[Parameter, ...] = ()
+
+
+class ControlStyle(NamedTuple):
+    style: int
+    name: str
+    actions: tuple[ControlAction, ...] = ()
+    header_format: int = 1
+    message_format: int = 1
+    outcome_format: int = 1
+    call_process_id_format: int | None = None
+    outcome_parameters: tuple[Parameter, ...] = ()
+
+
+class RanFunction(NamedTuple):
+    """What a node says of its RC function, as far as it concerns control."""
+
+    short_name: str
+    oid: str
+    description: str
+    instance: int | None = None
+    control_styles: tuple[ControlStyle, ...] = ()
+
+    def offers(self, control: Action) -> bool:
+        """Whether the node announces this control, in the formats that are written here."""
+        return any(
+            style.style == control.style
+            and (style.header_format, style.message_format) == (1, 1)
+            and any(action.action == control.action for action in style.actions)
+            for style in self.control_styles
+        )
+
+
+# -- control ----------------------------------------------------------------------------------------------------------
+
+
+def encode_prb_quota_control(ue_id: UeId, quota: PrbQuota, dialect: Dialect = Dialect.STANDARD) -> RcControl:
+    """The control that limits one UE. Raises E2EncodeError."""
+    return RcControl(_quota_header(ue_id, dialect), encode_prb_quotas((quota,)))
+
+
+@lru_cache(maxsize=4096, typed=True)  # ids of two kinds with the same numbers are equal as tuples
+def _quota_header(ue_id: UeId, dialect: Dialect) -> bytes:
+    return encode_control_header(ControlHeader(ue_id, *SLICE_PRB_QUOTA), dialect)
+
+
+def encode_control_header(header: ControlHeader, dialect: Dialect = Dialect.STANDARD) -> bytes:
+    """Raises E2EncodeError."""
+    fields: dict[str, Any] = {
+        "ueID": ue_id_to_value(header.ue_id),
+        "ric-Style-Type": header.style,
+        "ric-ControlAction-ID": header.action,
+    }
+    if header.accept is not None:
+        fields["ric-ControlDecision"] = "accept" if header.accept else "reject"
+    value = {"ric-controlHeader-formats": {"controlHeader-Format1": fields}}
+    return schema.encode(rc_schema.CONTROL_HEADER[dialect], value, "rc-control-header")
+
+
+def decode_control_header(data: bytes, dialect: Dialect = Dialect.STANDARD) -> ControlHeader:
+    """Raises E2DecodeError, for formats other than 1 too."""
+    value = schema.decode(rc_schema.CONTROL_HEADER[dialect], data, "rc-control-header")
+    fields = value["ric-controlHeader-formats"]["controlHeader-Format1"]
+    decision = fields.get("ric-ControlDecision")
+    return ControlHeader(
+        ue_id_from_value(fields["ueID"]),
+        fields["ric-Style-Type"],
+        fields["ric-ControlAction-ID"],
+        None if decision is None else decision == "accept",
+    )
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "valueBoolean"),
+    (int, "valueInt"),
+    (float, "valueReal"),
+    (str, "valuePrintableString"),
+    (bytes, "valueOctS"),
+    (BitString, "valueBitS"),
+)
+"""A Python value's alternative of RANParameter-Value; bool before int, which it is too."""
+
+
+def encode_control_outcome(parameters: tuple[OutcomeParameter, ...], dialect: Dialect = Dialect.STANDARD) -> bytes:
+    """Raises E2EncodeError."""
+    items = [{"ranParameter-ID": each.id, "ranParameter-value": _value_of(each.value)} for each in parameters]
+    value = {"ric-controlOutcome-formats": {"controlOutcome-Format1": {"ranP-List": items}}}
+    return schema.encode(rc_schema.CONTROL_OUTCOME[dialect], value, "rc-control-outcome")
+
+
+def decode_control_outcome(data: bytes, dialect: Dialect = Dialect.STANDARD) -> tuple[OutcomeParameter, ...]:
+    """Raises E2DecodeError, for formats other than 1 too."""
+    value = schema.decode(rc_schema.CONTROL_OUTCOME[dialect], data, "rc-control-outcome")
+    items = value["ric-controlOutcome-formats"]["controlOutcome-Format1"]["ranP-List"]
+    return tuple(OutcomeParameter(each["ranParameter-ID"], _value_from(each["ranParameter-value"])) for each in items)
+
+
+def _value_of(value: ParameterValue) -> dict[str, Any]:
+    name = next((name for kind, name in _KINDS if isinstance(value, kind)), None)
+    if name is None:
+        raise E2EncodeError(f"rc-control-outcome: a value of type {type(value).__name__} is none of RAN parameters")
+    if isinstance(value, bytes):
+        return {name: value.hex()}
+    return {name: bits_to_text(value) if isinstance(value, BitString) else value}
+
+
+def _value_from(chosen: dict[str, Any]) -> ParameterValue:
+    ((name, value),) = chosen.items()
+    result: ParameterValue = value
+    if name == "valueOctS":
+        result = bytes.fromhex(value)
+    elif name == "valueBitS":
+        result = bits_from_text(value)
+    elif name == "valueReal":
+        result = float(value)
+    return result
+
+
+# -- RAN function -----------------------------------------------------------------------------------------------------
+
+
+def encode_ran_function(function: RanFunction) -> bytes:
+    """Raises E2EncodeError."""
+    value: dict[str, Any] = {"ranFunction-Name": name_to_value(RanFunctionName(*function[:4]))}
+    if function.control_styles:
+        styles = [_style_to_value(each) for each in function.control_styles]
+        value["ranFunctionDefinition-Control"] = {"ric-ControlStyle-List": styles}
+    return schema.encode(rc_schema.RAN_FUNCTION, value, "rc-ran-function")
+
+
+def decode_ran_function(data: bytes) -> RanFunction:
+    """What it says of triggers, reports, inserts and policies is read and dropped. Raises E2DecodeError."""
+    value = schema.decode(rc_schema.RAN_FUNCTION, data, "rc-ran-function")
+    styles = value.get("ranFunctionDefinition-Control", {}).get("ric-ControlStyle-List", ())
+    return RanFunction(
+        *name_from_value(value["ranFunction-Name"]),
+        tuple(map(_style_from_value, styles)),
+    )
+
+
+def _style_to_value(style: ControlStyle) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "ric-ControlStyle-Type": style.style,
+        "ric-ControlStyle-Name": style.name,
+        "ric-ControlHeaderFormat-Type": style.header_format,
+        "ric-ControlMessageFormat-Type": style.message_format,
+        "ric-ControlOutcomeFormat-Type": style.outcome_format,
+    }
+    if style.actions:
+        value["ric-ControlAction-List"] = [_action_to_value(each) for each in style.actions]
+    if style.call_process_id_format is not None:
+        value["ric-CallProcessIDFormat-Type"] = style.call_process_id_format
+    if style.outcome_parameters:
+        value["ran-ControlOutcomeParameters-List"] = _parameters_to_value(style.outcome_parameters)
+    return value
+
+
+def _style_from_value(value: dict[str, Any]) -> ControlStyle:
+    return ControlStyle(
+        value["ric-ControlStyle-Type"],
+        value["ric-ControlStyle-Name"],
+        tuple(
+            ControlAction(
+                each["ric-ControlAction-ID"],
+                each["ric-ControlAction-Name"],
+                _parameters_from_value(each.get("ran-ControlActionParameters-List", ())),
+            )
+            for each in value.get("ric-ControlAction-List", ())
+        ),
+        value["ric-ControlHeaderFormat-Type"],
+        value["ric-ControlMessageFormat-Type"],
+        value["ric-ControlOutcomeFormat-Type"],
+        value.get("ric-CallProcessIDFormat-Type"),
+        _parameters_from_value(value.get("ran-ControlOutcomeParameters-List", ())),
+    )
+
+
+def _action_to_value(action: ControlAction) -> dict[str, Any]:
+    value: dict[str, Any] = {"ric-ControlAction-ID": action.action, "ric-ControlAction-Name": action.name}
+    if action.parameters:
+        value["ran-ControlActionParameters-List"] = _parameters_to_value(action.parameters)
+    return value
+
+
+def _parameters_to_value(parameters: tuple[Parameter, ...]) -> list[dict[str, Any]]:
+    return [{"ranParameter-ID": each.id, "ranParameter-name": each.name} for each in parameters]
+
+
+def _parameters_from_value(value: Any) -> tuple[Parameter, ...]:
+    return tuple(Parameter(each["ranParameter-ID"], each["ranParameter-name"]) for each in value)
