@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("xapp.lab.demo:demo_app", "The whole loop in two acts: the paper's game, and a RIC's pace."),
-    "lab": ("xapp.lab.lab_command:lab_app", "RIC, gNB and xApp on loopback, with a live table and comparisons."),
+    "lab": ("xapp.lab.command:lab_app", "RIC, gNB and xApp on loopback, with a live table and comparisons."),
     "run": ("xapp.run_command:run_app", "The xApp itself."),
     "doctor": ("xapp.doctor.command:doctor_app", "What is wrong with a deployment, and what to do about it."),
-    "ric": ("xapp.lab.ric:ric_app", "Stand-ins for the near-RT RIC platform."),
-    "gnb": ("xapp.lab.gnb:gnb_app", "A simulated E2 node."),
+    "ric": ("xapp.lab.ric.command:ric_app", "Stand-ins for the near-RT RIC platform."),
+    "gnb": ("xapp.lab.gnb.gnb:gnb_app", "A simulated E2 node."),
     "explain": ("xapp.explain_command:explain_app", "Why a UE got what it got in a decision."),
     "replay": ("xapp.replay_command:replay_app", "A recording once more: the same control bytes, or the first other."),
     "intent": ("xapp.intent_command:intent_app", "Operators' policies: check, see what they come to, put in force."),

@@ -22,9 +22,9 @@ from xapp.app import App
 from xapp.config import ConfigError, Controls
 from xapp.dashboard import make_dashboard
 from xapp.e2.dcm import messages as dcm
-from xapp.lab.alarm_manager import AlarmManager
 from xapp.lab.counters import Counters
-from xapp.lab.node_functions import dcm_function, make_identity, setup_request
+from xapp.lab.gnb.ran_functions import dcm_function, make_identity, setup_request
+from xapp.lab.ric.alarm_manager import AlarmManager
 from xapp.ric.alarms import Problem
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from xapp.http import BackgroundServer
-from xapp.lab.appmgr import AppManager, XappEndpoint, make_appmgr_app
+from xapp.lab.ric.appmgr import AppManager, XappEndpoint, make_appmgr_app
 from xapp.ric.appmgr import CHECK_S, FIRST_BACKOFF_S, MAX_BACKOFF_S, Registrar, Registration
 
 CONFIG = {

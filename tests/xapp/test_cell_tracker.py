@@ -18,9 +18,9 @@ from xapp.e2.e2ap import procedures
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.kpm.report_reader import NO_UE, KpmReport, decode_report
 from xapp.lab.counters import Counters
-from xapp.lab.e2_agent import E2Agent
-from xapp.lab.mac import Mac
-from xapp.lab.node_functions import KPM_FUNCTION_ID, make_carriers, make_identity
+from xapp.lab.gnb.e2_agent import E2Agent
+from xapp.lab.gnb.mac import Mac
+from xapp.lab.gnb.ran_functions import KPM_FUNCTION_ID, make_carriers, make_identity
 from xapp.node_plan import plan_node
 from xapp.ric.nodes import E2Node, RanFunction
 

@@ -13,7 +13,7 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.kpm.messages import KPM_OIDS
 from xapp.e2.rc import messages as rc
-from xapp.lab.node_functions import make_carriers
+from xapp.lab.gnb.ran_functions import make_carriers
 from xapp.node_plan import NodePlan, Problem, plan_node
 from xapp.ric.nodes import E2Node, RanFunction
 

@@ -16,7 +16,7 @@ import pytest
 
 from xapp.config import ConfigError, RmrConfig
 from xapp.lab.counters import Counters
-from xapp.lab.rtmgr import RouteManager
+from xapp.lab.ric.rtmgr import RouteManager
 from xapp.rmr.endpoint import Si95Endpoint, open_endpoint
 from xapp.rmr.frame import encode_frame
 from xapp.rmr.osc import NORMAL_PAYLOAD_BYTES, LibrmrTransport, librmr_problem, load_librmr

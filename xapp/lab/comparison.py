@@ -40,7 +40,7 @@ def compare_leaders(options: LabOptions, names: Sequence[str], console: Console)
     """{name: figures} over the periods and cells of the live run, the live run's own leader first, all replayed."""
     if not names:
         return {}
-    from xapp.lab.gnb_status import figures
+    from xapp.lab.gnb.status import figures
 
     rows: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys((options.leader, *names)):
@@ -93,7 +93,7 @@ def _replay(options: LabOptions, name: str, *, cells: int, seed: int, periods: i
     from policy.registry import make_leader
     from training.replay import Worlds, replay_row
     from training.simulator.scenario import make_scenario
-    from xapp.lab.gnb_options import make_followers
+    from xapp.lab.gnb.options import make_followers
     from xapp.lab.quota_replay import replay_under_quotas
 
     scenario = make_scenario(options.scenario).with_(slots_per_dcm=options.k)

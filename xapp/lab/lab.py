@@ -19,10 +19,10 @@ from rich.text import Text
 
 from training.simulator.scenario import SLOT_MS, make_scenario
 from xapp.lab.comparison import MARGIN_SEED, compare_leaders, margins, verdict
-from xapp.lab.gnb_options import GnbOptions
-from xapp.lab.node_functions import make_carriers
+from xapp.lab.gnb.options import GnbOptions
+from xapp.lab.gnb.ran_functions import make_carriers
 from xapp.lab.processes import Child, LabError
-from xapp.lab.ric import RIC_PORTS
+from xapp.lab.ric.command import RIC_PORTS
 from xapp.lab.screen import live_view, print_summary
 
 NOT_EPHEMERAL = range(20_000, 32_768)

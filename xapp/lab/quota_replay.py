@@ -14,8 +14,8 @@ from training.replay import Worlds
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOT_MS, Scenario
-from xapp.lab.node_functions import make_carriers
-from xapp.lab.quota_table import QuotaTable
+from xapp.lab.gnb.quota_table import QuotaTable
+from xapp.lab.gnb.ran_functions import make_carriers
 from xapp.quota_book import QuotaBook
 from xapp.quotas.allocation_to_quota import CellQuotas, QuotaRules
 

@@ -20,11 +20,11 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm import messages as kpm
 from xapp.http import BackgroundServer
-from xapp.lab.e2_wire import available_wires
-from xapp.lab.gnb import Gnb
-from xapp.lab.gnb_options import GnbOptions
-from xapp.lab.lines import Lines
-from xapp.lab.ric import RIC_PORTS, Ric, RicOptions
+from xapp.lab.e2_link.e2_wire import available_wires
+from xapp.lab.gnb.gnb import Gnb
+from xapp.lab.gnb.options import GnbOptions
+from xapp.lab.ric.command import RIC_PORTS, Ric, RicOptions
+from xapp.lab.status_lines import Lines
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import (

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from xapp.lab.comparison import compare_leaders
-from xapp.lab.gnb import Gnb
-from xapp.lab.gnb_options import GnbOptions
-from xapp.lab.gnb_status import figures
+from xapp.lab.gnb.gnb import Gnb
+from xapp.lab.gnb.options import GnbOptions
+from xapp.lab.gnb.status import figures
 from xapp.lab.lab import LabOptions
 
 

@@ -24,12 +24,12 @@ from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
 from xapp.e2.e2ap import procedures
 from xapp.lab.counters import Counters
-from xapp.lab.e2_agent import E2Agent
-from xapp.lab.gnb import Gnb
-from xapp.lab.gnb_options import GnbOptions
-from xapp.lab.mac import Mac
-from xapp.lab.node_functions import make_carriers, make_identity
-from xapp.lab.ric import RIC_PORTS, Ric, RicOptions
+from xapp.lab.gnb.e2_agent import E2Agent
+from xapp.lab.gnb.gnb import Gnb
+from xapp.lab.gnb.mac import Mac
+from xapp.lab.gnb.options import GnbOptions
+from xapp.lab.gnb.ran_functions import make_carriers, make_identity
+from xapp.lab.ric.command import RIC_PORTS, Ric, RicOptions
 
 STOP_S = 60.0
 """Neither process ends by itself: whatever ends sooner was stopped."""

@@ -15,7 +15,7 @@ from xapp.e2.dcm.messages import OutcomeCode
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.kpm.report_reader import decode_report
-from xapp.lab.e2_transport import E2Association, E2Server
+from xapp.lab.e2_link.e2_transport import E2Association, E2Server
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage
 
 CONTROL_INVALID = e2ap.Cause("ricRequest", "control-message-invalid")

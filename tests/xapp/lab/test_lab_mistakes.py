@@ -33,8 +33,8 @@ from xapp.lab.processes import Child, LabError
 def test_a_mistake_is_one_line_and_costs_no_run(
     arguments: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("xapp.lab.lab_command.stop_on_sigterm", lambda: None)
-    monkeypatch.setattr("xapp.lab.lab_command.run_lab", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr("xapp.lab.command.stop_on_sigterm", lambda: None)
+    monkeypatch.setattr("xapp.lab.command.run_lab", lambda *_: pytest.fail("it ran"))
     assert main(["lab", *arguments]) in (1, 2)
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and err.startswith("stackmac lab: ") and complaint in err

@@ -17,10 +17,10 @@ from xapp.e2.kpm import messages as kpm
 from xapp.e2.kpm.report_reader import KpmReport, decode_report
 from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, Guami, UeId
-from xapp.lab.mac import Mac
-from xapp.lab.node_functions import make_carriers
-from xapp.lab.quota_table import QuotaTable
-from xapp.lab.rc_function import RC_FUNCTION_ID, RC_OID, f1ap_id, ue_of
+from xapp.lab.gnb.mac import Mac
+from xapp.lab.gnb.quota_table import QuotaTable
+from xapp.lab.gnb.ran_functions import make_carriers
+from xapp.lab.gnb.rc_function import RC_FUNCTION_ID, RC_OID, f1ap_id, ue_of
 from xapp.quotas.allocation_to_quota import RELEASED, Quota
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage
 

@@ -15,7 +15,7 @@ from xapp.e2.e2ap import procedures
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.prb_quota import PARAMETER_NAMES
 from xapp.e2.ue_id.ue_id import GnbDuUeId
-from xapp.lab.mac import Mac
+from xapp.lab.gnb.mac import Mac
 from xapp.quotas.allocation_to_quota import Quota
 
 RC_FUNCTION_ID = 3

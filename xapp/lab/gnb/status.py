@@ -11,8 +11,8 @@ from policy.cell_state import TrafficClass
 from policy.limits import held_rbgs
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import SLOT_MS
-from xapp.lab.mac import Applied, CellReport, onto_ues
-from xapp.lab.measurements import Totals, totals_since
+from xapp.lab.gnb.mac import Applied, CellReport, onto_ues
+from xapp.lab.gnb.measurements import Totals, totals_since
 from xapp.quotas.allocation_to_quota import Quota
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from xapp.e2.e2ap import procedures
 from xapp.lab.counters import Counters
-from xapp.lab.rnib import Node, NodeInventory
+from xapp.lab.ric.rnib import Node, NodeInventory
 from xapp.ric.nodes import NodeChange, NodeWatcher, RnibSource
 from xapp.ric.sdl import SharedStore
 

@@ -14,8 +14,8 @@ from fastapi.responses import Response
 
 from xapp.http import BackgroundServer
 from xapp.lab.counters import Counters
-from xapp.lab.submgr import E2Answer, SubscriptionManager, make_submgr_app
-from xapp.lab.submgr_models import Detail, Endpoint
+from xapp.lab.ric.submgr import E2Answer, SubscriptionManager, make_submgr_app
+from xapp.lab.ric.submgr_models import Detail, Endpoint
 
 WAIT_S = 5.0
 NODE = "gnb_001_001_00000001"

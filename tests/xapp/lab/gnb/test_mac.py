@@ -10,9 +10,9 @@ from policy.observation import PROFILES
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
 from xapp.e2.dcm.messages import Carrier, Control, OutcomeCode
-from xapp.lab.mac import Mac, onto_ues
-from xapp.lab.measurements import MEASUREMENTS, Measured, measure, totals_since
-from xapp.lab.node_functions import make_carriers
+from xapp.lab.gnb.mac import Mac, onto_ues
+from xapp.lab.gnb.measurements import MEASUREMENTS, Measured, measure, totals_since
+from xapp.lab.gnb.ran_functions import make_carriers
 
 UES = 4
 

@@ -15,11 +15,11 @@ from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
 from xapp.e2.e2ap.elements import PduKind, Procedure
 from xapp.lab.counters import Counters
-from xapp.lab.e2_transport import E2Association, E2Server
-from xapp.lab.e2_wire import E2Wire
-from xapp.lab.rnib import Node, NodeInventory
-from xapp.lab.submgr import E2Answer
-from xapp.lab.submgr_models import Action, Detail
+from xapp.lab.e2_link.e2_transport import E2Association, E2Server
+from xapp.lab.e2_link.e2_wire import E2Wire
+from xapp.lab.ric.rnib import Node, NodeInventory
+from xapp.lab.ric.submgr import E2Answer
+from xapp.lab.ric.submgr_models import Action, Detail
 from xapp.rmr.transport import (
     RIC_CONTROL_ACK,
     RIC_CONTROL_FAILURE,

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from xapp.lab.counters import Counters
-from xapp.lab.e2_transport import E2Association, E2Client, E2Server
-from xapp.lab.e2_wire import (
+from xapp.lab.e2_link.e2_transport import E2Association, E2Client, E2Server
+from xapp.lab.e2_link.e2_wire import (
     MAX_PDU_BYTES,
     BadLength,
     E2Wire,

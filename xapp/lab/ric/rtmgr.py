@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from xapp.lab.appmgr import XappEndpoint
 from xapp.lab.counters import Counters
+from xapp.lab.ric.appmgr import XappEndpoint
 from xapp.rmr.routes import MEID_ROUTE, UNSET_SUB_ID, RouteTable, is_endpoint
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from training.simulator.metrics import UeTable
 from training.simulator.scenario import SLOT_MS
 from xapp.e2.dcm.messages import Carrier
-from xapp.lab.mac import CellReport
+from xapp.lab.gnb.mac import CellReport
 
 FloatU = NDArray[np.float64]
 

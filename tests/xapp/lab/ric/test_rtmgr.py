@@ -9,10 +9,10 @@ from contextlib import ExitStack
 import pytest
 
 from xapp.config import RmrConfig
-from xapp.lab import rtmgr
-from xapp.lab.appmgr import XappEndpoint
 from xapp.lab.counters import Counters
-from xapp.lab.rtmgr import RouteManager
+from xapp.lab.ric import rtmgr
+from xapp.lab.ric.appmgr import XappEndpoint
+from xapp.lab.ric.rtmgr import RouteManager
 from xapp.rmr.endpoint import Si95Endpoint
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.settings import resolve_settings

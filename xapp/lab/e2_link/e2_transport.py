@@ -15,7 +15,15 @@ from collections import deque
 from collections.abc import Callable
 
 from xapp.lab.counters import Counters
-from xapp.lab.e2_wire import MAX_PDU_BYTES, BadLength, E2Wire, LengthPrefixReader, RecordReader, make_socket, tune
+from xapp.lab.e2_link.e2_wire import (
+    MAX_PDU_BYTES,
+    BadLength,
+    E2Wire,
+    LengthPrefixReader,
+    RecordReader,
+    make_socket,
+    tune,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xapp.lab.pacing import MAX_DEBT_S, SlotClock
+from xapp.lab.gnb.slot_clock import MAX_DEBT_S, SlotClock
 
 
 def test_at_the_rics_pace_slots_come_due_one_by_one() -> None:

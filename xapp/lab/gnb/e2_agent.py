@@ -25,12 +25,12 @@ from xapp.e2.e2ap import procedures
 from xapp.e2.e2ap.elements import PduKind, Procedure
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.ue_id.ue_id import GnbDuUeId
-from xapp.lab import rc_function
 from xapp.lab.counters import Counters
-from xapp.lab.mac import CellReport, Mac
-from xapp.lab.measurements import MEASUREMENTS, Measured, Totals, measure, totals_since
-from xapp.lab.node_functions import dcm_function, setup_request
-from xapp.lab.node_subscriptions import NodeSubscription, Refusal, admit
+from xapp.lab.gnb import rc_function
+from xapp.lab.gnb.mac import CellReport, Mac
+from xapp.lab.gnb.measurements import MEASUREMENTS, Measured, Totals, measure, totals_since
+from xapp.lab.gnb.ran_functions import dcm_function, setup_request
+from xapp.lab.gnb.subscriptions import NodeSubscription, Refusal, admit
 
 logger = logging.getLogger(__name__)
 

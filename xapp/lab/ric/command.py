@@ -14,17 +14,17 @@ from typing import Annotated, Any
 import typer
 
 from xapp.http import BackgroundServer
-from xapp.lab.a1_mediator import A1Mediator, Form, make_a1_app
-from xapp.lab.alarm_manager import AlarmManager
-from xapp.lab.appmgr import AppManager, make_appmgr_app
 from xapp.lab.counters import Counters
-from xapp.lab.e2_wire import choose_wire
-from xapp.lab.e2term import E2Term
-from xapp.lab.lines import Lines
-from xapp.lab.rnib import NodeInventory, make_e2mgr_app
-from xapp.lab.rtmgr import RouteManager
-from xapp.lab.static_routes import write_xapp_routes
-from xapp.lab.submgr import SubscriptionManager, make_submgr_app
+from xapp.lab.e2_link.e2_wire import choose_wire
+from xapp.lab.ric.a1_mediator import A1Mediator, Form, make_a1_app
+from xapp.lab.ric.alarm_manager import AlarmManager
+from xapp.lab.ric.appmgr import AppManager, make_appmgr_app
+from xapp.lab.ric.e2term import E2Term
+from xapp.lab.ric.rnib import NodeInventory, make_e2mgr_app
+from xapp.lab.ric.rtmgr import RouteManager
+from xapp.lab.ric.static_routes import write_xapp_routes
+from xapp.lab.ric.submgr import SubscriptionManager, make_submgr_app
+from xapp.lab.status_lines import Lines
 from xapp.rmr.routes import is_endpoint
 from xapp.rmr.si95 import Si95Transport
 

@@ -17,15 +17,15 @@ from policy.observation import PROFILES
 from training.simulator.scenario import MAX_SEED, SCENARIOS, Scenario, make_scenario
 from xapp.e2.dialect import Dialect
 from xapp.lab.counters import Counters
-from xapp.lab.e2_agent import E2Agent
-from xapp.lab.e2_transport import E2Association, E2Client
-from xapp.lab.e2_wire import choose_wire
-from xapp.lab.gnb_options import CONTROLS, GnbOptions, make_followers
-from xapp.lab.gnb_status import CellScreen, figures
-from xapp.lab.lines import Lines
-from xapp.lab.mac import Mac
-from xapp.lab.node_functions import MAX_CELLS, make_carriers, make_identity
-from xapp.lab.pacing import SlotClock
+from xapp.lab.e2_link.e2_transport import E2Association, E2Client
+from xapp.lab.e2_link.e2_wire import choose_wire
+from xapp.lab.gnb.e2_agent import E2Agent
+from xapp.lab.gnb.mac import Mac
+from xapp.lab.gnb.options import CONTROLS, GnbOptions, make_followers
+from xapp.lab.gnb.ran_functions import MAX_CELLS, make_carriers, make_identity
+from xapp.lab.gnb.slot_clock import SlotClock
+from xapp.lab.gnb.status import CellScreen, figures
+from xapp.lab.status_lines import Lines
 from xapp.rmr.routes import is_endpoint
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
 from xapp.lab.counters import Counters
-from xapp.lab.submgr_models import Detail, SubscriptionParams, notification
+from xapp.lab.ric.submgr_models import Detail, SubscriptionParams, notification
 
 logger = logging.getLogger(__name__)
 

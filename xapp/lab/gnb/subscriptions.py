@@ -13,8 +13,8 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
 from xapp.e2.kpm import messages as kpm
-from xapp.lab.mac import Mac
-from xapp.lab.node_functions import KPM_FUNCTION_ID, KPM_STYLE
+from xapp.lab.gnb.mac import Mac
+from xapp.lab.gnb.ran_functions import KPM_FUNCTION_ID, KPM_STYLE
 
 
 class Refusal(NamedTuple):

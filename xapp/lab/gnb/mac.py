@@ -17,7 +17,7 @@ from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import Scenario
 from xapp.e2.dcm.messages import Carrier, Control, Outcome, OutcomeCode
-from xapp.lab.quota_table import QuotaTable
+from xapp.lab.gnb.quota_table import QuotaTable
 from xapp.quotas.allocation_to_quota import Quota
 
 FARTHEST_PERIODS = 100
