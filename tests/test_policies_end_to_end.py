@@ -15,9 +15,9 @@ import httpx
 import pytest
 import redis
 
+from xapp.a1.policy_model import POLICY_TYPE_ID
 from xapp.cli import main
 from xapp.lab.lab import Lab, LabOptions
-from xapp.ric.policy_model import POLICY_TYPE_ID
 
 CAP = {"limits": {"per_ue": {"max_share_percent": 20.0}}}
 """Of 6 RBGs: one."""

@@ -13,7 +13,7 @@ import redis
 from rich.console import Console
 
 from xapp.cli import main
-from xapp.config import QuotaConfig
+from xapp.config.model import QuotaConfig
 from xapp.lab.lab import Lab, LabOptions, run_lab
 
 PATIENCE_S = 30.0

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.lab.lab import START_TIMEOUT_S, Lab, LabOptions
 from xapp.lab.processes import Child
-from xapp.ric.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.ric.sdl import SharedStore
 
 BACK_S = 30.0

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("xapp.lab.demo:demo_app", "The whole loop in two acts: the paper's game, and a RIC's pace."),
     "lab": ("xapp.lab.command:lab_app", "RIC, gNB and xApp on loopback, with a live table and comparisons."),
-    "run": ("xapp.run_command:run_app", "The xApp itself."),
+    "run": ("xapp.run.command:run_app", "The xApp itself."),
     "doctor": ("xapp.doctor.command:doctor_app", "What is wrong with a deployment, and what to do about it."),
     "ric": ("xapp.lab.ric.command:ric_app", "Stand-ins for the near-RT RIC platform."),
     "gnb": ("xapp.lab.gnb.gnb:gnb_app", "A simulated E2 node."),
-    "explain": ("xapp.explain_command:explain_app", "Why a UE got what it got in a decision."),
-    "replay": ("xapp.replay_command:replay_app", "A recording once more: the same control bytes, or the first other."),
-    "intent": ("xapp.intent_command:intent_app", "Operators' policies: check, see what they come to, put in force."),
+    "explain": ("xapp.explain.command:explain_app", "Why a UE got what it got in a decision."),
+    "replay": ("xapp.record.command:replay_app", "A recording once more: the same control bytes, or the first other."),
+    "intent": ("xapp.a1.command:intent_app", "Operators' policies: check, see what they come to, put in force."),
     "e2": ("xapp.e2.command:e2_app", "Decode and encode E2 messages."),
     "warm-start": ("training.learning.command:training_app", "Train a bundle by imitation of a named teacher."),
     "train": (
@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("training.evaluation.command:evaluate_app", "A bundle against every baseline, in the same worlds."),
     "exploit": ("training.exploit.command:exploit_app", "What one UE gains by playing for itself against the others."),
     "experiment": ("training.experiments.command:experiment_app", "The paper's figures and open questions, each anew."),
-    "bench": ("xapp.bench:bench_app", "Speed of the decision path; `bench training`: of training."),
+    "bench": ("xapp.bench.command:bench_app", "Speed of the decision path; `bench training`: of training."),
 }
 """name -> (module:typer app, one line of help)."""
 BENCH_TRAINING = "training.bench:bench_app"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from xapp.config import RmrConfig
+from xapp.config.model import RmrConfig
 from xapp.rmr.osc import LibrmrTransport, librmr_problem
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.settings import resolve_settings

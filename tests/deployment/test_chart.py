@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from policy.schedulers.schedulers import SCHEDULERS
-from xapp import descriptor
-from xapp.app import App
-from xapp.config import load_controls, parse_controls
-from xapp.configuration import LIVE
+from xapp.config.live import LIVE
+from xapp.config.model import load_controls, parse_controls
+from xapp.packaging import descriptor
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
 from xapp.rmr.settings import MAX_HOST_BYTES, resolve_settings
+from xapp.run.app import App
 
 KUBERNETES = ("1.25", "1.37")
 """The oldest version that the chart allows and the newest that there are schemas of."""

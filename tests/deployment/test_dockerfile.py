@@ -14,7 +14,7 @@ import dockerfile
 import pytest
 import yaml
 
-from xapp import descriptor
+from xapp.packaging import descriptor
 
 ROOT = Path(__file__).parents[2]
 FILE = dockerfile.parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))

@@ -65,7 +65,7 @@ def test_the_refusal_that_the_page_shows_is_helms() -> None:
 
 
 def test_fields_that_need_no_restart_are_the_ones_that_the_page_and_the_chart_name() -> None:
-    from xapp.configuration import LIVE
+    from xapp.config.live import LIVE
 
     values = (chart.CHART / "values.yaml").read_text(encoding="utf-8")
     for name in LIVE:

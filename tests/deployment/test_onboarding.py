@@ -12,7 +12,7 @@ import onboarder_rules
 import pytest
 import yaml
 
-from xapp import descriptor
+from xapp.packaging import descriptor
 
 FOLDER = descriptor.FOLDER
 Change = Callable[[dict[str, Any], dict[str, Any]], object]

@@ -14,20 +14,20 @@ import pytest
 
 from policy.cell_state import make_cell_state
 from policy.intent import Intent
-from xapp.cell_tracker import CellTracker
-from xapp.config import Controls
-from xapp.control_encoder import Basis
-from xapp.control_loop import ControlLoop
-from xapp.control_sender import ControlSender, ControlTarget
-from xapp.decision_record import DecisionRecord
+from xapp.config.model import Controls
+from xapp.control.cell_tracker import CellTracker
+from xapp.control.control_loop import ControlLoop
+from xapp.control.decision_record import DecisionRecord
+from xapp.control.encoder import Basis
+from xapp.control.mailbox import Mailbox
+from xapp.control.receiver import CellLink, Feed, Intake, Report
+from xapp.control.sender import ControlSender, ControlTarget
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm.report_writer import encode_report
 from xapp.e2.ue_id.ue_id import GnbDuUeId
-from xapp.intake import CellLink, Feed, Intake, Report
-from xapp.mailbox import Mailbox
-from xapp.metrics import Metrics
+from xapp.monitoring.metrics import Metrics
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import (

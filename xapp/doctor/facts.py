@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from xapp.config import ConfigError, Controls, load_controls
+from xapp.config.model import ConfigError, Controls, load_controls
 from xapp.ric.appmgr import registered_names
 from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore

@@ -16,8 +16,8 @@ from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOT_MS, Scenario
 from xapp.lab.gnb.quota_table import QuotaTable
 from xapp.lab.gnb.ran_functions import make_carriers
-from xapp.quota_book import QuotaBook
 from xapp.quotas.allocation_to_quota import CellQuotas, QuotaRules
+from xapp.quotas.quota_book import QuotaBook
 
 WITHOUT_END = 10_000
 """Controls that may be sent at a time: the rate limit is what counts."""

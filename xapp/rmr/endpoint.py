@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from xapp.config import ConfigError
-from xapp.http import cannot_listen
+from xapp.config.model import ConfigError
+from xapp.http.server import cannot_listen
 from xapp.rmr.osc import LibrmrTransport, librmr_problem
 from xapp.rmr.route_client import RouteClient
 from xapp.rmr.settings import RmrSettings, TableSource

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from xapp.config import ConfigError, RmrConfig
+from xapp.config.model import ConfigError, RmrConfig
 from xapp.rmr.frame import SOURCE_BYTES
 from xapp.rmr.interfaces import LOOPBACK, interface_addresses
 from xapp.rmr.routes import is_endpoint

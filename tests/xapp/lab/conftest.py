@@ -19,7 +19,7 @@ from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm import messages as kpm
-from xapp.http import BackgroundServer
+from xapp.http.server import BackgroundServer
 from xapp.lab.e2_link.e2_wire import available_wires
 from xapp.lab.gnb.gnb import Gnb
 from xapp.lab.gnb.options import GnbOptions

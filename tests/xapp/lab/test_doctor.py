@@ -17,11 +17,11 @@ from policy.intent import Intent
 from policy.leader import Decision
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
-from xapp.app import App
 from xapp.cli import main
-from xapp.config import Controls
-from xapp.descriptor import make_descriptor
+from xapp.config.model import Controls
+from xapp.packaging.descriptor import make_descriptor
 from xapp.rmr.si95 import Si95Transport
+from xapp.run.app import App
 
 PERIOD_MS = 150
 """Long enough for decisions to be in time on a machine that does other things, too."""

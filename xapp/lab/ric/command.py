@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xapp.http import BackgroundServer
+from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_wire import choose_wire
 from xapp.lab.ric.a1_mediator import A1Mediator, Form, make_a1_app

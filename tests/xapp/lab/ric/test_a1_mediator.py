@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from xapp.http import BackgroundServer
+from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
+from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
 from xapp.lab.ric.a1_mediator import A1Mediator, Form, make_a1_app
-from xapp.ric.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_REQUEST, A1_POLICY_RESPONSE, RmrMessage

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from xapp.config import RmrConfig
+from xapp.config.model import RmrConfig
 from xapp.lab.counters import Counters
 from xapp.lab.ric import rtmgr
 from xapp.lab.ric.appmgr import XappEndpoint

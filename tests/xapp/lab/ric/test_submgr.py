@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from xapp.http import BackgroundServer
+from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
 from xapp.lab.ric.submgr import E2Answer, SubscriptionManager, make_submgr_app
 from xapp.lab.ric.submgr_models import Detail, Endpoint

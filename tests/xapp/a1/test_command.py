@@ -1,0 +1,204 @@
+"""`stackmac intent`: policies checked, shown, and put in force through a mediator."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xapp.a1.policy_model import make_policy_type
+from xapp.cli import main
+from xapp.packaging.descriptor import FOLDER
+
+EXAMPLES = sorted((FOLDER / "examples").glob("*.json"))
+CELL = "gnb_001_001_00000001/00f110000000011"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., str]:
+    def write(document: Any, name: str = "p.json") -> str:
+        path = tmp_path / name
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        return str(path)
+
+    return write
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    status = main(["intent", *args])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_every_example_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "validate", *map(str, EXAMPLES))
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [f"{path}: valid" for path in EXAMPLES]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ("{", "not JSON"),
+        ({"mode": "auto"}, "mode is 'auto'"),
+        ({"mode": "control", "note": "x"}, "note is 'x'"),
+        ({"limits": {"per_ue": {"max_share_percent": 101}}}, "limits.per_ue.max_share_percent is 101"),
+    ],
+)
+def test_a_policy_that_is_wrong_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], document: Any, words: str
+) -> None:
+    path = file(document)
+    for command in ("validate", "show"):
+        status, out, err = run(capsys, command, path)
+        assert (status, out) == (2, "")
+        assert path in err and words in err and err.count("\n") == 1
+
+
+def test_two_policies_of_one_name_are_not_shown_as_one(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    paths = [file({"mode": "shadow"}), file({"mode": "control"}, "other/p.json")]
+    status, out, err = run(capsys, "show", *paths)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "2 files, but 1 names" in err
+
+
+def test_the_others_are_checked_all_the_same(capsys: pytest.CaptureFixture[str], file: Callable[..., str]) -> None:
+    good = file({"mode": "shadow"}, "good.json")
+    status, out, err = run(capsys, "validate", "/no/such/file", good)
+    assert (status, out) == (2, f"{good}: valid\n")
+    assert err == "/no/such/file: No such file or directory\n"
+
+
+def test_show_says_what_policies_come_to_and_who_has_precedence(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str]
+) -> None:
+    one = file({"scope": {"cells": [CELL], "ue_ids": [7]}, "limits": {"per_ue": {"min_share_percent": 30}}}, "one.json")
+    rest = {"scope": {"slices": [{"traffic_class": "embb"}]}, "limits": {"per_slice": {"max_share_percent": 50}}}
+    all_embb = file({**rest, "objective": {"alpha": 2.0}}, "embb.json")
+    even = file({"objective": {"alpha": 0.5}}, "zero.json")
+    status, out, err = run(capsys, "show", one, all_embb, even, "--rbgs", "10", "--ue", "7:periodic", "--ue", "8:embb")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        f"cell {CELL}, 10 RBGs",
+        "precedence: one > embb > zero",
+        "mode control, alpha 2, floors hold over 10 periods",
+        "slice embb (UEs 8): 0 to 5 RBGs, by embb",
+        "UE 7: 3 to 10 RBGs, by one",
+        "UE 8: 0 to 5 RBGs, no contention",
+        "one: ENFORCED",
+        "embb: ENFORCED",
+        "zero: NOT_ENFORCED",
+        "  zero: alpha 0.5: a policy that comes first asks for 2",
+    ]
+
+
+def test_show_uses_the_configuration_for_who_is_in_a_slice(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str]
+) -> None:
+    gold = file({"scope": {"slices": [{"sst": 1}]}, "limits": {"per_slice": {"min_share_percent": 20}}}, "gold.json")
+    config = file({"controls": {"a1": {"slices": [{"sst": 1, "ue_ids": [4]}], "floor_window_periods": 1}}}, "c.json")
+    ues = ("--ue", "4", "--ue", "5", "--rbgs", "10", "--json")
+    _, out, _ = run(capsys, "show", gold, *ues)
+    assert json.loads(out)["policies"] == {"gold": "NOT_ENFORCED"}
+    _, out, _ = run(capsys, "show", gold, "--config", config, *ues)
+    shown = json.loads(out)
+    assert shown["policies"] == {"gold": "ENFORCED"}
+    assert shown["slices"] == [{"slice": "1", "ue_ids": [4], "min_rbgs": 2, "max_rbgs": 10, "policies": ["gold"]}]
+    assert shown["floor_window_periods"] == 1
+
+
+PAGE = (FOLDER.parent / "docs" / "policies.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"```console\n\$ stackmac intent (.*?)\n(.*?)```", PAGE, re.S)
+
+
+@pytest.mark.parametrize(("command", "output"), SHOWN, ids=range(len(SHOWN)))
+def test_what_the_page_shows_is_what_the_command_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, output: str
+) -> None:
+    monkeypatch.chdir(FOLDER.parent)
+    assert run(capsys, *command.split()) == (0, output, "")
+
+
+def test_the_page_has_worked_examples_and_shows_every_field_and_counter() -> None:
+    assert len(SHOWN) == 3
+    for name in ("cells", "slices", "ue_ids", "alpha", "per_ue", "per_slice", "mode", "period_ms", "a1_undecodable"):
+        assert name in PAGE
+    for link in re.findall(r"\]\(([^)#:]+)\)", PAGE):
+        assert (FOLDER.parent / "docs" / link).exists(), link
+
+
+@pytest.mark.parametrize("wrong", ["x", "7:fast", ":embb", "-1"])
+def test_a_ue_that_is_none_is_one_line(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], wrong: str
+) -> None:
+    status, _, err = run(capsys, "show", file({"mode": "shadow"}), f"--ue={wrong}")
+    assert status == 2 and repr(wrong) in err and err.count("\n") == 1
+
+
+class Mediator:
+    """Answers as the A1 mediator does, in the way that the test wants."""
+
+    def __init__(self, in_effect: bool = True) -> None:
+        self.types: dict[str, Any] = {}
+        self.policies: dict[str, Any] = {}
+        self.in_effect = in_effect
+
+    def respond(self, request: Any) -> tuple[int, object]:
+        assert request.path.startswith("/A1-P/v2/policytypes/")
+        type_id, *rest = request.path.split("/")[4:]
+        name = rest[1] if len(rest) > 1 else ""
+        if not rest:
+            if request.method == "PUT":
+                self.types[type_id] = request.body
+                return 201, None
+            return (200, self.types[type_id]) if type_id in self.types else (404, None)
+        if rest[-1] == "status":
+            return 200, {"instance_status": "IN EFFECT" if self.in_effect else "NOT IN EFFECT"}
+        if request.method == "PUT":
+            self.policies[name] = request.body
+            return 202, None
+        return (202, None) if self.policies.pop(name, None) is not None else (404, None)
+
+
+def test_put_makes_the_type_known_and_waits_until_the_policy_is_in_effect(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], serve: Any
+) -> None:
+    mediator = Mediator()
+    service = serve(mediator.respond)
+    path = file({"mode": "shadow"}, "calm.json")
+    assert run(capsys, "put", path, "--url", service.url) == (0, "calm: in effect\n", "")
+    assert mediator.types == {"20100": make_policy_type()}
+    assert mediator.policies == {"calm": {"mode": "shadow"}}
+    status, out, _ = run(capsys, "put", path, "--url", service.url, "--id", "other", "--json")
+    assert status == 0
+    assert json.loads(out)["policy_instance_id"] == "other" in mediator.policies
+    assert run(capsys, "put", path, "--url", service.url, "--delete") == (0, "calm: deleted\n", "")
+    assert run(capsys, "put", path, "--url", service.url, "--delete") == (1, "calm: there is no such policy\n", "")
+    assert list(mediator.policies) == ["other"]
+
+
+def test_a_policy_that_no_xapp_accepts_is_said(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], serve: Any
+) -> None:
+    service = serve(Mediator(in_effect=False).respond)
+    status, out, _ = run(capsys, "put", file({"mode": "shadow"}), "--url", service.url, "--wait", "0.1")
+    assert (status, out) == (1, "p: not in effect after 0.1 s: no xApp has accepted it\n")
+    status, out, _ = run(capsys, "put", file({"mode": "shadow"}), "--url", service.url, "--wait", "0")
+    assert status == 0
+
+
+def test_a_mediator_that_refuses_or_is_not_there_is_one_line(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], serve: Any
+) -> None:
+    service = serve(lambda request: (500, None))
+    for url, words in ((service.url, "refuses policy p with status 500"), ("http://127.0.0.1:9", "A1 mediator: ")):
+        status, out, err = run(capsys, "put", file({"mode": "shadow"}), "--url", url)
+        assert (status, out) == (1, "")
+        assert words in err and err.count("\n") == 1

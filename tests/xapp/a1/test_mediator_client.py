@@ -1,0 +1,342 @@
+"""A1 over real RMR: either mediator's messages, exact answers, and policies that outlive the process."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xapp.a1.mediator_client import (
+    KEY,
+    MAX_POLICIES,
+    MAX_WAITING,
+    A1Policies,
+    BadRequest,
+    PolicyRequest,
+    decode_request,
+)
+from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
+from xapp.monitoring.metrics import Metrics
+from xapp.ric.sdl import SharedStore
+from xapp.rmr.routes import RouteTable
+from xapp.rmr.si95 import Si95Transport
+from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_REQUEST, A1_POLICY_RESPONSE, RmrMessage
+
+PATIENCE_S = 10.0
+CALM = {"objective": {"alpha": 2.0}}
+SHADOW = {"mode": "shadow"}
+
+
+def go_form(operation: str, name: str, policy: Any = None, type_id: Any = str(POLICY_TYPE_ID)) -> bytes:
+    payload = "" if policy is None else policy if isinstance(policy, str) else json.dumps(policy)
+    fields = {"operation": operation, "policy_type_id": type_id, "policy_instance_id": name, "payload": payload}
+    return json.dumps(fields).encode()
+
+
+def python_form(operation: str, name: str, policy: Any = None) -> bytes:
+    fields = {"operation": operation, "policy_type_id": POLICY_TYPE_ID, "policy_instance_id": name}
+    return json.dumps({**fields, "payload": policy if policy is not None else {}}).encode()
+
+
+FORMS = {"go": go_form, "python": python_form}
+
+
+class Rig:
+    """A mediator's RMR endpoint and the xApp's side of A1; the test does the housekeeping."""
+
+    def __init__(self, store: SharedStore, *, routes: bool = True, query_period_s: float = 0.05) -> None:
+        self.mediator = Si95Transport("127.0.0.1", 0)
+        table = [f"mse|{mtype}|-1|{self.mediator.source}" for mtype in (A1_POLICY_RESPONSE, A1_POLICY_QUERY)]
+        self.routes = "\n".join(["newrt|start", *table, f"newrt|end|{len(table)}"])
+        self.xapp = Si95Transport("127.0.0.1", 0, routes=RouteTable(self.routes) if routes else None)
+        self.mediator.routes.update(f"newrt|start\nmse|{A1_POLICY_REQUEST}|-1|{self.xapp.source}\nnewrt|end|1")
+        self.metrics = Metrics()
+        self.changes: list[dict[str, Policy]] = []
+        self.a1 = A1Policies(
+            self.xapp,
+            store,
+            self.metrics,
+            handler_id="stackmac",
+            on_change=self._on_change,
+            query_period_s=query_period_s,
+        )
+
+    def _on_change(self, policies: Mapping[str, Policy]) -> None:
+        self.changes.append(dict(policies))
+
+    def close(self) -> None:
+        self.xapp.close()
+        self.mediator.close()
+
+    def say(self, payload: bytes) -> None:
+        """The mediator sends a request, and the xApp works on it."""
+        assert self.mediator.send(RmrMessage(A1_POLICY_REQUEST, payload, sub_id=POLICY_TYPE_ID))
+        message = self.xapp.receive(PATIENCE_S)
+        assert message is not None
+        self.a1.on_message(message)
+        self.a1.run_due()
+
+    def heard(self, mtype: int) -> Any:
+        """What the mediator is sent next of this type."""
+        while (message := self.mediator.receive(PATIENCE_S)) is not None:
+            if message.mtype == mtype:
+                return json.loads(message.payload)
+        raise AssertionError("the mediator heard nothing")
+
+    def asked(self, payload: bytes) -> str:
+        """Status of the answer to a request."""
+        self.say(payload)
+        answer = self.heard(A1_POLICY_RESPONSE)
+        assert set(answer) == {"policy_type_id", "policy_instance_id", "handler_id", "status"}
+        assert type(answer["policy_type_id"]) is int and answer["handler_id"] == "stackmac"
+        return str(answer["status"])
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.a1.held)
+
+
+Make = Callable[..., Rig]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    with ExitStack() as stack:
+
+        def start(store: SharedStore | None = None, **options: Any) -> Rig:
+            if store is None:
+                store = SharedStore(environ={})
+                stack.callback(store.close)
+            rig = Rig(store, **options)
+            stack.callback(rig.close)
+            return rig
+
+        yield start
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_policy_comes_changes_and_goes_in_either_mediators_form(make: Make, form: str) -> None:
+    rig, write = make(), FORMS[form]
+    assert rig.asked(write("CREATE", "p", CALM)) == "OK"
+    assert rig.changes[-1]["p"].objective.alpha == 2.0  # type: ignore[union-attr]
+    assert rig.asked(write("UPDATE", "p", SHADOW)) == "OK"
+    assert rig.changes[-1]["p"].mode == "shadow"
+    assert rig.asked(write("DELETE", "p")) == "DELETED"
+    assert rig.changes[-1] == {}
+
+
+def test_a_request_said_twice_changes_nothing_and_is_answered_twice(make: Make) -> None:
+    rig = make()
+    for _ in range(3):
+        assert rig.asked(go_form("CREATE", "p", CALM)) == "OK"
+    assert len(rig.changes) == 1
+    for _ in range(2):
+        assert rig.asked(go_form("DELETE", "p")) == "DELETED"
+    assert len(rig.changes) == 2
+
+
+@pytest.mark.parametrize("wrong", ["not JSON", {"mode": "auto"}, {}, {"mode": "shadow", "x": 1}, "[[[[", 7])
+def test_a_policy_that_is_refused_leaves_the_old_one_in_force(make: Make, wrong: Any) -> None:
+    rig = make()
+    assert rig.asked(go_form("CREATE", "p", CALM)) == "OK"
+    assert rig.asked(go_form("UPDATE", "p", wrong)) == "ERROR"
+    assert rig.a1.held["p"].policy.objective is not None
+    assert len(rig.changes) == 1
+    assert rig.metrics["a1_error"] == 1
+
+
+def test_another_policy_type_is_refused(make: Make) -> None:
+    rig = make()
+    rig.say(go_form("CREATE", "p", CALM, type_id="20008"))
+    answer = rig.heard(A1_POLICY_RESPONSE)
+    assert (answer["policy_type_id"], answer["status"]) == (20008, "ERROR")
+    assert rig.names == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[1]",
+        b"{}",
+        b"[" * 100_000,
+        go_form("REPLACE", "p", CALM),
+        go_form("CREATE", "", CALM),
+        go_form("CREATE", "p", CALM, type_id="seven"),
+        go_form("CREATE", "p", CALM, type_id=None),
+        go_form("CREATE", "p", CALM, type_id=True),
+        go_form("CREATE", "p" * 1000, CALM),
+        b" " * 200_000 + go_form("CREATE", "p", CALM),
+    ],
+    ids=range(12),
+)
+def test_bytes_that_are_no_request_are_counted_and_the_next_one_is_worked_on(make: Make, payload: bytes) -> None:
+    rig = make()
+    rig.a1.on_message(RmrMessage(A1_POLICY_REQUEST, payload))
+    rig.a1.run_due()
+    assert rig.metrics.summary()["dropped"] == {"a1_undecodable": 1}
+    assert rig.asked(go_form("CREATE", "p", CALM)) == "OK"
+
+
+@given(
+    st.binary() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(lambda x: json.dumps(x).encode())
+)
+def test_any_bytes_are_a_request_or_a_bad_one(payload: bytes) -> None:
+    try:
+        assert isinstance(decode_request(payload), PolicyRequest)
+    except BadRequest as error:
+        assert "\n" not in str(error)
+
+
+def test_c_strings_come_with_their_nul() -> None:
+    assert decode_request(go_form("CREATE", "p", CALM) + b"\0").instance_id == "p"
+
+
+def test_neither_requests_nor_policies_pile_up_without_bound(make: Make) -> None:
+    rig = make(query_period_s=0.0)
+    for _ in range(MAX_WAITING + 5):
+        rig.a1.on_message(RmrMessage(A1_POLICY_REQUEST, b"{}"))
+    assert rig.metrics.summary()["dropped"] == {"a1_queue_full": 5}
+    rig.a1.run_due()
+    for start in range(0, MAX_POLICIES, 100):
+        for k in range(start, min(start + 100, MAX_POLICIES)):
+            rig.a1.on_message(RmrMessage(A1_POLICY_REQUEST, go_form("CREATE", f"p{k}", CALM)))
+        rig.a1.run_due()
+    assert len(rig.names) == MAX_POLICIES
+    rig.say(go_form("CREATE", "one_more", CALM))
+    assert "one_more" not in rig.names
+    assert rig.metrics["a1_error"] == 1
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_mediator_is_asked_until_it_answers_ever_more_rarely(make: Make) -> None:
+    rig = make()
+    waits = []
+    for _ in range(3):
+        waits.append(rig.a1.run_due())
+        assert rig.heard(A1_POLICY_QUERY) == {"policy_type_id": POLICY_TYPE_ID}
+        time.sleep(waits[-1])
+    assert waits[0] < waits[1] < waits[2]
+    assert rig.asked(go_form("CREATE", "p", CALM)) == "OK"
+    assert rig.a1.answered
+    sent = rig.metrics["a1_queries_sent"]
+    assert rig.a1.run_due() > 60.0
+    assert rig.metrics["a1_queries_sent"] == sent
+
+
+def test_it_is_asked_as_soon_as_there_is_a_route(make: Make) -> None:
+    rig = make(routes=False)
+    assert rig.a1.run_due() <= 1.0
+    assert rig.metrics["a1_queries_sent"] == 0
+    rig.xapp.routes.update(rig.routes)
+    time.sleep(0.06)
+    rig.a1.run_due()
+    assert rig.heard(A1_POLICY_QUERY) == {"policy_type_id": POLICY_TYPE_ID}
+
+
+def test_asking_can_be_turned_off(make: Make) -> None:
+    rig = make(query_period_s=0.0)
+    assert rig.a1.run_due() > 60.0
+    assert rig.metrics["a1_queries_sent"] == 0
+
+
+# -- shared data ------------------------------------------------------------------------------------------------------
+
+
+def test_policies_are_there_again_after_a_restart(make: Make, redis_server: Any) -> None:
+    environ = {"DBAAS_SERVICE_HOST": redis_server.host, "DBAAS_SERVICE_PORT": str(redis_server.port)}
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        stores = [SharedStore(f"a1-{time.time_ns()}-shared") for _ in range(1)]
+        stores += [SharedStore(stores[0].namespace) for _ in range(2)]
+        for store in stores:
+            stack.callback(store.close)
+        first = make(stores[0])
+        for name in ("kept", "gone", "other"):
+            assert first.asked(go_form("CREATE", name, CALM)) == "OK"
+        assert first.asked(go_form("DELETE", "gone")) == "DELETED"
+
+        second = make(stores[1])
+        second.a1.run_due()
+        assert second.names == ["kept", "other"]
+        assert second.changes == [{name: second.a1.held[name].policy for name in ("kept", "other")}]
+        assert all(held.restored for held in second.a1.held.values())
+        assert second.asked(go_form("CREATE", "kept", CALM)) == "OK"
+        assert [held.restored for _, held in sorted(second.a1.held.items())] == [False, True]
+        assert len(second.changes) == 1  # it was in force already
+
+        third = make(stores[2])
+        third.a1.on_message(RmrMessage(A1_POLICY_REQUEST, go_form("DELETE", "other")))
+        third.a1.run_due()  # the mediator's word came before what was stored
+        assert third.names == ["kept"]
+        assert list(stores[2].find(KEY)) == [f"{KEY}kept"], "or the next start would bring it back"
+
+
+def test_an_instance_that_takes_over_again_takes_what_the_other_left(make: Make) -> None:
+    store = SharedStore(environ={})
+    try:
+        older = make(store, query_period_s=0.01)
+        for name in ("kept", "gone"):
+            assert older.asked(go_form("CREATE", name, CALM)) == "OK"
+        store.delete("policy/gone")
+        store.set("policy/new", SHADOW)
+        older.a1.run_due()
+        assert older.names == ["gone", "kept"]
+        queries = older.metrics["a1_queries_sent"]
+        older.a1.look_again()
+        older.a1.on_message(RmrMessage(A1_POLICY_REQUEST, go_form("CREATE", "just_come", CALM)))
+        older.a1.run_due()
+        assert older.names == ["just_come", "kept", "new"] == sorted(older.changes[-1])
+        assert sorted(store.find(KEY)) == [f"{KEY}{name}" for name in older.names]
+        older.a1.look_again()
+        older.a1.run_due()
+        assert older.metrics["a1_queries_sent"] == queries + 1
+    finally:
+        store.close()
+
+
+def test_a_store_that_does_not_answer_delays_nothing_and_is_told_later(make: Make) -> None:
+    class Failing(SharedStore):
+        works = False
+
+        def _call(self, call: Any) -> Any:
+            return super()._call(call if self.works else self._fail)
+
+        @staticmethod
+        def _fail(sdl: Any) -> None:
+            raise OSError("told to")
+
+    store = Failing(environ={})
+    try:
+        rig = make(store, query_period_s=0.0)
+        assert rig.asked(go_form("CREATE", "p", CALM)) == "OK"
+        assert rig.names == ["p"]
+        assert rig.a1.run_due() < 10.0  # it tries again
+        store.works = True
+        assert rig.a1.run_due() > 60.0
+        assert list(store.find("policy/")) == ["policy/p"]
+    finally:
+        store.close()
+
+
+def test_what_is_stored_and_is_no_policy_is_counted(make: Make) -> None:
+    store = SharedStore(environ={})
+    try:
+        store.set("policy/old", {"mode": "auto"})
+        store.set("policy/good", CALM)
+        rig = make(store)
+        rig.a1.run_due()
+        assert rig.names == ["good"]
+        assert rig.metrics.summary()["dropped"] == {"a1_stored_policy_unreadable": 1}
+    finally:
+        store.close()

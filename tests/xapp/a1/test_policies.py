@@ -1,0 +1,128 @@
+"""From the mediator's message to the very next control: no decision between a policy's answer and its effect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from limit_checker import Share, violations
+
+from policy.schedulers.schedulers import SCHEDULERS
+from xapp.a1.policies import Policies
+from xapp.a1.policy_model import POLICY_TYPE_ID
+from xapp.config.model import parse_controls
+from xapp.control.control_loop import ControlLoop
+from xapp.control.mailbox import Mailbox
+from xapp.control.receiver import Feed, Intake, Report
+from xapp.control.sender import ControlSender
+from xapp.monitoring.metrics import Metrics
+from xapp.ric.sdl import SharedStore
+from xapp.rmr.transport import A1_POLICY_REQUEST, RmrMessage
+
+UES = (1, 2, 3)
+
+
+class Loop:
+    """Intake, policies and pacer of an xApp; the test brings the messages and does the housekeeping."""
+
+    def __init__(self, node: Any, **controls: Any) -> None:
+        self.node, self.sn = node, 0
+        self.controls = parse_controls({"coalesce_ms": 0.0, "stale_after_periods": 100.0, **controls})
+        metrics, self.store = Metrics(), SharedStore(environ={})
+        mailbox: Mailbox[Report] = Mailbox(0.0)
+        sender = ControlSender(node.xapp, metrics, instance_epoch=1, lease_periods=2)
+        self.intake = Intake(node.xapp, mailbox, sender, metrics)
+        self.policies = Policies(
+            self.controls, node.xapp, self.store, metrics, handler_id="stackmac", links=self.intake.links
+        )
+        self.intake.register(A1_POLICY_REQUEST, self.policies.a1.on_message)
+        self.loop = ControlLoop(
+            self.controls,
+            SCHEDULERS["proportional_fair"],
+            mailbox,
+            sender,
+            metrics,
+            links=self.intake.links,
+            intent_of=self.policies.in_force.intent_for,
+            settle=self.policies.in_force.settle,
+        )
+        self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), node.link())
+        self.loop.start()
+
+    def close(self) -> None:
+        self.loop.close()
+        self.store.close()
+
+    def say(self, operation: str, name: str, policy: dict[str, Any] | None = None) -> None:
+        """A request of the mediator, worked on."""
+        payload = "" if policy is None else json.dumps(policy)
+        fields = {"policy_type_id": str(POLICY_TYPE_ID), "policy_instance_id": name, "payload": payload}
+        self.intake.on_message(RmrMessage(A1_POLICY_REQUEST, json.dumps({"operation": operation, **fields}).encode()))
+        self.policies.a1.run_due()
+
+    def next_allocation(self, **columns: Any) -> Any:
+        """What follows the next report."""
+        self.sn += 1
+        self.intake.on_message(self.node.dcm_message(self.sn, self.node.indication(UES, slot=self.sn, **columns)))
+        return self.node.next_control()[1].allocation
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        return {row["policy_instance_id"]: row for row in self.policies.rows()}
+
+
+@pytest.fixture
+def loop(node: Any) -> Iterator[Loop]:
+    running = Loop(node, a1={"slices": [{"sst": 1, "ue_ids": [3]}]})
+    yield running
+    running.close()
+
+
+def per_ue(**limit: float) -> dict[str, Any]:
+    return {"limits": {"per_ue": limit}}
+
+
+def test_a_policy_changes_the_very_next_allocation_and_so_does_its_end(loop: Loop) -> None:
+    capped = [Share(frozenset({ue}), 0.0, 20.0) for ue in UES]
+    assert violations(capped, loop.next_allocation())
+    loop.say("CREATE", "cap", per_ue(max_share_percent=20.0))
+    for _ in range(5):
+        assert violations(capped, loop.next_allocation()) == []
+    loop.say("UPDATE", "cap", per_ue(max_share_percent=50.0))
+    assert violations(capped, loop.next_allocation())
+    loop.say("DELETE", "cap")
+    allocation = loop.next_allocation()
+    assert violations(capped, allocation) and allocation.open_allowed_U.all()
+
+
+def test_a_refused_update_leaves_the_limits_in_force(loop: Loop) -> None:
+    capped = [Share(frozenset({ue}), 0.0, 20.0) for ue in UES]
+    loop.say("CREATE", "cap", per_ue(max_share_percent=20.0))
+    loop.say("UPDATE", "cap", {"limits": {"per_ue": {"max_share_percent": 200.0}}})
+    assert violations(capped, loop.next_allocation()) == []
+
+
+def test_slices_of_the_configuration_and_of_classes_hold(loop: Loop) -> None:
+    shares = [Share(frozenset({3}), 50.0), Share(frozenset({1, 2}), 0.0, 34.0)]
+    assert violations(shares, loop.next_allocation())
+    loop.say("CREATE", "gold", {"scope": {"slices": [{"sst": 1}]}, "limits": {"per_slice": {"min_share_percent": 50}}})
+    embb = {"scope": {"slices": [{"traffic_class": "embb"}]}, "limits": {"per_slice": {"max_share_percent": 34}}}
+    loop.say("CREATE", "rest", embb)
+    for _ in range(5):
+        assert violations(shares, loop.next_allocation(traffic_class=np.array([0.0, 0.0, 1.0]))) == []
+    assert {name: row["enforcement"] for name, row in loop.rows.items()} == {"gold": "ENFORCED", "rest": "ENFORCED"}
+    assert loop.rows["rest"]["cells"] == [loop.node.cell]
+    assert loop.rows["rest"]["policy"] == embb | {"limits": {"per_slice": {"max_share_percent": 34.0}}}
+
+
+def test_the_configuration_may_name_a_slices_members_later(loop: Loop) -> None:
+    loop.next_allocation()
+    loop.say("CREATE", "p", {"scope": {"slices": [{"sst": 7}]}, "limits": {"per_slice": {"min_share_percent": 50}}})
+    assert loop.rows["p"]["enforcement"] == "NOT_ENFORCED"
+    loop.policies.configure(parse_controls({"a1": {"slices": [{"sst": 7, "ue_ids": [2]}]}}))
+    assert violations([Share(frozenset({2}), 50.0)], loop.next_allocation()) == []
+    assert loop.rows["p"]["enforcement"] == "ENFORCED"
+    assert loop.policies.status() == {"p": "ENFORCED"}

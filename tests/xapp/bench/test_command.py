@@ -1,0 +1,65 @@
+"""`stackmac bench`: every part runs, and compares what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy.registry import make_leader
+from xapp import cli
+from xapp.bench import command as bench
+from xapp.bench.decision_path import DecisionPath
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "CASE_S", 0.0)
+    monkeypatch.setattr(bench, "MIN_REPEATS", 3)
+
+
+def test_all_parts_make_rows_and_the_json_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bench.json"
+    assert cli.main(["bench", "all", "--leaders", "proportional_fair", "--json", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    rows = json.loads(path.read_text())["rows"]
+    assert {row["part"] for row in rows} == {"kpm", "e2ap", "rc", "dcm", "rmr", "decision", "loop"}
+    assert len(out.splitlines()) == 1 + len(rows)
+    for row in rows:
+        assert row["what"] in out
+        assert 0 < row["median_us"] <= row["p99_us"]
+        assert row["ratio"] == pytest.approx(row["alternative_median_us"] / row["median_us"], rel=0.1, abs=0.01)
+
+
+def test_one_part_alone_with_json_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "kpm", "--json", "-"]) == 0
+    out = capsys.readouterr().out
+    rows = json.loads(out[out.index("{") :])["rows"]
+    assert [row["part"] for row in rows] == ["kpm", "kpm"]
+
+
+@pytest.mark.parametrize("args", [("nothing",), ("loop", "--leaders", "nobody")])
+def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], args: tuple[str, ...]) -> None:
+    assert cli.main(["bench", *args]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert args[-1] in err
+
+
+@pytest.mark.parametrize(("k", "num_rbgs"), bench.PACES)
+def test_what_is_measured_is_a_whole_decision(k: int, num_rbgs: int) -> None:
+    path = DecisionPath(make_leader("proportional_fair"), k, num_rbgs)
+    rng = np.random.default_rng(1)
+    request = e2ap.decode_control_request(path.decide(path.reports(rng, 8)))
+    control = dcm.decode_control(request.message)
+    assert control.allocation.ue_ids == tuple(range(8))
+    assert control.allocation.num_rbgs == num_rbgs
+    summary = path.metrics.summary()
+    assert (summary["decided_by"], summary["guard_changes"]) == ({"proportional_fair": 1}, 0)
+    assert (summary["indications_received"], summary["dropped"]) == (2, {})
+    path.close()

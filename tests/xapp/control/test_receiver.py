@@ -1,0 +1,262 @@
+"""The receive side: reports reach the right cell, and no bytes stop the thread or go uncounted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.allocation import all_dynamic
+from xapp.control.mailbox import Mailbox
+from xapp.control.receiver import Feed, Intake, Report
+from xapp.control.sender import ControlSender
+from xapp.e2.asn1.errors import E2DecodeError
+from xapp.e2.dialect import Dialect
+from xapp.monitoring.metrics import Metrics
+from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage
+
+PATIENCE_S = 10.0
+UNKNOWN_TYPE = 12099
+MEASURED = {"DRB.UEThpUl": 100.0, "RRU.PrbTotUl": 50.0, "CQI": 9.0}
+
+
+class Receiving:
+    """An intake with a DCM and a KPM feed of the node's cell."""
+
+    def __init__(self, node: Any, *, has_kpm: bool = True, has_dcm: bool = True) -> None:
+        self.node = node
+        self.metrics = Metrics()
+        self.mailbox: Mailbox[Report] = Mailbox(0.0)
+        self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
+        self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics)
+        self.link = node.link(has_kpm=has_kpm, has_dcm=has_dcm)
+        if has_dcm:
+            self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
+        if has_kpm:
+            self.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", tuple(MEASURED)), self.link)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        dropped: dict[str, int] = self.metrics.summary()["dropped"]
+        return dropped
+
+    def taken(self, timeout_s: float = 0.0) -> list[Report]:
+        return [report for _, report in self.mailbox.take(timeout_s)]
+
+
+@pytest.fixture
+def receiving(node: Any) -> Iterator[Receiving]:
+    made = Receiving(node)
+    yield made
+    made.intake.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "it never became true"
+        time.sleep(0.0005)
+
+
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_on_the_wire_becomes_a_state_in_the_mailbox(receiving: Receiving) -> None:
+    receiving.intake.start()
+    before_ns = time.perf_counter_ns()
+    receiving.node.send(receiving.node.dcm_message(5))
+    (report,) = receiving.taken(PATIENCE_S)
+    assert report.state.cell == receiving.node.cell
+    assert report.state.ue_ids == (1, 2)
+    assert (report.indication_sn, report.lead_slots) == (5, 0)
+    assert report.link is receiving.link
+    assert before_ns < report.received_ns < time.perf_counter_ns()
+    assert receiving.metrics["indications_received"] == 1
+
+
+def test_a_kpm_report_completes_the_period_and_opens_none(receiving: Receiving) -> None:
+    on_message, node = receiving.intake.on_message, receiving.node
+    on_message(node.kpm_message(1, {1: MEASURED, 2: MEASURED}))
+    assert receiving.taken() == []
+    on_message(node.dcm_message(1))
+    on_message(node.kpm_message(2, {1: MEASURED, 2: MEASURED}))
+    (report,) = receiving.taken()
+    assert report.state.prb_share_U.tolist() == [0.5, 0.5]
+    on_message(node.kpm_message(3, {1: MEASURED, 2: {**MEASURED, "RRU.PrbTotUl": 70.0}}))
+    assert receiving.taken() == []
+    assert receiving.link.newest is not None
+    assert receiving.link.newest.state.prb_share_U.tolist() == [0.5, 0.7]
+
+
+def test_a_kpm_report_is_read_in_its_nodes_dialect(node: Any) -> None:
+    receiving = Receiving(node, has_dcm=False)
+    flexric = node.kpm_message(1, {4: MEASURED}, dialect=Dialect.FLEXRIC)
+    with pytest.raises(E2DecodeError):
+        receiving.intake.on_message(flexric)
+    receiving.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", tuple(MEASURED), Dialect.FLEXRIC), receiving.link)
+    receiving.intake.on_message(flexric)
+    (report,) = receiving.taken()
+    assert report.state.ue_ids == (4,)
+
+
+def test_the_loop_time_counts_from_the_report_that_opened_the_period(receiving: Receiving) -> None:
+    first = receiving.node.dcm_message(1)
+    second = receiving.node.kpm_message(1, {1: MEASURED})
+    for message, received_ns in ((first, 1000), (second, 5000)):
+        receiving.intake.on_message(
+            RmrMessage(message.mtype, message.payload, meid=message.meid, received_ns=received_ns)
+        )
+    (report,) = receiving.taken()
+    assert report.received_ns == 1000
+
+
+def test_a_cell_with_kpm_alone_is_decided_by_kpm(node: Any) -> None:
+    receiving = Receiving(node, has_dcm=False)
+    receiving.intake.on_message(node.kpm_message(1, {4: MEASURED}))
+    (report,) = receiving.taken()
+    assert (report.state.ue_ids, report.indication_sn) == ((4,), 0)
+
+
+def test_duplicates_and_late_reports_are_dropped_and_counted(receiving: Receiving) -> None:
+    for sn in (65535, 0, 0, 65535):
+        receiving.intake.on_message(receiving.node.dcm_message(sn, slot=10 + sn % 7))
+    (report,) = receiving.taken()
+    assert report.indication_sn == 0
+    assert receiving.dropped == {"late_or_duplicate_report": 2}
+
+
+def test_reports_of_no_subscription_and_of_the_wrong_cell_are_dropped(receiving: Receiving) -> None:
+    node = receiving.node
+    receiving.intake.on_message(node.dcm_message(1, instance=999))
+    receiving.intake.on_message(node.dcm_message(1, nci="00f110000000012"))
+    receiving.intake.on_message(node.dcm_message(1, meid="gnb_of_someone_else"))
+    assert receiving.taken() == []
+    assert receiving.dropped == {"unknown_subscription": 1, "wrong_cell": 2}
+    assert receiving.metrics["indications_received"] == 3
+
+
+def test_a_detached_subscription_feeds_nothing_and_a_cell_without_any_is_forgotten(receiving: Receiving) -> None:
+    node = receiving.node
+    receiving.intake.detach(node.dcm_instance)
+    assert receiving.intake.links() == [receiving.link]
+    receiving.intake.on_message(node.dcm_message(1))
+    assert receiving.dropped == {"unknown_subscription": 1}
+    receiving.intake.detach(node.kpm_instance)
+    assert receiving.intake.links() == []
+    receiving.intake.detach(node.kpm_instance)
+
+
+def test_a_subscription_made_anew_may_count_from_zero_again(receiving: Receiving) -> None:
+    node = receiving.node
+    receiving.intake.on_message(node.dcm_message(700))
+    receiving.intake.detach(node.dcm_instance)
+    receiving.intake.attach(31, Feed(node.cell, "dcm"), receiving.link)
+    receiving.intake.on_message(node.dcm_message(0, instance=31, slot=701))
+    (report,) = receiving.taken()
+    assert (report.indication_sn, report.state.slot) == (0, 701)
+
+
+def test_the_silence_of_one_subscription_is_its_own(receiving: Receiving) -> None:
+    node, intake = receiving.node, receiving.intake
+    time.sleep(0.02)
+    intake.on_message(node.dcm_message(1))
+    assert intake.silent_for_s(node.kpm_instance) >= 0.02
+    assert intake.silent_for_s(node.dcm_instance) < intake.silent_for_s(node.kpm_instance)
+    assert intake.silent_for_s(999) == 0.0
+
+
+# -- other messages ---------------------------------------------------------------------------------------------------
+
+
+def test_a_message_of_another_type_goes_to_its_registered_handler(receiving: Receiving) -> None:
+    taken: list[bytes] = []
+    receiving.intake.register(UNKNOWN_TYPE, lambda message: taken.append(message.payload))
+    receiving.intake.on_message(RmrMessage(UNKNOWN_TYPE, b"for you"))
+    assert taken == [b"for you"]
+    assert receiving.dropped == {}
+
+
+@pytest.mark.parametrize("mtype", [RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE])
+def test_a_message_type_has_one_handler(receiving: Receiving, mtype: int) -> None:
+    with pytest.raises(ValueError, match=str(mtype)):
+        receiving.intake.register(mtype, lambda message: None)
+
+
+# -- whatever bytes ---------------------------------------------------------------------------------------------------
+
+
+def test_undecodable_messages_are_counted_and_the_thread_lives_on(
+    receiving: Receiving, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiving.intake.start()
+    for mtype in (RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE):
+        receiving.node.send(RmrMessage(mtype, b"\x00\x05", meid="gnb\nforged line"))
+    receiving.node.send(RmrMessage(UNKNOWN_TYPE, b""))
+    receiving.node.send(receiving.node.dcm_message(1))
+    assert len(receiving.taken(PATIENCE_S)) == 1
+    assert receiving.metrics["decode_errors"] == 3
+    assert receiving.dropped == {"unknown_message_type": 1}
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
+def test_on_message_says_what_is_wrong_with_the_bytes(receiving: Receiving) -> None:
+    with pytest.raises(E2DecodeError):
+        receiving.intake.on_message(RmrMessage(RIC_INDICATION, b"\x00"))
+
+
+@st.composite
+def damaged(draw: st.DrawFn, good: list[bytes]) -> bytes:
+    """A good PDU with a few octets changed, or cut."""
+    data = bytearray(draw(st.sampled_from(good)))
+    for _ in range(draw(st.integers(1, 4))):
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    return bytes(data[: draw(st.integers(0, len(data)))]) if draw(st.booleans()) else bytes(data)
+
+
+def test_no_bytes_stop_the_thread_or_go_uncounted(receiving: Receiving, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    node, metrics = receiving.node, receiving.metrics
+    receiving.intake.start()
+    assert receiving.sender.send(node.target(), all_dynamic((1, 2), node.num_rbgs), node.basis())
+    request, _ = node.next_control()
+    good = [
+        node.dcm_message(1).payload,
+        node.kpm_message(1, {1: MEASURED, 2: {**MEASURED, "CQI": np.nan}}).payload,
+        node.acknowledgement(request).payload,
+        node.refusal(request, 1).payload,
+    ]
+    answers = ("controls_acked", "controls_failed", "answers_unmatched")
+    sentinels = 0
+
+    @given(
+        st.sampled_from((RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, UNKNOWN_TYPE)),
+        st.one_of(st.binary(max_size=200), damaged(good)),
+    )
+    def check(mtype: int, payload: bytes) -> None:
+        nonlocal sentinels
+        before = metrics.summary()
+        seen = [metrics[name] for name in ("indications_received", *answers)]
+        node.send(RmrMessage(mtype, payload, sub_id=node.dcm_instance, meid=node.name))
+        node.send(RmrMessage(UNKNOWN_TYPE, b"sentinel"))
+        sentinels += 1 + (mtype == UNKNOWN_TYPE)
+        wait_for(lambda: receiving.dropped.get("unknown_message_type", 0) == sentinels)
+        received, *answered = (
+            now - then for now, then in zip((metrics[name] for name in ("indications_received", *answers)), seen)
+        )
+        undecodable = metrics["decode_errors"] - before["decode_errors"]
+        assert undecodable in (0, 1)
+        assert "handler_error" not in receiving.dropped
+        if mtype == RIC_INDICATION:
+            assert received == 1
+        elif mtype in (RIC_CONTROL_ACK, RIC_CONTROL_FAILURE):
+            assert sum(answered) + undecodable >= 1
+        else:
+            assert received == sum(answered) == undecodable == 0
+
+    check()

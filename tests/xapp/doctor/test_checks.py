@@ -1,0 +1,164 @@
+"""What the doctor concludes from what it heard: one planted fault at a time in a deployment that is otherwise well."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xapp.config.model import Controls
+from xapp.doctor.checks import examine
+from xapp.doctor.facts import Facts, Heard
+from xapp.doctor.faults import FAULTS
+from xapp.doctor.finding import State
+
+NODE, CELL = "gnb_001_001_00000001", "00f110000000011"
+STATUS: dict[str, Any] = {
+    "name": "stackmac",
+    "leader": "bundled",
+    "deadline_ms": 80.0,
+    "instance": {"role": "control", "epoch": 1, "others": 0},
+    "sdl_healthy": True,
+    "rmr_endpoint": "service-ricxapp-stackmac-rmr.ricxapp:4560",
+    "routes_loaded": True,
+    "nodes": {NODE: True},
+    "node_problems": {NODE: []},
+    "subscriptions": {f"{NODE}/200/{CELL}": "active", f"{NODE}/2/{CELL}": "active"},
+    "subscription_errors": {},
+    "indications_received": 100,
+    "decode_errors": 0,
+    "decisions": 50,
+    "decided_by": {"model": 50},
+    "decision_ms": {"p50": 4.0, "p95": 6.0, "p99": 9.0},
+    "controls_sent": 50,
+    "controls_acked": 50,
+    "controls_failed": 0,
+    "controls_unanswered": 0,
+    "dropped": {},
+    "effects": {f"{NODE}/{CELL}": [True, "it follows decision 50"]},
+}
+OTHERS = [False, "it follows decision 17 of another instance"]
+GROWN = {
+    "indications_received": 160,
+    "decisions": 80,
+    "decided_by": {"model": 80},
+    "controls_sent": 80,
+    "controls_acked": 80,
+}
+
+
+def facts(changes: dict[str, Any] | None = None, **others: Any) -> Facts:
+    """A deployment in order, but for `changes` of the later status and `others` of the facts."""
+    after = {**copy.deepcopy(STATUS), **GROWN, **(changes or {})}
+    held = [
+        {"SubscriptionId": k, "Meid": NODE, "ClientEndpoint": ["service-ricxapp-stackmac-rmr.ricxapp:4560"]}
+        for k in (1, 2)
+    ]
+    well = Facts(
+        controls=Heard(Controls()),
+        url="http://127.0.0.1:8080",
+        ready=Heard(""),
+        before=Heard(copy.deepcopy(STATUS)),
+        after=Heard(after),
+        seconds=3.0,
+        submgr=Heard(held),
+        e2mgr=Heard([NODE]),
+        policies=Heard([{"policy_instance_id": "floor", "enforcement": "ENFORCED", "reasons": []}]),
+        appmgr=Heard(["stackmac"]),
+        shared=Heard(True),
+    )
+    return replace(well, **others)
+
+
+def named(examined: Facts) -> list[str]:
+    return [finding.fault for finding in examine(examined) if finding.fault]
+
+
+PLANTED: dict[str, Facts] = {
+    "config_unusable": facts(controls=Heard(error="controls.report_period_ms is 3")),
+    "xapp_unreachable": facts(after=Heard(error="the xApp: Connection refused")),
+    "yielded": facts({"instance": {"role": "shadow", "epoch": 1, "others": 1}}),
+    "no_route_table": facts({"routes_loaded": False}),
+    "no_control_route": facts({"dropped": {"control_not_sent": 30}, "controls_sent": 50, "controls_acked": 50}),
+    "sdl_down": facts(shared=Heard(error="SDL: a value written does not come back")),
+    "sdl_in_memory": facts(shared=Heard(False)),
+    "submgr_unreachable": facts(submgr=Heard(error="submgr: Connection refused")),
+    "e2mgr_unreachable": facts(e2mgr=Heard(error="e2mgr: Connection refused")),
+    "appmgr_unreachable": facts(appmgr=Heard(error="appmgr: Connection refused")),
+    "not_registered": facts(appmgr=Heard(["another"])),
+    "no_nodes": facts({"nodes": {}, "node_problems": {}}),
+    "node_disconnected": facts({"nodes": {NODE: False}}),
+    "no_control_function": facts({"node_problems": {NODE: [{"fault": "no_control_function", "text": "none"}]}}),
+    "no_kpm_function": facts({"node_problems": {NODE: [{"fault": "no_kpm_function", "text": "none"}]}}),
+    "function_unreadable": facts({"node_problems": {NODE: [{"fault": "function_unreadable", "text": "bad"}]}}),
+    "quotas_not_offered": facts({"node_problems": {NODE: [{"fault": "quotas_not_offered", "text": "none"}]}}),
+    "measurements_missing": facts({"node_problems": {NODE: [{"fault": "measurements_missing", "text": "none"}]}}),
+    "subscription_failed": facts(
+        {"subscriptions": {f"{NODE}/2/{CELL}": "wanted"}, "subscription_errors": {f"{NODE}/2/{CELL}": "refused"}},
+        submgr=Heard([]),
+    ),
+    "subscription_pending": facts({"subscriptions": {f"{NODE}/2/{CELL}": "accepted"}}, submgr=Heard([])),
+    "subscription_double": facts({"subscriptions": {f"{NODE}/2/{CELL}": "active"}}),
+    "no_indications": facts({"indications_received": 100}),
+    "undecodable_indications": facts({"decode_errors": 60}),
+    "controls_unanswered": facts({"controls_acked": 50, "controls_unanswered": 20}),
+    "controls_refused": facts({"controls_failed": 30, "dropped": {"control_failed_unknown_ue": 30}}),
+    "controls_ineffective": facts(
+        {"effects": {f"{NODE}/{CELL}": OTHERS}}, before=Heard({**STATUS, "effects": {f"{NODE}/{CELL}": OTHERS}})
+    ),
+    "model_missing": facts(leader_error="controls.leader: no such bundle"),
+    "model_failing": facts({"decided_by": {"model": 70, "fallback:error": 10}}),
+    "model_slow": facts({"decided_by": {"model": 70, "fallback:late": 10}}),
+    "policy_not_enforced": facts(
+        policies=Heard([{"policy_instance_id": "p", "enforcement": "NOT_ENFORCED", "reasons": ["floors exceed"]}])
+    ),
+}
+
+
+def test_a_deployment_in_order_has_no_fault_and_every_check_was_made() -> None:
+    findings = examine(facts())
+    assert [finding for finding in findings if finding.state is not State.OK] == []
+    assert {finding.check for finding in findings} >= {"routes", "sdl", "nodes", "controls", "model", "policies"}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_named_with_advice(fault: str) -> None:
+    (finding,) = [finding for finding in examine(PLANTED[fault]) if finding.fault == fault]
+    assert finding.state in (State.FAULT, State.WARNING)
+    assert finding.found
+    assert finding.advice == FAULTS[fault]
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_what_depends_on_a_fault_is_unknown_and_not_another_fault(fault: str) -> None:
+    assert named(PLANTED[fault]) == [fault]
+
+
+def test_a_cell_that_does_not_follow_yet_at_the_second_look_is_no_fault() -> None:
+    assert named(facts({"effects": {f"{NODE}/{CELL}": OTHERS}})) == []
+
+
+@pytest.mark.parametrize("nonsense", [[], "text", 7, {"a": []}], ids=str)
+@pytest.mark.parametrize("field", STATUS)
+def test_an_answer_of_another_shape_leaves_the_other_checks_alone(field: str, nonsense: object) -> None:
+    findings = examine(facts({field: nonsense}))
+    assert {finding.check for finding in findings} >= {"configuration", "sdl", "submgr", "e2mgr", "policies"}
+    assert all(finding.state is not State.UNKNOWN or finding.found for finding in findings)
+
+
+def test_every_fault_that_can_be_named_is_planted_here() -> None:
+    assert set(PLANTED) == set(FAULTS)
+
+
+def test_a_restart_between_the_two_looks_counts_from_nothing() -> None:
+    restarted = facts({"indications_received": 3, "decisions": 1, "decided_by": {"model": 1}, "controls_sent": 1})
+    assert named(restarted) == []
+
+
+def test_the_page_for_operators_names_every_fault() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`([a-z2]+_[a-z_]+|yielded)`", page)) & (set(FAULTS) | {"yielded"}) == set(FAULTS)

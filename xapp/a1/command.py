@@ -1,0 +1,235 @@
+"""`stackmac intent`: check policies, see what they come to in a cell, put them in force through the A1 mediator."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from policy.cell_state import CellState, TrafficClass, make_cell_state
+from policy.limits import NO_SLICE_CAP, compile_limits
+from xapp.a1.enforcement import unmet
+from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
+from xapp.a1.policy_set import PolicySet
+from xapp.config.model import ConfigError, Controls, load_controls
+from xapp.ric.rest import RestClient, RestError
+
+MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
+ANY_CELL = "any/000000000000000"
+"""A cell that no policy names."""
+TIMEOUT_S = 5.0
+POLL_S = 0.2
+
+intent_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Operators' policies (A1).")
+
+FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policies, one JSON document a file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@intent_app.command()
+def validate(files: FilesArgument) -> int:
+    """Check policies; one line for each that is wrong, and exit status 2."""
+    wrong = 0
+    for file in files:
+        try:
+            _read(file)
+            typer.echo(f"{file}: valid")
+        except PolicyError as error:
+            typer.echo(str(error), err=True)
+            wrong += 1
+    return 2 if wrong else 0
+
+
+@intent_app.command()
+def show(
+    files: FilesArgument,
+    cell: Annotated[str, typer.Option(help="<RAN name>/<NR-CGI>; default: the first that a policy names.")] = "",
+    rbgs: Annotated[int, typer.Option(min=1, max=18, help="RBGs of the cell.")] = 17,
+    ue: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID[:CLASS]", help="A live UE and its class; default: those named, and three more."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="An xApp descriptor, whose controls count.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """What policies come to in a cell: who has precedence, and each limit in RBGs. A file's name is the policy's id."""
+    policies = {file.stem: _read_or_exit(file) for file in files}
+    if len(policies) < len(files):
+        raise typer.BadParameter(f"{len(files)} files, but {len(policies)} names: each policy's id is its file's name")
+    try:
+        controls = load_controls(config) if config is not None else Controls()
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    known = PolicySet(policies, controls.a1.slices, controls.report_period_ms, controls.a1.floor_window_periods)
+    cell = cell or next((name for p in policies.values() for name in p.scope.cells), ANY_CELL)
+    shown = compiled(known, _cell_state(cell, rbgs, ue if ue is not None else _named_ues(policies, cell)))
+    typer.echo(json.dumps(shown, indent=2) if as_json else _for_reading(shown))
+    return 0
+
+
+@intent_app.command()
+def put(
+    file: Annotated[Path, typer.Argument(help="The policy; with --delete only its name counts.")],
+    url: Annotated[str, typer.Option(help="The A1 mediator.")] = MEDIATOR_URL,
+    instance: Annotated[str, typer.Option("--id", help="The policy's id; default: the file's name.")] = "",
+    delete: Annotated[bool, typer.Option("--delete", help="Take the policy out of force.")] = False,
+    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the xApp's answer.")] = 5.0,
+    as_json: JsonOption = False,
+) -> int:
+    """Put a policy in force, or delete it; the policy type is made known to the mediator if it is not."""
+    name = instance or file.stem
+    policy = None if delete else _read_or_exit(file)
+    client = RestClient("A1 mediator", f"{url.rstrip('/')}/A1-P/v2/policytypes/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
+    try:
+        result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
+    except RestError as error:
+        typer.echo(f"stackmac intent put: {error}", err=True)
+        return 1
+    finally:
+        client.close()
+    typer.echo(json.dumps(result) if as_json else f"{name}: {result['result']}")
+    return 0 if result["ok"] else 1
+
+
+def _put(client: RestClient, name: str, policy: Policy, wait_s: float) -> dict[str, Any]:
+    if client.request("GET").status == 404:
+        _expect(client.request("PUT", body=make_policy_type()).status, "the policy type")
+    document = policy.model_dump(mode="json", exclude_defaults=True)
+    _expect(client.request("PUT", "policies", name, body=document).status, f"policy {name}")
+    until_s = time.monotonic() + wait_s
+    while True:
+        answer = client.request("GET", "policies", name, "status")
+        status = answer.json() if answer.status == 200 else {}
+        if not isinstance(status, dict):
+            status = {}
+        in_effect = status.get("instance_status") == "IN EFFECT"
+        if in_effect or time.monotonic() >= until_s:
+            break
+        time.sleep(POLL_S)
+    result = "in effect" if in_effect else f"not in effect after {wait_s:g} s: no xApp has accepted it"
+    return {"policy_instance_id": name, "ok": in_effect or not wait_s, "result": result, "status": status}
+
+
+def _delete(client: RestClient, name: str) -> dict[str, Any]:
+    status = client.request("DELETE", "policies", name).status
+    if status != 404:
+        _expect(status, f"policy {name}")
+    result = "there is no such policy" if status == 404 else "deleted"
+    return {"policy_instance_id": name, "ok": status != 404, "result": result}
+
+
+def _expect(status: int, what: str) -> None:
+    if not 200 <= status < 300:
+        raise RestError(f"A1 mediator refuses {what} with status {status}")
+
+
+def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
+    """What `policies` come to in a cell, as JSON."""
+    result = policies.compile(state)
+    intent, limits = result.intent, compile_limits(state, result.intent)
+    by_policy = dict.fromkeys(policies.policies, "ENFORCED")
+    not_enforced = unmet(policies, result, state)
+    by_policy |= dict.fromkeys((name for name, _ in not_enforced), "NOT_ENFORCED")
+    slices = zip(limits.slice_names, limits.slice_floor_S.tolist(), limits.slice_cap_S.tolist())
+    return {
+        "cell": state.cell,
+        "num_rbgs": state.num_rbgs,
+        "precedence": list(result.order),
+        "mode": intent.mode.value,
+        "alpha": intent.alpha,
+        "floor_window_periods": intent.floor_window_periods,
+        "slices": [
+            {
+                "slice": name,
+                "ue_ids": sorted(limit.ue_ids),
+                "min_rbgs": least,
+                "max_rbgs": min(most, state.num_rbgs) if most < NO_SLICE_CAP else state.num_rbgs,
+                "policies": list(result.of_slice.get(name, ())),
+            }
+            for limit, (name, least, most) in zip(intent.slice_limits, slices)
+        ],
+        "ues": [
+            {
+                "ue_id": ue,
+                "min_rbgs": int(limits.floor_U[row]),
+                "max_rbgs": int(limits.cap_U[row]),
+                "may_contend": bool(limits.open_allowed_U[row]),
+                "policies": list(result.of_ue.get(ue, ())),
+            }
+            for row, ue in enumerate(state.ue_ids)
+        ],
+        "policies": by_policy,
+        "not_enforced": [{"policy": name, "reason": reason} for name, reason in not_enforced],
+    }
+
+
+def _for_reading(shown: dict[str, Any]) -> str:
+    window = shown["floor_window_periods"]
+    over = "in every period" if window == 1 else f"over {window} periods"
+    lines = [
+        f"cell {shown['cell']}, {shown['num_rbgs']} RBGs",
+        f"precedence: {' > '.join(shown['precedence']) or 'no policy is about this cell'}",
+        f"mode {shown['mode']}, alpha {shown['alpha']:g}, floors hold {over}",
+    ]
+    for row in shown["slices"]:
+        ues = ", ".join(map(str, row["ue_ids"]))
+        lines.append(f"slice {row['slice']} (UEs {ues}): {_range(row)}, by {', '.join(row['policies'])}")
+    for row in shown["ues"]:
+        by = f", by {', '.join(row['policies'])}" if row["policies"] else ""
+        contend = "" if row["may_contend"] else ", no contention"
+        lines.append(f"UE {row['ue_id']}: {_range(row)}{contend}{by}")
+    lines += [f"{name}: {state}" for name, state in shown["policies"].items() if name in shown["precedence"]]
+    lines += [f"  {row['policy']}: {row['reason']}" for row in shown["not_enforced"]]
+    return "\n".join(lines)
+
+
+def _range(row: dict[str, Any]) -> str:
+    return f"{row['min_rbgs']} to {row['max_rbgs']} RBGs"
+
+
+def _cell_state(cell: str, rbgs: int, ues: list[str]) -> CellState:
+    """A cell with these live UEs. Raises typer.BadParameter."""
+    classes: dict[int, float] = {}
+    for text in ues:
+        number, _, class_name = text.partition(":")
+        if not number.isdecimal() or class_name.upper() not in ("", *TrafficClass.__members__):
+            raise typer.BadParameter(f"--ue is {text!r}, expected ID or ID:embb, ID:periodic, ID:sporadic")
+        classes[int(number)] = float(TrafficClass[class_name.upper()]) if class_name else float("nan")
+    ue_ids = tuple(sorted(classes))
+    return make_cell_state(
+        cell,
+        num_rbgs=rbgs,
+        slots_per_dcm=100,
+        slot=0,
+        ue_ids=ue_ids,
+        traffic_class_U=[classes[ue] for ue in ue_ids],
+    )
+
+
+def _named_ues(policies: dict[str, Policy], cell: str) -> list[str]:
+    """The UEs that policies of the cell name, as eMBB, and one more of each class."""
+    mine = [p.scope for p in policies.values() if not p.scope.cells or cell in p.scope.cells]
+    named = {ue for scope in mine for ue in (*scope.ue_ids, *(ue for s in scope.slices for ue in s.ue_ids))}
+    first = max(named, default=0) + 1
+    others = [f"{first + k}:{name.lower()}" for k, name in enumerate(TrafficClass.__members__)]
+    return [f"{ue}:embb" for ue in sorted(named)] + others
+
+
+def _read(file: Path) -> Policy:
+    """Raises PolicyError naming the file."""
+    try:
+        return parse_policy(file.read_bytes())
+    except OSError as error:
+        raise PolicyError(f"{file}: {error.strerror}") from None
+    except PolicyError as error:
+        raise PolicyError(f"{file}: {error}") from None
+
+
+def _read_or_exit(file: Path) -> Policy:
+    try:
+        return _read(file)
+    except PolicyError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -1,0 +1,202 @@
+"""Policies in force: the intent that each decision uses, what floors still owe, and whether what was asked for holds.
+
+Policies are swapped as a whole by housekeeping; the very next decision uses the new ones. What floors owe is counted
+here, because policy/ has no memory: after each decision, what a UE or slice was promised, less what it owned.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+
+from policy.allocation import Allocation
+from policy.cell_state import CellState
+from policy.intent import Intent, Mode
+from policy.limits import ROUNDING, compile_limits
+from xapp.a1.policy_set import Compiled, PolicySet
+from xapp.control.receiver import CellLink
+from xapp.explain.findings import listed
+from xapp.quotas.allocation_to_quota import cap_percents
+
+
+class Enforcement(StrEnum):
+    """A policy's state, in A1's words."""
+
+    ENFORCED = "ENFORCED"
+    NOT_ENFORCED = "NOT_ENFORCED"
+
+
+class PolicyStatus(NamedTuple):
+    """Whether a policy holds."""
+
+    enforcement: Enforcement
+    reasons: tuple[str, ...]
+    """Why not; empty when it does. At most MAX_REASONS."""
+    cells: tuple[str, ...]
+    """Cells under control that it is about."""
+
+
+class _Kept(NamedTuple):
+    """A compiled intent and all that it depends on."""
+
+    policies: PolicySet
+    ue_ids: tuple[int, ...]
+    classes: bytes
+    intent: Intent
+
+
+MAX_REASONS = 20
+
+
+class PoliciesInForce:
+    """`intent_for` and `settle` belong to the thread that decides; the rest may be called by any."""
+
+    def __init__(self, policies: PolicySet | None = None) -> None:
+        self._set = policies or PolicySet()
+        self._lock = threading.Lock()
+        self._compiled: dict[str, _Kept] = {}
+        self._debts: dict[str, dict[int | str, float]] = {}
+        """By cell: RBGs that a UE's (id) or slice's (name) floor still owes."""
+
+    @property
+    def policies(self) -> PolicySet:
+        return self._set
+
+    def change(self, changed: Callable[[PolicySet], PolicySet]) -> None:
+        """In force from the next decision on."""
+        with self._lock:
+            self._set = changed(self._set)
+
+    def intent_for(self, state: CellState) -> Intent:
+        """What holds for a cell now, with what earlier periods left undone."""
+        intent = self._intent_without_debts(state)
+        debts = self._debts.get(state.cell)
+        if not debts or intent.floor_window_periods == 1:
+            return intent
+        return replace(
+            intent,
+            owed_rbgs={ue: debts[ue] for ue in intent.min_share_percent if ue in debts},
+            slice_limits=tuple(replace(s, owed_rbgs=debts.get(s.name, 0.0)) for s in intent.slice_limits),
+        )
+
+    def _intent_without_debts(self, state: CellState) -> Intent:
+        """Compiled anew when policies, UEs or their classes have changed."""
+        policies, classes = self._set, state.traffic_class_U.tobytes()
+        kept = self._compiled.get(state.cell)
+        if kept is None or kept.policies is not policies or (kept.ue_ids, kept.classes) != (state.ue_ids, classes):
+            kept = _Kept(policies, state.ue_ids, classes, policies.compile(state).intent)
+            self._compiled[state.cell] = kept
+        return kept.intent
+
+    def settle(self, state: CellState, intent: Intent, allocation: Allocation, sent: bool) -> None:
+        """Enter into the books what came of a decision under `intent`; sent = the node was told.
+
+        More than a floor is no credit: it holds again in the next period, but for what rounding up gave too much. What
+        was not given is made up, as far as it is not older than the window.
+        """
+        if intent.mode is Mode.SHADOW or not (intent.min_share_percent or intent.slice_limits):
+            self._debts.pop(state.cell, None)  # nothing is promised
+            return
+        row_of = {ue: row for row, ue in enumerate(allocation.ue_ids)}
+        counted_U = counted_rbgs(allocation)
+        debts: dict[int | str, float] = {}
+        for ue, percent in intent.min_share_percent.items():
+            if ue in row_of:
+                got = int(counted_U[row_of[ue]])
+                debts[ue] = _debt(percent, intent.owed_rbgs.get(ue, 0.0), got * sent, allocation.num_rbgs, intent)
+        for limit in intent.slice_limits:
+            rows = [row_of[ue] for ue in limit.ue_ids if ue in row_of]
+            if limit.min_share_percent and rows:
+                got = int(counted_U[rows].sum())
+                percent = limit.min_share_percent
+                debts[limit.name] = _debt(percent, limit.owed_rbgs, got * sent, allocation.num_rbgs, intent)
+        self._debts[state.cell] = debts
+
+    def statuses(self, links: Sequence[CellLink]) -> dict[str, PolicyStatus]:
+        """Every policy's, over the cells under control."""
+        policies = self._set
+        reporting = {link.tracker.cell: link for link in links if link.newest is not None}
+        states = {cell: link.newest.state for cell, link in reporting.items() if link.newest is not None}
+        reasons: dict[str, dict[str, None]] = {name: {} for name in policies.policies}
+        cells: dict[str, list[str]] = {name: [] for name in policies.policies}
+        for cell, state in sorted(states.items()):
+            compiled = policies.compile(state)
+            for name in compiled.order:
+                cells[name].append(cell)
+            for name, reason in (*unmet(policies, compiled, state), *_not_told(reporting[cell], compiled, state)):
+                reasons[name].setdefault(f"{cell}: {reason}")
+        without_function = {link.tracker.cell for link in links if link.target is None}
+        for name, policy in policies.policies.items():
+            for cell in policy.scope.cells:
+                if cell not in states:
+                    reasons[name].setdefault(f"{cell}: nothing is reported of this cell")
+            for cell in cells[name]:
+                if cell in without_function:
+                    reasons[name].setdefault(f"{cell}: its node offers no control function")
+            if not policy.scope.cells and not states:
+                reasons[name].setdefault("no cell reports")
+        return {
+            name: PolicyStatus(
+                Enforcement.NOT_ENFORCED if reasons[name] else Enforcement.ENFORCED,
+                tuple(reasons[name])[:MAX_REASONS],
+                tuple(cells[name]),
+            )
+            for name in sorted(policies.policies)
+        }
+
+
+def unmet(policies: PolicySet, compiled: Compiled, state: CellState) -> list[tuple[str, str]]:
+    """(policy id, why something of it does not hold in this cell)."""
+    found = list(compiled.unmet)
+    for limit in compile_limits(state, compiled.intent).not_enforced:
+        sources = [name for ue in limit.ue_ids for name in compiled.of_ue.get(ue, ())]
+        sources += [name for slice_ in limit.slices for name in compiled.of_slice.get(slice_, ())]
+        found += [(name, limit.reason) for name in dict.fromkeys(sources)]
+    for name in compiled.order:
+        policy, mode, alpha = policies.policies[name], compiled.intent.mode, compiled.intent.alpha
+        if policy.objective is not None and policy.objective.alpha != alpha:
+            found.append((name, f"alpha {policy.objective.alpha:g}: a policy that comes first asks for {alpha:g}"))
+        wanted = policy.intent_mode
+        if wanted is not None and wanted is not mode:
+            found.append((name, f"mode {wanted}: another policy asks for {mode}, which is more careful"))
+        elif wanted is None and mode is Mode.SHADOW:
+            found.append((name, "another policy's mode is shadow: nothing is sent"))
+    return found
+
+
+def _not_told(link: CellLink, compiled: Compiled, state: CellState) -> list[tuple[str, str]]:
+    """(policy id, whose cap is not in force) at a node of quotas, which wait for shared data and for answers."""
+    intent = compiled.intent
+    quotas = link.target.encoder.explain(state.cell).get("quotas") if link.target is not None else None
+    if quotas is None or intent.mode is Mode.SHADOW:
+        return []
+    waiting: dict[str, list[int]] = {}
+    for ue, cap in sorted(cap_percents(intent, state).items()):
+        if quotas.get(ue, 100) > cap:
+            slices = [limit.name for limit in intent.slice_limits if ue in limit.ue_ids]
+            sources = [*compiled.of_ue.get(ue, ()), *(name for s in slices for name in compiled.of_slice.get(s, ()))]
+            for name in dict.fromkeys(sources):
+                waiting.setdefault(name, []).append(ue)
+    return [
+        (name, f"{listed('UE', ues)}: the node has not acknowledged the quota that the cap needs")
+        for name, ues in waiting.items()
+    ]
+
+
+def counted_rbgs(allocation: Allocation) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """RBGs of each UE that count for floors, [U]: owned, and nobody has a periodic grant on them."""
+    owner_M = allocation.owner_M.copy()
+    owner_M[[grant.rbg for grant in allocation.periodic_grants]] = -1
+    return np.bincount(owner_M[owner_M >= 0], minlength=len(allocation.ue_ids))
+
+
+def _debt(percent: float, owed: float, got: int, num_rbgs: int, intent: Intent) -> float:
+    exact = percent * num_rbgs / 100.0
+    floor = max(0, ceil(exact + owed - ROUNDING))
+    return min(owed + exact - min(got, floor), intent.floor_window_periods * exact)

@@ -1,0 +1,302 @@
+"""Operators' policies over A1: the mediator's requests (20010) in, answers (20011) and the query at start (20012) out.
+
+Two mediators are about: the Go one sends the type id as a string and the policy as a string of JSON, the older Python
+one a number and an object. Both insist on an answer that has all four fields and a number for the type.
+
+Policies are kept in SDL and there again after a restart. What comes from the mediator replaces them; until it does, a
+policy is in force as `restored`: the mediator may have deleted it while nobody was there to hear of it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, parse_policy
+from xapp.monitoring.metrics import Metrics
+from xapp.ric.sdl import SharedStore
+from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_RESPONSE, RmrMessage, Transport
+
+log = logging.getLogger(__name__)
+
+MAX_PAYLOAD_BYTES = 128 * 1024
+MAX_POLICIES = 256
+MAX_INSTANCE_ID = 256
+"""Characters."""
+MAX_WAITING = 256
+"""Requests not yet worked on; more are dropped, and the mediator sends a policy again when it is asked."""
+MAX_QUERY_PERIOD_S = 60.0
+"""Queries without an answer become as rare as this: a mediator that has no policy of ours never answers."""
+RETRY_STORE_S = 2.0
+IDLE_S = 3600.0
+KEY = "policy/"
+"""Prefix of the policies' keys in SDL."""
+
+
+class Answer(StrEnum):
+    """What a mediator may be told of a request."""
+
+    OK = "OK"
+    ERROR = "ERROR"
+    DELETED = "DELETED"
+
+
+class BadRequest(ValueError):
+    """A request that cannot even be answered."""
+
+
+class PolicyRequest(NamedTuple):
+    """A 20010, decoded."""
+
+    operation: str
+    """CREATE, UPDATE or DELETE."""
+    type_id: int
+    instance_id: str
+    payload: str
+    """The policy's JSON; empty on DELETE."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPolicy:
+    """A policy in force."""
+
+    policy: Policy
+    restored: bool
+    """It comes from SDL, and the mediator has not spoken of it since this xApp started."""
+
+
+def decode_request(payload: bytes) -> PolicyRequest:
+    """Either mediator's form. Raises BadRequest."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise BadRequest(f"{len(payload)} bytes, expected at most {MAX_PAYLOAD_BYTES}")
+    try:
+        # C strings come with their NUL.
+        document = json.loads(payload.rstrip(b"\0").decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise BadRequest(f"a {type(document).__name__}, expected an object")
+    operation, type_id = document.get("operation"), document.get("policy_type_id")
+    instance_id, policy = document.get("policy_instance_id"), document.get("payload", "")
+    if operation not in ("CREATE", "UPDATE", "DELETE"):
+        raise BadRequest(f"operation is {operation!r:.40}, expected CREATE, UPDATE or DELETE")
+    if not isinstance(instance_id, str) or not 0 < len(instance_id) <= MAX_INSTANCE_ID:
+        raise BadRequest(f"policy_instance_id is {instance_id!r:.40}, expected 1 to {MAX_INSTANCE_ID} characters")
+    if isinstance(type_id, str) and type_id.isascii() and type_id.isdigit():
+        type_id = int(type_id[:19])
+    if not isinstance(type_id, int) or isinstance(type_id, bool):
+        raise BadRequest(f"policy_type_id is {type_id!r:.40}, expected a number")
+    text = policy if isinstance(policy, str) else json.dumps(policy)
+    return PolicyRequest(operation, type_id, instance_id, text)
+
+
+def encode_answer(request: PolicyRequest, handler_id: str, answer: Answer) -> bytes:
+    """A 20011."""
+    fields = {
+        "policy_type_id": request.type_id,
+        "policy_instance_id": request.instance_id,
+        "handler_id": handler_id,
+        "status": str(answer),
+    }
+    return json.dumps(fields).encode()
+
+
+class A1Policies:
+    """The policies in force. `on_message` belongs to the receive thread, `run_due` to housekeeping; others to any."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        store: SharedStore,
+        metrics: Metrics,
+        *,
+        handler_id: str,
+        on_change: Callable[[Mapping[str, Policy]], None],
+        query_period_s: float,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """on_change: hears of every new set of policies, before the mediator is answered. wake: has `run_due` called.
+
+        query_period_s: how soon the mediator is asked again, at first; 0 = it is never asked.
+        """
+        self.wake = wake
+        self._transport, self._store, self._metrics = transport, store, metrics
+        self._handler_id, self._on_change = handler_id, on_change
+        self._query_period_s = query_period_s
+        self._requests: deque[RmrMessage] = deque()
+        self._lock = threading.Lock()
+        self._held: dict[str, HeldPolicy] = {}
+        self._heard: set[str] = set()
+        """Instances that the mediator has spoken of before SDL did: it knows better."""
+        self._unsaved: dict[str, Policy | None] = {}
+        """What SDL has yet to be told; None = deleted."""
+        self._is_restored = False
+        self._all_unsaved = False
+        self._is_answered = False
+        self._is_stale = False
+        self._query_at_s = 0.0
+
+    def on_message(self, message: RmrMessage) -> None:
+        """Take a 20010; it is worked on by `run_due`."""
+        if len(self._requests) >= MAX_WAITING:
+            self._metrics.drop("a1_queue_full")
+            return
+        self._requests.append(message)
+        self.wake()
+
+    @property
+    def held(self) -> dict[str, HeldPolicy]:
+        """By instance id."""
+        with self._lock:
+            return dict(self._held)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the mediator has sent anything since the start."""
+        return self._is_answered
+
+    def look_again(self) -> None:
+        """Another instance was in charge meanwhile: take what it left in SDL, and ask the mediator. From any thread."""
+        self._is_stale = True
+        self.wake()
+
+    def run_due(self) -> float:
+        """Work on requests, restore, ask, save; seconds until the next time. May block for SDL, after all the rest."""
+        if self._is_stale:  # before the requests: what they say is no older
+            self._is_stale = self._is_restored = self._is_answered = False
+            self._heard.clear()
+            self._unsaved.clear()
+            self._query_at_s = 0.0
+        while self._requests:
+            self._take(self._requests.popleft())
+        next_s = self._ask()
+        if not self._is_restored:
+            self._restore()
+        self._save()
+        return min(next_s, IDLE_S if self._is_restored and not self._unsaved else RETRY_STORE_S)
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def _take(self, message: RmrMessage) -> None:
+        try:
+            request = decode_request(message.payload)
+        except BadRequest as error:
+            self._metrics.drop("a1_undecodable")
+            log.warning("A1 request: %s", error)
+            return
+        answer = self._carry_out(request)
+        self._metrics.count(f"a1_{answer.lower()}")
+        encoded = encode_answer(request, self._handler_id, answer)
+        to_mediator = RmrMessage(A1_POLICY_RESPONSE, encoded)
+        if not self._transport.reply(message, A1_POLICY_RESPONSE, encoded) and not self._transport.send(to_mediator):
+            self._metrics.drop("a1_answer_not_sent")
+
+    def _carry_out(self, request: PolicyRequest) -> Answer:
+        name = request.instance_id
+        if request.type_id != POLICY_TYPE_ID:
+            log.warning("policy %s is of type %d, expected %d", name, request.type_id, POLICY_TYPE_ID)
+            return Answer.ERROR
+        self._is_answered = True
+        if not self._is_restored:
+            self._heard.add(name)
+        if request.operation == "DELETE":
+            self._change(name, None)
+            return Answer.DELETED
+        try:
+            policy = parse_policy(request.payload)
+        except PolicyError as error:
+            log.warning("policy %s is refused, what was in force stays: %s", name, error)
+            return Answer.ERROR
+        if name not in self._held and len(self._held) >= MAX_POLICIES:
+            log.warning("policy %s is refused: there are %d already", name, MAX_POLICIES)
+            return Answer.ERROR
+        self._change(name, policy)
+        return Answer.OK
+
+    def _change(self, name: str, policy: Policy | None) -> None:
+        before = self._held.get(name)
+        with self._lock:
+            if policy is None:
+                self._held.pop(name, None)
+            else:
+                self._held[name] = HeldPolicy(policy, restored=False)
+        if policy == (before.policy if before else None):
+            return  # said again
+        log.info("policy %s: %s", name, "deleted" if policy is None else "in force")
+        self._unsaved[name] = policy
+        self._publish()
+
+    def _publish(self) -> None:
+        self._on_change({name: held.policy for name, held in self._held.items()})
+
+    # -- the mediator's memory, and SDL's ----------------------------------------------------------------------------
+
+    def _ask(self) -> float:
+        """Ask for all policies until one comes; seconds until the next time."""
+        if self._is_answered or not self._query_period_s:
+            return IDLE_S
+        now_s = time.monotonic()
+        if now_s >= self._query_at_s:
+            query = json.dumps({"policy_type_id": POLICY_TYPE_ID}).encode()
+            if self._transport.send(RmrMessage(A1_POLICY_QUERY, query)):
+                self._metrics.count("a1_queries_sent")
+                self._query_at_s = now_s + self._query_period_s
+                self._query_period_s = min(2 * self._query_period_s, max(MAX_QUERY_PERIOD_S, self._query_period_s))
+            else:
+                self._query_at_s = now_s + min(1.0, self._query_period_s)  # no route yet
+        return max(0.01, self._query_at_s - now_s)
+
+    def _restore(self) -> None:
+        """Bring back what SDL holds, once it answers."""
+        found = self._store.find(KEY)
+        if not self._store.answered:
+            return
+        self._is_restored = True
+        held = {name: held for name, held in self._held.items() if name in self._heard}
+        for key, value in sorted(found.items()):
+            name = key.removeprefix(KEY)
+            policy = _stored_policy(value)
+            if policy is None:
+                self._metrics.drop("a1_stored_policy_unreadable")
+            elif name in self._heard:
+                if name not in held:
+                    self._unsaved.setdefault(name, None)  # deleted before anybody knew that it was there
+            elif len(held) < MAX_POLICIES:
+                held[name] = HeldPolicy(policy, restored=True)
+        if held != self._held:
+            log.info("policies restored: %s", ", ".join(name for name in held if name not in self._heard) or "none")
+            with self._lock:
+                self._held = held
+            self._publish()
+        self._heard.clear()
+
+    def save_again(self) -> None:
+        """Shared data were lost: save every policy once more. From any thread."""
+        self._all_unsaved = True
+        self.wake()
+
+    def _save(self) -> None:
+        if self._all_unsaved:
+            self._all_unsaved = False
+            self._unsaved = {**{name: held.policy for name, held in self._held.items()}, **self._unsaved}
+        for name, policy in list(self._unsaved.items()):
+            key = KEY + name
+            done = self._store.delete(key) if policy is None else self._store.set(key, policy.model_dump(mode="json"))
+            if not done:
+                return
+            del self._unsaved[name]
+
+
+def _stored_policy(value: Any) -> Policy | None:
+    try:
+        return parse_policy(json.dumps(value))
+    except PolicyError as error:
+        log.warning("a stored policy is not one of ours: %s", error)
+        return None

@@ -1,0 +1,81 @@
+"""Operators' policies in the xApp, from the mediator's message to the intent of a decision, and their status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from xapp.a1.enforcement import PoliciesInForce
+from xapp.a1.mediator_client import A1Policies
+from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
+from xapp.a1.policy_set import PolicySet
+from xapp.config.model import Controls
+from xapp.control.receiver import CellLink
+from xapp.monitoring.metrics import Metrics
+from xapp.ric.sdl import SharedStore
+from xapp.rmr.transport import Transport
+
+
+class Policies:
+    """What A1 brings is in force with the next decision, under the configuration of the time."""
+
+    def __init__(
+        self,
+        controls: Controls,
+        transport: Transport,
+        store: SharedStore,
+        metrics: Metrics,
+        *,
+        handler_id: str,
+        links: Callable[[], Sequence[CellLink]],
+    ) -> None:
+        """links: the cells that a status is about."""
+        self._links = links
+        self.in_force = PoliciesInForce(_configured(PolicySet(), controls))
+        self.a1 = A1Policies(
+            transport,
+            store,
+            metrics,
+            handler_id=handler_id,
+            on_change=self._on_change,
+            query_period_s=controls.a1.query_period_s,
+        )
+
+    def configure(self, controls: Controls) -> None:
+        """Another configuration. From any thread."""
+        self.in_force.change(lambda known: _configured(known, controls))
+
+    def _on_change(self, policies: Mapping[str, Policy]) -> None:
+        self.in_force.change(lambda known: replace(known, policies=policies))
+
+    def status(self) -> dict[str, str]:
+        """ENFORCED or NOT_ENFORCED, by policy."""
+        return {name: status.enforcement.value for name, status in self.in_force.statuses(self._links()).items()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every policy in force, whether it holds, and if not why: for GET /ric/v1/policies."""
+        held = self.a1.held
+        return [
+            {
+                "policy_instance_id": name,
+                "policy_type_id": POLICY_TYPE_ID,
+                "enforcement": status.enforcement.value,
+                "reasons": list(status.reasons),
+                "cells": list(status.cells),
+                "restored": held[name].restored,
+                "policy": held[name].policy.model_dump(mode="json", exclude_defaults=True),
+            }
+            for name, status in self.in_force.statuses(self._links()).items()
+            if name in held  # not one that went in this very moment
+        ]
+
+
+def _configured(policies: PolicySet, controls: Controls) -> PolicySet:
+    a1 = controls.a1
+    return replace(
+        policies,
+        slices=a1.slices,
+        report_period_ms=controls.report_period_ms,
+        floor_window_periods=a1.floor_window_periods,
+    )

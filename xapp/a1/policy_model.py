@@ -1,0 +1,179 @@
+"""An A1 policy as an operator writes it: which cells, slices and UEs, and what is to hold there.
+
+The policy type's JSON schema is generated from this model (descriptors/a1-policy-type.json). There is no free text in
+it: nothing that an operator writes can reach a prompt, except numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from policy.cell_state import TrafficClass
+from policy.intent import Mode
+from xapp.a1.json_schema import DRAFT, inlined, without_null
+
+POLICY_TYPE_ID = 20100
+"""Ours; a RIC has one namespace of policy types."""
+POLICY_TYPE_NAME = "stackmac_intent"
+MAX_SHOWN = 60
+"""Characters of a wrong value that an error repeats."""
+
+Cell = Annotated[str, Field(pattern=r"^[^/\s]{1,31}/[0-9a-f]{15}$")]
+"""`<RAN name>/<NR-CGI as 15 hex digits>`."""
+UeId = Annotated[int, Field(ge=0, lt=2**32)]
+"""A node's own number of a UE (gNB-CU-UE-F1AP-ID on a DU)."""
+Percent = Annotated[float, Field(ge=0, le=100)]
+ClassName = Literal["embb", "periodic", "sporadic"]
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be taken: one line naming the field, its value and what was expected."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SliceScope(_Part):
+    """A slice: an S-NSSAI (TS 23.003 28.4), or all UEs of a traffic class."""
+
+    sst: int | None = Field(default=None, ge=0, le=255, description="Slice/service type.")
+    sd: str | None = Field(default=None, pattern="^[0-9a-fA-F]{6}$", description="Slice differentiator, 6 hex digits.")
+    traffic_class: ClassName | None = Field(default=None, description="Instead of sst: all UEs of this class.")
+    ue_ids: tuple[UeId, ...] = Field(
+        default=(), max_length=1000, description="Members of the S-NSSAI, besides those that the configuration names."
+    )
+
+    @field_validator("sd")
+    @classmethod
+    def _lower(cls, sd: str | None) -> str | None:
+        return sd.lower() if sd is not None else None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.sst is None) == (self.traffic_class is None):
+            raise ValueError("expected either sst or traffic_class")
+        if self.traffic_class is not None and (self.sd is not None or self.ue_ids):
+            raise ValueError("sd and ue_ids go with sst, not with traffic_class")
+        return self
+
+    @property
+    def name(self) -> str:
+        """`1-0000ff`, `1`, or the class."""
+        return self.traffic_class or slice_name(self.sst, self.sd)
+
+
+class Scope(_Part):
+    """Where a policy holds. Everything empty: in all cells, for all UEs."""
+
+    cells: tuple[Cell, ...] = Field(default=(), max_length=1000, description="Empty = every cell.")
+    slices: tuple[SliceScope, ...] = Field(default=(), max_length=64, description="Slices that the limits are of.")
+    ue_ids: tuple[UeId, ...] = Field(default=(), max_length=1000, description="UEs that the limit per UE is of.")
+
+
+class Objective(_Part):
+    """What is to be maximised: the sum of alpha-fair utilities of the rates."""
+
+    alpha: float = Field(ge=0, le=10, description="0 = throughput, 1 = proportional fair, larger = more even.")
+
+
+class ShareLimit(_Part):
+    """Hard limits, percent of the cell's RBGs. Floors round up, caps down."""
+
+    min_share_percent: Percent = Field(default=0.0, description="Floor.")
+    max_share_percent: Percent = Field(default=100.0, description="Cap.")
+
+    @model_validator(mode="after")
+    def _floor_below_cap(self) -> Self:
+        if self.min_share_percent > self.max_share_percent:
+            raise ValueError(
+                f"min_share_percent {self.min_share_percent:g} is above max_share_percent {self.max_share_percent:g}"
+            )
+        return self
+
+
+class PolicyLimits(_Part):
+    per_ue: ShareLimit | None = Field(
+        default=None, description="Of each UE in the scope: its UEs, its slices' members, else every UE of its cells."
+    )
+    per_slice: ShareLimit | None = Field(default=None, description="Of each slice in the scope, all members together.")
+
+
+class Policy(_Part):
+    """One policy instance. What it does not say it leaves to others, or to the defaults."""
+
+    scope: Scope = Scope()
+    objective: Objective | None = Field(default=None, description="Of the scope's cells.")
+    limits: PolicyLimits = PolicyLimits()
+    mode: Literal["control", "shadow", "fallback"] | None = Field(
+        default=None,
+        description="control; shadow: decide and record, send nothing; fallback: the classical schedule, no model.",
+    )
+    period_ms: int | None = Field(
+        default=None, ge=10, le=10_240, description="Report and decision period. Not enforced if it is another one."
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        limits, scope = self.limits, self.scope
+        if limits.per_slice is not None and not scope.slices:
+            raise ValueError("limits.per_slice needs scope.slices")
+        if not scope.cells and (scope.ue_ids or any(s.ue_ids for s in scope.slices)):
+            raise ValueError("ue_ids are a node's own numbers: scope.cells must say of which cells")
+        if (scope.slices or scope.ue_ids) and limits.per_ue is None and limits.per_slice is None:
+            raise ValueError(
+                "scope names slices or UEs, but there are no limits: objective and mode are of whole cells"
+            )
+        if scope.ue_ids and limits.per_ue is None:
+            raise ValueError("scope.ue_ids needs limits.per_ue")
+        names = [s.name for s in scope.slices]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"scope.slices names {twice[0]} twice")
+        if (limits.per_ue, limits.per_slice, self.objective, self.mode, self.period_ms) == (None,) * 5:
+            raise ValueError("the policy says nothing: expected limits, objective, mode or period_ms")
+        return self
+
+    @property
+    def intent_mode(self) -> Mode | None:
+        return Mode(self.mode) if self.mode is not None else None
+
+
+def slice_name(sst: int | None, sd: str | None) -> str:
+    """How a slice is called in reasons and statuses."""
+    return f"{sst}-{sd.lower()}" if sd else f"{sst}"
+
+
+def class_of(name: ClassName) -> TrafficClass:
+    return TrafficClass[name.upper()]
+
+
+def parse_policy(text: str | bytes) -> Policy:
+    """A policy from its JSON. Raises PolicyError for the first thing that is wrong with it."""
+    try:
+        return Policy.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "json_invalid":
+            raise PolicyError(f"not JSON: {message.removeprefix('Invalid JSON: ')}") from None
+        field = ".".join(map(str, first["loc"])) or "policy"
+        if first["type"] == "value_error":
+            raise PolicyError(f"{field}: {message}") from None
+        raise PolicyError(f"{field} is {_shown(first['input'])}: {message}") from None
+
+
+def make_policy_type() -> dict[str, Any]:
+    """The policy type as the A1 mediator takes it: PUT .../policytypes/20100."""
+    return {
+        "name": POLICY_TYPE_NAME,
+        "description": "What an operator wants of cells: an objective, hard limits of shares, a mode.",
+        "policy_type_id": POLICY_TYPE_ID,
+        "create_schema": {"$schema": DRAFT, **without_null(inlined(Policy.model_json_schema()))},
+    }
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -1,0 +1,350 @@
+"""`stackmac bench`: how fast the decision path is, against a named alternative measured in the same run.
+
+Medians of a busy machine say little by themselves; the ratio of two of them, measured one after the other, compares
+across machines. Inputs are made from fixed seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import partial
+from itertools import cycle
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from policy.leader import Leader
+from policy.registry import LeaderError, make_leader
+from xapp.bench.decision_path import (
+    DCM_INSTANCE,
+    MEASUREMENTS,
+    NCI,
+    REALS,
+    DecisionPath,
+    allocation,
+    control_bytes,
+    dcm_report,
+    indication,
+)
+from xapp.bench.rmr import librmr_round_trip, si95_round_trip, socket_round_trip
+from xapp.control.sender import REQUESTOR_ID
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.json_types import KPM_TYPES
+from xapp.e2.kpm.report_reader import decode_report, decode_report_generic
+from xapp.e2.kpm.report_writer import encode_report
+from xapp.e2.rc import messages as rc
+from xapp.e2.rc.json_types import RC_TYPES
+from xapp.e2.ue_id.ue_id import GnbDuUeId
+from xapp.rmr.osc import librmr_problem
+from xapp.rmr.transport import RmrMessage
+
+SEED = 1
+RC_FUNCTION_ID = 3
+MIN_REPEATS = 20
+MAX_REPEATS = 400
+CASE_S = 0.6
+"""Time spent on each side of a comparison, more or less."""
+UES = (8, 20, 100)
+MESSAGE_BYTES = (2_000, 20_000)
+"""A report of a few UEs, and one of a hundred."""
+PACES = ((1, 6), (100, 17))
+"""(K, RBGs): the paper's game and a RIC's pace."""
+
+
+class Part(StrEnum):
+    """What can be measured."""
+
+    ALL = "all"
+    KPM = "kpm"
+    E2AP = "e2ap"
+    RC = "rc"
+    DCM = "dcm"
+    RMR = "rmr"
+    DECISION = "decision"
+    LOOP = "loop"
+
+
+class Times:
+    """What one thing took, over its repeats."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        run()  # first-time work: caches, imports
+        taken_us: list[float] = []
+        give_up_at = time.perf_counter() + CASE_S
+        while len(taken_us) < MIN_REPEATS or (len(taken_us) < MAX_REPEATS and time.perf_counter() < give_up_at):
+            start = time.perf_counter()
+            run()
+            taken_us.append((time.perf_counter() - start) * 1e6)
+        self.median_us = float(np.median(taken_us))
+        self.p99_us = float(np.percentile(taken_us, 99))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison."""
+
+    part: str
+    what: str
+    median_us: float
+    p99_us: float
+    alternative: str
+    alternative_median_us: float
+    ratio: float
+    """The alternative's median per ours: above 1 we are faster."""
+
+
+def compare(part: Part, what: str, run: Callable[[], object], alternative: str, other: Callable[[], object]) -> Row:
+    """Measure both."""
+    ours, theirs = Times(run), Times(other)
+    ratio = theirs.median_us / ours.median_us
+    return Row(
+        str(part),
+        what,
+        round(ours.median_us, 1),
+        round(ours.p99_us, 1),
+        alternative,
+        round(theirs.median_us, 1),
+        float(f"{ratio:.3g}"),
+    )
+
+
+# -- codecs -----------------------------------------------------------------------------------------------------------
+
+
+def kpm_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """A measurement report of 100 UEs and 8 measurements, read and written."""
+    values_UN = rng.integers(0, 200_000, (100, len(MEASUREMENTS))).astype(np.float64)
+    ue_ids = [GnbDuUeId(ue) for ue in range(100)]
+    message = encode_report(ue_ids, MEASUREMENTS, values_UN, 100, reals=REALS)
+    codec = KPM_TYPES["kpm-indication-message"]
+    tree = codec.decode(message)
+    generic = "composed types"
+    yield compare(
+        Part.KPM,
+        "read a report, 100 UEs x 8",
+        lambda: decode_report(message, MEASUREMENTS),
+        generic,
+        lambda: decode_report_generic(message, MEASUREMENTS),
+    )
+    yield compare(
+        Part.KPM,
+        "write a report, 100 UEs x 8",
+        lambda: encode_report(ue_ids, MEASUREMENTS, values_UN, 100, reals=REALS),
+        generic,
+        lambda: codec.encode(tree),
+    )
+
+
+def e2ap_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """The hot messages by hand and by pycrate's compiled ASN.1; payloads of 20 UEs."""
+    from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
+
+    indication = dcm_report(rng, ues=20, k=1, num_rbgs=6, sn=1)
+    request = e2ap.ControlRequest(
+        e2ap.RicRequestId(REQUESTOR_ID, DCM_INSTANCE),
+        dcm.DCM_FUNCTION_ID,
+        dcm.encode_control_header(dcm.ControlHeader(NCI)),
+        control_bytes(allocation(rng, ues=20, num_rbgs=6)),
+        (1).to_bytes(16, "big"),
+        e2ap.AckRequest.ACK,
+    )
+    control = e2ap.encode_control_request(request)
+    value = e2ap_asn1.decode_value(control)
+    yield compare(
+        Part.E2AP,
+        "read an indication",
+        lambda: e2ap.decode_indication(indication.payload),
+        "pycrate",
+        lambda: e2ap_asn1.decode_value(indication.payload),
+    )
+    yield compare(
+        Part.E2AP,
+        "write a control request",
+        lambda: e2ap.encode_control_request(request),
+        "pycrate",
+        lambda: e2ap_asn1.encode_value(value),
+    )
+
+
+def rc_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """A PRB quota for one UE of 100 in turn: header and message, and the RICcontrolRequest that carries them.
+
+    Nothing public writes these without an ASN.1 compiler's output, and pycrate's cannot write types that contain
+    themselves: against our own composed types, and inside pycrate's E2AP.
+    """
+    from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
+
+    quotas = [
+        (GnbDuUeId(ue), rc.PrbQuota(b"\x00\xf1\x10", 1, 1, 0, int(percent), 100))
+        for ue, percent in enumerate(rng.integers(5, 101, 100))
+    ]
+    header_type, message_type = RC_TYPES["rc-control-header"], RC_TYPES["rc-control-message"]
+    first = rc.encode_prb_quota_control(*quotas[0])
+    header, message = header_type.decode(first.header), message_type.decode(first.message)
+
+    def request(control: rc.RcControl) -> e2ap.ControlRequest:
+        return e2ap.ControlRequest(
+            e2ap.RicRequestId(REQUESTOR_ID, DCM_INSTANCE),
+            RC_FUNCTION_ID,
+            control.header,
+            control.message,
+            (1).to_bytes(16, "big"),
+            e2ap.AckRequest.ACK,
+        )
+
+    value = e2ap_asn1.decode_value(e2ap.encode_control_request(request(first)))
+    in_turn = cycle(quotas)
+    yield compare(
+        Part.RC,
+        "write a PRB quota",
+        lambda: rc.encode_prb_quota_control(*next(in_turn)),
+        "composed types",
+        lambda: (header_type.encode(header), message_type.encode(message)),
+    )
+    yield compare(
+        Part.RC,
+        "write a PRB quota and its control request",
+        lambda: e2ap.encode_control_request(request(rc.encode_prb_quota_control(*next(in_turn)))),
+        "same in pycrate",
+        lambda: (header_type.encode(header), message_type.encode(message), e2ap_asn1.encode_value(value)),
+    )
+
+
+def dcm_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """DCM's columns of octets and the same content as JSON, 100 UEs, 17 RBGs."""
+    message = dcm.encode_indication(indication(rng, ues=100, k=100, num_rbgs=17))
+    decoded = dcm.decode_indication(message)
+    columns = {name: getattr(decoded, name).tolist() for name in dcm.INDICATION_COLUMNS}
+    text = json.dumps({"ue_ids": decoded.ue_ids, **columns})
+    chosen = allocation(rng, ues=100, num_rbgs=17)
+
+    def read_json() -> dict[str, Any]:
+        return {name: np.array(column) for name, column in json.loads(text).items()}
+
+    def write_json() -> bytes:
+        tree = {
+            "ue_ids": chosen.ue_ids,
+            "owners": chosen.owner_M.tolist(),
+            "leftover": chosen.leftover,
+            "open_allowed": chosen.open_allowed_U.tolist(),
+            "max_rbgs": chosen.max_rbgs_U.tolist(),
+        }
+        return json.dumps(tree).encode()
+
+    yield compare(
+        Part.DCM, "read an indication, 100 UEs", lambda: dcm.decode_indication(message), "the same as JSON", read_json
+    )
+    yield compare(Part.DCM, "write a control, 100 UEs", lambda: control_bytes(chosen), "the same as JSON", write_json)
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def rmr_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """A question of 2 and of 20 KB and its answer, Python at the other end; librmr only where it can be loaded."""
+    for size in MESSAGE_BYTES:
+        payload, what = rng.bytes(size), f"round trip, {size // 1000} KB"
+        with si95_round_trip(payload) as ours, socket_round_trip(payload) as bare:
+            yield compare(Part.RMR, f"{what}, si95", ours, "a bare socket", bare)
+        if not librmr_problem():
+            with si95_round_trip(payload) as ours, librmr_round_trip(payload) as theirs:
+                yield compare(Part.RMR, f"{what}, si95", ours, "librmr", theirs)
+
+
+# -- decisions ---------------------------------------------------------------------------------------------------------
+
+
+def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
+    """State to decision, nothing around it; against proportional fair, and that against round robin."""
+    for leader in leaders:
+        other_leader = make_leader("round_robin" if leader.name == "proportional_fair" else "proportional_fair")
+        for k, num_rbgs in PACES:
+            for ues in UES:
+                with closing(DecisionPath(leader, k, num_rbgs)) as path:
+                    run = partial(path.decide_alone, path.state(rng, ues))
+                with closing(DecisionPath(other_leader, k, num_rbgs)) as path:
+                    other = partial(path.decide_alone, path.state(rng, ues))
+                yield compare(Part.DECISION, _case(leader, k, ues, num_rbgs), run, other_leader.name, other)
+
+
+def loop_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
+    """Report octets in, control octets out: decode, join, decide, guard, encode; against the leader alone."""
+    for leader in leaders:
+        for k, num_rbgs in PACES:
+            for ues in UES:
+                with closing(DecisionPath(leader, k, num_rbgs)) as path:
+                    alone = partial(path.decide_alone, path.state(rng, ues))
+                    reports = iter([path.reports(rng, ues) for _ in range(MAX_REPEATS + 1)])
+                    run = partial(_decide_next, path, reports)
+                    yield compare(Part.LOOP, _case(leader, k, ues, num_rbgs), run, "the leader alone", alone)
+
+
+def _decide_next(path: DecisionPath, reports: Iterator[tuple[RmrMessage, RmrMessage]]) -> None:
+    path.decide(next(reports))
+
+
+def _case(leader: Leader, k: int, ues: int, num_rbgs: int) -> str:
+    return f"{leader.name}, K={k}, {ues} UEs x {num_rbgs} RBGs"
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def measure(part: Part, leaders: list[Leader]) -> Iterator[Row]:
+    """The rows of one part, or of all, as they are measured."""
+    parts: dict[Part, Callable[[np.random.Generator], Iterator[Row]]] = {
+        Part.KPM: kpm_rows,
+        Part.E2AP: e2ap_rows,
+        Part.RC: rc_rows,
+        Part.DCM: dcm_rows,
+        Part.RMR: rmr_rows,
+        Part.DECISION: lambda rng: decision_rows(rng, leaders),
+        Part.LOOP: lambda rng: loop_rows(rng, leaders),
+    }
+    for name, rows in parts.items():
+        if part in (Part.ALL, name):
+            yield from rows(np.random.default_rng(SEED))
+
+
+bench_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@bench_app.command()
+def bench(
+    part: Annotated[Part, typer.Argument(help="What to measure.")] = Part.ALL,
+    leaders: Annotated[
+        str, typer.Option(help="Leaders of `decision` and `loop`, separated by commas.")
+    ] = "proportional_fair,bundled",
+    json_file: Annotated[str, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; - = stdout.")] = "",
+) -> int:
+    """Speed of the decision path: medians, p99, and ratios to a named alternative measured in the same run."""
+    made: list[Leader] = []
+    if part in (Part.ALL, Part.DECISION, Part.LOOP):
+        try:
+            made = [make_leader(name.strip()) for name in leaders.split(",")]
+        except LeaderError as error:
+            raise typer.BadParameter(str(error), param_hint="--leaders") from None
+    rows = []
+    print(f"{'part':<9}{'what':<44}{'median us':>10}{'p99 us':>10}   {'against':<18}{'median us':>10}{'ratio':>9}")
+    for row in measure(part, made):
+        rows.append(row)
+        print(
+            f"{row.part:<9}{row.what:<44}{row.median_us:>10.1f}{row.p99_us:>10.1f}   "
+            f"{row.alternative:<18}{row.alternative_median_us:>10.1f}{row.ratio:>9.3g}",
+            flush=True,
+        )
+    if json_file:
+        text = json.dumps({"rows": [asdict(row) for row in rows]}, indent=2)
+        if json_file == "-":
+            print(text)
+        else:
+            with open(json_file, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+    return 0

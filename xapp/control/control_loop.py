@@ -1,0 +1,230 @@
+"""The pacer: reports that wait become controls that are sent, by the deadline, whatever the model does.
+
+    mailbox -> intents -> fallback (computed first) -> model (in its worker) -> guard -> sender
+
+Fallback ladder: fresh state -> the classical schedule; stale or no state -> release, never a schedule on guesses.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from policy.allocation import Allocation
+from policy.cell_state import CellState
+from policy.guard import guard
+from policy.intent import Intent, Mode
+from policy.leader import Decision, Leader
+from policy.schedulers.fallback import fallback
+from xapp.config.model import Controls
+from xapp.control.decision_record import ControlTrail, DecisionLog, DecisionRecord
+from xapp.control.encoder import Basis
+from xapp.control.leader_thread import CLOSED, Answer, Worker
+from xapp.control.mailbox import Mailbox
+from xapp.control.observer import Batch, Tap
+from xapp.control.receiver import CellLink, Report
+from xapp.control.sender import ControlSender
+from xapp.monitoring.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 2.0
+
+
+class Asked(Protocol):
+    """Whoever is asked for decisions: xapp.control.leader_thread.Worker, or a recording."""
+
+    def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
+Settle = Callable[[CellState, Intent, Allocation, bool], None]
+"""(state, intent, allocation, whether it was sent)."""
+
+
+class ControlLoop:
+    """Owns the pacer thread and the model's worker."""
+
+    def __init__(
+        self,
+        controls: Controls,
+        leader: Leader,
+        mailbox: Mailbox[Report],
+        sender: ControlSender,
+        metrics: Metrics,
+        *,
+        links: Callable[[], Sequence[CellLink]],
+        intent_of: Callable[[CellState], Intent] = lambda state: Intent(),
+        settle: Settle = lambda state, intent, allocation, sent: None,
+        tap: Tap | None = None,
+        worker: Asked | None = None,
+    ) -> None:
+        """intent_of: what holds for a cell now; asked before a decision, and again before it is sent. settle: is told
+        what became of a decision.
+
+        worker: who is asked instead of a thread around `leader`.
+        """
+        self._controls = controls
+        self._mailbox = mailbox
+        self._sender = sender
+        self._metrics = metrics
+        self._links = links
+        self._intent_of = intent_of
+        self._settle = settle
+        self._leader = leader
+        self._worker = worker or Worker(
+            leader, on_late=lambda: metrics.count("late_answers"), on_error=self._on_leader_error
+        )
+        self._tap = tap or Tap()
+        self.log = DecisionLog()
+        self._decisions = 0
+        self._closed = threading.Event()
+        self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
+        self._last: dict[str, dict[str, Any]] = {}
+        self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
+
+    def configure(self, controls: Controls) -> None:
+        """Other deadlines from the next decision on; the report period stays. From any thread."""
+        self._controls = controls
+        self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
+
+    def start(self) -> None:
+        """Begin deciding."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop deciding; nobody waits for a decision that is being made."""
+        self._closed.set()
+        self._mailbox.close()
+        self._worker.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=CLOSE_TIMEOUT_S)
+
+    def last_decisions(self) -> dict[str, dict[str, Any]]:
+        """Per cell: the newest decision, for a screen (strip, decision_ms, decided_by, fallbacks)."""
+        return dict(self._last)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            batch = self._mailbox.take(self._controls.report_period_ms / 1e3)
+            try:
+                if batch:
+                    self.decide([report for _, report in batch])
+                self._release_stale()
+                self._sender.pump()
+            except Exception:  # a bug must cost one period, not the loop: leases give the MAC back to the node
+                self._metrics.drop("pacer_error")
+                log.exception("the pacer failed on a batch of %d cells", len(batch))
+
+    def decide(self, reports: Sequence[Report]) -> None:
+        """Decide and send for a batch of cells. The deadline counts from the oldest report's arrival."""
+        started_s = time.monotonic()
+        states = [report.state for report in reports]
+        intents = [self._intent_of(state) for state in states]
+        classical = [fallback(state, intent, "intent") for state, intent in zip(states, intents, strict=True)]
+        asked = [i for i, intent in enumerate(intents) if intent.mode is not Mode.FALLBACK]
+        answer = Answer(None)
+        if asked:
+            waited_s = (time.perf_counter_ns() - min(report.received_ns for report in reports)) / 1e9
+            deadline_s = time.monotonic() + self._controls.deadline_ms / 1e3 - waited_s
+            answer = self._worker.ask([states[i] for i in asked], [intents[i] for i in asked], deadline_s)
+        if answer.reason == CLOSED:
+            return
+        decision_ms = (time.monotonic() - started_s) * 1e3
+        decided: list[Decision | None] = list(classical)
+        for position, i in enumerate(asked):
+            if answer.decisions is not None:
+                decided[i] = answer.decisions[position]
+            elif (prepared := classical[i]) is not None:
+                decided[i] = replace(prepared, reason=answer.reason)
+        records: list[DecisionRecord] = []
+        for i, decision in enumerate(decided):
+            try:
+                if decision is None:
+                    self._sender.release(states[i].cell)
+                else:
+                    records.append(self._send(reports[i], decision, classical[i], intents[i], decision_ms))
+            except Exception:  # one cell's trouble is not the others'
+                self._metrics.drop("send_error")
+                log.exception("no control for %s", states[i].cell)
+        self._tap.decided(Batch([report.number for report in reports], intents, answer.reason, records))
+
+    def _send(
+        self, report: Report, decision: Decision, classical: Decision | None, told: Intent, decision_ms: float
+    ) -> DecisionRecord:
+        """Policies may have changed, and UEs come, since the leader was `told`: what holds now is what counts."""
+        state, link = report.state, report.link
+        newest = link.newest or report
+        intent = self._intent_of(newest.state)
+        if intent.mode is Mode.FALLBACK and classical is not None:
+            decision = classical
+        allocation, changes = guard(decision.allocation, newest.state, intent)
+        if changes:
+            self._metrics.count("guard_changes", len(changes))
+        sent, trail = False, ControlTrail()
+        if intent.mode is Mode.SHADOW:
+            trail.nothing = "shadow"
+            self._sender.release(state.cell, trail)
+        elif link.target is None:
+            trail.nothing = "no_function"
+        else:
+            sent = self._sender.send(
+                link.target,
+                allocation,
+                Basis(newest.state, intent, newest.indication_sn, newest.lead_slots, newest.kpm),
+                trail=trail,
+            )
+        self._settle(newest.state, intent, allocation, sent)
+        loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
+        self._decisions += 1
+        record = DecisionRecord(
+            self._decisions,
+            time.time(),
+            state,
+            newest.state,
+            report.number,
+            newest.number,
+            told,
+            intent,
+            self._leader,
+            decision,
+            allocation,
+            changes,
+            trail,
+            decision_ms,
+            loop_ms,
+        )
+        self.log.add(record)
+        decided_by = record.decided_by
+        self._metrics.decided(decided_by, decision_ms, loop_ms)
+        before = self._last.get(state.cell, {})
+        self._last[state.cell] = {
+            "decided_by": decided_by,
+            "decision_ms": round(decision_ms, 3),
+            "loop_ms": round(loop_ms, 3),
+            "strip": allocation.strip(),
+            "leftover": list(allocation.leftover),
+            "periodic_grants": len(allocation.periodic_grants),
+            "ue_ids": list(allocation.ue_ids),
+            "fallbacks": before.get("fallbacks", 0) + bool(decision.reason),
+            "guard_changes": list(changes),
+            "sent": sent,
+            **(link.target.encoder.explain(state.cell) if link.target is not None else {}),
+        }
+        return record
+
+    def _release_stale(self) -> None:
+        until_s = time.monotonic() - self._stale_after_s
+        for link in self._links():
+            if link.last_report_s and link.last_report_s < until_s and self._sender.release(link.tracker.cell):
+                self._metrics.count("stale_releases")
+                log.warning("no report from %s for %.1f s: released", link.tracker.cell, self._stale_after_s)
+
+    def _on_leader_error(self, error: str) -> None:
+        self._metrics.count("leader_errors")
+        log.error("the leader failed: %s", error)

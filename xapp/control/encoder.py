@@ -1,0 +1,140 @@
+"""How decisions become control messages: one encoder for each service model that nodes are controlled by.
+
+DCM says a whole allocation in one message with a lease. RC (xapp.quotas.rc_encoder) knows only quotas of single UEs, which are
+many, stay for ever and wait for their turn. The sender (xapp.control.sender) knows neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from policy.allocation import Allocation
+from policy.cell_state import CellState
+from policy.intent import Intent
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.kpm.report_reader import KpmReport
+
+
+class Basis(NamedTuple):
+    """What a decision rests on, as far as its controls say so."""
+
+    state: CellState
+    """The cell's newest, which the allocation is for."""
+    intent: Intent = Intent()
+    indication_sn: int = 0
+    """Of the DCM indication behind the state, 0 = none."""
+    lead_slots: int = 0
+    """From the report to the period that the decision governs."""
+    kpm: KpmReport | None = None
+    """The KPM report behind the state: it names the UEs in full."""
+
+
+class Moment(NamedTuple):
+    """When, and as whose how manieth control, something is said."""
+
+    instance_epoch: int
+    next_id: Callable[[], int]
+    """A number for one more control, larger than all before."""
+    now_s: float
+    """time.monotonic()."""
+    lease_periods: int = 2
+    """Periods after a report until which its control holds, where a control has a lease."""
+
+
+class ControlMessage(NamedTuple):
+    """One control on its way out."""
+
+    what: str
+    """`controls` or `releases`."""
+    decision_id: int
+    header: bytes
+    message: bytes
+    cell: str
+    """Key of the cell that it is about; "" = not known."""
+    subject: int | None = None
+    """The UE that it is about; None = the whole cell."""
+
+
+class ControlEncoder(Protocol):
+    """One service model. Thread safe.
+
+    Whatever it returns is to be sent now; it hears of each with a subject by `answered` or `not_sent`.
+    """
+
+    def control(
+        self, cell: str, carrier: dcm.Carrier, allocation: Allocation, basis: Basis, moment: Moment
+    ) -> Sequence[ControlMessage]:
+        """Say an allocation, which has passed the guard. Raises E2EncodeError if it does not fit the carrier."""
+        ...
+
+    def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
+        """Give a cell back to the node's own scheduler."""
+        ...
+
+    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+        """What had to wait and need not any longer. closing: everything is to be given back, as fast as may be."""
+        ...
+
+    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
+        """A node's answer; None = none came in time. echoed: the answer named the control that it answers."""
+        ...
+
+    def not_sent(self, subject: int) -> None:
+        """A message could not be handed over."""
+        ...
+
+    def explain(self, cell: str) -> dict[str, Any]:
+        """What is in force beyond the newest allocation, for a screen."""
+        ...
+
+    @property
+    def limited(self) -> int:
+        """UEs that stay limited until they are released, whoever lives."""
+        ...
+
+
+class DcmEncoder:
+    """The project's own service model. Stateless: what was decided last replaces what was before."""
+
+    def control(
+        self, cell: str, carrier: dcm.Carrier, allocation: Allocation, basis: Basis, moment: Moment
+    ) -> Sequence[ControlMessage]:
+        """One control. Its lease ends `lease_periods` periods after the report: the lead is part of them."""
+        slots = basis.state.slots_per_dcm
+        decision_id = moment.next_id()
+        message = dcm.encode_control(
+            allocation,
+            instance_epoch=moment.instance_epoch,
+            decision_id=decision_id,
+            based_on_indication_sn=basis.indication_sn,
+            carrier=carrier,
+            apply_from_slot=0,
+            valid_for_slots=max(slots, moment.lease_periods * slots - basis.lead_slots),
+        )
+        return (ControlMessage("controls", decision_id, _header(carrier), message, cell),)
+
+    def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
+        decision_id = moment.next_id()
+        message = dcm.encode_release(instance_epoch=moment.instance_epoch, decision_id=decision_id, carrier=carrier)
+        return (ControlMessage("releases", decision_id, _header(carrier), message, cell),)
+
+    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+        return ()
+
+    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
+        """Its messages have no subject."""
+
+    def not_sent(self, subject: int) -> None:
+        """Its messages have no subject."""
+
+    def explain(self, cell: str) -> dict[str, Any]:
+        return {}
+
+    @property
+    def limited(self) -> int:
+        return 0
+
+
+def _header(carrier: dcm.Carrier) -> bytes:
+    return dcm.encode_control_header(dcm.ControlHeader(carrier.cell))

@@ -1,0 +1,57 @@
+"""Where a recorder listens: everything that the loop's decisions depend on passes here, in order.
+
+`Tap` itself hears nothing: it stands where nobody records. Its methods are called from the loop's threads, some under
+a lock, so they must return at once and never raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from policy.intent import Intent
+    from xapp.config.model import Controls
+    from xapp.control.decision_record import DecisionRecord, SentControl
+    from xapp.control.receiver import CellLink, Feed
+    from xapp.rmr.transport import RmrMessage
+
+
+class Batch(NamedTuple):
+    """Cells that were decided together."""
+
+    reports: Sequence[int]
+    """Report.number of each cell's."""
+    intents: Sequence[Intent]
+    reason: str
+    """Why the leader's answer was not used for those that asked it (`late`, `busy`, `error`); empty = it was."""
+    records: Sequence[DecisionRecord]
+    """In order; without the cells that could not be sent anything for some error."""
+
+
+class Tap:
+    """Hears and forgets."""
+
+    def opened(self, controls: Controls, instance_epoch: int) -> None:
+        """Before anything else: the configuration, the leader's name in it."""
+
+    def attached(self, instance_id: int, feed: Feed, link: CellLink) -> None:
+        """A subscription's reports feed a cell from now on."""
+
+    def detached(self, instance_id: int) -> None:
+        """They do no more."""
+
+    def received(self, message: RmrMessage) -> None:
+        """A message that is about to be handled."""
+
+    def decided(self, batch: Batch) -> None:
+        """A batch was decided, and what came of it was sent."""
+
+    def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
+        """The quotas of a node (xapp.quotas.rc_encoder) were changed by this call, or some were sent; `new` made its book."""
+
+    def stood_back(self) -> None:
+        """Another instance controls: nothing is sent, and what was controlled is forgotten."""
+
+    def released(self, sent: SentControl) -> None:
+        """A release that no decision asked for: silence, a policy's end, the xApp's."""

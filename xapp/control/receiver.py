@@ -1,0 +1,240 @@
+"""The receive side of the loop: RMR frames to trackers to the mailbox. Whatever arrives, this thread lives on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from policy.cell_state import CellState
+from xapp.control.cell_tracker import CellTracker
+from xapp.control.mailbox import Mailbox
+from xapp.control.observer import Tap
+from xapp.control.sender import ControlSender, ControlTarget
+from xapp.e2.asn1.errors import E2DecodeError
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.dialect import Dialect
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.report_reader import KpmReport, decode_report
+from xapp.monitoring.metrics import Metrics
+from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class CellLink:
+    """A cell under control: its tracker and where its controls go."""
+
+    tracker: CellTracker
+    target: ControlTarget | None
+    """None: the node has no function that can be controlled; the cell is only watched."""
+    first_frame_ns: int = 0
+    """When the first frame of the newest period arrived (time.perf_counter_ns)."""
+    last_report_s: float = 0.0
+    """time.monotonic() of the newest report that opened a period."""
+    newest: Report | None = None
+    """The newest state of the cell, however old; replaced as a whole, so that any thread may read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An active subscription: which cell its reports belong to and how they are read."""
+
+    cell: str
+    kind: str
+    """`kpm` or `dcm`."""
+    measurements: tuple[str, ...] = ()
+    dialect: Dialect = Dialect.STANDARD
+    """KPM: how the node writes its reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the pacer takes from the mailbox."""
+
+    link: CellLink
+    state: CellState
+    indication_sn: int
+    """Of the indication that opened the period, 0 = none: what a control says it is based on."""
+    received_ns: int
+    lead_slots: int = 0
+    """From the report to the period that its answer governs."""
+    number: int = 0
+    """Counts the reports of this intake, over all cells."""
+    kpm: KpmReport | None = None
+    """The newest KPM report in it."""
+
+
+class Intake:
+    """Feeds trackers from indications and hands complete periods to the mailbox."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        mailbox: Mailbox[Report],
+        sender: ControlSender,
+        metrics: Metrics,
+        *,
+        tap: Tap | None = None,
+    ) -> None:
+        self._transport = transport
+        self._mailbox = mailbox
+        self._sender = sender
+        self._metrics = metrics
+        self._tap = tap or Tap()
+        self._reports = 0
+        self._lock = threading.Lock()
+        self._feeds: dict[int, Feed] = {}
+        self._links: dict[str, CellLink] = {}
+        self._heard_s: dict[int, float] = {}
+        self._reported_s: dict[tuple[str, str], float] = {}
+        """time.monotonic() of the newest report of a cell, by kind; outlives subscriptions."""
+        self._handlers: dict[int, Callable[[RmrMessage], None]] = {
+            RIC_INDICATION: self._on_indication,
+            RIC_CONTROL_ACK: self._on_acknowledge,
+            RIC_CONTROL_FAILURE: self._on_failure,
+        }
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
+
+    def start(self) -> None:
+        """Begin receiving."""
+        self._thread.start()
+
+    def register(self, mtype: int, handler: Callable[[RmrMessage], None]) -> None:
+        """Messages of this type go to `handler`, in the receive thread: it must not block (what may, it hands to
+        housekeeping), and raises E2DecodeError for bytes that are not what they should be. Before `start`.
+        """
+        if mtype in self._handlers:
+            raise ValueError(f"message type {mtype} has a handler already")
+        self._handlers[mtype] = handler
+
+    @property
+    def message_types(self) -> frozenset[int]:
+        """What there is a handler for: the descriptor must name these, or they are not routed here."""
+        return frozenset(self._handlers)
+
+    def attach(self, instance_id: int, feed: Feed, link: CellLink) -> None:
+        """Reports with this E2EventInstanceId feed that cell from now on."""
+        with self._lock:
+            self._links[feed.cell] = link
+            self._feeds[instance_id] = feed
+            self._heard_s[instance_id] = time.monotonic()
+            link.tracker.restart(feed.kind)
+            self._tap.attached(instance_id, feed, link)
+            self._mailbox.expect(frozenset(f.cell for f in self._feeds.values()))
+
+    def detach(self, instance_id: int) -> None:
+        """Forget a subscription; a cell without any is forgotten too."""
+        with self._lock:
+            self._tap.detached(instance_id)
+            feed = self._feeds.pop(instance_id, None)
+            self._heard_s.pop(instance_id, None)
+            cells = frozenset(f.cell for f in self._feeds.values())
+            if feed is not None and feed.cell not in cells:
+                self._links.pop(feed.cell, None)
+            self._mailbox.expect(cells)
+
+    def links(self) -> list[CellLink]:
+        """The cells attached now."""
+        with self._lock:
+            return list(self._links.values())
+
+    def silent_for_s(self, instance_id: int) -> float:
+        """How long ago the subscription's newest report came (at first: since it was attached); 0 if not attached."""
+        with self._lock:
+            heard_s = self._heard_s.get(instance_id)
+        return 0.0 if heard_s is None else time.monotonic() - heard_s
+
+    def reported_s(self, cell: str, kind: str) -> float:
+        """time.monotonic() of the cell's newest report of this kind, over whichever subscription; 0 = none ever."""
+        with self._lock:
+            return self._reported_s.get((cell, kind), 0.0)
+
+    def close(self) -> None:
+        """Stop receiving."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            message = self._transport.receive(0.2)
+            if message is not None:
+                self.handle(message)
+
+    def handle(self, message: RmrMessage) -> None:
+        """Handle one message, whatever it is: what is wrong with it is counted."""
+        try:
+            self.on_message(message)
+        except E2DecodeError as error:
+            self._metrics.count("decode_errors")
+            log.warning("undecodable message type %d from %r: %s", message.mtype, message.meid, error)
+        except Exception:  # a bug in a handler must cost one message, not the loop
+            self._metrics.drop("handler_error")
+            log.exception("handler failed on message type %d", message.mtype)
+
+    def on_message(self, message: RmrMessage) -> None:
+        """Handle one message; raises E2DecodeError for bytes that are not what they should be."""
+        handler = self._handlers.get(message.mtype)
+        if handler is None:
+            self._metrics.drop("unknown_message_type")
+            return
+        if message.mtype != RIC_INDICATION:
+            self._tap.received(message)  # of indications, see below
+        handler(message)
+
+    def _on_acknowledge(self, message: RmrMessage) -> None:
+        self._sender.on_acknowledge(e2ap.decode_control_acknowledge(message.payload), message.meid)
+
+    def _on_failure(self, message: RmrMessage) -> None:
+        self._sender.on_failure(e2ap.decode_control_failure(message.payload), message.meid)
+
+    def _on_indication(self, message: RmrMessage) -> None:
+        received_ns = message.received_ns or time.perf_counter_ns()
+        self._metrics.count("indications_received")
+        try:
+            indication = e2ap.decode_indication(message.payload)
+        except E2DecodeError:
+            self._tap.received(message)
+            raise
+        instance_id = indication.request_id.instance
+        with self._lock:
+            self._tap.received(message)  # locked: a recording has it where it came between attach and detach
+            feed = self._feeds.get(instance_id)
+            link = self._links.get(feed.cell) if feed is not None else None
+        if feed is None or link is None:
+            self._metrics.drop("unknown_subscription")
+            return
+        tracker = link.tracker
+        opens_period = feed.kind == "dcm" or not tracker.has_dcm
+        if feed.kind == "dcm":
+            header = dcm.decode_indication_header(indication.header)
+            if feed.cell != f"{message.meid}/{header.cell}":
+                self._metrics.drop("wrong_cell")
+                return
+            taken = tracker.on_dcm(indication.sn, header, dcm.decode_indication(indication.message))
+        else:
+            taken = tracker.on_kpm(indication.sn, decode_report(indication.message, feed.measurements, feed.dialect))
+        if not taken:
+            self._metrics.drop("late_or_duplicate_report")
+            return
+        now_s = time.monotonic()
+        with self._lock:
+            if instance_id in self._heard_s:
+                self._heard_s[instance_id] = self._reported_s[feed.cell, feed.kind] = now_s
+        if opens_period:
+            link.first_frame_ns = received_ns
+            link.last_report_s = now_s
+        state = tracker.state()
+        if state is None:
+            return
+        self._reports += 1
+        report = link.newest = Report(
+            link, state, tracker.last_dcm_sn or 0, link.first_frame_ns, tracker.lead_slots, self._reports, tracker.kpm
+        )
+        # A KPM report of a cell with DCM indications only completes the period that the indication opened.
+        self._mailbox.offer(feed.cell, report, complete=tracker.period_complete, news=opens_period)

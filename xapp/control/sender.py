@@ -1,0 +1,324 @@
+"""The send side: allocations to control bytes, one outstanding book per node, releases."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from policy.allocation import Allocation
+from xapp.control.decision_record import ControlStatus, ControlTrail, SentControl
+from xapp.control.encoder import Basis, ControlEncoder, ControlMessage, DcmEncoder, Moment
+from xapp.control.observer import Tap
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.monitoring.metrics import Metrics
+from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage, Transport
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 2.0
+"""Nobody times out for us: a control without an answer after this is counted as unanswered."""
+REQUESTOR_ID = 123
+"""submgr's requestor id, which e2term's routing expects."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTarget:
+    """Where a cell's controls go, and in whose words."""
+
+    node: str
+    cell: str
+    """Key of the cell in the xApp, see xapp.nodes.subscription_plan.cell_key."""
+    function_id: int
+    instance_id: int
+    """E2EventInstanceId of our own subscription: answers are routed by it."""
+    carrier: dcm.Carrier
+    encoder: ControlEncoder = DcmEncoder()
+
+
+class _Outstanding(NamedTuple):
+    """A control that has not been answered."""
+
+    sent: SentControl
+    function_id: int
+    encoder: ControlEncoder
+    subject: int | None
+
+
+class ControlSender:
+    """Thread safe. Decision ids grow over all cells of this instance; the instance's epoch is its start time."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        metrics: Metrics,
+        *,
+        instance_epoch: int,
+        lease_periods: int,
+        tap: Tap | None = None,
+    ) -> None:
+        self._transport = transport
+        self._tap = tap or Tap()
+        self._metrics = metrics
+        self._epoch = instance_epoch
+        self.lease_periods = lease_periods
+        """Periods after a report until which its control holds, where a control has a lease."""
+        self._lock = threading.Lock()
+        self._decision_id = 0
+        self._outstanding: dict[tuple[str, bytes], _Outstanding] = {}
+        self._controlled: dict[str, ControlTarget] = {}
+        self._watched: dict[str, ControlTarget] = {}
+        self._trails: dict[str, ControlTrail] = {}
+        self._stands_back = False
+        self.on_refused: Callable[[], None] = lambda: None
+        """Told when a node refuses our epoch: a younger instance controls it."""
+        self._closing = False
+
+    def send(
+        self, target: ControlTarget, allocation: Allocation, basis: Basis, *, trail: ControlTrail | None = None
+    ) -> bool:
+        """Say a decision; False = nothing was handed to RMR: no route or queue full (counted), no longer ours to
+        control, or nothing that the node has not been told.
+
+        trail: is told what was sent, now or later, and what came of it.
+
+        Raises E2EncodeError for an allocation that does not fit the target's carrier.
+        """
+        trail = trail if trail is not None else ControlTrail()
+        with self._lock:
+            if self._closing or self._stands_back:
+                trail.nothing = "closing" if self._closing else "yielded"
+                return False
+            self._controlled[target.cell] = target
+            self._trails[target.cell] = trail
+        messages = target.encoder.control(target.cell, target.carrier, allocation, basis, self._moment())
+        if not messages:
+            trail.nothing = "unchanged"
+        trail.in_force = target.encoder.explain(target.cell)
+        return self._hand_over(target, messages, trail)
+
+    def release(self, cell: str, trail: ControlTrail | None = None) -> bool:
+        """Give a cell back to the node's own scheduler, if it was ever controlled; True = a release was sent."""
+        with self._lock:
+            target = self._controlled.pop(cell, None)
+            self._trails.pop(cell, None)
+            if target is None or self._stands_back:
+                return False
+        messages = target.encoder.release(target.cell, target.carrier, self._moment())
+        return self._hand_over(target, messages, trail)
+
+    def release_all(self) -> int:
+        """Release every controlled cell, for good: nothing is controlled after it. The number of releases sent.
+
+        What has to wait for answers is sent by `pump`.
+        """
+        with self._lock:
+            self._closing = True
+            cells = list(self._controlled)
+        before = self._metrics["releases_sent"]
+        for cell in cells:
+            self.release(cell)
+        self.pump()
+        return self._metrics["releases_sent"] - before
+
+    def watch(self, target: ControlTarget) -> None:
+        """Send what waits in the target's encoder as soon as it may be sent: `pump` looks after it."""
+        with self._lock:
+            self._watched[target.node] = target
+        self._pump(target)
+
+    def unwatch(self, node: str) -> None:
+        """The node is gone."""
+        with self._lock:
+            self._watched.pop(node, None)
+
+    def pump(self) -> None:
+        """Send what had to wait (for a rate limit, an answer, or an id to be kept) and need not any longer."""
+        with self._lock:
+            watched = list(self._watched.values())
+        for target in watched:
+            self._pump(target)
+
+    def _pump(self, target: ControlTarget) -> None:
+        if self._stands_back:
+            return
+        for message in target.encoder.due(self._moment(), closing=self._closing):
+            with self._lock:
+                trail = self._trails.get(message.cell)
+            self._hand_over(target, (message,), trail)
+
+    @property
+    def epoch(self) -> int:
+        """This instance's."""
+        return self._epoch
+
+    @property
+    def yielded(self) -> bool:
+        """Another instance controls: nothing is sent, not even a release."""
+        return self._stands_back
+
+    def stand_back(self) -> None:
+        """Another instance controls, or is about to: send nothing from now on. What was controlled is its business."""
+        with self._lock:
+            self._tap.stood_back()
+            self._stands_back = True
+            self._controlled.clear()
+            self._watched.clear()
+            self._trails.clear()
+
+    def step_forward(self, instance_epoch: int) -> None:
+        """Control, under this epoch."""
+        with self._lock:
+            self._epoch = instance_epoch
+            self._stands_back = False
+
+    def on_acknowledge(self, acknowledge: e2ap.ControlAcknowledge, node: str) -> None:
+        """Match an acknowledgement to the control it answers."""
+        found = self._settle(node, acknowledge.function_id, acknowledge.call_process_id)
+        if found is None:
+            self._metrics.count("answers_unmatched")
+            return
+        found.sent.answered(ControlStatus.ACKNOWLEDGED, time.monotonic())
+        self._metrics.count(f"{found.sent.what}_acked")
+        self._answered(found, node, True, echoed=acknowledge.call_process_id is not None)
+
+    def on_failure(self, failure: e2ap.ControlFailure, node: str) -> None:
+        """Count a refused control by its cause; a stale epoch makes this instance yield.
+
+        A refusal of something that this instance never sent is only counted: answers to another instance may come
+        here too, and its stale epoch is not ours. Raises E2DecodeError for an outcome that is none.
+        """
+        found = self._settle(node, failure.function_id, failure.call_process_id)
+        if found is None:
+            self._metrics.count("answers_unmatched")
+            return
+        sent = found.sent
+        self._metrics.count(f"{sent.what}_failed")
+        sent.answered(ControlStatus.REFUSED, time.monotonic(), f"{failure.cause.group}: {failure.cause.value}")
+        if found.subject is not None:
+            # A quota: the node says no more than the cause.
+            what = "release" if sent.what == "releases" else "quota"
+            self._metrics.drop(f"{what}_refused_{failure.cause.value.replace('-', '_')}")
+            log.info("%s refuses %s for UE %d: %s", node, what, found.subject, sent.detail)
+        elif failure.outcome:
+            outcome = dcm.decode_outcome(failure.outcome)
+            sent.detail = f"{outcome.code.name}: {outcome.detail}"
+            self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
+            if outcome.code is dcm.OutcomeCode.STALE_EPOCH:
+                self.stand_back()
+                self.on_refused()
+        else:
+            self._metrics.drop("control_failed_without_outcome")
+        self._answered(found, node, False, echoed=failure.call_process_id is not None)
+
+    def _answered(self, found: _Outstanding, node: str, accepted: bool | None, *, echoed: bool = False) -> None:
+        """Tell the encoder, and send what waited for this answer."""
+        if found.subject is None:
+            return
+        found.encoder.answered(found.subject, accepted, echoed=echoed, now_s=time.monotonic())
+        with self._lock:
+            watched = self._watched.get(node)
+        if watched is not None and watched.encoder is found.encoder:
+            self._pump(watched)
+
+    @property
+    def outstanding(self) -> int:
+        """Controls sent and not yet answered."""
+        with self._lock:
+            return len(self._outstanding)
+
+    @property
+    def unfinished(self) -> bool:
+        """Something that was sent has not been answered, or something was limited that has not been released.
+
+        Never of an instance that stands back: what it left behind is another's business.
+        """
+        with self._lock:
+            if self._stands_back:
+                return False
+            return bool(self._outstanding) or any(target.encoder.limited for target in self._watched.values())
+
+    def sweep(self) -> None:
+        """Count and forget controls that nobody answered in time (housekeeping)."""
+        until_s = time.monotonic() - ANSWER_TIMEOUT_S
+        with self._lock:
+            overdue = {key: found for key, found in self._outstanding.items() if found.sent.sent_s < until_s}
+            for key in overdue:
+                del self._outstanding[key]
+        for (node, _), found in overdue.items():
+            found.sent.status = ControlStatus.UNANSWERED
+            self._answered(found, node, None)
+        if overdue:
+            self._metrics.count("controls_unanswered", len(overdue))
+
+    def _moment(self) -> Moment:
+        return Moment(self._epoch, self._next_id, time.monotonic(), self.lease_periods)
+
+    def _next_id(self) -> int:
+        with self._lock:
+            self._decision_id += 1
+            return self._decision_id
+
+    def _hand_over(self, target: ControlTarget, messages: Sequence[ControlMessage], trail: ControlTrail | None) -> bool:
+        """Send messages; True if one at least left. A release that no decision asked for is told to the tap."""
+        sent = [self._send(target, message) for message in messages]
+        for control in sent:
+            if trail is not None:
+                trail.controls.append(control)
+                if trail.nothing == "unchanged":
+                    trail.nothing = ""
+            elif control.what == "releases":
+                self._tap.released(control)
+        return any(control.status is not ControlStatus.NOT_SENT for control in sent)
+
+    def _send(self, target: ControlTarget, message: ControlMessage) -> SentControl:
+        # With the epoch in it: answers to another instance's controls may come here, and its ids count from 1 as well.
+        call_process_id = self._epoch.to_bytes(8, "big") + message.decision_id.to_bytes(8, "big")
+        pdu = e2ap.encode_control_request(
+            e2ap.ControlRequest(
+                request_id=e2ap.RicRequestId(REQUESTOR_ID, target.instance_id),
+                function_id=target.function_id,
+                call_process_id=call_process_id,
+                header=message.header,
+                message=message.message,
+                ack_request=e2ap.AckRequest.ACK,
+            )
+        )
+        key = (target.node, call_process_id)
+        sent = SentControl(
+            target.node,
+            message.cell,
+            message.what,
+            message.decision_id,
+            pdu,
+            time.monotonic(),
+            message.subject,
+            self._epoch,
+            self.lease_periods,
+        )
+        with self._lock:
+            self._outstanding[key] = _Outstanding(sent, target.function_id, target.encoder, message.subject)
+        if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
+            self._metrics.count(f"{message.what}_sent")
+            return sent
+        with self._lock:
+            self._outstanding.pop(key, None)
+        sent.status = ControlStatus.NOT_SENT
+        self._metrics.drop("control_not_sent")
+        if message.subject is not None:
+            target.encoder.not_sent(message.subject)
+        return sent
+
+    def _settle(self, node: str, function_id: int, call_process_id: bytes | None) -> _Outstanding | None:
+        """The control that an answer is about. One that names none is about the only one of its node and function."""
+        with self._lock:
+            if call_process_id is not None:
+                return self._outstanding.pop((node, call_process_id), None)
+            theirs = [
+                key for key, found in self._outstanding.items() if key[0] == node and found.function_id == function_id
+            ]
+            return self._outstanding.pop(theirs[0]) if len(theirs) == 1 else None

@@ -1,0 +1,120 @@
+"""`stackmac explain`: why a UE got what it got, asked of a running xApp or of a recording."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import httpx
+import typer
+from rich.console import Console
+
+from xapp.control.decision_record import DecisionRecord
+from xapp.explain.api import DECISIONS
+from xapp.explain.document import explain as explain_record
+from xapp.explain.screen import show
+from xapp.record.file_format import Recording, RecordingError
+
+explain_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+TIMEOUT_S = 30.0
+
+
+class CannotExplainError(Exception):
+    """One line for the user."""
+
+
+@explain_app.command()
+def explain(
+    url: Annotated[str, typer.Option(help="The xApp's HTTP address, http://HOST:PORT.")] = "http://127.0.0.1:8080",
+    cell: Annotated[
+        str, typer.Option(help="<RAN name>/<NR-CGI>, or how it ends; may be left out where there is only one.")
+    ] = "",
+    ue: Annotated[int | None, typer.Option(min=0, help="The UE that is asked about; default: a line for each.")] = None,
+    decision: Annotated[int | None, typer.Option("--id", min=0, help="Of the decision; default: the newest.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Ask a recording (`run --record`) instead of a running xApp.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole document as JSON.")] = False,
+) -> int:
+    """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
+    try:
+        document = _ask(url, cell, ue, decision) if record is None else _look_up(record, cell, ue, decision)
+    except (CannotExplainError, RecordingError) as error:
+        typer.echo(f"stackmac explain: {error}", err=True)
+        return 1
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        show(Console(highlight=False), document, ue)
+    return 0
+
+
+def _ask(url: str, cell: str, ue: int | None, decision: int | None) -> dict[str, Any]:
+    try:
+        with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False) as http:
+            name = choose_cell([kept["cell"] for kept in _get(http, DECISIONS, {})["cells"]], cell)
+            asked = {key: value for key, value in (("ue", ue), ("id", decision)) if value is not None}
+            return _get(http, f"{DECISIONS}/{quote(name)}", asked)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        raise CannotExplainError(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None
+
+
+def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> dict[str, Any]:
+    """Play the recording up to its end, with the decisions as they were made, and explain one of them."""
+    from xapp.record.replay import Replay, load_leader
+
+    found: dict[str, DecisionRecord] = {}
+    """By cell: the newest decision, or that with the id."""
+    last_seen: dict[str, DecisionRecord] = {}
+    """By cell: the newest one before it that `ue` was in."""
+    cells: set[str] = set()
+
+    def take(made: DecisionRecord) -> None:
+        cells.add(made.cell)
+        if decision is not None and (found or made.id != decision):
+            if not found and ue in made.newest.ue_ids:
+                last_seen[made.cell] = made
+            return
+        before = found.get(made.cell)
+        if before is not None and ue in before.newest.ue_ids:
+            last_seen[made.cell] = before
+        found[made.cell] = made
+
+    with Recording(record) as recording:
+        result = Replay(recording, load_leader(recording), ask_leader=False, on_record=take).run()
+    if result.ended_early:
+        typer.echo(f"{record} ends early: {result.ended_early}", err=True)
+    if decision is not None and cells and not found:
+        raise CannotExplainError(f"no decision {decision} in {record}, which has {result.decisions} decisions")
+    made = found[choose_cell(sorted(found), cell)] if found else None
+    if made is None:
+        raise CannotExplainError(f"no decision in {record}")
+    earlier = [last_seen[made.cell]] if made.cell in last_seen else []
+    return explain_record(made, earlier, None if ue is None else (ue,))
+
+
+def _get(http: httpx.Client, path: str, asked: dict[str, int]) -> dict[str, Any]:
+    answer = http.get(path, params=asked)
+    document = answer.json()
+    if answer.status_code != 200:
+        raise CannotExplainError(str(document.get("detail", document)))
+    if not isinstance(document, dict):
+        raise CannotExplainError(f"{path} answered {type(document).__name__}, expected an object")
+    return document
+
+
+def choose_cell(known: list[str], wanted: str) -> str:
+    """The one that is meant. Raises CannotExplainError naming those that there are."""
+    found = [cell for cell in known if cell.endswith(wanted)]
+    exact = [cell for cell in found if cell == wanted]
+    if len(found) == 1 or exact:
+        return (exact or found)[0]
+    if not known:
+        raise CannotExplainError("no decision has been made yet")
+    which = "no --cell given"
+    if wanted:
+        which = f"{len(found)} cells end in {wanted!r}" if found else f"no cell ends in {wanted!r}"
+    raise CannotExplainError(f"{which}; expected one of {', '.join(known)}")

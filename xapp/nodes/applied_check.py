@@ -1,0 +1,57 @@
+"""Whether a cell does what it was told, as far as its reports say. Asked for on demand, never in the decision path."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from xapp.control.encoder import DcmEncoder
+from xapp.control.receiver import CellLink
+
+SLACK_RBGS = 1.0
+"""Shares are reported in whole percent, quotas hold in whole PRBs: less than one RBG above a quota is not a breach."""
+
+
+class Effect(NamedTuple):
+    """What the newest report shows."""
+
+    effective: bool | None
+    """None = the reports do not say."""
+    text: str = ""
+
+
+def effect_of(link: CellLink, epoch: int) -> Effect:
+    """`epoch`: of this instance. A cell under nobody's control, or without a report, says nothing."""
+    if link.target is None or link.newest is None:
+        return Effect(None)
+    if isinstance(link.target.encoder, DcmEncoder):
+        return _applied(link, epoch)
+    return _within_quotas(link)
+
+
+def _applied(link: CellLink, epoch: int) -> Effect:
+    """A DCM indication names the control that governs the cell."""
+    applied = link.tracker.applied
+    if applied is None:
+        return Effect(False, "the node's own scheduler is in charge")
+    if applied.instance_epoch != epoch:
+        return Effect(False, f"it follows decision {applied.decision_id} of another instance")
+    return Effect(True, f"it follows decision {applied.decision_id}")
+
+
+def _within_quotas(link: CellLink) -> Effect:
+    """Quotas have no identity: what a UE used must be within what it may use."""
+    assert link.target is not None and link.newest is not None
+    state = link.newest.state
+    quotas = link.target.encoder.explain(link.target.cell).get("quotas", {})
+    shares = dict(zip(state.ue_ids, (state.prb_share_U * 100.0).tolist(), strict=True))
+    known = {ue: shares[ue] for ue in quotas if ue in shares and math.isfinite(shares[ue])}
+    slack = 100.0 * SLACK_RBGS / state.num_rbgs
+    above = [
+        f"UE {ue} used {share:.0f} % of {quotas[ue]} %" for ue, share in known.items() if share > quotas[ue] + slack
+    ]
+    if above:
+        return Effect(False, ", ".join(above))
+    if not known:
+        return Effect(None, f"{len(quotas)} UEs are under a quota, none of which is in the newest report")
+    return Effect(True, f"{len(known)} UEs are within their quotas")

@@ -1,0 +1,193 @@
+"""Decisions as E2SM-RC quotas of one node: the book of who was told what, under a lock, and its bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from policy.allocation import Allocation
+from xapp.control.encoder import Basis, ControlMessage, Moment
+from xapp.e2.dcm.messages import Carrier
+from xapp.e2.dialect import Dialect
+from xapp.e2.kpm.report_reader import KpmReport
+from xapp.e2.rc import messages as rc
+from xapp.e2.ue_id.ue_id import UeId, ue_key
+from xapp.quotas.allocation_to_quota import CellQuotas, QuotaRules
+from xapp.quotas.quota_book import Order, QuotaBook
+
+MOST_IN_FLIGHT = 16
+"""Quotas that a node which names what it answers has to work on at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RcSettings:
+    """What quotas say beside the UE and its shares."""
+
+    plmn: bytes
+    sst: int = 1
+    sd: int | None = None
+    dialect: Dialect = Dialect.STANDARD
+
+
+class RcEncoder:
+    """One node's. Thread safe. UEs are known by `ue_key`.
+
+    A node that does not say which control it answers gets one at a time, and so does one that has not answered yet.
+    """
+
+    def __init__(
+        self,
+        settings: RcSettings,
+        rules: QuotaRules,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        hear: Callable[[str, dict[str, Any]], None] = lambda call, told: None,
+    ) -> None:
+        """on_change: told whenever `to_keep` has changed; it must not block.
+
+        hear: told of every call that changes anything, in the order in which they do: from these, and the decisions,
+        all that this encoder ever said can be made again. Neither may block.
+        """
+        self._settings = settings
+        self._rules = rules
+        self._on_change = on_change
+        self._hear = hear
+        self._lock = threading.Lock()
+        self._book = QuotaBook(rules)
+        self._cells: dict[str, CellQuotas] = {}
+        self._names: dict[int, UeId] = {}
+        self._in_flight = 0
+        self._echoes = False
+        self._kept: frozenset[int] = frozenset()
+
+    def restore(self, left_behind: Iterable[UeId]) -> None:
+        """UEs that an earlier instance may have left under quotas, and whose ids are kept: they are released first."""
+        ue_ids = tuple(left_behind)
+        with self._lock:
+            self._hear("restore", {"ues": ue_ids})
+            known = {ue_key(ue_id): ue_id for ue_id in ue_ids}
+            self._names |= known
+            self._book.restore(known)
+            self._kept |= known.keys()
+
+    def control(
+        self, cell: str, carrier: Carrier, allocation: Allocation, basis: Basis, moment: Moment
+    ) -> Sequence[ControlMessage]:
+        """Take over the quotas of one more decision; those that are due now."""
+        self.take(cell, allocation, basis, moment.now_s)
+        return self.due(moment)
+
+    def take(self, cell: str, allocation: Allocation, basis: Basis, now_s: float) -> None:
+        """The first half of `control`."""
+        with self._lock:
+            self._hear("control", {"cell": cell, "now_s": now_s})
+            quotas = self._cells.setdefault(cell, CellQuotas(self._rules))
+            targets = quotas.update(allocation, basis.state, basis.intent)
+            self._learn_names(targets, basis.kpm)
+            known = {ue: target for ue, target in targets.items() if ue in self._names}
+            self._book.want(cell, known, now_s)
+            changed = self._book.to_keep() != self._kept
+        if changed:
+            self._on_change()
+
+    def release(self, cell: str, carrier: Carrier, moment: Moment) -> Sequence[ControlMessage]:
+        """Take back every quota in the cell."""
+        self.give_back(cell)
+        return self.due(moment)
+
+    def give_back(self, cell: str) -> None:
+        """The first half of `release`."""
+        with self._lock:
+            self._hear("release", {"cell": cell})
+            self._book.release(cell)
+            if cell in self._cells:
+                self._cells[cell].forget()
+
+    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+        """What may be sent now: as many as the rate and the answers that are still due allow."""
+        with self._lock:
+            if closing:
+                self._book.release()
+            room = (MOST_IN_FLIGHT if self._echoes else 1) - self._in_flight
+            orders = self._book.due(moment.now_s, room, unhurried=not closing)
+            self._in_flight += len(orders)
+            messages = [self._message(order, moment) for order in orders]
+            if messages or closing:
+                self._hear("due", {"now_s": moment.now_s, "closing": closing, "messages": messages})
+            return messages
+
+    def _message(self, order: Order, moment: Moment) -> ControlMessage:
+        s, quota = self._settings, order.quota
+        shares = rc.PrbQuota(s.plmn, s.sst, s.sd, quota.min_percent, quota.max_percent, quota.dedicated_percent)
+        header, message = rc.encode_prb_quota_control(self._names[order.ue], shares, s.dialect)
+        what = "releases" if order.is_release else "controls"
+        return ControlMessage(what, moment.next_id(), header, message, self._book.cell_of(order.ue), order.ue)
+
+    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
+        """The node took a quota, refused it, or did not say."""
+        with self._lock:
+            told = {"subject": subject, "accepted": accepted, "echoed": echoed, "now_s": now_s}
+            self._hear("answered", told)
+            self._in_flight = max(0, self._in_flight - 1)
+            if accepted is not None:
+                self._echoes = echoed
+            self._book.settle(subject, accepted, now_s)
+            changed = self._book.to_keep() != self._kept
+        if changed:
+            self._on_change()
+
+    def not_sent(self, subject: int) -> None:
+        """It is due again at once, and nothing has changed."""
+        with self._lock:
+            self._hear("not_sent", {"subject": subject})
+            self._in_flight = max(0, self._in_flight - 1)
+            self._book.not_sent(subject)
+
+    def explain(self, cell: str) -> dict[str, Any]:
+        """max % of every UE of the cell that is under a quota."""
+        with self._lock:
+            return {"quotas": {ue: quota.max_percent for ue, quota in self._book.in_force(cell).items()}}
+
+    @property
+    def limited(self) -> int:
+        """UEs that may be under a quota."""
+        with self._lock:
+            return len(self._book.limited)
+
+    @property
+    def waiting(self) -> int:
+        """Quotas that are to change and have not been sent."""
+        with self._lock:
+            return self._book.waiting
+
+    def doubt(self) -> None:
+        """The node was away, and may have started over: what it was told is not known any more."""
+        with self._lock:
+            self._hear("doubt", {})
+            self._book.doubt()
+
+    # -- what outlives this process ------------------------------------------------------------------------------
+
+    def to_keep(self) -> dict[int, UeId]:
+        """UEs that must be found again after a crash."""
+        with self._lock:
+            return {ue: self._names[ue] for ue in self._book.to_keep()}
+
+    def kept(self, ues: frozenset[int]) -> None:
+        """Exactly these are kept now: they may be limited."""
+        with self._lock:
+            self._hear("kept", {"ues": ues})
+            self._kept = ues
+            self._book.kept(ues)
+
+    def _learn_names(self, targets: Mapping[int, object], kpm: KpmReport | None) -> None:
+        """The UEs' full identities, as the node reported them; those of UEs that have left are forgotten. Locked."""
+        new = targets.keys() - self._names.keys()
+        if new and kpm is not None:
+            for row, key in enumerate(kpm.ue_keys):
+                if key in new and (ue_id := kpm.ue_id(row)) is not None:
+                    self._names[key] = ue_id
+        if len(self._names) > 2 * (len(targets) + len(self._book)):
+            self._names = {ue: name for ue, name in self._names.items() if ue in targets or ue in self._book}

@@ -1,0 +1,39 @@
+"""`stackmac replay`: a recording's inputs once more, and whether the same control bytes come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xapp.record.file_format import Recording, RecordingError
+
+replay_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@replay_app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="What `run --record` or `lab --record` wrote.")],
+    leader: Annotated[str, typer.Option(help="Instead of the one that the recording names.")] = "",
+) -> int:
+    """Feed a recording's inputs through intake, trackers, leader, guard and encoder; exit 1 at the first other byte."""
+    from xapp.record.replay import AbsentLeader, Replay, load_leader
+
+    try:
+        with Recording(file) as recording:
+            asked = load_leader(recording, leader)
+            if isinstance(asked, AbsentLeader):
+                typer.echo(f"leader {asked.name} is not here: its recorded decisions are taken as given", err=True)
+            result = Replay(recording, asked, ask_leader=not isinstance(asked, AbsentLeader)).run()
+    except RecordingError as error:
+        typer.echo(f"stackmac replay: {error}", err=True)
+        return 2
+    if result.ended_early:
+        typer.echo(f"{file} ends early: {result.ended_early}")
+    counts = f"{result.messages} messages, {result.decisions} decisions"
+    if result.difference:
+        typer.echo(f"DIFFERENT after {counts}: {result.difference}")
+        return 1
+    typer.echo(f"the same: {counts}, {result.controls} controls and releases equal byte for byte")
+    return 0

@@ -1,0 +1,356 @@
+"""A recording of the loop: one JSON object a line, from which every control can be made anew, byte for byte.
+
+The first line says who recorded; then, in the order in which they happened: subscriptions attached and detached,
+messages received, batches decided, releases. Bytes are base64. What could not be written in time is a `gap`: beyond it
+nothing can be replayed, because a cell's history is part of what a decision sees.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
+from policy.intent import Intent
+from policy.leader import Decision
+from xapp.control.cell_tracker import CellTracker
+from xapp.control.decision_record import ControlStatus, DecisionRecord, SentControl
+from xapp.control.encoder import ControlEncoder, ControlMessage, DcmEncoder
+from xapp.control.observer import Batch
+from xapp.control.receiver import CellLink, Feed
+from xapp.control.sender import ControlTarget
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.dialect import Dialect
+from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value
+from xapp.quotas.allocation_to_quota import QuotaRules
+from xapp.quotas.rc_encoder import RcEncoder, RcSettings
+from xapp.rmr.transport import RmrMessage
+
+VERSION = 1
+MAX_LINE_BYTES = 16 << 20
+"""A longer line is none of ours: the largest message is 128 KiB."""
+
+_INTENT: TypeAdapter[Intent] = TypeAdapter(Intent)
+_CARRIER: TypeAdapter[dcm.Carrier] = TypeAdapter(dcm.Carrier)
+_FEED: TypeAdapter[Feed] = TypeAdapter(Feed)
+
+Event = dict[str, Any]
+
+
+class RecordingError(ValueError):
+    """A file that is no recording, or that cannot be replayed: one line."""
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def header(*, leader: str, controls: Mapping[str, Any], instance_epoch: int, version: str, time_s: float) -> Event:
+    return {
+        "event": "recording",
+        "format": VERSION,
+        "stackmac": version,
+        "time_s": time_s,
+        "leader": leader,
+        "instance_epoch": instance_epoch,
+        "controls": dict(controls),
+    }
+
+
+def attach_event(instance_id: int, feed: Feed, link_number: int, link: CellLink) -> Event:
+    """link_number: equal for the feeds of one link, so that its history goes on or starts anew as it did."""
+    tracker = link.tracker
+    return {
+        "event": "attach",
+        "instance": instance_id,
+        "feed": _FEED.dump_python(feed, mode="json"),
+        "link": link_number,
+        "tracker": {
+            "num_rbgs": tracker.num_rbgs,
+            "report_period_ms": tracker.report_period_ms,
+            "has_kpm": tracker.has_kpm,
+            "has_dcm": tracker.has_dcm,
+        },
+        "target": _target(link.target),
+    }
+
+
+def _target(target: ControlTarget | None) -> dict[str, Any] | None:
+    if target is None:
+        return None
+    return {
+        "node": target.node,
+        "function_id": target.function_id,
+        "instance_id": target.instance_id,
+        "carrier": _CARRIER.dump_python(target.carrier, mode="json"),
+        "control": "dcm" if isinstance(target.encoder, DcmEncoder) else "rc",
+    }
+
+
+def message_event(message: RmrMessage) -> Event:
+    return {
+        "event": "message",
+        "mtype": message.mtype,
+        "sub_id": message.sub_id,
+        "meid": message.meid,
+        "received_ns": message.received_ns,
+        "payload": _text(message.payload),
+    }
+
+
+def decided_event(batch: Batch) -> Event:
+    return {
+        "event": "decided",
+        "reports": list(batch.reports),
+        "intents": [_INTENT.dump_python(intent, mode="json") for intent in batch.intents],
+        "reason": batch.reason,
+        "cells": [_cell(record) for record in batch.records],
+    }
+
+
+def _cell(record: DecisionRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "cell": record.cell,
+        "report": record.report_number,
+        "newest": record.newest_number,
+        "intent": None if record.intent == record.told else _INTENT.dump_python(record.intent, mode="json"),
+        "time_s": record.time_s,
+        "decision_ms": record.decision_ms,
+        "loop_ms": record.loop_ms,
+        "decision": _decision(record.decision),
+        "nothing": record.trail.nothing,
+        "controls": [control_entry(control) for control in record.trail.controls],
+    }
+
+
+def quota_event(node: str, call: str, told: Mapping[str, Any]) -> Event:
+    """One call of a node's RcEncoder: what it was told as JSON."""
+    event: Event = {"event": "quota", "node": node, "call": call, **told}
+    if call == "new":
+        settings: RcSettings = told["settings"]
+        event["settings"] = {**asdict(settings), "plmn": settings.plmn.hex(), "dialect": settings.dialect.value}
+        event["rules"] = asdict(told["rules"])
+    elif call == "restore":
+        event["ues"] = [ue_id_to_value(ue_id) for ue_id in told["ues"]]
+    elif call == "kept":
+        event["ues"] = sorted(told["ues"])
+    elif call == "due":
+        event["messages"] = [quota_message(message) for message in told["messages"]]
+    return event
+
+
+def quota_message(message: ControlMessage) -> dict[str, Any]:
+    return {
+        "what": message.what,
+        "ue": message.subject,
+        "decision_id": message.decision_id,
+        "header": _text(message.header),
+        "message": _text(message.message),
+    }
+
+
+def control_entry(control: SentControl) -> dict[str, Any]:
+    return {
+        "what": control.what,
+        "node": control.node,
+        "cell": control.cell,
+        "decision_id": control.decision_id,
+        "subject": control.subject,
+        "epoch": control.instance_epoch,
+        "lease": control.lease_periods,
+        "sent": control.status is not ControlStatus.NOT_SENT,
+        "pdu": _text(control.pdu),
+    }
+
+
+def _decision(decision: Decision) -> dict[str, Any] | None:
+    """What the leader proposed; None if that cannot be written down (a plug-in's answer may be anything)."""
+    allocation, log_probs = decision.allocation, decision.log_probs
+    try:
+        return {
+            "decided_by": decision.decided_by,
+            "reason": decision.reason,
+            "tokens": [int(token) for token in decision.tokens],
+            "log_probs": None if log_probs is None else [None if math.isnan(x) else float(x) for x in log_probs],
+            "ue_ids": [int(ue) for ue in allocation.ue_ids],
+            "owners": np.asarray(allocation.owner_M, np.int64).tolist(),
+            "leftover": [int(allocation.leftover[0]), float(allocation.leftover[1])],
+            "grants": [[int(number) for number in grant] for grant in allocation.periodic_grants],
+            "open_allowed": np.asarray(allocation.open_allowed_U, bool).tolist(),
+            "max_rbgs": np.asarray(allocation.max_rbgs_U, np.int64).tolist(),
+        }
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
+def line_of(event: Event) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode() + b"\n"
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+class Recording:
+    """A recording that is open for reading. Raises RecordingError for a file that is none; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.broken = ""
+        """Once all was read: where and why the file breaks off, empty for one that is whole."""
+        self.lines = 0
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise RecordingError(f"cannot read {path}: {error.strerror or error}") from None
+        first = self._next()
+        if first is None or first.get("event") != "recording":
+            self._file.close()
+            raise RecordingError(f"{path} is no recording: {self.broken or 'its first line says something else'}")
+        if first.get("format") != VERSION:
+            self._file.close()
+            raise RecordingError(f"{path} has format {first.get('format')!r}, expected {VERSION}")
+        self.header = first
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def events(self) -> Iterator[Event]:
+        """In order; stops before the first line that is damaged or incomplete."""
+        while (event := self._next()) is not None:
+            yield event
+
+    def _next(self) -> Event | None:
+        line = self._file.readline(MAX_LINE_BYTES)
+        if not line:
+            return None
+        self.lines += 1
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("it is not complete")
+            event = json.loads(line)
+            if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+                raise ValueError("it is no event")
+        except (ValueError, RecursionError) as error:
+            self.broken = f"line {self.lines}: {error}"
+            return None
+        return event
+
+
+def read_intent(value: object) -> Intent:
+    return _INTENT.validate_python(value)
+
+
+def read_feed(value: object) -> Feed:
+    return _FEED.validate_python(value)
+
+
+def read_target(
+    value: Mapping[str, Any] | None, cell: str, quotas: Mapping[str, ControlEncoder]
+) -> ControlTarget | None:
+    """quotas: the encoders of nodes under RC control."""
+    if value is None:
+        return None
+    node = str(value["node"])
+    return ControlTarget(
+        node,
+        cell,
+        int(value["function_id"]),
+        int(value["instance_id"]),
+        _CARRIER.validate_python(value["carrier"]),
+        DcmEncoder() if value["control"] == "dcm" else quotas[node],
+    )
+
+
+def read_link(event: Event) -> CellLink:
+    """A fresh link of an `attach` event, without its target."""
+    tracker = event["tracker"]
+    return CellLink(
+        CellTracker(
+            str(event["feed"]["cell"]),
+            num_rbgs=int(tracker["num_rbgs"]),
+            report_period_ms=int(tracker["report_period_ms"]),
+            has_kpm=bool(tracker["has_kpm"]),
+            has_dcm=bool(tracker["has_dcm"]),
+        ),
+        None,
+    )
+
+
+def read_quotas(event: Event) -> RcEncoder:
+    """The encoder of a quota event `new`."""
+    settings = event["settings"]
+    return RcEncoder(
+        RcSettings(bytes.fromhex(settings["plmn"]), settings["sst"], settings["sd"], Dialect(settings["dialect"])),
+        QuotaRules(**event["rules"]),
+    )
+
+
+def read_ue_ids(event: Event) -> list[UeId]:
+    return [ue_id_from_value(value) for value in event["ues"]]
+
+
+def read_message(event: Event) -> RmrMessage:
+    return RmrMessage(
+        int(event["mtype"]),
+        read_bytes(event["payload"]),
+        sub_id=int(event["sub_id"]),
+        meid=str(event["meid"]),
+        received_ns=int(event["received_ns"]),
+    )
+
+
+def read_control(entry: Mapping[str, Any]) -> SentControl:
+    """As it left: what was answered is not part of it."""
+    return SentControl(
+        str(entry["node"]),
+        str(entry["cell"]),
+        str(entry["what"]),
+        int(entry["decision_id"]),
+        read_bytes(entry["pdu"]),
+        0.0,
+        entry["subject"],
+        int(entry["epoch"]),
+        int(entry["lease"]),
+        ControlStatus.SENT if entry["sent"] else ControlStatus.NOT_SENT,
+    )
+
+
+def read_bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def read_decision(value: Mapping[str, Any] | None) -> Decision:
+    """Raises ValueError where the recorder could not write it down."""
+    if value is None:
+        raise ValueError("the leader's proposal could not be recorded")
+    log_probs = value["log_probs"]
+    allocation = Allocation(
+        tuple(int(ue) for ue in value["ue_ids"]),
+        np.array(value["owners"], np.int16),
+        LeftoverRule(int(value["leftover"][0]), float(value["leftover"][1])),
+        tuple(PeriodicGrant(*(int(number) for number in grant)) for grant in value["grants"]),
+        np.array(value["open_allowed"], bool),
+        np.array(value["max_rbgs"], np.uint8),
+    )
+    return Decision(
+        allocation,
+        tuple(int(token) for token in value["tokens"]),
+        None if log_probs is None else np.array([math.nan if x is None else x for x in log_probs], np.float64),
+        str(value["decided_by"]),
+        str(value["reason"]),
+    )

@@ -1,0 +1,185 @@
+"""Writes a recording (xapp.record.file_format) from the loop's threads without ever holding them up: a queue and a thread.
+
+The queue is bounded: where the disk is too slow, what does not fit is dropped, counted, and leaves a `gap` in the file.
+So is the file: at its limit the recording ends, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xapp.config.model import Controls
+from xapp.control.decision_record import SentControl
+from xapp.control.observer import Batch, Tap
+from xapp.control.receiver import CellLink, Feed
+from xapp.monitoring.metrics import Metrics
+from xapp.record.file_format import (
+    Event,
+    attach_event,
+    control_entry,
+    decided_event,
+    header,
+    line_of,
+    message_event,
+    quota_event,
+)
+from xapp.rmr.transport import RmrMessage
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 20_000
+"""Events that wait to be written: some seconds of many cells."""
+MAX_WAITING_BYTES = 128 << 20
+"""About what they may hold in memory meanwhile: a message its payload, a decision its states."""
+EVENT_BYTES = 1000
+"""About what any other event holds."""
+DEFAULT_MAX_BYTES = 1 << 30
+CLOSE_TIMEOUT_S = 3.0
+
+
+class Recorder(Tap):
+    """Use: `opened` once, then as a tap, then `close`. Raises OSError for a file that cannot be made.
+
+    A file that is there already is kept, as FILE.1 (and what was FILE.1 is gone); a folder is no place for a recording.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metrics: Metrics,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        open_file: Callable[[Path], BinaryIO] = lambda path: path.open("xb"),
+    ) -> None:
+        if path.exists() and not path.is_dir():
+            path.replace(path.with_name(f"{path.name}.1"))
+        self._file = open_file(path)
+        self.path = path
+        self._metrics = metrics
+        self._max_bytes = max_bytes
+        self._waiting: queue.Queue[tuple[Callable[[], Event], int] | None] = queue.Queue(max_waiting)
+        """What makes an event, and about how many bytes it holds."""
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
+        self._lost = 0
+        """Events dropped since the last one that was queued."""
+        self._links: dict[int, tuple[int, CellLink]] = {}
+        """Number and link by instance id, of the subscriptions attached now."""
+        self._next_link = 1
+        self._written = 0
+        self._ended = threading.Event()
+        """Nothing is written any more: the file is full, or could not be written."""
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    # -- the tap: called by the loop's threads ------------------------------------------------------------------------
+
+    def opened(self, controls: Controls, instance_epoch: int) -> None:
+        event = header(
+            leader=controls.leader,
+            controls=controls.model_dump(mode="json"),
+            instance_epoch=instance_epoch,
+            version=version("stackmac"),
+            time_s=time.time(),
+        )
+        self._put(lambda: event)
+
+    def attached(self, instance_id: int, feed: Feed, link: CellLink) -> None:
+        number = next((number for number, known in self._links.values() if known is link), 0)
+        if not number:
+            number, self._next_link = self._next_link, self._next_link + 1
+        self._links[instance_id] = (number, link)
+        event = attach_event(instance_id, feed, number, link)  # at once: its target may change
+        self._put(lambda: event)
+
+    def detached(self, instance_id: int) -> None:
+        self._links.pop(instance_id, None)
+        self._put(lambda: {"event": "detach", "instance": instance_id})
+
+    def received(self, message: RmrMessage) -> None:
+        self._put(lambda: message_event(message), EVENT_BYTES + len(message.payload))
+
+    def decided(self, batch: Batch) -> None:
+        self._put(lambda: decided_event(batch), EVENT_BYTES + sum(record.kept_bytes for record in batch.records))
+
+    def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
+        self._put(lambda: quota_event(node, call, told))
+
+    def stood_back(self) -> None:
+        self._put(lambda: {"event": "stood_back"})
+
+    def released(self, sent: SentControl) -> None:
+        self._put(lambda: {"event": "released", **control_entry(sent)})
+
+    # -- the writer ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write what waits, as far as time allows, and close."""
+        try:
+            self._waiting.put(None, timeout=CLOSE_TIMEOUT_S)
+        except queue.Full:
+            self._ended.set()
+        self._thread.join(timeout=CLOSE_TIMEOUT_S)
+
+    def _put(self, make: Callable[[], Event], size: int = EVENT_BYTES) -> None:
+        """Queue one event that holds about `size` bytes; it becomes text in the writer's thread."""
+        if self._ended.is_set():
+            return
+        with self._lock:
+            try:
+                if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
+                    raise queue.Full
+                if self._lost:
+                    lost = self._lost
+                    self._waiting.put_nowait((lambda: {"event": "gap", "lost": lost}, 0))
+                    self._lost = 0
+                self._waiting.put_nowait((make, size))
+                self._waiting_bytes += size
+                return
+            except queue.Full:
+                self._lost += 1
+        self._metrics.drop("recording_too_slow")
+
+    def _run(self) -> None:
+        try:
+            with self._file:
+                while (waiting := self._waiting.get()) is not None:
+                    make, size = waiting
+                    self._write(make)
+                    with self._lock:
+                        self._waiting_bytes -= size
+                    if self._ended.is_set():
+                        return
+                    if self._waiting.empty():
+                        self._file.flush()
+                self._write(lambda: {"event": "end"})
+        except OSError as error:
+            self._ended.set()
+            self._metrics.drop("recording_failed")
+            log.error("recording to %s ended: %s", self.path, error)
+
+    def _write(self, make: Callable[[], Event]) -> None:
+        try:
+            line = line_of(make())
+        except Exception:  # whatever a plug-in decided, recording it must not end the recording
+            self._metrics.drop("recording_error")
+            log.exception("an event could not be recorded")
+            line = line_of({"event": "gap", "lost": 1})
+        if self._written + len(line) > self._max_bytes:
+            self._ended.set()
+            self._file.write(line_of({"event": "full"}))
+            self._metrics.drop("recording_full")
+            log.warning("%s is full (%d bytes): nothing more is recorded", self.path, self._written)
+            return
+        self._file.write(line)
+        self._written += len(line)

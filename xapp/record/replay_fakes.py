@@ -1,0 +1,186 @@
+"""Stand-ins of a replay for what time and the network decided then: wire, sender, quotas, mailbox, answers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from policy.allocation import Allocation
+from policy.cell_state import CellState
+from policy.intent import Intent
+from policy.leader import Leader, never_expires
+from xapp.control.encoder import Basis, ControlMessage, Moment
+from xapp.control.leader_thread import Answer
+from xapp.control.mailbox import Mailbox
+from xapp.control.receiver import Report
+from xapp.control.sender import ControlSender
+from xapp.e2.dcm import messages as dcm
+from xapp.quotas.rc_encoder import RcEncoder
+from xapp.record.file_format import Event, quota_message, read_decision, read_ue_ids
+from xapp.rmr.transport import RmrMessage
+
+MAX_WAITING_REPORTS = 10_000
+"""Reports kept for a decision that has not come yet; most are never decided, because newer ones replaced them."""
+
+
+class ReplayedWire:
+    """The sending half of a transport: `send` does as it did then."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.sent: deque[bool] = deque()
+        self.pdus: list[bytes] = []
+        self.counters: dict[str, int] = {}
+
+    def send(self, message: RmrMessage) -> bool:
+        self.pdus[:] = [message.payload]
+        return self.sent.popleft() if self.sent else True
+
+    def receive(self, timeout_s: float) -> RmrMessage | None:
+        return None
+
+    def reply(self, request: RmrMessage, mtype: int, payload: bytes) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class ReplayedSender(ControlSender):
+    """Numbers its controls as they were numbered."""
+
+    ids: deque[int]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ids = deque()
+
+    def _next_id(self) -> int:
+        if self.ids:
+            self._decision_id = self.ids.popleft()
+            return self._decision_id
+        return super()._next_id()
+
+
+class ReplayedQuotas:
+    """An RcEncoder that is called when, and in the order in which, it was called then.
+
+    Its sender is not listened to, the recorded calls are made. Only decisions come from the loop: a `control` call
+    waits for its decision, and so does what was called after it.
+    """
+
+    limited = 0
+
+    def __init__(self, encoder: RcEncoder, instance_epoch: int, lease_periods: int) -> None:
+        self._encoder, self._epoch, self._lease_periods = encoder, instance_epoch, lease_periods
+        self._waiting: deque[Event] = deque()
+        self.difference = ""
+        self.compared = 0
+
+    def hear(self, event: Event) -> None:
+        self._waiting.append(event)
+        self._catch_up()
+
+    def control(
+        self, cell: str, carrier: dcm.Carrier, allocation: Allocation, basis: Basis, moment: Moment
+    ) -> Sequence[ControlMessage]:
+        if not self._waiting or self._waiting[0]["cell"] != cell:
+            self.difference = self.difference or f"nothing was decided about {cell} then, now there is"
+            return ()
+        self._encoder.take(cell, allocation, basis, float(self._waiting.popleft()["now_s"]))
+        self._catch_up()
+        return ()
+
+    def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
+        return ()
+
+    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+        return ()
+
+    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
+        """See the class."""
+
+    def not_sent(self, subject: int) -> None:
+        """See the class."""
+
+    def explain(self, cell: str) -> dict[str, Any]:
+        return self._encoder.explain(cell)
+
+    def _catch_up(self) -> None:
+        while self._waiting and self._waiting[0]["call"] != "control":
+            self._call(self._waiting.popleft())
+
+    def _call(self, event: Event) -> None:
+        encoder, call = self._encoder, event["call"]
+        if call == "due":
+            self._compare(event)
+        elif call == "release":
+            encoder.give_back(str(event["cell"]))
+        elif call == "answered":
+            encoder.answered(event["subject"], event["accepted"], echoed=event["echoed"], now_s=float(event["now_s"]))
+        elif call == "not_sent":
+            encoder.not_sent(event["subject"])
+        elif call == "doubt":
+            encoder.doubt()
+        elif call == "kept":
+            encoder.kept(frozenset(event["ues"]))
+        elif call == "restore":
+            encoder.restore(read_ue_ids(event))
+        else:
+            raise ValueError(f"unknown call {call!r}")
+
+    def _compare(self, event: Event) -> None:
+        then = event["messages"]
+        ids = deque(int(message["decision_id"]) for message in then)
+        moment = Moment(self._epoch, lambda: ids.popleft() if ids else 0, float(event["now_s"]), self._lease_periods)
+        now = [quota_message(message) for message in self._encoder.due(moment, closing=bool(event["closing"]))]
+        for before, after in zip(then, now):
+            self.compared += 1
+            if before != after and not self.difference:
+                self.difference = f"was {before}, now {after}"
+        if len(then) != len(now) and not self.difference:
+            self.difference = f"{len(then)} were sent, now {len(now)}"
+
+
+class ReplayedReports(Mailbox[Report]):
+    """Keeps every report by its number; nobody takes them but a recorded decision."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self._reports: OrderedDict[int, Report] = OrderedDict()
+
+    def offer(self, cell: str, value: Report, *, complete: bool, news: bool = True) -> None:
+        self._reports[value.number] = value
+        if len(self._reports) > MAX_WAITING_REPORTS:
+            self._reports.popitem(last=False)
+
+    def report(self, number: int) -> Report:
+        found = self._reports.get(number)
+        if found is None:
+            raise ValueError(f"report {number} is not in the recording")
+        return found
+
+
+class ReplayedAnswers:
+    """Who is asked in the worker's place."""
+
+    def __init__(self, leader: Leader | None) -> None:
+        """None: what was proposed then is proposed again."""
+        self._leader = leader
+        self._reason = ""
+        self._cells: Mapping[str, Mapping[str, Any]] = {}
+
+    def prepare(self, reason: str, cells: Mapping[str, Mapping[str, Any]]) -> None:
+        self._reason, self._cells = reason, cells
+
+    def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer:
+        if self._reason:
+            return Answer(None, self._reason)
+        if self._leader is not None:
+            return Answer(self._leader.decide(states, intents, never_expires))
+        return Answer([read_decision(self._cells[state.cell]["decision"]) for state in states])
+
+    def close(self) -> None:
+        """Nothing runs."""

@@ -1,0 +1,168 @@
+"""The command line of `stackmac run`: the xApp's process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xapp.config.live import Configuration, default_path
+from xapp.config.model import ConfigError
+from xapp.monitoring.logs import set_up
+from xapp.packaging.descriptor import CONFIG_IN_POD
+
+if TYPE_CHECKING:
+    from xapp.run.app import App
+
+log = logging.getLogger(__name__)
+
+run_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+STATUS_PERIOD_S = 0.5
+HUMAN_PERIOD_S = 5.0
+
+
+@run_app.command()
+def run(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The xApp descriptor; its `controls` section configures everything. Default: XAPP_DESCRIPTOR_PATH,"
+            f" CONFIG_FILE (a file or its folder), or {CONFIG_IN_POD}."
+        ),
+    ] = None,
+    leader: Annotated[str, typer.Option(help="Overrides controls.leader.")] = "",
+    json_lines: Annotated[bool, typer.Option("--json-lines", help="Status as JSON lines on standard output.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write every input and decision there, for `stackmac replay` and `explain`."),
+    ] = None,
+    record_max_mb: Annotated[int, typer.Option(min=1, max=1_000_000, help="A recording ends at this size.")] = 1024,
+) -> int:
+    """Run the xApp until SIGTERM or Ctrl-C; then release every cell, unsubscribe and exit 0."""
+    path = config or default_path()
+    if path is None:
+        raise typer.BadParameter(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
+    try:
+        configuration = Configuration.from_file(path, {"leader": leader} if leader else {})
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    controls = configuration.controls
+    recent = set_up(controls.log_level, controls.log_format)
+    stop = stop_on_signals()
+    return serve(
+        configuration,
+        stop,
+        log_lines=recent.lines,
+        json_lines=json_lines,
+        record=record,
+        record_max_bytes=record_max_mb << 20,
+    )
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def emit(event: str, values: dict[str, Any]) -> None:
+    """One JSON line on standard output."""
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+def say(line: str) -> None:
+    """To a person at a terminal; else into the log, where every line has one shape."""
+    if sys.stdout.isatty():
+        print(line, flush=True)
+    else:
+        log.info("%s", line)
+
+
+def serve(
+    configuration: Configuration,
+    stop: threading.Event,
+    *,
+    json_lines: bool,
+    log_lines: Callable[[], list[str]] = list,
+    record: Path | None = None,
+    record_max_bytes: int = 0,
+) -> int:
+    """The xApp from start to stop; the exit status."""
+    from policy.registry import LeaderError, make_leader
+    from xapp.record.recorder import Recorder
+    from xapp.run.app import App
+
+    controls = configuration.controls
+    try:
+        leader = make_leader(controls.leader, threads=controls.torch_threads)
+    except LeaderError as error:
+        raise typer.BadParameter(f"controls.leader: {error}") from None
+    app = App(configuration, leader, log_lines=log_lines)
+    recorder = None
+    try:
+        if record is not None:
+            recorder = app.tap = Recorder(record, app.metrics, max_bytes=record_max_bytes)
+        app.start()
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    except OSError as error:
+        typer.echo(f"stackmac run: {error}", err=True)
+        return 1
+    try:
+        _report(app, controls.leader, stop, json_lines=json_lines)
+    finally:
+        app.stop()  # also when nobody reads what we print any more: the cells are given back all the same
+        if recorder is not None:
+            recorder.close()
+    final = app.status()
+    if json_lines:
+        emit("final", final)
+    else:
+        say(f"stopped: {status_line(final)}")
+    return 0
+
+
+def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -> None:
+    """Status lines until it is time to stop."""
+    http_port, rmr_port, kind = app.server.port, app.transport.port, app.transport.kind
+    if json_lines:
+        emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
+    else:
+        say(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}")
+    while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
+        if json_lines:
+            emit("status", app.status())
+        else:
+            say(status_line(app.status()))
+
+
+def status_line(status: dict[str, Any]) -> str:
+    """The counters that an operator watches, in one line."""
+    decided = ", ".join(f"{who} {count}" for who, count in status["decided_by"].items()) or "none"
+    return (
+        f"nodes {sum(status['nodes'].values())}, cells {len(status['cells'])},"
+        f" indications {status['indications_received']} ({status['decode_errors']} undecodable),"
+        f" decisions {status['decisions']} ({decided}),"
+        f" controls {status['controls_sent']} sent {status['controls_acked']} acknowledged"
+        f" {status['controls_failed']} failed, loop p99 {status['loop_ms']['p99']} ms{_about(status['policies'])}"
+    )
+
+
+def _about(policies: dict[str, str]) -> str:
+    enforced = sum(state == "ENFORCED" for state in policies.values())
+    return f", policies {len(policies)} ({enforced} enforced)" if policies else ""
