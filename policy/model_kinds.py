@@ -19,7 +19,8 @@ from policy.text.model import TextConfig, new_text_model
 WITHOUT_LANGUAGE: dict[str, type[SeatModel | SetModel]] = {m.kind: m for m in (SeatModel, SetModel)}
 TEXT = "text"
 KINDS = (*HEADS, *WITHOUT_LANGUAGE, TEXT)
-"""text: policy.text.model. pointer, vocabulary: policy.leader_models.language_model. mappo, mappo_g: policy.leader_models.encoder_model."""
+"""text: policy.text.model. pointer, vocabulary: policy.leader_models.language_model. mappo, mappo_g:
+policy.leader_models.encoder_model."""
 
 
 def new_model(

@@ -70,7 +70,8 @@ class ModelLeader:
         return [_decision(speech) for speech in speeches]
 
     def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
-        """How likely every alternative was, for a DCM that this leader said (policy.leader_models.token_probabilities.HasOdds)."""
+        """How likely every alternative was, for a DCM that this leader said
+        (policy.leader_models.token_probabilities.HasOdds)."""
         return compute_odds(self.model, self.options, state, intent, tokens)
 
     def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:

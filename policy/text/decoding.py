@@ -2,8 +2,8 @@
 
 So the model chooses among actions, not among pieces of words: greedy decoding says the likeliest action of each step,
 sampling draws one by its exact probability (the product of the masked softmaxes on its way). Steps that leave no choice
-ride along, and a draft (policy.leader_models.decoding) is read whole: the first choice that is not the draft's discards what lies
-beyond it. Suffixes as in `policy.text.model`.
+ride along, and a draft (policy.leader_models.decoding) is read whole: the first choice that is not the draft's discards
+what lies beyond it. Suffixes as in `policy.text.model`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def decode_text(
     drafts: Sequence[Sequence[int] | None] | None = None,
     expired: Callable[[], bool] = never_expires,
 ) -> list[Speech]:
-    """Say one DCM per cell; everything as `policy.leader_models.decoding.decode`. Raises PromptError for a cell too big to read."""
+    """Say one DCM per cell; everything as `policy.leader_models.decoding.decode`. Raises PromptError for a cell too big
+    to read."""
     if not states:
         return []
     prompts = model.layout.encode(states, intents)

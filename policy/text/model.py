@@ -2,9 +2,10 @@
 
     prompt tokens | "leftover" | forks of " none", " embb", ... | "\\n" "contenders" | ... | "RBG0" | ...
 
-Of each step, the model reads the cue and the forks of the trie (policy.text.spelling_trie) side by side: every fork sees the prompt,
-what was said, and its own path, nothing of its siblings. So one pass over a step gives the exact probability of every
-legal action, spelled in however many tokens; and one pass over a whole DCM gives those of all its steps.
+Of each step, the model reads the cue and the forks of the trie (policy.text.spelling_trie) side by side: every fork
+sees the prompt, what was said, and its own path, nothing of its siblings. So one pass over a step gives the exact
+probability of every legal action, spelled in however many tokens; and one pass over a whole DCM gives those of all its
+steps.
 
 Logits are taken for the tokens that may come next alone: last hidden state times those rows of the output layer.
 Suffixes: B = cells, T = tokens of a stretch, S = tokens that may be seen, L = steps, A = actions, F = forks, W = ways

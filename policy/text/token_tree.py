@@ -1,7 +1,7 @@
 """Model tokens of one cell that are read at once: a chain, and beside it the forks at which a word is chosen.
 
-A token sees its own path: the chain before it and, within a step's forks (policy.text.spelling_trie), the nodes that lead to it. So
-what lies beside the chain changes nothing that the chain reads. Suffix: T = tokens of the stretch.
+A token sees its own path: the chain before it and, within a step's forks (policy.text.spelling_trie), the nodes that
+lead to it. So what lies beside the chain changes nothing that the chain reads. Suffix: T = tokens of the stretch.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A rule's name alone means followers that obey: they send on all they were granted and nowhere else. With `_smart` the
 followers give the best response, and contend for OPEN RBGs at a c tuned for the scenario, the rule and the number of
-UEs (training.baselines.contention_tuning), or, where nothing was tuned, as the rule says from reports. The node's rows, the static
-configuration and contention have best-response followers always. Decisions come once per DCM; the genie of `aloha` and
-the `oracle` act in every slot.
+UEs (training.baselines.contention_tuning), or, where nothing was tuned, as the rule says from reports. The node's rows,
+the static configuration and contention have best-response followers always. Decisions come once per DCM; the genie of
+`aloha` and the `oracle` act in every slot.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ SLOW_GAME_PERIODS = 20
 
 
 class Policy(NamedTuple):
-    """Who plays: a rule by name, a bundle, or a bundle as a learned baseline (training.evaluation.bundle_players) by name."""
+    """Who plays: a rule by name, a bundle, or a bundle as a learned baseline (training.evaluation.bundle_players) by
+    name."""
 
     label: str
     baseline: str = ""

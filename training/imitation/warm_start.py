@@ -1,8 +1,8 @@
 """Warm start: the leader learns to say what a teacher says, the followers to do what the best-response rule does.
 
-Training goes in rounds. A round first collects states by playing (training.imitation.collector), then learns from them. All its
-randomness comes from (seed, round), and a checkpoint is of a round's begin: so an interrupted run, resumed, is the
-unbroken one to the last bit. What a run leaves on disk: training.run_folder.
+Training goes in rounds. A round first collects states by playing (training.imitation.collector), then learns from them.
+All its randomness comes from (seed, round), and a checkpoint is of a round's begin: so an interrupted run, resumed, is
+the unbroken one to the last bit. What a run leaves on disk: training.run_folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How decisions become control messages: one encoder for each service model that nodes are controlled by.
 
-DCM says a whole allocation in one message with a lease. RC (xapp.quotas.rc_encoder) knows only quotas of single UEs, which are
-many, stay for ever and wait for their turn. The sender (xapp.control.sender) knows neither.
+DCM says a whole allocation in one message with a lease. RC (xapp.quotas.rc_encoder) knows only quotas of single UEs,
+which are many, stay for ever and wait for their turn. The sender (xapp.control.sender) knows neither.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class Tap:
         """A batch was decided, and what came of it was sent."""
 
     def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
-        """The quotas of a node (xapp.quotas.rc_encoder) were changed by this call, or some were sent; `new` made its book."""
+        """The quotas of a node (xapp.quotas.rc_encoder) were changed by this call, or some were sent; `new` made its
+        book."""
 
     def stood_back(self) -> None:
         """Another instance controls: nothing is sent, and what was controlled is forgotten."""

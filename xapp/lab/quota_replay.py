@@ -1,7 +1,7 @@
 """A gNB of today in the simulator: a leader's decisions become quotas, and the node's own scheduler plays under them.
 
-The live path without E2: the same quotas (xapp.quotas.allocation_to_quota), the same book of what is sent when, the same MAC rule. A
-quota is in force from the period that begins with its report; live it is so a few slots later.
+The live path without E2: the same quotas (xapp.quotas.allocation_to_quota), the same book of what is sent when, the
+same MAC rule. A quota is in force from the period that begins with its report; live it is so a few slots later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The xApp descriptor and the schema of its `controls`, both out of the code: `python -m xapp.packaging.descriptor [--write]`.
+"""The xApp descriptor and the schema of its `controls`, both out of the code: `python -m xapp.packaging.descriptor
+[--write]`.
 
 The platform's onboarder takes the two files of descriptors/. It puts the schema in the place of `properties.controls`
 of its own (draft-07), so the schema may refer to nothing. Our own chart carries the same descriptor, and the schema as

@@ -1,4 +1,5 @@
-"""Writes a recording (xapp.record.file_format) from the loop's threads without ever holding them up: a queue and a thread.
+"""Writes a recording (xapp.record.file_format) from the loop's threads without ever holding them up: a queue and a
+thread.
 
 The queue is bounded: where the disk is too slow, what does not fit is dropped, counted, and leaves a `gap` in the file.
 So is the file: at its limit the recording ends, and says so.

@@ -12,8 +12,8 @@ from xapp.e2.dcm import dcm_pb2
 
 PROTO = Path(dcm_pb2.__file__).with_name("dcm.proto").read_text()
 REGENERATE = (
-    "dcm.proto and dcm_pb2.py differ: python -m grpc_tools.protoc -I. --python_out=. xapp/e2/dcm/dcm.proto (grpcio-tools "
-    "1.49 to 1.65: later ones need a newer protobuf than ricxappframe allows)"
+    "dcm.proto and dcm_pb2.py differ: python -m grpc_tools.protoc -I. --python_out=. xapp/e2/dcm/dcm.proto "
+    "(grpcio-tools 1.49 to 1.65: later ones need a newer protobuf than ricxappframe allows)"
 )
 FIELD = re.compile(r"(repeated\s+)?(\w+)\s+(\w+)\s*=\s*(\d+)\s*;")
 ENUM_VALUE = re.compile(r"(\w+)\s*=\s*(\d+)\s*;")
