@@ -130,7 +130,7 @@ def test_controls_that_nobody_answers_are_swept_and_counted(sending: Sending, mo
     assert sending.send()
     sending.sender.sweep()
     assert sending.sender.outstanding == 1
-    monkeypatch.setattr(xapp.control_sender, "ANSWER_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(xapp.control.sender, "ANSWER_TIMEOUT_S", 0.0)
     time.sleep(0.001)
     sending.sender.sweep()
     assert (sending.sender.outstanding, sending.metrics["controls_unanswered"]) == (0, 1)

@@ -30,7 +30,7 @@ def test_the_file_is_what_the_code_says() -> None:
 def test_a_file_that_is_not_is_said_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(xapp.dashboard, "FILE", tmp_path / "dashboards" / "stackmac.json")
+    monkeypatch.setattr(xapp.packaging.grafana, "FILE", tmp_path / "dashboards" / "stackmac.json")
     assert main([]) == 1
     assert "--write" in capsys.readouterr().out
     assert (main(["--write"]), main([])) == (0, 0)

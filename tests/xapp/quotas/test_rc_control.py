@@ -197,7 +197,7 @@ def test_a_node_that_says_it_gets_several_at_a_time(rig: Controlling) -> None:
 def test_a_control_that_nobody_answers_is_swept_and_sent_again(
     rig: Controlling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xapp.control_sender, "ANSWER_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(xapp.control.sender, "ANSWER_TIMEOUT_S", 0.0)
     monkeypatch.setattr("xapp.quotas.quota_book.FIRST_RETRY_S", 0.0)
     rig.decide(shares(4))
     rig.next_quota()

@@ -248,8 +248,8 @@ def test_a_node_with_other_cells_than_before_is_planned_anew(platform: Platform)
 def test_a_subscription_that_falls_silent_beside_a_lively_one_is_made_anew(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xapp.cells, "SILENT_S", 0.2)
-    monkeypatch.setattr(xapp.cells, "SILENT_PERIODS", 1)
+    monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_S", 0.2)
+    monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_PERIODS", 1)
     platform.wait_active()
     silent = platform.instances["2"]
     sn = 0
@@ -274,7 +274,7 @@ def alarm_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[AlarmManager]:
     monkeypatch.setenv("ALARM_MGR_SERVICE_PORT", str(manager.port))
     monkeypatch.setattr(Problem, "raise_after_s", 0.0)
     monkeypatch.setattr(Problem, "clear_after_s", 0.0)
-    monkeypatch.setattr(xapp.chores, "ALARMS_S", 0.05)
+    monkeypatch.setattr(xapp.run.periodic_tasks, "ALARMS_S", 0.05)
     yield manager
     manager.close()
 

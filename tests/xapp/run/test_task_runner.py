@@ -66,7 +66,7 @@ def test_every_makes_a_chore_of_a_function() -> None:
 def test_a_chore_that_fails_is_counted_and_the_others_go_on(
     house: Housekeeping, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(xapp.housekeeping, "RETRY_S", 0.001)
+    monkeypatch.setattr(xapp.run.task_runner, "RETRY_S", 0.001)
     attempts = Visits(NEVER_S)
 
     def fail() -> float:
