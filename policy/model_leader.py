@@ -15,9 +15,9 @@ from policy.cell_state import CellState, make_cell_state
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Decision, never_expires
-from policy.leader_models.decoding import Speech, decode
 from policy.leader_models.leader_network import SpeakingModule
 from policy.leader_models.token_probabilities import Odds, compute_odds
+from policy.leader_models.transcript import Speech
 from policy.schedulers.schedulers import SCHEDULERS, Scheduler
 
 PAPER_MAX_SLOTS_PER_DCM = 5
@@ -64,9 +64,7 @@ class ModelLeader:
         if self.draft is not None and not self.model.one_pass:
             drafts = [g.tokens(self.draft.schedule(s, i)) for g, s, i in zip(grammars, states, intents)]
         uniforms_BL = None if self.sampling_seed is None else _uniforms(self.sampling_seed, states, grammars)
-        speeches = decode(
-            self.model, states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired
-        )
+        speeches = self.model.decode(states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired)
         return [_decision(speech) for speech in speeches]
 
     def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:

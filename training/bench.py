@@ -75,7 +75,6 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
 
     from policy.grammar import compile_grammar
     from policy.intent import Intent
-    from policy.leader_models.decoding import decode
     from policy.model_kinds import new_model
     from training.counterfactual import TAIL_SLOTS, Spoken, evaluate
     from training.imitation.warm_start import options_for
@@ -98,7 +97,7 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     uniforms_BL = rng.random((cells, max(g.max_tokens for g in grammars)))
 
     def speak() -> list[Any]:
-        return decode(leader, states, intents, grammars, uniforms_BL=uniforms_BL)
+        return leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
 
     speeches = speak()
     spoken = [Spoken(s, i, g, speech.tokens) for s, i, g, speech in zip(states, intents, grammars, speeches)]

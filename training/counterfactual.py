@@ -38,7 +38,7 @@ from policy.grammar import (
     GrammarError,
 )
 from policy.intent import Intent
-from policy.leader_models.decoding import Line, write_line
+from policy.leader_models.transcript import Line, write_line
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST
 from training.simulator.plan import NOBODY, Plan, make_plan

@@ -12,154 +12,19 @@ read beyond it. Suffixes as in `policy.leader_models.leader_network`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policy.allocation import Allocation
 from policy.cell_state import CellState
-from policy.grammar import END_GRANTS, FIRST_RBG, FIRST_UE, Grammar, StepKind
+from policy.grammar import END_GRANTS, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.leader_models.action_features import USAGE_LEVELS, RbgReports, rbg_reports
-from policy.leader_models.leader_network import NO_TOKEN, SpeakingModel, Steps
-
-if TYPE_CHECKING:
-    from policy.text.model import TextModel
-
-TIE_NATS = 5e-5
-"""Greedy decoding takes the lowest of tokens this close to the best: UEs that look alike are exactly as likely, and
-rounding, which differs between a batch and its cells alone, must not decide between them."""
-
-
-class Speech(NamedTuple):
-    """One cell's DCM as it was said."""
-
-    allocation: Allocation
-    tokens: tuple[int, ...]
-    log_probs: NDArray[np.float64]
-    """Of each token, [L]; 0 where there was no choice."""
-    complete: bool
-    """False = time ran out: the rest is the first legal token of each step, not the model's, and its log_probs NaN."""
-
-
-class Narrator:
-    """One DCM in the making: the grammar's cursor, and each step as the model is to see it."""
-
-    def __init__(self, grammar: Grammar, state: CellState, reports: RbgReports | None) -> None:
-        """reports: rbg_reports(state)."""
-        self._cursor = grammar.start()
-        self._usage_A = np.zeros(grammar.num_actions, np.int64)
-        self._match_A = np.zeros(grammar.num_actions, np.int64)
-        self._preferred_U = state.preferred_rbg_U
-        self._reports = reports
-        self.tokens = self._cursor.tokens
-
-    @property
-    def done(self) -> bool:
-        return self._cursor.done
-
-    @property
-    def query(self) -> int:
-        """What the next step asks: a StepKind, or StepKind.OWNER + RBG."""
-        cursor = self._cursor
-        return int(cursor.step_kind) + (cursor.rbg if cursor.step_kind is StepKind.OWNER else 0)
-
-    def ask(self) -> tuple[int, int, NDArray[np.int64]]:
-        """The next step: its query, the token before, and the situation of each action [A]."""
-        cursor, query = self._cursor, self.query
-        if cursor.step_kind is StepKind.OWNER:
-            self._match_A[FIRST_UE:] = self._preferred_U == cursor.rbg
-        elif cursor.step_kind is StepKind.GRANT_RBG:
-            preferred = self._preferred_U[cursor.tokens[-1] - FIRST_UE]
-            self._match_A[:] = 0
-            if preferred == preferred:
-                self._match_A[FIRST_RBG + int(preferred)] = 1
-        else:
-            self._match_A[:] = 0
-        situation_A = np.minimum(self._usage_A, USAGE_LEVELS - 1) * 2 + self._match_A
-        if self._reports is not None and cursor.step_kind is StepKind.OWNER:
-            situation_A += self._reports.outcome_M[cursor.rbg]
-            situation_A[FIRST_UE:] += self._reports.heard_MU[cursor.rbg]
-        return query, (cursor.tokens[-1] if cursor.tokens else NO_TOKEN), situation_A
-
-    def mask(self) -> NDArray[np.bool_]:
-        """Tokens that may come next, bool [A]."""
-        return self._cursor.mask()
-
-    def say(self, token: int) -> None:
-        """Raises GrammarError if `token` is not legal here."""
-        self._cursor.advance(token)
-        self._usage_A[token] += 1
-
-    def allocation(self) -> Allocation:
-        return self._cursor.allocation()
-
-
-class Script(NamedTuple):
-    """Whole DCMs as the model sees them, padded to the longest: what `score` and imitation learn from."""
-
-    steps: Steps
-    situation_BLA: NDArray[np.int64]
-    mask_BLA: NDArray[np.bool_]
-    """Legal tokens; padded steps allow token 0 alone, so that their probability is 1."""
-    tokens_BL: NDArray[np.int64]
-    """What was said; 0 in padded steps."""
-    lengths_B: NDArray[np.int64]
-
-
-class Line(NamedTuple):
-    """One DCM of a Script, unpadded: [L] and [L, A]."""
-
-    query_L: NDArray[np.int64]
-    previous_L: NDArray[np.int64]
-    situation_LA: NDArray[np.uint16]
-    mask_LA: NDArray[np.bool_]
-    tokens_L: NDArray[np.int64]
-
-
-def write_line(grammar: Grammar, state: CellState, tokens: Sequence[int]) -> Line:
-    """How one DCM came about. Raises GrammarError if it is not of this grammar."""
-    narrator = Narrator(grammar, state, rbg_reports(state))
-    asked, masks = [], []
-    for token in tokens:
-        asked.append(narrator.ask())
-        masks.append(narrator.mask())
-        narrator.say(int(token))
-    queries, previous, situations = zip(*asked)
-    return Line(
-        np.array(queries, np.int64),
-        np.array(previous, np.int64),
-        np.array(situations, np.uint16),
-        np.array(masks, bool),
-        np.array(tokens, np.int64),
-    )
-
-
-def script_of(lines: Sequence[Line]) -> Script:
-    """Several DCMs side by side."""
-    lengths_B = np.array([len(line.tokens_L) for line in lines], np.int64)
-    cells, length = len(lines), int(lengths_B.max())
-    actions = max(line.mask_LA.shape[1] for line in lines)
-    query_BL, previous_BL, tokens_BL = (np.zeros((cells, length), np.int64) for _ in range(3))
-    situation_BLA = np.zeros((cells, length, actions), np.int64)
-    mask_BLA = np.zeros((cells, length, actions), bool)
-    mask_BLA[:, :, 0] = True
-    for row, line in enumerate(lines):
-        steps, width = line.mask_LA.shape
-        query_BL[row, :steps] = line.query_L
-        previous_BL[row, :steps] = line.previous_L
-        tokens_BL[row, :steps] = line.tokens_L
-        situation_BLA[row, :steps, :width] = line.situation_LA
-        mask_BLA[row, :steps, :width] = line.mask_LA
-    return Script(Steps(query_BL, previous_BL), situation_BLA, mask_BLA, tokens_BL, lengths_B)
-
-
-def masked_log_softmax(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities over the last axis, -inf where `mask` is False."""
-    return torch.log_softmax(logits.masked_fill(~mask, -torch.inf), dim=-1)
+from policy.leader_models.action_features import rbg_reports
+from policy.leader_models.leader_network import SpeakingModel, masked_log_softmax
+from policy.leader_models.transcript import NO_TOKEN, TIE_NATS, Line, Narrator, Speech, Steps, script_of, write_line
 
 
 def score(
@@ -195,12 +60,6 @@ def decode(
     """
     if not states:
         return []
-    if model.speaks_words:
-        from policy.text.decoding import decode_text  # builds on this module
-
-        return decode_text(
-            cast("TextModel", model), states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired
-        )
     with torch.inference_mode():
         memory = model.read(model.layout.encode(states, intents))
         rows = [

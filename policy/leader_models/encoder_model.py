@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE
 from policy.leader_models.action_features import HEARD_LEVELS, OUTCOME_LEVELS, OUTCOMES, SITUATIONS
+from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, unheard
 from policy.leader_models.language_model import ModelConfig
-from policy.leader_models.leader_network import QUERIES, SpeakingModule, Steps
+from policy.leader_models.leader_network import QUERIES, SpeakingModule
+from policy.leader_models.transcript import Steps
 from policy.prompt.compact import Prompts
 from policy.prompt.numeric import NumericLayout
 
@@ -76,6 +78,7 @@ class SetModel(SpeakingModule):
 
     kind = "mappo_g"
     one_pass = True
+    decode = decode
 
     def __init__(self, config: ModelConfig, layout: NumericLayout) -> None:
         super().__init__()
@@ -119,6 +122,7 @@ class SeatModel(SpeakingModule):
 
     kind = "mappo"
     one_pass = True
+    decode = decode
 
     def __init__(self, config: ModelConfig, layout: NumericLayout) -> None:
         super().__init__()

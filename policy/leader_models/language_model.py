@@ -36,8 +36,10 @@ from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE
 from policy.leader_models.action_features import OUTCOME_LEVELS, OUTCOMES
+from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, VocabularyHead, unheard
-from policy.leader_models.leader_network import NO_TOKEN, QUERIES, PromptError, SpeakingModule, Steps
+from policy.leader_models.leader_network import QUERIES, PromptError, SpeakingModule
+from policy.leader_models.transcript import NO_TOKEN, Steps
 from policy.prompt.compact import PromptLayout, Prompts
 
 if TYPE_CHECKING:
@@ -161,6 +163,8 @@ class Backbone(nn.Module):
 
 class LeaderModel(SpeakingModule):
     """Prompts and steps in, logits over a cell's actions out."""
+
+    decode = decode
 
     def __init__(self, config: ModelConfig, layout: PromptLayout) -> None:
         super().__init__()

@@ -10,8 +10,8 @@ Suffixes: B = cells, L = steps, A = actions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,30 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.cell_state import CellState
-from policy.grammar import MAX_RBGS, StepKind
+from policy.grammar import MAX_RBGS, Grammar, StepKind
 from policy.intent import Intent
+from policy.leader import never_expires
+from policy.leader_models.transcript import Script, Speech, Steps
 
 if TYPE_CHECKING:
-    from policy.leader_models.decoding import Script
     from policy.prompt.compact import Prompts
 
 QUERIES = int(StepKind.OWNER) + MAX_RBGS
 """What may be asked: one per step kind, and one per RBG for its owner."""
-NO_TOKEN = -1
-"""`previous` of a DCM's first step."""
 
 
 class PromptError(ValueError):
     """A cell that a model cannot read; one line that names the value and the allowed range."""
-
-
-class Steps(NamedTuple):
-    """A stretch of a DCM as the model sees it, [B, L]; every row is a cell."""
-
-    query_BL: NDArray[np.int64]
-    """What is asked: a StepKind, or StepKind.OWNER + RBG."""
-    previous_BL: NDArray[np.int64]
-    """The token said just before; NO_TOKEN at the start."""
 
 
 class Layout(Protocol):
@@ -67,10 +57,27 @@ class SpeakingModel(Protocol):
 
     @property
     def speaks_words(self) -> bool:
-        """An action takes several of the model's tokens: policy.text.decoding speaks, all else is `script_logits`."""
+        """An action takes several of the model's tokens: its logits depend on the mask, so all is `script_logits`."""
 
     @property
     def device(self) -> torch.device: ...
+
+    def decode(
+        self,
+        states: Sequence[CellState],
+        intents: Sequence[Intent],
+        grammars: Sequence[Grammar],
+        *,
+        uniforms_BL: NDArray[np.float64] | None = None,
+        drafts: Sequence[Sequence[int] | None] | None = None,
+        expired: Callable[[], bool] = never_expires,
+    ) -> list[Speech]:
+        """One DCM per cell. Greedy without `uniforms_BL`; with it (in [0, 1), L >= Grammar.max_tokens), sampled.
+
+        Cells may differ in UEs and RBGs. drafts: per cell a DCM that is likely said (None = no idea); any draft gives
+        the same result, a good one sooner. When `expired()` turns true, between two forwards, the rest is filled in
+        without the model. Raises PromptError for a cell that the model cannot read.
+        """
 
     def script_logits(self, prompts: Any, script: Script) -> Tensor:
         """Teacher forcing from prompts on, [B, L, A]; what the script's mask forbids may be -inf."""
@@ -114,6 +121,18 @@ class SpeakingModule(nn.Module, ABC):
         return self.logits(self.read(prompts), script.steps, script.situation_BLA)
 
     @abstractmethod
+    def decode(
+        self,
+        states: Sequence[CellState],
+        intents: Sequence[Intent],
+        grammars: Sequence[Grammar],
+        *,
+        uniforms_BL: NDArray[np.float64] | None = None,
+        drafts: Sequence[Sequence[int] | None] | None = None,
+        expired: Callable[[], bool] = never_expires,
+    ) -> list[Speech]: ...
+
+    @abstractmethod
     def read(self, prompts: Prompts) -> Any: ...
 
     @abstractmethod
@@ -124,3 +143,8 @@ class SpeakingModule(nn.Module, ABC):
 
     def forget(self, memory: Any, steps_B: Sequence[int]) -> None:
         raise NotImplementedError(f"{type(self).__name__} says everything in one pass")
+
+
+def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Log-probabilities over the last axis, -inf where `mask` is False."""
+    return torch.log_softmax(logits.masked_fill(~mask, -torch.inf), dim=-1)

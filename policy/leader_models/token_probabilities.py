@@ -89,7 +89,8 @@ def compute_odds(
     """One forward over the whole DCM. Raises GrammarError for tokens that are no DCM of this cell under this intent."""
     import torch
 
-    from policy.leader_models.decoding import masked_log_softmax, script_of, write_line
+    from policy.leader_models.leader_network import masked_log_softmax
+    from policy.leader_models.transcript import script_of, write_line
 
     grammar = compile_grammar(state, intent, options)
     line = write_line(grammar, state, tokens)

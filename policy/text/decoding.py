@@ -9,7 +9,7 @@ what lies beyond it. Suffixes as in `policy.text.model`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,17 +19,60 @@ from policy.cell_state import CellState
 from policy.grammar import Cursor, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.leader_models.decoding import TIE_NATS, Speech
-from policy.text.model import TextModel
-from policy.text.spelling_trie import ROOT
+from policy.leader_models.transcript import TIE_NATS, Speech
+from policy.text.spelling_trie import ROOT, Trie
 from policy.text.token_tree import Choice, Stretch
+
+if TYPE_CHECKING:
+    from transformers.cache_utils import DynamicCache
 
 BATCH_TOKENS = 1 << 14
 """Prompt tokens of a forward, padding included: what attention masks of a batch cost grows with their square."""
 
 
+class PromptLayout(Protocol):
+    """How prompts are made."""
+
+    def encode(self, states: Sequence[CellState], intents: Sequence[Intent]) -> list[tuple[int, ...]]:
+        """The tokens of one prompt per state."""
+
+
+class WordModel(Protocol):
+    """What decoding asks of a language model that says actions in words: `policy.text.model.TextModel`."""
+
+    training: bool
+
+    @property
+    def layout(self) -> PromptLayout: ...
+
+    @property
+    def trie(self) -> Trie:
+        """How actions are spelled."""
+
+    def eval(self) -> object: ...
+
+    def train(self, mode: bool) -> object: ...
+
+    def cue(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
+        """What is read before a step's action."""
+
+    def read_stretches(
+        self, stretches: Sequence[Stretch], cache: DynamicCache | None, visible_BS: NDArray[np.bool_] | None
+    ) -> torch.Tensor:
+        """Last hidden states of a batch of stretches, padded on the left, [B, T, d]; `cache` is appended to."""
+
+    def choose_log_probs(
+        self,
+        hidden_BTd: torch.Tensor,
+        choices: Sequence[Choice],
+        legal_BLA: NDArray[np.bool_],
+        lengths: Sequence[int],
+    ) -> torch.Tensor:
+        """Log-probability of every legal action of every step, [B, L, A]."""
+
+
 def decode_text(
-    model: TextModel,
+    model: WordModel,
     states: Sequence[CellState],
     intents: Sequence[Intent],
     grammars: Sequence[Grammar],
@@ -80,7 +123,7 @@ class _Ask(NamedTuple):
 class _Row:
     """One cell's DCM in the making."""
 
-    def __init__(self, model: TextModel, grammar: Grammar, prompt: Sequence[int], draft: Sequence[int] | None) -> None:
+    def __init__(self, model: WordModel, grammar: Grammar, prompt: Sequence[int], draft: Sequence[int] | None) -> None:
         self._model, self._grammar = model, grammar
         self._draft = tuple(draft) if draft is not None else None
         self._pending: list[int] = list(prompt)
@@ -175,7 +218,7 @@ class _Row:
 
 
 def _speak(
-    model: TextModel, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None, expired: Callable[[], bool]
+    model: WordModel, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None, expired: Callable[[], bool]
 ) -> list[Speech]:
     """The loop: all cells are read together, each at its own place in its own DCM."""
     from transformers.cache_utils import DynamicCache
@@ -201,7 +244,7 @@ def _speak(
         visible_BS = np.concatenate((visible_BS, kept_BT), axis=1)
 
 
-def _log_probs(model: TextModel, rows: list[_Row], hidden_BTd: torch.Tensor) -> NDArray[np.float64]:
+def _log_probs(model: WordModel, rows: list[_Row], hidden_BTd: torch.Tensor) -> NDArray[np.float64]:
     """Of the actions of every step that was read, -inf where illegal, [B, L, A]."""
     legal_BLA = np.zeros((len(rows), max(len(row.asks) for row in rows), max(row.num_actions for row in rows)), bool)
     choices = []

@@ -29,10 +29,11 @@ from torch import Tensor, nn
 from policy.cell_state import CellState
 from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, Grammar, StepKind
 from policy.intent import Intent
-from policy.leader_models.decoding import Script, script_of, write_line
-from policy.leader_models.leader_network import PromptError, SpeakingModule, Steps
+from policy.leader_models.leader_network import PromptError, SpeakingModule
+from policy.leader_models.transcript import Script, Steps, script_of, write_line
 from policy.prompt.text import TEMPLATE_VERSION, action_text, cue_text, prompt_text
 from policy.text.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
+from policy.text.decoding import decode_text
 from policy.text.spelling_trie import ROOT, Trie, TrieError
 from policy.text.token_tree import Choice, Stretch
 
@@ -103,6 +104,7 @@ class TextModel(SpeakingModule):
     speaks_words = True
     config: TextConfig
     layout: TextLayout
+    decode = decode_text
 
     def __init__(self, config: TextConfig, base: BaseModel, seed: int = 0) -> None:
         """seed: of fresh adapters, which at first change nothing. Raises BaseModelError."""
@@ -186,14 +188,10 @@ class TextModel(SpeakingModule):
     # ---- probabilities of what was said ----
 
     def read(self, prompts: Any) -> Any:
-        raise NotImplementedError(
-            "a text model reads prompt and DCM in one: script_logits, or policy.leader_models.decoding.decode"
-        )
+        raise NotImplementedError("a text model reads prompt and DCM in one: script_logits, or decode")
 
     def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
-        raise NotImplementedError(
-            "a text model's words depend on the mask: script_logits, or policy.leader_models.decoding.decode"
-        )
+        raise NotImplementedError("a text model's words depend on the mask: script_logits, or decode")
 
     def said_log_probs(
         self,

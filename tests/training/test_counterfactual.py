@@ -19,7 +19,7 @@ from policy.grammar import (
 )
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.leader_models.decoding import write_line
+from policy.leader_models.transcript import write_line
 from policy.schedulers.schedulers import SCHEDULERS
 from training.counterfactual import Search, Spoken, branch_values, evaluate, served_weights
 from training.imitation.collector import random_allocation

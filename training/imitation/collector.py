@@ -19,8 +19,8 @@ from policy.follower import Answer, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Leader
-from policy.leader_models.decoding import Line, decode, write_line
 from policy.leader_models.leader_network import SpeakingModule
+from policy.leader_models.transcript import Line, write_line
 from policy.prompt.compact import Prompts
 from training.imitation.teachers import Teacher, as_teacher
 from training.simulator.cell import CellBatch
@@ -142,8 +142,8 @@ class Collector:
         played = list(answers)
         rows: list[int] = np.flatnonzero(student_B).tolist()
         if rows:
-            speeches = decode(
-                student, [states[b] for b in rows], [intents[b] for b in rows], [grammars[b] for b in rows]
+            speeches = student.decode(
+                [states[b] for b in rows], [intents[b] for b in rows], [grammars[b] for b in rows]
             )
             for b, speech in zip(rows, speeches):
                 played[b] = speech.allocation

@@ -23,8 +23,9 @@ from policy.bundle import Bundle, save_bundle
 from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
 from policy.grammar import LAB, PAPER, GrammarOptions
 from policy.leader import Leader
-from policy.leader_models.decoding import masked_log_softmax, script_of
 from policy.leader_models.language_model import ModelConfig
+from policy.leader_models.leader_network import masked_log_softmax
+from policy.leader_models.transcript import script_of
 from policy.model_kinds import layout_for, new_model
 from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
 from policy.text.model import TextConfig

@@ -15,7 +15,6 @@ import numpy as np
 from policy.allocation import Allocation
 from policy.grammar import GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import decode
 from policy.leader_models.leader_network import SpeakingModule
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
@@ -94,7 +93,7 @@ def utilities_at_unseen(leader: SpeakingModule, config: TrainConfig, options: Gr
         states = world.observe()
         intents = [Intent()] * len(states)
         grammars = [compile_grammar(state, intent, options) for state, intent in zip(states, intents)]
-        upcoming.append([speech.allocation for speech in decode(leader, states, intents, grammars)])
+        upcoming.append([speech.allocation for speech in leader.decode(states, intents, grammars)])
         world.play(upcoming.pop(0), scenario.slots_per_dcm)
     return np.array([cell.utility for cell in world.metrics()])
 

@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policy.leader_models.decoding import Script, masked_log_softmax, script_of
+from policy.leader_models.leader_network import masked_log_softmax
+from policy.leader_models.transcript import Script, script_of
 from training.learning.rollout import Example
 
 WORTH_BOUND = 3.0

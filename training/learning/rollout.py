@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from policy.cell_state import CellState
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import Line, Speech, decode, write_line
+from policy.leader_models.transcript import Line, Speech, write_line
 from training.counterfactual import Spoken, evaluate, served_weights
 from training.errors import InvalidToken
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
@@ -132,8 +132,7 @@ class Arena:
         speeches: dict[int, Speech] = {}
         for chosen, drawn in ((~greedy_B, True), (greedy_B, False)):
             rows = np.flatnonzero(chosen).tolist()
-            spoken = decode(
-                leader,
+            spoken = leader.decode(
                 [states[b] for b in rows],
                 [intents[b] for b in rows],
                 [grammars[b] for b in rows],

@@ -19,8 +19,8 @@ from policy.leader_models.action_features import (
     rbg_reports,
     without_usage,
 )
-from policy.leader_models.decoding import Script, decode, script_of, write_line
 from policy.leader_models.language_model import ModelConfig, new_leader_model
+from policy.leader_models.transcript import Script, script_of, write_line
 from policy.prompt.compact import PromptLayout
 
 SMALL = ModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=48)
@@ -69,7 +69,7 @@ def test_an_rbgs_reports_reach_the_step_that_asks_for_its_owner(make_random_stat
     state = make_random_state(rng, ues=5, missing=0.0)
     grammar = compile_grammar(state, Intent(), PAPER)
     model = new_leader_model(SMALL, PromptLayout(), seed=1).eval()
-    (speech,) = decode(model, [state], [Intent()], [grammar])
+    (speech,) = model.decode([state], [Intent()], [grammar])
     line = script(state, speech.tokens)
     reports = rbg_reports(state)
     assert reports is not None
@@ -91,7 +91,7 @@ def test_what_is_known_of_an_rbg_changes_only_what_is_said_of_it_and_after(make_
     state = make_random_state(rng, ues=4, missing=0.0)
     grammar = compile_grammar(state, Intent(), PAPER)
     model = new_leader_model(SMALL, PromptLayout(), seed=2).eval()
-    (speech,) = decode(model, [state], [Intent()], [grammar])
+    (speech,) = model.decode([state], [Intent()], [grammar])
     values = getattr(state, column).copy()
     values[..., 3] = np.nan
     other = dataclasses.replace(state, **{column: values})
@@ -117,7 +117,7 @@ def test_a_layout_of_version_1_is_told_nothing_of_rbgs(make_random_state) -> Non
     state = make_random_state(np.random.default_rng(5), ues=4, missing=0.0)
     grammar = compile_grammar(state, Intent(), PAPER)
     prompts = model.layout.encode([state], [Intent()])
-    (speech,) = decode(model, [state], [Intent()], [grammar])
+    (speech,) = model.decode([state], [Intent()], [grammar])
     gone = {name: np.full_like(getattr(state, name), np.nan) for name in RBG_COLUMNS}
     logits = []
     for known in (state, dataclasses.replace(state, **gone)):

@@ -11,9 +11,10 @@ import torch
 from policy.cell_state import COLUMNS
 from policy.grammar import FIRST_UE, LAB, PAPER, GrammarError, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import decode, masked_log_softmax, score, script_of, write_line
+from policy.leader_models.decoding import score
 from policy.leader_models.language_model import LeaderModel, ModelConfig, new_leader_model
-from policy.leader_models.leader_network import Steps
+from policy.leader_models.leader_network import masked_log_softmax
+from policy.leader_models.transcript import Steps, script_of, write_line
 from policy.prompt.compact import PromptLayout
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48)
@@ -58,7 +59,7 @@ def test_whatever_the_weights_say_the_dcm_is_legal(model, make_random_state, opt
     states, intents, grammars = random_batch(rng, make_random_state, 40, options)
     length = max(g.max_tokens for g in grammars)
     uniforms = rng.random((len(states), length)) if sampled else None
-    for speech, grammar, state in zip(decode(model, states, intents, grammars, uniforms_BL=uniforms), grammars, states):
+    for speech, grammar, state in zip(model.decode(states, intents, grammars, uniforms_BL=uniforms), grammars, states):
         allocation = grammar.allocation(speech.tokens)  # raises for an illegal token
         assert np.array_equal(allocation.owner_M, speech.allocation.owner_M)
         assert allocation.periodic_grants == speech.allocation.periodic_grants
@@ -73,7 +74,7 @@ def test_score_equals_what_decoding_said(model, make_random_state, options):
     rng = np.random.default_rng(6)
     states, intents, grammars = random_batch(rng, make_random_state, 30, options)
     uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
-    speeches = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     scored_BL = score(model, states, intents, grammars, [s.tokens for s in speeches]).detach().numpy()
     for row, speech in enumerate(speeches):
         length = len(speech.tokens)
@@ -86,10 +87,10 @@ def test_cells_of_different_size_together_are_what_they_are_alone(model, make_ra
     rng = np.random.default_rng(7)
     states, intents, grammars = random_batch(rng, make_random_state, 25, LAB)
     uniforms = rng.random((25, max(g.max_tokens for g in grammars)))
-    together = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    together = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     for row, speech in enumerate(together):
-        (alone,) = decode(
-            model, states[row : row + 1], intents[row : row + 1], grammars[row : row + 1], uniforms_BL=uniforms[[row]]
+        (alone,) = model.decode(
+            states[row : row + 1], intents[row : row + 1], grammars[row : row + 1], uniforms_BL=uniforms[[row]]
         )
         assert alone.tokens == speech.tokens
         np.testing.assert_allclose(alone.log_probs, speech.log_probs, atol=1e-4)
@@ -109,7 +110,7 @@ def test_a_draft_changes_no_word_however_wrong_it_is(model, make_random_state, o
     rng = np.random.default_rng(11)
     states, intents, grammars = random_batch(rng, make_random_state, 18, options)
     uniforms = rng.random((18, max(g.max_tokens for g in grammars))) if sampled else None
-    plain = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    plain = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     # Right all along, right up to some step and then anything, nonsense, none at all.
     drafts: list[list[int] | None] = []
     for b, (speech, grammar) in enumerate(zip(plain, grammars)):
@@ -122,11 +123,10 @@ def test_a_draft_changes_no_word_however_wrong_it_is(model, make_random_state, o
             drafts[-1] = other
 
     if together:
-        drafted = decode(model, states, intents, grammars, uniforms_BL=uniforms, drafts=drafts)
+        drafted = model.decode(states, intents, grammars, uniforms_BL=uniforms, drafts=drafts)
     else:
         drafted = [
-            decode(
-                model, [states[b]], [intents[b]], [grammars[b]], drafts=[drafts[b]],
+            model.decode([states[b]], [intents[b]], [grammars[b]], drafts=[drafts[b]],
                 uniforms_BL=None if uniforms is None else uniforms[b : b + 1],
             )[0]
             for b in range(18)
@@ -142,7 +142,7 @@ def test_the_order_of_ues_does_not_matter(model, make_random_state):
     for _ in range(10):
         state = make_random_state(rng, ues=7, missing=0.0)
         grammar = compile_grammar(state, Intent(), PAPER)
-        (speech,) = decode(model, [state], [Intent()], [grammar], uniforms_BL=rng.random((1, grammar.max_tokens)))
+        (speech,) = model.decode([state], [Intent()], [grammar], uniforms_BL=rng.random((1, grammar.max_tokens)))
         order = rng.permutation(7)
         of_ues = (*COLUMNS, "heard_cqi_UM", "heard_age_slots_UM")
         shuffled = dataclasses.replace(state, **{c: getattr(state, c)[order] for c in of_ues})
@@ -158,7 +158,7 @@ def test_sampling_follows_the_distribution(model, make_random_state):
     grammar = compile_grammar(state, Intent(), GrammarOptions(allow_contention=False))
     cells = 4000
     uniforms = np.random.default_rng(10).random((cells, grammar.max_tokens))
-    speeches = decode(model, [state] * cells, [Intent()] * cells, [grammar] * cells, uniforms_BL=uniforms)
+    speeches = model.decode([state] * cells, [Intent()] * cells, [grammar] * cells, uniforms_BL=uniforms)
     owners = np.array([s.tokens[-1] for s in speeches])
     for token in np.unique(owners):
         said = float(np.exp(next(s.log_probs[-1] for s in speeches if s.tokens[-1] == token)))
@@ -169,7 +169,7 @@ def test_sampling_follows_the_distribution(model, make_random_state):
 def test_greedy_says_the_likeliest_token(model, make_random_state):
     rng = np.random.default_rng(11)
     states, intents, grammars = random_batch(rng, make_random_state, 12, PAPER, num_rbgs=6)
-    for state, intent, grammar, speech in zip(states, intents, grammars, decode(model, states, intents, grammars)):
+    for state, intent, grammar, speech in zip(states, intents, grammars, model.decode(states, intents, grammars)):
         script = script_of([write_line(grammar, state, speech.tokens)])
         logits = model.logits(model.read(model.layout.encode([state], [intent])), script.steps, script.situation_BLA)
         best = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA)).max(-1).values[0]
@@ -180,7 +180,7 @@ def test_the_backbone_is_plain_llama_under_a_block_mask(model, make_random_state
     """Blocks apart, caches and our layer loop change nothing: one dense forward of transformers' own code agrees."""
     state = make_random_state(np.random.default_rng(12), ues=4, missing=0.0)
     grammar = compile_grammar(state, Intent(), PAPER)
-    (speech,) = decode(model, [state], [Intent()], [grammar])
+    (speech,) = model.decode([state], [Intent()], [grammar])
     script = script_of([write_line(grammar, state, speech.tokens)])
     prompts = model.layout.encode([state], [Intent()])
     with torch.no_grad():
@@ -215,7 +215,7 @@ def test_time_running_out_still_gives_a_legal_dcm(model, make_random_state):
     rng = np.random.default_rng(13)
     states, intents, grammars = random_batch(rng, make_random_state, 10, LAB, num_rbgs=6)
     calls = iter([False, False, False] + [True] * 100)
-    for speech, grammar in zip(decode(model, states, intents, grammars, expired=lambda: next(calls)), grammars):
+    for speech, grammar in zip(model.decode(states, intents, grammars, expired=lambda: next(calls)), grammars):
         grammar.allocation(speech.tokens)
         assert not speech.complete
         assert np.isnan(speech.log_probs[-1])
@@ -225,7 +225,7 @@ def test_learning_reaches_every_weight(model, make_random_state):
     rng = np.random.default_rng(14)
     states, intents, grammars = random_batch(rng, make_random_state, 30, LAB)
     uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
-    speeches = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     model.zero_grad()
     score(model, states, intents, grammars, [s.tokens for s in speeches]).sum().backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -241,14 +241,14 @@ def test_an_illegal_dcm_cannot_be_scored(model, make_random_state):
 
 
 def test_no_cells_no_decisions(model):
-    assert decode(model, [], [], []) == []
+    assert model.decode([], [], []) == []
 
 
 def test_every_kind_of_step_is_asked_for(model, make_random_state):
     rng = np.random.default_rng(16)
     states, intents, grammars = random_batch(rng, make_random_state, 30, LAB, num_rbgs=6)
     uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
-    speeches = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     lines = [write_line(g, s, p.tokens) for g, s, p in zip(grammars, states, speeches)]
     asked = {int(q) for line in lines for q in line.query_L}
     assert asked == {*range(StepKind.OWNER), *(StepKind.OWNER + m for m in range(6))}

@@ -16,10 +16,11 @@ from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.follower import new_follower_model
 from policy.grammar import FIRST_UE, LAB, PAPER, Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import decode, score, script_of, write_line
+from policy.leader_models.decoding import score
 from policy.leader_models.encoder_model import SEATS
 from policy.leader_models.language_model import NAMES, ModelConfig
 from policy.leader_models.leader_network import PromptError, SpeakingModule
+from policy.leader_models.transcript import script_of, write_line
 from policy.model_kinds import WITHOUT_LANGUAGE, new_model
 from policy.prompt.numeric import NumericLayout
 
@@ -71,7 +72,7 @@ def draws(rng: np.random.Generator, grammars: list[Grammar]):
 def test_every_dcm_is_legal_and_as_likely_as_decoding_said(model, make_random_state, options):
     rng = np.random.default_rng(20)
     states, intents, grammars = random_batch(rng, make_random_state, 15, options)
-    speeches = decode(model, states, intents, grammars, uniforms_BL=draws(rng, grammars))
+    speeches = model.decode(states, intents, grammars, uniforms_BL=draws(rng, grammars))
     scored_BL = score(model, states, intents, grammars, [s.tokens for s in speeches]).detach().numpy()
     for row, (speech, grammar) in enumerate(zip(speeches, grammars)):
         grammar.allocation(speech.tokens)  # raises for an illegal token
@@ -86,8 +87,8 @@ def test_cells_together_are_what_they_are_alone(model, make_random_state):
     rng = np.random.default_rng(21)
     states, intents, grammars = random_batch(rng, make_random_state, 8, LAB)
     uniforms = draws(rng, grammars)
-    for row, speech in enumerate(decode(model, states, intents, grammars, uniforms_BL=uniforms)):
-        (alone,) = decode(model, [states[row]], [intents[row]], [grammars[row]], uniforms_BL=uniforms[[row]])
+    for row, speech in enumerate(model.decode(states, intents, grammars, uniforms_BL=uniforms)):
+        (alone,) = model.decode([states[row]], [intents[row]], [grammars[row]], uniforms_BL=uniforms[[row]])
         assert alone.tokens == speech.tokens
         np.testing.assert_allclose(alone.log_probs, speech.log_probs, atol=2e-4)
 
@@ -103,9 +104,9 @@ def test_drafts_change_nothing(model, make_random_state):
     rng = np.random.default_rng(22)
     states, intents, grammars = random_batch(rng, make_random_state, 10, LAB)
     uniforms = draws(rng, grammars)
-    plain = decode(model, states, intents, grammars, uniforms_BL=uniforms)
+    plain = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     drafts = [p.tokens if row % 3 == 0 else random_tokens(rng, g) for row, (p, g) in enumerate(zip(plain, grammars))]
-    for before, after in zip(plain, decode(model, states, intents, grammars, uniforms_BL=uniforms, drafts=drafts)):
+    for before, after in zip(plain, model.decode(states, intents, grammars, uniforms_BL=uniforms, drafts=drafts)):
         assert after.tokens == before.tokens
         np.testing.assert_allclose(after.log_probs, before.log_probs, atol=2e-4)
 
@@ -118,7 +119,7 @@ def test_a_saved_model_leads_as_it_did(model, make_random_state, tmp_path):
     assert (type(loaded), loaded.kind, loaded.config) == (type(model), model.kind, model.config)
     states, intents, grammars = random_batch(rng, make_random_state, 6, LAB)
     uniforms = draws(rng, grammars)
-    before, after = (decode(m, states, intents, grammars, uniforms_BL=uniforms) for m in (model, loaded))
+    before, after = (m.decode(states, intents, grammars, uniforms_BL=uniforms) for m in (model, loaded))
     assert [s.tokens for s in before] == [s.tokens for s in after]
     assert all(np.array_equal(a.log_probs, b.log_probs) for a, b in zip(before, after))
 
@@ -126,7 +127,7 @@ def test_a_saved_model_leads_as_it_did(model, make_random_state, tmp_path):
 def test_learning_reaches_every_weight(model, make_random_state):
     rng = np.random.default_rng(24)
     states, intents, grammars = random_batch(rng, make_random_state, 40, LAB)
-    speeches = decode(model, states, intents, grammars, uniforms_BL=draws(rng, grammars))
+    speeches = model.decode(states, intents, grammars, uniforms_BL=draws(rng, grammars))
     model.zero_grad()
     score(model, states, intents, grammars, [s.tokens for s in speeches]).sum().backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -137,7 +138,7 @@ def test_learning_reaches_every_weight(model, make_random_state):
 def test_time_over_before_the_first_forward_still_gives_a_legal_dcm(model, make_random_state):
     rng = np.random.default_rng(25)
     states, intents, grammars = random_batch(rng, make_random_state, 3, LAB)
-    for speech, grammar in zip(decode(model, states, intents, grammars, expired=lambda: True), grammars):
+    for speech, grammar in zip(model.decode(states, intents, grammars, expired=lambda: True), grammars):
         grammar.allocation(speech.tokens)
         assert not speech.complete
 
@@ -170,10 +171,10 @@ def test_a_vocabulary_has_only_so_many_names(make_random_state):
         state = make_random_state(rng, ues=ues)
         grammar = compile_grammar(state, Intent(), PAPER)
         if fits:
-            decode(model, [state], [Intent()], [grammar])
+            model.decode([state], [Intent()], [grammar])
         else:
             with pytest.raises(PromptError, match="128 UEs, expected at most 127"):
-                decode(model, [state], [Intent()], [grammar])
+                model.decode([state], [Intent()], [grammar])
 
 
 def test_dense_attention_reads_only_so_far(make_random_state):

@@ -15,8 +15,9 @@ import torch
 from policy.cell_state import CellState
 from policy.grammar import LAB, PAPER, Grammar, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import Speech, decode, score
+from policy.leader_models.decoding import score
 from policy.leader_models.leader_network import PromptError
+from policy.leader_models.transcript import Speech
 from policy.model_leader import EXPIRED, ModelLeader
 from policy.prompt.text import action_text, cue_text, prompt_text
 from policy.text.base_model import BaseModelError, find_base_model
@@ -77,7 +78,7 @@ def test_probabilities_are_those_of_a_plain_forward_word_by_word(
     model: TextModel, make_random_state: StateMaker, options: GrammarOptions
 ) -> None:
     given = cells(make_random_state, options, ues=(3, 12))
-    for speech, state, intent, grammar in zip(decode(model, *given, uniforms_BL=uniforms(2)), *given):
+    for speech, state, intent, grammar in zip(model.decode(*given, uniforms_BL=uniforms(2)), *given):
         expected = one_word_at_a_time(model, state, intent, grammar, speech)
         assert speech.log_probs.sum() == pytest.approx(expected, abs=1e-4)
 
@@ -92,7 +93,7 @@ def test_what_is_said_is_scored_alike_and_legal_actions_sum_to_one(
     model: TextModel, make_random_state: StateMaker, options: GrammarOptions
 ) -> None:
     given = cells(make_random_state, options)
-    speeches = decode(model, *given, uniforms_BL=uniforms(4))
+    speeches = model.decode(*given, uniforms_BL=uniforms(4))
     with torch.no_grad():
         log_probs_BL, entropy_BL = model.said_log_probs(*given, [s.tokens for s in speeches])
         assert torch.allclose(score(model, *given, [s.tokens for s in speeches]), log_probs_BL, atol=1e-5)
@@ -108,7 +109,7 @@ def test_probabilities_of_a_step_sum_to_one_and_make_its_entropy(
     model: TextModel, make_random_state: StateMaker
 ) -> None:
     states, intents, grammars = cells(make_random_state, LAB, ues=(12,))
-    (speech,) = decode(model, states, intents, grammars)
+    (speech,) = model.decode(states, intents, grammars)
     cursor = grammars[0].start()
     while cursor.step_kind is not StepKind.OWNER:
         cursor.advance(speech.tokens[len(cursor.tokens)])
@@ -138,15 +139,15 @@ def finished(grammar: Grammar, begun: Sequence[int]) -> list[int]:
 def test_batches_and_drafts_change_nothing(model: TextModel, make_random_state: StateMaker, sampled: bool) -> None:
     states, intents, grammars = given = cells(make_random_state, LAB)
     draws = uniforms(4) if sampled else None
-    together = decode(model, *given, uniforms_BL=draws)
+    together = model.decode(*given, uniforms_BL=draws)
     for b, speech in enumerate(together):
         own = None if draws is None else draws[b : b + 1]
-        (alone,) = decode(model, [states[b]], [intents[b]], [grammars[b]], uniforms_BL=own)
+        (alone,) = model.decode([states[b]], [intents[b]], [grammars[b]], uniforms_BL=own)
         assert alone.tokens == speech.tokens
-    likely = [s.tokens for s in decode(model, *given)]
-    unlikely = [s.tokens for s in decode(model, *given, uniforms_BL=uniforms(4)[:, ::-1])]
+    likely = [s.tokens for s in model.decode(*given)]
+    unlikely = [s.tokens for s in model.decode(*given, uniforms_BL=uniforms(4)[:, ::-1])]
     for drafts in (likely, unlikely, [likely[0], None, unlikely[2], None]):
-        drafted = decode(model, *given, uniforms_BL=draws, drafts=drafts)
+        drafted = model.decode(*given, uniforms_BL=draws, drafts=drafts)
         assert [s.tokens for s in drafted] == [s.tokens for s in together]
 
 
@@ -172,7 +173,7 @@ def test_only_adapters_learn_and_checkpointing_changes_no_gradient(
     for checkpointing in (False, True):
         config = TextConfig(str(tiny_checkpoint), lora_rank=2, gradient_checkpointing=checkpointing)
         model = perturbed(new_text_model(config)).train()
-        speeches = decode(model, *given)
+        speeches = model.decode(*given)
         said = model.said_log_probs(*given, [s.tokens for s in speeches])
         (said.log_probs_BL.sum() + said.entropy_BL.sum()).backward()
         learnt = {name for name, p in model.named_parameters() if p.grad is not None}
@@ -189,7 +190,7 @@ def test_bfloat16_computes_lower_and_learns_in_float32(
     given = cells(make_random_state, PAPER, ues=(3,))
     exact = new_text_model(TextConfig(str(tiny_checkpoint), lora_rank=lora_rank))
     lower = new_text_model(TextConfig(str(tiny_checkpoint), lora_rank=lora_rank, bf16=True))
-    tokens = [s.tokens for s in decode(exact, *given)]
+    tokens = [s.tokens for s in exact.decode(*given)]
     expected, found = (m.said_log_probs(*given, tokens).log_probs_BL.sum() for m in (exact, lower))
     assert found.dtype is torch.float32 and found.item() != expected.item()
     assert found.item() == pytest.approx(expected.item(), abs=0.5)
@@ -230,7 +231,7 @@ def test_other_families_are_led_by_the_same_code(
     small_lm(name, 512).save_pretrained(folder)
     model = new_text_model(TextConfig(str(folder), lora_rank=0)).train()
     given = cells(make_random_state, PAPER, ues=(3,))
-    (speech,) = decode(model, *given, uniforms_BL=uniforms(1))
+    (speech,) = model.decode(*given, uniforms_BL=uniforms(1))
     model.said_log_probs(*given, [speech.tokens]).log_probs_BL.sum().backward()
     model.eval()
     expected = one_word_at_a_time(model, *(x[0] for x in given), speech)
@@ -253,7 +254,7 @@ def test_a_cell_too_big_for_the_models_context_is_refused(
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
     model = new_text_model(TextConfig(str(folder)))
     with pytest.raises(PromptError, match="expected at most the 64 of"):
-        decode(model, *cells(make_random_state, PAPER, ues=(12,)))
+        model.decode(*cells(make_random_state, PAPER, ues=(12,)))
 
 
 def no_config(folder: Path) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import decode, script_of, write_line
 from policy.leader_models.language_model import ModelConfig, new_leader_model
+from policy.leader_models.transcript import script_of, write_line
 from policy.prompt.compact import PromptLayout
 from training.errors import InvalidToken, TrainingError
 from training.learning import objectives as credit
@@ -52,7 +52,7 @@ def case() -> Case:
     world.play(None, 30)
     (state,) = world.observe()
     grammar = compile_grammar(state, Intent(), PAPER)
-    (said,) = decode(leader, [state], [Intent()], [grammar], uniforms_BL=np.full((1, 9), 0.5))
+    (said,) = leader.decode([state], [Intent()], [grammar], uniforms_BL=np.full((1, 9), 0.5))
     line = write_line(grammar, state, said.tokens)
     known_LA, value_LA = np.zeros_like(line.mask_LA), np.zeros(line.mask_LA.shape)
     known_LA[STEP] = line.mask_LA[STEP]

@@ -14,7 +14,6 @@ from policy.bundle import Bundle, BundleError, load_bundle
 from policy.follower import new_follower_model
 from policy.grammar import LAB, PAPER, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import decode
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.model_leader import shipped_bundle
 from policy.prompt.compact import PromptLayout
@@ -61,7 +60,7 @@ def sampled_utility(bundle) -> float:
             states = world.observe()
             grammars = [compile_grammar(state, Intent(), PAPER) for state in states]
             uniforms_BL = rng.random((len(states), 9))
-            speeches = decode(bundle.leader, states, [Intent()] * len(states), grammars, uniforms_BL=uniforms_BL)
+            speeches = bundle.leader.decode(states, [Intent()] * len(states), grammars, uniforms_BL=uniforms_BL)
             world.play([speech.allocation for speech in speeches], 1)
         utilities += [cell.utility for cell in world.metrics()]
     return float(np.mean(utilities))

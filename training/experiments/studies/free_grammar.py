@@ -17,7 +17,6 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.grammar import Cursor, Grammar, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.decoding import decode
 from policy.leader_models.leader_network import SpeakingModel
 from training.simulator.cell import CellBatch
 from training.simulator.lease import ControlSchedule
@@ -144,6 +143,6 @@ def _speak(
     strict = [compile_grammar(s, i, options) for s, i in zip(states, intents)]
     grammars = strict if masked else [free(g) for g in strict]
     uniforms_BL = None if rng is None else rng.random((len(states), max(g.max_tokens for g in strict)))
-    speeches = decode(model, states, intents, grammars, uniforms_BL=uniforms_BL)
+    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
     wrong = [0 if masked else cast(FreeGrammar, g).illegal_tokens for g in grammars]
     return [(s.allocation, len(s.tokens), w) for s, w in zip(speeches, wrong)]

@@ -45,8 +45,9 @@ def learn(
     """Imitate inflight PF. Per point: loss, and by use (masked, free) lost decisions and every cell's metrics."""
     import torch
 
-    from policy.leader_models.decoding import masked_log_softmax, script_of
     from policy.leader_models.language_model import ModelConfig, new_leader_model
+    from policy.leader_models.leader_network import masked_log_softmax
+    from policy.leader_models.transcript import script_of
     from policy.prompt.compact import PromptLayout
     from policy.schedulers.schedulers import SCHEDULERS
     from training.imitation.collector import Collector, prompts_of

@@ -97,7 +97,6 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
     """Play `slots` slots, all drawn."""
     from policy.grammar import compile_grammar
     from policy.intent import Intent
-    from policy.leader_models.decoding import decode
     from training.following.config import FollowConfig
     from training.following.recording import FollowerTeam, join, play_period
     from training.simulator.cell import CellBatch
@@ -113,7 +112,7 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
         states = world.observe()
         grammars = [compile_grammar(s, i, bundle.options) for s, i in zip(states, intents)]
         uniforms_BL = rng.random((cells, max(g.max_tokens for g in grammars)))
-        speeches = decode(bundle.leader, states, intents, grammars, uniforms_BL=uniforms_BL)
+        speeches = bundle.leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
         said.append((states, grammars, [s.tokens for s in speeches]))
         batches.append(play_period(world, [s.allocation for s in speeches], pace, team, config, rng))
     batch = join(batches)
