@@ -4,13 +4,8 @@ A branch meets the very future of the cell that it was taken from, so the differ
 token did and nothing else. All branches of a batch are played together.
 
 A branch is played for the K slots that the DCM governs, then for TAIL_SLOTS more than the report delay under the node's
-own scheduler, so that what was left waiting counts. Its value is the sum of the slots' rewards over K:
-
-    reward = (1/n) sum_i w_i served_i - .5 collisions/M - .1 waste/M,    w_i = 1 / (R_i + 100)
-
-with R_i what UE i's seat was served on average so far, frozen in the branch: to first order the change of the utility
-that evaluation reports (training.simulator.metrics). Under an intent with another alpha, w_i = (R_i + 100)^-alpha, at
-the same mean.
+own scheduler, so that what was left waiting counts. Its value is the sum of the slots' rewards (training.rewards) over
+K, with the weights of served bits frozen in the branch.
 
 Suffixes: B cells, U seats, N branches, L steps of a DCM, A actions, M RBGs.
 """
@@ -39,16 +34,13 @@ from policy.grammar import (
 )
 from policy.intent import Intent
 from policy.leader_models.transcript import Line, write_line
+from training.rewards import cell_reward, served_weights
 from training.simulator.cell import CellBatch
-from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST
 from training.simulator.plan import NOBODY, Plan, make_plan
-from training.simulator.state import COLLISIONS, PRESENT, SERVED, WASTE, State
+from training.simulator.state import SERVED
 
 TAIL_SLOTS = 3
 """Slots after the DCM's and the report delay in which its consequences still count."""
-EARLIER_SLOTS = 20
-"""A seat's average starts as if it had been served EARLIER_BITS_PER_SLOT for so long: a first slot is no average."""
-EARLIER_BITS_PER_SLOT = 200.0
 
 
 Rule = Literal["best_response", "obey"]
@@ -138,15 +130,6 @@ def evaluate(
     return values, plan
 
 
-def served_weights(state: State, alpha_B: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What one more served bit is worth to utility, [B, U]."""
-    served_BU, present_BU = state.counters_BUC[:, :, SERVED], state.counters_BUC[:, :, PRESENT]
-    average_BU = (served_BU + EARLIER_SLOTS * EARLIER_BITS_PER_SLOT) / (present_BU + EARLIER_SLOTS)
-    weight_BU = (average_BU + UTILITY_UNIT_BITS) ** -alpha_B[:, None]
-    fair_BU = 1.0 / (average_BU + UTILITY_UNIT_BITS)
-    return np.asarray(weight_BU * (fair_BU.mean(axis=1) / weight_BU.mean(axis=1))[:, None])
-
-
 def branch_values(
     world: CellBatch,
     cells_N: NDArray[np.int64],
@@ -169,8 +152,7 @@ def branch_values(
         branch.play(None, scenario.report_delay_slots + TAIL_SLOTS, followers)
         served_NU = (branch.state.counters_BUC - before_NUC)[:, :, SERVED]
         events_NE = branch.state.events_BE - before_NE
-        lost_N = COLLISION_COST * events_NE[:, COLLISIONS] + WASTE_COST * events_NE[:, WASTE]
-        value_N += (weights_BU[cells_N] * served_NU).mean(axis=1) - lost_N / scenario.num_rbgs
+        value_N += cell_reward(weights_BU[cells_N], served_NU, events_NE, scenario.num_rbgs)
     return value_N / (scenario.slots_per_dcm * futures)
 
 

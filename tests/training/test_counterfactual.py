@@ -21,9 +21,10 @@ from policy.intent import Intent
 from policy.leader import never_expires
 from policy.leader_models.transcript import write_line
 from policy.schedulers.schedulers import SCHEDULERS
-from training.counterfactual import Search, Spoken, branch_values, evaluate, served_weights
+from training.counterfactual import Search, Spoken, branch_values, evaluate
 from training.imitation.collector import random_allocation
 from training.imitation.warm_start import options_for
+from training.rewards import served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
 

@@ -101,8 +101,8 @@ def measure_agreement(bundle: Path, scenario: Scenario, ues: int, cells: int, sl
     from policy.bundle import load_bundle
     from policy.follower import FollowerPolicy
     from policy.model_leader import leader_of
-    from training.following.rewards import agreement
     from training.replay import replay
+    from training.rewards import agreement
     from training.simulator.cell import SlotView
     from training.simulator.learned_followers import LearnedFollowers, follower_view
 

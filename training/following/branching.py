@@ -6,7 +6,7 @@ best response, which is compiled and fast: first under what is left of the perio
 scheduler, D + TAIL_SLOTS slots in all. So a bit is judged by what it brings and leaves behind, not by how the learning
 followers would go on from there.
 
-Values are as in training.counterfactual: weighted served bits of the cell's UEs less collisions and waste.
+Values are sums of cell rewards (training.rewards).
 Suffixes: B cells, U seats, M RBGs, N choices (a busy UE), K flips, R rows of a branch.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.counterfactual import TAIL_SLOTS
+from training.rewards import cell_reward
 from training.simulator.cell import CellBatch
-from training.simulator.metrics import COLLISION_COST, WASTE_COST
-from training.simulator.state import COLLISIONS, SERVED, WASTE
+from training.simulator.state import SERVED
 
 
 class Flips(NamedTuple):
@@ -80,10 +80,9 @@ def flip_gains(
         branch.play(None, tail - under_plan)
         served_RU = (branch.state.counters_BUC - before_RUC)[:, :, SERVED]
         events_RE = branch.state.events_BE - before_RE
-        lost_R = COLLISION_COST * events_RE[:, COLLISIONS] + WASTE_COST * events_RE[:, WASTE]
-        worth_RU = weights_BU[rows_R] * served_RU
-        value_R = worth_RU.mean(axis=1) - cost * lost_R / world.scenario.num_rbgs
+        value_R = cell_reward(weights_BU[rows_R], served_RU, events_RE, world.scenario.num_rbgs, cost)
         gain_K += value_R[flipped] - value_R[base_K]
         if own_share:
+            worth_RU = weights_BU[rows_R] * served_RU
             gain_K += own_share * (worth_RU[flipped, seat_K] - worth_RU[base_K, seat_K]) / ues
     return np.asarray(gain_K / futures)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from training.card_format import CARD, sparkline
 from training.following.train import FollowReport
-from training.learning.model_card import CARD, sparkline
 
 CURVES = ("reward", "loss", "entropy", "moved")
 

@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from policy.allocation import Allocation
 from policy.critic import FollowerCritic, features_of
 from policy.follower import UCM_TOKENS, Access, Answer, FollowerModel, FollowerPolicy, FollowerView
-from training.counterfactual import served_weights
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import FollowConfig
-from training.following.rewards import SERVED_UNIT_BITS, agreement, costs
+from training.rewards import SERVED_UNIT_BITS, agreement, cell_reward, costs, served_weights
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.learned_followers import follower_view, own_uniforms, word_uniforms
-from training.simulator.metrics import COLLISION_COST, WASTE_COST
 from training.simulator.plan import Plan
-from training.simulator.state import COLLISIONS, SERVED, WASTE
+from training.simulator.state import SERVED
 
 NEED_EDGES = np.array([100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0])
 """Bits a slot at which the next word begins, before words have learned anything better."""
@@ -91,7 +89,7 @@ class FollowerBatch(NamedTuple):
     choices: Choices
     words: Words
     reward_TBU: NDArray[np.float64]
-    """Of each UE: training.following.rewards."""
+    """Of each UE: training.rewards."""
     cell_reward_TB: NDArray[np.float64]
     ue_id_TBU: NDArray[np.int64]
     """Who sat there; 0 = nobody."""
@@ -242,9 +240,7 @@ class _Recorder:
         self._note()
         served_TBU = np.diff(np.stack(self._served_BU), axis=0)
         events_TBE = np.diff(np.stack(self._events_BE), axis=0)
-        lost_TB = COLLISION_COST * events_TBE[:, :, COLLISIONS] + WASTE_COST * events_TBE[:, :, WASTE]
-        gained_TB = (np.stack(self._weights_BU) * served_TBU).mean(axis=2)
-        cell_TB = gained_TB - lost_TB / self._world.scenario.num_rbgs
+        cell_TB = cell_reward(np.stack(self._weights_BU), served_TBU, events_TBE, self._world.scenario.num_rbgs)
         reward_TBU = served_TBU / SERVED_UNIT_BITS + np.stack(self._own_BU)
         reward_TBU = reward_TBU + self._config.team_share * cell_TB[:, :, None]
         features = np.stack(self._features) if self._features else np.zeros((0, *reward_TBU.shape[1:], 0), np.float32)

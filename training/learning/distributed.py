@@ -1,7 +1,6 @@
 """Data parallel training: each rank plays worlds of its own, gradients are averaged, rank 0 writes.
 
-    torchrun --nproc-per-node 2 -m training.learning.distributed --preset tiny --scenario mix --out DIR
-    torchrun --nproc-per-node 2 $(which stackmac) train ...                       the same
+    torchrun --nproc-per-node 2 $(which stackmac) train --preset tiny --scenario mix --out DIR
 
 All ranks hold the same weights throughout: they begin with the same and take the same steps.
 """
@@ -72,11 +71,3 @@ class Ranks:
         """Until all are here."""
         if self.size > 1:
             torch.distributed.barrier()
-
-
-if __name__ == "__main__":
-    import typer.main
-
-    from training.learning.command import train_app
-
-    typer.main.get_command(train_app)()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,20 +18,10 @@ from training.following.train import minibatches
 from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
 from training.learning.leader_learner import step
+from training.learning.report import FollowerFigures
 
 CHOICES = 1024
 """Of UEs, an optimizer step."""
-
-
-class FollowerFigures(NamedTuple):
-    """Of one update: what its last step saw."""
-
-    entropy: float
-    """Nats a bit that could be chosen."""
-    step_kl: float
-    """Between the followers that played and those last looked at, nats a bit."""
-    value_error: float
-    """Mean square of the critic's error; 0 without one."""
 
 
 class FollowerLearner:

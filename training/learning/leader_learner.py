@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from training.learning import objectives as credit
 from training.learning.config import TrainConfig
 from training.learning.distributed import Ranks
 from training.learning.leader_critic import LeaderCritic, new_leader_critic
+from training.learning.report import LeaderFigures
 from training.learning.rollout import Example
 
 if TYPE_CHECKING:
@@ -32,22 +33,6 @@ CRITIC_PASSES = 4
 """Over a batch, per epoch of the leader: it must keep up with a policy that changes."""
 MIN_STD = 1e-6
 """Advantages are divided by their spread, but not by less."""
-
-
-class LeaderFigures(NamedTuple):
-    """Of one update."""
-
-    entropy: float
-    """Nats a step that was varied (`sequence`: a choice)."""
-    kl: float
-    """From the leader that it began with, nats a DCM; 0 where it has no weight."""
-    step_kl: float
-    """Between the policy that played and the one last looked at, nats a choice."""
-    clip_fraction: float
-    epochs: int
-    """Begun."""
-    explained_variance: float | None
-    """Share of the returns' variance that the critic knew; None without a critic."""
 
 
 @dataclass(slots=True, eq=False)

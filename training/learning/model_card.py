@@ -8,23 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from training.card_format import CARD, sparkline
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
 
-CARD = "README.md"
 CURVES = ("reward", "gain", "entropy", "step_kl", "jain", "collision_fraction", "follower_entropy")
-_BLOCKS = "▁▂▃▄▅▆▇█"
-_WIDTH = 40
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """At most 40 characters, from the least to the most."""
-    if not values:
-        return ""
-    means = [float(np.mean(part)) for part in np.array_split(np.array(values), min(_WIDTH, len(values)))]
-    low, high = min(means), max(means)
-    spread = (high - low) or 1.0
-    return "".join(_BLOCKS[min(int((v - low) / spread * len(_BLOCKS)), len(_BLOCKS) - 1)] for v in means)
 
 
 def model_card(

@@ -8,13 +8,38 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from training.learning.follower_learner import FollowerFigures
-    from training.learning.leader_learner import LeaderFigures
     from training.learning.rollout import Arena, Example
 
 REPORTED_UPDATES = 50
 """Figures in the bundle are means over this many last updates."""
 _KEPT = ("value", "reward", "gain", "entropy", "jain", "collision_fraction", "follower_entropy")
+
+
+class LeaderFigures(NamedTuple):
+    """Of one update."""
+
+    entropy: float
+    """Nats a step that was varied (`sequence`: a choice)."""
+    kl: float
+    """From the leader that it began with, nats a DCM; 0 where it has no weight."""
+    step_kl: float
+    """Between the policy that played and the one last looked at, nats a choice."""
+    clip_fraction: float
+    epochs: int
+    """Begun."""
+    explained_variance: float | None
+    """Share of the returns' variance that the critic knew; None without a critic."""
+
+
+class FollowerFigures(NamedTuple):
+    """Of one update: what its last step saw."""
+
+    entropy: float
+    """Nats a bit that could be chosen."""
+    step_kl: float
+    """Between the followers that played and those last looked at, nats a bit."""
+    value_error: float
+    """Mean square of the critic's error; 0 without one."""
 
 
 class UpdateReport(NamedTuple):

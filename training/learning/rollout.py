@@ -17,17 +17,17 @@ from policy.cell_state import CellState
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader_models.transcript import Line, Speech, write_line
-from training.counterfactual import Spoken, evaluate, served_weights
+from training.counterfactual import Spoken, evaluate
 from training.errors import InvalidToken
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.imitation.collector import random_intent, with_gaps
 from training.learning.config import UNIT_UES, TrainConfig, follow_config
+from training.rewards import cell_reward, served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import as_followers
-from training.simulator.metrics import COLLISION_COST, WASTE_COST
 from training.simulator.plan import Plan
 from training.simulator.scenario import Scenario
-from training.simulator.state import COLLISIONS, SERVED, WASTE
+from training.simulator.state import COLLISIONS, SERVED
 
 if TYPE_CHECKING:
     from policy.leader_models.leader_network import SpeakingModule
@@ -48,7 +48,7 @@ class Example(NamedTuple):
     log_probs_L: NDArray[np.float64]
     """Of each token, as it was drawn."""
     reward: float
-    """Mean slot reward of the period that it governed: training.counterfactual."""
+    """Mean slot reward (training.rewards) of the period that it governed."""
     collision_fraction: float
     """Of that period's RBG-slots."""
     base: float
@@ -224,11 +224,11 @@ class _Game:
             self._recorded.append(batch)
         else:
             world.play(plan, scenario.slots_per_dcm, as_followers(self._followers.model))
-        gained_B = (weights_BU * (world.state.counters_BUC[:, :, SERVED] - served_BU)).mean(axis=1)
+        served_BU = world.state.counters_BUC[:, :, SERVED] - served_BU
         events_BE = world.state.events_BE - events_BE
-        lost_B = (COLLISION_COST * events_BE[:, COLLISIONS] + WASTE_COST * events_BE[:, WASTE]) / scenario.num_rbgs
+        reward_B = cell_reward(weights_BU, served_BU, events_BE, scenario.num_rbgs) / scenario.slots_per_dcm
         rbg_slots = scenario.num_rbgs * scenario.slots_per_dcm
-        return _Outcome((gained_B - lost_B) / scenario.slots_per_dcm, events_BE[:, COLLISIONS] / rbg_slots)
+        return _Outcome(reward_B, events_BE[:, COLLISIONS] / rbg_slots)
 
 
 class _Outcome(NamedTuple):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from policy.critic import FEATURES, features_of, new_follower_critic
 from policy.follower import Access, Answer
 from policy.leader_models.language_model import ModelConfig
-from training.counterfactual import TAIL_SLOTS, served_weights
+from training.counterfactual import TAIL_SLOTS
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import FollowConfig
 from training.following.recording import FollowerTeam, join, play_period
-from training.following.rewards import agreement, costs
+from training.rewards import agreement, costs, served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import as_followers, follower_view, own_uniforms
 from training.simulator.metrics import COLLISION_COST, WASTE_COST

@@ -1,0 +1,76 @@
+"""What slots were worth: to a cell, and to each of its UEs.
+
+    cell      (1/n) sum_i w_i served_i - .5 collisions/M - .1 waste/M,    w_i = 1 / (R_i + 100)
+    UE        served/1000 - .5 collided - .1 waste + team_share x cell + consistency x agreement
+
+R_i is what UE i's seat was served on average so far: to first order a cell's reward is the change of the utility that
+evaluation reports (training.simulator.metrics). Under an intent with another alpha, w_i = (R_i + 100)^-alpha, at the
+same mean.
+
+Agreement (the paper's consistency, rho_2 of Eq. 2) is the share of the RBGs offered to a UE with something to send on
+which it does as the DCM says: it uses what it was granted, as far as its power carries, and enters what is open only
+where its coin fell. Suffixes: B cells, U seats, M RBGs, C counters of a seat, E events of a cell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.cqi import bits_per_rbg
+from policy.follower import Access, Answer
+from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST
+from training.simulator.state import COLLISIONS, PRESENT, SERVED, WASTE, State
+
+EARLIER_SLOTS = 20
+"""A seat's average starts as if it had been served EARLIER_BITS_PER_SLOT for so long: a first slot is no average."""
+EARLIER_BITS_PER_SLOT = 200.0
+SERVED_UNIT_BITS = 1000.0
+"""Served bits that count as one to the UE itself."""
+
+
+def served_weights(state: State, alpha_B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What one more served bit is worth to utility, [B, U]."""
+    served_BU, present_BU = state.counters_BUC[:, :, SERVED], state.counters_BUC[:, :, PRESENT]
+    average_BU = (served_BU + EARLIER_SLOTS * EARLIER_BITS_PER_SLOT) / (present_BU + EARLIER_SLOTS)
+    weight_BU = (average_BU + UTILITY_UNIT_BITS) ** -alpha_B[:, None]
+    fair_BU = 1.0 / (average_BU + UTILITY_UNIT_BITS)
+    return np.asarray(weight_BU * (fair_BU.mean(axis=1) / weight_BU.mean(axis=1))[:, None])
+
+
+def cell_reward(
+    weights: NDArray[np.float64],
+    served: NDArray[np.float64],
+    events: NDArray[Any],
+    num_rbgs: int,
+    cost: float = 1.0,
+) -> NDArray[np.float64]:
+    """Reward of each cell for what was served, [..., U], and what happened, [..., E], in some slots; their sum, [...].
+
+    cost: what collisions and waste count, 1 = as to utility.
+    """
+    lost = COLLISION_COST * events[..., COLLISIONS] + WASTE_COST * events[..., WASTE]
+    return np.asarray((weights * served).mean(axis=-1) - cost * lost / num_rbgs)
+
+
+def agreement(
+    access: NDArray[np.int64] | NDArray[np.int8],
+    answer: NDArray[np.int64] | NDArray[np.int8],
+    sends: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Share of the offered RBGs, [..., M] -> [...]; 1 where nothing is offered."""
+    own, open_to_it = access == Access.OWN, access == Access.CONTEND
+    agrees = (own & (sends | ((answer & Answer.OWN) == 0))) | (open_to_it & (~sends | ((answer & Answer.COIN) > 0)))
+    offered = (own | open_to_it).sum(axis=-1)
+    return np.where(offered > 0, agrees.sum(axis=-1) / np.maximum(offered, 1), 1.0)
+
+
+def costs(state: State, sends_BUM: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """.5 per RBG on which a UE collides, .1 per transmission of nothing, [B, U]; before the slot is played."""
+    count_BU = sends_BUM.sum(axis=2)
+    rate_BUM = bits_per_rbg(state.gain_BUM.astype(np.float64) / np.maximum(count_BU, 1)[:, :, None])
+    collided_BU = (sends_BUM & (sends_BUM.sum(axis=1, keepdims=True) > 1)).sum(axis=2)
+    waste_BU = (sends_BUM & (rate_BUM == 0)).sum(axis=2) + np.where(state.queue_BU <= 0, count_BU, 0)
+    return np.asarray(COLLISION_COST * collided_BU + WASTE_COST * waste_BU)
