@@ -1,4 +1,4 @@
-"""Rows of the reference game that no leader can play: for pins and for upper marks.
+"""Rows of comparisons that are not trained: the node alone, contention, the reference game; and how eagerly UEs contend.
 
-May import `training.simulator` and `policy`.
+May import policy, the simulator and training's replay.
 """

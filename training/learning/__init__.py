@@ -1,4 +1,4 @@
-"""The trainer: worlds that the leader plays (arena), what its words were worth (credit), how weights follow (ppo).
+"""The trainer: worlds that the leader plays (rollout), what each choice is worth (objectives), how weights follow.
 
-It may import policy and the rest of training. `training.learning.command` mounts it as `stackmac train`.
+`stackmac train` is command.py. May import policy and all of training but exploit and experiments.
 """

@@ -1,1 +1,4 @@
-"""The vectorised uplink game: one core for the simulated gNB, training and evaluation."""
+"""The vectorised uplink game: one core for the simulated gNB, training and evaluation.
+
+May import policy; nothing else of training.
+"""
