@@ -1,4 +1,4 @@
-"""Rows of comparisons that are not trained: the node alone, contention, the reference game; and how eagerly UEs contend.
+"""Rows of comparisons that are not trained: the node alone, contention, the reference game; how eagerly UEs contend.
 
 May import policy, the simulator and training's replay.
 """
