@@ -19,10 +19,11 @@ from xapp.a1.api import policy_router
 from xapp.a1.policies import Policies
 from xapp.config.live import Configuration
 from xapp.config.model import Controls
+from xapp.control.cell_link import Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
 from xapp.control.observer import Tap
-from xapp.control.receiver import Intake, Report
+from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.explain.api import decision_router
 from xapp.http.server import BackgroundServer, build_app, listen
