@@ -27,11 +27,11 @@ from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.explain.api import decision_router
 from xapp.http.server import BackgroundServer, build_app, listen
-from xapp.monitoring.alarm_conditions import AlarmWatch
 from xapp.monitoring.metrics import Metrics
 from xapp.monitoring.symptom_data import symptom_data
 from xapp.nodes.cell_manager import Cells
 from xapp.quotas.quota_store import QuotaKeeper
+from xapp.ric.alarm_conditions import AlarmWatch
 from xapp.ric.alarms import Alarms, alarm_line
 from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
