@@ -21,7 +21,7 @@ from policy.intent import Intent, Mode
 from policy.limits import ROUNDING, compile_limits
 from xapp.a1.policy_set import Compiled, PolicySet
 from xapp.control.cell_link import CellLink
-from xapp.explain.findings import listed
+from xapp.monitoring.wording import listed
 from xapp.quotas.allocation_to_quota import cap_percents
 
 

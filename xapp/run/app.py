@@ -26,7 +26,8 @@ from xapp.control.observer import Tap
 from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.explain.api import decision_router
-from xapp.http.server import BackgroundServer, build_app, listen
+from xapp.http.routes import build_app
+from xapp.http.server import BackgroundServer, listen
 from xapp.monitoring.metrics import Metrics
 from xapp.monitoring.symptom_data import symptom_data
 from xapp.nodes.cell_manager import Cells
