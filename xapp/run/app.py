@@ -31,6 +31,7 @@ from xapp.http.server import BackgroundServer, listen
 from xapp.monitoring.metrics import Metrics
 from xapp.monitoring.symptom_data import symptom_data
 from xapp.nodes.cell_manager import Cells
+from xapp.packaging.descriptor import completed
 from xapp.quotas.quota_store import QuotaKeeper
 from xapp.ric.alarm_conditions import AlarmWatch
 from xapp.ric.alarms import Alarms, alarm_line
@@ -260,10 +261,10 @@ class App:
             appVersion=self.configuration.version,
             httpEndpoint=f"{endpoint.host}:{endpoint.http_port}",
             rmrEndpoint=f"{endpoint.rmr_host}:{endpoint.rmr_port}",
-            config=json.dumps(self.configuration.document()),
+            config=json.dumps(completed(self.configuration.document())),
         )
 
     def _config(self) -> list[dict[str, Any]]:
         """The shape that appmgr asks for: the whole descriptor, as text."""
         metadata = {"xappName": self.configuration.name, "configType": CONFIG_TYPE}
-        return [{"metadata": metadata, "config": json.dumps(self.configuration.document())}]
+        return [{"metadata": metadata, "config": json.dumps(completed(self.configuration.document()))}]

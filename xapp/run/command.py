@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xapp.config.live import Configuration, default_path
-from xapp.config.model import ConfigError
+from xapp.config.model import CONFIG_IN_POD, ConfigError
 from xapp.monitoring.logs import set_up
-from xapp.packaging.descriptor import CONFIG_IN_POD
 
 if TYPE_CHECKING:
     from xapp.run.app import App

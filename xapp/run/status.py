@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xapp.a1.enforcement import Enforcement
 from xapp.explain.document import summary
 from xapp.monitoring.symptom_data import versions
+from xapp.packaging.descriptor import completed
 from xapp.ric.subscription_state import SubscriptionState
 from xapp.ric.succession import Role
 
@@ -87,7 +88,7 @@ def symptom_parts(app: App, log_lines: Callable[[], list[str]]) -> dict[str, Cal
     """Name of a file -> what goes into it: GET /ric/v1/symptomdata."""
     return {
         "status.json": lambda: status_of(app),
-        "configuration.json": app.configuration.document,
+        "configuration.json": lambda: completed(app.configuration.document()),
         "policies.json": app.policies.rows,
         "decisions.json": lambda: {
             kept.cell: [summary(record) for record in app.loop.log.newest(kept.cell, SYMPTOM_DECISIONS)]

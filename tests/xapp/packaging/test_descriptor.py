@@ -73,6 +73,19 @@ def test_the_descriptor_names_every_message_that_the_xapp_receives(app: App) -> 
     assert {descriptor.MESSAGE_NUMBERS[name] for name in descriptor.MESSAGES["rxMessages"]} == received
 
 
+def test_a_descriptor_without_messages_gets_the_built_in_ones_and_the_platform_hears_them(app: App) -> None:
+    (served,) = httpx.get(f"http://127.0.0.1:{app.server.port}/ric/v1/config", trust_env=False).json()
+    document, built_in = json.loads(served["config"]), descriptor.make_descriptor()
+    for section in descriptor.MESSAGING:
+        assert document[section] == built_in[section]
+    assert document["controls"]["http"]["bind_host"] == "127.0.0.1"
+
+
+def test_a_descriptors_own_messages_are_what_the_platform_hears() -> None:
+    document = {"rmr": {"txMessages": ["MINE"], "rxMessages": []}, "controls": {}}
+    assert descriptor.completed(document) == document
+
+
 def test_the_schema_stands_alone_and_knows_every_control() -> None:
     schema = read(descriptor.SCHEMA_FILE)
     assert schema["$schema"].startswith("http://json-schema.org/draft-07/")
