@@ -138,7 +138,7 @@ def serve(
 
 def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -> None:
     """Status lines until it is time to stop."""
-    http_port, rmr_port, kind = app.server.port, app.transport.port, app.transport.kind
+    http_port, rmr_port, kind = app.server.port, app.parts.transport.port, app.parts.transport.kind
     if json_lines:
         emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
     else:
