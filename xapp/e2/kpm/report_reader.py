@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xapp.e2.asn1.aper import BitReader
+from xapp.e2.asn1.aper_reader import BitReader
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.asn1.real import MAX_REAL_OCTETS, real_from_octets
 from xapp.e2.dialect import Dialect

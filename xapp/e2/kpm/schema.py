@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xapp.e2.asn1.aper import BitReader, BitWriter
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.asn1.schema import (
     Bits,
