@@ -16,7 +16,8 @@ from rich.console import Console
 from policy.allocation import all_dynamic
 from policy.leader import Decision
 from xapp.cli import main
-from xapp.lab.lab import Lab, LabOptions, run_lab
+from xapp.lab.lab import Lab, run_lab
+from xapp.lab.options import LabOptions
 from xapp.rmr.osc import librmr_problem
 
 SUMMARY_KEYS = [

@@ -17,7 +17,8 @@ import redis
 
 from xapp.a1.policy_model import POLICY_TYPE_ID
 from xapp.cli import main
-from xapp.lab.lab import Lab, LabOptions
+from xapp.lab.lab import Lab
+from xapp.lab.options import LabOptions
 
 CAP = {"limits": {"per_ue": {"max_share_percent": 20.0}}}
 """Of 6 RBGs: one."""

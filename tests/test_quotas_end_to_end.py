@@ -14,7 +14,8 @@ from rich.console import Console
 
 from xapp.cli import main
 from xapp.config.model import QuotaConfig
-from xapp.lab.lab import Lab, LabOptions, run_lab
+from xapp.lab.lab import Lab, run_lab
+from xapp.lab.options import LabOptions
 
 PATIENCE_S = 30.0
 

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
-from xapp.lab.lab import START_TIMEOUT_S, Lab, LabOptions
+from xapp.lab.lab import START_TIMEOUT_S, Lab
+from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child
 from xapp.ric.sdl import SharedStore
 

@@ -15,13 +15,14 @@ import pytest
 from policy.cell_state import make_cell_state
 from policy.intent import Intent
 from xapp.config.model import Controls
+from xapp.control.cell_link import CellLink, ControlTarget, Feed, Report
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.control_loop import ControlLoop
 from xapp.control.decision_record import DecisionRecord
 from xapp.control.encoder import Basis
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import CellLink, Feed, Intake, Report
-from xapp.control.sender import ControlSender, ControlTarget
+from xapp.control.receiver import Intake
+from xapp.control.sender import ControlSender
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap

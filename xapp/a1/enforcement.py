@@ -20,8 +20,8 @@ from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.limits import ROUNDING, compile_limits
 from xapp.a1.policy_set import Compiled, PolicySet
-from xapp.control.receiver import CellLink
-from xapp.explain.findings import listed
+from xapp.control.cell_link import CellLink
+from xapp.monitoring.wording import listed
 from xapp.quotas.allocation_to_quota import cap_percents
 
 

@@ -11,7 +11,7 @@ from xapp.a1.mediator_client import A1Policies
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
 from xapp.a1.policy_set import PolicySet
 from xapp.config.model import Controls
-from xapp.control.receiver import CellLink
+from xapp.control.cell_link import CellLink
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import Transport

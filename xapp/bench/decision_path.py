@@ -9,11 +9,12 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from xapp.config.model import KPM_MEASUREMENTS, Controls
+from xapp.control.cell_link import CellLink, ControlTarget, Feed, Report
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import CellLink, Feed, Intake, Report
-from xapp.control.sender import REQUESTOR_ID, ControlSender, ControlTarget
+from xapp.control.receiver import Intake
+from xapp.control.sender import REQUESTOR_ID, ControlSender
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm.report_writer import encode_report

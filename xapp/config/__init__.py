@@ -1,3 +1,3 @@
-"""The configuration: one frozen model, which the descriptor's `controls` and its schema come from, and its live
-reload. May import policy; everything else of xapp may import it.
+"""The configuration: one frozen model, which the descriptor's `controls` and its schema come from, and its live reload.
+May import policy, and nothing of xapp.
 """

@@ -16,8 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from xapp.config.model import ConfigError, Controls, parse_controls, parse_descriptor, read_descriptor
-from xapp.packaging.descriptor import CONFIG_IN_POD, NAME, make_descriptor
+from xapp.config.model import (
+    CONFIG_IN_POD,
+    NAME,
+    ConfigError,
+    Controls,
+    parse_controls,
+    parse_descriptor,
+    read_descriptor,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +38,6 @@ LIVE = (
     "stale_after_periods",
 )
 """Fields that take effect while the xApp runs; every other one needs a restart."""
-MESSAGING = ("messaging", "rmr")
-"""Sections that routes are made of; a descriptor without either gets the built-in ones."""
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -130,12 +135,9 @@ class Configuration:
             }
 
     def document(self) -> dict[str, Any]:
-        """The whole descriptor with the controls in force, as the platform wants to have it."""
+        """The whole descriptor with the controls in force."""
         with self._lock:
             document, controls = dict(self._document), self._controls
-        if not any(section in document for section in MESSAGING):
-            built_in = make_descriptor()
-            document.update({section: built_in[section] for section in MESSAGING})
         document.setdefault("name", self.name)
         document.setdefault("version", self.version)
         return {**document, "controls": controls.model_dump(mode="json", exclude_none=True)}

@@ -9,6 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+NAME = "stackmac"
+"""What this project's distribution is called, and its xApp unless the descriptor has another name."""
+CONFIG_IN_POD = "/opt/ric/config/config-file.json"
+"""Where the generated chart mounts the descriptor."""
 KPM_MEASUREMENTS = (
     "DRB.UEThpUl",
     "RRU.PrbTotUl",

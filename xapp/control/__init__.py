@@ -1,3 +1,3 @@
-"""The decision path, report bytes to control bytes: receiver, tracker, mailbox, loop, leader's thread, sender,
-record. May import policy, xapp.e2, xapp.rmr and xapp.config; of the platform's services it knows nothing.
+"""The decision path, report bytes to control bytes: receiver, tracker, mailbox, loop, leader's thread, sender, record.
+May import policy, xapp.e2, rmr, config and monitoring; of the platform's services (xapp.ric) it knows nothing.
 """

@@ -21,12 +21,12 @@ from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
 from policy.schedulers.fallback import fallback
 from xapp.config.model import Controls
+from xapp.control.cell_link import CellLink, Report
 from xapp.control.decision_record import ControlTrail, DecisionLog, DecisionRecord
 from xapp.control.encoder import Basis
 from xapp.control.leader_thread import CLOSED, Answer, Worker
 from xapp.control.mailbox import Mailbox
 from xapp.control.observer import Batch, Tap
-from xapp.control.receiver import CellLink, Report
 from xapp.control.sender import ControlSender
 from xapp.monitoring.metrics import Metrics
 

@@ -95,7 +95,7 @@ class DecisionRecord:
     newest: CellState
     """What the guard saw: the cell's newest state by then, mostly the same object."""
     report_number: int
-    """Of the report that `state` came with (xapp.control.receiver), and ..."""
+    """Of the report that `state` came with (xapp.control.cell_link), and ..."""
     newest_number: int
     """... of the one that `newest` came with."""
     told: Intent

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from policy.intent import Intent
     from xapp.config.model import Controls
+    from xapp.control.cell_link import CellLink, Feed
     from xapp.control.decision_record import DecisionRecord, SentControl
-    from xapp.control.receiver import CellLink, Feed
     from xapp.rmr.transport import RmrMessage
 
 

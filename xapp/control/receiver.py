@@ -6,66 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from policy.cell_state import CellState
-from xapp.control.cell_tracker import CellTracker
+from xapp.control.cell_link import CellLink, Feed, Report
 from xapp.control.mailbox import Mailbox
 from xapp.control.observer import Tap
-from xapp.control.sender import ControlSender, ControlTarget
+from xapp.control.sender import ControlSender
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
-from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.e2.kpm.report_reader import KpmReport, decode_report
+from xapp.e2.kpm.report_reader import decode_report
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class CellLink:
-    """A cell under control: its tracker and where its controls go."""
-
-    tracker: CellTracker
-    target: ControlTarget | None
-    """None: the node has no function that can be controlled; the cell is only watched."""
-    first_frame_ns: int = 0
-    """When the first frame of the newest period arrived (time.perf_counter_ns)."""
-    last_report_s: float = 0.0
-    """time.monotonic() of the newest report that opened a period."""
-    newest: Report | None = None
-    """The newest state of the cell, however old; replaced as a whole, so that any thread may read it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """An active subscription: which cell its reports belong to and how they are read."""
-
-    cell: str
-    kind: str
-    """`kpm` or `dcm`."""
-    measurements: tuple[str, ...] = ()
-    dialect: Dialect = Dialect.STANDARD
-    """KPM: how the node writes its reports."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What the pacer takes from the mailbox."""
-
-    link: CellLink
-    state: CellState
-    indication_sn: int
-    """Of the indication that opened the period, 0 = none: what a control says it is based on."""
-    received_ns: int
-    lead_slots: int = 0
-    """From the report to the period that its answer governs."""
-    number: int = 0
-    """Counts the reports of this intake, over all cells."""
-    kpm: KpmReport | None = None
-    """The newest KPM report in it."""
 
 
 class Intake:

@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from policy.allocation import Allocation
+from xapp.control.cell_link import ControlTarget
 from xapp.control.decision_record import ControlStatus, ControlTrail, SentControl
-from xapp.control.encoder import Basis, ControlEncoder, ControlMessage, DcmEncoder, Moment
+from xapp.control.encoder import Basis, ControlEncoder, ControlMessage, Moment
 from xapp.control.observer import Tap
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -24,20 +24,6 @@ ANSWER_TIMEOUT_S = 2.0
 """Nobody times out for us: a control without an answer after this is counted as unanswered."""
 REQUESTOR_ID = 123
 """submgr's requestor id, which e2term's routing expects."""
-
-
-@dataclass(frozen=True, slots=True)
-class ControlTarget:
-    """Where a cell's controls go, and in whose words."""
-
-    node: str
-    cell: str
-    """Key of the cell in the xApp, see xapp.nodes.subscription_plan.cell_key."""
-    function_id: int
-    instance_id: int
-    """E2EventInstanceId of our own subscription: answers are routed by it."""
-    carrier: dcm.Carrier
-    encoder: ControlEncoder = DcmEncoder()
 
 
 class _Outstanding(NamedTuple):

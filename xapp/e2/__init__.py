@@ -1,1 +1,3 @@
-"""E2 on the wire: APER, E2AP, E2SM-KPM, and stackmac's own DCM service model. Pure functions over bytes."""
+"""E2 on the wire, pure functions over bytes: a folder for APER and one for each protocol, and here what protocols
+share: dialects, names of RAN functions, JSON. May import policy's types, which DCM speaks of, and nothing else of xapp.
+"""

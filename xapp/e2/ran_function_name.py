@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from xapp.e2.asn1.schema import Integer, Optional, Printable, Sequence
+
+NAME = Printable(1, 150, extensible=True)
+RAN_FUNCTION_NAME = Sequence(
+    {
+        "ranFunction-ShortName": NAME,
+        "ranFunction-E2SM-OID": Printable(1, 1000, extensible=True),
+        "ranFunction-Description": NAME,
+        "ranFunction-Instance": Optional(Integer()),
+    }
+)
+
 
 class RanFunctionName(NamedTuple):
     short_name: str
@@ -14,7 +26,7 @@ class RanFunctionName(NamedTuple):
 
 
 def name_to_value(name: RanFunctionName) -> dict[str, Any]:
-    """As schema.py writes it."""
+    """As RAN_FUNCTION_NAME writes it."""
     value: dict[str, Any] = {
         "ranFunction-ShortName": name.short_name,
         "ranFunction-E2SM-OID": name.oid,

@@ -16,9 +16,7 @@ from policy.prompt.text import action_text
 from policy.schedulers.estimate import estimate
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.control.decision_record import ControlStatus, DecisionRecord
-
-MAX_NAMED = 12
-"""Of a list, so many are named and the rest counted."""
+from xapp.monitoring.wording import MAX_NAMED, listed
 
 FALLBACK_REASONS = {
     "late": "the leader's answer was not there by the deadline",
@@ -299,11 +297,3 @@ def _counted(number: int, what: str) -> str:
 
 def _rbgs(rbgs: Sequence[int]) -> str:
     return listed("RBG", rbgs)
-
-
-def listed(what: str, numbers: Sequence[int]) -> str:
-    if not numbers:
-        return f"no {what}"
-    named = ", ".join(map(str, numbers[:MAX_NAMED]))
-    more = f" and {len(numbers) - MAX_NAMED} more" if len(numbers) > MAX_NAMED else ""
-    return f"{what}{'s' if len(numbers) > 1 else ''} {named}{more}"

@@ -1,3 +1,3 @@
-"""The xApp's HTTP server, in a thread of its own, and its routes: health, configuration, metrics, notifications.
+"""HTTP servers, each in a thread of its own, and the xApp's routes: health, configuration, metrics, notifications.
 Imports nothing of the project.
 """

@@ -1,19 +1,13 @@
-"""The xApp's HTTP server (FastAPI on uvicorn, in its own thread): health, configuration, metrics, notifications."""
+"""HTTP servers (uvicorn), each in a thread of its own, and the sockets that they listen on."""
 
 from __future__ import annotations
 
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
-
-MAX_BODY_BYTES = 64 * 1024
-"""Larger request bodies are refused: a subscription notification is a few hundred bytes."""
+from fastapi import FastAPI
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,62 +63,3 @@ class BackgroundServer:
         self.begin_close()
         self._thread.join(timeout=3.0)
         self._socket.close()
-
-
-async def read_body(request: Request) -> bytes | None:
-    """The request's body; None if it is larger than MAX_BODY_BYTES."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return body
-
-
-def build_app(
-    *,
-    ready: Callable[[], tuple[bool, str]],
-    config: Callable[[], list[dict[str, Any]]],
-    metrics: Callable[[], bytes],
-    status: Callable[[], dict[str, Any]],
-    symptoms: Callable[[], bytes],
-    on_notification: Callable[[bytes], int],
-) -> FastAPI:
-    """The xApp's routes.
-
-    ready() = (is it, why not). symptoms() = a zip. on_notification(body) = the HTTP status to answer submgr with.
-    """
-    app = FastAPI(title="stackmac", docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/ric/v1/health/alive")
-    def alive() -> dict[str, str]:
-        return {"status": "alive"}
-
-    @app.get("/ric/v1/health/ready")
-    def is_ready() -> JSONResponse:
-        good, reason = ready()
-        return JSONResponse({"status": "ready" if good else reason}, status_code=200 if good else 503)
-
-    @app.get("/ric/v1/config")
-    def configuration() -> JSONResponse:
-        return JSONResponse(config())
-
-    @app.get("/ric/v1/metrics")
-    def exposition() -> Response:
-        return Response(metrics(), media_type="text/plain; version=0.0.4")
-
-    @app.get("/ric/v1/status")
-    def numbers() -> JSONResponse:
-        return JSONResponse(status())
-
-    @app.get("/ric/v1/symptomdata")
-    def symptom_zip() -> Response:
-        headers = {"Content-Disposition": 'attachment; filename="symptomdata.zip"'}
-        return Response(symptoms(), media_type="application/zip", headers=headers)
-
-    @app.post("/ric/v1/subscriptions/response")
-    async def subscription_response(request: Request) -> JSONResponse:
-        body = await read_body(request)
-        return JSONResponse({}, status_code=413 if body is None else on_notification(body))
-
-    return app

@@ -1,1 +1,4 @@
-"""A RIC and a gNB on loopback: platform stand-ins and a simulated E2 node, speaking the real protocols."""
+"""RIC and gNB on loopback around a real xApp: started, watched, summed up, compared with the same world in the
+simulator. May import policy, training, xapp.e2, http and rmr, and the arithmetic of xapp.quotas; nothing of the xApp
+that decides, which is a process of its own.
+"""

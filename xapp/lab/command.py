@@ -11,9 +11,9 @@ from rich.console import Console
 from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.e2.dialect import Dialect
-from xapp.lab.comparison import MARGIN_SEED
 from xapp.lab.gnb.options import CONTROLS
-from xapp.lab.lab import LabOptions, parse_names, run_lab
+from xapp.lab.lab import parse_names, run_lab
+from xapp.lab.options import MARGIN_SEED, LabOptions
 from xapp.lab.processes import LabError, stop_on_sigterm
 
 lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
+from xapp.lab.options import MARGIN_SEED, LabOptions
+
 if TYPE_CHECKING:
     from training.simulator.metrics import CellMetrics
-    from xapp.lab.lab import LabOptions
 
 NO_XAPP = ("node_idle", "node_scheduler")
 """The node alone: leftovers unused, or contended for at its tuned rate."""
 MARGIN_CELLS = 48
 """Worlds behind a margin: one cell for a quarter of a minute says little."""
-MARGIN_SEED = 90_001
-"""Neither the live run's world nor any that a bundle or a tuned rate has seen."""
 MARGIN_SLOTS = 1500
 QUOTA_MARGIN_SLOTS = 6000
 """Under RC: quotas take a second or two until they have all been sent."""

@@ -10,7 +10,8 @@ from rich.console import Console
 from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.lab.comparison import MARGIN_CELLS, margins, verdict
-from xapp.lab.lab import LabOptions, run_lab
+from xapp.lab.lab import run_lab
+from xapp.lab.options import LabOptions
 from xapp.lab.processes import LabError, stop_on_sigterm
 
 demo_app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from training.simulator.scenario import SLOT_MS, make_scenario
-from xapp.lab.comparison import MARGIN_SEED, compare_leaders, margins, verdict
+from training.simulator.scenario import make_scenario
+from xapp.lab.comparison import compare_leaders, margins, verdict
 from xapp.lab.gnb.options import GnbOptions
 from xapp.lab.gnb.ran_functions import make_carriers
+from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child, LabError
 from xapp.lab.ric.command import RIC_PORTS
 from xapp.lab.screen import live_view, print_summary
@@ -29,68 +30,6 @@ NOT_EPHEMERAL = range(20_000, 32_768)
 """Linux gives outgoing connections ports above these."""
 START_TIMEOUT_S = 300.0
 """A first start compiles the simulator's core; later ones take seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabOptions:
-    """One run of the lab."""
-
-    cells: int = 1
-    ues: int = 8
-    seconds: float = 15.0
-    leader: str = ""
-    """"" = bundled; under RC fair_caps: what the bundled leader says means no quota."""
-    compare: tuple[str, ...] = ()
-    period_ms: int = 100
-    k: int = 0
-    """Slots per DCM; 0 = period / slot."""
-    seed: int = 1
-    scenario: str = ""
-    """"" = lab_paper for K <= 5, else lab."""
-    followers: str = "rule"
-    e2_transport: str = "auto"
-    control: str = "dcm"
-    """The service model that the gNB is controlled by: dcm, or rc as gNBs of today."""
-    observe: str = ""
-    """"" = full; under RC kpm_srsran."""
-    dialect: str = "standard"
-    """How the gNB writes KPM and RC: by the standard, or as FlexRIC does."""
-    worlds: int = 0
-    """Other worlds over which the leader is compared as well; 0 = none."""
-    world_seed: int = MARGIN_SEED
-    routes: str = "rtmgr"
-    """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
-    record: str = ""
-    """Where the xApp writes its recording; "" = nowhere."""
-    rmr: str = "auto"
-    """The xApp's transport: auto, si95 or librmr."""
-
-    def resolved(self) -> LabOptions:
-        """With the defaults that depend on other options filled in."""
-        k = self.k or max(1, round(self.period_ms / SLOT_MS))
-        rc = self.control == "rc"
-        return replace(
-            self,
-            k=k,
-            scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
-            leader=self.leader or ("fair_caps" if rc else "bundled"),
-            observe=self.observe or ("kpm_srsran" if rc else "full"),
-        )
-
-    @property
-    def follower_bundle(self) -> str:
-        """Whose learned followers: those that come with the leader, "" = the shipped ones for K."""
-        return self.leader if Path(self.leader).is_dir() else ""
-
-    @property
-    def periods(self) -> int:
-        """Report periods measured."""
-        return max(1, int(self.seconds * 1e3 / self.period_ms + 1e-9))
-
-    @property
-    def length_s(self) -> float:
-        """How long the run takes: at least one period."""
-        return max(self.seconds, self.period_ms / 1e3)
 
 
 class Lab:

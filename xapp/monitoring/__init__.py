@@ -1,3 +1,3 @@
-"""What an operator watches: metrics, logs, the conditions of alarms, symptom data. May import xapp.config,
-xapp.rmr and xapp.ric.
+"""What an operator watches: metrics, logs, symptom data, and how numbers are listed. Imports nothing of the project, so
+that everything may count.
 """

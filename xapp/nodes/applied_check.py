@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from xapp.control.cell_link import CellLink
 from xapp.control.encoder import DcmEncoder
-from xapp.control.receiver import CellLink
 
 SLACK_RBGS = 1.0
 """Shares are reported in whole percent, quotas hold in whole PRBs: less than one RBG above a quota is not a breach."""

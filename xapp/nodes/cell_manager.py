@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterable
 
 from xapp.config.model import Controls
+from xapp.control.cell_link import CellLink, ControlTarget, Feed
 from xapp.control.cell_tracker import CellTracker
-from xapp.control.receiver import CellLink, Feed, Intake
-from xapp.control.sender import ControlSender, ControlTarget
+from xapp.control.receiver import Intake
+from xapp.control.sender import ControlSender
 from xapp.nodes.applied_check import Effect, effect_of
 from xapp.nodes.subscription_plan import NodePlan, Wanted, cell_key, plan_node
 from xapp.quotas.quota_store import QuotaKeeper

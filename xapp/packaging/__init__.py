@@ -1,3 +1,3 @@
-"""What a platform installs, generated from the configuration's model: descriptor, schema, Grafana dashboard. May
-import xapp.config and xapp.monitoring; nothing that runs imports it.
+"""What a platform installs, generated from the configuration's model: descriptor, schema, Grafana dashboard. May import
+xapp.config, rmr, ric, a1 and monitoring; of what runs only xapp.run imports it, to tell the platform who it is.
 """

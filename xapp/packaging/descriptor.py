@@ -16,7 +16,7 @@ from typing import Any
 
 from xapp.a1.json_schema import DRAFT, inlined
 from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
-from xapp.config.model import Controls, HttpConfig, RmrConfig, controls_schema
+from xapp.config.model import CONFIG_IN_POD, NAME, Controls, HttpConfig, RmrConfig, controls_schema
 from xapp.ric.alarms import alarm_definitions
 from xapp.rmr.transport import (
     A1_POLICY_QUERY,
@@ -30,7 +30,6 @@ from xapp.rmr.transport import (
     RIC_INDICATION,
 )
 
-NAME = "stackmac"
 FOLDER = Path(__file__).parents[2] / "descriptors"
 DESCRIPTOR_FILE = "config-file.json"
 SCHEMA_FILE = "schema.json"
@@ -43,8 +42,6 @@ VALUES_SCHEMA_FILE = "values.schema.json"
 ROUTE_MANAGER_PORT = 4561
 MAX_RMR_BYTES = 131_072
 """The largest indication that the platform passes on."""
-CONFIG_IN_POD = "/opt/ric/config/config-file.json"
-"""Where the generated chart mounts the descriptor."""
 ALIVE = "/ric/v1/health/alive"
 MODEL_LOADED_S = 60
 """HTTP answers once the model is loaded: seconds, on a busy node most of a minute."""
@@ -68,6 +65,8 @@ MESSAGES: dict[str, list[Any]] = {
     "rxMessages": ["RIC_INDICATION", "RIC_CONTROL_ACK", "RIC_CONTROL_FAILURE", "RIC_HEALTH_CHECK_REQ", "A1_POLICY_REQ"],
     "policies": [POLICY_TYPE_ID],
 }
+MESSAGING = ("messaging", "rmr")
+"""Sections that routes are made of; a descriptor without either gets the built-in ones."""
 
 
 def make_descriptor() -> dict[str, Any]:
@@ -102,6 +101,14 @@ def make_descriptor() -> dict[str, Any]:
         # A null in a chart's values deletes its key: what is not set is left out.
         "controls": Controls().model_dump(mode="json", exclude_none=True),
     }
+
+
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """A descriptor as the platform wants to have it: with the sections that routes are made of."""
+    if any(section in document for section in MESSAGING):
+        return document
+    built_in = make_descriptor()
+    return {**document, **{section: built_in[section] for section in MESSAGING}}
 
 
 def _probe(path: str, port: int, *, initial_delay_s: int, period_s: int) -> dict[str, Any]:

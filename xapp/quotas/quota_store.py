@@ -13,7 +13,7 @@ from typing import Any
 
 from xapp.config.model import Controls
 from xapp.control.observer import Tap
-from xapp.e2.asn1.aper import BitWriter
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.dialect import Dialect
 from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value, write_ue_id
 from xapp.quotas.allocation_to_quota import QuotaRules

@@ -21,12 +21,11 @@ from pydantic import TypeAdapter
 from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
 from policy.intent import Intent
 from policy.leader import Decision
+from xapp.control.cell_link import CellLink, ControlTarget, Feed
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.decision_record import ControlStatus, DecisionRecord, SentControl
 from xapp.control.encoder import ControlEncoder, ControlMessage, DcmEncoder
 from xapp.control.observer import Batch
-from xapp.control.receiver import CellLink, Feed
-from xapp.control.sender import ControlTarget
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from xapp.config.model import Controls
+from xapp.control.cell_link import CellLink, Feed
 from xapp.control.decision_record import SentControl
 from xapp.control.observer import Batch, Tap
-from xapp.control.receiver import CellLink, Feed
 from xapp.monitoring.metrics import Metrics
 from xapp.record.file_format import (
     Event,

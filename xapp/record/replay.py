@@ -17,9 +17,10 @@ from policy.leader import Decision, Leader
 from policy.leader_models.token_probabilities import Odds
 from policy.registry import LeaderError, make_leader
 from xapp.config.model import Controls
+from xapp.control.cell_link import CellLink, Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.decision_record import DecisionRecord
-from xapp.control.receiver import CellLink, Intake, Report
+from xapp.control.receiver import Intake
 from xapp.monitoring.metrics import Metrics
 from xapp.record.file_format import (
     Event,

@@ -10,10 +10,10 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
+from xapp.control.cell_link import Report
 from xapp.control.encoder import Basis, ControlMessage, Moment
 from xapp.control.leader_thread import Answer
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Report
 from xapp.control.sender import ControlSender
 from xapp.e2.dcm import messages as dcm
 from xapp.quotas.rc_encoder import RcEncoder

@@ -14,9 +14,7 @@ from xapp.rmr.si95 import Si95Options, Si95Transport
 log = logging.getLogger(__name__)
 
 
-def open_endpoint(
-    settings: RmrSettings, transport: str, options: Si95Options | None = None
-) -> Si95Endpoint | LibrmrTransport:
+def open_endpoint(settings: RmrSettings, transport: str, options: Si95Options | None = None) -> RmrEndpoint:
     """transport: si95, librmr, or auto = librmr where it can be loaded. ConfigError if it cannot and must; OSError (one
     line) for a port that cannot be had."""
     problem = librmr_problem() if transport != "si95" else ""
@@ -68,3 +66,7 @@ class Si95Endpoint(Si95Transport):
         if self.route_client is not None:
             self.route_client.close()
         super().close()
+
+
+RmrEndpoint = Si95Endpoint | LibrmrTransport
+"""A transport that has a port of its own."""

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xapp.config.live import Configuration, default_path
-from xapp.config.model import ConfigError
+from xapp.config.model import CONFIG_IN_POD, ConfigError
 from xapp.monitoring.logs import set_up
-from xapp.packaging.descriptor import CONFIG_IN_POD
 
 if TYPE_CHECKING:
     from xapp.run.app import App
@@ -139,7 +138,7 @@ def serve(
 
 def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -> None:
     """Status lines until it is time to stop."""
-    http_port, rmr_port, kind = app.server.port, app.transport.port, app.transport.kind
+    http_port, rmr_port, kind = app.server.port, app.parts.transport.port, app.parts.transport.kind
     if json_lines:
         emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
     else:

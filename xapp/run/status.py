@@ -4,96 +4,95 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xapp.a1.enforcement import Enforcement
 from xapp.explain.document import summary
 from xapp.monitoring.symptom_data import versions
+from xapp.packaging.descriptor import completed
 from xapp.ric.subscription_state import SubscriptionState
 from xapp.ric.succession import Role
-
-if TYPE_CHECKING:
-    from xapp.run.app import App
+from xapp.run.parts import Parts
 
 SYMPTOM_DECISIONS = 200
 """Newest decisions of each cell in symptom data."""
 
 
-def status_of(app: App) -> dict[str, Any]:
+def status_of(parts: Parts) -> dict[str, Any]:
     """Counters, times, the newest decision of each cell, and what the doctor asks for: GET /ric/v1/status."""
-    statuses = app.subscriptions.statuses()
+    statuses = parts.cells.subscriptions.statuses()
     return {
-        "name": app.configuration.name,
-        "leader": app.controls.leader,
-        "deadline_ms": app.controls.deadline_ms,
-        **app.metrics.summary(),
-        "cells": app.loop.last_decisions(),
-        "effects": app.cells.effects(app.sender.epoch),
-        "nodes": {name: node.connected for name, node in app.watcher.nodes.items()},
-        "node_problems": app.cells.problems(),
-        "ues_limited": app.quotas.limited,
+        "name": parts.configuration.name,
+        "leader": parts.controls.leader,
+        "deadline_ms": parts.controls.deadline_ms,
+        **parts.metrics.summary(),
+        "cells": parts.loop.last_decisions(),
+        "effects": parts.cells.effects(parts.sender.epoch),
+        "nodes": {name: node.connected for name, node in parts.watcher.nodes.items()},
+        "node_problems": parts.cells.problems(),
+        "ues_limited": parts.quotas.limited,
         "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},
         "subscription_errors": {
             "/".join(map(str, status.key)): status.last_error for status in statuses if status.last_error
         },
-        "instance": app.succession.status(),
+        "instance": parts.succession.status(),
         "alarms": [
             {"problem": alarm.problem.name.lower(), "what": alarm.what, "more": alarm.more, "since_ms": alarm.since_ms}
-            for alarm in app.alarms.active()
+            for alarm in parts.alarms.active()
         ],
-        "sdl_healthy": app.store.healthy,
-        "routes_loaded": app.transport.ready,
-        "rmr_endpoint": f"{app.endpoint.rmr_host}:{app.endpoint.rmr_port}",
-        "registered": app.registrar.registered,
-        "policies": app.policies.status(),
-        "configuration": app.configuration.status(),
-        "rmr": app.transport.counters,
+        "sdl_healthy": parts.store.healthy,
+        "routes_loaded": parts.transport.ready,
+        "rmr_endpoint": f"{parts.endpoint.rmr_host}:{parts.endpoint.rmr_port}",
+        "registered": parts.registrar.registered,
+        "policies": parts.policies.status(),
+        "configuration": parts.configuration.status(),
+        "rmr": parts.transport.counters,
     }
 
 
-def set_gauges(app: App) -> None:
+def set_gauges(parts: Parts) -> None:
     """Every one of metrics.GAUGES."""
-    states = [status.state for status in app.subscriptions.statuses()]
-    configuration, policies = app.configuration.status(), list(app.policies.status().values())
+    states = [status.state for status in parts.cells.subscriptions.statuses()]
+    configuration, policies = parts.configuration.status(), list(parts.policies.status().values())
     for name, value in {
-        "in_control": app.succession.role is Role.CONTROL,
-        "registered": app.registrar.registered,
-        "rmr_ready": app.transport.ready,
-        "sdl_healthy": app.store.healthy,
-        "nodes_connected": sum(node.connected for node in app.watcher.nodes.values()),
+        "in_control": parts.succession.role is Role.CONTROL,
+        "registered": parts.registrar.registered,
+        "rmr_ready": parts.transport.ready,
+        "sdl_healthy": parts.store.healthy,
+        "nodes_connected": sum(node.connected for node in parts.watcher.nodes.values()),
         "subscriptions_wanted": len(states),
         "subscriptions_active": states.count(SubscriptionState.ACTIVE),
-        "cells": len(app.intake.links()),
-        "ues_limited": app.quotas.limited,
-        "quotas_waiting": app.quotas.waiting,
+        "cells": len(parts.intake.links()),
+        "ues_limited": parts.quotas.limited,
+        "quotas_waiting": parts.quotas.waiting,
         "policies": len(policies),
         "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED.value),
-        "alarms_active": len(app.alarms.active()),
+        "alarms_active": len(parts.alarms.active()),
         "configuration_error": bool(configuration["error"]),
         "restart_needed": len(configuration["restart_needed"]),
     }.items():
-        app.metrics.set_state(name, float(value))
+        parts.metrics.set_state(name, float(value))
 
 
-def add_sources(app: App) -> None:
+def add_sources(parts: Parts) -> None:
     """Counters that others keep."""
-    add = app.metrics.add_source
-    add("rmr_events", "RMR: sent, received, and each kind of drop.", "event", lambda: app.transport.counters)
-    add("sdl_calls", "Calls to the shared data layer, by result.", "result", lambda: app.store.counters)
-    add("subscription_events", "What became of subscriptions.", "event", lambda: app.subscriptions.counters)
+    add = parts.metrics.add_source
+    add("rmr_events", "RMR: sent, received, and each kind of drop.", "event", lambda: parts.transport.counters)
+    add("sdl_calls", "Calls to the shared data layer, by result.", "result", lambda: parts.store.counters)
+    add("subscription_events", "What became of subscriptions.", "event", lambda: parts.cells.subscriptions.counters)
 
 
-def symptom_parts(app: App, log_lines: Callable[[], list[str]]) -> dict[str, Callable[[], Any]]:
+def symptom_parts(parts: Parts, log_lines: Callable[[], list[str]]) -> dict[str, Callable[[], Any]]:
     """Name of a file -> what goes into it: GET /ric/v1/symptomdata."""
     return {
-        "status.json": lambda: status_of(app),
-        "configuration.json": app.configuration.document,
-        "policies.json": app.policies.rows,
+        "status.json": lambda: status_of(parts),
+        "configuration.json": lambda: completed(parts.configuration.document()),
+        "policies.json": parts.policies.rows,
         "decisions.json": lambda: {
-            kept.cell: [summary(record) for record in app.loop.log.newest(kept.cell, SYMPTOM_DECISIONS)]
-            for kept in app.loop.log.cells()
+            kept.cell: [summary(record) for record in parts.loop.log.newest(kept.cell, SYMPTOM_DECISIONS)]
+            for kept in parts.loop.log.cells()
         },
-        "subscriptions.json": lambda: [asdict(status) for status in app.subscriptions.statuses()],
+        "subscriptions.json": lambda: [asdict(status) for status in parts.cells.subscriptions.statuses()],
         "nodes.json": lambda: {
             name: {
                 "connected": node.connected,
@@ -102,9 +101,9 @@ def symptom_parts(app: App, log_lines: Callable[[], list[str]]) -> dict[str, Cal
                     for f in node.functions
                 ],
             }
-            for name, node in app.watcher.nodes.items()
+            for name, node in parts.watcher.nodes.items()
         },
-        "metrics.txt": app.metrics.prometheus,
+        "metrics.txt": parts.metrics.prometheus,
         "log.txt": lambda: "\n".join(log_lines()),
         "versions.json": versions,
     }

@@ -15,9 +15,8 @@ from policy.intent import Intent, SliceLimit
 from xapp.a1.enforcement import Enforcement, PoliciesInForce, counted_rbgs
 from xapp.a1.policy_model import Policy, parse_policy
 from xapp.a1.policy_set import PolicySet
+from xapp.control.cell_link import CellLink, ControlTarget, Report
 from xapp.control.cell_tracker import CellTracker
-from xapp.control.receiver import CellLink, Report
-from xapp.control.sender import ControlTarget
 from xapp.e2.dcm import messages as dcm
 
 NCI = "00f110000000011"

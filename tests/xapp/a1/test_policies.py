@@ -14,9 +14,10 @@ from policy.schedulers.schedulers import SCHEDULERS
 from xapp.a1.policies import Policies
 from xapp.a1.policy_model import POLICY_TYPE_ID
 from xapp.config.model import parse_controls
+from xapp.control.cell_link import Feed, Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Feed, Intake, Report
+from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore

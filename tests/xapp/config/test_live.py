@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from xapp.config.live import LIVE, MESSAGING, Configuration, default_path
+from xapp.config.live import LIVE, Configuration, default_path
 from xapp.config.model import ConfigError, Controls
-from xapp.packaging.descriptor import make_descriptor
 
 
 def write(path: Path, **controls: Any) -> Path:
@@ -167,16 +166,6 @@ def test_the_document_is_the_whole_descriptor_with_the_controls_in_force(path: P
     document = configuration.document()
     assert (document["name"], document["version"]) == ("mine", "3.2.1") == (configuration.name, configuration.version)
     assert (document["controls"]["lease_periods"], document["controls"]["report_period_ms"]) == (5, 50)
-    for section in MESSAGING:
-        assert document[section] == make_descriptor()[section]
-
-
-def test_a_descriptors_own_messages_are_what_the_platform_hears(tmp_path: Path) -> None:
-    rmr = {"txMessages": ["MINE"], "rxMessages": []}
-    (tmp_path / "c.json").write_text(json.dumps({"rmr": rmr, "controls": {}}))
-    document = Configuration.from_file(tmp_path / "c.json").document()
-    assert document["rmr"] == rmr
-    assert "messaging" not in document
 
 
 def test_controls_without_a_file_never_change() -> None:

@@ -19,9 +19,10 @@ from policy.intent import Intent, Mode
 from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.config.model import Controls
+from xapp.control.cell_link import CellLink, Feed, Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import CellLink, Feed, Intake, Report
+from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RmrMessage

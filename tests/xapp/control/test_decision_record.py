@@ -11,9 +11,9 @@ import pytest
 from policy.cell_state import make_cell_state
 from policy.intent import Intent, Mode
 from policy.schedulers.schedulers import SCHEDULERS
+from xapp.control.cell_link import CellLink, Feed
 from xapp.control.decision_record import ControlStatus, ControlTrail, DecisionLog, DecisionRecord
 from xapp.control.observer import Batch, Tap
-from xapp.control.receiver import CellLink, Feed
 from xapp.control.sender import ANSWER_TIMEOUT_S
 from xapp.e2.dcm import messages as dcm
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.allocation import all_dynamic
+from xapp.control.cell_link import Feed, Report
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Feed, Intake, Report
+from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from xapp.http.server import MAX_BODY_BYTES, BackgroundServer, build_app, listen
+from xapp.http.routes import MAX_BODY_BYTES, build_app
+from xapp.http.server import BackgroundServer, listen
 from xapp.monitoring.metrics import Metrics, percentiles
 
 RESPONSE_PATH = "/ric/v1/subscriptions/response"

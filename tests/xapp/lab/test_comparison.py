@@ -11,7 +11,7 @@ from xapp.lab.comparison import compare_leaders
 from xapp.lab.gnb.gnb import Gnb
 from xapp.lab.gnb.options import GnbOptions
 from xapp.lab.gnb.status import figures
-from xapp.lab.lab import LabOptions
+from xapp.lab.options import LabOptions
 
 
 @pytest.mark.parametrize("followers", ["rule", "learned"])

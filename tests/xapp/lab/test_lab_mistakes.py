@@ -9,7 +9,7 @@ import pytest
 
 from training.result_file import ResultFileError, write_json
 from xapp.cli import main
-from xapp.lab.lab import LabOptions
+from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child, LabError
 
 

@@ -69,8 +69,21 @@ def test_the_probes_ask_what_the_xapp_answers_even_before_it_has_routes(app: App
 
 
 def test_the_descriptor_names_every_message_that_the_xapp_receives(app: App) -> None:
-    received = {*app.intake.message_types, transport.HEALTH_REQUEST}
+    received = {*app.parts.intake.message_types, transport.HEALTH_REQUEST}
     assert {descriptor.MESSAGE_NUMBERS[name] for name in descriptor.MESSAGES["rxMessages"]} == received
+
+
+def test_a_descriptor_without_messages_gets_the_built_in_ones_and_the_platform_hears_them(app: App) -> None:
+    (served,) = httpx.get(f"http://127.0.0.1:{app.server.port}/ric/v1/config", trust_env=False).json()
+    document, built_in = json.loads(served["config"]), descriptor.make_descriptor()
+    for section in descriptor.MESSAGING:
+        assert document[section] == built_in[section]
+    assert document["controls"]["http"]["bind_host"] == "127.0.0.1"
+
+
+def test_a_descriptors_own_messages_are_what_the_platform_hears() -> None:
+    document = {"rmr": {"txMessages": ["MINE"], "rxMessages": []}, "controls": {}}
+    assert descriptor.completed(document) == document
 
 
 def test_the_schema_stands_alone_and_knows_every_control() -> None:

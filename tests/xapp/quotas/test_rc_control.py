@@ -17,11 +17,11 @@ from xapp.a1.enforcement import PoliciesInForce
 from xapp.a1.policy_model import parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.config.model import Controls, NodeConfig, QuotaConfig
+from xapp.control.cell_link import CellLink, ControlTarget, Report
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.decision_record import ControlStatus, ControlTrail
 from xapp.control.encoder import Basis
-from xapp.control.receiver import CellLink, Report
-from xapp.control.sender import ControlSender, ControlTarget
+from xapp.control.sender import ControlSender
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm.report_reader import decode_report

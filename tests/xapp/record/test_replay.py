@@ -23,9 +23,8 @@ from policy.model_leader import ModelLeader
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.config.model import Controls
+from xapp.control.cell_link import ControlTarget, Feed
 from xapp.control.observer import Batch
-from xapp.control.receiver import Feed
-from xapp.control.sender import ControlTarget
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.monitoring.metrics import Metrics

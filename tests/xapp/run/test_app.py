@@ -71,7 +71,7 @@ class Platform:
         self.app = App(controls, make_leader("proportional_fair"))
         self.app.start()
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.app.server.port}/ric/v1", trust_env=False)
-        here = self.app.transport.source
+        here = self.app.parts.transport.source
         types = (RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE)
         node.rmr.routes.update("\n".join(["newrt|start", *(f"rte|{mtype}|{here}" for mtype in types), "newrt|end", ""]))
 
@@ -220,7 +220,7 @@ def test_a_node_that_is_lost_and_comes_back_starts_afresh(platform: Platform) ->
     before = dict(platform.instances)
     platform.connected = False
     wait_for(lambda: platform.app.status()["subscriptions"] == {})
-    assert platform.app.intake.links() == []
+    assert platform.app.parts.intake.links() == []
     assert platform.submgr.of("DELETE") == []  # they went with the node
     platform.connected = True
     platform.wait_active()
@@ -238,10 +238,10 @@ def test_a_node_with_other_cells_than_before_is_planned_anew(platform: Platform)
     wider = dcm.Carrier.of(platform.node.nci, bwp_size_prb=40, rbg_size_prb=4)
     second = dcm.Carrier.of("00f110000000012", bwp_size_prb=24, rbg_size_prb=4)
     platform.carriers = (wider, second)
-    platform.app.watcher._refresh_s = 0.0  # do not wait ten seconds for the next look
+    platform.app.parts.watcher._refresh_s = 0.0  # do not wait ten seconds for the next look
     platform.wait_active(4)
     assert len(platform.submgr.of("DELETE")) == 2
-    (link,) = [link for link in platform.app.intake.links() if link.tracker.cell == platform.node.cell]
+    (link,) = [link for link in platform.app.parts.intake.links() if link.tracker.cell == platform.node.cell]
     assert link.tracker.num_rbgs == 10
 
 

@@ -12,7 +12,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn, Protocol
 
-from xapp.e2.asn1.aper import BitReader, BitString, BitWriter
+from xapp.e2.asn1.aper import BitString
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2EncodeError
 
 Value = Any

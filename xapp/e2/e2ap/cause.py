@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xapp.e2.asn1.aper import BitReader, BitWriter
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2EncodeError
 
 

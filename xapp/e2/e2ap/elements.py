@@ -10,7 +10,9 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple, NoReturn
 
-from xapp.e2.asn1.aper import FRAGMENT, BitReader, BitWriter
+from xapp.e2.asn1.aper import FRAGMENT
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 
 

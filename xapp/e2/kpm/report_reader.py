@@ -3,7 +3,7 @@
 Two readers, one meaning. `decode_report` walks the octets itself: a record item's first octet is 00/08/10/18 for an
 integer of 1-4 octets and 20 for a REAL; a noValue is 3 bits and breaks octet alignment until the record ends; the
 measurement list repeats byte for byte per UE, so it is parsed once and compared from then on. Whatever looks different
-- extensions, several granularity periods, lists that differ, damage - is left to the composed types of kpm_schema.py,
+- extensions, several granularity periods, lists that differ, damage - is left to the composed types of schema.py,
 one UE at a time, and messages of the other formats as a whole. `decode_report_generic` uses only those, and tests hold
 the two against each other.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xapp.e2.asn1.aper import BitReader
+from xapp.e2.asn1.aper_reader import BitReader
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.asn1.real import MAX_REAL_OCTETS, real_from_octets
 from xapp.e2.dialect import Dialect

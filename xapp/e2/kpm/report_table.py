@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xapp.e2.asn1 import schema
-from xapp.e2.asn1.aper import BitReader
+from xapp.e2.asn1.aper_reader import BitReader
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import schema as kpm_schema

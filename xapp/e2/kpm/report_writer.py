@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from xapp.e2.asn1.aper import BitWriter
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2EncodeError
 from xapp.e2.asn1.real import real_to_octets
 from xapp.e2.dialect import Dialect

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xapp.e2.asn1.aper import BitReader, BitWriter
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.asn1.schema import (
     Bits,
@@ -28,6 +29,7 @@ from xapp.e2.asn1.schema import (
     Value,
 )
 from xapp.e2.dialect import Dialect, choice, sequence
+from xapp.e2.ran_function_name import NAME, RAN_FUNCTION_NAME
 from xapp.e2.ue_id.schema import PLMN, UEID
 
 TRUE = Enumerated("true")
@@ -35,7 +37,6 @@ PERIOD = Integer(1, 2**32 - 1)
 INDEX = Integer(1, 65535, extensible=True)
 QCI = Integer(0, 255)
 FIVE_QI = Integer(0, 255, extensible=True)
-NAME = Printable(1, 150, extensible=True)
 MEASUREMENT_ID = Integer(1, 65536, extensible=True)
 S_NSSAI = Sequence({"sST": Octets(1, 1), "sD": Optional(Octets(3, 3))})
 CGI = Choice(
@@ -303,14 +304,6 @@ INDICATION_MESSAGE = {each: _indication_message(each) for each in Dialect}
 
 # -- RAN function -----------------------------------------------------------------------------------------------------
 
-RAN_FUNCTION_NAME = Sequence(
-    {
-        "ranFunction-ShortName": NAME,
-        "ranFunction-E2SM-OID": Printable(1, 1000, extensible=True),
-        "ranFunction-Description": NAME,
-        "ranFunction-Instance": Optional(Integer()),
-    }
-)
 RAN_FUNCTION = Sequence(
     {
         "ranFunction-Name": RAN_FUNCTION_NAME,

@@ -24,7 +24,7 @@ from xapp.e2.asn1.schema import (
     Unsupported,
 )
 from xapp.e2.dialect import Dialect, choice
-from xapp.e2.kpm.schema import NAME, RAN_FUNCTION_NAME
+from xapp.e2.ran_function_name import NAME, RAN_FUNCTION_NAME
 from xapp.e2.ue_id.schema import UEID
 
 MAX_DEPTH = 12

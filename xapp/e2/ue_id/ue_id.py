@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from xapp.e2.asn1.aper import BitReader, BitString, BitWriter
+from xapp.e2.asn1.aper import BitString
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2EncodeError
 from xapp.e2.asn1.schema import bits_from_text, bits_to_text
 from xapp.e2.ue_id.schema import UEID

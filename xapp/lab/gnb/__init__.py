@@ -1,3 +1,4 @@
-"""A simulated E2 node: the agent, the RAN functions, and a MAC that plays the simulator in time. May import
-training.simulator, policy, xapp.e2 and xapp.lab.e2_link; nothing of the xApp that controls it.
+"""A simulated E2 node: the agent, the RAN functions, and a MAC that plays the simulator in time. May import policy,
+training.simulator, xapp.e2, xapp.lab.e2_link, and what a quota (xapp.quotas) and an endpoint (xapp.rmr) are; nothing of
+the xApp that controls it, nor of the lab's RIC.
 """

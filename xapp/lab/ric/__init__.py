@@ -1,3 +1,3 @@
 """Stand-ins for the near-RT RIC platform, speaking its published protocols: e2term, managers, mediator, R-NIB. May
-import xapp.e2, xapp.rmr, xapp.http and xapp.lab.e2_link.
+import xapp.e2, rmr, http and lab.e2_link; nothing of the xApp that it serves, nor of the lab's gNB.
 """

@@ -19,7 +19,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from xapp.http.server import read_body
+from xapp.http.routes import read_body
 from xapp.lab.counters import Counters
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_REQUEST, A1_POLICY_RESPONSE, RmrMessage

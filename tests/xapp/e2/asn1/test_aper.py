@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xapp.e2.asn1.aper import FRAGMENT, BitReader, BitString, BitWriter
+from xapp.e2.asn1.aper import FRAGMENT, BitString
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 
 RANGES = [(0, 0), (1, 4), (0, 7), (1, 150), (0, 254), (0, 255), (1, 256), (0, 256), (0, 65535), (1, 65536)]

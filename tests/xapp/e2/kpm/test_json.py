@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xapp.e2.asn1 import schema
-from xapp.e2.asn1.aper import BitWriter
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import schema as kpm_schema

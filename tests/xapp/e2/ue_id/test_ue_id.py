@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xapp.e2.asn1.aper import BitReader, BitString, BitWriter
+from xapp.e2.asn1.aper import BitString
+from xapp.e2.asn1.aper_reader import BitReader
+from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2EncodeError
 from xapp.e2.ue_id.ue_id import (
     EnbUeId,

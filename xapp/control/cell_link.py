@@ -1,0 +1,72 @@
+"""A cell under control: what feeds it, what it last reported, and where its controls go. Values, which receiver, loop
+and sender hand to one another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy.cell_state import CellState
+from xapp.control.cell_tracker import CellTracker
+from xapp.control.encoder import ControlEncoder, DcmEncoder
+from xapp.e2.dcm import messages as dcm
+from xapp.e2.dialect import Dialect
+from xapp.e2.kpm.report_reader import KpmReport
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTarget:
+    """Where a cell's controls go, and in whose words."""
+
+    node: str
+    cell: str
+    """Key of the cell in the xApp, see xapp.nodes.subscription_plan.cell_key."""
+    function_id: int
+    instance_id: int
+    """E2EventInstanceId of our own subscription: answers are routed by it."""
+    carrier: dcm.Carrier
+    encoder: ControlEncoder = DcmEncoder()
+
+
+@dataclass(slots=True)
+class CellLink:
+    """A cell under control: its tracker and where its controls go."""
+
+    tracker: CellTracker
+    target: ControlTarget | None
+    """None: the node has no function that can be controlled; the cell is only watched."""
+    first_frame_ns: int = 0
+    """When the first frame of the newest period arrived (time.perf_counter_ns)."""
+    last_report_s: float = 0.0
+    """time.monotonic() of the newest report that opened a period."""
+    newest: Report | None = None
+    """The newest state of the cell, however old; replaced as a whole, so that any thread may read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An active subscription: which cell its reports belong to and how they are read."""
+
+    cell: str
+    kind: str
+    """`kpm` or `dcm`."""
+    measurements: tuple[str, ...] = ()
+    dialect: Dialect = Dialect.STANDARD
+    """KPM: how the node writes its reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the pacer takes from the mailbox."""
+
+    link: CellLink
+    state: CellState
+    indication_sn: int
+    """Of the indication that opened the period, 0 = none: what a control says it is based on."""
+    received_ns: int
+    lead_slots: int = 0
+    """From the report to the period that its answer governs."""
+    number: int = 0
+    """Counts the reports of this intake, over all cells."""
+    kpm: KpmReport | None = None
+    """The newest KPM report in it."""
