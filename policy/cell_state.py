@@ -155,9 +155,9 @@ def update_served_average(
 ) -> FloatU:
     """R after `slots` slots in which `served_bits_U` bits in all were served; the same for live cells and simulator.
 
-    NaN in the average starts it at SERVED_START_BITS_PER_SLOT; NaN in the served bits leaves it as it was.
+    NaN or infinity in the average starts it at SERVED_START_BITS_PER_SLOT; NaN in the served bits leaves it as it was.
     """
-    average_U = np.where(np.isnan(average_U), SERVED_START_BITS_PER_SLOT, average_U)
+    average_U = np.where(np.isfinite(average_U), average_U, SERVED_START_BITS_PER_SLOT)
     if slots <= 0:
         return average_U
     keep = decay**slots

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,9 @@ settings.load_profile("ci")
 # Where tests run in the background, Ctrl-C is ignored, and so it would be by every process that they start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+FIELD_CASES = Path(__file__).parent / "nodes" / "cases"
+"""Small inputs from the field; tests/nodes/README.md says what each is."""
+
 REDIS_START_TIMEOUT_S = 20.0
 REDIS_ATTEMPTS = 3
 """A free port may be taken by someone else between choosing and using it."""
@@ -44,6 +47,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(scope="session")
+def case() -> Callable[[str], bytes]:
+    """`case(name)`: the octets of an input from the field."""
+    return lambda name: bytes.fromhex((FIELD_CASES / f"{name}.hex").read_text())
 
 
 class RedisAddress(NamedTuple):

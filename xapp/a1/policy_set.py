@@ -23,6 +23,7 @@ from policy.cell_state import CellState, TrafficClass
 from policy.intent import Intent, Mode, SliceLimit
 from xapp.a1.policy_model import Policy, ShareLimit, class_of, slice_name
 from xapp.config.model import SliceMembers
+from xapp.e2.ue_id.ue_key import own_number
 
 CAREFUL = (Mode.SHADOW, Mode.FALLBACK, Mode.CONTROL)
 """Modes, the most careful first."""
@@ -148,7 +149,7 @@ class _Compilation:
         scope = policy.scope
         if not scope.ue_ids and not scope.slices:
             return self._state.ue_ids
-        wanted = set(scope.ue_ids)
+        wanted = self._live(scope.ue_ids, name)
         for each in scope.slices:
             members, why_not = self._members(each.name)
             wanted |= members
@@ -178,14 +179,14 @@ class _Compilation:
         state = self._state
         if name.upper() in TrafficClass.__members__:
             return self._of_classes(name, (TrafficClass[name.upper()],))
-        found = self._listed.get(name, set()) & set(state.ue_ids)
+        found = self._live(self._listed.get(name, set()))
         is_known = bool(self._listed.get(name))
         why_not = ""
         for row in self._set.slices:
             if slice_name(row.sst, row.sd) != name or (row.cells and state.cell not in row.cells):
                 continue
             is_known = True
-            found |= set(row.ue_ids) & set(state.ue_ids)
+            found |= self._live(row.ue_ids)
             if row.traffic_classes:
                 members, why = self._of_classes(name, tuple(class_of(c) for c in row.traffic_classes))
                 found |= members
@@ -193,6 +194,22 @@ class _Compilation:
         if not is_known:
             return set(), f"slice {name}: its members are not known (neither listed nor in controls.a1.slices)"
         return found, why_not
+
+    def _live(self, numbers: Iterable[int], policy_id: str = "") -> set[int]:
+        """Live UEs by their node's own numbers; two with one number are told apart by nothing that a policy says, and
+        neither is meant. policy_id: whose promise that breaks, "" = it is said elsewhere.
+        """
+        of_number: dict[int, list[int]] = {}
+        for ue in self._state.ue_ids:
+            of_number.setdefault(own_number(ue), []).append(ue)
+        found: set[int] = set()
+        for number in numbers:
+            ues = of_number.get(number, [])
+            if len(ues) == 1:
+                found.update(ues)
+            elif ues and policy_id:
+                self._unmet.append((policy_id, f"UE {number}: {len(ues)} UEs of the node have this number"))
+        return found
 
     def _of_classes(self, name: str, classes: tuple[TrafficClass, ...]) -> tuple[set[int], str]:
         state = self._state

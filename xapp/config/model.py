@@ -101,12 +101,31 @@ class QuotaConfig(_Section):
     max_controls_per_s: int = Field(default=20, ge=1, le=10_000, description="Quotas sent to one node in any second.")
 
 
+class SliceId(_Section):
+    """An S-NSSAI."""
+
+    sst: int = Field(ge=0, le=255, description="Slice/service type.")
+    sd: str = Field(
+        default="", pattern=r"^([0-9a-fA-F]{6})?$", description="Slice differentiator, 6 hex digits; empty = none."
+    )
+
+
 class NodeConfig(_Section):
     """What E2 does not say about a node. Of several that fit a node's name the first counts."""
 
     name: str = Field(default="*", min_length=1, description="RAN name; * and ? stand for any characters, any one.")
-    dialect: Literal["standard", "flexric"] = Field(
-        default="standard", description="How the node writes E2SM-KPM and E2SM-RC: flexric for FlexRIC and OAI."
+    dialect: Literal["auto", "standard", "flexric"] = Field(
+        default="auto",
+        description="How the node writes E2SM-KPM and E2SM-RC: auto = as its first report tells; flexric = with later"
+        " fields moved before the extension marker, as only FlexRIC v2.0.0 and older do.",
+    )
+    kpm_condition: Literal["auto", "octets", "integer"] = Field(
+        default="auto",
+        description="How a KPM subscription names the slice whose UEs are reported: octets (OpenAirInterface), an"
+        " integer (FlexRIC's emulator), auto = by what the node lists; srsRAN and OCUDU take any.",
+    )
+    slices: tuple[SliceId, ...] = Field(
+        default=(), description="Slices of the node whose UEs are reported; empty = the one of sst and sd."
     )
     plmn: str = Field(
         default="00101", pattern=r"^[0-9]{5,6}$", description="MCC and MNC of the slice in quotas, 5 or 6 digits."
@@ -138,6 +157,11 @@ class NodeConfig(_Section):
         """The PLMN identity as E2 writes it: 3 octets of digits, an F where the MNC has but two."""
         digits = f"{self.plmn}f"
         return bytes.fromhex("".join(digits[i] for i in (1, 0, 5, 2, 4, 3)))
+
+    @property
+    def reported_slices(self) -> tuple[SliceId, ...]:
+        """Slices whose UEs are to be reported, at least one."""
+        return self.slices or (SliceId(sst=self.sst, sd=self.sd),)
 
     @property
     def rbg_prb(self) -> int:

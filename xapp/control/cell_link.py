@@ -39,6 +39,8 @@ class CellLink:
     """When the first frame of the newest period arrived (time.perf_counter_ns)."""
     last_report_s: float = 0.0
     """time.monotonic() of the newest report that opened a period."""
+    had_twins: bool = False
+    """Some UEs of a KPM report could not be told apart."""
     newest: Report | None = None
     """The newest state of the cell, however old; replaced as a whole, so that any thread may read it."""
 
@@ -51,8 +53,12 @@ class Feed:
     kind: str
     """`kpm` or `dcm`."""
     measurements: tuple[str, ...] = ()
-    dialect: Dialect = Dialect.STANDARD
-    """KPM: how the node writes its reports."""
+    dialect: Dialect | None = Dialect.STANDARD
+    """KPM: how the node writes its reports; None: the first that can be read tells, for all feeds of the node."""
+
+    @property
+    def node(self) -> str:
+        return self.cell.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +76,5 @@ class Report:
     """Counts the reports of this intake, over all cells."""
     kpm: KpmReport | None = None
     """The newest KPM report in it."""
+    measurement: int | None = None
+    """Counts the cell's measurements, see xapp.control.encoder.Basis."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +16,11 @@ from policy.cell_state import (
     update_cqi_mean,
     update_served_average,
 )
+from xapp.control.column_ranges import Range, dcm_column, kpm_column, within
+from xapp.control.measurement_pace import MeasurementPace
 from xapp.e2.dcm.messages import AppliedControl, Indication, IndicationHeader
 from xapp.e2.kpm.report_reader import NO_UE, KpmReport
+from xapp.e2.ue_id.ue_key import own_number
 
 FloatU = NDArray[np.float64]
 
@@ -23,9 +28,6 @@ SN_RANGE = 65_536
 """RICindicationSN is 0..65535 and wraps."""
 SLOT_MS = 1.0
 """Slot length assumed for a node that reports no DCM indication (15 kHz subcarriers)."""
-
-
-MAX_CQI = 15
 
 
 def is_newer(sn: int | None, last_sn: int | None) -> bool:
@@ -62,6 +64,12 @@ class CellTracker:
         self._kpm_row_of: dict[int, int] = {}
         self._kpm_count = 0
         self._kpm_is_current = False
+        self._pace = MeasurementPace(report_period_ms)
+        self.measurements = 0
+        """Counts those that KPM reports brought: one that repeats its predecessor brings none."""
+        self.twins: Mapping[int, int] = {}
+        """UEs of the newest KPM report that have one id between them, and how many: whose values are whose is not
+        known, so that none of them is in the state. Replaced as a whole."""
         self._dcm: tuple[IndicationHeader, Indication] | None = None
         self._histories: dict[int, _History] = {}
         self._last_slot: int | None = None
@@ -79,12 +87,16 @@ class CellTracker:
             return False
         self.last_dcm_sn = sn
         self._dcm = (header, indication)
-        self._kpm_is_current = False
-        # A node that leaves served bits out may still report throughput: the KPM report of the period before says it.
         slots = indication.slots_per_report
-        throughput_U = self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
-        served_bits_U = np.where(np.isnan(indication.served_bits), throughput_U, indication.served_bits)
-        cqi_U = self._cqi(indication.ue_ids, indication.cqi)
+        served_bits_U = dcm_column("served_bits", indication.served_bits)
+        cqi_U = dcm_column("cqi", indication.cqi)
+        if self._kpm_is_current:
+            # A node that leaves served bits out may still report throughput: the KPM report of the period before says
+            # it. Each report is counted once: where the next one is missing, nothing is known of this period.
+            throughput_U = self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
+            served_bits_U = np.where(np.isnan(served_bits_U), throughput_U, served_bits_U)
+            cqi_U = self._cqi(indication.ue_ids, indication.cqi)
+        self._kpm_is_current = False
         self._remember(indication.ue_ids, served_bits_U, cqi_U, header.slot, slots)
         return True
 
@@ -94,17 +106,27 @@ class CellTracker:
             return False
         self.last_kpm_sn = sn
         self._kpm = report
-        # Of two rows with one key the last counts; a row without a UE says nothing of any.
-        self._kpm_row_of = {ue: row for row, ue in enumerate(report.ue_keys) if ue != NO_UE}
+        # A DCM indication names UEs by their number alone.
+        ues = [own_number(ue) if self.has_dcm and ue != NO_UE else ue for ue in report.ue_keys]
+        rows = Counter(ues)
+        self.twins = {ue: count for ue, count in rows.items() if count > 1 and ue != NO_UE}
+        self._kpm_row_of = {ue: row for row, ue in enumerate(ues) if rows[ue] == 1 and ue != NO_UE}
         self._kpm_count += 1
         self._kpm_is_current = True
         if not self.has_dcm:
+            self.measurements += self._pace.is_new(report)
             slots = self._slots_per_period
             ue_ids = tuple(sorted(self._kpm_row_of))
             served_bits_U = self._kpm_column("DRB.UEThpUl", ue_ids) * self.report_period_ms  # kbit/s x ms = bits
             cqi_U = self._cqi(ue_ids, np.full(len(ue_ids), np.nan))
-            self._remember(ue_ids, served_bits_U, cqi_U, self._kpm_count * slots, slots)
+            # A repeated measurement is at the slot of the last one, where nothing has gone by that would count.
+            self._remember(ue_ids, served_bits_U, cqi_U, self.measurements * slots, slots)
         return True
+
+    @property
+    def reports_per_measurement(self) -> int:
+        """How many KPM reports carry one measurement; 0 = not known."""
+        return self._pace.reports_per_measurement
 
     @property
     def kpm(self) -> KpmReport | None:
@@ -148,27 +170,27 @@ class CellTracker:
             slots_per_dcm=indication.slots_per_report,
             slot=header.slot,
             ue_ids=ue_ids,
-            traffic_class_U=indication.traffic_class,
-            buffer_bits_U=indication.buffer_bits,
-            inflight_bits_U=indication.inflight_bits,
+            traffic_class_U=dcm_column("traffic_class", indication.traffic_class),
+            buffer_bits_U=dcm_column("buffer_bits", indication.buffer_bits),
+            inflight_bits_U=dcm_column("inflight_bits", indication.inflight_bits),
             cqi_U=self._cqi(ue_ids, indication.cqi),
-            preferred_rbg_U=_within(indication.preferred_rbg, self.num_rbgs - 1),
-            head_delay_slots_U=indication.head_delay_slots,
+            preferred_rbg_U=within(indication.preferred_rbg, Range(0, self.num_rbgs - 1)),
+            head_delay_slots_U=dcm_column("head_delay_slots", indication.head_delay_slots),
             served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
             long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
             cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),
             prb_share_U=self._kpm_column("RRU.PrbTotUl", ue_ids) / 100.0,
-            deadline_slots_U=indication.deadline_slots,
-            arrival_period_slots_U=indication.arrival_period_slots,
-            arrival_phase_slots_U=indication.arrival_phase_slots,
-            packet_bits_U=indication.packet_bits,
-            buffer_bits_before_U=indication.buffer_bits_before,
-            slots_since_served_U=indication.slots_since_served,
-            ucm_U=indication.ucm,
+            deadline_slots_U=dcm_column("deadline_slots", indication.deadline_slots),
+            arrival_period_slots_U=dcm_column("arrival_period_slots", indication.arrival_period_slots),
+            arrival_phase_slots_U=dcm_column("arrival_phase_slots", indication.arrival_phase_slots),
+            packet_bits_U=dcm_column("packet_bits", indication.packet_bits),
+            buffer_bits_before_U=dcm_column("buffer_bits_before", indication.buffer_bits_before),
+            slots_since_served_U=dcm_column("slots_since_served", indication.slots_since_served),
+            ucm_U=dcm_column("ucm", indication.ucm),
             # Of another number of RBGs than the carrier's: as good as not reported.
-            heard_cqi_UM=_shaped(indication.heard_cqi, heard_shape),
-            heard_age_slots_UM=_shaped(indication.heard_age_slots, heard_shape),
-            last_outcome_M=_shaped(indication.last_outcome, (self.num_rbgs,)),
+            heard_cqi_UM=_shaped(dcm_column("heard_cqi", indication.heard_cqi), heard_shape),
+            heard_age_slots_UM=_shaped(dcm_column("heard_age_slots", indication.heard_age_slots), heard_shape),
+            last_outcome_M=_shaped(dcm_column("last_outcome", indication.last_outcome), (self.num_rbgs,)),
             # The reports of a UE that has just come are no older than the UE.
             age_slots_U=np.clip(header.slot - since_U, 0, indication.report_delay_slots),
         )
@@ -220,23 +242,17 @@ class CellTracker:
 
     def _cqi(self, ue_ids: tuple[int, ...], reported_U: FloatU) -> FloatU:
         """As the DCM indication reported it, or else the KPM report."""
-        return _within(np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), reported_U), MAX_CQI)
+        return dcm_column("cqi", np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), reported_U))
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
-        """A measurement in the row order of `ue_ids`; NaN where not reported, or not a finite number."""
+        """A measurement in the row order of `ue_ids`; NaN where not reported, or where it cannot be."""
         column_U = np.full(len(ue_ids), np.nan)
         if self._kpm is None or name not in self._kpm.names:
             return column_U
         rows = np.array([self._kpm_row_of.get(ue, -1) for ue in ue_ids], dtype=np.int64)
         measured = self._kpm.values[:, self._kpm.names.index(name)]
         column_U[rows >= 0] = measured[rows[rows >= 0]]
-        column_U[~np.isfinite(column_U)] = np.nan
-        return column_U
-
-
-def _within(column_U: FloatU, highest: int) -> FloatU:
-    """What lies outside 0..highest is as good as not reported: a policy uses it to look things up."""
-    return np.where((column_U >= 0) & (column_U <= highest), column_U, np.nan)
+        return kpm_column(name, column_U)
 
 
 def _shaped(values: FloatU, shape: tuple[int, ...]) -> FloatU:

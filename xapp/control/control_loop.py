@@ -176,7 +176,7 @@ class ControlLoop:
             sent = self._sender.send(
                 link.target,
                 allocation,
-                Basis(newest.state, intent, newest.indication_sn, newest.lead_slots, newest.kpm),
+                Basis(newest.state, intent, newest.indication_sn, newest.lead_slots, newest.kpm, newest.measurement),
                 trail=trail,
             )
         self._settle(newest.state, intent, allocation, sent)

@@ -28,6 +28,9 @@ class Basis(NamedTuple):
     """From the report to the period that the decision governs."""
     kpm: KpmReport | None = None
     """The KPM report behind the state: it names the UEs in full."""
+    measurement: int | None = None
+    """Counts the cell's measurements: the same as that of the decision before where the report has brought no new one.
+    None = every report brings one."""
 
 
 class Moment(NamedTuple):
@@ -54,6 +57,8 @@ class ControlMessage(NamedTuple):
     """Key of the cell that it is about; "" = not known."""
     subject: int | None = None
     """The UE that it is about; None = the whole cell."""
+    call_process_id: bytes | None = None
+    """What the answer names again; None = nothing, for a node that knows no format of it."""
 
 
 class ControlEncoder(Protocol):
@@ -112,12 +117,20 @@ class DcmEncoder:
             apply_from_slot=0,
             valid_for_slots=max(slots, moment.lease_periods * slots - basis.lead_slots),
         )
-        return (ControlMessage("controls", decision_id, _header(carrier), message, cell),)
+        return (self._message("controls", decision_id, carrier, message, cell, moment),)
 
     def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
         decision_id = moment.next_id()
         message = dcm.encode_release(instance_epoch=moment.instance_epoch, decision_id=decision_id, carrier=carrier)
-        return (ControlMessage("releases", decision_id, _header(carrier), message, cell),)
+        return (self._message("releases", decision_id, carrier, message, cell, moment),)
+
+    @staticmethod
+    def _message(
+        what: str, decision_id: int, carrier: dcm.Carrier, message: bytes, cell: str, moment: Moment
+    ) -> ControlMessage:
+        # With the epoch in it: answers to another instance's controls may come here, and its ids count from 1 as well.
+        call = moment.instance_epoch.to_bytes(8, "big") + decision_id.to_bytes(8, "big")
+        return ControlMessage(what, decision_id, _header(carrier), message, cell, call_process_id=call)
 
     def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
         return ()

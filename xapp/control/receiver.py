@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from xapp.control.cell_link import CellLink, Feed, Report
 from xapp.control.mailbox import Mailbox
@@ -13,8 +14,9 @@ from xapp.control.observer import Tap
 from xapp.control.sender import ControlSender
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
+from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.e2.kpm.report_reader import decode_report
+from xapp.e2.kpm.report_reader import KpmReport, decode_report, decode_report_told
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
 
@@ -50,6 +52,9 @@ class Intake:
             RIC_CONTROL_ACK: self._on_acknowledge,
             RIC_CONTROL_FAILURE: self._on_failure,
         }
+        self.on_dialect: Callable[[str, Dialect], None] = lambda node, dialect: None
+        """Told, in the receive thread, which dialect a node's first readable report is in, before that is decided on;
+        it must not block."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
 
@@ -171,10 +176,13 @@ class Intake:
                 return
             taken = tracker.on_dcm(indication.sn, header, dcm.decode_indication(indication.message))
         else:
-            taken = tracker.on_kpm(indication.sn, decode_report(indication.message, feed.measurements, feed.dialect))
+            taken = tracker.on_kpm(indication.sn, self._read(feed, indication.message))
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return
+        if tracker.twins and not link.had_twins:
+            link.had_twins = True  # said once: they may come and go with every report
+            log.warning("%s: UEs that cannot be told apart by their ids are never limited", feed.cell)
         now_s = time.monotonic()
         with self._lock:
             if instance_id in self._heard_s:
@@ -187,7 +195,26 @@ class Intake:
             return
         self._reports += 1
         report = link.newest = Report(
-            link, state, tracker.last_dcm_sn or 0, link.first_frame_ns, tracker.lead_slots, self._reports, tracker.kpm
+            link,
+            state,
+            tracker.last_dcm_sn or 0,
+            link.first_frame_ns,
+            tracker.lead_slots,
+            self._reports,
+            tracker.kpm,
+            None if tracker.has_dcm else tracker.measurements,
         )
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
         self._mailbox.offer(feed.cell, report, complete=tracker.period_complete, news=opens_period)
+
+    def _read(self, feed: Feed, message: bytes) -> KpmReport:
+        """A KPM report. Raises E2DecodeError."""
+        if feed.dialect is not None:
+            return decode_report(message, feed.measurements, feed.dialect)
+        report, dialect = decode_report_told(message, feed.measurements)
+        with self._lock:
+            for instance_id, other in self._feeds.items():
+                if other.node == feed.node and other.dialect is None:
+                    self._feeds[instance_id] = replace(other, dialect=dialect)
+        self.on_dialect(feed.node, dialect)
+        return report

@@ -31,6 +31,7 @@ class _Outstanding(NamedTuple):
 
     sent: SentControl
     function_id: int
+    instance_id: int
     encoder: ControlEncoder
     subject: int | None
 
@@ -55,7 +56,8 @@ class ControlSender:
         """Periods after a report until which its control holds, where a control has a lease."""
         self._lock = threading.Lock()
         self._decision_id = 0
-        self._outstanding: dict[tuple[str, bytes], _Outstanding] = {}
+        self._outstanding: dict[tuple[str, bytes | int], _Outstanding] = {}
+        """By node and RICcallProcessID; by its own number where a control has none."""
         self._controlled: dict[str, ControlTarget] = {}
         self._watched: dict[str, ControlTarget] = {}
         self._trails: dict[str, ControlTrail] = {}
@@ -164,7 +166,7 @@ class ControlSender:
 
     def on_acknowledge(self, acknowledge: e2ap.ControlAcknowledge, node: str) -> None:
         """Match an acknowledgement to the control it answers."""
-        found = self._settle(node, acknowledge.function_id, acknowledge.call_process_id)
+        found = self._settle(node, acknowledge)
         if found is None:
             self._metrics.count("answers_unmatched")
             return
@@ -178,7 +180,7 @@ class ControlSender:
         A refusal of something that this instance never sent is only counted: answers to another instance may come
         here too, and its stale epoch is not ours. Raises E2DecodeError for an outcome that is none.
         """
-        found = self._settle(node, failure.function_id, failure.call_process_id)
+        found = self._settle(node, failure)
         if found is None:
             self._metrics.count("answers_unmatched")
             return
@@ -262,19 +264,18 @@ class ControlSender:
         return any(control.status is not ControlStatus.NOT_SENT for control in sent)
 
     def _send(self, target: ControlTarget, message: ControlMessage) -> SentControl:
-        # With the epoch in it: answers to another instance's controls may come here, and its ids count from 1 as well.
-        call_process_id = self._epoch.to_bytes(8, "big") + message.decision_id.to_bytes(8, "big")
         pdu = e2ap.encode_control_request(
             e2ap.ControlRequest(
                 request_id=e2ap.RicRequestId(REQUESTOR_ID, target.instance_id),
                 function_id=target.function_id,
-                call_process_id=call_process_id,
+                call_process_id=message.call_process_id,
                 header=message.header,
                 message=message.message,
                 ack_request=e2ap.AckRequest.ACK,
             )
         )
-        key = (target.node, call_process_id)
+        call = message.decision_id if message.call_process_id is None else message.call_process_id
+        key = (target.node, call)
         sent = SentControl(
             target.node,
             message.cell,
@@ -287,7 +288,9 @@ class ControlSender:
             self.lease_periods,
         )
         with self._lock:
-            self._outstanding[key] = _Outstanding(sent, target.function_id, target.encoder, message.subject)
+            self._outstanding[key] = _Outstanding(
+                sent, target.function_id, target.instance_id, target.encoder, message.subject
+            )
         if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
             self._metrics.count(f"{message.what}_sent")
             return sent
@@ -299,12 +302,17 @@ class ControlSender:
             target.encoder.not_sent(message.subject)
         return sent
 
-    def _settle(self, node: str, function_id: int, call_process_id: bytes | None) -> _Outstanding | None:
-        """The control that an answer is about. One that names none is about the only one of its node and function."""
+    def _settle(self, node: str, answer: e2ap.ControlAcknowledge | e2ap.ControlFailure) -> _Outstanding | None:
+        """The control that an answer is about. One that names none is about the only one of its node and function that
+        was sent under the answer's subscription.
+        """
         with self._lock:
-            if call_process_id is not None:
-                return self._outstanding.pop((node, call_process_id), None)
+            if answer.call_process_id is not None:
+                return self._outstanding.pop((node, answer.call_process_id), None)
+            wanted = (answer.function_id, answer.request_id.instance)
             theirs = [
-                key for key, found in self._outstanding.items() if key[0] == node and found.function_id == function_id
+                key
+                for key, found in self._outstanding.items()
+                if key[0] == node and (found.function_id, found.instance_id) == wanted
             ]
             return self._outstanding.pop(theirs[0]) if len(theirs) == 1 else None

@@ -21,6 +21,8 @@ REFUSED_SHARE = 0.01
 """Of the controls: a UE that leaves while a control is under way is refused now and then."""
 SILENT_PERIODS = 5.0
 """A report older than this many periods is missing."""
+PARTIAL = ("slices_not_reported",)
+"""What a node lacks, and works without."""
 NO_ANSWER = "no answer"
 
 
@@ -158,9 +160,15 @@ def functions(facts: Facts) -> Iterator[Finding]:
         return
     for name, lines in problems.items():
         for line in lines:
-            yield fault("functions", line["fault"], line["text"])
+            state = State.WARNING if line["fault"] in PARTIAL else State.FAULT
+            yield fault("functions", line["fault"], line["text"], state=state)
         if not lines:
-            yield ok("functions", f"{name} offers what is needed")
+            yield ok("functions", f"{name} offers what is needed{_form(facts, name)}")
+
+
+def _form(facts: Facts, node: str) -> str:
+    dialect = _status(facts).get("node_dialects", {}).get(node)
+    return "" if dialect is None else f", writes E2SM in its {dialect} form" if dialect else ", has not reported yet"
 
 
 def subscriptions(facts: Facts) -> Iterator[Finding]:
@@ -208,6 +216,13 @@ def indications(facts: Facts) -> Iterator[Finding]:
         yield fault("indications", "no_indications", f"none within {facts.seconds:.1f} s")
     else:
         yield ok("indications", f"{came} within {facts.seconds:.1f} s, all readable")
+
+
+def reports(facts: Facts) -> Iterator[Finding]:
+    """What can be read and is less than it seems."""
+    for lines in _status(facts).get("report_problems", {}).values():
+        for line in lines:
+            yield fault("reports", line["fault"], line["text"], state=State.WARNING)
 
 
 # -- decisions and controls --------------------------------------------------------------------------------------------
@@ -314,6 +329,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     functions,
     subscriptions,
     indications,
+    reports,
     controls,
     model,
     policies,

@@ -25,9 +25,13 @@ FAULTS: dict[str, str] = {
     "no_control_function": "The node offers neither the DCM function nor E2SM-RC: its cells are only watched.",
     "quotas_not_offered": "The node's E2SM-RC has no slice-level PRB quotas (control style 2, action 6): a newer gNB "
     "is needed.",
+    "quota_layout_unknown": "The node lists the PRB quotas with parameters of neither layout that is known here: a "
+    "fork that means other things by them. It is never controlled.",
+    "slices_not_reported": "Name the slice under `nodes[].slices`. A node that takes one condition reports the first "
+    "slice of the list only.",
     "no_kpm_function": "The node offers no E2SM-KPM: switch it on in the gNB's E2 agent (srsRAN: `e2sm_kpm_enabled`).",
-    "function_unreadable": "The node describes a RAN function in bytes that cannot be read: is its `dialect` set right "
-    "(standard or flexric)?",
+    "function_unreadable": "The node describes a RAN function in bytes that cannot be read: `stackmac e2 decode` says "
+    "where; see whether a newer release of the node describes it by the standard.",
     "measurements_missing": "None of controls.measurements is among those that the node lists: name some that it has.",
     "subscription_failed": "The node or submgr refused: see the cause. The period may be one that the node does not "
     "support.",
@@ -37,8 +41,12 @@ FAULTS: dict[str, str] = {
     "is not in the xApp's status (DELETE /ric/v1/subscriptions/<id> at submgr).",
     "no_indications": "Subscribed, but no report arrives: does rtmgr route 12050 for this subscription to the xApp's "
     "RMR endpoint (controls.http.host with http replaced by rmr)?",
-    "undecodable_indications": "Reports arrive and cannot be read: is the node's `dialect` set right (standard or "
-    "flexric)?",
+    "undecodable_indications": "Reports arrive and cannot be read: leave the node's `dialect` at auto, which tells by "
+    "itself; the log says where reading failed.",
+    "measurements_repeat": "The node measures more seldom than it reports: decisions in between learn nothing. "
+    "OCUDU, srsRAN: `du_report_period` under `metrics`; here: `report_period_ms`.",
+    "ue_twins": "The node names several UEs alike: neither reports nor quotas can tell them apart. A newer release of "
+    "the node, or of its core, may name them properly.",
     "controls_unanswered": "Controls are sent and nobody answers: does e2term know the node's meid, and does the route "
     "for 12041 and 12042 lead back?",
     "controls_refused": "The node refuses the controls: the cause is named. With E2SM-RC check PLMN, slice and the UE "

@@ -16,6 +16,7 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
 from xapp.e2.kpm.json_types import KPM_TYPES
 from xapp.e2.rc.json_types import RC_TYPES
+from xapp.e2.rc.layout import message_layout
 
 BAD_INPUT_STATUS = 1
 USAGE_STATUS = 2
@@ -27,21 +28,32 @@ e2_app = typer.Typer(
 )
 
 
+def _as_it_is(tree: Any) -> Any:
+    return tree
+
+
 class MessageType(NamedTuple):
     """How the command line reads and writes one kind of message."""
 
     decode: Callable[..., dict[str, Any]]
     """Of bytes, and the dialect where there are several."""
     encode: Callable[..., bytes]
-    for_reading: Callable[[Any], Any] = lambda tree: tree
+    for_reading: Callable[[Any], Any] = _as_it_is
     """The decoded tree with what helps a reader and does not encode."""
     has_dialects: bool = False
 
 
+def _with_layout(message: dict[str, Any]) -> dict[str, Any]:
+    """In front, which of the layouts of PRB quotas a control message has."""
+    layout = message_layout(message)
+    return {"layout": layout, **message} if layout else message
+
+
+FOR_READING: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"rc-control-message": _with_layout}
 TYPES: dict[str, MessageType] = {
     "e2ap-pdu": MessageType(e2ap_asn1.decode_json, e2ap_asn1.encode_json, e2ap_asn1.with_names),
     **{
-        name: MessageType(codec.decode, codec.encode, has_dialects=True)
+        name: MessageType(codec.decode, codec.encode, FOR_READING.get(name, _as_it_is), has_dialects=True)
         for name, codec in (KPM_TYPES | RC_TYPES).items()
     },
     **{name: MessageType(*codec) for name, codec in DCM_TYPES.items()},
@@ -49,7 +61,7 @@ TYPES: dict[str, MessageType] = {
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help=", ".join(TYPES))]
 DialectOption = Annotated[
-    Dialect, typer.Option(help="How the node writes KPM and RC; it cannot be told from the octets.")
+    Dialect, typer.Option(help="How the node writes KPM and RC: flexric only for FlexRIC up to v2.0.0.")
 ]
 
 
@@ -65,10 +77,13 @@ def decode(
     """Say what a message says."""
     message_type = _type(kind)
     text = _read("-") if digits == ["-"] else "".join(digits)
+    octets = _octets(text)
     try:
-        tree = message_type.decode(_octets(text), *([dialect] if message_type.has_dialects else []))
+        tree = message_type.decode(octets, *([dialect] if message_type.has_dialects else []))
     except E2DecodeError as error:
-        _refuse(str(error))
+        other = next(each for each in Dialect if each is not dialect)
+        readable = message_type.has_dialects and _reads(message_type, octets, other)
+        _refuse(f"{error}{f'; it can be read with --dialect {other}' if readable else ''}")
     if as_json:
         typer.echo(json.dumps(tree, indent=2))
     else:
@@ -100,6 +115,14 @@ def _type(kind: str) -> MessageType:
     if kind not in TYPES:
         _refuse(f"no message type {kind!r}; expected one of {', '.join(TYPES)}", USAGE_STATUS)
     return TYPES[kind]
+
+
+def _reads(message_type: MessageType, octets: bytes, dialect: Dialect) -> bool:
+    try:
+        message_type.decode(octets, dialect)
+    except E2DecodeError:
+        return False
+    return True
 
 
 def _octets(text: str) -> bytes:

@@ -1,8 +1,9 @@
-"""Two ways to write E2SM-KPM and E2SM-RC: by the standard, and as FlexRIC and OpenAirInterface do.
+"""Two ways to write E2SM-KPM and E2SM-RC: by the standard, and as FlexRIC up to v2.0.0 did.
 
 What the standard added after an extension marker has moved into the root of its CHOICE or SEQUENCE there: index,
-presence bits and open type differ. Some octets are valid in both and mean different things, so which one a node speaks
-is a setting of the node, never guessed.
+presence bits and open type differ. Newer FlexRIC and OpenAirInterface write the standard's form. Reports per UE can be
+read in one form only, so that the first one tells; a control header can be valid in both and mean different things, so
+that none is written before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Dialect(StrEnum):
 
     STANDARD = "standard"
     FLEXRIC = "flexric"
+    """Moved."""
 
 
 def choice(

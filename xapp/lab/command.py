@@ -63,7 +63,7 @@ def lab(
         ),
     ] = "",
     dialect: Annotated[
-        Dialect, typer.Option(help="How the gNB writes KPM and RC; flexric: as FlexRIC and OpenAirInterface.")
+        Dialect, typer.Option(help="How the gNB writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     ] = Dialect.STANDARD,
     routes: Annotated[
         str, typer.Option(help="rtmgr = the xApp asks the RIC's route manager; file = a static file.")

@@ -34,7 +34,7 @@ class LabOptions:
     observe: str = ""
     """"" = full; under RC kpm_srsran."""
     dialect: str = "standard"
-    """How the gNB writes KPM and RC: by the standard, or as FlexRIC does."""
+    """How the gNB writes KPM and RC: by the standard, or as FlexRIC up to v2.0.0 does."""
     worlds: int = 0
     """Other worlds over which the leader is compared as well; 0 = none."""
     world_seed: int = MARGIN_SEED

@@ -50,6 +50,7 @@ GAUGES = {
     "subscriptions_wanted": "Subscriptions that there should be.",
     "subscriptions_active": "Subscriptions that there are.",
     "cells": "Cells that report.",
+    "ue_twins": "UEs that cannot be told apart by their ids: never limited.",
     "ues_limited": "UEs that may be under an E2SM-RC quota.",
     "quotas_waiting": "Quotas that are to change and have not been sent.",
     "policies": "A1 policies in force.",

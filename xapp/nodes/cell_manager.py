@@ -7,13 +7,16 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, ControlTarget, Feed
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
+from xapp.e2.dialect import Dialect
 from xapp.nodes.applied_check import Effect, effect_of
+from xapp.nodes.report_check import report_problems
 from xapp.nodes.subscription_plan import NodePlan, Wanted, cell_key, plan_node
 from xapp.quotas.quota_store import QuotaKeeper
 from xapp.quotas.rc_encoder import RcEncoder
@@ -63,6 +66,10 @@ class Cells:
         self._links: dict[str, CellLink] = {}
         self._encoders: dict[str, RcEncoder] = {}
         """Of nodes that take quotas."""
+        self._nodes: dict[str, E2Node] = {}
+        self._told: dict[str, Dialect] = {}
+        """How nodes write KPM and RC, as their reports have told."""
+        intake.on_dialect = self._on_dialect
 
     def on_node(self, event: NodeEvent) -> None:
         """A node came, went or changed; taken up by the next `run_due`."""
@@ -92,6 +99,17 @@ class Cells:
         with self._lock:
             return {name: [problem._asdict() for problem in plan.problems] for name, plan in self._plans.items()}
 
+    def dialects(self) -> dict[str, str]:
+        """How each node writes KPM and RC; "" = no report has told yet."""
+        with self._lock:
+            return {name: str(plan.dialect or self._told.get(name) or "") for name, plan in self._plans.items()}
+
+    def report_problems(self) -> dict[str, list[dict[str, str]]]:
+        """What each cell's reports lack: names of faults and lines for a person."""
+        with self._lock:
+            links = dict(self._links)
+        return {cell: [problem._asdict() for problem in report_problems(link)] for cell, link in links.items()}
+
     def effects(self, epoch: int) -> dict[str, Effect]:
         """By cell: whether it does what this instance, of that epoch, told it."""
         with self._lock:
@@ -109,10 +127,31 @@ class Cells:
                 silent[wanted.cell_key] = max(silent.get(wanted.cell_key, 0.0), seconds)
             return silent
 
+    def _on_dialect(self, node: str, dialect: Dialect) -> None:
+        """A node's first readable report has told how it writes; from the receive thread, before anybody decides.
+
+        What the node was asked in the other dialect it has misread, even if it took it: it is asked anew.
+        """
+        with self._lock:
+            known, encoder = self._nodes.get(node), self._encoders.get(node)
+            if known is None:
+                return
+            self._told[node] = dialect
+            if encoder is not None:
+                encoder.settle(replace(encoder.settings, dialect=dialect))
+        log.info("E2 node %s writes E2SM in its %s form, as its first report tells", node, dialect.value)
+        if dialect is not Dialect.STANDARD:
+            self._events.put(NodeEvent(NodeChange.CHANGED, known))
+
     def _take(self, event: NodeEvent) -> None:
         node = event.node
+        with self._lock:
+            asks_anew = self._nodes.get(node.name) is node and event.change is NodeChange.CHANGED
+            if not asks_anew:
+                self._told.pop(node.name, None)
+            self._nodes[node.name] = node
         if event.change is not NodeChange.CONNECTED:
-            log.warning("E2 node %s %s", node.name, event.change.value)
+            log.warning("E2 node %s %s", node.name, "is asked anew" if asks_anew else event.change.value)
             self._forget(node.name, lost=event.change is NodeChange.LOST)
         if event.change is NodeChange.LOST:
             return
@@ -122,11 +161,15 @@ class Cells:
             measurements=self._controls.measurements,
             control=self._controls.control,
             settings=self._controls.node(node.name),
+            told=self._told.get(node.name),
+            slices=self._controls.a1.slices,
         )
         for problem in plan.problems:
             log.warning("%s", problem.text)
         log.info("E2 node %s: %d cells, %d subscriptions", node.name, len(plan.carriers), len(plan.wanted))
-        encoder = self._keeper.encoder(node.name) if plan.quota_function_id is not None else None
+        encoder = None
+        if plan.quota_function_id is not None:
+            encoder = self._keeper.encoder(node.name, plan.quota_form, plan.dialect)
         with self._lock:
             self._plans[node.name] = plan
             if encoder is not None:
@@ -185,7 +228,8 @@ class Cells:
             link = self._link(wanted, status.e2_instance_id)
             link.last_report_s = time.monotonic()
             self._attached[status.key] = status.e2_instance_id
-            feed = Feed(wanted.cell_key, wanted.kind, wanted.measurements, wanted.dialect)
+            dialect = wanted.dialect or self._told.get(wanted.node)
+            feed = Feed(wanted.cell_key, wanted.kind, wanted.measurements, dialect)
             self._intake.attach(status.e2_instance_id, feed, link)
 
     def _link(self, wanted: Wanted, instance_id: int) -> CellLink:

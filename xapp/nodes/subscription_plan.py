@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from xapp.config.model import NodeConfig
+from xapp.config.model import NodeConfig, SliceId, SliceMembers
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.rc import messages as rc
+from xapp.e2.rc.layout import EXPECTED
+from xapp.nodes.kpm_condition import left_out, slice_condition, slice_text
 from xapp.ric.nodes import E2Node, RanFunction
 
 KPM_STYLE = 4
@@ -31,8 +34,8 @@ class Wanted:
     event_trigger: bytes
     action_definition: bytes
     measurements: tuple[str, ...] = ()
-    dialect: Dialect = Dialect.STANDARD
-    """Of its reports."""
+    dialect: Dialect | None = Dialect.STANDARD
+    """Of its reports; None: the first of them tells."""
 
     @property
     def cell_key(self) -> str:
@@ -68,6 +71,10 @@ class NodePlan:
     quota_function_id: int | None = None
     """Its RC function, if it has one that takes quotas, whatever the node is controlled by: what an earlier instance
     left there is taken back."""
+    quota_form: rc.QuotaForm = rc.QuotaForm()
+    """How that function wants them."""
+    dialect: Dialect | None = Dialect.STANDARD
+    """How the node writes KPM and RC; None: its first report tells."""
 
 
 def plan_node(
@@ -77,18 +84,22 @@ def plan_node(
     measurements: tuple[str, ...],
     control: str = "auto",
     settings: NodeConfig | None = None,
+    told: Dialect | None = None,
+    slices: Iterable[SliceMembers] = (),
 ) -> NodePlan:
     """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception.
 
-    control: auto, dcm or rc (xapp.config.model). A node with both is controlled by DCM under auto: it says more.
+    control: auto, dcm or rc (xapp.config.model). A node with both is controlled by DCM under auto: it says more. told:
+    the dialect that its reports were found to be in, if they were. slices: those that policies speak of.
     """
     settings = settings or NodeConfig()
+    dialect = told if settings.dialect == "auto" else Dialect(settings.dialect)
     problems: list[Problem] = []
     carriers: dict[str, dcm.Carrier] = {}
     wanted: list[Wanted] = []
     own = node.function(dcm.DCM_OID)
     by_dcm = own is not None and control != "rc"
-    quotas = _quota_function(node, [] if by_dcm else problems)
+    quotas, form = _quota_function(node, [] if by_dcm else problems)
     used: Literal["dcm", "rc", ""] = ""
     if by_dcm and own is not None:
         used = "dcm"
@@ -118,7 +129,9 @@ def plan_node(
             control, "neither a DCM function nor an RC function for PRB quotas"
         )
         problems.append(Problem("no_control_function", f"{node.name} has {lacks}: nothing to control"))
-    wanted += _kpm(node, carriers, report_period_ms, measurements, problems, Dialect(settings.dialect))
+    if carriers:
+        problems += _left_out(node.name, left_out(node.name, settings, slices))
+    wanted += _kpm(node, carriers, report_period_ms, measurements, problems, dialect, settings)
     function = own if used == "dcm" else quotas if used == "rc" else None
     return NodePlan(
         carriers,
@@ -127,23 +140,37 @@ def plan_node(
         tuple(wanted),
         tuple(problems),
         quotas.id if quotas else None,
+        form,
+        dialect,
     )
 
 
-def _quota_function(node: E2Node, problems: list[Problem]) -> RanFunction | None:
-    """The node's RC function, if it takes PRB quotas."""
+def _quota_function(node: E2Node, problems: list[Problem]) -> tuple[RanFunction | None, rc.QuotaForm]:
+    """The node's RC function, if it takes PRB quotas, and how."""
+    nothing = None, rc.QuotaForm()
     function = next((found for oid in rc.RC_OIDS if (found := node.function(oid)) is not None), None)
     if function is None:
-        return None
+        return nothing
     try:
-        offers = rc.decode_ran_function(function.definition).offers(rc.SLICE_PRB_QUOTA)
+        described = rc.decode_ran_function(function.definition)
     except ValueError as error:
         problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
-        return None
-    if not offers:
-        text = f"{node.name}: its RC function lists no PRB quotas (control style 2, action 6)"
-        problems.append(Problem("quotas_not_offered", text))
-    return function if offers else None
+        return nothing
+    form, listed = described.quota_form()
+    if form is not None:
+        return function, form
+    if not described.offers(rc.SLICE_PRB_QUOTA):
+        problems.append(Problem("quotas_not_offered", f"{node.name}: its RC function lists {listed.what}"))
+    else:
+        text = f"{node.name}: its PRB quotas list {listed.what}, expected {EXPECTED}: never controlled"
+        problems.append(Problem("quota_layout_unknown", text))
+    return nothing
+
+
+def _left_out(node: str, slices: Iterable[SliceId], why: str = "") -> list[Problem]:
+    """One problem that names them all, if there are any."""
+    named = ", ".join(map(slice_text, slices))
+    return [Problem("slices_not_reported", f"{node}: UEs of {named} are not asked for{why}")] if named else []
 
 
 def _kpm(
@@ -152,15 +179,18 @@ def _kpm(
     report_period_ms: int,
     measurements: tuple[str, ...],
     problems: list[Problem],
-    dialect: Dialect,
+    dialect: Dialect | None,
+    settings: NodeConfig,
 ) -> list[Wanted]:
     """One KPM subscription per cell, for those of the measurements that the node lists."""
     reporter = next((function for oid in kpm.KPM_OIDS if (function := node.function(oid)) is not None), None)
     if reporter is None:
         problems.append(Problem("no_kpm_function", f"{node.name} has no KPM function"))
         return []
+    styles: tuple[kpm.ReportStyle, ...] = ()
     try:
-        listed = listed_measurements(kpm.decode_ran_function(reporter.definition))
+        described = kpm.decode_ran_function(reporter.definition)
+        listed, styles = listed_measurements(described), described.report_styles
     except ValueError as error:
         problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
         listed = frozenset()
@@ -170,10 +200,13 @@ def _kpm(
         problems.append(Problem("measurements_missing", text))
         return []
     trigger = kpm.encode_event_trigger(kpm.EventTrigger(report_period_ms))
+    whom = slice_condition(styles, settings)
+    if carriers:
+        problems += _left_out(node.name, whom.uncovered, ": the node takes one condition")
     wanted = []
     for cell in carriers:
-        action = kpm.ActionDefinition(KPM_STYLE, asked, report_period_ms, cell or None, (kpm.ANY_UE,))
-        definition = kpm.encode_action_definition(action, dialect)
+        action = kpm.ActionDefinition(KPM_STYLE, asked, report_period_ms, cell or None, whom.conditions)
+        definition = kpm.encode_action_definition(action, dialect or Dialect.STANDARD)
         wanted.append(Wanted(node.name, reporter.id, cell, "kpm", trigger, definition, asked, dialect))
     return wanted
 

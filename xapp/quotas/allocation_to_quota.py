@@ -71,10 +71,14 @@ class CellQuotas:
         self._rules = rules
         self._shares: dict[int, deque[float]] = {}
 
-    def update(self, allocation: Allocation, state: CellState, intent: Intent) -> dict[int, Target]:
+    def update(
+        self, allocation: Allocation, state: CellState, intent: Intent, *, repeats: bool = False
+    ) -> dict[int, Target]:
         """The targets after one more decision, by UE; a UE that the decision does not know has none.
 
-        The allocation has passed the guard for `state`: their UEs are the same.
+        The allocation has passed the guard for `state`: their UEs are the same. repeats: `state` rests on the same
+        measurement as the decision before, whose share this one's takes the place of: measurements are averaged, not
+        reports.
         """
         limits = compile_limits(state, _without_debts(intent))
         usable_U = self._meant_U(allocation, state, limits).tolist()
@@ -86,6 +90,8 @@ class CellQuotas:
         targets = {}
         for row, ue in enumerate(allocation.ue_ids):
             shares = self._shares[ue]
+            if repeats and shares:
+                shares.pop()
             shares.append(per_rbg * usable_U[row])
             most = max(ceil(sum(shares) / len(shares) - ROUNDING), least, floors_U[row])
             # The operator's cap is not part of the average: one that has gone must not linger, nor a new one wait.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from xapp.quotas.allocation_to_quota import RELEASED, Quota, QuotaRules, Target
 
 GONE_AFTER_PERIODS = 3
-"""Decisions in a row that do not know a UE, after which it has left."""
+"""Decisions in a row, each with a measurement of its own, that do not know a UE, after which it has left."""
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
 """A refused quota is tried again after a pause that doubles."""
@@ -76,8 +76,11 @@ class QuotaBook:
 
     # -- what should be ------------------------------------------------------------------------------------------
 
-    def want(self, cell: str, targets: Mapping[int, Target], now_s: float) -> None:
-        """A decision's targets for a cell, all its UEs. Newest wins; a UE without any entry is unlimited."""
+    def want(self, cell: str, targets: Mapping[int, Target], now_s: float, *, repeats: bool = False) -> None:
+        """A decision's targets for a cell, all its UEs. Newest wins; a UE without any entry is unlimited.
+
+        repeats: it rests on the same measurement as the decision before, so that who is absent is so no longer.
+        """
         for ue, target in targets.items():
             entry = self._entries.get(ue)
             if entry is None:
@@ -86,7 +89,7 @@ class QuotaBook:
                 entry.waits_since_s = now_s
             entry.cell, entry.target, entry.absent = cell, target, 0
         for ue in [ue for ue, entry in self._entries.items() if entry.cell == cell and ue not in targets]:
-            self._entries[ue].absent += 1
+            self._entries[ue].absent += not repeats
             self._tidy(ue)
 
     def release(self, cell: str | None = None) -> None:

@@ -15,6 +15,7 @@ from xapp.config.model import Controls
 from xapp.control.observer import Tap
 from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.dialect import Dialect
+from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value, write_ue_id
 from xapp.quotas.allocation_to_quota import QuotaRules
 from xapp.quotas.rc_encoder import RcEncoder, RcSettings
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 KEY = "quota/"
 """With the node's name: {"ues": [UEID as xapp.e2.ue_id.ue_id writes it as JSON]}."""
+
+FIRST_FORM = rc.QuotaForm()
 
 
 class QuotaKeeper:
@@ -47,22 +50,24 @@ class QuotaKeeper:
         self._saved: dict[str, frozenset[int]] = {}
         """By node; one that is not here is not known yet: shared data did not answer."""
 
-    def encoder(self, node: str) -> RcEncoder:
+    def encoder(
+        self, node: str, form: rc.QuotaForm = FIRST_FORM, dialect: Dialect | None = Dialect.STANDARD
+    ) -> RcEncoder:
         """The node's, with the UEs that an earlier instance left under quotas. A node that comes back has what it had,
-        but nobody knows whether it started over."""
+        but nobody knows whether it started over.
+
+        dialect: None = not told yet, see RcSettings.
+        """
         with self._lock:
-            known = self._encoders.get(node)
-            if known is not None:
-                known.doubt()
-                return known
             q, settings = self._controls.quota, self._controls.node(node)
             rules = QuotaRules(q.min_share_percent, q.smooth_periods, q.step_percent, q.max_controls_per_s)
-            slice_ = RcSettings(
-                settings.plmn_octets,
-                settings.sst,
-                int(settings.sd, 16) if settings.sd else None,
-                Dialect(settings.dialect),
-            )
+            sd = int(settings.sd, 16) if settings.sd else None
+            slice_ = RcSettings(settings.plmn_octets, settings.sst, sd, dialect, form)
+            known = self._encoders.get(node)
+            if known is not None:
+                known.settle(slice_)
+                known.doubt()
+                return known
             self._tap.quota(node, "new", {"settings": slice_, "rules": rules})
             encoder = self._encoders[node] = RcEncoder(
                 slice_, rules, on_change=self._on_change, hear=partial(self._tap.quota, node)

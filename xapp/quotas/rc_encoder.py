@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from policy.allocation import Allocation
 from xapp.control.encoder import Basis, ControlMessage, Moment
@@ -28,7 +29,9 @@ class RcSettings:
     plmn: bytes
     sst: int = 1
     sd: int | None = None
-    dialect: Dialect = Dialect.STANDARD
+    dialect: Dialect | None = Dialect.STANDARD
+    """None: the node's reports have not told yet, and nothing is sent before they have."""
+    form: rc.QuotaForm = rc.QuotaForm()
 
 
 class RcEncoder:
@@ -57,10 +60,24 @@ class RcEncoder:
         self._lock = threading.Lock()
         self._book = QuotaBook(rules)
         self._cells: dict[str, CellQuotas] = {}
+        self._measurements: dict[str, int | None] = {}
+        """By cell: that of the newest decision."""
         self._names: dict[int, UeId] = {}
         self._in_flight = 0
         self._echoes = False
         self._kept: frozenset[int] = frozenset()
+
+    @property
+    def settings(self) -> RcSettings:
+        return self._settings
+
+    def settle(self, settings: RcSettings) -> None:
+        """What the node takes, from now on: told by its reports, or listed anew by a node that came back."""
+        with self._lock:
+            if settings != self._settings:
+                self._hear("settings", {"settings": settings})
+                self._settings = settings
+                self._echoes = self._echoes and settings.form.call_process_ids
 
     def restore(self, left_behind: Iterable[UeId]) -> None:
         """UEs that an earlier instance may have left under quotas, and whose ids are kept: they are released first."""
@@ -84,10 +101,12 @@ class RcEncoder:
         with self._lock:
             self._hear("control", {"cell": cell, "now_s": now_s})
             quotas = self._cells.setdefault(cell, CellQuotas(self._rules))
-            targets = quotas.update(allocation, basis.state, basis.intent)
+            repeats = basis.measurement is not None and basis.measurement == self._measurements.get(cell)
+            self._measurements[cell] = basis.measurement
+            targets = quotas.update(allocation, basis.state, basis.intent, repeats=repeats)
             self._learn_names(targets, basis.kpm)
             known = {ue: target for ue, target in targets.items() if ue in self._names}
-            self._book.want(cell, known, now_s)
+            self._book.want(cell, known, now_s, repeats=repeats)
             changed = self._book.to_keep() != self._kept
         if changed:
             self._on_change()
@@ -111,6 +130,8 @@ class RcEncoder:
             if closing:
                 self._book.release()
             room = (MOST_IN_FLIGHT if self._echoes else 1) - self._in_flight
+            if self._settings.dialect is None:
+                room = 0
             orders = self._book.due(moment.now_s, room, unhurried=not closing)
             self._in_flight += len(orders)
             messages = [self._message(order, moment) for order in orders]
@@ -121,9 +142,11 @@ class RcEncoder:
     def _message(self, order: Order, moment: Moment) -> ControlMessage:
         s, quota = self._settings, order.quota
         shares = rc.PrbQuota(s.plmn, s.sst, s.sd, quota.min_percent, quota.max_percent, quota.dedicated_percent)
-        header, message = rc.encode_prb_quota_control(self._names[order.ue], shares, s.dialect)
-        what = "releases" if order.is_release else "controls"
-        return ControlMessage(what, moment.next_id(), header, message, self._book.cell_of(order.ue), order.ue)
+        assert s.dialect is not None
+        header, message = rc.encode_prb_quota_control(self._names[order.ue], shares, s.dialect, s.form.layout)
+        what, number = "releases" if order.is_release else "controls", moment.next_id()
+        call = _call_process_id(moment.instance_epoch, number) if s.form.call_process_ids else None
+        return ControlMessage(what, number, header, message, self._book.cell_of(order.ue), order.ue, call)
 
     def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
         """The node took a quota, refused it, or did not say."""
@@ -132,7 +155,7 @@ class RcEncoder:
             self._hear("answered", told)
             self._in_flight = max(0, self._in_flight - 1)
             if accepted is not None:
-                self._echoes = echoed
+                self._echoes = echoed and self._settings.form.call_process_ids
             self._book.settle(subject, accepted, now_s)
             changed = self._book.to_keep() != self._kept
         if changed:
@@ -191,3 +214,11 @@ class RcEncoder:
                     self._names[key] = ue_id
         if len(self._names) > 2 * (len(targets) + len(self._book)):
             self._names = {ue: name for ue, name in self._names.items() if ue in targets or ue in self._book}
+
+
+def _call_process_id(instance_epoch: int, number: int) -> bytes:
+    """Of an instance's control of that number. It has room for 32 bits, and answers to another instance's controls may
+    come here: each instance counts from a place of its own.
+    """
+    start = crc32(instance_epoch.to_bytes(8, "big"))
+    return rc.encode_call_process_id((start + number) % rc.MAX_CALL_PROCESS_ID + 1)

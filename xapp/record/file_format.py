@@ -28,6 +28,7 @@ from xapp.control.encoder import ControlEncoder, ControlMessage, DcmEncoder
 from xapp.control.observer import Batch
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
+from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value
 from xapp.quotas.allocation_to_quota import QuotaRules
 from xapp.quotas.rc_encoder import RcEncoder, RcSettings
@@ -133,9 +134,10 @@ def _cell(record: DecisionRecord) -> dict[str, Any]:
 def quota_event(node: str, call: str, told: Mapping[str, Any]) -> Event:
     """One call of a node's RcEncoder: what it was told as JSON."""
     event: Event = {"event": "quota", "node": node, "call": call, **told}
-    if call == "new":
+    if call in ("new", "settings"):
         settings: RcSettings = told["settings"]
-        event["settings"] = {**asdict(settings), "plmn": settings.plmn.hex(), "dialect": settings.dialect.value}
+        event["settings"] = {**asdict(settings), "plmn": settings.plmn.hex(), "form": settings.form._asdict()}
+    if call == "new":
         event["rules"] = asdict(told["rules"])
     elif call == "restore":
         event["ues"] = [ue_id_to_value(ue_id) for ue_id in told["ues"]]
@@ -292,10 +294,19 @@ def read_link(event: Event) -> CellLink:
 
 def read_quotas(event: Event) -> RcEncoder:
     """The encoder of a quota event `new`."""
+    return RcEncoder(read_settings(event), QuotaRules(**event["rules"]))
+
+
+def read_settings(event: Event) -> RcSettings:
+    """Of a quota event `new` or `settings`; recordings made before there were forms had the first one."""
     settings = event["settings"]
-    return RcEncoder(
-        RcSettings(bytes.fromhex(settings["plmn"]), settings["sst"], settings["sd"], Dialect(settings["dialect"])),
-        QuotaRules(**event["rules"]),
+    form = settings.get("form", {"layout": rc.Layout.WRAPPED, "call_process_ids": False})
+    return RcSettings(
+        bytes.fromhex(settings["plmn"]),
+        settings["sst"],
+        settings["sd"],
+        None if settings["dialect"] is None else Dialect(settings["dialect"]),
+        rc.QuotaForm(rc.Layout(form["layout"]), bool(form["call_process_ids"])),
     )
 
 

@@ -17,7 +17,7 @@ from xapp.control.mailbox import Mailbox
 from xapp.control.sender import ControlSender
 from xapp.e2.dcm import messages as dcm
 from xapp.quotas.rc_encoder import RcEncoder
-from xapp.record.file_format import Event, quota_message, read_decision, read_ue_ids
+from xapp.record.file_format import Event, quota_message, read_decision, read_settings, read_ue_ids
 from xapp.rmr.transport import RmrMessage
 
 MAX_WAITING_REPORTS = 10_000
@@ -126,6 +126,8 @@ class ReplayedQuotas:
             encoder.doubt()
         elif call == "kept":
             encoder.kept(frozenset(event["ues"]))
+        elif call == "settings":
+            encoder.settle(read_settings(event))
         elif call == "restore":
             encoder.restore(read_ue_ids(event))
         else:

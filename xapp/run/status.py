@@ -30,6 +30,8 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "effects": parts.cells.effects(parts.sender.epoch),
         "nodes": {name: node.connected for name, node in parts.watcher.nodes.items()},
         "node_problems": parts.cells.problems(),
+        "node_dialects": parts.cells.dialects(),
+        "report_problems": parts.cells.report_problems(),
         "ues_limited": parts.quotas.limited,
         "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},
         "subscription_errors": {
@@ -63,6 +65,7 @@ def set_gauges(parts: Parts) -> None:
         "subscriptions_wanted": len(states),
         "subscriptions_active": states.count(SubscriptionState.ACTIVE),
         "cells": len(parts.intake.links()),
+        "ue_twins": sum(sum(link.tracker.twins.values()) for link in parts.intake.links()),
         "ues_limited": parts.quotas.limited,
         "quotas_waiting": parts.quotas.waiting,
         "policies": len(policies),

@@ -16,6 +16,7 @@ from policy.intent import Intent, Mode
 from xapp.a1.policy_model import Policy, parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.config.model import SliceMembers
+from xapp.e2.ue_id.ue_key import UeIdKind, key_of
 
 CELL = "gnb_1/00f110000000011"
 OTHER = "gnb_2/00f110000000021"
@@ -170,3 +171,13 @@ def test_the_meaning_does_not_depend_on_the_order_of_arrival(documents: list[dic
     shuffled = policies.copy()
     random.shuffle(shuffled)
     assert PolicySet(dict(shuffled)).compile(cell()) == PolicySet(dict(policies)).compile(cell())
+
+
+def test_ues_are_named_by_their_nodes_own_number_where_that_means_one() -> None:
+    by_amf, by_other_amf = (key_of(UeIdKind.GNB_AMF, 5, bytes(6)[:-1] + bytes((n,))) for n in (1, 2))
+    capped = PolicySet({"p": policy(scope={"cells": [CELL], "ue_ids": [5]}, limits={"per_ue": limit(most=10.0)})})
+    alone = capped.compile(cell({3: 0.0, by_amf: 0.0}))
+    assert (dict(alone.intent.max_share_percent), alone.unmet) == ({by_amf: 10.0}, ())
+    both = capped.compile(cell(dict.fromkeys(sorted((by_amf, by_other_amf)), 0.0)))
+    assert dict(both.intent.max_share_percent) == {}
+    assert both.unmet == (("p", "UE 5: 2 UEs of the node have this number"),)

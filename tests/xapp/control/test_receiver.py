@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
+from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage
 
@@ -104,6 +106,31 @@ def test_a_kpm_report_is_read_in_its_nodes_dialect(node: Any) -> None:
     receiving.intake.on_message(flexric)
     (report,) = receiving.taken()
     assert report.state.ue_ids == (4,)
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_the_first_readable_report_tells_how_its_node_writes(node: Any, dialect: Dialect) -> None:
+    receiving = Receiving(node, has_dcm=False, has_kpm=False)
+    told: list[tuple[str, Dialect, int]] = []
+    receiving.intake.on_dialect = lambda name, form: told.append((name, form, len(receiving.taken())))
+    untold, other = Feed(node.cell, "kpm", tuple(MEASURED), None), Feed(f"{node.name}/2", "kpm", tuple(MEASURED), None)
+    receiving.intake.attach(node.kpm_instance, untold, receiving.link)
+    receiving.intake.attach(node.kpm_instance + 1, other, node.link(has_kpm=True, has_dcm=False))
+    whole = node.kpm_message(1, {4: MEASURED}, dialect=dialect)
+    report = e2ap.decode_indication(whole.payload)
+    damaged = replace(whole, payload=e2ap.encode_indication(report._replace(message=report.message[:-9])))
+    with pytest.raises(E2DecodeError):
+        receiving.intake.on_message(damaged)
+    assert told == []
+    receiving.intake.on_message(node.kpm_message(1, {4: MEASURED}, dialect=dialect))
+    assert told == [(node.name, dialect, 0)], "before anybody could decide on it"
+    (taken,) = receiving.taken()
+    assert taken.state.ue_ids == (4,)
+    wrong = next(each for each in Dialect if each is not dialect)
+    for instance in (node.kpm_instance, node.kpm_instance + 1):
+        with pytest.raises(E2DecodeError):
+            receiving.intake.on_message(node.kpm_message(2, {4: MEASURED}, instance=instance, dialect=wrong))
+    assert len(told) == 1, "once and for all cells of the node"
 
 
 def test_the_loop_time_counts_from_the_report_that_opened_the_period(receiving: Receiving) -> None:

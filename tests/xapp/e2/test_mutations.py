@@ -23,6 +23,7 @@ TYPED: dict[str, Callable[[bytes, Dialect], Any]] = {
     "kpm-indication-header": lambda data, _: kpm.decode_indication_header(data),
     "kpm-indication-message": lambda data, dialect: kpm.decode_report(data, ("a", "b"), dialect),
     "kpm-ran-function": lambda data, _: kpm.decode_ran_function(data),
+    "rc-call-process-id": lambda data, _: rc.decode_call_process_id(data),
     "rc-control-header": rc.decode_control_header,
     "rc-control-message": rc.decode_prb_quotas,
     "rc-control-outcome": rc.decode_control_outcome,

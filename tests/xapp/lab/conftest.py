@@ -36,6 +36,7 @@ from xapp.rmr.transport import (
 )
 
 WAIT_S = 10.0
+ONE_SLICE = kpm.Condition("sNSSAI", "equal", {"valueOctS": "01"})
 PERIOD_MS = 30
 MEASUREMENTS = ("DRB.UEThpUl", "RRU.PrbTotUl", "CQI")
 
@@ -169,7 +170,7 @@ class TestXapp:
         dialect: Dialect = Dialect.STANDARD,
     ) -> dict[str, Any]:
         trigger = kpm.encode_event_trigger(kpm.EventTrigger(period_ms))
-        action = kpm.ActionDefinition(style, names, period_ms, cell or gnb.cells[0], (kpm.ANY_UE,))
+        action = kpm.ActionDefinition(style, names, period_ms, cell or gnb.cells[0], (ONE_SLICE,))
         return self._subscribe(gnb.name, 2, trigger, kpm.encode_action_definition(action, dialect))
 
     def _subscribe(self, *args: Any) -> dict[str, Any]:

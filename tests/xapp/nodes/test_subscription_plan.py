@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from policy.observation import PROFILES
-from xapp.config.model import NodeConfig
+from xapp.config.model import NodeConfig, SliceId, SliceMembers
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.kpm.messages import KPM_OIDS
 from xapp.e2.rc import messages as rc
+from xapp.e2.rc.prb_quota import PARAMETER_NAMES
 from xapp.lab.gnb.ran_functions import make_carriers
 from xapp.nodes.subscription_plan import NodePlan, Problem, plan_node
 from xapp.ric.nodes import E2Node, RanFunction
@@ -40,8 +41,14 @@ def kpm_function(
     return RanFunction(2, oid, kpm.encode_ran_function(described))
 
 
-def rc_function(style: int = 2, action: int = 6, *, id: int = 3) -> RanFunction:
-    styles = (rc.ControlStyle(style, "control", (rc.ControlAction(action, "an action"),)),)
+WRAPPED = tuple(rc.Parameter(number, name) for number, name in PARAMETER_NAMES.items())
+UNWRAPPED = tuple(each for each in WRAPPED if each.id not in (2, 6))
+
+
+def rc_function(
+    style: int = 2, action: int = 6, *, id: int = 3, parameters: tuple[rc.Parameter, ...] = WRAPPED, **formats: Any
+) -> RanFunction:
+    styles = (rc.ControlStyle(style, "control", (rc.ControlAction(action, "an action", parameters),), **formats),)
     described = rc.RanFunction("ORAN-E2SM-RC", rc.RC_OIDS[0], "RAN control", control_styles=styles)
     return RanFunction(id, rc.RC_OIDS[0], rc.encode_ran_function(described))
 
@@ -134,6 +141,77 @@ def test_a_function_that_cannot_be_read_is_a_problem_not_an_exception(definition
     assert broken_kpm.problems[0].text.startswith(f"{NODE}: ")
 
 
+def test_a_node_whose_form_nobody_knows_is_asked_by_the_standard_until_its_reports_tell() -> None:
+    (asked,) = plan(kpm_function(), rc_function()).wanted
+    assert asked.dialect is None
+    assert kpm.decode_action_definition(asked.action_definition).measurements == asked.measurements
+    (again,) = plan(kpm_function(), rc_function(), told=Dialect.FLEXRIC).wanted
+    assert again.dialect is Dialect.FLEXRIC
+    assert kpm.decode_action_definition(again.action_definition, Dialect.FLEXRIC).cell == (asked.cell or None)
+    (set_by_hand,) = plan(
+        kpm_function(), rc_function(), settings=NodeConfig(dialect="standard"), told=Dialect.FLEXRIC
+    ).wanted
+    assert set_by_hand.dialect is Dialect.STANDARD
+
+
+# -- whose UEs are reported -------------------------------------------------------------------------------------------
+
+ALL_STYLES = tuple(kpm.ReportStyle(n, f"style {n}", n, ASKED, 1, 1 if n < 3 else 3) for n in range(1, 6))
+STYLE_4 = (kpm.ReportStyle(4, "Common Condition-based, UE-level Measurement", 4, ASKED, 1, 3),)
+EMULATOR = (kpm.ReportStyle(4, "Dummy style name", 4, ASKED, 1, 3),)
+TWO = (SliceId(sst=1), SliceId(sst=2, sd="0000ab"))
+
+
+def conditions_asked(styles: tuple[kpm.ReportStyle, ...], **settings: Any) -> tuple[list[Any], tuple[Problem, ...]]:
+    described = kpm.RanFunction("ORAN-E2SM-KPM", KPM_OIDS[0], "KPM", None, (), styles)
+    reporter = RanFunction(2, KPM_OIDS[0], kpm.encode_ran_function(described))
+    planned = plan(reporter, rc_function(), settings=NodeConfig(**settings))
+    (wanted,) = planned.wanted
+    action = kpm.decode_action_definition(wanted.action_definition)
+    return [(c.test, c.expression, c.value, c.or_next) for c in action.conditions], planned.problems
+
+
+@pytest.mark.parametrize(
+    ("styles", "settings", "values"),
+    [
+        (STYLE_4, {}, [{"valueOctS": "01"}]),
+        (STYLE_4, {"sst": 3, "sd": "0000AB"}, [{"valueOctS": "030000ab"}]),
+        (STYLE_4, {"kpm_condition": "integer"}, [{"valueInt": 1}]),
+        (EMULATOR, {"sst": 3, "sd": "0000ab"}, [{"valueInt": 3}]),
+        (EMULATOR, {"kpm_condition": "octets"}, [{"valueOctS": "01"}]),
+        (ALL_STYLES, {}, [{"valueOctS": "01"}]),
+        (ALL_STYLES, {"slices": TWO}, [{"valueOctS": "01"}, {"valueOctS": "020000ab"}]),
+    ],
+)
+def test_ues_are_asked_for_by_their_slice_as_the_node_can_bear_it(
+    styles: tuple[kpm.ReportStyle, ...], settings: dict[str, Any], values: list[dict[str, Any]]
+) -> None:
+    asked, problems = conditions_asked(styles, **settings)
+    assert asked == [("sNSSAI", "equal", value, value is not values[-1]) for value in values]
+    assert problems == ()
+
+
+@pytest.mark.parametrize("styles", [STYLE_4, EMULATOR])
+def test_a_node_that_takes_one_condition_gets_one_and_the_slices_left_out_are_named(
+    styles: tuple[kpm.ReportStyle, ...],
+) -> None:
+    asked, problems = conditions_asked(styles, slices=TWO)
+    assert len(asked) == 1
+    text = f"{NODE}: UEs of SST 2 SD 0000ab are not asked for: the node takes one condition"
+    assert problems == (Problem("slices_not_reported", text),)
+
+
+def test_slices_that_policies_speak_of_and_nobody_asks_for_are_named() -> None:
+    members = (
+        SliceMembers(sst=1),
+        SliceMembers(sst=7, sd="00000C"),
+        SliceMembers(sst=8, cells=("gnb_elsewhere/00f110000000011",)),
+    )
+    planned = plan(kpm_function(), rc_function(), slices=members)
+    assert planned.problems == (Problem("slices_not_reported", f"{NODE}: UEs of SST 7 SD 00000c are not asked for"),)
+    assert plan(kpm_function(), slices=members).problems[0].fault == "no_control_function", "of a node left alone: none"
+
+
 # -- nodes of today ---------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +246,12 @@ def test_dcm_wins_where_a_node_has_both_unless_told_otherwise(control: str, used
         ((rc_function(),), "dcm", "has no DCM function: nothing to control"),
         ((dcm_function(),), "rc", "has no RC function for PRB quotas: nothing to control"),
         ((), "auto", "has neither a DCM function nor an RC function for PRB quotas: nothing to control"),
+        (
+            (rc_function(parameters=()),),
+            "auto",
+            "its PRB quotas list no parameters, expected 1-3, 5-13 (wrapped) or 1, 3, 5, 7-13 (unwrapped): never",
+        ),
+        ((rc_function(message_format=2),), "auto", "its RC function lists no PRB quotas (control style 2, action 6)"),
         ((rc_function(2, 5),), "auto", "its RC function lists no PRB quotas (control style 2, action 6)"),
         ((rc_function(1, 6),), "auto", "its RC function lists no PRB quotas (control style 2, action 6)"),
         ((RanFunction(3, rc.RC_OIDS[0], b"\xff"),), "auto", "rc-ran-function"),
@@ -179,3 +263,24 @@ def test_a_node_that_cannot_be_controlled_is_left_alone(
     planned = plan(*functions, kpm_function(), control=control)
     assert (planned.control, planned.control_function_id, planned.wanted) == ("", None, ())
     assert problem in planned.problems[0].text
+
+
+@pytest.mark.parametrize("formats", [{}, {"header_format": 0, "message_format": 0, "outcome_format": 0}])
+@pytest.mark.parametrize(
+    ("parameters", "call_process_id_format", "form"),
+    [
+        (WRAPPED, 1, rc.QuotaForm(rc.Layout.WRAPPED, True)),
+        (WRAPPED, None, rc.QuotaForm(rc.Layout.WRAPPED, False)),
+        (UNWRAPPED, None, rc.QuotaForm(rc.Layout.UNWRAPPED, False)),
+        (UNWRAPPED, 0, rc.QuotaForm(rc.Layout.UNWRAPPED, True)),
+    ],
+)
+def test_a_control_is_laid_out_as_the_node_lists_it(
+    parameters: tuple[rc.Parameter, ...],
+    call_process_id_format: int | None,
+    form: rc.QuotaForm,
+    formats: dict[str, int],
+) -> None:
+    offered = rc_function(parameters=parameters, call_process_id_format=call_process_id_format, **formats)
+    planned = plan(offered, kpm_function())
+    assert (planned.control, planned.quota_form, planned.problems) == ("rc", form, ())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from xapp.control.cell_tracker import CellTracker
 from xapp.control.decision_record import ControlStatus, ControlTrail
 from xapp.control.encoder import Basis
 from xapp.control.sender import ControlSender
+from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
+from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm.report_reader import decode_report
 from xapp.e2.kpm.report_writer import encode_report
@@ -52,16 +55,22 @@ def shares(*owned: int) -> Allocation:
     return Allocation(tuple(range(1, 1 + len(owned))), owner_M)
 
 
+ECHOES = rc.QuotaForm(call_process_ids=True)
+"""As srsRAN lists it."""
+
+
 class Controlling:
     """A sender with the RC encoder of one node, and shared data in memory or in Redis."""
 
-    def __init__(self, node: Any, store: SharedStore, config: Controls | None = None) -> None:
+    def __init__(
+        self, node: Any, store: SharedStore, config: Controls | None = None, form: rc.QuotaForm = ECHOES
+    ) -> None:
         self.node, self.store = node, store
         self.metrics = Metrics()
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
         self.changes = 0
         self.keeper = QuotaKeeper(config or controls(), store, on_change=self._changed)
-        self.encoder = self.keeper.encoder(node.name)
+        self.encoder = self.keeper.encoder(node.name, form)
         carrier = dcm.Carrier.of("", bwp_size_prb=40, rbg_size_prb=4)
         self.target = ControlTarget(node.name, node.cell, FUNCTION_ID, INSTANCE, carrier, self.encoder)
         self.sender.watch(self.target)
@@ -79,7 +88,9 @@ class Controlling:
         state = make_cell_state(self.node.cell, num_rbgs=RBGS, slots_per_dcm=100, slot=0, ue_ids=keys)
         allocation = Allocation(keys, allocation.owner_M)
         intent = options.pop("intent", Intent())
-        sent = self.sender.send(self.target, allocation, Basis(state, intent, kpm=report), **options)
+        measurement = options.pop("measurement", None)
+        basis = Basis(state, intent, kpm=report, measurement=measurement)
+        sent = self.sender.send(self.target, allocation, basis, **options)
         if keep:
             self.keeper.save()
             self.sender.pump()
@@ -301,7 +312,7 @@ def test_a_node_that_was_away_is_told_again(rig: Controlling) -> None:
     rig.decide(shares(4))
     rig.play()
     rig.sender.unwatch(rig.node.name)
-    assert rig.keeper.encoder(rig.node.name) is rig.encoder
+    assert rig.keeper.encoder(rig.node.name, ECHOES) is rig.encoder
     rig.sender.pump()
     assert rig.silence()
     rig.sender.watch(rig.target)
@@ -379,3 +390,85 @@ def test_while_shared_data_do_not_answer_nobody_is_limited(node: Any, monkeypatc
     assert not store.healthy
     assert rig.silence()
     store.close()
+
+
+# -- as the node wants it ---------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_lists_no_call_process_ids_gets_none_and_one_control_at_a_time(
+    node: Any, store: SharedStore
+) -> None:
+    rig = Controlling(node, store, form=rc.QuotaForm(rc.Layout.UNWRAPPED))
+    rig.decide(shares(4, 3))
+    first, _, quota = rig.next_quota()
+    assert first.call_process_id is None
+    assert first.message == rc.encode_prb_quotas((quota,), wrapped=False)
+    assert rig.silence()
+    elsewhere = e2ap.ControlAcknowledge(e2ap.RicRequestId(123, INSTANCE + 1), FUNCTION_ID)
+    rig.sender.on_acknowledge(elsewhere, rig.node.name)
+    assert rig.metrics["answers_unmatched"] == 1, "the answer to another's control"
+    rig.acknowledge(first)
+    second = rig.next_quota()[0]
+    rig.acknowledge(second)
+    assert rig.encoder.explain(rig.node.cell) == {"quotas": {1: 40, 2: 30}}
+
+
+def test_call_process_ids_are_the_service_models_and_each_its_own(rig: Controlling) -> None:
+    rig.decide(shares(4, 3))
+    first = rig.next_quota()[0]
+    rig.acknowledge(first)
+    calls = [first.call_process_id, rig.next_quota()[0].call_process_id]
+    numbers = [rc.decode_call_process_id(call) for call in calls if call is not None]
+    assert len({*numbers}) == 2
+
+
+def test_nothing_is_sent_to_a_node_before_its_reports_have_told_how_it_writes(node: Any, store: SharedStore) -> None:
+    rig = Controlling(node, store)
+    rig.encoder.settle(replace(rig.encoder.settings, dialect=None))
+    rig.decide(shares(4))
+    assert rig.silence()
+    assert rig.encoder.waiting == 1
+    rig.encoder.settle(replace(rig.encoder.settings, dialect=Dialect.FLEXRIC))
+    rig.sender.pump()
+    request = rig.receive()
+    assert request is not None
+    assert rc.decode_control_header(request.header, Dialect.FLEXRIC).ue_id == GnbDuUeId(1)
+    with pytest.raises(E2DecodeError):
+        rc.decode_control_header(request.header)
+
+
+def test_shares_are_averaged_over_measurements_not_reports(node: Any, store: SharedStore) -> None:
+    rig = Controlling(node, store, controls(smooth_periods=2))
+    rig.decide(shares(2), measurement=1)
+    for _ in range(5):
+        rig.decide(shares(8), measurement=2)
+    rig.play()
+    assert rig.encoder.explain(rig.node.cell) == {"quotas": {1: 50}}, "the mean of 20 and 80, once each"
+
+
+def test_a_ue_is_gone_after_measurements_without_it_not_reports(rig: Controlling) -> None:
+    rig.decide(shares(4), measurement=1)
+    rig.play()
+    without_it = Allocation((2,), np.full(RBGS, DYNAMIC, np.int16))
+    for _ in range(10):
+        rig.decide(without_it, measurement=2)
+    assert rig.silence()
+    rig.decide(without_it, measurement=3)
+    rig.decide(without_it, measurement=4)
+    assert rig.play() == {1: 100}
+
+
+def test_twins_are_never_limited(node: Any, store: SharedStore, case: Callable[[str], bytes]) -> None:
+    tracker = CellTracker(node.cell, num_rbgs=RBGS, report_period_ms=100, has_kpm=True, has_dcm=False)
+    rig = Controlling(node, store)
+    for sn, name in enumerate(("ueid-all-zero-amf", "ueid-two-amfs-same-id")):
+        tracker.on_kpm(sn, decode_report(case(name)))
+        state = tracker.state()
+        assert state is not None
+        decided = Allocation(state.ue_ids, np.full(RBGS, IDLE, np.int16))
+        rig.sender.send(rig.target, decided, Basis(state, kpm=tracker.kpm))
+        rig.keeper.save()
+        rig.sender.pump()
+        told = rig.play()
+        assert len(told) == len(state.ue_ids) == (0, 2)[sn]
+        assert sum(tracker.twins.values()) == (3, 0)[sn]

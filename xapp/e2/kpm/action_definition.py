@@ -27,10 +27,6 @@ class Condition(NamedTuple):
     """This condition or the next one, instead of both."""
 
 
-ANY_UE = Condition("ul-rSRP", "lessthan", {"valueInt": 1000})
-"""RSRP is reported as 0..127: true of every UE. The usual way to say "all"; deployed nodes ignore conditions anyway."""
-
-
 class ActionDefinition(NamedTuple):
     """What to report. At most one of the last three fields is given; it makes the format."""
 

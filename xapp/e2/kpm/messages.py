@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from xapp.e2.asn1 import schema
 from xapp.e2.kpm import schema as kpm_schema
 from xapp.e2.kpm.action_definition import (
-    ANY_UE,
     ActionDefinition,
     Condition,
     decode_action_definition,
@@ -24,7 +23,6 @@ from xapp.e2.kpm.schema import OLD_TIME_STAMP_OCTETS
 from xapp.e2.ran_function_name import RanFunctionName, name_from_value, name_to_value
 
 __all__ = [
-    "ANY_UE",
     "KPM_OIDS",
     "NO_UE",
     "ActionDefinition",

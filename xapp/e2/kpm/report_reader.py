@@ -28,8 +28,9 @@ from xapp.e2.kpm.report_table import (
     read_row,
 )
 from xapp.e2.ue_id.ue_id import ue_id_from_value, ue_key
+from xapp.e2.ue_id.ue_key import UeIdKind, key_of
 
-__all__ = ["NO_UE", "KpmReport", "decode_report", "decode_report_generic", "measurement_names"]
+__all__ = ["NO_UE", "KpmReport", "decode_report", "decode_report_generic", "decode_report_told", "measurement_names"]
 
 
 class _UnusualError(Exception):
@@ -50,6 +51,21 @@ def decode_report(message: bytes, known_names: Sequence[str] = (), dialect: Dial
         return decode_report_generic(message, known_names, dialect)
     count = body.count(1, 65535, item_bits=40, what="ueMeasReportList")
     return _Walk(body, tuple(known_names)).read(count)
+
+
+def decode_report_told(message: bytes, known_names: Sequence[str] = ()) -> tuple[KpmReport, Dialect]:
+    """A report of a node of which nobody knows how it writes, and the dialect that it is in.
+
+    The standard comes first; nodes that write otherwise send reports that cannot be read by it. Raises E2DecodeError
+    where no dialect fits, the standard's.
+    """
+    try:
+        return decode_report(message, known_names), Dialect.STANDARD
+    except E2DecodeError as error:
+        try:
+            return decode_report(message, known_names, Dialect.FLEXRIC), Dialect.FLEXRIC
+        except E2DecodeError:
+            raise error from None
 
 
 def _format_3_body(message: bytes, dialect: Dialect) -> BitReader | None:
@@ -147,6 +163,8 @@ def _walk_ue_id(data: bytes, at: int) -> tuple[int, int]:
     if head & 0xFC in (0x08, 0x10):
         size = ((head & 1) << 1 | data[at + 1] >> 7) + 1
         key = int.from_bytes(data[at + 2 : at + 2 + size], "big")
+        if head & 0x10:
+            key = key_of(UeIdKind.CU_UP_E1AP, key)
         at += 2 + size
         return key, at + 8 if head & 2 else at
     # gNB-UEID: F1AP list, E1AP list, ran-UEID, XnAP id, global gNB id present; 3 size bits of the AMF id; padding.
@@ -158,6 +176,7 @@ def _walk_ue_id(data: bytes, at: int) -> tuple[int, int]:
         raise _UnusualError
     amf_id = int.from_bytes(data[at + 2 : at + 2 + size], "big")
     at += size + 9  # head, AMF id, GUAMI: extension bit, PLMN, 24 bits
+    guami = data[at - 6 : at]
     f1ap_id = ran_ueid = None
     if bits & 0x200:
         head = data[at]  # count - 1, extension bit, 2 size bits
@@ -170,8 +189,10 @@ def _walk_ue_id(data: bytes, at: int) -> tuple[int, int]:
         ran_ueid = int.from_bytes(data[at : at + 8], "big")
         at += 8
     if f1ap_id is not None:
-        return f1ap_id, at
-    return (amf_id if ran_ueid is None else ran_ueid), at
+        return key_of(UeIdKind.GNB_F1AP, f1ap_id, guami), at
+    if ran_ueid is not None:
+        return key_of(UeIdKind.GNB_RAN, ran_ueid, guami), at
+    return key_of(UeIdKind.GNB_AMF, amf_id, guami), at
 
 
 def _walk_names(data: bytes, at: int) -> tuple[tuple[str, ...], int]:

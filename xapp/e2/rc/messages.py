@@ -16,6 +16,7 @@ from xapp.e2.asn1.schema import bits_from_text, bits_to_text
 from xapp.e2.dialect import Dialect
 from xapp.e2.ran_function_name import RanFunctionName, name_from_value, name_to_value
 from xapp.e2.rc import schema as rc_schema
+from xapp.e2.rc.layout import Layout, ListedLayout, listed_layout
 from xapp.e2.rc.prb_quota import PrbQuota, decode_prb_quotas, encode_prb_quotas
 from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value
 
@@ -26,16 +27,20 @@ __all__ = [
     "ControlAction",
     "ControlHeader",
     "ControlStyle",
+    "Layout",
     "OutcomeParameter",
     "Parameter",
     "ParameterValue",
     "PrbQuota",
+    "QuotaForm",
     "RanFunction",
     "RcControl",
+    "decode_call_process_id",
     "decode_control_header",
     "decode_control_outcome",
     "decode_prb_quotas",
     "decode_ran_function",
+    "encode_call_process_id",
     "encode_control_header",
     "encode_control_outcome",
     "encode_prb_quota_control",
@@ -43,8 +48,11 @@ __all__ = [
     "encode_ran_function",
 ]
 
+MAX_CALL_PROCESS_ID = rc_schema.MAX_CALL_PROCESS_ID
 RC_OIDS = ("1.3.6.1.4.1.53148.1.1.2.3",)
 """A RAN function with one of these is RC, whatever its id."""
+FIRST_FORMATS = ((1, 1), (0, 0))
+"""Header and message of format 1: FlexRIC and OpenAirInterface number format types from zero."""
 RADIO_RESOURCE_ALLOCATION = 2
 """The control style."""
 
@@ -79,6 +87,14 @@ class OutcomeParameter(NamedTuple):
 
     id: int
     value: ParameterValue
+
+
+class QuotaForm(NamedTuple):
+    """How a node wants the control of PRB quotas, as its RAN function says."""
+
+    layout: Layout = Layout.WRAPPED
+    call_process_ids: bool = False
+    """Whether it lists a format for RICcallProcessID; else none is sent."""
 
 
 class RcControl(NamedTuple):
@@ -123,20 +139,53 @@ class RanFunction(NamedTuple):
 
     def offers(self, control: Action) -> bool:
         """Whether the node announces this control, in the formats that are written here."""
-        return any(
-            style.style == control.style
-            and (style.header_format, style.message_format) == (1, 1)
-            and any(action.action == control.action for action in style.actions)
-            for style in self.control_styles
-        )
+        return self._found(control) is not None
+
+    def quota_form(self) -> tuple[QuotaForm | None, ListedLayout]:
+        """How the node wants PRB quotas, None = in no way that is written here; and what it lists of them."""
+        found = self._found(SLICE_PRB_QUOTA)
+        if found is None:
+            return None, ListedLayout(None, "no PRB quotas (control style 2, action 6)")
+        style, action = found
+        listed = listed_layout(action.parameters)
+        if listed.layout is None:
+            return None, listed
+        return QuotaForm(listed.layout, style.call_process_id_format is not None), listed
+
+    def _found(self, control: Action) -> tuple[ControlStyle, ControlAction] | None:
+        for style in self.control_styles:
+            if style.style == control.style and (style.header_format, style.message_format) in FIRST_FORMATS:
+                for action in style.actions:
+                    if action.action == control.action:
+                        return style, action
+        return None
 
 
 # -- control ----------------------------------------------------------------------------------------------------------
 
 
-def encode_prb_quota_control(ue_id: UeId, quota: PrbQuota, dialect: Dialect = Dialect.STANDARD) -> RcControl:
+def encode_prb_quota_control(
+    ue_id: UeId, quota: PrbQuota, dialect: Dialect = Dialect.STANDARD, layout: Layout = Layout.WRAPPED
+) -> RcControl:
     """The control that limits one UE. Raises E2EncodeError."""
-    return RcControl(_quota_header(ue_id, dialect), encode_prb_quotas((quota,)))
+    message = encode_prb_quotas((quota,), wrapped=layout is Layout.WRAPPED)
+    return RcControl(_quota_header(ue_id, dialect), message)
+
+
+def encode_call_process_id(number: int) -> bytes:
+    """What goes into RICcallProcessID: E2SM-RC-CallProcessID of format 1, the same octets in both dialects.
+
+    number: 1 to MAX_CALL_PROCESS_ID. Raises E2EncodeError.
+    """
+    value = {"ric-callProcessID-formats": {"callProcessID-Format1": {"ric-callProcess-ID": number}}}
+    return schema.encode(rc_schema.CALL_PROCESS_ID, value, "rc-call-process-id")
+
+
+def decode_call_process_id(data: bytes) -> int:
+    """Raises E2DecodeError."""
+    value = schema.decode(rc_schema.CALL_PROCESS_ID, data, "rc-call-process-id")
+    number: int = value["ric-callProcessID-formats"]["callProcessID-Format1"]["ric-callProcess-ID"]
+    return number
 
 
 @lru_cache(maxsize=4096, typed=True)  # ids of two kinds with the same numbers are equal as tuples

@@ -4,9 +4,9 @@ The parameters nest as the specification lists them, here by their ids:
 
     1 LIST > 2 STRUCT > { 3 STRUCT > 5 LIST > 6 STRUCT > { 7 PLMN, 8 STRUCT > { 9 SST, 10 SD } }, 11, 12, 13 percent }
 
-2 and 6 say no more than the LIST they are in: written, since nodes of today need them, and missing in older messages,
-which are read as well. The control's header names a UE, and the shares are for that UE: of the N_PRB of its cell it
-gets at most floor(max_percent * N_PRB / 100) in one grant.
+2 and 6 say no more than the LIST they are in: some nodes need them, others fall over them, so that which is written is
+what the node lists (rc_layout.py); both are read. The control's header names a UE, and the shares are for that UE: of
+the N_PRB of its cell it gets at most floor(max_percent * N_PRB / 100) in one grant.
 
 Every octet of this message is aligned, so that it is put together from pieces; for reading there is rc_schema.py.
 """
@@ -76,27 +76,21 @@ def _head(parameter: int) -> bytes:
 
 
 _START = b"\0\0\1" + _head(QUOTA_LIST) + _LIST  # extension bits, one parameter (SIZE 0.. counts from 0); items - 1
-_TO_PLMN = (
-    _ITEM
-    + _count(1)
-    + _head(QUOTA)
-    + _STRUCTURE
-    + _count(4)
-    + _head(POLICY)
-    + _STRUCTURE
-    + _count(1)
-    + _head(MEMBER_LIST)
-    + _LIST
-    + _count(1)
-    + _ITEM
-    + _count(1)
-    + _head(MEMBER)
-    + _STRUCTURE
-    + _count(2)
-    + _head(PLMN)
-    + _OCTETS
-    + b"\x03"
-)
+
+
+def _to_plmn(group: bytes, member: bytes) -> bytes:
+    """From an item's start to its PLMN. group, member: the heads of 2 and 6, empty where they are left out."""
+    policy = _head(POLICY) + _STRUCTURE + _count(1) + _head(MEMBER_LIST) + _LIST + _count(1)
+    return b"".join(
+        (_ITEM, group, _count(4), policy, _ITEM, member, _count(2), _head(PLMN), _OCTETS, b"\x03"),
+    )
+
+
+_TO_PLMN = {
+    True: _to_plmn(*(_count(1) + _head(each) + _STRUCTURE for each in (QUOTA, MEMBER))),
+    False: _to_plmn(b"", b""),
+}
+"""By whether 2 and 6 are written."""
 _TO_SST = {
     has_sd: _head(S_NSSAI) + _STRUCTURE + _count(1 + has_sd) + _head(SST) + _OCTETS + b"\x01"
     for has_sd in (False, True)
@@ -105,14 +99,14 @@ _TO_SD = _head(SD) + _OCTETS + b"\x03"
 _TO_MIN, _TO_MAX, _TO_DEDICATED = (_head(each) + _INTEGER + b"\x01" for each in (MIN, MAX, DEDICATED))
 
 
-def encode_prb_quotas(quotas: Sequence[PrbQuota]) -> bytes:
-    """A control message, the same octets in both dialects. Raises E2EncodeError."""
+def encode_prb_quotas(quotas: Sequence[PrbQuota], *, wrapped: bool = True) -> bytes:
+    """A control message, the same octets in both dialects. wrapped: with 2 and 6. Raises E2EncodeError."""
     if not 1 <= len(quotas) <= MAX_QUOTAS:
         raise E2EncodeError(f"{PATH}: {len(quotas)} quotas, 1 to {MAX_QUOTAS} expected")
-    return b"".join([_START, _count(len(quotas)), *map(_item, quotas)])
+    return b"".join([_START, _count(len(quotas)), *(_item(quota, wrapped) for quota in quotas)])
 
 
-def _item(quota: PrbQuota) -> bytes:
+def _item(quota: PrbQuota, wrapped: bool) -> bytes:
     if not isinstance(quota.plmn, bytes) or len(quota.plmn) != 3:
         raise E2EncodeError(f"{PATH}: plmn {quota.plmn!r}, 3 octets expected")
     try:
@@ -125,7 +119,7 @@ def _item(quota: PrbQuota) -> bytes:
         _refuse(quota)
     return b"".join(
         (
-            _TO_PLMN,
+            _TO_PLMN[wrapped],
             quota.plmn,
             _TO_SST[quota.sd is not None],
             slice_octets,

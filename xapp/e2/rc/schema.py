@@ -111,6 +111,15 @@ CONTROL_HEADER = {each: _control(each, "Header", CONTROL_HEADER_1, 2, 4) for eac
 CONTROL_MESSAGE = {each: _control(each, "Message", CONTROL_MESSAGE_1, 2, 4) for each in Dialect}
 CONTROL_OUTCOME = {each: _control(each, "Outcome", CONTROL_OUTCOME_1, 3, 4) for each in Dialect}
 
+MAX_CALL_PROCESS_ID = 2**32 - 1
+CALL_PROCESS_ID = Sequence(
+    {
+        "ric-callProcessID-formats": Choice(
+            {"callProcessID-Format1": Sequence({"ric-callProcess-ID": Integer(1, MAX_CALL_PROCESS_ID)})}
+        )
+    }
+)
+
 # -- RAN function -----------------------------------------------------------------------------------------------------
 
 _STYLES, _PARAMETERS, _IDS = 63, 65535, 65535

@@ -11,6 +11,7 @@ from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.asn1.errors import E2EncodeError
 from xapp.e2.asn1.schema import bits_from_text, bits_to_text
 from xapp.e2.ue_id.schema import UEID
+from xapp.e2.ue_id.ue_key import UeIdKind, key_of
 
 
 class Guami(NamedTuple):
@@ -110,32 +111,62 @@ UeId = GnbUeId | GnbDuUeId | GnbCuUpUeId | NgEnbUeId | NgEnbDuUeId | EnGnbUeId |
 
 
 def ue_key(ue_id: UeId) -> int:
-    """The integer a UE goes by everywhere else: the id on F1 where there is one, so that reports of DU and CU agree.
+    """The integer a UE goes by everywhere else, see ue_key.py: of its kind, its GUAMI and the number that comes first.
 
-    gNB: F1AP id, else ran-UEID, else the AMF's id. DU: F1AP id. CU-UP: E1AP id. en-gNB: F1AP id, else ran-UEID, else
-    the X2AP id with its extension above it. ng-eNB: W1AP id, else the AMF's; its DU: W1AP id. eNB: the MME's id.
+    gNB: F1AP id, else ran-UEID, else the AMF's id. DU: F1AP id. CU-UP: E1AP id. en-gNB: F1AP id, else
+    ran-UEID, else the X2AP id with its extension above it. ng-eNB: W1AP id, else the AMF's; its DU: W1AP id. eNB: the
+    MME's id.
     """
+    return key_of(*_identity(ue_id))
+
+
+def ue_name(ue_id: UeId) -> str:
+    """Kind, number and AMF, for a person: `gNB AMF id 5 of GUAMI 00f110-1-1-1`."""
+    kind, number, _ = _identity(ue_id)
+    of = ""
+    if isinstance(ue_id, GnbUeId | NgEnbUeId):
+        plmn, *rest = ue_id.guami
+        of = f" of GUAMI {plmn.hex()}-{'-'.join(map(str, rest))}"
+    return f"{kind.words} {number}{of}"
+
+
+def _identity(ue_id: UeId) -> tuple[UeIdKind, int, bytes]:
+    """The arguments of `key_of`."""
     match ue_id:
         case GnbDuUeId():
-            return ue_id.f1ap_id
+            return UeIdKind.GNB_DU_F1AP, ue_id.f1ap_id, b""
         case GnbCuUpUeId():
-            return ue_id.e1ap_id
+            return UeIdKind.CU_UP_E1AP, ue_id.e1ap_id, b""
         case GnbUeId():
+            guami = guami_octets(ue_id.guami)
             if ue_id.f1ap_ids:
-                return ue_id.f1ap_ids[0]
-            return int.from_bytes(ue_id.ran_ueid, "big") if ue_id.ran_ueid is not None else ue_id.amf_ue_ngap_id
+                return UeIdKind.GNB_F1AP, ue_id.f1ap_ids[0], guami
+            if ue_id.ran_ueid is not None:
+                return UeIdKind.GNB_RAN, int.from_bytes(ue_id.ran_ueid, "big"), guami
+            return UeIdKind.GNB_AMF, ue_id.amf_ue_ngap_id, guami
         case EnGnbUeId():
             if ue_id.f1ap_id is not None:
-                return ue_id.f1ap_id
+                return UeIdKind.EN_GNB_F1AP, ue_id.f1ap_id, b""
             if ue_id.ran_ueid is not None:
-                return int.from_bytes(ue_id.ran_ueid, "big")
-            return (ue_id.x2ap_extension or 0) << 12 | ue_id.x2ap_id
+                return UeIdKind.EN_GNB_RAN, int.from_bytes(ue_id.ran_ueid, "big"), b""
+            plmn, enb = ue_id.global_enb_id
+            number = (ue_id.x2ap_extension or 0) << 12 | ue_id.x2ap_id
+            return UeIdKind.EN_GNB_X2AP, number, plmn + bytes((enb.size,)) + enb.value.to_bytes(4, "big")
         case NgEnbUeId():
-            return ue_id.w1ap_id if ue_id.w1ap_id is not None else ue_id.amf_ue_ngap_id
+            guami = guami_octets(ue_id.guami)
+            if ue_id.w1ap_id is not None:
+                return UeIdKind.NG_ENB_W1AP, ue_id.w1ap_id, guami
+            return UeIdKind.NG_ENB_AMF, ue_id.amf_ue_ngap_id, guami
         case NgEnbDuUeId():
-            return ue_id.w1ap_id
+            return UeIdKind.NG_ENB_DU_W1AP, ue_id.w1ap_id, b""
         case EnbUeId():
-            return ue_id.s1ap_id
+            plmn, group, code = ue_id.gummei
+            return UeIdKind.ENB_MME, ue_id.s1ap_id, plmn + group + bytes((code,))
+
+
+def guami_octets(guami: Guami) -> bytes:
+    """PLMN, then region, set and pointer in 24 bits, as APER writes them."""
+    return guami.plmn + (guami.region << 16 | guami.set_id << 6 | guami.pointer).to_bytes(3, "big")
 
 
 def read_ue_id(reader: BitReader) -> UeId:

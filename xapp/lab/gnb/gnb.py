@@ -319,7 +319,7 @@ def gnb_command(
         str, typer.Option(help="What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
     ] = "dcm",
     dialect: Annotated[
-        Dialect, typer.Option(help="How it writes KPM and RC; flexric: as FlexRIC and OpenAirInterface.")
+        Dialect, typer.Option(help="How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     ] = Dialect.STANDARD,
     json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
 ) -> None:

@@ -50,7 +50,9 @@ def function_item() -> procedures.RanFunctionItem:
     """What the node says of it in E2 setup."""
     parameters = tuple(rc.Parameter(number, name) for number, name in PARAMETER_NAMES.items())
     action = rc.ControlAction(rc.SLICE_PRB_QUOTA.action, "Slice-level PRB quota", parameters)
-    style = rc.ControlStyle(rc.SLICE_PRB_QUOTA.style, "Radio Resource Allocation Control", (action,))
+    style = rc.ControlStyle(
+        rc.SLICE_PRB_QUOTA.style, "Radio Resource Allocation Control", (action,), call_process_id_format=1
+    )
     function = rc.RanFunction("ORAN-E2SM-RC", RC_OID, "RAN Control", control_styles=(style,))
     return procedures.RanFunctionItem(RC_FUNCTION_ID, rc.encode_ran_function(function), 1, RC_OID)
 

@@ -26,9 +26,10 @@ def test_event_triggers(period_ms):
     assert kpm.decode_event_trigger(kpm.encode_event_trigger(trigger)) == trigger
 
 
+OF_A_LEVEL = kpm.Condition("ul-rSRP", "lessthan", {"valueInt": 1000})
 CONDITION = st.sampled_from(
     [
-        kpm.ANY_UE,
+        OF_A_LEVEL,
         kpm.Condition("cQI", "greaterthan", {"valueReal": 2.5}),
         kpm.Condition("sNSSAI", "equal", {"valueOctS": "01000001"}),
         kpm.Condition("isStat", None, {"valueBool": True}),
@@ -63,7 +64,7 @@ def test_action_definitions(style, names, granularity_ms, cell, chosen_ues, dial
 
 
 def test_the_cell_of_an_action_definition_is_plmn_and_identity():
-    action = kpm.ActionDefinition(4, ("CQI",), 100, "00f110000000001", (kpm.ANY_UE,))
+    action = kpm.ActionDefinition(4, ("CQI",), 100, "00f110000000001", (OF_A_LEVEL,))
     value = KPM_TYPES["kpm-action-definition"].decode(kpm.encode_action_definition(action))
     subscribed = value["actionDefinition-formats"]["actionDefinition-Format4"]["subscriptionInfo"]
     identity = {"pLMNIdentity": "00f110", "nRCellIdentity": "0" * 35 + "1"}
@@ -81,7 +82,7 @@ def test_the_cell_of_an_action_definition_is_plmn_and_identity():
         ({"measurements": ()}, "measInfoList: 0 is outside 1"),
         ({"measurements": ("a{sUM=true}",)}, "only names without labels"),
         ({"granularity_ms": 0}, "granulPeriod: 0 is outside"),
-        ({"conditions": (kpm.ANY_UE,), "ue_ids": (GnbDuUeId(1),)}, "only one of conditions, ue_ids and"),
+        ({"conditions": (OF_A_LEVEL,), "ue_ids": (GnbDuUeId(1),)}, "only one of conditions, ue_ids and"),
         ({"measurement_conditions": ((), ())}, "conditions for 2 of 1 measurements"),
         ({"ue_ids": (7,)}, "a UE id expected, not 7"),
         ({"conditions": (kpm.Condition("weight"),)}, "testType: an object with one key of gBR, "),
@@ -140,9 +141,9 @@ def test_subscription_vectors(vectors):
         "E2SM-KPM-ActionDefinition F1 style 1 (60 B)": kpm.ActionDefinition(1, names, 100),
         "E2SM-KPM-ActionDefinition F2 style 2 (63 B)": kpm.ActionDefinition(2, names, 100, ue_ids=(GnbDuUeId(3),)),
         "E2SM-KPM-ActionDefinition F3 style 3 (31 B)": kpm.ActionDefinition(
-            3, names[:1], 100, measurement_conditions=((kpm.ANY_UE,),)
+            3, names[:1], 100, measurement_conditions=((OF_A_LEVEL,),)
         ),
-        "E2SM-KPM-ActionDefinition F4 style 4 (73 B)": kpm.ActionDefinition(4, names, 100, None, (kpm.ANY_UE,)),
+        "E2SM-KPM-ActionDefinition F4 style 4 (73 B)": kpm.ActionDefinition(4, names, 100, None, (OF_A_LEVEL,)),
         "E2SM-KPM-ActionDefinition F5 style 5 (71 B)": kpm.ActionDefinition(
             5, names, 100, ue_ids=(GnbDuUeId(1), GnbDuUeId(2))
         ),

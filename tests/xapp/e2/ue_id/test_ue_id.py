@@ -24,8 +24,10 @@ from xapp.e2.ue_id.ue_id import (
     NgEnbUeId,
     read_ue_id,
     ue_key,
+    ue_name,
     write_ue_id,
 )
+from xapp.e2.ue_id.ue_key import own_number
 
 GUAMI = Guami(b"\x00\xf1\x10", 128, 4, 1)
 UINT32 = st.integers(0, 2**32 - 1)
@@ -117,8 +119,48 @@ def test_ue_ids_come_back_from_any_bit_position(ue_id, shift):
         (EnbUeId(9, Gummei(b"\x00\xf1\x10", b"\0\1", 2), 4), 9),
     ],
 )
-def test_the_key_is_the_f1ap_id_where_there_is_one(ue_id, key):
-    assert ue_key(ue_id) == key
+def test_the_number_in_the_key_is_the_f1ap_id_where_there_is_one(ue_id, key):
+    assert own_number(ue_key(ue_id)) == key
+    assert str(key) in ue_name(ue_id)
+
+
+def test_a_dus_f1ap_id_is_the_key_itself():
+    assert ue_key(GnbDuUeId(7, b"\0\0\0\0\0\0\0\x09")) == 7
+
+
+ONE_NUMBER = (
+    GnbDuUeId(5),
+    GnbCuUpUeId(5),
+    GnbUeId(5, GUAMI),
+    GnbUeId(5, GUAMI._replace(region=GUAMI.region ^ 1)),
+    GnbUeId(5, GUAMI._replace(set_id=GUAMI.set_id ^ 1)),
+    GnbUeId(5, GUAMI._replace(pointer=GUAMI.pointer ^ 1)),
+    GnbUeId(5, GUAMI._replace(plmn=b"\x05\xf5\x10")),
+    GnbUeId(1, GUAMI, f1ap_ids=(5,)),
+    GnbUeId(1, GUAMI, ran_ueid=b"\0\0\0\0\0\0\0\5"),
+    GnbUeId(1, GUAMI, ran_ueid=b"\1\0\0\0\0\0\0\5"),
+    NgEnbUeId(5, GUAMI),
+    NgEnbUeId(1, GUAMI, w1ap_id=5),
+    NgEnbDuUeId(5),
+    EnGnbUeId(5, ENB),
+    EnGnbUeId(1, ENB, f1ap_id=5),
+    EnbUeId(5, Gummei(b"\x00\xf1\x10", b"\0\1", 2)),
+    EnbUeId(5, Gummei(b"\x00\xf1\x10", b"\0\2", 2)),
+)
+
+
+def test_ues_with_one_number_are_told_apart_by_kind_and_guami():
+    keys = [ue_key(ue_id) for ue_id in ONE_NUMBER]
+    assert len({*keys}) == len(ONE_NUMBER)
+    assert {own_number(key) for key in keys} == {5}
+    assert all(0 <= key < 2**63 for key in keys)
+
+
+@given(UE_IDS)
+def test_keys_are_the_same_wherever_a_ue_is_reported_and_fit_everybodys_integers(ue_id):
+    writer = BitWriter()
+    write_ue_id(writer, ue_id)
+    assert ue_key(read_ue_id(BitReader(writer.to_bytes()))) == ue_key(ue_id) < 2**63
 
 
 def test_values_out_of_range_are_refused():
