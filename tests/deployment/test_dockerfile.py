@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from xapp.packaging import descriptor
+from xapp.platform_libraries import ADD_COMMAND
 
 ROOT = Path(__file__).parents[2]
 FILE = dockerfile.parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))
@@ -39,7 +40,7 @@ def copied() -> list[str]:
 def test_stages_build_on_a_pinned_python_and_copy_from_stages_before_them() -> None:
     earlier: list[str] = []
     for stage in FILE.stages:
-        assert re.fullmatch(r"docker\.io/library/python:3\.11-slim-[a-z]+", stage.image)
+        assert re.fullmatch(r"docker\.io/library/python:3\.13-slim-[a-z]+", stage.image)
         for copy in stage.all("COPY"):
             if "from" in copy.options:
                 assert copy.options["from"] in earlier
@@ -80,6 +81,8 @@ def test_versions_are_the_tested_ones() -> None:
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     (torch,) = set(re.findall(r"torch==\S+", text))
     assert torch in constraints
+    assert ADD_COMMAND in text, "the image has the platform's libraries"
+    assert set(ADD_COMMAND.split()[3:]) <= set(constraints)
     installs = [part for part in re.split(r"&&|\n", text) if "pip install" in part and "--no-deps" not in part]
     assert installs and all("--constraint constraints.txt" in install for install in installs)
 

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 
 from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
-from policy.critic import new_follower_critic
-from policy.follower import new_follower_model
-from policy.leader_models.language_model import ModelConfig
 from training.following.config import FollowConfig
-from training.following.recording import FollowerTeam, play_period
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
 
-SMALL = ModelConfig(hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24)
+# torch is imported only by who needs a model: the simulator's tests run without it.
 
 
 @pytest.fixture
 def follower():
     """A small model, by seed."""
+    from policy.follower import new_follower_model
+    from policy.leader_models.language_model import ModelConfig
+
+    small = ModelConfig(hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24)
 
     def make(seed: int = 0):
-        return new_follower_model(SMALL, seed).eval()
+        return new_follower_model(small, seed).eval()
 
     return make
 
@@ -41,6 +41,8 @@ def half_open():
 @pytest.fixture
 def record(follower, half_open):
     """Play some slots of `mix` under it; the world, the team, and what was recorded."""
+    from policy.critic import new_follower_critic
+    from training.following.recording import FollowerTeam, play_period
 
     def play(config: FollowConfig, *, slots: int = 4, model=None, critic: bool = False):
         world = CellBatch(make_scenario("mix"), 6, 4, seed=3)

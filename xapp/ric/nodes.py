@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from xapp.ric.rest import RestClient, RestError
+from xapp.ric.rnib_entities import entities
 from xapp.ric.sdl import SharedStore
 
 log = logging.getLogger(__name__)
@@ -149,12 +149,8 @@ class RnibSource:
 
     def __init__(self, store: SharedStore) -> None:
         self._store = store
-        with warnings.catch_warnings():
-            # The platform's generated code is older than the protobuf runtime and says so at every descriptor.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            from ricxappframe.entities.rnib import nb_identity_pb2, nodeb_info_pb2
-        self._new_identity: Callable[[], Any] = nb_identity_pb2.NbIdentity
-        self._new_info: Callable[[], Any] = nodeb_info_pb2.NodebInfo
+        self._new_identity: Callable[[], Any] = entities().NbIdentity
+        self._new_info: Callable[[], Any] = entities().NodebInfo
 
     def names(self) -> dict[str, bool]:
         members = self._store.members(RNIB_NAMESPACE, "GNB")

@@ -1,7 +1,7 @@
 """Shared data that outlives this process: a small JSON store over the platform's SDL.
 
-Redis when DBAAS_SERVICE_HOST is set, else in memory. ricsdl sets no time-outs, so calls run in a thread of their own
-and are given up after `timeout_s`. Nothing raises: what went wrong is counted and makes `healthy` false until a call
+Redis when DBAAS_SERVICE_HOST is set, else in memory. SDL sets no time-outs, so calls run in a thread of their own and
+are given up after `timeout_s`. Nothing raises: what went wrong is counted and makes `healthy` false until a call
 succeeds. Never call it in the decision path.
 """
 
@@ -16,6 +16,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
+
+from xapp.ric.redis_sdl import open_sdl
 
 log = logging.getLogger(__name__)
 
@@ -176,10 +178,7 @@ class SharedStore:
                 continue
             try:
                 if sdl is None:
-                    # Imports Redis' client, which nobody needs who has no SDL to talk to.
-                    from ricxappframe.xapp_sdl import SDLWrapper
-
-                    sdl = SDLWrapper(use_fake_sdl=not self.is_shared)
+                    sdl = open_sdl(is_shared=self.is_shared)
                 job.result = job.call(sdl)
             except Exception as error:  # ricsdl lets Redis', sockets' and its own errors through
                 job.error = error

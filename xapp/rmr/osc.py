@@ -33,6 +33,7 @@ from functools import cache
 from typing import Any
 
 from xapp.http.server import cannot_listen
+from xapp.platform_libraries import HOW_TO_ADD, is_missing
 from xapp.rmr.frame import D1_BYTES, RMR_HEADER_BYTES, SOURCE_BYTES, TRANSPORT_HEADER_BYTES, decode_frame, encode_frame
 from xapp.rmr.io_loop import Si95Options
 from xapp.rmr.link import ReceiveQueue
@@ -70,7 +71,8 @@ def load_librmr() -> Any:
     try:
         from ricxappframe.rmr import rmr
     except (OSError, ImportError) as error:
-        raise LibrmrMissing(f"librmr cannot be loaded: {error}") from None
+        reason = HOW_TO_ADD if isinstance(error, ImportError) and is_missing(error) else error
+        raise LibrmrMissing(f"librmr cannot be loaded: {reason}") from None
     return rmr
 
 

@@ -11,9 +11,9 @@ import logging
 import os
 import queue
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -22,11 +22,8 @@ from google.protobuf.message import DecodeError
 
 from xapp.e2.e2ap.procedures import GnbId, RanFunctionItem
 from xapp.lab.counters import Counters
-
-with warnings.catch_warnings():
-    # The platform's generated code is older than the protobuf runtime and says so at every descriptor.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from ricxappframe.entities.rnib import nb_identity_pb2, nodeb_info_pb2
+from xapp.ric.redis_sdl import open_sdl
+from xapp.ric.rnib_entities import entities
 
 logger = logging.getLogger(__name__)
 
@@ -106,14 +103,12 @@ class NodeInventory:
             self._sdl_work.put(node)
 
     def _sdl_loop(self) -> None:
-        from ricxappframe.xapp_sdl import SDLWrapper
-
-        sdl: SDLWrapper | None = None
+        sdl: Any = None
         identities: dict[str, set[bytes]] = {}
         while (node := self._sdl_work.get()) is not None:
             try:
                 if sdl is None:
-                    sdl = SDLWrapper()
+                    sdl = open_sdl(is_shared=True)
                     # Of an earlier run that may have been killed: a name that comes back replaces what it said.
                     for member in sdl.get_members(NAMESPACE, "GNB", usemsgpack=False):
                         identities.setdefault(_name_in(member), set()).add(member)
@@ -132,7 +127,7 @@ class NodeInventory:
 
 def _name_in(member: bytes) -> str:
     """Empty for what is no identity."""
-    identity = nb_identity_pb2.NbIdentity()
+    identity = entities().NbIdentity()
     try:
         identity.ParseFromString(member)
     except (DecodeError, ValueError, RecursionError):
@@ -149,23 +144,21 @@ def _publish(event: str) -> None:
         redis.publish(f"{{{NAMESPACE}}},{STATUS_CHANNEL}", event)
 
 
-def identity_of(node: Node) -> nb_identity_pb2.NbIdentity:
+def identity_of(node: Node) -> Any:
     """NbIdentity as e2mgr keeps it in the set of gNBs."""
     gnb = node.identity
-    global_id = nb_identity_pb2.GlobalNbId(
-        plmn_id=gnb.plmn.hex().upper(), nb_id=format(gnb.gnb_id, f"0{gnb.gnb_id_bits}b")
-    )
-    return nb_identity_pb2.NbIdentity(
+    global_id = entities().GlobalNbId(plmn_id=gnb.plmn.hex().upper(), nb_id=format(gnb.gnb_id, f"0{gnb.gnb_id_bits}b"))
+    return entities().NbIdentity(
         inventory_name=node.name,
         global_nb_id=global_id,
         connection_status=CONNECTED if node.connected else DISCONNECTED,
     )
 
 
-def nodeb_info_of(node: Node) -> nodeb_info_pb2.NodebInfo:
+def nodeb_info_of(node: Node) -> Any:
     """NodebInfo as e2mgr keeps it under RAN:<name>; RAN function definitions are hex text of their APER."""
     identity = identity_of(node)
-    info = nodeb_info_pb2.NodebInfo(
+    info = entities().NodebInfo(
         ran_name=node.name,
         connection_status=identity.connection_status,
         global_nb_id=identity.global_nb_id,
