@@ -47,7 +47,7 @@ setup(
     },
     install_requires=[
         # ricxappframe needs ricsdl, and ricsdl pins hiredis 2.0.0, which no Python from 3.12 on can build: there they
-        # are added without their pins (xapp/platform_libraries.py says how), and what else they need stands here.
+        # are added without their pins (xapp/platform/libraries.py says how), and what else they need stands here.
         'ricxappframe==3.2.2; python_version < "3.12"',
         *(f'{name}; python_version >= "3.12"' for name in NEEDED_BY_PLATFORM_LIBRARIES),
         "six",  # ricsdl imports it without declaring it

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from redis import Redis
 from ricxappframe.xapp_sdl import SDLWrapper
 
-from xapp.platform_libraries import ADD_COMMAND
-from xapp.ric.redis_sdl import Database, MemorySdl, RedisSdl, databases, open_sdl
+from xapp.platform.libraries import ADD_COMMAND
+from xapp.platform.redis_sdl import Database, MemorySdl, RedisSdl, databases, open_sdl
 
 NAMESPACES = (f"contract{number}" for number in range(1000))
 PATIENCE_S = 10.0

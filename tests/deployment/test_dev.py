@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from xapp.platform_libraries import ADD_COMMAND
+from xapp.platform.libraries import ADD_COMMAND
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ["bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ln", "mkdir", "readlink", "rm", "sha256sum"]

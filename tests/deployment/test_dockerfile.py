@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from xapp.packaging import descriptor
-from xapp.platform_libraries import ADD_COMMAND
+from xapp.platform.libraries import ADD_COMMAND
 
 ROOT = Path(__file__).parents[2]
 FILE = dockerfile.parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))

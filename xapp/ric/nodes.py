@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+from xapp.platform.rnib_entities import entities
 from xapp.ric.rest import RestClient, RestError
-from xapp.ric.rnib_entities import entities
 from xapp.ric.sdl import SharedStore
 
 log = logging.getLogger(__name__)

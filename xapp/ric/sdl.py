@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from xapp.ric.redis_sdl import open_sdl
+from xapp.platform.redis_sdl import open_sdl
 
 log = logging.getLogger(__name__)
 

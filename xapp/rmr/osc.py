@@ -33,7 +33,7 @@ from functools import cache
 from typing import Any
 
 from xapp.http.server import cannot_listen
-from xapp.platform_libraries import HOW_TO_ADD, is_missing
+from xapp.platform.libraries import HOW_TO_ADD, is_missing
 from xapp.rmr.frame import D1_BYTES, RMR_HEADER_BYTES, SOURCE_BYTES, TRANSPORT_HEADER_BYTES, decode_frame, encode_frame
 from xapp.rmr.io_loop import Si95Options
 from xapp.rmr.link import ReceiveQueue

@@ -22,8 +22,8 @@ from google.protobuf.message import DecodeError
 
 from xapp.e2.e2ap.procedures import GnbId, RanFunctionItem
 from xapp.lab.counters import Counters
-from xapp.ric.redis_sdl import open_sdl
-from xapp.ric.rnib_entities import entities
+from xapp.platform.redis_sdl import open_sdl
+from xapp.platform.rnib_entities import entities
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from xapp.platform_libraries import HOW_TO_ADD, is_missing
+from xapp.platform.libraries import HOW_TO_ADD, is_missing
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from xapp.ric.rnib_entities import CONNECTION_STATUS, MESSAGES, NODE_TYPE, Entities, entities, own_entities
+from xapp.platform.rnib_entities import CONNECTION_STATUS, MESSAGES, NODE_TYPE, Entities, entities, own_entities
 
 
 def fill(made: Entities) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
-from xapp.platform_libraries import is_missing
+from xapp.platform.libraries import is_missing
 
 PACKAGE = "stackmac.rnib"
 """Not the platform's: one process may have both, in one pool of names."""
