@@ -18,6 +18,8 @@ from xapp.config.model import ConfigError, Controls, load_controls
 from xapp.ric.rest import RestClient, RestError
 
 MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
+MEDIATOR_PATHS = ("A1-P/v2/policytypes", "a1-p/policytypes")
+"""Where the mediator in Go takes policies, and where the older one in Python does."""
 ANY_CELL = "any/000000000000000"
 """A cell that no policy names."""
 TIMEOUT_S = 5.0
@@ -82,16 +84,30 @@ def put(
     """Put a policy in force, or delete it; the policy type is made known to the mediator if it is not."""
     name = instance or file.stem
     policy = None if delete else _read_or_exit(file)
-    client = RestClient("A1 mediator", f"{url.rstrip('/')}/A1-P/v2/policytypes/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
     try:
-        result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
+        client = RestClient("A1 mediator", f"{_policy_types(url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
+        try:
+            result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
+        finally:
+            client.close()
     except RestError as error:
         typer.echo(f"stackmac intent put: {error}", err=True)
         return 1
-    finally:
-        client.close()
     typer.echo(json.dumps(result) if as_json else f"{name}: {result['result']}")
     return 0 if result["ok"] else 1
+
+
+def _policy_types(url: str) -> str:
+    """The URL of the mediator's policy types, whichever mediator it is. Raises RestError."""
+    for path in MEDIATOR_PATHS:
+        types = f"{url.rstrip('/')}/{path}"
+        client = RestClient("A1 mediator", types, timeout_s=TIMEOUT_S)
+        try:
+            if client.request("GET").status != 404:
+                return types
+        finally:
+            client.close()
+    raise RestError(f"A1 mediator: there is neither {' nor '.join(f'/{path}' for path in MEDIATOR_PATHS)} at {url}")
 
 
 def _put(client: RestClient, name: str, policy: Policy, wait_s: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ here, because policy/ has no memory: after each decision, what a UE or slice was
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from math import ceil
@@ -48,6 +48,7 @@ class _Kept(NamedTuple):
     policies: PolicySet
     ue_ids: tuple[int, ...]
     classes: bytes
+    beside: Mapping[str, frozenset[int]]
     intent: Intent
 
 
@@ -57,8 +58,15 @@ MAX_REASONS = 20
 class PoliciesInForce:
     """`intent_for` and `settle` belong to the thread that decides; the rest may be called by any."""
 
-    def __init__(self, policies: PolicySet | None = None) -> None:
+    def __init__(
+        self,
+        policies: PolicySet | None = None,
+        *,
+        beside: Callable[[str], Mapping[str, frozenset[int]]] = lambda cell: {},
+    ) -> None:
+        """beside: by other cell, the UEs of this one that are reported there too: what caps them there caps them."""
         self._set = policies or PolicySet()
+        self._beside = beside
         self._lock = threading.Lock()
         self._compiled: dict[str, _Kept] = {}
         self._debts: dict[str, dict[int | str, float]] = {}
@@ -88,10 +96,12 @@ class PoliciesInForce:
     def _intent_without_debts(self, state: CellState) -> Intent:
         """Compiled anew when policies, UEs or their classes have changed."""
         policies, classes = self._set, state.traffic_class_U.tobytes()
+        beside = self._beside(state.cell)
         kept = self._compiled.get(state.cell)
-        if kept is None or kept.policies is not policies or (kept.ue_ids, kept.classes) != (state.ue_ids, classes):
-            kept = _Kept(policies, state.ue_ids, classes, policies.compile(state).intent)
-            self._compiled[state.cell] = kept
+        now = (state.ue_ids, classes, beside)
+        if kept is None or kept.policies is not policies or (kept.ue_ids, kept.classes, kept.beside) != now:
+            intent = _with_caps_beside(policies, state, policies.compile(state).intent, beside)
+            kept = self._compiled[state.cell] = _Kept(policies, *now, intent)
         return kept.intent
 
     def settle(self, state: CellState, intent: Intent, allocation: Allocation, sent: bool) -> None:
@@ -118,8 +128,11 @@ class PoliciesInForce:
                 debts[limit.name] = _debt(percent, limit.owed_rbgs, got * sent, allocation.num_rbgs, intent)
         self._debts[state.cell] = debts
 
-    def statuses(self, links: Sequence[CellLink]) -> dict[str, PolicyStatus]:
-        """Every policy's, over the cells under control."""
+    def statuses(self, links: Sequence[CellLink], *, silent_since_s: float = 0.0) -> dict[str, PolicyStatus]:
+        """Every policy's, over the cells under control.
+
+        silent_since_s: time.monotonic(); a cell without a report since then has nobody whose quota could be missing.
+        """
         policies = self._set
         reporting = {link.tracker.cell: link for link in links if link.newest is not None}
         states = {cell: link.newest.state for cell, link in reporting.items() if link.newest is not None}
@@ -129,7 +142,9 @@ class PoliciesInForce:
             compiled = policies.compile(state)
             for name in compiled.order:
                 cells[name].append(cell)
-            for name, reason in (*unmet(policies, compiled, state), *_not_told(reporting[cell], compiled, state)):
+            is_silent = reporting[cell].last_report_s < silent_since_s
+            not_told = [] if is_silent else _not_told(reporting[cell], compiled, state)
+            for name, reason in (*unmet(policies, compiled, state), *not_told):
                 reasons[name].setdefault(f"{cell}: {reason}")
         without_function = {link.tracker.cell for link in links if link.target is None}
         for name, policy in policies.policies.items():
@@ -138,7 +153,7 @@ class PoliciesInForce:
                     reasons[name].setdefault(f"{cell}: nothing is reported of this cell")
             for cell in cells[name]:
                 if cell in without_function:
-                    reasons[name].setdefault(f"{cell}: its node offers no control function")
+                    reasons[name].setdefault(f"{cell}: its node is not controlled")
             if not policy.scope.cells and not states:
                 reasons[name].setdefault("no cell reports")
         return {
@@ -149,6 +164,19 @@ class PoliciesInForce:
             )
             for name in sorted(policies.policies)
         }
+
+
+def _with_caps_beside(
+    policies: PolicySet, state: CellState, intent: Intent, beside: Mapping[str, frozenset[int]]
+) -> Intent:
+    """Of the limits of all cells that report a UE the strictest holds, whichever cell it counts for."""
+    caps = dict(intent.max_share_percent)
+    for cell, ues in beside.items():
+        there = replace(state, cell=cell)
+        for ue, percent in cap_percents(policies.compile(there).intent, there).items():
+            if ue in ues:
+                caps[ue] = min(caps.get(ue, 100.0), float(percent))
+    return replace(intent, max_share_percent=caps) if caps != dict(intent.max_share_percent) else intent
 
 
 def unmet(policies: PolicySet, compiled: Compiled, state: CellState) -> list[tuple[str, str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xapp.a1.enforcement import PoliciesInForce
+from xapp.a1.enforcement import PoliciesInForce, PolicyStatus
 from xapp.a1.mediator_client import A1Policies
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
 from xapp.a1.policy_set import PolicySet
@@ -29,10 +30,12 @@ class Policies:
         *,
         handler_id: str,
         links: Callable[[], Sequence[CellLink]],
+        beside: Callable[[str], Mapping[str, frozenset[int]]] = lambda cell: {},
     ) -> None:
-        """links: the cells that a status is about."""
+        """links: the cells that a status is about. beside: see PoliciesInForce."""
         self._links = links
-        self.in_force = PoliciesInForce(_configured(PolicySet(), controls))
+        self._stale_s = controls.stale_after_periods * controls.report_period_ms / 1e3
+        self.in_force = PoliciesInForce(_configured(PolicySet(), controls), beside=beside)
         self.a1 = A1Policies(
             transport,
             store,
@@ -51,7 +54,10 @@ class Policies:
 
     def status(self) -> dict[str, str]:
         """ENFORCED or NOT_ENFORCED, by policy."""
-        return {name: status.enforcement.value for name, status in self.in_force.statuses(self._links()).items()}
+        return {name: status.enforcement.value for name, status in self._statuses().items()}
+
+    def _statuses(self) -> dict[str, PolicyStatus]:
+        return self.in_force.statuses(self._links(), silent_since_s=time.monotonic() - self._stale_s)
 
     def rows(self) -> list[dict[str, Any]]:
         """Every policy in force, whether it holds, and if not why: for GET /ric/v1/policies."""
@@ -66,7 +72,7 @@ class Policies:
                 "restored": held[name].restored,
                 "policy": held[name].policy.model_dump(mode="json", exclude_defaults=True),
             }
-            for name, status in self.in_force.statuses(self._links()).items()
+            for name, status in self._statuses().items()
             if name in held  # not one that went in this very moment
         ]
 

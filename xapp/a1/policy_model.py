@@ -20,8 +20,8 @@ POLICY_TYPE_NAME = "stackmac_intent"
 MAX_SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 
-Cell = Annotated[str, Field(pattern=r"^[^/\s]{1,31}/[0-9a-f]{15}$")]
-"""`<RAN name>/<NR-CGI as 15 hex digits>`."""
+Cell = Annotated[str, Field(pattern=r"^[^/\s]{1,31}/([0-9a-f]{15}|node)$")]
+"""`<RAN name>/<NR-CGI as 15 hex digits>`; `<RAN name>/node`: the only cell of a node that names none."""
 UeId = Annotated[int, Field(ge=0, lt=2**32)]
 """A node's own number of a UE (gNB-CU-UE-F1AP-ID on a DU)."""
 Percent = Annotated[float, Field(ge=0, le=100)]

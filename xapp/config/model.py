@@ -134,6 +134,9 @@ class NodeConfig(_Section):
     sd: str = Field(
         default="", pattern=r"^([0-9a-fA-F]{6})?$", description="Slice differentiator, 6 hex digits; empty = none."
     )
+    control: Literal["auto", "dcm", "rc", "none"] | None = Field(
+        default=None, description="As controls.control, for this node; left out = what that says."
+    )
     num_prb: int = Field(default=106, ge=1, le=275, description="PRBs of a cell's uplink, where no DCM function says.")
     rbg_size_prb: Literal[0, 2, 4, 8, 16] = Field(
         default=0, description="PRBs of a resource block group; 0 = as TS 38.214 says for num_prb (configuration 1)."
@@ -234,9 +237,10 @@ class Controls(_Section):
     measurements: tuple[str, ...] = Field(
         default=KPM_MEASUREMENTS, min_length=1, description="E2SM-KPM measurements wanted."
     )
-    control: Literal["auto", "dcm", "rc"] = Field(
+    control: Literal["auto", "dcm", "rc", "none"] = Field(
         default="auto",
-        description="Service model that nodes are controlled by; auto = DCM where there is one, else RC.",
+        description="Service model that nodes are controlled by; auto = DCM where there is one, else RC; none ="
+        " they are only watched.",
     )
     quota: QuotaConfig = QuotaConfig()
     nodes: tuple[NodeConfig, ...] = Field(default=(), description="What E2 does not say about nodes.")
@@ -259,6 +263,10 @@ class Controls(_Section):
     def node(self, name: str) -> NodeConfig:
         """The settings of the node with this RAN name; the defaults where none fit."""
         return next((node for node in self.nodes if fnmatchcase(name, node.name)), NodeConfig())
+
+    def control_of(self, name: str) -> str:
+        """By which service model the node with this RAN name is controlled: auto, dcm, rc, none."""
+        return self.node(name).control or self.control
 
 
 def parse_controls(controls: object) -> Controls:

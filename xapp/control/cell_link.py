@@ -14,6 +14,11 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.kpm.report_reader import KpmReport
 
 
+def node_of(cell: str) -> str:
+    """The RAN name in a cell's key."""
+    return cell.rpartition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class ControlTarget:
     """Where a cell's controls go, and in whose words."""
@@ -58,7 +63,7 @@ class Feed:
 
     @property
     def node(self) -> str:
-        return self.cell.rpartition("/")[0]
+        return node_of(self.cell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,11 @@ class CellTracker:
         self._remember(indication.ue_ids, served_bits_U, cqi_U, header.slot, slots)
         return True
 
-    def on_kpm(self, sn: int | None, report: KpmReport) -> bool:
-        """Take a KPM report; False = a duplicate or older than the newest, not taken."""
+    def on_kpm(self, sn: int | None, report: KpmReport, elsewhere: frozenset[int] = frozenset()) -> bool:
+        """Take a KPM report; False = a duplicate or older than the newest, not taken.
+
+        elsewhere: UEs in it that count for another cell (xapp.control.ue_owners).
+        """
         if not is_newer(sn, self.last_kpm_sn):
             return False
         self.last_kpm_sn = sn
@@ -110,7 +113,9 @@ class CellTracker:
         ues = [own_number(ue) if self.has_dcm and ue != NO_UE else ue for ue in report.ue_keys]
         rows = Counter(ues)
         self.twins = {ue: count for ue, count in rows.items() if count > 1 and ue != NO_UE}
-        self._kpm_row_of = {ue: row for row, ue in enumerate(ues) if rows[ue] == 1 and ue != NO_UE}
+        self._kpm_row_of = {
+            ue: row for row, ue in enumerate(ues) if rows[ue] == 1 and ue not in elsewhere and ue != NO_UE
+        }
         self._kpm_count += 1
         self._kpm_is_current = True
         if not self.has_dcm:

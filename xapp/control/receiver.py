@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from xapp.control.cell_link import CellLink, Feed, Report
+from xapp.control.cell_link import CellLink, Feed, Report, node_of
+from xapp.control.cell_tracker import CellTracker
 from xapp.control.mailbox import Mailbox
 from xapp.control.observer import Tap
 from xapp.control.sender import ControlSender
+from xapp.control.ue_owners import UeOwners
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.e2.kpm.report_reader import KpmReport, decode_report, decode_report_told
+from xapp.e2.kpm.report_reader import NO_UE, KpmReport, decode_report, decode_report_told
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
 
@@ -45,6 +47,9 @@ class Intake:
         self._feeds: dict[int, Feed] = {}
         self._links: dict[str, CellLink] = {}
         self._heard_s: dict[int, float] = {}
+        self._owners: dict[str, UeOwners] = {}
+        """By node of which several cells are attached: whose UEs are whose."""
+        self._have_reported: set[int] = set()
         self._reported_s: dict[tuple[str, str], float] = {}
         """time.monotonic() of the newest report of a cell, by kind; outlives subscriptions."""
         self._handlers: dict[int, Callable[[RmrMessage], None]] = {
@@ -81,6 +86,9 @@ class Intake:
             self._links[feed.cell] = link
             self._feeds[instance_id] = feed
             self._heard_s[instance_id] = time.monotonic()
+            node = node_of(feed.cell)
+            if node not in self._owners and len({f.cell for f in self._feeds.values() if node_of(f.cell) == node}) > 1:
+                self._owners[node] = UeOwners()
             link.tracker.restart(feed.kind)
             self._tap.attached(instance_id, feed, link)
             self._mailbox.expect(frozenset(f.cell for f in self._feeds.values()))
@@ -91,10 +99,48 @@ class Intake:
             self._tap.detached(instance_id)
             feed = self._feeds.pop(instance_id, None)
             self._heard_s.pop(instance_id, None)
+            self._have_reported.discard(instance_id)
             cells = frozenset(f.cell for f in self._feeds.values())
             if feed is not None and feed.cell not in cells:
                 self._links.pop(feed.cell, None)
+                node = node_of(feed.cell)
+                if node in self._owners:
+                    self._owners[node].forget_cell(feed.cell)
             self._mailbox.expect(cells)
+
+    def _counted_elsewhere(self, cell: str, kpm: KpmReport, tracker: CellTracker) -> frozenset[int]:
+        """UEs of the report that count for another cell of the node. DCM indications say whom a cell serves."""
+        owners = self._owners.get(node_of(cell))
+        if owners is None or tracker.has_dcm:
+            return frozenset()
+        with self._lock:
+            was_shared = bool(owners.shared())
+            elsewhere = owners.report(cell, (ue for ue in kpm.ue_keys if ue != NO_UE))
+            is_shared = bool(owners.shared())
+        if elsewhere:
+            self._metrics.count("ue_reports_elsewhere", len(elsewhere))
+        if is_shared and not was_shared:
+            log.warning("%s reports UEs in several cells: each counts for the first that reported it", node_of(cell))
+        return elsewhere
+
+    def ues_in_several_cells(self) -> dict[str, dict[int, tuple[str, ...]]]:
+        """By node: UEs that several cells report, each with its own cell first."""
+        with self._lock:
+            found = {node: owners.shared() for node, owners in self._owners.items()}
+        return {node: ues for node, ues in found.items() if ues}
+
+    def cells_beside(self, cell: str) -> dict[str, frozenset[int]]:
+        """Other cells that report UEs of this one, and which."""
+        owners = self._owners.get(node_of(cell))
+        if owners is None:
+            return {}
+        with self._lock:
+            shared = owners.shared()
+        beside: dict[str, set[int]] = {}
+        for ue, (own, *others) in shared.items():
+            for other in others if own == cell else ():
+                beside.setdefault(other, set()).add(ue)
+        return {other: frozenset(ues) for other, ues in beside.items()}
 
     def links(self) -> list[CellLink]:
         """The cells attached now."""
@@ -106,6 +152,16 @@ class Intake:
         with self._lock:
             heard_s = self._heard_s.get(instance_id)
         return 0.0 if heard_s is None else time.monotonic() - heard_s
+
+    def heard_s(self, instance_id: int) -> float:
+        """time.monotonic() of the subscription's newest report, at first of when it was attached; 0 = not attached."""
+        with self._lock:
+            return self._heard_s.get(instance_id, 0.0)
+
+    def has_reported(self, instance_id: int) -> bool:
+        """Whether the subscription has brought a report since it was attached."""
+        with self._lock:
+            return instance_id in self._have_reported
 
     def reported_s(self, cell: str, kind: str) -> float:
         """time.monotonic() of the cell's newest report of this kind, over whichever subscription; 0 = none ever."""
@@ -176,7 +232,8 @@ class Intake:
                 return
             taken = tracker.on_dcm(indication.sn, header, dcm.decode_indication(indication.message))
         else:
-            taken = tracker.on_kpm(indication.sn, self._read(feed, indication.message))
+            kpm = self._read(feed, indication.message)
+            taken = tracker.on_kpm(indication.sn, kpm, self._counted_elsewhere(feed.cell, kpm, tracker))
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return
@@ -187,6 +244,7 @@ class Intake:
         with self._lock:
             if instance_id in self._heard_s:
                 self._heard_s[instance_id] = self._reported_s[feed.cell, feed.kind] = now_s
+                self._have_reported.add(instance_id)
         if opens_period:
             link.first_frame_ns = received_ns
             link.last_report_s = now_s

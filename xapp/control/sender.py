@@ -61,6 +61,8 @@ class ControlSender:
         self._controlled: dict[str, ControlTarget] = {}
         self._watched: dict[str, ControlTarget] = {}
         self._trails: dict[str, ControlTrail] = {}
+        self._unanswered_s: dict[str, float] = {}
+        """time.monotonic() at which a node's silence was noticed; not of nodes that have answered since."""
         self._stands_back = False
         self.on_refused: Callable[[], None] = lambda: None
         """Told when a node refuses our epoch: a younger instance controls it."""
@@ -237,11 +239,17 @@ class ControlSender:
             overdue = {key: found for key, found in self._outstanding.items() if found.sent.sent_s < until_s}
             for key in overdue:
                 del self._outstanding[key]
+            self._unanswered_s |= {node: time.monotonic() for node, _ in overdue}
         for (node, _), found in overdue.items():
             found.sent.status = ControlStatus.UNANSWERED
             self._answered(found, node, None)
         if overdue:
             self._metrics.count("controls_unanswered", len(overdue))
+
+    def unanswered_s(self, node: str) -> float:
+        """time.monotonic() at which a control of the node was given up, none having been answered since; 0 = none."""
+        with self._lock:
+            return self._unanswered_s.get(node, 0.0)
 
     def _moment(self) -> Moment:
         return Moment(self._epoch, self._next_id, time.monotonic(), self.lease_periods)
@@ -307,6 +315,7 @@ class ControlSender:
         was sent under the answer's subscription.
         """
         with self._lock:
+            self._unanswered_s.pop(node, None)
             if answer.call_process_id is not None:
                 return self._outstanding.pop((node, answer.call_process_id), None)
             wanted = (answer.function_id, answer.request_id.instance)

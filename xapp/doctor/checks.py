@@ -12,6 +12,7 @@ from typing import Any
 from xapp.doctor.facts import NOT_ASKED, NOT_WANTED, Facts, Heard
 from xapp.doctor.faults import FAULTS
 from xapp.doctor.finding import Finding, State
+from xapp.nodes.subscription_plan import WHOLE_NODE
 
 Status = Mapping[str, Any]
 
@@ -19,10 +20,8 @@ LATE_SHARE = 0.01
 """Of the decisions between the two looks: more, and the model counts as too slow."""
 REFUSED_SHARE = 0.01
 """Of the controls: a UE that leaves while a control is under way is refused now and then."""
-SILENT_PERIODS = 5.0
-"""A report older than this many periods is missing."""
-PARTIAL = ("slices_not_reported",)
-"""What a node lacks, and works without."""
+MENDED = ("measurements_refused", "slices_not_reported", "ues_in_several_cells")
+"""What a node lacks, or does, and the xApp works without, or around: to be known, not to be hurried about."""
 NO_ANSWER = "no answer"
 
 
@@ -151,6 +150,9 @@ def nodes(facts: Facts) -> Iterator[Finding]:
             # One of many may have been taken out of service; without any there is nothing to do.
             state = State.WARNING if any(known.values()) else State.FAULT
             yield fault("nodes", "node_disconnected", f"{name} is disconnected", state=state)
+    for entry in _status(facts).get("node_entries_unmatched", ()):
+        found = f"controls.nodes: {entry!r} fits none of {', '.join(known)}"
+        yield fault("nodes", "node_entry_unmatched", found, state=State.WARNING)
 
 
 def functions(facts: Facts) -> Iterator[Finding]:
@@ -158,12 +160,14 @@ def functions(facts: Facts) -> Iterator[Finding]:
     if problems is None:
         yield unknown("functions", NO_ANSWER)
         return
+    roles = _status(facts).get("node_roles", {})
     for name, lines in problems.items():
         for line in lines:
-            state = State.WARNING if line["fault"] in PARTIAL else State.FAULT
+            state = State.WARNING if line["fault"] in MENDED else State.FAULT
             yield fault("functions", line["fault"], line["text"], state=state)
         if not lines:
-            yield ok("functions", f"{name} offers what is needed{_form(facts, name)}")
+            found = f"{name} is {roles[name]}" if name in roles else f"{name} offers what is needed"
+            yield ok("functions", f"{found}{_form(facts, name)}")
 
 
 def _form(facts: Facts, node: str) -> str:
@@ -209,13 +213,29 @@ def indications(facts: Facts) -> Iterator[Finding]:
     if "active" not in status.get("subscriptions", {}).values():
         yield unknown("indications", "no subscription is active")
         return
+    silent = status.get("silent_cells", {})
     came, broken = _grown(facts, "indications_received"), _grown(facts, "decode_errors")
     if broken:
         yield fault("indications", "undecodable_indications", f"{broken} of {came} within {facts.seconds:.1f} s")
+    elif not came and not any(cell["evidence"] for cell in silent.values()) and _nobody_reported(status):
+        yield ok("indications", f"none within {facts.seconds:.1f} s")
     elif not came:
         yield fault("indications", "no_indications", f"none within {facts.seconds:.1f} s")
     else:
         yield ok("indications", f"{came} within {facts.seconds:.1f} s, all readable")
+    for name, cell in silent.items():
+        if not cell["evidence"]:
+            yield ok("indications", f"{name}: {cell['text']}")
+        elif came:
+            found = f"{name}: none for {cell['silent_s']:.0f} s, and {cell['evidence']}"
+            yield fault("indications", "no_indications", found)
+
+
+def _nobody_reported(status: Status) -> bool:
+    """Every active subscription is one that says nothing where nobody is."""
+    active = [key.split("/") for key, state in status["subscriptions"].items() if state == "active"]
+    silent = status.get("silent_cells", {})
+    return all(f"{node}/{cell or WHOLE_NODE}" in silent for node, _, cell in active)
 
 
 def reports(facts: Facts) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ FAULTS: dict[str, str] = {
     "service-ricxapp-<name>-http and -rmr. It registers again by itself; its log says what appmgr answered.",
     "no_nodes": "No E2 node is connected to the RIC: check the gNB's E2 agent and its address of e2term.",
     "node_disconnected": "The node was there and is not connected now: check its E2 association.",
+    "node_entry_unmatched": "No node has a name that this entry of controls.nodes fits, so nobody has its settings: "
+    "OSC's e2term calls a gNB or CU gnb_..., a DU gnbd_..._<DU id>, a CU-UP gnbc_... (docs/nodes.md).",
     "no_control_function": "The node offers neither the DCM function nor E2SM-RC: its cells are only watched.",
     "quotas_not_offered": "The node's E2SM-RC has no slice-level PRB quotas (control style 2, action 6): a newer gNB "
     "is needed.",
@@ -33,6 +35,10 @@ FAULTS: dict[str, str] = {
     "function_unreadable": "The node describes a RAN function in bytes that cannot be read: `stackmac e2 decode` says "
     "where; see whether a newer release of the node describes it by the standard.",
     "measurements_missing": "None of controls.measurements is among those that the node lists: name some that it has.",
+    "measurements_refused": "The node lists these measurements and refuses a subscription to them: the xApp goes on "
+    "without. Leave them out of controls.measurements, or switch them on at the node.",
+    "ues_in_several_cells": "The node reports all its UEs in each of its cells' subscriptions (srsRAN and OCUDU do): "
+    "each counts for one cell, the first that reported it, and the strictest limit of all these cells holds.",
     "subscription_failed": "The node or submgr refused: see the cause. The period may be one that the node does not "
     "support.",
     "subscription_pending": "submgr accepted and the node has not answered: look at submgr's and e2term's logs. The "

@@ -11,6 +11,7 @@ from rich.console import Console
 from training.result_file import ResultFileError, check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.e2.dialect import Dialect
+from xapp.lab.gnb.behaviour import BEHAVIOURS
 from xapp.lab.gnb.options import CONTROLS
 from xapp.lab.lab import parse_names, run_lab
 from xapp.lab.options import MARGIN_SEED, LabOptions
@@ -22,7 +23,7 @@ lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @lab_app.command()
 def lab(
     cells: Annotated[int, typer.Option(min=1, max=15, help="Cells of the gNB.")] = 1,
-    ues: Annotated[int, typer.Option(min=1, max=200, help="UEs per cell.")] = 8,
+    ues: Annotated[int, typer.Option(min=0, max=200, help="UEs per cell.")] = 8,
     seconds: Annotated[
         float, typer.Option(min=1, max=86_400, help="Length of the run, from the first indication.")
     ] = 15.0,
@@ -75,6 +76,10 @@ def lab(
         ),
     ] = None,
     rmr: Annotated[str, typer.Option(help="The xApp's RMR: si95, librmr, auto = librmr where it loads.")] = "auto",
+    behave: Annotated[
+        str,
+        typer.Option(help="Whose ways the gNB has: ocudu, oai or srsran (with --control rc; docs/nodes.md)."),
+    ] = "",
     json_file: Annotated[str, typer.Option("--json", help="Write the results there (- = standard output).")] = "",
 ) -> int:
     """RIC, gNB and xApp as three processes on loopback: a live table, a summary, comparisons over the same world."""
@@ -102,6 +107,7 @@ def lab(
             record=str(record or ""),
             routes=routes,
             rmr=rmr,
+            behave=behave,
         )
         check_names(options)
         summary = run_lab(options, console)
@@ -133,8 +139,11 @@ def check_names(options: LabOptions) -> None:
         ("--observe", options.observe, ("", "full", "kpm_srsran", "kpm_oai")),
         ("--routes", options.routes, ("rtmgr", "file")),
         ("--rmr", options.rmr, ("auto", "si95", "librmr")),
+        ("--behave", options.behave, tuple(BEHAVIOURS)),
     ):
         if value not in known:
             raise typer.BadParameter(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
-    if options.control == "rc" and options.k:
+    if options.compare and not options.ues:
+        raise typer.BadParameter(f"--compare {','.join(options.compare)} with --ues 0: there is nobody to compare")
+    if (options.control == "rc" or options.behave) and options.k:
         raise typer.BadParameter(f"--k {options.k} with --control rc: quotas act at a RIC's pace, K follows the period")

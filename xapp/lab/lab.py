@@ -28,6 +28,8 @@ from xapp.lab.screen import live_view, print_summary
 
 NOT_EPHEMERAL = range(20_000, 32_768)
 """Linux gives outgoing connections ports above these."""
+CHECK_S = 0.5
+"""How often it is looked whether a process has died, while something else is waited for."""
 START_TIMEOUT_S = 300.0
 """A first start compiles the simulator's core; later ones take seconds."""
 
@@ -130,6 +132,8 @@ class Lab:
                 o.control,
                 "--dialect",
                 o.dialect,
+                "--behave",
+                o.behave,
                 "--e2",
                 e2,
                 "--e2-transport",
@@ -140,9 +144,19 @@ class Lab:
             self.gnb.wait_ready(START_TIMEOUT_S)
 
     def wait_first_indication(self, timeout_s: float = 30.0) -> None:
-        """S counts from here."""
+        """S counts from here. Where nobody can be reported it counts from when all subscriptions are active."""
         assert self.xapp is not None
-        if not self.xapp.wait_status(lambda status: status.get("indications_received", 0) > 0, timeout_s):
+
+        def begun(status: dict[str, Any]) -> bool:
+            states = set(status.get("subscriptions", {}).values())
+            nobody = not self.options.ues and states == {"active"}
+            return nobody or bool(status.get("indications_received", 0))
+
+        give_up_at_s = time.monotonic() + timeout_s
+        while not self.xapp.wait_status(begun, CHECK_S):
+            self.check_children()
+            if time.monotonic() < give_up_at_s:
+                continue
             raise LabError(f"no indication within {timeout_s:g} s; the xApp's last words: {self.xapp.last_error()}")
 
     def measured(self) -> bool:
@@ -226,7 +240,17 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         summary[name] = xapp.get(name, 0)
     for name in ("decided_by", "decision_ms", "loop_ms", "dropped"):
         summary[name] = xapp.get(name, {})
-    for name in ("guard_changes", "late_answers", "controls_unanswered", "releases_sent", "releases_acked"):
+    for name in (
+        "guard_changes",
+        "late_answers",
+        "controls_unanswered",
+        "releases_sent",
+        "releases_acked",
+        "subscriptions_requested",
+        "subscriptions_deleted",
+        "alarms_raised",
+        "ue_reports_elsewhere",
+    ):
         summary[name] = xapp.get(name, 0)
     for name in (
         "controls_applied",

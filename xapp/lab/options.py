@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.simulator.scenario import SLOT_MS
+from xapp.lab.gnb.behaviour import make_behaviour
 
 MARGIN_SEED = 90_001
 """Neither the live run's world nor any that a bundle or a tuned rate has seen."""
@@ -44,17 +45,21 @@ class LabOptions:
     """Where the xApp writes its recording; "" = nowhere."""
     rmr: str = "auto"
     """The xApp's transport: auto, si95 or librmr."""
+    behave: str = ""
+    """Whose ways the gNB has: ocudu, oai or srsran, which are controlled by rc; "" = its own."""
 
     def resolved(self) -> LabOptions:
         """With the defaults that depend on other options filled in."""
         k = self.k or max(1, round(self.period_ms / SLOT_MS))
-        rc = self.control == "rc"
+        rc = self.control == "rc" or bool(self.behave)
+        observe = make_behaviour(self.behave).observe if self.behave else "kpm_srsran" if rc else "full"
         return replace(
             self,
             k=k,
+            control="rc" if rc else self.control,
             scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
             leader=self.leader or ("fair_caps" if rc else "bundled"),
-            observe=self.observe or ("kpm_srsran" if rc else "full"),
+            observe=self.observe or observe,
         )
 
     @property

@@ -22,6 +22,7 @@ _TIME_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 COUNTERS = {
     "indications_received": "E2 indications that came in.",
     "decode_errors": "Messages that were not what they should be.",
+    "ue_reports_elsewhere": "Reports of a UE that counts for another cell of its node.",
     "superseded_reports": "Reports that a newer one replaced before anybody decided.",
     "controls_sent": "Controls handed to RMR.",
     "controls_acked": "Controls that nodes acknowledged.",
@@ -157,6 +158,7 @@ class Metrics:
                 "releases_sent",
                 "releases_acked",
                 "superseded_reports",
+                "ue_reports_elsewhere",
             )
             summary: dict[str, Any] = {name: self._counts[name] for name in names}
             summary["decided_by"] = dict(self._decided_by)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, ControlTarget, Feed
@@ -16,21 +17,30 @@ from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.e2.dialect import Dialect
 from xapp.nodes.applied_check import Effect, effect_of
+from xapp.nodes.gnb_parts import HARMLESS, controlled_part
+from xapp.nodes.refused_measurements import RefusedMeasurements
 from xapp.nodes.report_check import report_problems
-from xapp.nodes.subscription_plan import NodePlan, Wanted, cell_key, plan_node
+from xapp.nodes.silence import Renewals, Silence, evidence_of
+from xapp.nodes.subscription_plan import NodePlan, Problem, Wanted, cell_key, plan_node
 from xapp.quotas.quota_store import QuotaKeeper
 from xapp.quotas.rc_encoder import RcEncoder
 from xapp.ric.nodes import E2Node, NodeChange, NodeEvent
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import Action, ClientEndpoint, SubscriptionKey, SubscriptionRequest
-from xapp.ric.subscription_state import SubscriptionState, SubscriptionStatus
+from xapp.ric.subscription_state import SubscriptionOptions, SubscriptionState, SubscriptionStatus
 from xapp.ric.subscriptions import SubscriptionClient
 
 log = logging.getLogger(__name__)
 
 SILENT_PERIODS = 20
-"""An active subscription without a report for so many periods (and SILENT_S) is made anew: E2 may break unseen."""
+"""An active subscription without a report for so many periods (and SILENT_S) is silent."""
 SILENT_S = 5.0
+ASK_MANAGER_S = 30.0
+"""How often the subscription manager is asked whether it still holds what is silent."""
+UNMATCHED_S = 30.0
+"""How long after the first node an entry of controls.nodes may match none, before that is warned of."""
+LATER = float("inf")
+"""Never."""
 
 
 class Cells:
@@ -49,13 +59,19 @@ class Cells:
         keeper: QuotaKeeper,
         *,
         owner: str = "0",
+        options: SubscriptionOptions | None = None,
     ) -> None:
         self._controls = controls
         self._intake = intake
         self._sender = sender
         self._keeper = keeper
         self.subscriptions = SubscriptionClient(
-            controls.ric.submgr_url, endpoint, store=store, owner=owner, on_change=self._on_subscription
+            controls.ric.submgr_url,
+            endpoint,
+            store=store,
+            owner=owner,
+            options=options,
+            on_change=self._on_subscription,
         )
         self._events: queue.SimpleQueue[NodeEvent] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -67,9 +83,20 @@ class Cells:
         self._encoders: dict[str, RcEncoder] = {}
         """Of nodes that take quotas."""
         self._nodes: dict[str, E2Node] = {}
+        """Those that are connected."""
         self._told: dict[str, Dialect] = {}
         """How nodes write KPM and RC, as their reports have told."""
         intake.on_dialect = self._on_dialect
+        self._silence: dict[SubscriptionKey, Silence] = {}
+        """Of the subscriptions that are silent."""
+        self._renewals: Renewals[SubscriptionKey] = Renewals()
+        self._unknown: set[SubscriptionKey] = set()
+        """Silent ones that the manager did not know when it was asked last."""
+        self._ask_manager_at_s = 0.0
+        self._refused = RefusedMeasurements()
+        self._answers: queue.SimpleQueue[tuple[SubscriptionKey, tuple[str, ...], bool]] = queue.SimpleQueue()
+        """What nodes said to KPM subscriptions: key, measurements, whether they took them."""
+        self._look_for_unmatched_at_s = LATER
 
     def on_node(self, event: NodeEvent) -> None:
         """A node came, went or changed; taken up by the next `run_due`."""
@@ -90,14 +117,50 @@ class Cells:
         """Take up what nodes did, renew what fell silent, send what is due; seconds until the next time."""
         while not self._events.empty():
             self._take(self._events.get())
-        self._renew_silent()
+        while not self._answers.empty():
+            self._on_answer(*self._answers.get())
+        self._look_at_silence()
+        self._warn_of_unmatched()
         self.subscriptions.run_due()
         return self.subscriptions.next_due_s()
 
     def problems(self) -> dict[str, list[dict[str, str]]]:
         """What each node lacks: names of faults and lines for a person."""
         with self._lock:
-            return {name: [problem._asdict() for problem in plan.problems] for name, plan in self._plans.items()}
+            others = self._other_parts()
+            shared = self._intake.ues_in_several_cells()
+            found = {
+                name: [problem for problem in plan.problems if name not in others or problem.fault not in HARMLESS]
+                for name, plan in self._plans.items()
+            }
+            for name, problems in found.items():
+                if refused := self._refused.of(name):
+                    text = f"{name} refuses {', '.join(refused)}: subscribed to without"
+                    problems.append(Problem("measurements_refused", text))
+                if name in shared:
+                    text = f"{name} reports {len(shared[name])} UEs in several cells: each counts for one"
+                    problems.append(Problem("ues_in_several_cells", text))
+        return {name: [problem._asdict() for problem in problems] for name, problems in found.items()}
+
+    def roles(self) -> dict[str, str]:
+        """Nodes that are not controlled, as they should be: why."""
+        with self._lock:
+            watched = [name for name in self._nodes if self._controls.control_of(name) == "none"]
+            return {
+                **dict.fromkeys(watched, "only watched (control: none)"),
+                **{name: f"part of a gNB whose {part} is controlled" for name, part in self._other_parts().items()},
+            }
+
+    def should_report(self, node: str) -> bool:
+        """Its absence is felt: there is something to subscribe to, as far as is known."""
+        with self._lock:
+            return node not in self._plans or bool(self._plans[node].wanted)
+
+    def unmatched(self) -> list[str]:
+        """Entries of controls.nodes that fit no node seen so far; none of them before there is a node."""
+        with self._lock:
+            names = list(self._plans)
+        return [e.name for e in self._controls.nodes if names and not any(fnmatchcase(n, e.name) for n in names)]
 
     def dialects(self) -> dict[str, str]:
         """How each node writes KPM and RC; "" = no report has told yet."""
@@ -111,19 +174,31 @@ class Cells:
         return {cell: [problem._asdict() for problem in report_problems(link)] for cell, link in links.items()}
 
     def effects(self, epoch: int) -> dict[str, Effect]:
-        """By cell: whether it does what this instance, of that epoch, told it."""
+        """By cell: whether it does what this instance, of that epoch, told it; a silent one does not say."""
         with self._lock:
             links = dict(self._links)
-        return {cell: effect_of(link, epoch) for cell, link in links.items()}
+            silent = {cell_key(key.node, key.cell) for key in self._silence}
+        return {cell: Effect(None) if cell in silent else effect_of(link, epoch) for cell, link in links.items()}
+
+    def silences(self) -> dict[str, Silence]:
+        """By cell, of those that report nothing: the one with evidence, if there is any. From any thread."""
+        with self._lock:
+            found: dict[str, Silence] = {}
+            for key, silence in self._silence.items():
+                cell = cell_key(key.node, key.cell)
+                if cell not in found or (silence.evidence and not found[cell].evidence):
+                    found[cell] = silence
+            return found
 
     def silence_s(self) -> dict[str, float]:
-        """By cell that should report: how long it has not. From any thread."""
+        """By cell that should report: how long it has not. One in which nobody may be has nothing to report."""
         now_s = time.monotonic()
         with self._lock:
             silent: dict[str, float] = {}
             for key, wanted in self._wanted.items():
                 heard_s = max(self._wanted_since_s[key], self._intake.reported_s(wanted.cell_key, wanted.kind))
-                seconds = 0.0 if self._has_nothing_to_say(key) else now_s - heard_s
+                is_well = key in self._attached and not self._evidence(key)
+                seconds = 0.0 if is_well else now_s - heard_s
                 silent[wanted.cell_key] = max(silent.get(wanted.cell_key, 0.0), seconds)
             return silent
 
@@ -143,6 +218,12 @@ class Cells:
         if dialect is not Dialect.STANDARD:
             self._events.put(NodeEvent(NodeChange.CHANGED, known))
 
+    def _other_parts(self) -> dict[str, str]:
+        """Node that cannot be controlled -> another part of the same gNB that is. Locked."""
+        controlled = [name for name in self._nodes if self._plans[name].control and self._plans[name].carriers]
+        parts = {name: controlled_part(name, controlled) for name, p in self._plans.items() if not p.control}
+        return {name: part for name, part in parts.items() if part}
+
     def _take(self, event: NodeEvent) -> None:
         node = event.node
         with self._lock:
@@ -155,41 +236,91 @@ class Cells:
             self._forget(node.name, lost=event.change is NodeChange.LOST)
         if event.change is NodeChange.LOST:
             return
-        plan = plan_node(
-            node,
-            report_period_ms=self._controls.report_period_ms,
-            measurements=self._controls.measurements,
-            control=self._controls.control,
-            settings=self._controls.node(node.name),
-            told=self._told.get(node.name),
-            slices=self._controls.a1.slices,
-        )
-        for problem in plan.problems:
-            log.warning("%s", problem.text)
+        plan = self._plan(node)
+        if not self._plans:
+            self._look_for_unmatched_at_s = time.monotonic() + UNMATCHED_S
         log.info("E2 node %s: %d cells, %d subscriptions", node.name, len(plan.carriers), len(plan.wanted))
         encoder = None
         if plan.quota_function_id is not None:
             encoder = self._keeper.encoder(node.name, plan.quota_form, plan.dialect)
         with self._lock:
-            self._plans[node.name] = plan
+            self._plans[node.name], self._nodes[node.name] = plan, node
+            others = self._other_parts()
             if encoder is not None:
                 self._encoders[node.name] = encoder
             for wanted in plan.wanted:
                 key = SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)
                 self._wanted[key], self._wanted_since_s[key] = wanted, time.monotonic()
+        for problem in plan.problems:
+            is_harmless = problem.fault in HARMLESS and node.name in others
+            log.log(logging.INFO if is_harmless else logging.WARNING, "%s", problem.text)
+        for wanted in plan.wanted:
+            self._subscribe(wanted)
+
+    def _plan(self, node: E2Node, measurements: tuple[str, ...] | None = None) -> NodePlan:
+        """measurements: instead of those configured, without those that the node is known to refuse."""
+        refused = self._refused.of(node.name)
+        return plan_node(
+            node,
+            report_period_ms=self._controls.report_period_ms,
+            measurements=measurements or tuple(name for name in self._controls.measurements if name not in refused),
+            control=self._controls.control_of(node.name),
+            settings=self._controls.node(node.name),
+            told=self._told.get(node.name),
+            slices=self._controls.a1.slices,
+        )
+
+    def _subscribe(self, wanted: Wanted) -> None:
+        key = SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)
+        self.subscriptions.want(SubscriptionRequest(key, wanted.event_trigger, (Action(0, wanted.action_definition),)))
+
+    def _on_answer(self, key: SubscriptionKey, asked: tuple[str, ...], taken: bool) -> None:
+        """A node took or refused a list of measurements: one that it refuses is bisected."""
+        node = self._nodes.get(key.node)
+        now_asked = self._wanted[key].measurements if key in self._wanted else ()
+        if node is None or asked != now_asked:
+            return  # of a node that has gone, or of an earlier list
+        was_searching, refused = self._refused.is_searching(key.node), self._refused.of(key.node)
+        attempt = self._refused.answered(key, asked, taken)
+        found = self._refused.of(key.node)
+        if found != refused:
+            log.warning("%s refuses the measurements %s: subscribed to without", key.node, ", ".join(found))
+        if attempt is not None:
+            if not was_searching:
+                log.warning("%s refuses a list of %d measurements: looking for the culprit", key.node, len(asked))
+            self._replace(self._plan(node, attempt), {key})
+        if found != refused:
+            self._replace(self._plan(node), {k for k in self._wanted if k.node == key.node} - {key})
+
+    def _replace(self, plan: NodePlan, keys: set[SubscriptionKey]) -> None:
+        """Subscribe to what the plan says of these keys, in place of what they ask for now."""
         for wanted in plan.wanted:
             key = SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)
-            self.subscriptions.want(
-                SubscriptionRequest(key, wanted.event_trigger, (Action(0, wanted.action_definition),))
-            )
+            if key in keys and wanted != self._wanted.get(key):
+                self._subscribe(wanted)
+                with self._lock:
+                    self._wanted[key] = wanted
+
+    def _warn_of_unmatched(self) -> None:
+        """Once."""
+        if time.monotonic() < self._look_for_unmatched_at_s:
+            return
+        self._look_for_unmatched_at_s = LATER
+        for name in self.unmatched():
+            log.warning("controls.nodes: %r fits none of the nodes %s", name, ", ".join(sorted(self._plans)))
 
     def _forget(self, node: str, *, lost: bool) -> None:
         """lost: its subscriptions went with it; else they are to be deleted."""
         self._sender.unwatch(node)
+        self._refused.forget(node)
         with self._lock:
+            self._nodes.pop(node, None)
             keys = [key for key in self._wanted if key.node == node]
             for key in keys:
                 del self._wanted[key]
+                self._silence.pop(key, None)
+                self._unknown.discard(key)
+                self._renewals.reported(key)
                 self._detach(key)
         if lost:
             self.subscriptions.forget_node(node)
@@ -197,23 +328,45 @@ class Cells:
         for key in keys:
             self.subscriptions.drop(key)
 
-    def _renew_silent(self) -> None:
-        silent_s = max(SILENT_S, SILENT_PERIODS * self._controls.report_period_ms / 1e3)
+    def _look_at_silence(self) -> None:
+        """Note what is silent; make anew what should not be."""
+        silent_s, now_s = max(SILENT_S, SILENT_PERIODS * self._controls.report_period_ms / 1e3), time.monotonic()
         with self._lock:
-            silent = [
-                key
-                for key, instance in self._attached.items()
-                if self._intake.silent_for_s(instance) > silent_s and not self._has_nothing_to_say(key)
-            ]
-        for key in silent:
-            self.subscriptions.resubscribe(key, f"no report for {silent_s:g} s")
+            silent = {}
+            for key, instance in self._attached.items():
+                seconds = self._intake.silent_for_s(instance)
+                if seconds > silent_s:
+                    silent[key] = seconds
+                elif self._intake.has_reported(instance):
+                    self._renewals.reported(key)
+        self._ask_manager(set(silent), now_s)
+        with self._lock:
+            self._silence = {key: Silence(seconds, self._evidence(key)) for key, seconds in silent.items()}
+            sick = {key: silence.evidence for key, silence in self._silence.items() if silence.evidence}
+        for key, evidence in sick.items():
+            if self._renewals.is_due(key, now_s):
+                self.subscriptions.resubscribe(key, f"no report for {silent_s:g} s, and {evidence}")
 
-    def _has_nothing_to_say(self, key: SubscriptionKey) -> bool:
-        """A KPM report of each UE cannot say that there is none: the node sends nothing. Locked."""
-        wanted, link = self._wanted.get(key), self._links.get(cell_key(key.node, key.cell))
-        if wanted is None or link is None or wanted.kind != "kpm" or link.newest is None:
-            return False
-        return link.newest.state.num_ues == 0
+    def _ask_manager(self, silent: set[SubscriptionKey], now_s: float) -> None:
+        """Whether the manager still knows what is silent: it drops subscriptions without a word."""
+        self._unknown &= silent
+        if silent and now_s >= self._ask_manager_at_s:
+            self._ask_manager_at_s = now_s + ASK_MANAGER_S
+            self._unknown = self.subscriptions.unknown_to_manager() & silent
+
+    def _evidence(self, key: SubscriptionKey) -> str:
+        """Why there should be a report; "" = there may be nobody to report. Locked."""
+        wanted, instance = self._wanted.get(key), self._attached.get(key)
+        if wanted is None or instance is None:
+            return ""
+        link = self._links.get(wanted.cell_key)
+        newest = link.newest if link is not None and link.tracker.has_dcm else None
+        return evidence_of(
+            wanted.kind,
+            ues_by_dcm=newest.state.num_ues if newest is not None else 0,
+            control_unanswered=self._sender.unanswered_s(key.node) > self._intake.heard_s(instance),
+            unknown_to_manager=key in self._unknown,
+        )
 
     def _on_subscription(self, status: SubscriptionStatus) -> None:
         """Attach a cell's feed when its subscription is active, detach it when it is not."""
@@ -223,6 +376,8 @@ class Cells:
                 return  # told twice: the notification came before the 201
             self._detach(status.key)
             wanted = self._wanted.get(status.key)
+            if wanted is not None and wanted.kind == "kpm" and (active or status.refused):
+                self._answers.put((status.key, wanted.measurements, active))
             if not active or wanted is None:
                 return
             link = self._link(wanted, status.e2_instance_id)
@@ -247,7 +402,7 @@ class Cells:
                 has_dcm="dcm" in kinds,
             )
             link = self._links[wanted.cell_key] = CellLink(tracker, None)
-        if wanted.kind == "dcm":
+        if wanted.kind == "dcm" and plan.control == "dcm":
             link.target = ControlTarget(wanted.node, wanted.cell_key, wanted.function_id, instance_id, carrier)
         if plan.quota_function_id is not None:
             encoder = self._encoders[wanted.node]

@@ -13,10 +13,13 @@ from xapp.e2.kpm import messages as kpm
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.layout import EXPECTED
 from xapp.nodes.kpm_condition import left_out, slice_condition, slice_text
+from xapp.nodes.service_models import find_function
 from xapp.ric.nodes import E2Node, RanFunction
 
 KPM_STYLE = 4
 """Measurements of each UE that meets a common condition: action definition format 4, message format 3."""
+KPM_NAME, RC_NAME, DCM_NAME = "ORAN-E2SM-KPM", "ORAN-E2SM-RC", "STACKMAC-DCM"
+"""What service models are called where a function's OID is none."""
 WHOLE_NODE = "node"
 """In the name of the one cell of a node whose cells nobody has named."""
 
@@ -89,17 +92,18 @@ def plan_node(
 ) -> NodePlan:
     """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception.
 
-    control: auto, dcm or rc (xapp.config.model). A node with both is controlled by DCM under auto: it says more. told:
-    the dialect that its reports were found to be in, if they were. slices: those that policies speak of.
+    control: auto, dcm, rc or none (xapp.config.model). A node with both is controlled by DCM under auto: it says more.
+    Under none it is subscribed to, by the same functions as under auto, and never controlled. told: the dialect that
+    its reports were found to be in, if they were. slices: those that policies speak of.
     """
     settings = settings or NodeConfig()
     dialect = told if settings.dialect == "auto" else Dialect(settings.dialect)
     problems: list[Problem] = []
     carriers: dict[str, dcm.Carrier] = {}
     wanted: list[Wanted] = []
-    own = node.function(dcm.DCM_OID)
+    own = find_function(node, (dcm.DCM_OID,), DCM_NAME, dcm.decode_ran_function)
     by_dcm = own is not None and control != "rc"
-    quotas, form = _quota_function(node, [] if by_dcm else problems)
+    quotas, form = _quota_function(node, [] if by_dcm or control == "none" else problems)
     used: Literal["dcm", "rc", ""] = ""
     if by_dcm and own is not None:
         used = "dcm"
@@ -118,7 +122,7 @@ def plan_node(
             )
             for cell in carriers
         ]
-    elif quotas is not None and control != "dcm":
+    elif (quotas is not None and control != "dcm") or control == "none":
         used = "rc"
         carriers = {
             cell: dcm.Carrier.of(cell, bwp_size_prb=settings.num_prb, rbg_size_prb=settings.rbg_prb)
@@ -132,6 +136,8 @@ def plan_node(
     if carriers:
         problems += _left_out(node.name, left_out(node.name, settings, slices))
     wanted += _kpm(node, carriers, report_period_ms, measurements, problems, dialect, settings)
+    if control == "none":
+        used = ""
     function = own if used == "dcm" else quotas if used == "rc" else None
     return NodePlan(
         carriers,
@@ -148,7 +154,7 @@ def plan_node(
 def _quota_function(node: E2Node, problems: list[Problem]) -> tuple[RanFunction | None, rc.QuotaForm]:
     """The node's RC function, if it takes PRB quotas, and how."""
     nothing = None, rc.QuotaForm()
-    function = next((found for oid in rc.RC_OIDS if (found := node.function(oid)) is not None), None)
+    function = find_function(node, rc.RC_OIDS, RC_NAME, rc.decode_ran_function)
     if function is None:
         return nothing
     try:
@@ -183,7 +189,7 @@ def _kpm(
     settings: NodeConfig,
 ) -> list[Wanted]:
     """One KPM subscription per cell, for those of the measurements that the node lists."""
-    reporter = next((function for oid in kpm.KPM_OIDS if (function := node.function(oid)) is not None), None)
+    reporter = find_function(node, kpm.KPM_OIDS, KPM_NAME, kpm.decode_ran_function)
     if reporter is None:
         problems.append(Problem("no_kpm_function", f"{node.name} has no KPM function"))
         return []

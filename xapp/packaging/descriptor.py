@@ -42,6 +42,11 @@ VALUES_SCHEMA_FILE = "values.schema.json"
 ROUTE_MANAGER_PORT = 4561
 MAX_RMR_BYTES = 131_072
 """The largest indication that the platform passes on."""
+ALARM_MANAGER = {
+    "ALARM_MGR_SERVICE_NAME": "service-ricplt-alarmmanager-rmr.ricplt",
+    "ALARM_MGR_SERVICE_PORT": "4560",
+}
+"""Where OSC's charts put it: no route manager makes a route for alarms."""
 ALIVE = "/ric/v1/health/alive"
 MODEL_LOADED_S = 60
 """HTTP answers once the model is loaded: seconds, on a busy node most of a minute."""
@@ -96,8 +101,8 @@ def make_descriptor() -> dict[str, Any]:
         # Not health/ready: that wants routes, and the route manager reaches a pod through a service of the generated
         # chart, which leads to ready pods only. Each would wait for the other.
         "readinessProbe": _probe(ALIVE, http_port, initial_delay_s=5, period_s=10),
-        # The platform's own libraries read it; the generated chart does not set it.
-        "appenv": {"CONFIG_FILE": CONFIG_IN_POD},
+        # What the platform's own libraries read and the generated chart does not set.
+        "appenv": {"CONFIG_FILE": CONFIG_IN_POD, **ALARM_MANAGER},
         # A null in a chart's values deletes its key: what is not set is left out.
         "controls": Controls().model_dump(mode="json", exclude_none=True),
     }

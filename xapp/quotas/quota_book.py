@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xapp.quotas.allocation_to_quota import RELEASED, Quota, QuotaRules, Target
 
 GONE_AFTER_PERIODS = 3
 """Decisions in a row, each with a measurement of its own, that do not know a UE, after which it has left."""
+SILENT_AFTER_DECISIONS = 30
+"""Decisions of other cells about a UE after which one that has decided nothing meanwhile has no say in it any more."""
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
 """A refused quota is tried again after a pause that doubles."""
@@ -34,11 +36,26 @@ class Order(NamedTuple):
 
 
 @dataclass(slots=True)
+class _Want:
+    """What one cell wants of a UE."""
+
+    target: Target
+    absent: int = 0
+    """Decisions of the cell in a row that did not know the UE."""
+    overheard: int = 0
+    """Other cells' decisions about the UE since this one's newest."""
+
+    @property
+    def over(self) -> bool:
+        return self.absent >= GONE_AFTER_PERIODS or self.overheard >= SILENT_AFTER_DECISIONS
+
+
+@dataclass(slots=True)
 class _Entry:
     """One UE."""
 
-    cell: str
-    target: Target
+    wants: dict[str, _Want] = field(default_factory=dict)
+    """By cell that decides about it, the UE's own first: a node may report it in several."""
     told: Quota | None = RELEASED
     """What is in force as far as anybody knows; None = not known."""
     in_flight: Quota | None = None
@@ -48,8 +65,6 @@ class _Entry:
     """An earlier instance limited it: nothing else is sent before that is undone."""
     saved: bool = False
     """Its id is kept."""
-    absent: int = 0
-    """Decisions in a row that did not know it."""
     failures: int = 0
     refusals: int = 0
     """Of the failures in a row, those in which the node answered."""
@@ -57,8 +72,24 @@ class _Entry:
     waits_since_s: float = 0.0
 
     @property
+    def cell(self) -> str:
+        """The UE's own; "" = not seen yet."""
+        return next(iter(self.wants), "")
+
+    @property
+    def target(self) -> Target:
+        """The strictest of what its cells want; a floor is its own cell's alone."""
+        targets = [want.target for want in self.wants.values()]
+        if len(targets) < 2:
+            return targets[0] if targets else Target(RELEASED)
+        most = min(target.quota.max_percent for target in targets)
+        own = targets[0].quota
+        quota = Quota(min(own.min_percent, most), most, own.dedicated_percent)
+        return Target(quota, min(target.cap_percent for target in targets))
+
+    @property
     def gone(self) -> bool:
-        return self.absent >= GONE_AFTER_PERIODS
+        return bool(self.wants) and all(want.over for want in self.wants.values())
 
     def wanted(self) -> Quota:
         return RELEASED if self.release_first or self.gone else self.target.quota
@@ -79,32 +110,49 @@ class QuotaBook:
     def want(self, cell: str, targets: Mapping[int, Target], now_s: float, *, repeats: bool = False) -> None:
         """A decision's targets for a cell, all its UEs. Newest wins; a UE without any entry is unlimited.
 
+        Of a UE that several cells decide about the strictest target holds; it is the first one's until that one no
+        longer knows it.
+
         repeats: it rests on the same measurement as the decision before, so that who is absent is so no longer.
         """
         for ue, target in targets.items():
             entry = self._entries.get(ue)
             if entry is None:
-                entry = self._entries[ue] = _Entry(cell, target, waits_since_s=now_s)
+                entry = self._entries[ue] = _Entry(waits_since_s=now_s)
             if not self._is_pending(entry):
                 entry.waits_since_s = now_s
-            entry.cell, entry.target, entry.absent = cell, target, 0
-        for ue in [ue for ue, entry in self._entries.items() if entry.cell == cell and ue not in targets]:
-            self._entries[ue].absent += not repeats
+            for want in entry.wants.values():
+                want.overheard += 1
+            entry.wants[cell] = _Want(target)
+            self._forget_left_cells(entry)
+        for ue in [ue for ue, entry in self._entries.items() if cell in entry.wants and ue not in targets]:
+            entry = self._entries[ue]
+            entry.wants[cell].absent += not repeats
+            self._forget_left_cells(entry)
             self._tidy(ue)
+
+    @staticmethod
+    def _forget_left_cells(entry: _Entry) -> None:
+        """Cells that the UE has left, as long as it is in another."""
+        if len(entry.wants) > 1 and not entry.gone:
+            entry.wants = {cell: want for cell, want in entry.wants.items() if not want.over}
 
     def release(self, cell: str | None = None) -> None:
         """Take back the quotas of one cell's UEs; None = of all the node's."""
         for ue, entry in list(self._entries.items()):
-            if cell is None or entry.cell == cell:
-                entry.target = Target(RELEASED)
-                self._tidy(ue)
+            if cell is not None and cell in entry.wants and len(entry.wants) > 1:
+                del entry.wants[cell]  # the others go on limiting it
+            elif cell is None or cell in entry.wants:
+                for want in entry.wants.values():
+                    want.target = Target(RELEASED)
+            self._tidy(ue)
 
     def restore(self, ues: Iterable[int]) -> None:
         """UEs that an earlier instance may have left under a quota: they are released first."""
         for ue in ues:
             if ue in self._entries and self._entries[ue].limited:
                 continue  # meanwhile it is this instance that limits it
-            self._entries[ue] = _Entry("", Target(RELEASED), None, limited=True, release_first=True, saved=True)
+            self._entries[ue] = _Entry(told=None, limited=True, release_first=True, saved=True)
 
     def doubt(self) -> None:
         """Nothing is known any more of what is in force."""
@@ -133,12 +181,17 @@ class QuotaBook:
         return {
             ue: e.told
             for ue, e in self._entries.items()
-            if e.told is not None and e.told != RELEASED and cell in (None, e.cell)
+            if e.told is not None and e.told != RELEASED and (cell is None or cell in e.wants)
         }
 
     def cell_of(self, ue: int) -> str:
         """The cell that a UE was last seen in; "" = not seen yet."""
         return self._entries[ue].cell
+
+    @property
+    def shared(self) -> frozenset[int]:
+        """UEs that more than one cell decides about."""
+        return frozenset(ue for ue, entry in self._entries.items() if len(entry.wants) > 1)
 
     def __contains__(self, ue: int) -> bool:
         return ue in self._entries

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MANAGED_OBJECT = "RIC"
 """managedObjectId of everything that an xApp says."""
 REMIND_S = 300.0
+NO_DESTINATION = "alarm_without_destination"
+"""The counter of alarms that nobody takes: a platform may do without an alarm manager, so they are no lost messages."""
 
 
 class Problem(Enum):
@@ -142,6 +144,8 @@ class Alarms:
         self._now_ms = now_ms
         self._lock = threading.Lock()
         self._states: dict[tuple[Problem, str], _State] = {}
+        self.raised = 0
+        """Alarms raised so far, each once however often it was said."""
 
     def observe(self, failing: Iterable[Failing], *, healthy: Iterable[tuple[Problem, str]] = ()) -> None:
         """What fails now; everything else does not. `healthy`: what is known not to, so that an alarm of an earlier run
@@ -195,12 +199,14 @@ class Alarms:
         """Locked."""
         now_ms = self._now_ms()
         message = alarm_message(self._application, problem, what, state.more, action, now_ms)
-        if not self._send(RmrMessage(self._message_type, json.dumps(message).encode())):
+        payload = json.dumps(message).encode()
+        if not self._send(RmrMessage(self._message_type, payload, without_route=NO_DESTINATION)):
             return
         raises = action == "RAISE"
         if raises and not state.raised:
             log.error("alarm: %s (%s) %s", problem.text, what, state.more)
             state.raised_ms = now_ms
+            self.raised += 1
         elif not raises and state.raised:
             log.warning("alarm cleared: %s (%s)", problem.text, what)
         state.raised, state.said_s = raises, now_s

@@ -7,7 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from xapp.ric.rest import Answer, RestError
+
 MAX_EVENT_INSTANCE_ID = 65535
+SOURCE_NODE = "E2Node"
+"""ErrorSource of what the node itself said."""
 
 
 class SubscriptionKey(NamedTuple):
@@ -114,6 +118,8 @@ class Outcome(NamedTuple):
     e2_instance_id: int
     """The node's ricInstanceID, which reports carry as their RMR subscription id; 0 = it failed."""
     cause: str
+    by_node: bool = False
+    """It failed because the node refused it: neither a time-out nor the manager's own trouble."""
 
 
 class Notification(NamedTuple):
@@ -149,5 +155,26 @@ def _outcome(instance: object) -> Outcome:
     for name, value in (("XappEventInstanceId", ours), ("E2EventInstanceId", theirs)):
         if type(value) is not int or not 0 <= value <= MAX_EVENT_INSTANCE_ID:
             raise MalformedNotification(f"{name} is {value!r:.60}, expected 0 to {MAX_EVENT_INSTANCE_ID}")
-    parts = (str(instance.get(field) or "") for field in ("ErrorCause", "ErrorSource", "TimeoutType"))
-    return Outcome(ours, theirs, ", ".join(part[:200] for part in parts if part))  # type: ignore[arg-type]
+    parts = [str(instance.get(field) or "") for field in ("ErrorCause", "ErrorSource", "TimeoutType")]
+    by_node = theirs == 0 and parts[1] == SOURCE_NODE and not parts[2]
+    return Outcome(ours, theirs, ", ".join(part[:200] for part in parts if part), by_node)  # type: ignore[arg-type]
+
+
+def accepted_id(answer: Answer) -> str:
+    """The SubscriptionId in the answer to a request. Raises RestError for an answer that is no acceptance."""
+    if answer.status != 201:
+        raise RestError(f"the subscription manager answers {answer.status}: {answer.body[:200]!r}")
+    document = answer.json()
+    value = document.get("SubscriptionId") if isinstance(document, dict) else None
+    if not isinstance(value, str) or not value:
+        raise RestError("201 without a SubscriptionId")
+    return value
+
+
+def held_ids(answer: Answer) -> frozenset[str]:
+    """The ids in the manager's list, of E2 subscriptions. Raises RestError for an answer that is no such list."""
+    entries = answer.json() if answer.status == 200 else None
+    entries = [] if entries is None and answer.status == 200 else entries  # Go writes an empty list as null
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and "SubscriptionId" in e for e in entries):
+        raise RestError(f"the subscription manager answers {answer.status}: {answer.body[:200]!r}")
+    return frozenset(str(entry["SubscriptionId"]) for entry in entries)

@@ -35,6 +35,8 @@ class SubscriptionStatus:
     attempts: int
     """Requests since it was last active."""
     last_error: str
+    refused: bool = False
+    """The newest attempt failed because the node said no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Entry:
         self.e2_instance_id = 0
         self.attempts = 0
         self.last_error = ""
+        self.refused = False
         self.adopted: list[Orphan] = []
         """The same subscription under others' names; their records go once ours is written."""
         self.due_at = 0.0
@@ -70,7 +73,13 @@ class Entry:
 
     def status(self) -> SubscriptionStatus:
         return SubscriptionStatus(
-            self.request.key, self.state, self.subscription_id, self.e2_instance_id, self.attempts, self.last_error
+            self.request.key,
+            self.state,
+            self.subscription_id,
+            self.e2_instance_id,
+            self.attempts,
+            self.last_error,
+            self.refused,
         )
 
 

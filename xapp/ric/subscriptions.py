@@ -20,22 +20,19 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
-from xapp.ric.rest import Answer, RestClient, RestError
+from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import (
-    MAX_EVENT_INSTANCE_ID,
     ClientEndpoint,
     MalformedNotification,
     Outcome,
     SubscriptionKey,
     SubscriptionRequest,
-    body_digest,
+    accepted_id,
+    held_ids,
     parse_notification,
-    request_body,
 )
 from xapp.ric.subscription_state import (
     Entry,
@@ -46,6 +43,7 @@ from xapp.ric.subscription_state import (
     SubscriptionState,
     SubscriptionStatus,
 )
+from xapp.ric.subscription_table import SubscriptionTable
 
 log = logging.getLogger(__name__)
 
@@ -71,25 +69,23 @@ class SubscriptionClient:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
-        self._endpoint = endpoint
         self._memory = SubscriptionMemory(store, owner)
         self.options = options or SubscriptionOptions()
         self._on_change = on_change or (lambda status: None)
         self._rest = RestClient("subscription manager", submgr_url, timeout_s=self.options.request_timeout_s)
         self._clock = clock
-        self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._telling = threading.RLock()
         """Held around `on_change`, never while waiting for anything else; taken before `_lock`."""
-        self._entries: dict[SubscriptionKey, Entry] = {}
-        self._by_event_id: dict[int, Entry] = {}
-        self._removals: list[Removal] = []
-        self._orphans: list[Orphan] = []
+        self._table = SubscriptionTable(endpoint, self.options, clock, rng or random.Random())
         self._look_back_at = 0.0
         self._looks_back = 2
         """How often it still looks for what others left behind."""
-        self._stands_back = False
-        self._counts: Counter[str] = Counter()
+        self._stands_back = self._stops = False
+        self.requested = 0
+        """Requests sent to the manager ..."""
+        self.deleted = 0
+        """... and deletions that it agreed to before this xApp stopped."""
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
@@ -110,17 +106,17 @@ class SubscriptionClient:
 
     def status(self, key: SubscriptionKey) -> SubscriptionStatus | None:
         with self._lock:
-            entry = self._entries.get(key)
+            entry = self._table.entries.get(key)
             return entry.status() if entry else None
 
     def statuses(self) -> list[SubscriptionStatus]:
         with self._lock:
-            return [entry.status() for entry in self._entries.values()]
+            return [entry.status() for entry in self._table.entries.values()]
 
     @property
     def counters(self) -> dict[str, int]:
         with self._lock:
-            return dict(self._counts)
+            return dict(self._table.counts)
 
     # -- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -130,43 +126,37 @@ class SubscriptionClient:
         """
         self._look_back()
         with self._lock:
-            old = self._entries.get(request.key)
+            old = self._table.entries.get(request.key)
             if old is not None and old.request == request:
                 return
         if old is not None:
             self.drop(request.key)
         with self._lock:
-            event_id, body, adopted = self._claim(request)
-            entry = Entry(request, event_id, body)
-            entry.adopted = adopted
-            entry.due_at = self._clock()
-            self._entries[request.key] = entry
-            self._by_event_id[event_id] = entry
+            self._table.add(request)
 
     def drop(self, key: SubscriptionKey) -> None:
         """Unsubscribe (at the next `run_due`)."""
         with self._lock:
-            entry = self._remove(key)
-            if entry is None:
-                return
-            if entry.subscription_id:
-                self._removals.append(Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
+            entry = self._table.remove(key)
+            if entry is not None and entry.subscription_id:
+                self._table.delete_later(entry.subscription_id, entry.event_instance_id)
 
     def forget_node(self, node: str) -> None:
         """The node is gone, and with it its subscriptions: the manager drops them without a word."""
         with self._lock:
-            gone = [entry for key in list(self._entries) if key.node == node and (entry := self._remove(key))]
+            keys = [key for key in self._table.entries if key.node == node]
+            gone = [entry for key in keys if (entry := self._table.remove(key))]
         for entry in gone:
             self._memory.forget(entry.event_instance_id)
 
     def resubscribe(self, key: SubscriptionKey, reason: str) -> None:
         """Reports stopped although the node is there (it came back between two looks): start over."""
         with self._lock:
-            entry = self._entries.get(key)
+            entry = self._table.entries.get(key)
             if entry is None or entry.state is not SubscriptionState.ACTIVE:
                 return
-            self._counts["resubscribed"] += 1
-            self._start_over(entry, reason, delete=True)
+            self._table.counts["resubscribed"] += 1
+            self._table.start_over(entry, reason, delete=True)
         log.warning("subscription %s: %s; subscribing again", key, reason)
         self._tell(entry)
 
@@ -179,32 +169,46 @@ class SubscriptionClient:
         self._look_back()
         now = self._clock()
         with self._lock:
-            for orphan in [orphan for orphan in self._orphans if now >= orphan.delete_at]:
-                self._abandon(orphan)
+            self._table.abandon_overdue()
             overdue = [
                 entry
-                for entry in self._entries.values()
+                for entry in self._table.entries.values()
                 if entry.state is SubscriptionState.ACCEPTED and now >= entry.due_at
             ]
             for entry in overdue:
-                self._counts["notification_overdue"] += 1
-                self._start_over(entry, "no notification came", delete=True)
-            removals = [removal for removal in self._removals if now >= removal.due_at]
+                self._table.counts["notification_overdue"] += 1
+                self._table.start_over(entry, "no notification came", delete=True)
+            removals = [removal for removal in self._table.removals if now >= removal.due_at]
         for entry in overdue:
             self._tell(entry)
         for removal in removals:
             if not self._delete(removal):
                 return
         with self._lock:
-            due = [entry for entry in self._entries.values() if self._is_to_be_posted(entry) and now >= entry.due_at]
+            due = [
+                entry
+                for entry in self._table.entries.values()
+                if self._table.is_to_be_posted(entry) and now >= entry.due_at
+            ]
         for entry in due:
             if not self._post(entry):
                 return
 
+    def unknown_to_manager(self) -> set[SubscriptionKey]:
+        """Active subscriptions that the manager does not hold; none of them if it does not say. May block."""
+        with self._lock:
+            active = [e.status() for e in self._table.entries.values() if e.state is SubscriptionState.ACTIVE]
+        try:
+            held = held_ids(self._rest.request("GET", *PATH))
+        except RestError as error:
+            log.info("subscriptions are not listed: %s", error)
+            return set()
+        return {s.key for s in active if held.isdisjoint((s.subscription_id, str(s.e2_instance_id)))}
+
     def remember_again(self) -> None:
         """Shared data were lost: write down once more what the manager holds for this xApp. May block."""
         with self._lock:
-            held = [(entry, entry.subscription_id) for entry in self._entries.values() if entry.subscription_id]
+            held = [(entry, entry.subscription_id) for entry in self._table.entries.values() if entry.subscription_id]
         for entry, subscription_id in held:
             self._memory.remember(entry, subscription_id)
 
@@ -215,13 +219,13 @@ class SubscriptionClient:
     def step_forward(self) -> None:
         """Nobody younger is there any more: everything that is wanted is requested anew."""
         with self._lock:
-            self._removals.clear()  # still recorded in SDL, unless somebody has seen to them
-            self._orphans.clear()
+            self._table.removals.clear()  # still recorded in SDL, unless somebody has seen to them
+            self._table.orphans.clear()
             self._look_back_at, self._looks_back = 0.0, 2
-            entries = list(self._entries.values())
+            entries = list(self._table.entries.values())
             for entry in entries:
                 entry.attempts = 0
-                self._start_over(entry, "the younger instance has gone", delete=True)
+                self._table.start_over(entry, "the younger instance has gone", delete=True)
         self._stands_back = False
         for entry in entries:
             self._tell(entry)
@@ -229,30 +233,27 @@ class SubscriptionClient:
     def next_due_s(self) -> float:
         """Seconds until `run_due` may have something to do: MIN_PAUSE_S to 1."""
         with self._lock:
-            entries = self._entries.values()
-            times = [
-                *(removal.due_at for removal in self._removals),
-                *(e.due_at for e in entries if e.state is SubscriptionState.ACCEPTED or self._is_to_be_posted(e)),
-            ]
-        return min(1.0, max(MIN_PAUSE_S, min(times, default=float("inf")) - self._clock()))
+            due_at = self._table.next_due_at()
+        return min(1.0, max(MIN_PAUSE_S, due_at - self._clock()))
 
     def close(self, timeout_s: float = 3.0) -> None:
         """Unsubscribe from everything, as far as that works in time. What is left stays in SDL for the next start."""
         give_up_at = self._clock() + timeout_s
+        self._stops = True
         if not self._stands_back:
-            for key in list(self._entries):
+            for key in list(self._table.entries):
                 self.drop(key)
         else:
-            self._removals.clear()
-        while self._removals and self._clock() < give_up_at:
-            for removal in list(self._removals):
+            self._table.removals.clear()
+        while self._table.removals and self._clock() < give_up_at:
+            for removal in list(self._table.removals):
                 left_s = give_up_at - self._clock()
                 if left_s > 0:
                     self._delete(removal, min(left_s, self.options.request_timeout_s))
-            if self._removals:
+            if self._table.removals:
                 time.sleep(min(0.1, max(0.0, give_up_at - self._clock())))
-        if self._removals:
-            log.warning("%d subscriptions could not be deleted in time", len(self._removals))
+        if self._table.removals:
+            log.warning("%d subscriptions could not be deleted in time", len(self._table.removals))
         self._rest.close()
 
     # -- inside; methods that say `locked` are called with the lock held -------------------------------------------
@@ -271,21 +272,7 @@ class SubscriptionClient:
         with self._lock:
             self._looks_back -= 1
             self._look_back_at = now + self.options.second_look_s
-            known = {(orphan.owner, orphan.event_instance_id) for orphan in self._orphans}
-            known |= {(removal.owner, removal.event_instance_id) for removal in self._removals}
-            ours = {body_digest(entry.body): entry for entry in self._entries.values()}
-            settled = []
-            for orphan in found:
-                entry = ours.get(orphan.digest)
-                if entry is None:
-                    if (orphan.owner, orphan.event_instance_id) not in known:
-                        self._orphans.append(orphan)
-                        if orphan.key in self._entries:  # wanted, but not like this
-                            self._abandon(orphan)
-                elif entry.subscription_id:
-                    settled.append(orphan)
-                else:
-                    entry.adopted.append(orphan)
+            settled = self._table.take_over(found)
         self._forget(settled)
 
     def _forget(self, orphans: list[Orphan]) -> None:
@@ -294,81 +281,28 @@ class SubscriptionClient:
 
     def _count(self, name: str) -> None:
         with self._lock:
-            self._counts[name] += 1
+            self._table.counts[name] += 1
 
     def _tell(self, entry: Entry) -> None:
         with self._telling:
             with self._lock:
-                if self._by_event_id.get(entry.event_instance_id) is not entry:
+                if not self._table.holds(entry):
                     return
                 status = entry.status()
             self._on_change(status)
 
-    def _is_to_be_posted(self, entry: Entry) -> bool:
-        """Wanted, and not being deleted: the manager may still answer the equal body with the old id. Locked."""
-        return entry.state is SubscriptionState.WANTED and all(
-            removal.event_instance_id != entry.event_instance_id for removal in self._removals
-        )
-
-    def _claim(self, request: SubscriptionRequest) -> tuple[int, dict[str, Any], list[Orphan]]:
-        """An XappEventInstanceId and the body with it: an orphan's if the body is the same; then also the orphan, and
-        whatever other record there is of it. Locked.
-        """
-        orphans = [orphan for orphan in self._orphans if orphan.key == request.key]
-        for orphan in orphans:
-            event_id = orphan.event_instance_id
-            body = request_body(request, event_id, self._endpoint, self.options.directives)
-            if body_digest(body) == orphan.digest and event_id not in self._by_event_id:
-                self._counts["adopted"] += 1
-                adopted = [each for each in orphans if each.digest == orphan.digest]
-                break
-        else:
-            adopted = []
-        for orphan in orphans:
-            if orphan in adopted:
-                self._orphans.remove(orphan)
-            else:
-                self._abandon(orphan)
-        if adopted:
-            return event_id, body, adopted
-        used = {*self._by_event_id, *(orphan.event_instance_id for orphan in self._orphans)}
-        used |= {removal.event_instance_id for removal in self._removals}
-        free = next((i for i in range(1, MAX_EVENT_INSTANCE_ID + 1) if i not in used), None)
-        if free is None:
-            raise RuntimeError("more than 65535 subscriptions")
-        return free, request_body(request, free, self._endpoint, self.options.directives), []
-
-    def _remove(self, key: SubscriptionKey) -> Entry | None:
-        """Locked."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._by_event_id.pop(entry.event_instance_id, None)
-        return entry
-
-    def _start_over(self, entry: Entry, reason: str, *, delete: bool) -> None:
-        """Back to WANTED, after a backoff. Locked."""
-        if delete and entry.subscription_id:
-            self._removals.append(Removal(entry.subscription_id, entry.event_instance_id, self._clock()))
-        entry.state = SubscriptionState.WANTED
-        entry.subscription_id, entry.e2_instance_id = "", 0
-        entry.last_error = reason
-        entry.due_at = self._clock() + self._backoff_s(entry.attempts)
-
-    def _backoff_s(self, attempts: int) -> float:
-        longest = min(self.options.max_backoff_s, self.options.first_backoff_s * 2 ** min(attempts, 16))
-        return longest * self._rng.uniform(0.5, 1.0)
-
     def _post(self, entry: Entry) -> bool:
         """One POST; False if the manager did not answer."""
         with self._lock:
-            if self._by_event_id.get(entry.event_instance_id) is not entry:
+            if not self._table.holds(entry):
                 return True
             entry.state = SubscriptionState.PENDING
             entry.attempts += 1
+            self.requested += 1
         answer, subscription_id, error = None, "", ""
         try:
             answer = self._rest.request("POST", *PATH, body=entry.body)
-            subscription_id = _subscription_id(answer)
+            subscription_id = accepted_id(answer)
         except RestError as failure:
             error = str(failure)
         with self._lock:
@@ -385,17 +319,17 @@ class SubscriptionClient:
 
     def _after_post(self, entry: Entry, subscription_id: str, error: str) -> None:
         """Locked."""
-        if self._by_event_id.get(entry.event_instance_id) is not entry:
+        if not self._table.holds(entry):
             # Dropped while the request was under way.
             if subscription_id:
-                self._removals.append(Removal(subscription_id, entry.event_instance_id, self._clock()))
+                self._table.delete_later(subscription_id, entry.event_instance_id)
         elif error:
-            self._counts["request_failed"] += 1
+            self._table.counts["request_failed"] += 1
             # A notification that was here already counts for more than an answer that got lost.
             if entry.state is SubscriptionState.PENDING:
-                self._start_over(entry, error, delete=False)
+                self._table.start_over(entry, error, delete=False)
         else:
-            self._counts["accepted"] += 1
+            self._table.counts["accepted"] += 1
             if entry.state is SubscriptionState.PENDING:
                 entry.state = SubscriptionState.ACCEPTED
                 wait_s = self.options.directives.patience_s + self.options.notification_margin_s
@@ -406,19 +340,20 @@ class SubscriptionClient:
     def _take(self, subscription_id: str, outcome: Outcome) -> None:
         """One outcome from a notification."""
         with self._lock:
-            entry = self._by_event_id.get(outcome.event_instance_id)
+            entry = self._table.entry_of(outcome.event_instance_id)
             if entry is None or (entry.subscription_id and entry.subscription_id != subscription_id):
-                self._counts["notification_unknown"] += 1
+                self._table.counts["notification_unknown"] += 1
                 return
             if entry.state is SubscriptionState.WANTED:
-                self._counts["notification_late"] += 1  # given up already: it will be requested again
+                self._table.counts["notification_late"] += 1  # given up already: it will be requested again
                 return
             if outcome.e2_instance_id == 0:
-                self._counts["subscription_failed"] += 1
+                self._table.counts["subscription_failed"] += 1
                 entry.subscription_id = subscription_id
-                self._start_over(entry, outcome.cause or "the subscription failed", delete=True)
+                self._table.start_over(entry, outcome.cause or "the subscription failed", delete=True)
+                entry.refused = outcome.by_node
             else:
-                self._counts["activated"] += entry.state is not SubscriptionState.ACTIVE
+                self._table.counts["activated"] += entry.state is not SubscriptionState.ACTIVE
                 entry.state = SubscriptionState.ACTIVE
                 entry.subscription_id, entry.e2_instance_id = subscription_id, outcome.e2_instance_id
                 entry.attempts, entry.last_error = 0, ""
@@ -438,34 +373,17 @@ class SubscriptionClient:
         done = status in (200, 204, 404)
         with self._lock:
             if done:
-                self._counts["deleted"] += 1
+                self._table.counts["deleted"] += 1
+                self.deleted += not self._stops
             else:
-                self._counts["delete_failed"] += 1
+                self._table.counts["delete_failed"] += 1
                 removal.attempts += 1
-                removal.due_at = self._clock() + self._backoff_s(removal.attempts)
+                removal.due_at = self._clock() + self._table.backoff_s(removal.attempts)
             given_up = not done and removal.attempts >= MAX_DELETE_ATTEMPTS
-            if (done or given_up) and removal in self._removals:  # `close` may have been faster
-                self._removals.remove(removal)
+            if (done or given_up) and removal in self._table.removals:  # `close` may have been faster
+                self._table.removals.remove(removal)
                 if given_up:
-                    self._counts["delete_given_up"] += 1
+                    self._table.counts["delete_given_up"] += 1
         if done:
             self._memory.forget(removal.event_instance_id, removal.owner)
         return bool(status)
-
-    def _abandon(self, orphan: Orphan) -> None:
-        """Locked."""
-        self._orphans.remove(orphan)
-        self._removals.append(
-            Removal(orphan.subscription_id, orphan.event_instance_id, self._clock(), owner=orphan.owner)
-        )
-
-
-def _subscription_id(answer: Answer) -> str:
-    """Raises RestError for an answer that is no acceptance."""
-    if answer.status != 201:
-        raise RestError(f"the subscription manager answers {answer.status}: {answer.body[:200]!r}")
-    document = answer.json()
-    value = document.get("SubscriptionId") if isinstance(document, dict) else None
-    if not isinstance(value, str) or not value:
-        raise RestError("201 without a SubscriptionId")
-    return value

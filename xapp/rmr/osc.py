@@ -96,6 +96,8 @@ class Outgoing:
     queued_at_s: float
     reply_to: str = ""
     """host:port; "" = by the route table."""
+    without_route: str = "no_route"
+    """What it counts as if there is no way."""
     outcome: bool = True
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -214,7 +216,7 @@ class LibrmrTransport:
             self.count("unencodable")
             log.warning("message of type %d not sent: %s", message.mtype, error)
             return False
-        item = Outgoing(frame, message.mtype, message.sub_id, self._clock(), reply_to)
+        item = Outgoing(frame, message.mtype, message.sub_id, self._clock(), reply_to, message.without_route)
         with self._changed:
             if self._closed.is_set():
                 return False
@@ -257,7 +259,7 @@ class LibrmrTransport:
             if state == self._rmr.RMR_OK:
                 return "sent"
             if state == self._rmr.RMR_ERR_NOENDPT:
-                return "no_route"
+                return item.without_route
             if state != self._rmr.RMR_ERR_RETRY:
                 return "send_failed"
             time.sleep(RETRY_PAUSE_S)  # the peer reads nothing at the moment

@@ -1,8 +1,8 @@
 """RMR route tables: the records that say where a message type goes.
 
-One record a line, `|` between fields. `newrt|start` ... `newrt|end[|count]` replaces all routes (known meids stay);
-`updatert` and `meid_map` blocks change what is there. Among a record's endpoints `,` means round robin and `;` a copy
-to each group. A table that is wrong anywhere changes nothing.
+One record a line, `|` between fields. `newrt|start` (or `begin`) ... `newrt|end[|count]` replaces all routes (known
+meids stay); `updatert` and `meid_map` blocks change what is there. Among a record's endpoints `,` means round robin and
+`;` a copy to each group. A table that is wrong anywhere changes nothing.
 
 Route managers write records that nobody can use: a message type that they do not know by name is empty, so are the
 endpoints of a component that is not there. librmr takes such a table, and so does this.
@@ -28,6 +28,8 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _ENDPOINT = re.compile(r"[\w.:%\[\]-]+:([0-9]{1,5})", re.ASCII)
 """A host of letters, digits and what IPv6 needs: none of a record's own marks, no URL."""
 _BLOCKS = frozenset({"newrt", "updatert", "meid_map"})
+_STARTS = ("start", "begin")
+"""librmr's code writes start, its guide begin."""
 
 
 class RouteError(ValueError):
@@ -208,7 +210,7 @@ class _Parser:
 
     def _start_or_end(self, name: str, tokens: list[str]) -> None:
         action = tokens[1] if len(tokens) > 1 else ""
-        if action == "start":
+        if action in _STARTS:
             if self.block:
                 raise self._fail(f"{name} starts inside {self.block}")
             self.block, self.records = name, 0
@@ -222,7 +224,7 @@ class _Parser:
             self.block = ""
             self.blocks_read += 1
         else:
-            raise self._fail(f"{name}|{action:.80}, expected start or end")
+            raise self._fail(f"{name}|{action:.80}, expected start, begin or end")
 
     def _need(self, tokens: list[str], least: int, most: int) -> None:
         if not least <= len(tokens) <= most:

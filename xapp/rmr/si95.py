@@ -91,7 +91,7 @@ class Si95Transport:
         """To every endpoint that the route table names; False unless each of them took it."""
         endpoints = self.routes.lookup(message.mtype, message.sub_id, message.meid, self._is_usable)
         if not endpoints:
-            self.count("no_route")
+            self.count(message.without_route)
             return False
         frame = self._encode(message)
         if frame is None:

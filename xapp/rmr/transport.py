@@ -38,6 +38,8 @@ class RmrMessage:
     """time.perf_counter_ns() when the last byte of the frame arrived (receive side only)."""
     call_id: int = 0
     """1-255 when the sender waits in a blocking call; `reply` gives it back. 0 = an ordinary message."""
+    without_route: str = "no_route"
+    """The counter of messages like this one for which there is no way (send side only)."""
 
 
 @runtime_checkable

@@ -96,7 +96,15 @@ def wire(
     sender = _sender(controls, transport, metrics, tap, succession)
     mailbox = _mailbox(controls, metrics)
     intake = Intake(transport, mailbox, sender, metrics, tap=tap)
-    policies = Policies(controls, transport, store, metrics, handler_id=configuration.name, links=intake.links)
+    policies = Policies(
+        controls,
+        transport,
+        store,
+        metrics,
+        handler_id=configuration.name,
+        links=intake.links,
+        beside=intake.cells_beside,
+    )
     policies.a1.wake = lambda: housekeeping.wake(POLICIES)
     intake.register(A1_POLICY_REQUEST, policies.a1.on_message)
     loop = ControlLoop(
@@ -194,7 +202,7 @@ def _alarm_watch(
     return AlarmWatch(
         totals=metrics.totals,
         silence_s=cells.silence_s,
-        nodes=lambda: {name: node.connected for name, node in watcher.nodes.items()},
+        nodes=lambda: {name: node.connected for name, node in watcher.nodes.items() if cells.should_report(name)},
         sdl_healthy=lambda: store.healthy,
         report_period_ms=controls.report_period_ms,
     )

@@ -32,12 +32,21 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "node_problems": parts.cells.problems(),
         "node_dialects": parts.cells.dialects(),
         "report_problems": parts.cells.report_problems(),
+        "node_roles": parts.cells.roles(),
+        "node_entries_unmatched": parts.cells.unmatched(),
+        "silent_cells": {
+            cell: {"silent_s": round(silence.seconds, 1), "evidence": silence.evidence, "text": str(silence)}
+            for cell, silence in parts.cells.silences().items()
+        },
         "ues_limited": parts.quotas.limited,
         "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},
         "subscription_errors": {
             "/".join(map(str, status.key)): status.last_error for status in statuses if status.last_error
         },
+        "subscriptions_requested": parts.cells.subscriptions.requested,
+        "subscriptions_deleted": parts.cells.subscriptions.deleted,
         "instance": parts.succession.status(),
+        "alarms_raised": parts.alarms.raised,
         "alarms": [
             {"problem": alarm.problem.name.lower(), "what": alarm.what, "more": alarm.more, "since_ms": alarm.since_ms}
             for alarm in parts.alarms.active()

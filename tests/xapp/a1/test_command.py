@@ -151,7 +151,9 @@ class Mediator:
         self.in_effect = in_effect
 
     def respond(self, request: Any) -> tuple[int, object]:
-        assert request.path.startswith("/A1-P/v2/policytypes/")
+        assert request.path.startswith("/A1-P/v2/policytypes")
+        if request.path == "/A1-P/v2/policytypes":
+            return 200, list(self.types)
         type_id, *rest = request.path.split("/")[4:]
         name = rest[1] if len(rest) > 1 else ""
         if not rest:
@@ -197,6 +199,9 @@ def test_a_policy_that_no_xapp_accepts_is_said(
 def test_a_mediator_that_refuses_or_is_not_there_is_one_line(
     capsys: pytest.CaptureFixture[str], file: Callable[..., str], serve: Any
 ) -> None:
+    stranger = serve(lambda request: (404, None))
+    status, out, err = run(capsys, "put", file({"mode": "shadow"}), "--url", stranger.url)
+    assert (status, out) == (1, "") and "neither /A1-P/v2/policytypes nor /a1-p/policytypes" in err
     service = serve(lambda request: (500, None))
     for url, words in ((service.url, "refuses policy p with status 500"), ("http://127.0.0.1:9", "A1 mediator: ")):
         status, out, err = run(capsys, "put", file({"mode": "shadow"}), "--url", url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,7 @@ def test_a_cell_that_is_not_there_or_cannot_be_controlled_is_said() -> None:
         "one": policy(scope={"cells": [other]}, objective={"alpha": 1.0}),
     }
     found = statuses(policies, link(cell(), has_function=False))
-    assert found["all"][1] == (f"{CELL}: its node offers no control function",)
+    assert found["all"][1] == (f"{CELL}: its node is not controlled",)
     assert found["one"][1] == (f"{other}: nothing is reported of this cell",)
     assert statuses(policies)["all"][1] == ("no cell reports",)
 
@@ -201,3 +202,19 @@ def test_an_intent_follows_policies_ues_and_classes() -> None:
     assert members(other) == [[2, 3]]
     in_force.change(lambda known: PolicySet())
     assert members(other) == []
+
+
+BESIDE = "gnb_1/00f110000000012"
+
+
+def test_of_the_limits_of_all_cells_that_report_a_ue_the_strictest_holds() -> None:
+    policies = {
+        "a": parse_policy(json.dumps({"scope": {"cells": [CELL]}, "limits": {"per_ue": {"max_share_percent": 50}}})),
+        "b": parse_policy(json.dumps({"scope": {"cells": [BESIDE]}, "limits": {"per_ue": {"max_share_percent": 30}}})),
+    }
+    in_force = PoliciesInForce(
+        PolicySet(policies), beside=lambda cell: {BESIDE: frozenset({1})} if cell == CELL else {}
+    )
+    state = make_cell_state(CELL, num_rbgs=10, slots_per_dcm=100, slot=0, ue_ids=(1, 2))
+    assert in_force.intent_for(state).max_share_percent == {1: 30.0, 2: 50.0}
+    assert in_force.intent_for(replace(state, cell=BESIDE)).max_share_percent == {1: 30.0, 2: 30.0}

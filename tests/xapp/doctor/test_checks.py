@@ -103,6 +103,9 @@ PLANTED: dict[str, Facts] = {
     "measurements_repeat": facts({"report_problems": {CELL: [{"fault": "measurements_repeat", "text": "ten"}]}}),
     "ue_twins": facts({"report_problems": {CELL: [{"fault": "ue_twins", "text": "three"}]}}),
     "measurements_missing": facts({"node_problems": {NODE: [{"fault": "measurements_missing", "text": "none"}]}}),
+    "node_entry_unmatched": facts({"node_entries_unmatched": ["gnb_001_*"]}),
+    "measurements_refused": facts({"node_problems": {NODE: [{"fault": "measurements_refused", "text": "CQI"}]}}),
+    "ues_in_several_cells": facts({"node_problems": {NODE: [{"fault": "ues_in_several_cells", "text": "6 UEs"}]}}),
     "subscription_failed": facts(
         {"subscriptions": {f"{NODE}/2/{CELL}": "wanted"}, "subscription_errors": {f"{NODE}/2/{CELL}": "refused"}},
         submgr=Heard([]),
@@ -154,6 +157,32 @@ def test_an_answer_of_another_shape_leaves_the_other_checks_alone(field: str, no
     findings = examine(facts({field: nonsense}))
     assert {finding.check for finding in findings} >= {"configuration", "sdl", "submgr", "e2mgr", "policies"}
     assert all(finding.state is not State.UNKNOWN or finding.found for finding in findings)
+
+
+QUOTAS_ONLY = {"subscriptions": {f"{NODE}/2/": "active"}, "indications_received": 100}
+NOBODY = {"silent_s": 60.0, "evidence": "", "text": "no UE reported: nobody may be there"}
+
+
+def test_a_cell_in_which_nobody_is_has_no_fault_and_is_named() -> None:
+    examined = facts({**QUOTAS_ONLY, "silent_cells": {f"{NODE}/node": NOBODY}}, submgr=Heard([]))
+    assert named(examined) == []
+    said = [finding.found for finding in examine(examined) if finding.check == "indications"]
+    assert said == ["none within 3.0 s", f"{NODE}/node: {NOBODY['text']}"]
+
+
+def test_a_cell_that_should_report_is_a_fault_beside_others_that_do() -> None:
+    sick = {"silent_s": 60.0, "evidence": "the node did not answer a control", "text": ""}
+    assert named(facts({"silent_cells": {f"{NODE}/{CELL}": sick}})) == ["no_indications"]
+    assert named(facts({**QUOTAS_ONLY, "silent_cells": {f"{NODE}/node": sick}}, submgr=Heard([]))) == ["no_indications"]
+
+
+def test_a_part_of_a_gnb_that_is_controlled_elsewhere_is_in_order() -> None:
+    cu = {
+        "node_problems": {NODE: [], "gnb_x": []},
+        "node_roles": {"gnb_x": f"part of a gNB whose {NODE} is controlled"},
+    }
+    found = [finding.found for finding in examine(facts(cu)) if finding.check == "functions"]
+    assert found[-1] == f"gnb_x is part of a gNB whose {NODE} is controlled"
 
 
 def test_every_fault_that_can_be_named_is_planted_here() -> None:

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xapp.quotas.allocation_to_quota import RELEASED, Quota, QuotaRules, Target
-from xapp.quotas.quota_book import GONE_AFTER_PERIODS, LONGEST_RETRY_S, RELEASE_ATTEMPTS, Order, QuotaBook
+from xapp.quotas.quota_book import (
+    GONE_AFTER_PERIODS,
+    LONGEST_RETRY_S,
+    RELEASE_ATTEMPTS,
+    SILENT_AFTER_DECISIONS,
+    Order,
+    QuotaBook,
+)
 
 CELL, OTHER = "node/a", "node/b"
 MANY = 1000
@@ -162,6 +169,47 @@ def test_a_cell_is_released_and_the_others_are_not() -> None:
     assert node.book.limited == frozenset()
     node.want(u1=most(40))
     assert node.play() == [Order(1, Quota(0, 40))]  # and may be limited again
+
+
+def test_ues_that_two_cells_decide_about_have_the_strictest_limit_and_few_controls() -> None:
+    """A node that ignores the subscription's cell: 20 s of decisions ten times a second, a cap in one cell only."""
+    node, told = Kept(smooth_periods=1), dict[int, Quota]()
+    sent = 0
+    for period in range(200):
+        node.now_s = period / 10
+        node.want(CELL, **{f"u{ue}": most(100) for ue in range(6)})
+        for order in node.play():
+            sent, told[order.ue] = sent + 1, order.quota
+        node.want(OTHER, **{f"u{ue}": most(30, cap=30) for ue in range(6)})
+        for order in node.play():
+            sent, told[order.ue] = sent + 1, order.quota
+        assert set(told.values()) == {Quota(0, 30)}, "the cap is never undone"
+    assert (sent, len(told)) == (6, 6)
+    assert node.book.shared == frozenset(range(6))
+    assert node.book.in_force(CELL) == node.book.in_force(OTHER) == told
+    node.book.release(OTHER)
+    assert {order.quota for order in node.play()} == {RELEASED}
+
+
+def test_a_handover_moves_the_entry_and_its_limit_goes_with_the_cell() -> None:
+    node = Kept()
+    node.want(CELL, u1=most(30, cap=30))
+    node.play()
+    for _ in range(GONE_AFTER_PERIODS):
+        node.want(OTHER, u1=most(60))
+        node.want(CELL)
+    assert (node.book.cell_of(1), node.book.shared) == (OTHER, frozenset())
+    assert node.play() == [Order(1, Quota(0, 60))]
+
+
+def test_a_cell_that_decides_nothing_any_more_has_no_say() -> None:
+    node = Kept()
+    node.want(CELL, u1=most(30, cap=30))
+    for _ in range(SILENT_AFTER_DECISIONS):
+        assert node.book.cell_of(1) == CELL
+        node.want(OTHER, u1=most(60))
+    assert node.book.cell_of(1) == OTHER
+    assert node.play() == [Order(1, Quota(0, 60))]
 
 
 def test_a_release_overtakes_a_quota_that_waits() -> None:

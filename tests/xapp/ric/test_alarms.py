@@ -199,6 +199,19 @@ def test_without_a_named_manager_the_route_table_decides(environ: dict[str, str]
     line.close()
 
 
+def test_alarms_without_a_destination_have_a_counter_of_their_own(there: Si95Transport) -> None:
+    """A platform may do without an alarm manager: `no_route` is about messages that somebody waits for."""
+    line = AlarmLine(there.send, ALARM, {})
+    times_s = iter((0.0, 1000.0))
+    alarms = Alarms(line.send, application="stackmac", message_type=ALARM, clock=lambda: next(times_s))
+    alarms.observe([Failing(Problem.SDL_DOWN, "")])
+    alarms.run()
+    assert there.counters == {"alarm_without_destination": 1}
+    assert not there.send(RmrMessage(12040, b""))
+    assert there.counters == {"alarm_without_destination": 1, "no_route": 1}
+    line.close()
+
+
 # -- what fails -------------------------------------------------------------------------------------------------------
 
 

@@ -102,7 +102,8 @@ def test_managed_entities_move_and_go(table: RouteTable) -> None:
         ("newrt|start\nrte|1|a:1", "newrt is never ended"),
         ("newrt|start\nrte|1|a:1\nnewrt|start\nnewrt|end", "line 3: newrt starts inside newrt"),
         ("newrt|end", "line 1: newrt ends but was not started"),
-        ("newrt|begin", "line 1: newrt|begin, expected start or end"),
+        ("newrt|open", "line 1: newrt|open, expected start, begin or end"),
+        ("newrt|begin\nrte|1|a:1\nnewrt|start\nnewrt|end", "line 3: newrt starts inside newrt"),
         ("rte|1|a:1", "line 1: rte outside of a table"),
         ("newrt|start\nrte|one|a:1\nnewrt|end", "line 2: the message type is 'one', expected a number"),
         ("newrt|start\nmse|1|x|a:1\nnewrt|end", "line 2: the subscription id is 'x', expected a number"),
@@ -144,6 +145,15 @@ def test_a_managers_table_ends_the_files_say(table: RouteTable) -> None:
 
 def test_any_line_end_ends_a_record() -> None:
     assert RouteTable("newrt|start\rrte|1|a:1\r\nrte|2|b:1\nnewrt|end|2").lookup(2) == ("b:1",)
+
+
+@pytest.mark.parametrize("block", ["newrt", "updatert", "meid_map"])
+def test_a_table_may_begin_as_librmrs_guide_has_it(block: str) -> None:
+    record = "mme_ar|10.0.0.5:4560|gnb" if block == "meid_map" else "rte|12050|10.0.0.5:4560"
+    table = RouteTable(f"newrt|start\nrte|12040|%meid\nnewrt|end\n{block}|begin|rt-7\n{record}\n{block}|end|1\n")
+    assert table.last_error == ""
+    found = table.lookup(12040, meid="gnb") if block == "meid_map" else table.lookup(12050)
+    assert found == ("10.0.0.5:4560",)
 
 
 def test_unknown_records_are_skipped() -> None:

@@ -38,11 +38,18 @@ class GnbId:
 
     @property
     def ran_name(self) -> str:
-        """The node's name in the RIC (RMR's meid): `gnb_001_001_00000001`."""
+        """The node's name in the RIC (RMR's meid), as OSC's e2term makes it: `gnb_001_001_00000001`, a DU's
+        `gnbd_001_001_00000001_0`, a CU-UP's `gnbc_001_001_00000001_0`.
+
+        The MNC's digits stand in the order of their octets, so that 410 is `041`; the gNB id in whole octets.
+        """
         digits = self.plmn.hex()
         mcc = digits[1] + digits[0] + digits[3]
-        mnc = (digits[5] + digits[4] + digits[2]).replace("f", "")
-        return f"gnb_{mcc}_{mnc:0>3}_{self.gnb_id:0{-(-self.gnb_id_bits // 4)}x}"
+        mnc = digits[2].replace("f", "0") + digits[5] + digits[4]
+        gnb = f"{mcc}_{mnc}_{self.gnb_id:0{2 * -(-self.gnb_id_bits // 8)}x}"
+        if self.du_id is not None:
+            return f"gnbd_{gnb}_{self.du_id:x}"
+        return f"gnb_{gnb}" if self.cu_up_id is None else f"gnbc_{gnb}_{self.cu_up_id:x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,13 +24,14 @@ from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
 from xapp.e2.e2ap.elements import PduKind, Procedure
 from xapp.e2.kpm import messages as kpm
-from xapp.e2.ue_id.ue_id import GnbDuUeId
+from xapp.e2.ue_id.ue_id import UeId
 from xapp.lab.counters import Counters
 from xapp.lab.gnb import rc_function
+from xapp.lab.gnb.behaviour import BEHAVIOURS, Behaviour
 from xapp.lab.gnb.mac import CellReport, Mac
-from xapp.lab.gnb.measurements import MEASUREMENTS, Measured, Totals, measure, totals_since
+from xapp.lab.gnb.measurements import MEASUREMENTS, Measured, RefreshedMeasurements, Totals, measure, totals_since
 from xapp.lab.gnb.ran_functions import dcm_function, setup_request
-from xapp.lab.gnb.subscriptions import NodeSubscription, Refusal, admit
+from xapp.lab.gnb.subscriptions import NodeSubscription, Refusal, ReportAction, admit
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class E2Agent:
         counters: Counters,
         control: Literal["dcm", "rc"] = "dcm",
         dialect: Dialect = Dialect.STANDARD,
+        behaviour: Behaviour = BEHAVIOURS[""],
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """period_ms: wall time of one report period. control: the service model that the node is controlled by.
@@ -69,7 +71,10 @@ class E2Agent:
         self._period_ms, self._counters, self._wall_ns = period_ms, counters, wall_ns
         self._subscriptions: dict[e2ap.RicRequestId, NodeSubscription] = {}
         self._transaction = 0
-        self._has_dcm, self._dialect = control == "dcm", dialect
+        self._has_dcm, self._dialect, self._behaviour = control == "dcm", dialect, behaviour
+        refresh_slots = behaviour.refresh_ms * mac.scenario.slots_per_dcm // period_ms
+        self._measured = [RefreshedMeasurements(carrier, refresh_slots) for carrier in mac.carriers]
+        """By row of the cell."""
         self.set_up = False
         """The RIC has accepted this node's setup."""
 
@@ -98,7 +103,7 @@ class E2Agent:
         self._subscriptions.clear()
 
     def handle(self, pdu: bytes) -> list[bytes]:
-        """The answers to one PDU from the RIC."""
+        """The answers to one PDU from the RIC. Raises NodeDied where the node that is imitated would die."""
         kind: int | None = None
         procedure: int | None = None
         try:
@@ -139,7 +144,15 @@ class E2Agent:
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
     def _subscribe(self, request: procedures.SubscriptionRequest) -> procedures.Message:
-        admitted = admit(request, self.mac, self._period_ms, self.profile, has_dcm=self._has_dcm, dialect=self._dialect)
+        admitted = admit(
+            request,
+            self.mac,
+            self._period_ms,
+            self.profile,
+            has_dcm=self._has_dcm,
+            dialect=self._dialect,
+            behaviour=self._behaviour,
+        )
         if isinstance(admitted, Refusal):
             self._counters.add("subscriptions_refused")
             logger.warning("subscription %s refused: %s", request.request_id, admitted.reason)
@@ -165,6 +178,8 @@ class E2Agent:
         """What is due at this boundary: per cell its DCM indications, then its KPM reports."""
         pdus = []
         period = self.mac.slot // self.mac.scenario.slots_per_dcm
+        for refreshed, report in zip(self._measured, reports):
+            refreshed.boundary(self.mac.slot, report)
         for row, report in enumerate(reports):
             due = [s for s in self._subscriptions.values() if s.row == row and period % s.every_periods == 0]
             for subscription in sorted(due, key=lambda s: s.kind):  # "dcm" < "kpm"
@@ -174,7 +189,7 @@ class E2Agent:
                     header, message = (
                         self._dcm_report(measured, subscription)
                         if subscription.kind == "dcm"
-                        else self._kpm_report(measured, action.measurements, subscription)
+                        else self._kpm_report(measured, action, subscription)
                     )
                     if message:
                         pdus.append(self._indication(subscription, action.action_id, header, message))
@@ -194,34 +209,45 @@ class E2Agent:
                 e2ap.IndicationType.REPORT,
                 header,
                 message,
-                sn=number,
+                sn=number if self._behaviour.numbers_indications or subscription.kind == "dcm" else None,
             )
         )
 
     def _kpm_report(
-        self, measured: Measured, names: tuple[str, ...], subscription: NodeSubscription
+        self, measured: Measured, action: ReportAction, subscription: NodeSubscription
     ) -> tuple[bytes, bytes]:
-        ue_ids = measured.report.table.ue_ids if self._has_dcm else self._f1ap_ids(measured, subscription)
         period_ms = subscription.every_periods * self._period_ms
         start_s = self._wall_ns() / 1e9 - period_ms / 1e3
         header = kpm.encode_indication_header(kpm.IndicationHeader(kpm.ntp_time(start_s)))
-        if not ue_ids:
+        if not self._has_dcm:
+            self._count_quotas(measured, subscription)
+        names, ue_ids, values = action.measurements, list[UeId](), list[NDArray[np.float64]]()
+        for row in self._rows_of(subscription):
+            ues = measured.report.table.ue_ids if row == subscription.row else self._measured[row].ue_ids
+            ue_ids += [self._behaviour.ue_id(ue if self._has_dcm else rc_function.f1ap_id(row, ue)) for ue in ues]
+            if self._behaviour.refresh_ms:
+                values.append(self._measured[row].values(names))
+            elif row == subscription.row:
+                values.append(measure(measured, names, late_ues=self.profile.dcm_columns))
+        if not ue_ids or not action.reports_anybody:
             return header, b""  # format 3 cannot say that there is nobody
-        values_UN = measure(measured, names, late_ues=self.profile.dcm_columns)
         return header, kpm.encode_report(
-            list(map(GnbDuUeId, ue_ids)), names, values_UN, period_ms, reals=REAL_NAMES, dialect=self._dialect
+            ue_ids, names, np.concatenate(values), period_ms, reals=REAL_NAMES, dialect=self._dialect
         )
 
-    def _f1ap_ids(self, measured: Measured, subscription: NodeSubscription) -> list[int]:
-        """The report's UEs as an RC node names them; counts those that were on more than their quota says."""
-        ue_ids, row = measured.report.table.ue_ids, subscription.row
-        quotas = self.mac.quotas[row]
-        for ue, used_prb in zip(ue_ids, measure(measured, ("RRU.PrbUsedUl",))[:, 0].tolist()):
+    def _rows_of(self, subscription: NodeSubscription) -> Sequence[int]:
+        """Cells whose UEs the subscription reports."""
+        return range(len(self.mac.carriers)) if self._behaviour.ignores_cells else (subscription.row,)
+
+    def _count_quotas(self, measured: Measured, subscription: NodeSubscription) -> None:
+        """Count UEs under a quota, and those that were on more than it says."""
+        quotas = self.mac.quotas[subscription.row]
+        used_U = measure(measured, ("RRU.PrbUsedUl",))[:, 0]
+        for ue, used_prb in zip(measured.report.table.ue_ids, used_U.tolist()):
             most_prb = quotas.most_prb_since(ue, subscription.previous_slot)
             if most_prb is not None:
                 self._counters.add("ue_reports_under_quota")
                 self._counters.add("ue_reports_over_quota", int(used_prb > most_prb))
-        return [rc_function.f1ap_id(row, ue) for ue in ue_ids]
 
     def _dcm_report(self, measured: Measured, subscription: NodeSubscription) -> tuple[bytes, bytes]:
         report, carrier = measured.report, measured.carrier
@@ -264,7 +290,9 @@ class E2Agent:
         return [e2ap.encode_control_acknowledge(acknowledge)]
 
     def _quota(self, request: e2ap.ControlRequest) -> list[bytes]:
-        refused = rc_function.obey(self.mac, request, self._dialect)
+        refused = rc_function.obey(self.mac, request, self._dialect, self._behaviour)
+        if not self._behaviour.echoes_calls:
+            request = request._replace(call_process_id=None)
         if refused is not None:
             self._counters.add(f"control_failed_{refused.name}")
             logger.info("control refused: %s", refused.reason)

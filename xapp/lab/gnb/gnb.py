@@ -19,6 +19,7 @@ from xapp.e2.dialect import Dialect
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_transport import E2Association, E2Client
 from xapp.lab.e2_link.e2_wire import choose_wire
+from xapp.lab.gnb.behaviour import NodeDied, make_behaviour
 from xapp.lab.gnb.e2_agent import E2Agent
 from xapp.lab.gnb.mac import Mac
 from xapp.lab.gnb.options import CONTROLS, GnbOptions, make_followers
@@ -65,6 +66,9 @@ class Gnb:
             raise ValueError(f"--observe is {options.observe!r}, expected one of {', '.join(PROFILES)}")
         if options.control not in CONTROLS:
             raise ValueError(f"--control is {options.control!r}, expected one of {', '.join(CONTROLS)}")
+        behaviour = make_behaviour(options.behave)
+        self.control: Literal["dcm", "rc"] = "rc" if options.control == "rc" or options.behave else "dcm"
+        self.observe = behaviour.observe if options.behave and options.observe == "full" else options.observe
         k = options.slots_per_dcm()
         self.scenario: Scenario = make_scenario(options.scenario).with_(slots_per_dcm=k)
         self.wire = choose_wire(options.e2_transport)
@@ -75,12 +79,13 @@ class Gnb:
         )
         self.agent = E2Agent(
             self.mac,
-            make_identity(options.gnb_id),
+            make_identity(options.gnb_id, is_du=behaviour.is_du),
             period_ms=options.period_ms,
-            profile=PROFILES[options.observe],
+            profile=PROFILES[self.observe],
             counters=self.counters,
-            control="rc" if options.control == "rc" else "dcm",
+            control=self.control,
             dialect=options.dialect,
+            behaviour=behaviour,
         )
         self.clock = SlotClock(k, options.period_ms / 1e3)
         self._screens = [CellScreen(carrier.cell, carrier.num_rbgs) for carrier in carriers]
@@ -129,8 +134,9 @@ class Gnb:
             "k": self.scenario.slots_per_dcm,
             "period_ms": self.options.period_ms,
             "followers": rule,
-            "control": self.options.control,
-            "observe": self.options.observe,
+            "control": self.control,
+            "observe": self.observe,
+            "behave": self.options.behave,
             "e2_transport": self.wire,
         }
 
@@ -302,7 +308,7 @@ gnb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def gnb_command(
     e2: Annotated[str, typer.Option(help="host:port of the RIC's E2 termination.")] = "127.0.0.1:36421",
     cells: Annotated[int, typer.Option(min=1, max=MAX_CELLS, help="Cells of the node.")] = 1,
-    ues: Annotated[int, typer.Option(min=1, max=1000, help="UEs per cell.")] = 8,
+    ues: Annotated[int, typer.Option(min=0, max=1000, help="UEs per cell.")] = 8,
     scenario: Annotated[str, typer.Option(help=f"Which world: {', '.join(SCENARIOS)}.")] = "lab",
     k: Annotated[int, typer.Option(min=0, help="Slots per DCM (0 = period / slot).")] = 0,
     period_ms: Annotated[int, typer.Option(min=1, help="Wall time of a report period.")] = 100,
@@ -321,6 +327,9 @@ def gnb_command(
     dialect: Annotated[
         Dialect, typer.Option(help="How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     ] = Dialect.STANDARD,
+    behave: Annotated[
+        str, typer.Option(help="Whose ways it has: ocudu, oai or srsran (with --control rc); default its own.")
+    ] = "",
     json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
 ) -> None:
     """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls, or RC quotas."""
@@ -344,10 +353,15 @@ def gnb_command(
         gnb_id,
         control,
         dialect,
+        behave,
     )
     try:
         gnb = Gnb(options)
     except (ValueError, OSError) as error:
         typer.echo(f"stackmac gnb: {error}", err=True)
         raise typer.Exit(2) from None
-    gnb.run(lines)
+    try:
+        gnb.run(lines)
+    except NodeDied as death:
+        typer.echo(f"stackmac gnb: died as {behave} would: {death}", err=True)
+        raise typer.Exit(1) from None

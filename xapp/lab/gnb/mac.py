@@ -17,6 +17,7 @@ from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics, UeTable
 from training.simulator.scenario import Scenario
 from xapp.e2.dcm.messages import Carrier, Control, Outcome, OutcomeCode
+from xapp.lab.gnb.empty_cells import EmptyCells
 from xapp.lab.gnb.quota_table import QuotaTable
 from xapp.quotas.allocation_to_quota import Quota
 
@@ -80,7 +81,9 @@ class Mac:
             if carrier.num_rbgs != scenario.num_rbgs:
                 raise ValueError(f"{carrier} for a scenario of {scenario.num_rbgs} RBGs")
         self.scenario, self.carriers, self.followers = scenario, carriers, followers
-        self.batch = CellBatch(scenario, len(carriers), ues, seed)
+        self.batch: CellBatch | EmptyCells = (
+            CellBatch(scenario, len(carriers), ues, seed) if ues else EmptyCells(scenario, len(carriers))
+        )
         self.own_scheduler_periods = 0
         """Periods (per cell) that began under the node's own scheduler."""
         self.counts: Counter[str] = Counter()

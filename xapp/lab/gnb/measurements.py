@@ -75,6 +75,36 @@ def _not_measured(m: Measured) -> FloatU:
     return _every(m, np.nan)
 
 
+class RefreshedMeasurements:
+    """One cell's measurements of a node that renews them more seldom than it reports: in between it repeats them."""
+
+    def __init__(self, carrier: Carrier, refresh_slots: int) -> None:
+        self._carrier, self._refresh_slots = carrier, refresh_slots
+        self._measured: Measured | None = None
+        self._slot = 0
+        self.ue_ids: tuple[int, ...] = ()
+        """The UEs that are there now."""
+
+    def boundary(self, slot: int, report: CellReport) -> None:
+        """A period boundary: renew what is due."""
+        self.ue_ids = report.table.ue_ids
+        if self._measured is None or slot - self._slot >= self._refresh_slots:
+            before = self._measured.report.table if self._measured is not None else None
+            totals = totals_since(report.table, before, slot - self._slot)
+            self._measured, self._slot = Measured(report, totals, self._carrier), slot
+
+    def values(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """[U, N], of `ue_ids`; of UEs that have come since, or while it was gathered, nothing is known."""
+        values_UN = np.full((len(self.ue_ids), len(names)), np.nan)
+        if self._measured is not None:
+            row_of = {ue: row for row, ue in enumerate(self._measured.report.table.ue_ids)}
+            known_UN = measure(self._measured, names, late_ues=False)
+            for row, ue in enumerate(self.ue_ids):
+                if ue in row_of:
+                    values_UN[row] = known_UN[row_of[ue]]
+        return values_UN
+
+
 class Measurement(NamedTuple):
     compute: Callable[[Measured], FloatU]
     integer: bool

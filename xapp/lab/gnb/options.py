@@ -38,6 +38,8 @@ class GnbOptions:
     """The service model that the node is controlled by: dcm, or rc as nodes of today."""
     dialect: Dialect = Dialect.STANDARD
     """How it writes KPM and RC."""
+    behave: str = ""
+    """Whose ways it has: ocudu, oai or srsran, which are controlled by rc; "" = its own."""
 
     def slots_per_dcm(self) -> int:
         """K out of k, period and time scale. Raises ValueError when they contradict each other."""

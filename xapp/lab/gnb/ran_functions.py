@@ -22,8 +22,8 @@ RBG_SIZE_PRB = 4
 """As in the reference game: an RBG has 4 PRB, 576 resource elements."""
 
 
-def make_identity(gnb_id: int) -> procedures.GnbId:
-    return procedures.GnbId(PLMN, gnb_id)
+def make_identity(gnb_id: int, *, is_du: bool = False) -> procedures.GnbId:
+    return procedures.GnbId(PLMN, gnb_id, du_id=0 if is_du else None)
 
 
 def make_carriers(gnb_id: int, cells: int, num_rbgs: int) -> tuple[Carrier, ...]:

@@ -14,7 +14,7 @@ from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.prb_quota import PARAMETER_NAMES
-from xapp.e2.ue_id.ue_id import GnbDuUeId
+from xapp.lab.gnb.behaviour import BEHAVIOURS, Behaviour
 from xapp.lab.gnb.mac import Mac
 from xapp.quotas.allocation_to_quota import Quota
 
@@ -57,7 +57,12 @@ def function_item() -> procedures.RanFunctionItem:
     return procedures.RanFunctionItem(RC_FUNCTION_ID, rc.encode_ran_function(function), 1, RC_OID)
 
 
-def obey(mac: Mac, request: e2ap.ControlRequest, dialect: Dialect = Dialect.STANDARD) -> Refused | None:
+def obey(
+    mac: Mac,
+    request: e2ap.ControlRequest,
+    dialect: Dialect = Dialect.STANDARD,
+    behaviour: Behaviour = BEHAVIOURS[""],
+) -> Refused | None:
     """Hold a UE to its quota; None = done."""
     try:
         header = rc.decode_control_header(request.header, dialect)
@@ -68,11 +73,13 @@ def obey(mac: Mac, request: e2ap.ControlRequest, dialect: Dialect = Dialect.STAN
         return Refused(CONTROL_INVALID, "malformed", str(error))
     if others:
         return Refused(CONTROL_INVALID, "malformed", f"{1 + len(others)} quotas for one UE")
-    if not isinstance(header.ue_id, GnbDuUeId):
-        return Refused(CONTROL_INVALID, "ue_id", f"{type(header.ue_id).__name__}, a gNB-DU-UEID expected")
+    number = behaviour.number_of(header.ue_id)
+    if number is None:
+        expected = "a gNB-DU-UEID" if behaviour.ue_ids == "du" else "a gNB-UEID"
+        return Refused(CONTROL_INVALID, "ue_id", f"{type(header.ue_id).__name__}, {expected} expected")
     if quota.min_percent > quota.max_percent:
         return Refused(CONTROL_INVALID, "malformed", f"min {quota.min_percent} above max {quota.max_percent} percent")
-    row, ue = ue_of(header.ue_id.f1ap_id)
+    row, ue = ue_of(number)
     if not mac.limit(row, ue, Quota(quota.min_percent, quota.max_percent, quota.dedicated_percent)):
-        return Refused(CONTROL_FAILED, "unknown_ue", f"no UE with F1AP id {header.ue_id.f1ap_id}")
+        return Refused(CONTROL_FAILED, "unknown_ue", f"no UE with id {number}")
     return None

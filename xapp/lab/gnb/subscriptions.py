@@ -13,6 +13,7 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
 from xapp.e2.kpm import messages as kpm
+from xapp.lab.gnb.behaviour import BEHAVIOURS, Behaviour
 from xapp.lab.gnb.mac import Mac
 from xapp.lab.gnb.ran_functions import KPM_FUNCTION_ID, KPM_STYLE
 
@@ -28,6 +29,8 @@ class ReportAction(NamedTuple):
     action_id: int
     measurements: tuple[str, ...]
     """KPM only."""
+    reports_anybody: bool = True
+    """Somebody may meet its conditions."""
 
 
 @dataclass(slots=True)
@@ -63,8 +66,9 @@ def admit(
     *,
     has_dcm: bool = True,
     dialect: Dialect = Dialect.STANDARD,
+    behaviour: Behaviour = BEHAVIOURS[""],
 ) -> Admitted | Refusal:
-    """Honour what can be honoured: a subscription with at least one action, all for the same cell."""
+    """Honour what can be honoured: a subscription with at least one action, all for the same cell. Raises NodeDied."""
     if request.function_id not in (KPM_FUNCTION_ID, *((dcm.DCM_FUNCTION_ID,) if has_dcm else ())):
         return _refusal("ran-function-id-invalid", f"no RAN function {request.function_id}")
     is_kpm = request.function_id == KPM_FUNCTION_ID
@@ -76,7 +80,7 @@ def admit(
     rows: set[int] = set()
     for action in request.actions:
         answer = (
-            _kpm_action(action, mac, every_periods * period_ms, profile, dialect)
+            _kpm_action(action, mac, every_periods * period_ms, profile, dialect, behaviour)
             if is_kpm
             else _dcm_action(action, mac)
         )
@@ -134,7 +138,12 @@ def _dcm_action(action: procedures.Action, mac: Mac) -> tuple[int, ReportAction]
 
 
 def _kpm_action(
-    action: procedures.Action, mac: Mac, report_ms: int, profile: ObservationProfile, dialect: Dialect
+    action: procedures.Action,
+    mac: Mac,
+    report_ms: int,
+    profile: ObservationProfile,
+    dialect: Dialect,
+    behaviour: Behaviour,
 ) -> tuple[int, ReportAction] | Refusal:
     if action.action_type != "report" or action.definition is None:
         return _refusal("action-not-supported", f"action {action.action_id} is no report with a definition")
@@ -157,5 +166,5 @@ def _kpm_action(
         row = mac.row_of(wanted.cell)
     if row is None:
         return _refusal("invalid-information-request", f"no cell {wanted.cell}")
-    # Conditions are not looked at: every UE is reported, as deployed nodes do.
-    return row, ReportAction(action.action_id, wanted.measurements)
+    reports_anybody = behaviour.reports_anybody(wanted.conditions)
+    return row, ReportAction(action.action_id, wanted.measurements, reports_anybody)

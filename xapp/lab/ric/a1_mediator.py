@@ -1,9 +1,9 @@
 """The A1 mediator's stand-in: REST towards operators, policy messages over RMR towards xApps.
 
-It speaks the Go mediator's form (type id as a string, the policy as a string of JSON) or the older Python one's (a
-number, an object). What it is sent it reads as they do: a 20011 must have all four fields, and a number for the type.
-Two departures: policies are not checked against their type's schema (the xApp does that), and nothing outlives the
-process.
+It speaks the Go mediator's form (under /A1-P/v2; type id as a string, the policy as a string of JSON) or the older
+Python one's (under /a1-p; a number, an object). What it is sent it reads as they do: a 20011 must have all four
+fields, and a number for the type. Two departures: policies are not checked against their type's schema (the xApp does
+that), and nothing outlives the process.
 """
 
 from __future__ import annotations
@@ -30,10 +30,15 @@ RECEIVE_TIMEOUT_S = 0.2
 
 
 class Form(StrEnum):
-    """Whose messages."""
+    """Whose messages and paths."""
 
     GO = "go"
     PYTHON = "python"
+
+    @property
+    def path(self) -> str:
+        """What its REST is under."""
+        return "/A1-P/v2" if self is Form.GO else "/a1-p"
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class A1Mediator:
 
     def __init__(self, host: str, rmr_port: int, counters: Counters, *, form: Form = Form.GO) -> None:
         self.rmr = Si95Transport(host, rmr_port)
-        self._counters, self._form = counters, form
+        self._counters, self.form = counters, form
         self._lock = threading.Lock()
         self._types: dict[int, dict[str, Any]] = {}
         self._instances: dict[tuple[int, str], Instance] = {}
@@ -114,7 +119,7 @@ class A1Mediator:
     def message(self, operation: str, type_id: int, instance_id: str, policy: dict[str, Any] | None) -> bytes:
         """A 20010 in this mediator's form."""
         fields: dict[str, Any] = {"operation": operation, "policy_type_id": type_id, "policy_instance_id": instance_id}
-        if self._form is Form.GO:
+        if self.form is Form.GO:
             fields |= {"policy_type_id": str(type_id), "payload": "" if policy is None else json.dumps(policy)}
         else:
             fields["payload"] = {} if policy is None else policy
@@ -165,9 +170,9 @@ class A1Mediator:
 
 
 def make_a1_app(mediator: A1Mediator) -> FastAPI:
-    """The REST interface under /A1-P/v2."""
+    """The REST interface, under the path of the mediator's form."""
     app = FastAPI(title="A1 mediator stand-in", openapi_url=None)
-    base = "/A1-P/v2/policytypes"
+    base = f"{mediator.form.path}/policytypes"
 
     async def document_of(request: Request) -> dict[str, Any] | None:
         body = await read_body(request)
@@ -177,7 +182,7 @@ def make_a1_app(mediator: A1Mediator) -> FastAPI:
             return None
         return document if isinstance(document, dict) else None
 
-    @app.get("/A1-P/v2/healthcheck")
+    @app.get(f"{mediator.form.path}/healthcheck")
     def health() -> Response:
         return Response(status_code=200)
 

@@ -151,8 +151,19 @@ def test_every_message_round_trips(kind: type, data):
 
 
 def test_a_node_has_the_name_that_the_ric_gives_it():
-    assert procedures.GnbId(bytes.fromhex("00f110"), 1).ran_name == "gnb_001_001_00000001"
-    assert procedures.GnbId(bytes.fromhex("130084"), 411, 22).ran_name == "gnb_310_480_00019b"
+    """As OSC's e2term does."""
+    for plmn, gnb_id, bits, parts, name in (
+        ("00f110", 1, 32, {}, "gnb_001_001_00000001"),
+        ("05f510", 1, 32, {}, "gnb_505_001_00000001"),
+        ("05f510", 2, 32, {"du_id": 22}, "gnbd_505_001_00000002_16"),
+        ("05f510", 2, 32, {}, "gnb_505_001_00000002"),
+        ("00f110", 0x19B, 22, {"du_id": 0}, "gnbd_001_001_00019b_0"),
+        ("00f110", 0x19B, 22, {"cu_up_id": 0}, "gnbc_001_001_00019b_0"),
+        ("373437", 0x16B8CEF1, 29, {}, "gnb_734_373_16b8cef1"),
+        ("00f110", 0x19B, 25, {}, "gnb_001_001_0000019b"),
+        ("130014", 1, 32, {}, "gnb_310_041_00000001"),
+    ):
+        assert procedures.GnbId(bytes.fromhex(plmn), gnb_id, bits, **parts).ran_name == name
 
 
 # -- what others add, and what is wrong -------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
+from xapp.cli import main
 from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
 from xapp.lab.ric.a1_mediator import A1Mediator, Form, make_a1_app
@@ -107,16 +109,35 @@ def test_policies_need_their_type_and_types_lose_their_policies_first() -> None:
 )
 def test_requests_are_in_the_chosen_mediators_form(form: Form, type_id: Any, payload: Any, nothing: Any) -> None:
     rig = Rig(form)
+    base = f"{form.path}/policytypes/{POLICY_TYPE_ID}"
     try:
-        rig.http.put(TYPE, json=make_policy_type())
+        rig.http.put(base, json=make_policy_type())
         expected = {"policy_type_id": type_id, "policy_instance_id": "p"}
         for operation in ("CREATE", "UPDATE"):
-            rig.put()
+            assert rig.http.put(f"{base}/policies/p", json=POLICY).status_code == 202
             message, document = rig.heard()
             assert document == {"operation": operation, "payload": payload, **expected}
             assert message.sub_id == POLICY_TYPE_ID
-        rig.http.delete(f"{TYPE}/policies/p")
+        rig.http.delete(f"{base}/policies/p")
         assert rig.heard()[1] == {"operation": "DELETE", "payload": nothing, **expected}
+    finally:
+        rig.close()
+
+
+@pytest.mark.parametrize("form", Form)
+def test_intent_put_finds_the_paths_of_either_mediator(
+    form: Form, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = Rig(form)
+    try:
+        file = tmp_path / "calm.json"
+        file.write_text(json.dumps(POLICY))
+        arguments = ["intent", "put", str(file), "--url", f"http://127.0.0.1:{rig.server.port}"]
+        assert main([*arguments, "--wait", "0"]) == 0
+        _, document = rig.heard()
+        assert (document["operation"], document["policy_instance_id"]) == ("CREATE", "calm")
+        assert main([*arguments, "--delete"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "calm: deleted"
     finally:
         rig.close()
 
