@@ -25,6 +25,15 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from policy.bundle_files import (
+    DESCRIPTION,
+    FOLLOWER_FILE,
+    FORMAT_VERSION,
+    LEADER_FILE,
+    BundleError,
+    read_checked,
+    read_description,
+)
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.leader_models.language_model import ModelConfig, state_of
@@ -33,21 +42,7 @@ from policy.model_kinds import TEXT, new_model, read_layout
 from policy.text.bundle import BASE_FOLDER, base_document, base_files, open_text_model
 from policy.text.model import TextConfig, TextModel
 
-FORMAT_VERSION = 1
-BUNDLES = Path(__file__).parent / "bundles"
-"""Where the shipped bundles are."""
-DESCRIPTION = "bundle.json"
-LEADER_FILE = "leader.safetensors"
-FOLLOWER_FILE = "follower.safetensors"
-PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
-"""Loading one runs whatever code is in it."""
-MAX_FILE_BYTES = 1 << 35
-"""All weights of a language model of some 10^9, in float32."""
 _BASE_FILE = re.compile(BASE_FOLDER + r"/[\w.-]+")
-
-
-class BundleError(ValueError):
-    """A bundle that cannot be trusted or understood; one line that names file, value and expectation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +104,7 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
 def load_bundle(path: str | Path) -> Bundle:
     """Read and check a bundle's directory. Raises BundleError."""
     folder = Path(path)
-    description = _description(folder)
+    description = read_description(folder)
     where = folder / DESCRIPTION
     try:
         low, high = (int(k) for k in description["slots_per_dcm"])
@@ -123,7 +118,7 @@ def load_bundle(path: str | Path) -> Bundle:
             raise ValueError(f"files are {sorted(files)}, expected {LEADER_FILE} and {FOLLOWER_FILE}")
         if not 1 <= low <= high:
             raise ValueError(f"slots_per_dcm is {[low, high]}, expected 1 <= low <= high")
-        contents = {name: _checked(folder / name, files[name]) for name in sorted(files)}
+        contents = {name: read_checked(folder / name, files[name]) for name in sorted(files)}
         leader = _leader(kind, description, more, folder)
     except BundleError:
         raise
@@ -144,42 +139,6 @@ def _leader(kind: str, description: Mapping[str, Any], base_files: set[str], fol
         return open_text_model(config, description["prompt_layout"], description["base_model"], base_files, folder)
     layout = read_layout(kind, description["prompt_layout"])
     return new_model(kind, ModelConfig(**description["leader"]), 0, layout)
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise BundleError(f"{folder}: no such bundle directory")
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in PICKLES:
-            raise BundleError(f"{file}: is a pickle ({file.suffix}), expected only safetensors and JSON in a bundle")
-    where = folder / DESCRIPTION
-    try:
-        description = json.loads(where.read_bytes())
-    except OSError as error:
-        raise BundleError(f"{where}: {error.strerror or error}, expected a bundle's description") from error
-    except ValueError as error:
-        raise BundleError(f"{where}: not JSON ({error})") from error
-    version = description.get("format_version") if isinstance(description, dict) else None
-    if version != FORMAT_VERSION:
-        raise BundleError(f"{where}: format_version is {version!r}, expected {FORMAT_VERSION}")
-    return dict(description)
-
-
-def _checked(file: Path, expected: Any) -> bytes:
-    """A file's content, if it is what the description says."""
-    if not isinstance(expected, dict) or not {"bytes", "sha256"} <= expected.keys():
-        raise BundleError(f"{file.parent / DESCRIPTION}: entry of {file.name} is {expected!r}, expected bytes, sha256")
-    try:
-        size = file.stat().st_size
-        if size != expected["bytes"] or size > MAX_FILE_BYTES:
-            raise BundleError(f"{file}: size is {size} bytes, expected {expected['bytes']}")
-        content = file.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{file}: {error.strerror or error}, expected a file of the bundle") from error
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected["sha256"]:
-        raise BundleError(f"{file}: sha256 is {digest}, expected {expected['sha256']}")
-    return content
 
 
 def _fill(model: nn.Module, content: bytes, file: Path) -> None:

@@ -29,6 +29,10 @@ class Decision:
     """Why this was not the model's answer (fallback reason); empty when it was what the leader meant to say."""
 
 
+class LeaderNotReady(Exception):
+    """Raised by `decide` of a leader that cannot decide yet; its text is the reason that a fallback is given."""
+
+
 @runtime_checkable
 class Leader(Protocol):
     """Decides for a batch of cells. Implementations are stateless between calls and never block on I/O."""

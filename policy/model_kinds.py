@@ -10,8 +10,9 @@ import torch
 
 from policy.grammar import GrammarOptions
 from policy.leader_models.encoder_model import SeatModel, SetModel
-from policy.leader_models.language_model import HEADS, ModelConfig, new_leader_model
+from policy.leader_models.language_model import new_leader_model
 from policy.leader_models.leader_network import SpeakingModule
+from policy.model_config import HEADS, ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
 from policy.text.model import TextConfig, new_text_model

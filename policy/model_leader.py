@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policy.bundle import BUNDLES, Bundle, load_bundle
+from policy.bundle import Bundle, load_bundle
+from policy.bundle_files import BUNDLES
 from policy.cell_state import CellState, make_cell_state
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
@@ -19,11 +19,7 @@ from policy.leader_models.leader_network import SpeakingModule
 from policy.leader_models.token_probabilities import Odds, compute_odds
 from policy.leader_models.transcript import Speech
 from policy.schedulers.schedulers import SCHEDULERS, Scheduler
-
-PAPER_MAX_SLOTS_PER_DCM = 5
-"""Up to this K the `paper` bundle leads, beyond it the `lab` bundle."""
-EXPIRED = "expired"
-"""Decision.reason when time ran out between two steps."""
+from policy.shipped import EXPIRED, BundledLeader, draws
 
 
 class ModelLeader:
@@ -87,34 +83,6 @@ class ModelLeader:
             self.decide([state], [Intent()], never_expires)
 
 
-class BundledLeader:
-    """The two shipped bundles: each state is led by the one trained for its K."""
-
-    name = "bundled"
-
-    def __init__(self, paper: ModelLeader, lab: ModelLeader) -> None:
-        self._paper, self._lab = paper, lab
-
-    def decide(
-        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
-    ) -> list[Decision]:
-        decisions: dict[int, Decision] = {}
-        for leader, fast in ((self._paper, True), (self._lab, False)):
-            rows = [k for k, s in enumerate(states) if self._is_fast(s) == fast]
-            if rows:
-                mine = leader.decide([states[k] for k in rows], [intents[k] for k in rows], expired)
-                decisions.update(zip(rows, mine))
-        return [decisions[k] for k in range(len(states))]
-
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
-        """By the one that leads at this K (policy.leader_models.token_probabilities.HasOdds)."""
-        return (self._paper if self._is_fast(state) else self._lab).odds(state, intent, tokens)
-
-    @staticmethod
-    def _is_fast(state: CellState) -> bool:
-        return state.slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM
-
-
 def leader_of(bundle: Bundle, name: str = "model") -> ModelLeader:
     """A bundle's leader, warmed up; its teacher, where it was a scheduler, drafts for it."""
     leader = ModelLeader(bundle.leader, bundle.options, name, SCHEDULERS.get(str(bundle.provenance.get("teacher"))))
@@ -133,11 +101,6 @@ def load_leader(path: str | Path, *, threads: int | None = 1) -> ModelLeader:
     return leader_of(bundle, Path(path).name)
 
 
-def shipped_bundle(slots_per_dcm: int) -> Path:
-    """The directory of the shipped bundle for this K."""
-    return BUNDLES / ("paper" if slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM else "lab")
-
-
 def load_bundled_leader(*, threads: int | None = 1) -> BundledLeader:
     """The shipped leader for every K. Raises BundleError."""
     return BundledLeader(load_leader(BUNDLES / "paper", threads=threads), load_leader(BUNDLES / "lab", threads=threads))
@@ -146,8 +109,7 @@ def load_bundled_leader(*, threads: int | None = 1) -> BundledLeader:
 def _uniforms(seed: int, states: Sequence[CellState], grammars: Sequence[Grammar]) -> NDArray[np.float64]:
     """Each cell's own draws, [B, longest DCM]."""
     length = max((g.max_tokens for g in grammars), default=0)
-    keys = [(seed, zlib.crc32(state.cell.encode()), state.slot) for state in states]
-    return np.array([np.random.default_rng(key).random(length) for key in keys])
+    return np.array([draws(seed, state, length) for state in states])
 
 
 def _decision(speech: Speech) -> Decision:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from policy.leader import Leader
 from policy.schedulers.schedulers import SCHEDULERS
+from policy.shipped import BUNDLED
 
-BUNDLED = "bundled"
-"""The shipped bundles, chosen by K."""
+if TYPE_CHECKING:
+    from policy.engine.leader import EngineLeader
+    from policy.engine.loading import BundledEngine
+
+log = logging.getLogger(__name__)
+
 MODEL_LEADERS = "policy.model_leader"
-"""Imported only when a language model is asked for: it brings torch."""
+"""Imported only when a language model is asked for that is not compiled: it brings torch."""
+ENGINE_LEADERS = "policy.engine.loading"
+"""Imported only when a language model is asked for: it brings numba."""
 
 
 class LeaderError(ValueError):
     """A leader that cannot be had: unknown name, damaged bundle, or a class that is not one."""
+
+
+class TorchMissing(LeaderError):
+    """A bundle that the compiled engine does not run, where torch is not installed."""
 
 
 def make_leader(name: str, *, threads: int = 1) -> Leader:
@@ -25,7 +39,7 @@ def make_leader(name: str, *, threads: int = 1) -> Leader:
     """
     if name in SCHEDULERS:
         return SCHEDULERS[name]
-    if name == BUNDLED or (name and Path(name).is_dir()):  # Path("") is the working directory
+    if is_bundle(name):
         return _load_bundle(name, threads)
     if ":" in name:
         return _plug_in(name)
@@ -33,7 +47,43 @@ def make_leader(name: str, *, threads: int = 1) -> Leader:
     raise LeaderError(f"unknown leader {name!r}: expected {known}, a bundle's directory, or module:Class")
 
 
-def _load_bundle(name: str, threads: int) -> Leader:
+def is_bundle(name: str) -> bool:
+    """Whether `name` asks for a trained model: `bundled`, or a directory."""
+    return name not in SCHEDULERS and (name == BUNDLED or (bool(name) and Path(name).is_dir()))
+
+
+def check_leader(name: str) -> None:
+    """Refuse what cannot be had (LeaderError), without compiling anything."""
+    if not is_bundle(name) or isinstance(engine_or_reason(name), str):
+        make_leader(name)
+
+
+def engine_or_reason(name: str) -> EngineLeader | BundledEngine | str:
+    """A bundle's compiled leader, yet to be prepared, or why there is none. Raises LeaderError for a damaged bundle."""
+    try:
+        engines = import_module(ENGINE_LEADERS)
+    except Exception as error:  # numba depends on versions of numpy, and on LLVM: it can fail in any way
+        return f"the compiled engine cannot be imported ({type(error).__name__}: {error})"
+    try:
+        leader: EngineLeader | BundledEngine = engines.engine_leader(name)
+    except engines.NoEngine as error:
+        return str(error)
+    except (ValueError, OSError) as error:
+        raise LeaderError(f"leader {name!r}: {error}") from error
+    return leader
+
+
+def has_torch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except ImportError:  # whoever is asked to find it refuses
+        return False
+
+
+def load_by_torch(name: str, reason: str, *, threads: int = 1) -> Leader:
+    """A bundle's leader without the engine. reason: why. Raises LeaderError."""
+    if not has_torch():
+        raise TorchMissing(f"leader {name!r}: {reason}, and torch is not installed")
     models = import_module(MODEL_LEADERS)
     try:
         leader: Leader = (
@@ -44,6 +94,19 @@ def _load_bundle(name: str, threads: int) -> Leader:
     except (ValueError, OSError) as error:
         raise LeaderError(f"leader {name!r}: {error}") from error
     return leader
+
+
+def _load_bundle(name: str, threads: int) -> Leader:
+    found = engine_or_reason(name)
+    if isinstance(found, str):
+        return load_by_torch(name, found, threads=threads)
+    try:
+        found.prepare()
+    except Exception as error:  # numba and LLVM have many ways to fail
+        reason = f"the engine cannot be compiled ({type(error).__name__}: {error})"
+        log.warning("leader %r: %s", name, reason)
+        return load_by_torch(name, reason, threads=threads)
+    return found
 
 
 def _plug_in(name: str) -> Leader:

@@ -18,6 +18,9 @@ With attention "dense" the prompt is one sequence: block after block at position
 ones, and the order of the UEs matters. In "one_pass" decoding a step sees the blocks and itself, and is told nothing of
 what was said: the grammar alone keeps a DCM's tokens together.
 
+With `block_positions` the fields of a block share so many positions, their embeddings summed: reading a cell costs in
+proportion to them.
+
 Suffixes: B = cells, N = blocks of all cells, T = tokens a block, U = UEs, L = steps, A = actions, d = hidden size,
 S = tokens that may be attended to.
 """
@@ -40,54 +43,15 @@ from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, VocabularyHead, unheard
 from policy.leader_models.leader_network import QUERIES, PromptError, SpeakingModule
 from policy.leader_models.transcript import NO_TOKEN, Steps
+from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout, Prompts
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
     from transformers.cache_utils import DynamicCache
 
-BLOCK_POSITIONS = 256
-"""Longest block plus longest DCM; the rotary table's length."""
-DENSE_POSITIONS = 8192
-"""The same where the whole prompt is one sequence: more than 500 UEs."""
 NAMES = 127
 """UEs that a vocabulary head can tell apart; a prime, so that names can be dealt by stride."""
-HEADS = ("pointer", "vocabulary")
-ATTENTIONS = ("block", "dense")
-DECODINGS = ("autoregressive", "one_pass")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Size and shape of a Llama built from scratch."""
-
-    hidden_size: int = 64
-    num_layers: int = 2
-    num_heads: int = 4
-    intermediate_size: int = 176
-    head: str = "pointer"
-    """One of HEADS."""
-    attention: str = "block"
-    """One of ATTENTIONS: what a prompt's token sees."""
-    decoding: str = "autoregressive"
-    """One of DECODINGS: whether a step knows what was said before it."""
-
-    def __post_init__(self) -> None:
-        if min(self.hidden_size, self.num_layers, self.num_heads, self.intermediate_size) < 1:
-            raise ValueError(f"sizes must be positive, got {self}")
-        if self.hidden_size % (2 * self.num_heads):
-            raise ValueError(f"hidden_size is {self.hidden_size}, expected a multiple of 2 x {self.num_heads} heads")
-        for name, value, known in (
-            ("head", self.head, HEADS),
-            ("attention", self.attention, ATTENTIONS),
-            ("decoding", self.decoding, DECODINGS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}, expected {' or '.join(known)}")
-
-    @property
-    def max_positions(self) -> int:
-        return DENSE_POSITIONS if self.attention == "dense" else BLOCK_POSITIONS
 
 
 @dataclass(slots=True, eq=False)
@@ -165,6 +129,7 @@ class LeaderModel(SpeakingModule):
     """Prompts and steps in, logits over a cell's actions out."""
 
     decode = decode
+    first_fields: Tensor
 
     def __init__(self, config: ModelConfig, layout: PromptLayout) -> None:
         super().__init__()
@@ -176,7 +141,15 @@ class LeaderModel(SpeakingModule):
         self.first_fixed_token = layout.vocabulary_size
         self.first_query = self.first_fixed_token + FIRST_UE
         self.first_name = self.first_query + QUERIES
-        self.block_tokens = layout.block_tokens + self.named
+        fields = layout.block_tokens
+        self.block_positions = config.block_positions or fields
+        if self.block_positions > fields or (self.named and self.block_positions != fields):
+            most = f"{fields}, one per field, with a vocabulary head" if self.named else f"1 to {fields}"
+            raise ValueError(f"block_positions is {config.block_positions}, expected {most}")
+        self.block_tokens = self.block_positions + self.named
+        # Fields in order, as evenly as can be: position p begins with field starts[p].
+        starts = [-(-p * fields // self.block_positions) for p in range(self.block_positions)]
+        self.register_buffer("first_fields", torch.tensor(starts), persistent=False)
         # The cell's own block has a name too, so that all blocks are equally long.
         self.backbone = Backbone(config, self.first_name + (1 + NAMES if self.named else 0))
         hears = "heard" in layout.rbg_features
@@ -215,6 +188,16 @@ class LeaderModel(SpeakingModule):
             blocks_B * self.block_tokens,
         )
 
+    def embed_blocks(self, tokens_NT: Tensor) -> Tensor:
+        """[N, positions, d]: the sum of each position's fields, which have rows of the table of their own."""
+        if self.block_positions == self.layout.block_tokens:
+            return self.backbone.embed(tokens_NT)
+        blocks, fields = tokens_NT.shape
+        offsets = torch.arange(blocks, device=tokens_NT.device)[:, None] * fields + self.first_fields
+        table = self.backbone.llama.model.embed_tokens.weight
+        summed = nn.functional.embedding_bag(tokens_NT.reshape(-1), table, offsets.reshape(-1), mode="sum")
+        return summed.reshape(blocks, self.block_positions, -1)
+
     def _run_blocks(
         self, tokens_NT: Tensor, block_of_BP: Tensor | None, cells: int, places: int
     ) -> tuple[DynamicCache, Tensor]:
@@ -224,7 +207,7 @@ class LeaderModel(SpeakingModule):
         length = self.block_tokens
         packed_cache: DynamicCache = DynamicCache()
         positions = torch.arange(length, device=self.device)[None]
-        ends_Nd = self.backbone(self.backbone.embed(tokens_NT), positions, cache=packed_cache)[:, -1]
+        ends_Nd = self.backbone(self.embed_blocks(tokens_NT), positions, cache=packed_cache)[:, -1]
         cache: DynamicCache = DynamicCache()
         for index, layer in enumerate(cast("list[Any]", packed_cache.layers)):
             kept = []
@@ -249,7 +232,8 @@ class LeaderModel(SpeakingModule):
         blocks = tokens_NT if block_of_BP is None else tokens_NT[block_of_BP]
         cache: DynamicCache = DynamicCache()
         positions = torch.arange(size, device=self.device)[None]
-        hidden_BSd = self.backbone(self.backbone.embed(blocks.reshape(cells, size)), positions, cache=cache)
+        embedded = self.embed_blocks(blocks).reshape(cells, size, -1)
+        hidden_BSd = self.backbone(embedded, positions, cache=cache)
         return cache, hidden_BSd.reshape(cells, places, self.block_tokens, -1)[:, :, -1]
 
     def _places(self, prompts: Prompts, cells: int, places: int) -> tuple[Tensor | None, Tensor | None]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engine_checker import twins_of
 
 from policy.allocation import Allocation
 from policy.cell_state import COLUMNS, CellState, make_cell_state
@@ -21,7 +22,7 @@ from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.limits import compile_limits
-from policy.model_leader import ModelLeader
+from policy.model_leader import ModelLeader, load_bundled_leader
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
@@ -35,6 +36,12 @@ def random_model(options: GrammarOptions) -> Leader:
     return ModelLeader(model, options)
 
 
+def random_engine(options: GrammarOptions) -> Leader:
+    """The same, compiled."""
+    model = new_leader_model(ModelConfig(hidden_size=32, num_heads=2, intermediate_size=40), PromptLayout(), seed=1)
+    return twins_of(model, options).engine
+
+
 def random_text_model(checkpoint: Path) -> Leader:
     """The same for a pretrained model's text prompts and multi-token words."""
     torch.set_num_threads(1)
@@ -44,6 +51,9 @@ def random_text_model(checkpoint: Path) -> Leader:
 LEADERS: dict[str, Callable[[], Leader]] = {name: lambda name=name: make_leader(name) for name in SCHEDULERS}
 LEADERS |= {
     "bundled": lambda: make_leader("bundled"),
+    "bundled_by_torch": load_bundled_leader,
+    "random_paper_engine": lambda: random_engine(PAPER),
+    "random_lab_engine": lambda: random_engine(LAB),
     "random_paper_model": lambda: random_model(PAPER),
     "random_lab_model": lambda: random_model(LAB),
 }

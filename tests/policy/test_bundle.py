@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from policy.bundle import DESCRIPTION, FOLLOWER_FILE, LEADER_FILE, Bundle, BundleError, load_bundle, save_bundle
+from policy.bundle import Bundle, load_bundle, save_bundle
+from policy.bundle_files import DESCRIPTION, FOLLOWER_FILE, LEADER_FILE, BundleError
 from policy.follower import new_follower_model
 from policy.grammar import LAB
 from policy.intent import Intent

@@ -12,8 +12,9 @@ from policy.grammar import LAB, PAPER
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from policy.leader_models.language_model import ModelConfig, new_leader_model
-from policy.model_leader import EXPIRED, BundledLeader, ModelLeader, load_leader
+from policy.model_leader import ModelLeader, load_leader
 from policy.prompt.compact import PromptLayout
+from policy.shipped import EXPIRED, BundledLeader
 
 SMALL = ModelConfig(hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from policy.bundle import BUNDLES, load_bundle
+from policy.bundle import load_bundle
+from policy.bundle_files import BUNDLES
 from policy.follower import FollowerPolicy
 from policy.leader import Leader
 from policy.leader_models.language_model import new_leader_model

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
-from policy.bundle import DESCRIPTION, Bundle, BundleError, load_bundle
+from policy.bundle import Bundle, load_bundle
+from policy.bundle_files import DESCRIPTION, BundleError
 from policy.follower import FollowerPolicy
-from policy.model_leader import ModelLeader, leader_of, shipped_bundle
-from policy.registry import BUNDLED
+from policy.leader import Leader
+from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
+from policy.shipped import BUNDLED, shipped_bundle
 from training.baselines.players import BASELINES, INFLIGHT_PF, INFLIGHT_PF_SMART, Led, Player, Tuned, World
 from training.simulator.cell import Followers
 from training.simulator.learned_followers import LearnedFollowers
@@ -28,6 +30,12 @@ OBEYED = ("dictator_learned",)
 UNDER_PF = ("pf_leader_learned_followers", "pf_leader_retrained_followers")
 ANSWERED = ("mappo", "mappo_g")
 """By best-response followers."""
+
+
+class Sampler(Leader, Protocol):
+    """A model that leads by its likeliest tokens, and that can draw them instead."""
+
+    def sampled(self, seed: int) -> Leader: ...
 
 
 class Entry(NamedTuple):
@@ -182,7 +190,7 @@ def _digest(folder: str) -> str:
 
 
 @lru_cache(maxsize=32)
-def _models(folder: str, digest: str) -> tuple[ModelLeader, FollowerPolicy, bool]:
+def _models(folder: str, digest: str) -> tuple[Sampler, FollowerPolicy, bool]:
     """Leader, followers, and whether these learned to speak."""
     import torch
 
@@ -191,4 +199,5 @@ def _models(folder: str, digest: str) -> tuple[ModelLeader, FollowerPolicy, bool
         raise BundleError(f"{folder}: changed while it was evaluated")
     bundle = load_bundle(folder)
     speaks = any(part.get("speaks") is True for part in _stages(bundle.provenance))
-    return leader_of(bundle, Path(folder).name), FollowerPolicy(bundle.follower), speaks
+    # Compiled where it can be: the same tokens, sooner.
+    return cast(Sampler, make_leader(folder)), FollowerPolicy(bundle.follower), speaks

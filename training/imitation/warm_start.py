@@ -27,7 +27,7 @@ from policy.leader_models.language_model import ModelConfig
 from policy.leader_models.leader_network import masked_log_softmax
 from policy.leader_models.transcript import script_of
 from policy.model_kinds import layout_for, new_model
-from policy.model_leader import PAPER_MAX_SLOTS_PER_DCM
+from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from policy.text.model import TextConfig
 from training.errors import Stopped, TrainingError
 from training.imitation.collector import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of

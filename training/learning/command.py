@@ -35,6 +35,9 @@ def warm_start_command(
     steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 2400,
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
     ues: Annotated[str, typer.Option(help="UE counts to train on, comma-separated; the default is 2 to 20.")] = "",
+    positions: Annotated[
+        int, typer.Option(help="Positions a block of the prompt takes, its fields summed; 0 = one per field.", min=0)
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
     seconds: Annotated[float, typer.Option(help="Stop and save after this long; 0 = never.", min=0)] = 0.0,
 ) -> None:
@@ -44,6 +47,7 @@ def warm_start_command(
     """
     import torch
 
+    from policy.model_config import ModelConfig
     from training.imitation.teachers import make_teacher
     from training.imitation.warm_start import WarmStartConfig, warm_start
     from training.simulator.scenario import make_scenario
@@ -62,12 +66,12 @@ def warm_start_command(
                 scenarios,
                 make_teacher(teacher),
                 out,
-                WarmStartConfig(steps=steps, seed=seed),
+                WarmStartConfig(steps=steps, seed=seed, leader=ModelConfig(block_positions=positions)),
                 ues=counts,
                 resume=resume,
                 seconds=seconds or math.inf,
                 progress=show,
-                command=_command(scenario, teacher, steps, seed, ues),
+                command=_command(scenario, teacher, steps, seed, ues, positions),
             )
     except (ValueError, OSError) as error:
         typer.echo(f"stackmac warm-start: {error}", err=True)
@@ -79,10 +83,11 @@ def warm_start_command(
     )
 
 
-def _command(scenario: str, teacher: str, steps: int, seed: int, ues: str) -> str:
+def _command(scenario: str, teacher: str, steps: int, seed: int, ues: str, positions: int) -> str:
     """What reproduces the bundle, wherever it is written."""
     words = ["stackmac", "warm-start", "--scenario", scenario, "--teacher", teacher, "--steps", str(steps)]
     words += ["--seed", str(seed), *(("--ues", ues) if ues else ())]
+    words += ["--positions", str(positions)] if positions else []
     return shlex.join(words) + " --out DIR"
 
 
@@ -98,6 +103,9 @@ def train_command(
     teacher: Annotated[str | None, typer.Option(help="Whom the warm start imitates: a leader, or `oracle`.")] = None,
     warm_up_steps: Annotated[int | None, typer.Option("--warm-start-steps", help="Of the warm start.", min=1)] = None,
     policy: Annotated[str | None, typer.Option(help="Kind of the leader's network.")] = None,
+    positions: Annotated[
+        int | None, typer.Option(help="Positions a block of the prompt takes, its fields summed; 0 = one each.", min=0)
+    ] = None,
     base_model: Annotated[str | None, typer.Option(help="Hugging Face causal LM: folder or hub id.")] = None,
     lora_rank: Annotated[int | None, typer.Option(help="Of LoRA; 0 = all weights.", min=0)] = None,
     bf16: Annotated[bool | None, typer.Option(help="Weights of the base model in bfloat16.")] = None,
@@ -139,7 +147,8 @@ def train_command(
     Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
     """
     given: dict[str, Any] = {
-        "teacher": teacher, "warm_up_steps": warm_up_steps, "policy": policy, "base_model": base_model,
+        "teacher": teacher, "warm_up_steps": warm_up_steps, "policy": policy, "positions": positions,
+        "base_model": base_model,
         "lora_rank": lora_rank, "bf16": bf16, "gradient_checkpointing": gradient_checkpointing, "credit": credit,
         "roles": None if roles is None else tuple(_names(roles)), "alternate": alternate, "rule": rule,
         "sharpness": sharpness, "greedy_share": greedy_share, "leader_lr": leader_lr, "follower_lr": follower_lr,

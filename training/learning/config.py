@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from policy.leader_models.language_model import ModelConfig
@@ -27,7 +27,7 @@ UNIT_UES = 4
 _AT_LEAST_ONE = ("updates", "worlds", "cells", "horizon", "round_updates", "epochs", "batch", "warm_up_updates")
 _NOT_NEGATIVE = (
     "seed", "cell_steps", "seconds", "entropy", "kl", "target_kl", "consistency", "warm_up_steps", "leader_lr",
-    "follower_lr", "lora_rank", "micro_batch", "choose_rounds",
+    "follower_lr", "lora_rank", "positions", "micro_batch", "choose_rounds",
 )  # fmt: skip
 _SHARES = ("greedy_share", "exploration", "gamma", "lam", "final_lr_share")
 
@@ -45,6 +45,8 @@ class TrainConfig:
     """Kind of the leader's network where none is given to begin with: policy.model_kinds."""
     model: ModelConfig = ModelConfig()
     """Its size."""
+    positions: int = 0
+    """Positions that a block of its prompt takes (ModelConfig.block_positions); 0 = one per field."""
     base_model: str = ""
     """A Hugging Face causal LM, folder or hub id, to fine-tune instead; "" = none."""
     lora_rank: int = 0
@@ -150,7 +152,7 @@ class TrainConfig:
     def leader(self) -> ModelConfig | TextConfig:
         """What a warm start begins with."""
         if self.policy != TEXT:
-            return self.model
+            return replace(self.model, block_positions=self.positions or self.model.block_positions)
         return TextConfig(self.base_model, self.lora_rank, self.bf16, self.gradient_checkpointing)
 
     @property

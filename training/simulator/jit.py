@@ -16,6 +16,7 @@ from numba import njit
 from numba.core.options import DefaultOptions
 
 from policy import allocation, cell_state
+from policy.engine.portable_target import set_portable_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,6 +29,9 @@ SOURCES = (
 )
 """All that compiled code is made of."""
 SOURCES_DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:12]
+
+# The compiled decision may be in the same process, and numba compiles for one target.
+set_portable_target()
 
 # Counting references to the arrays of a struct, and handing structs over, costs four times what these functions do: so
 # they are inlined, and live without numba's runtime (_nrt): none allocates an array or assigns a slice. The option is

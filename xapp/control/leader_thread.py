@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from policy.cell_state import CellState
 from policy.intent import Intent
-from policy.leader import Decision, Leader
+from policy.leader import Decision, Leader, LeaderNotReady
 
 CLOSED = "closed"
 """Answer.reason when the worker was closed meanwhile: nothing is to be sent any more."""
@@ -27,6 +27,8 @@ class _Job:
     Guarded by the worker's lock, so that an answer is either taken or counted as late.
     """
     decisions: list[Decision] | None = None
+    reason: str = "error"
+    """Why there are none."""
     decided_ms: float = 0.0
 
     def expired(self) -> bool:
@@ -58,7 +60,8 @@ class Worker:
     def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer:
         """The leader's decisions if they are there by `deadline_s` (time.monotonic).
 
-        Reasons: `busy` (still at an earlier batch whose deadline has passed), `late`, `error`, `wrong_count`, `closed`.
+        Reasons: `busy` (still at an earlier batch whose deadline has passed), `late`, `error`, `wrong_count`, `closed`;
+        and what a leader that is not ready says.
         """
         job = _Job(states, intents, deadline_s)
         if job.expired():
@@ -76,7 +79,7 @@ class Worker:
                 job.late = True
                 return Answer(None, CLOSED if self._closed else "late")
         if job.decisions is None:
-            return Answer(None, "error")
+            return Answer(None, job.reason)
         if len(job.decisions) != len(states):
             return Answer(None, "wrong_count")
         return Answer(job.decisions, "", job.decided_ms)
@@ -100,6 +103,8 @@ class Worker:
             started_s = time.perf_counter()
             try:
                 job.decisions = _checked(self._leader.decide(job.states, job.intents, job.expired))
+            except LeaderNotReady as error:
+                job.reason = str(error)
             except BaseException as error:  # a plug-in may raise anything, sys.exit too; the fallback takes its place
                 self._on_error(f"{type(error).__name__}: {error}")
             job.decided_ms = (time.perf_counter() - started_s) * 1e3

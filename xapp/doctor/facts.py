@@ -123,10 +123,10 @@ def _without_configuration(error: str, url: str, environment: Mapping[str, str],
 
 
 def _leader_error(controls: Controls) -> str:
-    from policy.registry import LeaderError, make_leader
+    from policy.registry import LeaderError, check_leader
 
     try:
-        make_leader(controls.leader)
+        check_leader(controls.leader)
     except LeaderError as error:
         return f"controls.leader: {error}"
     return ""

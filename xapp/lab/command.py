@@ -121,7 +121,7 @@ def lab(
 
 def check_names(options: LabOptions) -> None:
     """Refuse unknown leaders, scenarios and comparisons before anything is started (typer.BadParameter)."""
-    from policy.registry import LeaderError, make_leader
+    from policy.registry import LeaderError, check_leader
     from training.simulator.scenario import make_scenario
     from xapp.lab.comparison import NO_XAPP
 
@@ -129,7 +129,7 @@ def check_names(options: LabOptions) -> None:
         if options.scenario:
             make_scenario(options.scenario)
         for name in (options.leader or "bundled", *(name for name in options.compare if name not in NO_XAPP)):
-            make_leader(name)
+            check_leader(name)
     except (LeaderError, ValueError, KeyError) as error:
         raise typer.BadParameter(str(error)) from None
     for name, value, known in (

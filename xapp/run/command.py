@@ -102,13 +102,14 @@ def serve(
     record_max_bytes: int = 0,
 ) -> int:
     """The xApp from start to stop; the exit status."""
-    from policy.registry import LeaderError, make_leader
+    from policy.registry import LeaderError
+    from xapp.control.cold_start import make_live_leader
     from xapp.record.recorder import Recorder
     from xapp.run.app import App
 
     controls = configuration.controls
     try:
-        leader = make_leader(controls.leader, threads=controls.torch_threads)
+        leader = make_live_leader(controls.leader, threads=controls.torch_threads)
     except LeaderError as error:
         raise typer.BadParameter(f"controls.leader: {error}") from None
     app = App(configuration, leader, log_lines=log_lines)

@@ -31,6 +31,13 @@ MODELS: dict[str, tuple[str, ModelConfig]] = {
     for attention in ("block", "dense")
     for decoding in ("autoregressive", "one_pass")
 }
+MODELS |= {
+    f"pointer, {attention}, {positions} positions": (
+        "pointer",
+        dataclasses.replace(SIZE, attention=attention, block_positions=positions),
+    )
+    for attention, positions in (("block", 1), ("block", 3), ("dense", 2))
+}
 MODELS |= {kind: (kind, SIZE) for kind in WITHOUT_LANGUAGE}
 OPTIONS = [PAPER, LAB, GrammarOptions(allow_open=False, allow_contention=False, max_periodic_grants=3)]
 
@@ -223,3 +230,16 @@ def test_numbers_stay_in_their_range_whatever_is_reported(make_random_state):
 def test_an_unknown_kind_is_named(kind):
     with pytest.raises(ValueError, match="policy is"):
         new_model(kind, SIZE, seed=0)
+
+
+@pytest.mark.parametrize(("kind", "positions"), [("pointer", 15), ("pointer", -1), ("vocabulary", 2)])
+def test_positions_that_a_block_cannot_take_are_refused(kind, positions):
+    with pytest.raises(ValueError, match=f"block_positions is {positions}, expected"):
+        new_model(kind, dataclasses.replace(SIZE, block_positions=positions), 0)
+
+
+def test_one_position_per_field_is_what_no_option_means():
+    spelled = dataclasses.replace(SIZE, block_positions=14)
+    for name, tensor in new_model("pointer", spelled, 0).state_dict().items():
+        assert torch.equal(tensor, new_model("pointer", SIZE, 0).state_dict()[name])
+    assert ModelConfig(**{k: v for k, v in dataclasses.asdict(SIZE).items() if k != "block_positions"}) == SIZE

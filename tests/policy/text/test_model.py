@@ -18,8 +18,9 @@ from policy.intent import Intent
 from policy.leader_models.decoding import score
 from policy.leader_models.leader_network import PromptError
 from policy.leader_models.transcript import Speech
-from policy.model_leader import EXPIRED, ModelLeader
+from policy.model_leader import ModelLeader
 from policy.prompt.text import action_text, cue_text, prompt_text
+from policy.shipped import EXPIRED
 from policy.text.base_model import BaseModelError, find_base_model
 from policy.text.model import TextConfig, TextModel, new_text_model
 

@@ -14,7 +14,8 @@ from policy.bundle import load_bundle, save_bundle
 from policy.intent import Intent
 from policy.leader import never_expires
 from policy.leader_models.language_model import new_leader_model
-from policy.model_leader import load_leader, shipped_bundle
+from policy.model_leader import load_leader
+from policy.shipped import shipped_bundle
 from training.baselines.players import BASELINES, LEARNED, Player, World, make_baselines
 from training.baselines.reference import round_robin_plan
 from training.evaluation.bundle_players import enter_bundles

@@ -13,8 +13,8 @@ import pytest
 
 from policy.bundle import load_bundle, save_bundle
 from policy.cell_state import COLUMNS
-from policy.model_leader import shipped_bundle
 from policy.observation import PROFILES, make_profile, observed
+from policy.shipped import shipped_bundle
 from training.baselines.contention_tuning import FixedContenders
 from training.baselines.players import BASELINES, Player, World
 from training.evaluation.bundle_players import enter_baseline, enter_bundles

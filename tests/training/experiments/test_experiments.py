@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.bundle import load_bundle
+from policy.bundle_files import BUNDLES
 from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent
-from policy.model_leader import BUNDLES
 from training.evaluation.intervals import Interval
 from training.experiments.budget import BUDGETS
 from training.experiments.figure import Curve, Figure, Panel, draw

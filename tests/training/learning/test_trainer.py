@@ -15,8 +15,8 @@ from policy.follower import new_follower_model
 from policy.grammar import LAB, PAPER, compile_grammar
 from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
-from policy.model_leader import shipped_bundle
 from policy.prompt.compact import PromptLayout
+from policy.shipped import shipped_bundle
 from training.checkpoint import read_checkpoint
 from training.counterfactual import Search
 from training.errors import Diverged, TrainingError

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from policy.model_leader import BUNDLES
+from policy.bundle_files import BUNDLES
 from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, World, metrics_of, world_seeds

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from policy.model_leader import BUNDLES, PAPER_MAX_SLOTS_PER_DCM
+from policy.bundle_files import BUNDLES
+from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from training.evaluation.intervals import Interval
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, Plan, Policy, World, measure

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policy.model_leader import BUNDLES
+from policy.bundle_files import BUNDLES
 from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.latency import latency_part

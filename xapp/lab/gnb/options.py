@@ -72,7 +72,7 @@ def make_followers(name: str, bundle: str, k: int) -> Followers:
 
     from policy.bundle import load_bundle
     from policy.follower import FollowerPolicy
-    from policy.model_leader import shipped_bundle
+    from policy.shipped import shipped_bundle
     from training.simulator.learned_followers import LearnedFollowers
 
     torch.set_num_threads(1)  # so small a model is fastest so, and other processes want the cores

@@ -1,0 +1,181 @@
+"""The compiled model as a Leader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
+from policy.cell_state import CellState
+from policy.engine.decide import decide_cells
+from policy.engine.memory import CELL_COLUMNS, Workspace
+from policy.engine.model import PackedModel
+from policy.engine.tables import UE_COLUMNS
+from policy.grammar import (
+    CONTENDERS,
+    FIRST_CONTENDERS,
+    FIRST_MASK,
+    FIRST_RBG,
+    FIRST_UE,
+    MAX_RBGS,
+    OWNER_OF_TOKEN,
+    GrammarError,
+    compile_grammar,
+)
+from policy.intent import Intent
+from policy.leader import Decision
+from policy.leader_models.token_probabilities import Odds
+from policy.limits import Limits, compile_limits
+from policy.shipped import EXPIRED, draws
+
+COLUMNS = tuple(f"{name}_U" for name in UE_COLUMNS)
+MAX_BLOCKS = 1024
+"""Blocks of one call: more cells are decided in several, and between them it is asked whether anybody still waits."""
+
+
+class EngineLeader:
+    """One packed model under the grammar of its operating point: its likeliest tokens, or drawn by probability."""
+
+    def __init__(
+        self, model: PackedModel, name: str = "model", *, sampling_seed: int | None = None, folder: Path | None = None
+    ) -> None:
+        """sampling_seed: None = greedy. folder: the bundle's, for `odds`."""
+        self.name = name
+        self.model = model
+        self.options = model.grammar
+        self.sampling_seed = sampling_seed
+        self._folder = folder
+        self._free: list[Workspace] = []
+
+    def sampled(self, seed: int) -> EngineLeader:
+        """The same leader with sampled decoding; the weights are shared."""
+        return EngineLeader(self.model, self.name, sampling_seed=seed, folder=self._folder)
+
+    def prepare(self, *, may_compile: bool = True) -> None:
+        """Have the machine code. Raises NotCompiled if it is in no cache and is not to be compiled here."""
+        with self._workspace() as workspace:
+            decide_cells.prepare(self._arguments(workspace, 0), may_compile=may_compile)
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        """One decision per state. Raises GrammarError for a cell of more than 18 RBGs."""
+        decisions: list[Decision] = []
+        while len(decisions) < len(states):
+            first = len(decisions)
+            if expired():
+                return decisions + [self._cut_short(s, i) for s, i in zip(states[first:], intents[first:])]
+            end, blocks = first + 1, states[first].num_ues + 1
+            while end < len(states) and blocks + states[end].num_ues < MAX_BLOCKS:
+                blocks += states[end].num_ues + 1
+                end += 1
+            decisions += self._decide(states[first:end], intents[first:end])
+        return decisions
+
+    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+        """How likely every alternative was, for a DCM that this leader said; by torch (token_probabilities.HasOdds)."""
+        from policy.model_leader import load_leader
+
+        if self._folder is None:
+            raise ValueError("this leader was not made of a bundle's directory, which its odds are worked out from")
+        return load_leader(self._folder).odds(state, intent, tokens)
+
+    def _decide(self, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Decision]:
+        limits = [compile_limits(state, intent) for state, intent in zip(states, intents)]
+        with self._workspace() as workspace:
+            self._hand_over(workspace, states, intents, limits)
+            decide_cells.run(*self._arguments(workspace, len(states)))
+            cells = workspace.cells
+            return [
+                _decision(state, limit, cells.tokens_BL[b, :length], cells.log_probs_BL[b, :length])
+                for b, (state, limit, length) in enumerate(zip(states, limits, cells.length_B.tolist()))
+            ]
+
+    def _arguments(self, workspace: Workspace, count: int) -> tuple[object, ...]:
+        model = self.model
+        return (
+            model.sizes,
+            model.weights,
+            model.tables,
+            model.options,
+            workspace.memory,
+            workspace.cells,
+            count,
+            int(self.sampling_seed is not None),
+        )
+
+    def _hand_over(
+        self, workspace: Workspace, states: Sequence[CellState], intents: Sequence[Intent], limits: Sequence[Limits]
+    ) -> None:
+        """Copy the cells' columns to where compiled code finds them."""
+        workspace.reserve(len(states), sum(state.num_ues for state in states))
+        workspace.reserve_slices(sum(len(limit.slice_cap_S) for limit in limits))
+        cells, options = workspace.cells, self.options
+        first = first_slice = 0
+        for b, (state, intent, limit) in enumerate(zip(states, intents, limits)):
+            num_rbgs, ues, slices = state.num_rbgs, state.num_ues, len(limit.slice_cap_S)
+            if not 1 <= num_rbgs <= MAX_RBGS:
+                raise GrammarError(f"num_rbgs is {num_rbgs}, expected 1 to {MAX_RBGS}")
+            end = first + ues
+            sure = options.allow_open or options.allow_dynamic
+            sure = sure or (options.allow_ue_grants and not bool(limit.capped_U.all()))
+            row = (num_rbgs, ues, first, state.slots_per_dcm, sure, slices, first_slice)
+            assert len(row) == CELL_COLUMNS
+            cells.numbers_BC[b] = row
+            cells.alpha_B[b] = intent.alpha
+            for column, name in zip(cells.ues_CN, COLUMNS):
+                column[first:end] = getattr(state, name)
+            cells.heard_cqi_NM[first:end, :num_rbgs] = state.heard_cqi_UM
+            cells.heard_age_NM[first:end, :num_rbgs] = state.heard_age_slots_UM
+            cells.outcome_BM[b, :num_rbgs] = state.last_outcome_M
+            cells.cap_N[first:end], cells.floor_N[first:end] = limit.cap_U, limit.floor_U
+            cells.slice_N[first:end] = limit.slice_of_U if limit.slice_of_U.size else -1
+            cells.slice_cap_S[first_slice : first_slice + slices] = limit.slice_cap_S
+            cells.slice_floor_S[first_slice : first_slice + slices] = limit.slice_floor_S
+            if self.sampling_seed is not None:
+                cells.uniforms_BL[b] = draws(self.sampling_seed, state, workspace.max_steps)
+            first, first_slice = end, first_slice + slices
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Workspace]:
+        """One that no other thread uses now."""
+        try:
+            workspace = self._free.pop()
+        except IndexError:
+            workspace = self.model.workspace()
+        try:
+            yield workspace
+        finally:
+            self._free.append(workspace)
+
+    def _cut_short(self, state: CellState, intent: Intent) -> Decision:
+        """Nobody waits any more: the first legal token of each step."""
+        cursor = compile_grammar(state, intent, self.options).start()
+        while not cursor.done:
+            cursor.advance(int(cursor.mask().argmax()))
+        unknown = np.full(len(cursor.tokens), np.nan)
+        return Decision(cursor.allocation(), tuple(cursor.tokens), unknown, "model", EXPIRED)
+
+
+def _decision(
+    state: CellState, limits: Limits, tokens_L: NDArray[np.int64], log_probs_L: NDArray[np.float64]
+) -> Decision:
+    tokens = tokens_L.tolist()
+    return Decision(allocation_of(tokens, state, limits), tuple(tokens), log_probs_L.copy(), "model")
+
+
+def allocation_of(tokens: list[int], state: CellState, limits: Limits) -> Allocation:
+    """What a DCM means that is known to be legal (policy.grammar.Grammar.allocation says it of any)."""
+    first_owner = len(tokens) - state.num_rbgs
+    grants = []
+    for i in range(2, first_owner - 1, 2):
+        ue, rbg = tokens[i] - FIRST_UE, tokens[i + 1] - FIRST_RBG
+        period, phase = state.arrival_period_slots_U[ue], state.arrival_phase_slots_U[ue]
+        grants.append(PeriodicGrant(ue, rbg, int(period), int(phase)))
+    owners = [OWNER_OF_TOKEN.get(token, token - FIRST_UE) for token in tokens[first_owner:]]
+    leftover = LeftoverRule(tokens[0] - FIRST_MASK, CONTENDERS[tokens[1] - FIRST_CONTENDERS])
+    return limits.allocation(state.ue_ids, np.array(owners, np.int16), leftover, tuple(grants))

@@ -1,0 +1,184 @@
+"""The steps of a DCM: each sees its cell's blocks and the steps before it. Here what is attended to is the lanes.
+
+Several steps are read at once where all but the last leave no choice.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from policy.engine.jit import kernel
+from policy.engine.memory import Memory
+from policy.engine.prefill import FAR_BELOW, gate
+from policy.engine.simd import LANES, exp, fill, highest, larger, load, store, total
+from policy.engine.sizes import Sizes
+from policy.engine.tiles import rows_product
+from policy.engine.weights import EPSILON, Weights
+from policy.grammar import FIRST_UE
+
+TIE_NATS = 5e-5
+"""policy.leader_models.decoding.TIE_NATS, without its torch."""
+
+
+@kernel
+def norm_row(net: Sizes, x: Any, at: int, y: Any, y_at: int) -> None:
+    """RMS norm of one row, its weight aside."""
+    d = net.hidden
+    a = fill(np.float32(0.0))
+    for j in range(0, d, LANES):
+        u = load(x, at + j)
+        a = a + u * u
+    scale = fill(np.float32(1.0 / math.sqrt(total(a) / d + EPSILON)))
+    for j in range(0, d, LANES):
+        store(y, y_at + j, load(x, at + j) * scale)
+
+
+@kernel
+def rotate_row(net: Sizes, w: Weights, y: Any, at: int, position: int) -> None:
+    """Rotary embedding of a row's query and key, in place."""
+    half = net.head_size // 2
+    for head in range(2 * net.heads):
+        for j in range(half):
+            c, s = w.cos[position * half + j], w.sin[position * half + j]
+            low = at + head * net.head_size + j
+            a, b = y[low], y[low + half]
+            y[low], y[low + half] = a * c - b * s, b * c + a * s
+
+
+@kernel
+def attend_step(
+    net: Sizes, m: Memory, layer: int, size: int, first_key: int, keys: int, room: int, step: int, query: int, y_at: int
+) -> None:
+    """m.step_normed[y_at:] = what m.step_made[query:] finds in the cell's blocks and in steps 0..step.
+
+    size: S; room: the same of the steps.
+    """
+    d, hd, s = net.hidden, net.head_size, m.step_scores
+    steps = (step // LANES + 1) * LANES
+    for head in range(net.heads):
+        at = layer * 2 * d * size + head * hd * size + first_key
+        step_at = layer * 2 * d * room + head * hd * room
+        rows_product(m.step_made, query + head * hd, 0, hd, 1, m.kv, at, size, keys, s, 0, 0, 0)
+        rows_product(m.step_made, query + head * hd, 0, hd, 1, m.steps_kv, step_at, room, steps, s, keys, 0, 0)
+        for k in range(keys + step + 1, keys + steps):
+            s[k] = FAR_BELOW
+        top_lanes = fill(FAR_BELOW)
+        for k in range(0, keys, LANES):
+            a = load(s, k) + load(m.mask, k)
+            store(s, k, a)
+            top_lanes = larger(top_lanes, a)
+        for k in range(keys, keys + steps, LANES):
+            top_lanes = larger(top_lanes, load(s, k))
+        top, sum_ = fill(highest(top_lanes)), fill(np.float32(0.0))
+        for k in range(0, keys + steps, LANES):
+            e = exp(load(s, k) - top)
+            store(s, k, e)
+            sum_ = sum_ + e
+        scale = np.float32(1.0) / total(sum_)
+        at += d * size
+        step_at += d * room
+        for j in range(0, hd, 4):
+            a = b = c = e = fill(np.float32(0.0))
+            v = at + j * size
+            for k in range(0, keys, LANES):
+                p = load(s, k)
+                a, b = a + p * load(m.kv, v + k), b + p * load(m.kv, v + size + k)
+                c, e = c + p * load(m.kv, v + 2 * size + k), e + p * load(m.kv, v + 3 * size + k)
+            v = step_at + j * room
+            for k in range(0, steps, LANES):
+                p = load(s, keys + k)
+                a, b = a + p * load(m.steps_kv, v + k), b + p * load(m.steps_kv, v + room + k)
+                c, e = c + p * load(m.steps_kv, v + 2 * room + k), e + p * load(m.steps_kv, v + 3 * room + k)
+            y = y_at + head * hd + j
+            m.step_normed[y], m.step_normed[y + 1] = total(a) * scale, total(b) * scale
+            m.step_normed[y + 2], m.step_normed[y + 3] = total(c) * scale, total(e) * scale
+
+
+@kernel
+def run_steps(
+    net: Sizes, w: Weights, m: Memory, size: int, first_key: int, keys: int, room: int, first_block: int,
+    asked: Any, outcomes: Any, tokens: Any, start: int, count: int,
+) -> None:  # fmt: skip
+    """Read steps start.. of a DCM; what the last one asks for comes out as m.step_made[:hidden]."""
+    d, f = net.hidden, net.intermediate
+    x, n, y = m.step_x, m.step_normed, m.step_made
+    for i in range(count):
+        step = start + i
+        for j in range(0, d, LANES):
+            a = load(w.asked, asked[step] * d + j) + load(w.outcome, outcomes[step] * d + j)
+            if step > 0:
+                token = tokens[step - 1]
+                if token < FIRST_UE:
+                    a = a + load(w.fixed_feedback, token * d + j)
+                else:
+                    a = a + load(m.feedback, (first_block + 1 + token - FIRST_UE) * d + j)
+            store(x, i * d + j, a)
+    for layer in range(net.layers):
+        for i in range(count):
+            norm_row(net, x, i * d, n, i * d)
+        rows_product(n, 0, d, d, count, w.qkv_T, layer * 3 * d * d, 3 * d, 3 * d, y, 0, 3 * d, 0)
+        for i in range(count):
+            rotate_row(net, w, y, i * 3 * d, w.positions + start + i)
+            for j in range(2 * d):
+                m.steps_kv[(layer * 2 * d + j) * room + start + i] = y[i * 3 * d + d + j]
+        first = count - 1 if layer == net.layers - 1 else 0
+        rows = count - first
+        for i in range(first, count):
+            attend_step(net, m, layer, size, first_key, keys, room, start + i, i * 3 * d, i * d)
+        rows_product(n, first * d, d, d, rows, w.out_T, layer * d * d, d, d, x, first * d, d, 1)
+        for i in range(first, count):
+            norm_row(net, x, i * d, n, i * d)
+        rows_product(n, first * d, d, d, rows, w.gate_up_T, layer * 2 * f * d, 2 * f, 2 * f, y, 0, 2 * f, 0)
+        for i in range(rows):
+            gate(y, i * 2 * f, i * 2 * f + f, f // LANES)
+        rows_product(y, 0, 2 * f, f, rows, w.down_T, layer * f * d, d, d, x, first * d, d, 1)
+    norm_row(net, x, (count - 1) * d, n, 0)
+    rows_product(n, 0, d, d, 1, w.ask_T, 0, d, d, y, 0, d, 0)
+
+
+@kernel
+def choose(
+    net: Sizes, w: Weights, m: Memory, first_block: int, situation: Any, legal: Any, count: int, uniform: float,
+    scores: Any, weights: Any,
+) -> Any:  # fmt: skip
+    """(token, log-probability) among legal[:count]; the likeliest, or by `uniform` where it is not negative."""
+    d = net.hidden
+    top = FAR_BELOW
+    for i in range(count):
+        token = legal[i]
+        told = situation[token] * 2 * d
+        a = fill(np.float32(0.0))
+        if token < FIRST_UE:
+            for j in range(0, d, LANES):
+                key = load(w.fixed_keys, token * d + j) * load(w.told, told + j) + load(w.told, told + d + j)
+                a = a + load(m.step_made, j) * key
+        else:
+            at = (first_block + 1 + token - FIRST_UE) * d
+            for j in range(0, d, LANES):
+                key = load(m.keys, at + j) * load(w.told, told + j) + load(w.told, told + d + j)
+                a = a + load(m.step_made, j) * key
+        scores[i] = total(a)
+        top = max(top, scores[i])
+    for i in range(count, (count + LANES - 1) // LANES * LANES):
+        scores[i] = FAR_BELOW
+    tops = fill(top)
+    for i in range(0, count, LANES):
+        store(weights, i, exp(load(scores, i) - tops))
+    sum_ = 0.0
+    for i in range(count):
+        sum_ += weights[i]
+    pick = 0
+    if uniform < 0.0:
+        while scores[pick] - top < -TIE_NATS:
+            pick += 1
+    else:
+        target, reached, pick = uniform * sum_, 0.0, count - 1
+        for i in range(count):
+            reached += weights[i]
+            if reached > target:
+                pick = i
+                break
+    return legal[pick], np.float64(scores[pick]) - np.float64(top) - math.log(sum_)

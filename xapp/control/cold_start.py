@@ -1,0 +1,138 @@
+"""A live model from the first period on: while its code is compiled, torch or the fallback decides.
+
+An image brings the compiled code along. Where it is missing (another processor, another version of numba) a process
+of its own compiles it, because compiling in this one would hold up every other thread for seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from policy.cell_state import CellState
+from policy.intent import Intent
+from policy.leader import Decision, Leader, LeaderNotReady
+from policy.leader_models.token_probabilities import Odds
+from policy.registry import LeaderError, TorchMissing, engine_or_reason, is_bundle, load_by_torch, make_leader
+from policy.shipped import BUNDLED
+
+log = logging.getLogger(__name__)
+
+COMPILING = "compiling"
+"""Reason of a fallback while nobody but it can decide."""
+COMPILE_TIMEOUT_S = 900.0
+"""A process that compiles takes 20 s alone on a core; one that takes this long hangs."""
+
+
+class Engine(Leader, Protocol):
+    """A compiled leader."""
+
+    def prepare(self, *, may_compile: bool) -> None: ...
+
+    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds: ...
+
+
+class FailedLeader:
+    """In the place of a leader that cannot be had: the xApp runs by its fallback, and says so in an alarm."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self._reason = name, reason
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        raise LeaderError(self._reason)
+
+
+class ColdLeader:
+    """A compiled leader whose code is yet to be compiled."""
+
+    def __init__(self, engine: Engine, stand_in: Callable[[], Leader], compile_code: Callable[[], None]) -> None:
+        """stand_in: makes who decides meanwhile; raises LeaderError if there is nobody. compile_code: leaves it where
+        `engine.prepare` finds it.
+        """
+        self.name = engine.name
+        self._engine = engine
+        self._make_stand_in, self._compile = stand_in, compile_code
+        self._leader: Leader | None = None
+        self.settled = threading.Event()
+        """Who decides will not change any more."""
+        threading.Thread(target=self._compile_engine, name="compile", daemon=True).start()
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        """Raises LeaderNotReady while there is nobody to decide."""
+        leader = self._leader
+        if leader is None:
+            raise LeaderNotReady(COMPILING)
+        return leader.decide(states, intents, expired)
+
+    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+        """See EngineLeader."""
+        return self._engine.odds(state, intent, tokens)
+
+    def _compile_engine(self) -> None:
+        missing = threading.Thread(target=self._load_stand_in, name="stand-in", daemon=True)
+        missing.start()
+        try:
+            self._compile()
+            self._engine.prepare(may_compile=True)
+            self._leader = self._engine
+            log.info("leader %s: compiled", self.name)
+        except Exception as error:  # numba and LLVM have many ways to fail
+            missing.join()
+            log.exception("leader %s cannot be compiled", self.name)
+            if self._leader is None:
+                self._leader = FailedLeader(self.name, f"no compiled engine ({error}), and torch is not installed")
+        finally:
+            self.settled.set()
+
+    def _load_stand_in(self) -> None:
+        try:
+            stand_in = self._make_stand_in()
+        except LeaderError as error:
+            log.warning("until it is compiled the fallback decides: %s", error)
+            return
+        if self._leader is None:
+            self._leader = stand_in
+
+
+def compile_apart(name: str) -> None:
+    """Compile a bundle's decision in another process, into a cache that this one finds it in, if there is a place."""
+    command = [sys.executable, "-m", "policy.engine", *([] if name == BUNDLED else [str(Path(name).resolve())])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
+    if done.returncode:
+        log.warning("%s: exit status %d: %s", " ".join(command[1:]), done.returncode, done.stderr.strip()[-400:])
+
+
+def make_live_leader(name: str, *, threads: int = 1) -> Leader:
+    """`make_leader` for a loop that must not wait: a leader whose code is in no cache is compiled on the side.
+
+    A bundle that can be had neither compiled nor by torch is a FailedLeader. Raises LeaderError for all else.
+    """
+    if not is_bundle(name):
+        return make_leader(name, threads=threads)
+    engine = engine_or_reason(name)
+    if not isinstance(engine, str):
+        from policy.engine.jit import NotCompiled
+
+        try:
+            engine.prepare(may_compile=False)
+            return engine
+        except NotCompiled:
+            log.warning("leader %s: its compiled code is in no cache (python -m policy.engine puts it there)", name)
+        except Exception as error:  # numba and LLVM have many ways to fail; perhaps not when it is compiled anew
+            log.warning("leader %s: its compiled code cannot be loaded: %s", name, error)
+        reason = "it is not compiled yet"
+        return ColdLeader(engine, lambda: load_by_torch(name, reason, threads=threads), lambda: compile_apart(name))
+    try:
+        return load_by_torch(name, engine, threads=threads)
+    except TorchMissing as error:
+        log.error("the fallback decides: %s", error)
+        return FailedLeader(name, str(error))
