@@ -22,7 +22,7 @@ from policy.schedulers.schedulers import SCHEDULERS
 from xapp.bench.decision_path import DecisionPath
 from xapp.control.cold_start import COMPILING, ColdLeader, FailedLeader, make_live_leader
 from xapp.control.leader_thread import Worker
-from xapp.monitoring.alarm_conditions import MODEL_FAILURES
+from xapp.ric.alarm_conditions import MODEL_FAILURES
 
 WAIT_S = 20.0
 
