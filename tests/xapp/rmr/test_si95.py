@@ -7,63 +7,32 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rmr_endpoints import RmrEndpoints, dial, received
+from waiting import PATIENCE_S, wait_for
 
 from xapp.rmr.frame import FrameReader, encode_frame
-from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Options, Si95Transport
 from xapp.rmr.transport import HEALTH_REQUEST, RIC_CONTROL_ACK, RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
 
-PATIENCE_S = 10.0
 MESSAGE = RmrMessage(RIC_INDICATION, b"report")
 Opener = Callable[..., Si95Transport]
 
 
 @pytest.fixture
-def opener() -> Iterator[Opener]:
-    """Opens endpoints on loopback and closes them in the end."""
-    with ExitStack() as stack:
-
-        def start(*records: str, port: int = 0, options: Si95Options | None = None, **more: object) -> Si95Transport:
-            routes = RouteTable("\n".join(["newrt|start", *records, "newrt|end"]))
-            transport = Si95Transport(
-                "127.0.0.1",
-                port,
-                **{"routes": routes, "options": options, "rng": random.Random(1), **more},  # type: ignore[arg-type]
-            )
-            stack.callback(transport.close)
-            return transport
-
-        yield start
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Counters are kept by another thread: look until they are there."""
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "did not happen in time"
-        time.sleep(0.002)
-
-
-def received(transport: Si95Transport) -> RmrMessage:
-    message = transport.receive(PATIENCE_S)
-    assert message is not None
-    return message
+def opener(rmr_endpoints: RmrEndpoints) -> Opener:
+    return rmr_endpoints.si95
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def dial(transport: Si95Transport) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", transport.port), timeout=PATIENCE_S)
 
 
 def test_round_robin_and_fan_out_reach_their_endpoints(opener: Opener) -> None:
