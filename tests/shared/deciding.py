@@ -61,10 +61,9 @@ class Deciding:
         self.intent = Intent()
         self.intent_of: Callable[[CellState], Intent] = lambda state: self.intent
         self.settled: list[tuple[Intent, Allocation, bool]] = []
-        # A busy machine is no silent cell: only the test of silence lets reports grow stale quickly.
-        self.controls = Controls(
-            **{"report_period_ms": PERIOD_MS, "coalesce_ms": 0.0, "stale_after_periods": 100.0, **controls}
-        )
+        # A busy machine is no silent cell and no slow leader: only tests of silence and deadlines give it less time.
+        patient = {"stale_after_periods": 100.0, "decision_deadline_ms": PATIENCE_S * 1e3}
+        self.controls = Controls(**{"report_period_ms": PERIOD_MS, "coalesce_ms": 0.0, **patient, **controls})
         self.mailbox: Mailbox[Report] = Mailbox(self.controls.coalesce_ms / 1e3)
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
         self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics)

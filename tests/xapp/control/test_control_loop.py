@@ -53,6 +53,8 @@ def test_at_the_deadline_the_classical_schedule_goes_out_and_the_late_answer_is_
     assert deciding.decided(2).allocation.owner_M.tolist() == owners
     slow.go.set()
     wait_for(lambda: deciding.metrics["late_answers"] == 1)
+    # However busy the machine is, the leader is in time again.
+    deciding.loop.configure(deciding.controls.model_copy(update={"decision_deadline_ms": PATIENCE_S * 1e3}))
     assert deciding.decided(3).allocation.owner_M.tolist() == [IDLE] * 6
     wait_for(lambda: deciding.metrics["decisions"] == 3)
     assert deciding.decided_by == {"fallback:late": 1, "fallback:busy": 1, "model": 1}
@@ -125,7 +127,7 @@ def test_the_guard_stands_between_any_leader_and_the_radio(make: Make) -> None:
 
 def test_what_was_decided_is_checked_against_the_report_that_came_meanwhile(make: Make) -> None:
     slow = Slow()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(slow)
     deciding.report(1, deciding.node.indication((1, 2, 3)))
     assert slow.started.wait(PATIENCE_S)
     deciding.report(2, deciding.node.indication((1, 3, 4), slot=2))
@@ -148,7 +150,7 @@ class Generous(Slow):
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_policy_that_comes_while_the_leader_thinks_holds_for_what_it_is_about_to_say(make: Make, mode: Mode) -> None:
     slow = Generous()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(slow)
     slow.go.set()
     assert deciding.decided(1).allocation.owner_M.tolist() == [0] * 6
     slow.started.clear()
@@ -168,7 +170,7 @@ def test_a_policy_that_comes_while_the_leader_thinks_holds_for_what_it_is_about_
 
 def test_a_ue_that_came_while_the_leader_thought_is_limited_like_the_others(make: Make) -> None:
     slow = Slow()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(slow)
     deciding.limit_everybody_to(20.0)
     deciding.report(1, deciding.node.indication((1, 2)))
     assert slow.started.wait(PATIENCE_S)

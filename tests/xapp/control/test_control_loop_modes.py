@@ -75,7 +75,7 @@ def test_a_silent_cell_is_released_once_not_scheduled_on_guesses(make: Make) -> 
 
 def test_closing_waits_for_no_leader_and_sends_nothing_more(make: Make) -> None:
     slow = Slow()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(slow)
     deciding.report(1)
     assert slow.started.wait(PATIENCE_S)
     started_s = time.monotonic()
@@ -108,7 +108,7 @@ def indications(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["proportional_fair", "static_config", "max_weight", "contention"])
 def test_whatever_a_node_reports_of_its_ues_it_gets_a_control(make: Make, node: Any, name: str) -> None:
-    deciding = make(SCHEDULERS[name], decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(SCHEDULERS[name])
     sn = 0
 
     @given(indications())
