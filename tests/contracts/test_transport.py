@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
+from rmr_endpoints import NO_LIBRMR, RmrEndpoints
+from waiting import PATIENCE_S
 
-from xapp.config.model import RmrConfig
-from xapp.rmr.osc import LibrmrTransport, librmr_problem
-from xapp.rmr.routes import RouteTable
-from xapp.rmr.settings import resolve_settings
-from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RIC_CONTROL_ACK, RIC_INDICATION, RmrMessage, Transport
-
-PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -28,42 +23,18 @@ class Ends:
     far: Transport
 
 
-def table(*records: str) -> str:
-    return "\n".join(["newrt|start", *records, "newrt|end"]) + "\n"
-
-
-def make_si95(folder: Path, name: str, *records: str) -> Si95Transport:
-    return Si95Transport("127.0.0.1", 0, routes=RouteTable(table(*records)))
-
-
-def make_librmr(folder: Path, name: str, *records: str) -> LibrmrTransport:
-    seed = folder / f"{name}.rt"
-    seed.write_text(table(*records))
-    config = RmrConfig(bind_host="127.0.0.1", host="127.0.0.1", port=0, route_manager="-1")
-    settings = resolve_settings(config, {"RMR_SEED_RT": str(seed)})
-    made = LibrmrTransport(settings, send_patience_s=PATIENCE_S)
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not made.ready:
-        assert time.monotonic() < give_up_at, "librmr has not read its routes"
-        time.sleep(0.01)
-    return made
-
-
-Maker = Callable[..., Any]
-MAKERS: dict[str, Maker] = {"si95": make_si95, "librmr": make_librmr}
-
-
 @pytest.fixture(params=["si95-si95", "librmr-si95", "si95-librmr", "librmr-librmr"])
-def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ends]:
+def ends(request: pytest.FixtureRequest, rmr_endpoints: RmrEndpoints) -> Ends:
     """near-far."""
-    if "librmr" in request.param and librmr_problem():
-        pytest.skip(f"{librmr_problem()}; with LD_LIBRARY_PATH on its folder this runs")
-    near, far = (MAKERS[name] for name in request.param.split("-"))
-    there = far(tmp_path, "far", "rte|1|192.0.2.1:9")
-    here = near(tmp_path, "near", *(f"rte|{mtype}|{there.source}" for mtype in (RIC_INDICATION, HEALTH_REQUEST)))
-    yield Ends(here, there)
-    here.close()
-    there.close()
+    if "librmr" in request.param and NO_LIBRMR:
+        pytest.skip(NO_LIBRMR)
+    makers: dict[str, Callable[..., Any]] = {
+        "si95": rmr_endpoints.si95,
+        "librmr": partial(rmr_endpoints.librmr, send_patience_s=PATIENCE_S),
+    }
+    near, far = (makers[name] for name in request.param.split("-"))
+    there = far("rte|1|192.0.2.1:9")
+    return Ends(near(*(f"rte|{mtype}|{there.source}" for mtype in (RIC_INDICATION, HEALTH_REQUEST))), there)
 
 
 def test_it_is_a_transport(ends: Ends) -> None:

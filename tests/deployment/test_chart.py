@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from policy.schedulers.schedulers import SCHEDULERS
-from xapp.config.live import LIVE
 from xapp.config.model import load_controls, parse_controls
 from xapp.packaging import descriptor
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
@@ -296,47 +295,6 @@ def test_the_root_is_read_only_and_only_tmp_can_be_written() -> None:
     assert writable == {"/tmp"}
 
 
-def annotations(values: dict[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = chart.render(values).one("Deployment")["spec"]["template"]["metadata"]["annotations"]
-    return found
-
-
-def controls_with(name: str, value: Any) -> dict[str, Any]:
-    section, _, field = name.rpartition(".")
-    return {"controls": {section: {field: value}} if section else {field: value}}
-
-
-def changed(value: Any, schema: dict[str, Any]) -> Any:
-    """Another value that the schema allows."""
-    if "enum" in schema:
-        return next(other for other in schema["enum"] if other != value)
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, list):
-        return value[:1] if value else [{}]  # a section with its defaults
-    return f"{value}x" if isinstance(value, str) else value + 2
-
-
-def test_the_pod_is_replaced_for_what_is_read_at_the_start_only() -> None:
-    shipped = json.loads((descriptor.FOLDER / descriptor.DESCRIPTOR_FILE).read_text())["controls"]
-    schema = json.loads((descriptor.FOLDER / descriptor.SCHEMA_FILE).read_text())["properties"]
-    others = {"decision_deadline_ms": 40.0}  # has no default
-    for name, value in shipped.items():
-        if isinstance(value, dict):
-            inside = schema[name]["properties"]
-            others.update({f"{name}.{inner}": changed(each, inside[inner]) for inner, each in value.items()})
-        else:
-            others[name] = changed(value, schema[name])
-    before = annotations({})
-    assert {name for name, other in others.items() if annotations(controls_with(name, other)) == before} == set(LIVE)
-    assert annotations({"env": {"A": "1"}}) != before
-
-
-def test_a_static_route_table_changes_under_a_running_pod() -> None:
-    other = {**chart.MINIMAL, "rmr": {"staticRoutes": "newrt|start\nnewrt|end|0\n"}}
-    assert annotations(chart.MINIMAL) == annotations(other)
-
-
 def test_the_notes_say_what_is_special() -> None:
     assert "ATTENTION" not in chart.render().notes
     assert "ATTENTION" in chart.render(namespace="elsewhere").notes
@@ -359,52 +317,11 @@ def test_dashboards_reach_grafana_as_they_are(tmp_path: Path) -> None:
     ]
 
 
-REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
-    ({"image": {"pullPolicy": "Sometimes"}}, ("/image/pullPolicy", "'Always'")),
-    ({"image": {"digest": "sha256:12"}}, ("/image/digest",)),
-    ({"image": {"repository": "Upper Case"}}, ("/image/repository",)),
-    ({"imagePullSecrets": [{"name": "x"}]}, ("/imagePullSecrets/0", "string")),
-    ({"name": "Stack_MAC"}, ("/name",)),
-    ({"name": "a" * 30}, ("the RMR host", "58 characters", "at most 57")),
-    ({"typo": 1}, ("typo",)),
-    ({"controls": {"report_period_ms": 5}}, ("/controls/report_period_ms", "10")),
-    ({"controls": {"typo": 5}}, ("/controls", "typo")),
-    ({"controls": {"log_level": "loud"}}, ("/controls/log_level", "warning")),
-    ({"controls": {"http": {"port": 0}}}, ("controls.http.port", "0 (any free one)")),
-    ({"controls": {"http": {"port": 4561}}}, ("three different ones", "4561")),
-    ({"env": {"ANSWER": 42}}, ("/env/ANSWER", "string")),
-    ({"rmr": {"routePort": 99999}}, ("/rmr/routePort", "65")),
-    ({"rmr": {"staticRoutes": "mse|12040|-1|e2term:38000"}}, ("/rmr/staticRoutes",)),
-    ({"model": {"bundle": "leader"}}, ("model.bundle", "existingClaim")),
-    ({"model": {"bundle": "../leader", "create": True}}, ("/model/bundle",)),
-    ({"resources": {"limits": {"cpu": []}}}, ("/resources/limits/cpu",)),
-    ({"podLabels": {"app": "other"}}, ("/podLabels/app",)),
-    ({"podAnnotations": {"checksum/config": "0"}}, ("checksum",)),
-    ({"dbaas": {"port": None}}, ("/dbaas", "'port'")),
-    ({"serviceMonitor": None}, ("missing property 'serviceMonitor'",)),
-    ({"terminationGracePeriodSeconds": 5}, ("/terminationGracePeriodSeconds", "15")),
-    ({"replicas": 2}, ("replicas",)),
-]
-
-
-@pytest.mark.parametrize(("values", "words"), REFUSED, ids=[f"{i}-{words[0]}" for i, (_, words) in enumerate(REFUSED)])
-def test_a_bad_value_is_refused_by_name(values: dict[str, Any], words: tuple[str, ...]) -> None:
-    with pytest.raises(chart.helm.HelmError) as refused:
-        chart.render(values)
-    for word in words:
-        assert word in str(refused.value)
-
-
 def test_the_longest_name_is_one_that_the_xapp_takes() -> None:
     rendered = chart.render({"name": "a" * 29})
     host = rendered.environment["RMR_SRC_ID"]
     assert len(host) == MAX_HOST_BYTES
     assert resolve_settings(parse_controls(configuration(rendered)["controls"]).rmr, rendered.environment).host == host
-
-
-def test_names_that_grow_too_long_are_refused() -> None:
-    with pytest.raises(chart.helm.HelmError, match="at most 63"):
-        chart.render(namespace="a-namespace-with-a-name-that-is-much-too-long-for-a-service")
 
 
 def test_the_packaged_chart_renders_the_same(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 thread.
 
 The queue is bounded: where the disk is too slow, what does not fit is dropped, counted, and leaves a `gap` in the file.
-So is the file: at its limit the recording ends, and says so.
+So is the file: at its limit the recording ends, and says so. The gaps of a recording that was closed in time add up to
+what the metrics count as `recording_too_slow` and `recording_error`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, Feed
@@ -45,6 +46,17 @@ DEFAULT_MAX_BYTES = 1 << 30
 CLOSE_TIMEOUT_S = 3.0
 
 
+class _Waiting(NamedTuple):
+    """An event on its way to the writer."""
+
+    make: Callable[[], Event]
+    size_bytes: int
+    """About what it holds in memory."""
+    lost_before: int
+    """Events dropped since the one before it. Told with the event, not by an entry of its own: for both there may not
+    be room, and then the file would say another number than the metrics."""
+
+
 class Recorder(Tap):
     """Use: `opened` once, then as a tap, then `close`. Raises OSError for a file that cannot be made.
 
@@ -67,13 +79,14 @@ class Recorder(Tap):
         self.path = path
         self._metrics = metrics
         self._max_bytes = max_bytes
-        self._waiting: queue.Queue[tuple[Callable[[], Event], int] | None] = queue.Queue(max_waiting)
-        """What makes an event, and about how many bytes it holds."""
+        self._waiting: queue.Queue[_Waiting | None] = queue.Queue(max_waiting)
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._lost = 0
-        """Events dropped since the last one that was queued."""
+        """Events dropped since the last one that was queued; final once `_closed`."""
+        self._closed = False
+        """No event is taken any more."""
         self._links: dict[int, tuple[int, CellLink]] = {}
         """Number and link by instance id, of the subscriptions attached now."""
         self._next_link = 1
@@ -126,50 +139,55 @@ class Recorder(Tap):
 
     def close(self) -> None:
         """Write what waits, as far as time allows, and close."""
+        with self._lock:
+            self._closed = True
         try:
             self._waiting.put(None, timeout=CLOSE_TIMEOUT_S)
         except queue.Full:
             self._ended.set()
         self._thread.join(timeout=CLOSE_TIMEOUT_S)
 
-    def _put(self, make: Callable[[], Event], size: int = EVENT_BYTES) -> None:
-        """Queue one event that holds about `size` bytes; it becomes text in the writer's thread."""
-        if self._ended.is_set():
-            return
+    def _put(self, make: Callable[[], Event], size_bytes: int = EVENT_BYTES) -> None:
+        """Queue one event that holds about `size_bytes`; it becomes text in the writer's thread."""
         with self._lock:
-            try:
-                if self._waiting_bytes and self._waiting_bytes + size > self._max_waiting_bytes:
-                    raise queue.Full
-                if self._lost:
-                    lost = self._lost
-                    self._waiting.put_nowait((lambda: {"event": "gap", "lost": lost}, 0))
-                    self._lost = 0
-                self._waiting.put_nowait((make, size))
-                self._waiting_bytes += size
+            if self._closed or self._ended.is_set():
                 return
+            try:
+                if self._waiting_bytes and self._waiting_bytes + size_bytes > self._max_waiting_bytes:
+                    raise queue.Full
+                self._waiting.put_nowait(_Waiting(make, size_bytes, self._lost))
+                self._waiting_bytes += size_bytes
+                self._lost = 0
             except queue.Full:
                 self._lost += 1
-        self._metrics.drop("recording_too_slow")
+                self._metrics.drop("recording_too_slow")
 
     def _run(self) -> None:
         try:
             with self._file:
                 while (waiting := self._waiting.get()) is not None:
-                    make, size = waiting
-                    self._write(make)
+                    self._write_gap(waiting.lost_before)
+                    self._write(waiting.make)
                     with self._lock:
-                        self._waiting_bytes -= size
+                        self._waiting_bytes -= waiting.size_bytes
                     if self._ended.is_set():
                         return
                     if self._waiting.empty():
                         self._file.flush()
+                self._write_gap(self._lost)
                 self._write(lambda: {"event": "end"})
         except OSError as error:
             self._ended.set()
             self._metrics.drop("recording_failed")
             log.error("recording to %s ended: %s", self.path, error)
 
+    def _write_gap(self, lost: int) -> None:
+        if lost:
+            self._write(lambda: {"event": "gap", "lost": lost})
+
     def _write(self, make: Callable[[], Event]) -> None:
+        if self._ended.is_set():
+            return
         try:
             line = line_of(make())
         except Exception:  # whatever a plug-in decided, recording it must not end the recording

@@ -1,129 +1,28 @@
-"""The pacer: by the deadline a control is sent, whatever the leader does and whatever the node reports."""
+"""The pacer: by the deadline a control is sent that may be sent, whatever the leader does."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from deciding import AllIdle, Deciding, Slow
+from waiting import PATIENCE_S, wait_for
 
 from policy.allocation import DYNAMIC, IDLE, Allocation, LeftoverRule
-from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
-from xapp.config.model import Controls
-from xapp.control.cell_link import CellLink, Feed, Report
-from xapp.control.control_loop import ControlLoop
-from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake
-from xapp.control.sender import ControlSender
-from xapp.monitoring.metrics import Metrics
+from xapp.control.cell_link import Feed, Report
 from xapp.rmr.transport import RmrMessage
 
-PATIENCE_S = 10.0
-PERIOD_MS = 100
 SECOND_NCI = "00f110000000012"
 SECOND_INSTANCE = 41
 
 
-class AllIdle:
-    """A leader whose answer is easy to recognise: every RBG IDLE."""
-
-    name = "all_idle"
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-
-    def decide(
-        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
-    ) -> list[Decision]:
-        self.asked.append(len(states))
-        return [
-            Decision(Allocation(state.ue_ids, np.full(state.num_rbgs, IDLE, np.int16)), decided_by="model")
-            for state in states
-        ]
-
-
-class Deciding:
-    """Intake, mailbox, pacer and sender around one leader; reports are given to the intake by the test."""
-
-    def __init__(self, node: Any, leader: Any, **controls: Any) -> None:
-        self.node = node
-        self.metrics = Metrics()
-        self.intent = Intent()
-        self.intent_of: Callable[[CellState], Intent] = lambda state: self.intent
-        self.settled: list[tuple[Intent, Allocation, bool]] = []
-        # A busy machine is no silent cell: only the test of silence lets reports grow stale quickly.
-        self.controls = Controls(
-            **{"report_period_ms": PERIOD_MS, "coalesce_ms": 0.0, "stale_after_periods": 100.0, **controls}
-        )
-        self.mailbox: Mailbox[Report] = Mailbox(self.controls.coalesce_ms / 1e3)
-        self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
-        self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics)
-        self.links: dict[str, CellLink] = {}
-        self.loop = ControlLoop(
-            self.controls,
-            leader,
-            self.mailbox,
-            self.sender,
-            self.metrics,
-            links=self.intake.links,
-            intent_of=lambda state: self.intent_of(state),
-            settle=lambda state, intent, allocation, sent: self.settled.append((intent, allocation, sent)),
-        )
-        self.link = node.link()
-        self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
-
-    def report(self, sn: int, indication: Any = None, **changes: Any) -> None:
-        self.intake.on_message(self.node.dcm_message(sn, indication, **changes))
-
-    def limit_everybody_to(self, percent: float) -> None:
-        """As a policy does that names no UE."""
-        self.intent_of = lambda state: Intent(max_share_percent=dict.fromkeys(state.ue_ids, percent))
-
-    def control(self) -> Any:
-        return self.node.next_control()[1]
-
-    def decided(self, sn: int, indication: Any = None) -> Any:
-        """The control that follows a report."""
-        self.report(sn, indication)
-        return self.control()
-
-    @property
-    def decided_by(self) -> dict[str, int]:
-        by: dict[str, int] = self.metrics.summary()["decided_by"]
-        return by
-
-
 Make = Callable[..., Deciding]
-
-
-@pytest.fixture
-def make(node: Any) -> Iterator[Make]:
-    """`make(leader, **controls)` starts a loop; the test's end stops it."""
-    with ExitStack() as stack:
-
-        def start(leader: Any, **controls: Any) -> Deciding:
-            deciding = Deciding(node, leader, **controls)
-            deciding.loop.start()
-            stack.callback(deciding.loop.close)
-            return deciding
-
-        yield start
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "it never became true"
-        time.sleep(0.001)
 
 
 # -- who decides ------------------------------------------------------------------------------------------------------
@@ -143,17 +42,6 @@ def test_the_leaders_answer_is_sent_and_counted_as_its_own(make: Make) -> None:
     assert (last["strip"], last["decided_by"], last["sent"], last["fallbacks"]) == ("......", "model", True, 0)
 
 
-class Slow(AllIdle):
-    def __init__(self) -> None:
-        super().__init__()
-        self.started, self.go = threading.Event(), threading.Event()
-
-    def decide(self, *args: Any) -> list[Decision]:
-        self.started.set()
-        self.go.wait(PATIENCE_S)
-        return super().decide(*args)
-
-
 def test_at_the_deadline_the_classical_schedule_goes_out_and_the_late_answer_is_dropped(make: Make) -> None:
     slow = Slow()
     deciding = make(slow, decision_deadline_ms=50.0)
@@ -165,6 +53,8 @@ def test_at_the_deadline_the_classical_schedule_goes_out_and_the_late_answer_is_
     assert deciding.decided(2).allocation.owner_M.tolist() == owners
     slow.go.set()
     wait_for(lambda: deciding.metrics["late_answers"] == 1)
+    # However busy the machine is, the leader is in time again.
+    deciding.loop.configure(deciding.controls.model_copy(update={"decision_deadline_ms": PATIENCE_S * 1e3}))
     assert deciding.decided(3).allocation.owner_M.tolist() == [IDLE] * 6
     wait_for(lambda: deciding.metrics["decisions"] == 3)
     assert deciding.decided_by == {"fallback:late": 1, "fallback:busy": 1, "model": 1}
@@ -237,7 +127,7 @@ def test_the_guard_stands_between_any_leader_and_the_radio(make: Make) -> None:
 
 def test_what_was_decided_is_checked_against_the_report_that_came_meanwhile(make: Make) -> None:
     slow = Slow()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(slow)
     deciding.report(1, deciding.node.indication((1, 2, 3)))
     assert slow.started.wait(PATIENCE_S)
     deciding.report(2, deciding.node.indication((1, 3, 4), slot=2))
@@ -260,7 +150,7 @@ class Generous(Slow):
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_policy_that_comes_while_the_leader_thinks_holds_for_what_it_is_about_to_say(make: Make, mode: Mode) -> None:
     slow = Generous()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(slow)
     slow.go.set()
     assert deciding.decided(1).allocation.owner_M.tolist() == [0] * 6
     slow.started.clear()
@@ -280,7 +170,7 @@ def test_a_policy_that_comes_while_the_leader_thinks_holds_for_what_it_is_about_
 
 def test_a_ue_that_came_while_the_leader_thought_is_limited_like_the_others(make: Make) -> None:
     slow = Slow()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
+    deciding = make(slow)
     deciding.limit_everybody_to(20.0)
     deciding.report(1, deciding.node.indication((1, 2)))
     assert slow.started.wait(PATIENCE_S)
@@ -332,108 +222,3 @@ def _decoded(node: Any, sn: int) -> Any:
 
     arrived = e2ap.decode_indication(node.dcm_message(sn).payload)
     return dcm.decode_indication_header(arrived.header), dcm.decode_indication(arrived.message)
-
-
-# -- modes, silence, the end ------------------------------------------------------------------------------------------
-
-
-def test_in_fallback_mode_the_model_is_not_asked(make: Make) -> None:
-    leader = AllIdle()
-    deciding = make(leader)
-    deciding.intent = Intent(mode=Mode.FALLBACK)
-    assert all(owner >= 0 for owner in deciding.decided(1).allocation.owner_M.tolist())
-    wait_for(lambda: deciding.metrics["decisions"] == 1)
-    assert (leader.asked, deciding.decided_by) == ([], {"fallback:intent": 1})
-
-
-def test_in_shadow_mode_decisions_are_made_but_the_cell_is_the_nodes_own(make: Make) -> None:
-    deciding = make(AllIdle())
-    assert not deciding.decided(1).release
-    deciding.intent = Intent(mode=Mode.SHADOW)
-    assert deciding.decided(2).release
-    deciding.report(3)
-    wait_for(lambda: deciding.metrics["decisions"] == 3)
-    assert (deciding.metrics["controls_sent"], deciding.metrics["releases_sent"]) == (1, 1)
-    assert deciding.node.rmr.receive(0.05) is None
-
-
-def test_whoever_keeps_the_books_hears_what_was_sent_under_which_intent(make: Make) -> None:
-    deciding = make(AllIdle())
-    sent = deciding.decided(1).allocation
-    wait_for(lambda: len(deciding.settled) == 1)
-    intent, allocation, was_sent = deciding.settled[0]
-    assert intent == Intent() and was_sent
-    assert allocation.owner_M.tolist() == sent.owner_M.tolist()
-    deciding.intent = Intent(mode=Mode.SHADOW)
-    assert deciding.decided(2).release
-    wait_for(lambda: len(deciding.settled) == 2)
-    assert not deciding.settled[1][2]
-
-
-def test_a_cell_without_a_function_to_control_is_only_watched(make: Make) -> None:
-    deciding = make(AllIdle())
-    deciding.link.target = None
-    deciding.report(1)
-    wait_for(lambda: deciding.metrics["decisions"] == 1)
-    assert not deciding.loop.last_decisions()[deciding.node.cell]["sent"]
-    assert deciding.metrics["controls_sent"] == 0
-
-
-def test_a_silent_cell_is_released_once_not_scheduled_on_guesses(make: Make) -> None:
-    deciding = make(AllIdle(), stale_after_periods=1.0)
-    assert not deciding.decided(1).release
-    assert deciding.control().release
-    assert deciding.node.rmr.receive(3 * PERIOD_MS / 1e3) is None
-    assert (deciding.metrics["stale_releases"], deciding.metrics["decisions"]) == (1, 1)
-    assert not deciding.decided(2).release
-
-
-def test_closing_waits_for_no_leader_and_sends_nothing_more(make: Make) -> None:
-    slow = Slow()
-    deciding = make(slow, decision_deadline_ms=PATIENCE_S * 1e3)
-    deciding.report(1)
-    assert slow.started.wait(PATIENCE_S)
-    started_s = time.monotonic()
-    deciding.loop.close()
-    assert time.monotonic() - started_s < PATIENCE_S / 2
-    slow.go.set()
-    assert deciding.node.rmr.receive(0.05) is None
-    assert deciding.metrics["decisions"] == 0
-
-
-# -- whatever a node reports ------------------------------------------------------------------------------------------
-
-COLUMNS = ("buffer_bits", "cqi", "preferred_rbg", "head_delay_slots", "served_bits", "inflight_bits", "deadline_slots")
-PERIODIC = ("arrival_period_slots", "arrival_phase_slots", "packet_bits")
-VALUES = st.one_of(st.floats(0, 100), st.floats(0, 2.0**127, width=32), st.sampled_from([np.nan, 0.0, 1.0, 5.0, 6.0]))
-
-
-@st.composite
-def indications(draw: st.DrawFn) -> dict[str, Any]:
-    ue_ids = tuple(sorted(draw(st.sets(st.integers(0, 2**32 - 1), max_size=5))))
-    columns = {
-        name: np.array(draw(st.lists(VALUES, min_size=len(ue_ids), max_size=len(ue_ids))))
-        for name in (*COLUMNS, *PERIODIC)
-    }
-    columns["traffic_class"] = np.array(
-        draw(st.lists(st.sampled_from([0.0, 1.0, 2.0, np.nan]), min_size=len(ue_ids), max_size=len(ue_ids)))
-    )
-    return {"ue_ids": ue_ids, "k": draw(st.sampled_from([1, 5, 20, 100, 100_000])), **columns}
-
-
-@pytest.mark.parametrize("name", ["proportional_fair", "static_config", "max_weight", "contention"])
-def test_whatever_a_node_reports_of_its_ues_it_gets_a_control(make: Make, node: Any, name: str) -> None:
-    deciding = make(SCHEDULERS[name], decision_deadline_ms=PATIENCE_S * 1e3)
-    sn = 0
-
-    @given(indications())
-    def check(columns: dict[str, Any]) -> None:
-        nonlocal sn
-        sn += 1
-        control = deciding.decided(sn, node.indication(slot=sn, **columns))
-        assert control.allocation.ue_ids == columns["ue_ids"]
-        dropped = deciding.metrics.summary()["dropped"]
-        assert dropped == {}, dropped
-        assert set(deciding.decided_by) <= {name}, deciding.decided_by
-
-    check()

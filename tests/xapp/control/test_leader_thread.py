@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S, wait_for
 
 from policy.cell_state import CellState, make_cell_state
 from policy.intent import Intent
@@ -16,7 +17,6 @@ from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.control.leader_thread import Worker
 
-PATIENCE_S = 10.0
 Decide = Callable[[Sequence[CellState], Sequence[Intent], Callable[[], bool]], Any]
 
 
@@ -93,8 +93,9 @@ def test_nobody_waits_beyond_the_deadline_and_the_late_answer_is_counted_once(be
     answer = worker.ask([state()], [Intent()], started_s + 0.05)
     assert 0.05 <= time.monotonic() - started_s < PATIENCE_S / 2
     assert (answer.decisions, answer.reason) == (None, "late")
-    assert worker.ask([state()], [Intent()], in_time()).reason == "busy"
-    assert bench.late == 0
+    while (reason := worker.ask([state()], [Intent()], time.monotonic() + 0.05).reason) == "late":
+        pass  # the machine was so busy that the leader was not asked before the deadline
+    assert (reason, bench.late) == ("busy", 0)
     go.set()
     with bench.told:
         assert bench.told.wait_for(lambda: bench.late == 1, PATIENCE_S)
@@ -102,24 +103,33 @@ def test_nobody_waits_beyond_the_deadline_and_the_late_answer_is_counted_once(be
     assert bench.late == 1
 
 
-def test_every_question_is_answered_or_late_never_both(bench: Bench) -> None:
+def test_every_question_that_the_leader_was_asked_is_answered_or_late_never_both(bench: Bench) -> None:
     """Deadlines that fall together with the answer: each question is either taken or counted."""
     pause_s = 0.002
+    asked: list[int] = []
 
     def paused(*args: Any) -> list[Decision]:
+        asked.append(1)
         time.sleep(pause_s)
         return good(*args)
 
     worker = bench.worker(paused)
-    reasons = []
+    reasons: list[str] = []
+
+    def is_free_again() -> bool:
+        """And so has counted all that came before."""
+        reason = worker.ask([state()], [Intent()], in_time()).reason
+        if reason != "busy":
+            reasons.append(reason)
+        return reason == ""
+
     for step in range(60):
         deadline_s = time.monotonic() + pause_s * (0.8 + 0.02 * (step % 40))
+        # Late without the leader having been asked, if the machine was busy until the deadline.
         reasons.append(worker.ask([state()], [Intent()], deadline_s).reason)
-        with bench.told:
-            assert bench.told.wait_for(lambda: bench.late == reasons.count("late"), PATIENCE_S)
+        wait_for(is_free_again)
     assert set(reasons) <= {"", "late"}
-    assert worker.ask([state()], [Intent()], in_time()).reason == ""
-    assert bench.late == reasons.count("late")
+    assert len(asked) == reasons.count("") + bench.late
 
 
 def test_what_a_leader_says_once_it_saw_the_deadline_pass_is_dropped(bench: Bench) -> None:
@@ -131,11 +141,12 @@ def test_what_a_leader_says_once_it_saw_the_deadline_pass_is_dropped(bench: Benc
         return good(states, intents, expired)
 
     worker = bench.worker(gives_up)
-    for asked in range(1, 11):
+    reasons = set()
+    while bench.late < 10:
         answer = worker.ask([state()], [Intent()], time.monotonic() + 0.005)
-        assert (answer.decisions, answer.reason) == (None, "late")
-        with bench.told:
-            assert bench.told.wait_for(lambda asked=asked: bench.late == asked, PATIENCE_S)
+        assert answer.decisions is None
+        reasons.add(answer.reason)
+    assert reasons <= {"late", "busy"}
 
 
 def test_a_deadline_that_has_passed_is_late(bench: Bench) -> None:
@@ -146,19 +157,22 @@ def test_a_deadline_that_has_passed_is_late(bench: Bench) -> None:
 
 
 def test_a_leader_sees_its_deadline_pass(bench: Bench) -> None:
-    seen = threading.Event()
+    seen: list[list[bool]] = []
 
     def watching(states: Any, intents: Any, expired: Callable[[], bool]) -> list[Decision]:
-        assert not expired()
-        give_up_at = time.monotonic() + PATIENCE_S
-        while not expired() and time.monotonic() < give_up_at:
-            time.sleep(0.001)
-        if expired():
-            seen.set()
+        had_time = not expired()
+        wait_for(expired)
+        seen.append([had_time, expired()])
         return good(states, intents, expired)
 
-    assert bench.worker(watching).ask([state()], [Intent()], time.monotonic() + 0.03).reason == "late"
-    assert seen.wait(PATIENCE_S)
+    worker = bench.worker(watching)
+
+    def sees() -> bool:
+        """Once the machine has been quick enough to ask it before the deadline."""
+        assert worker.ask([state()], [Intent()], time.monotonic() + 0.03).reason in ("late", "busy")
+        return [True, True] in seen
+
+    wait_for(sees)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of ideas"), SystemExit(3), KeyError("x"), MemoryError()])

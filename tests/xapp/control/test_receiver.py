@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE_S, wait_for
 
 from policy.allocation import all_dynamic
 from xapp.control.cell_link import Feed, Report
@@ -24,7 +25,6 @@ from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage
 
-PATIENCE_S = 10.0
 UNKNOWN_TYPE = 12099
 MEASURED = {"DRB.UEThpUl": 100.0, "RRU.PrbTotUl": 50.0, "CQI": 9.0}
 
@@ -58,13 +58,6 @@ def receiving(node: Any) -> Iterator[Receiving]:
     made = Receiving(node)
     yield made
     made.intake.close()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "it never became true"
-        time.sleep(0.0005)
 
 
 # -- reports ----------------------------------------------------------------------------------------------------------

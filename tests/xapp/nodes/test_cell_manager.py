@@ -14,8 +14,9 @@ import xapp.control.sender
 import xapp.nodes.cell_manager
 from policy.allocation import all_dynamic
 from xapp.config.model import Controls
+from xapp.control.cell_link import Report
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake, Report
+from xapp.control.receiver import Intake
 from xapp.control.sender import ControlSender
 from xapp.e2.kpm import messages as kpm
 from xapp.lab.gnb.ran_functions import dcm_function, make_carriers

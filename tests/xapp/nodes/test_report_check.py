@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from xapp.control.cell_link import CellLink
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.measurement_pace import MeasurementPace, pace_text
-from xapp.control.receiver import CellLink
 from xapp.e2.kpm.report_reader import KpmReport, decode_report
 from xapp.nodes.report_check import report_problems
 

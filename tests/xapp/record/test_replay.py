@@ -1,12 +1,11 @@
-"""Recordings: every control comes out again byte for byte, the first other byte is found, and nothing is held up."""
+"""Recordings played again: every control comes out byte for byte, the first other byte is found, they explain
+themselves."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import random
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,12 @@ from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.config.model import Controls
 from xapp.control.cell_link import ControlTarget, Feed
-from xapp.control.observer import Batch
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.monitoring.metrics import Metrics
 from xapp.quotas.quota_store import QuotaKeeper
 from xapp.record.file_format import Recording, RecordingError
-from xapp.record.recorder import EVENT_BYTES, Recorder
+from xapp.record.recorder import Recorder
 from xapp.record.replay import Replay, ReplayResult
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import RIC_INDICATION, RmrMessage
@@ -54,11 +52,6 @@ class Model(ModelLeader):
             raise RuntimeError("told to")
         self.meanwhile()
         return super().decide(*args)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "recording"
 
 
 Record = Callable[..., Any]
@@ -323,103 +316,11 @@ def test_quotas_come_out_again_byte_for_byte(record: Record, path: Path) -> None
     assert replayed(path, SCHEDULERS["proportional_fair"]).difference.startswith(f"quotas of {cell.node.name}: was {{")
 
 
-# -- the recorder holds nobody up -------------------------------------------------------------------------------------
-
-
-class SlowDisk(io.BytesIO):
-    """Takes nothing until it is told to; keeps what was written when it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go = threading.Event()
-        self.content = b""
-
-    def write(self, data: Any) -> int:
-        assert self.go.wait(PATIENCE_S)
-        return super().write(data)
-
-    def close(self) -> None:
-        self.content = self.getvalue()
-        super().close()
-
-
-def test_a_folder_is_no_place_for_a_recording_and_stays_where_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    with pytest.raises(OSError, match="folder"):
-        Recorder(folder, Metrics())
-    assert main(["run", "--config", str(tmp_path / "none"), "--record", str(folder)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "--record" in line and "is a directory" in line
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize("most", [{"max_waiting": 10}, {"max_waiting_bytes": 10 * EVENT_BYTES}])
-def test_a_slow_disk_costs_events_neither_time_nor_memory(path: Path, most: dict[str, int]) -> None:
-    disk, metrics = SlowDisk(), Metrics()
-    recorder = Recorder(path, metrics, open_file=lambda _: disk, **most)  # type: ignore[arg-type]
-    recorder.opened(Controls(), 1)
-    for _ in range(100):
-        recorder.decided(Batch([], [], "", []))
-    lost = metrics.summary()["dropped"]["recording_too_slow"]
-    assert 85 <= lost <= 91
-    disk.go.set()
-    before = -1
-    while lost > before:  # until there is room again
-        before = lost
-        recorder.detached(1)
-        lost = metrics.summary()["dropped"]["recording_too_slow"]
-    recorder.close()
-    kinds = [json.loads(line) for line in disk.content.splitlines()]
-    assert [event["event"] for event in kinds][-3:] == ["gap", "detach", "end"]
-    assert next(event["lost"] for event in kinds if event["event"] == "gap") == lost
-
-
 def test_a_gap_ends_a_replay(record: Record, path: Path) -> None:
     record(SCHEDULERS["proportional_fair"], three_decisions)
     changed(path, lambda events: events.insert(4, {"event": "gap", "lost": 7}))
     result = replayed(path, SCHEDULERS["proportional_fair"])
     assert (result.decisions, result.ended_early) == (1, "line 5: 7 events were lost here")
-
-
-def test_a_recording_ends_at_its_limit(make_cell: Any, path: Path) -> None:
-    metrics = Metrics()
-    recorder = Recorder(path, metrics, max_bytes=6000)
-    recorder.opened(Controls(leader="proportional_fair"), 1)
-    cell = make_cell(SCHEDULERS["proportional_fair"], recorder)
-    for sn in range(1, 20):
-        cell.decide(sn)
-    recorder.close()
-    assert path.stat().st_size < 6100
-    assert metrics.summary()["dropped"] == {"recording_full": 1}
-    result = replayed(path, SCHEDULERS["proportional_fair"])
-    assert 0 < result.decisions < 10 and "full" in result.ended_early
-
-
-def test_a_disk_that_fails_ends_the_recording_not_the_loop(make_cell: Any, path: Path) -> None:
-    class Broken(io.BytesIO):
-        def write(self, data: Any) -> int:
-            raise OSError("no space left")
-
-    metrics = Metrics()
-    recorder = Recorder(path, metrics, open_file=lambda _: Broken())
-    recorder.opened(Controls(), 1)
-    cell = make_cell(SCHEDULERS["proportional_fair"], recorder)
-    for sn in range(1, 4):
-        assert cell.decide(sn).trail.controls
-    recorder.close()
-    assert metrics.summary()["dropped"] == {"recording_failed": 1}
-
-
-def test_a_recording_that_is_there_is_kept_beside_the_new_one(path: Path) -> None:
-    for content in ("first", "second"):
-        path.write_text(content)
-        Recorder(path, Metrics()).close()
-        assert path.with_name("recording.1").read_text() == content
-    with pytest.raises(OSError):
-        Recorder(path / "no folder", Metrics())
 
 
 # -- asking a recording -----------------------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
+from rmr_endpoints import RmrEndpoints, dial, needs_librmr, received
+from waiting import PATIENCE_S, wait_for
 
 from xapp.config.model import ConfigError, RmrConfig
 from xapp.lab.counters import Counters
@@ -32,50 +33,17 @@ from xapp.rmr.transport import (
     RmrMessage,
 )
 
-PATIENCE_S = 10.0
-
-needs_librmr = pytest.mark.skipif(
-    bool(librmr_problem()), reason=f"{librmr_problem()}; with LD_LIBRARY_PATH on its folder this runs"
-)
 Opener = Callable[..., LibrmrTransport]
 
 
 @pytest.fixture
-def peer() -> Iterator[Si95Transport]:
-    transport = Si95Transport("127.0.0.1", 0, options=Si95Options(max_receive_queue=20_000, max_send_queue=20_000))
-    yield transport
-    transport.close()
+def peer(rmr_endpoints: RmrEndpoints) -> Si95Transport:
+    return rmr_endpoints.si95(options=Si95Options(max_receive_queue=20_000, max_send_queue=20_000))
 
 
 @pytest.fixture
-def opener(tmp_path: Path) -> Iterator[Opener]:
-    """Opens endpoints with these route records, and waits until librmr has read them."""
-    with ExitStack() as stack:
-
-        def start(*records: str, rtg: str = "-1", **options: Any) -> LibrmrTransport:
-            seed = tmp_path / "routes.rt"
-            seed.write_text("\n".join(["newrt|start", *records, "newrt|end", ""]))
-            environ = {"RMR_RTG_SVC": rtg, "RMR_CTL_PORT": "0"} | ({"RMR_SEED_RT": str(seed)} if records else {})
-            config = RmrConfig(bind_host="127.0.0.1", host="127.0.0.1", port=0)
-            transport = LibrmrTransport(resolve_settings(config, environ), **options)
-            stack.callback(transport.close)
-            wait_for(lambda: transport.ready or not records)
-            return transport
-
-        yield start
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "did not happen in time"
-        time.sleep(0.005)
-
-
-def received(transport: Any) -> RmrMessage:
-    message = transport.receive(PATIENCE_S)
-    assert message is not None
-    return message  # type: ignore[no-any-return]
+def opener(rmr_endpoints: RmrEndpoints) -> Opener:
+    return rmr_endpoints.librmr
 
 
 def resident_bytes() -> int:
@@ -188,7 +156,7 @@ def test_sending_to_a_black_hole_holds_nobody_up(opener: Opener) -> None:
 @needs_librmr
 def test_the_receive_queue_is_bounded(opener: Opener) -> None:
     near = opener("rte|1|192.0.2.1:9", options=Si95Options(max_receive_queue=3))
-    with socket.create_connection(("127.0.0.1", near.port), timeout=PATIENCE_S) as connection:
+    with dial(near) as connection:
         connection.sendall(b"".join(encode_frame(RmrMessage(1, bytes([n])), source="a:1") for n in range(10)))
         wait_for(lambda: near.counters.get("received") == 10)
     assert [received(near).payload[0] for _ in range(3)] == [7, 8, 9]
@@ -202,7 +170,7 @@ def test_a_reply_keeps_the_id_of_a_call_and_needs_an_address(opener: Opener, pee
         source = f"127.0.0.1:{caller.getsockname()[1]}"
         call = bytearray(encode_frame(RmrMessage(1, b"?", xid=b"x", call_id=17), source=source))
         call[242:246] = (4).to_bytes(4, sys.byteorder)
-        with socket.create_connection(("127.0.0.1", near.port), timeout=PATIENCE_S) as connection:
+        with dial(near) as connection:
             connection.sendall(call)
             question = received(near)
         assert (question.call_id, question.source) == (17, source)
@@ -223,7 +191,7 @@ def test_librmr_takes_its_table_from_the_labs_route_manager(asks: bool, opener: 
     nodes = {"gnb1": "127.0.0.1:38000"}
     manager = RouteManager("127.0.0.1", 0, counters, nodes=lambda: nodes)
     try:
-        near = opener(rtg=manager.rmr.source if asks else "0")
+        near = opener(manager=manager.rmr.source if asks else "0")
         if not asks:
             manager.push_to(f"127.0.0.1:{near.control_port}")
         wait_for(lambda: near.ready)
@@ -269,7 +237,7 @@ def test_a_route_manager_on_librmr_gets_its_calls_answered_by_python(monkeypatch
 def test_the_environment_is_afterwards_what_it_was(opener: Opener) -> None:
     before = dict(os.environ)
     opener("rte|1|192.0.2.1:9")
-    opener(rtg="0")
+    opener(manager="0")
     assert dict(os.environ) == before
 
 

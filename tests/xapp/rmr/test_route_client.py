@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE_S, wait_for
 
 from xapp.config.model import RmrConfig
 from xapp.rmr.endpoint import Si95Endpoint
@@ -23,16 +23,8 @@ from xapp.rmr.settings import RmrSettings, resolve_settings
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import ROUTE_ANSWER, ROUTE_REQUEST, ROUTE_TABLE, RmrMessage
 
-PATIENCE_S = 10.0
 WHOLE = "newrt|start|t1\nmse|12040|-1|%meid\nnewrt|end|1\n"
 MEIDS = "meid_map|start|m1\nmme_ar|127.0.0.1:38000|gnb1\nmeid_map|end|1\n"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "did not happen in time"
-        time.sleep(0.002)
 
 
 def settings(said: str, **environ: str) -> RmrSettings:

@@ -1,69 +1,30 @@
-"""The SI95 endpoint on loopback: failures of peers, limits, and who gets what."""
+"""What an SI95 endpoint sends: who gets it, what waits for whom, and what becomes of it when a peer is away."""
 
 from __future__ import annotations
 
-import random
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ports import free_port
+from rmr_endpoints import RmrEndpoints, received
+from waiting import PATIENCE_S, wait_for
 
-from xapp.rmr.frame import FrameReader, encode_frame
-from xapp.rmr.routes import RouteTable
+from xapp.rmr.frame import FrameReader
 from xapp.rmr.si95 import Si95Options, Si95Transport
-from xapp.rmr.transport import HEALTH_REQUEST, RIC_CONTROL_ACK, RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
+from xapp.rmr.transport import RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
 
-PATIENCE_S = 10.0
 MESSAGE = RmrMessage(RIC_INDICATION, b"report")
 Opener = Callable[..., Si95Transport]
 
 
 @pytest.fixture
-def opener() -> Iterator[Opener]:
-    """Opens endpoints on loopback and closes them in the end."""
-    with ExitStack() as stack:
-
-        def start(*records: str, port: int = 0, options: Si95Options | None = None, **more: object) -> Si95Transport:
-            routes = RouteTable("\n".join(["newrt|start", *records, "newrt|end"]))
-            transport = Si95Transport(
-                "127.0.0.1",
-                port,
-                **{"routes": routes, "options": options, "rng": random.Random(1), **more},  # type: ignore[arg-type]
-            )
-            stack.callback(transport.close)
-            return transport
-
-        yield start
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Counters are kept by another thread: look until they are there."""
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "did not happen in time"
-        time.sleep(0.002)
-
-
-def received(transport: Si95Transport) -> RmrMessage:
-    message = transport.receive(PATIENCE_S)
-    assert message is not None
-    return message
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def dial(transport: Si95Transport) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", transport.port), timeout=PATIENCE_S)
+def opener(rmr_endpoints: RmrEndpoints) -> Opener:
+    return rmr_endpoints.si95
 
 
 def test_round_robin_and_fan_out_reach_their_endpoints(opener: Opener) -> None:
@@ -183,151 +144,6 @@ def test_what_waited_too_long_is_not_sent(opener: Opener) -> None:
     peer = opener(port=int(target.split(":")[1]))
     sender.send(RmrMessage(RIC_INDICATION, b"fresh"))
     assert received(peer).payload == b"fresh"
-
-
-def test_a_full_receive_queue_drops_the_oldest(opener: Opener) -> None:
-    peer = opener(options=Si95Options(max_receive_queue=3))
-    with dial(peer) as connection:
-        connection.sendall(b"".join(encode_frame(RmrMessage(1, bytes([n])), source="a:1") for n in range(10)))
-        wait_for(lambda: peer.counters.get("received", 0) == 10)
-    assert [received(peer).payload[0] for _ in range(3)] == [7, 8, 9]
-    assert peer.counters["receive_overflow"] == 7
-
-
-def test_the_receive_queue_is_bounded_in_bytes_too(opener: Opener) -> None:
-    peer = opener(options=Si95Options(max_receive_bytes=2500))
-    with dial(peer) as connection:
-        connection.sendall(b"".join(encode_frame(RmrMessage(1, bytes([n]) * 1000), source="a:1") for n in range(10)))
-        wait_for(lambda: peer.counters.get("received", 0) == 10)
-        assert [received(peer).payload[0] for _ in range(2)] == [8, 9]
-        connection.sendall(encode_frame(RmrMessage(1, b"small"), source="a:1"))
-        assert received(peer).payload == b"small"
-    assert peer.counters["receive_overflow"] == 8
-
-
-def test_a_reply_to_a_source_that_cannot_be_dialled_uses_the_inbound_connection(opener: Opener) -> None:
-    peer = opener()
-    source = f"127.0.0.1:{free_port()}"
-    with dial(peer) as connection:
-        reader, answers = FrameReader(), []
-        connection.sendall(encode_frame(RmrMessage(RIC_CONTROL_REQUEST, b"q1", xid=b"1"), source=source))
-        assert peer.reply(received(peer), RIC_CONTROL_ACK, b"a1")
-        while not answers:
-            answers += reader.feed(connection.recv(4096))
-        # The second does not wait for another attempt to fail.
-        connection.sendall(encode_frame(RmrMessage(RIC_CONTROL_REQUEST, b"q2", xid=b"2", sub_id=8), source=source))
-        assert peer.reply(received(peer), RIC_CONTROL_ACK, b"a2")
-        while len(answers) < 2:
-            answers += reader.feed(connection.recv(4096))
-    assert [(answer.payload, answer.xid, answer.sub_id) for answer in answers] == [(b"a1", b"1", -1), (b"a2", b"2", 8)]
-
-
-def test_a_reply_to_a_source_that_swallows_the_attempt_uses_the_inbound_connection(opener: Opener) -> None:
-    peer = opener()
-    with ExitStack() as stack:
-        hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(2):  # its backlog is full: what comes now gets no answer
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(hole.getsockname())
-        connection = stack.enter_context(dial(peer))
-        source = f"127.0.0.1:{hole.getsockname()[1]}"
-        connection.sendall(encode_frame(RmrMessage(HEALTH_REQUEST, b""), source=source))
-        assert [message.payload for message in FrameReader().feed(connection.recv(4096))] == [b"OK\n"]
-    assert "send_expired" not in peer.counters
-
-
-def test_peers_that_name_many_sources_use_up_neither_routes_nor_their_own_connections(
-    opener: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("xapp.rmr.si95.MAX_REPLY_DESTINATIONS", 2)
-    target = opener()
-    peer = opener(f"rte|{RIC_INDICATION}|{target.source}", options=Si95Options(max_queue_age_s=60.0))
-    sources = [f"127.0.0.1:{free_port()}" for _ in range(4)]
-    replies = [peer.reply(RmrMessage(1, b"", source=source), 2, b"") for source in sources[:3]]
-    assert replies == [True, True, False] and peer.counters["destinations_full"] == 1
-    assert peer.send(MESSAGE)
-    assert received(target).payload == b"report"
-    with dial(peer) as connection:
-        connection.sendall(encode_frame(RmrMessage(HEALTH_REQUEST, b""), source=sources[3]))
-        assert [message.payload for message in FrameReader().feed(connection.recv(4096))] == [b"OK\n"]
-
-
-def test_a_source_that_is_no_address_is_answered_on_its_connection(opener: Opener) -> None:
-    peer = opener()
-    with dial(peer) as connection:
-        connection.sendall(encode_frame(RmrMessage(HEALTH_REQUEST, b""), source="somebody"))
-        assert [message.payload for message in FrameReader().feed(connection.recv(4096))] == [b"OK\n"]
-
-
-def test_a_reply_without_any_way_back_is_refused(opener: Opener) -> None:
-    peer = opener()
-    assert not peer.reply(RmrMessage(1, b"", source="nowhere"), 2, b"")
-    assert not peer.reply(RmrMessage(1, b"", source=peer.source), 2, b"")
-    assert (peer.counters["reply_without_way"], peer.counters["to_self"]) == (1, 1)
-
-
-def test_a_blocking_call_gets_its_id_back(opener: Opener) -> None:
-    peer = opener()
-    call = bytearray(encode_frame(RmrMessage(1, b"?", call_id=17), source="caller"))
-    call[242:246] = (4).to_bytes(4, sys.byteorder)
-    with dial(peer) as connection:
-        connection.sendall(call)
-        assert peer.reply(received(peer), 2, b"!")
-        assert connection.recv(4096)[330] == 17
-
-
-def test_wrong_frames_are_counted_and_the_stream_goes_on(opener: Opener) -> None:
-    peer = opener(options=Si95Options(max_frame_bytes=5000))
-    wrong_version = bytearray(encode_frame(MESSAGE, source="a:1"))
-    wrong_version[58:62] = (1).to_bytes(4, "big")
-    too_long = encode_frame(RmrMessage(1, bytes(20_000)), source="a:1")
-    with dial(peer) as connection:
-        connection.sendall(bytes(wrong_version) + too_long)
-        for byte in encode_frame(MESSAGE, source="a:1"):
-            connection.send(bytes([byte]))
-        assert received(peer).payload == b"report"
-    assert (peer.counters["frame_version"], peer.counters["frame_oversized"]) == (1, 1)
-
-
-def test_a_stream_without_sense_is_closed_and_others_are_not(opener: Opener) -> None:
-    peer = opener()
-    noise = random.Random(7)
-    with dial(peer) as good:
-        for _ in range(20):
-            with dial(peer) as bad:
-                bad.sendall(b"\xff\xff\xff\xff" + noise.randbytes(5000))
-                try:
-                    while bad.recv(4096):
-                        pass
-                except ConnectionResetError:
-                    pass  # also an end
-        good.sendall(encode_frame(MESSAGE, source="a:1"))
-        assert received(peer).payload == b"report"
-    assert peer.counters["frame_lost"] == 20
-
-
-def test_silent_connections_give_way_to_new_ones(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xapp.rmr.io_loop.MAX_INBOUND", 3)
-    peer = opener()
-    with ExitStack() as stack:
-        talker = stack.enter_context(dial(peer))
-        talker.sendall(encode_frame(MESSAGE, source="a:1"))
-        received(peer)
-        silent = [stack.enter_context(dial(peer)) for _ in range(5)]
-        wait_for(lambda: peer.counters.get("inbound_evicted", 0) == 3)
-        assert [connection.recv(1) for connection in silent[:3]] == [b""] * 3
-        for number, connection in enumerate((talker, *silent[3:])):
-            connection.sendall(encode_frame(RmrMessage(1, bytes([number])), source=f"b:{number + 1}"))
-            assert received(peer).payload == bytes([number])
-
-
-def test_messages_survive_a_connection_per_message(opener: Opener) -> None:
-    peer = opener()
-    for number in range(50):
-        with dial(peer) as connection:
-            connection.sendall(encode_frame(RmrMessage(1, bytes([number])), source="a:1"))
-    assert sorted(received(peer).payload[0] for _ in range(50)) == list(range(50))
 
 
 def test_many_threads_may_send(opener: Opener) -> None:
