@@ -7,6 +7,7 @@ import base64
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from xapp.cli import main
 from xapp.config.model import Controls
 from xapp.control.cell_link import ControlTarget, Feed
 from xapp.e2.dcm import messages as dcm
+from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.rc import messages as rc
 from xapp.monitoring.metrics import Metrics
 from xapp.quotas.quota_store import QuotaKeeper
 from xapp.record.file_format import Recording, RecordingError
@@ -272,21 +275,28 @@ def test_whatever_a_recording_says_it_is_replayed_or_refused(record: Record, pat
     assert refused > 20
 
 
-def under_quotas(cell: Any) -> None:
-    """The same node under RC control: quotas that wait for shared data, answers, a silent UE, the end."""
+def under_quotas(cell: Any, dialect: Dialect | None = None) -> None:
+    """The same node under RC control: quotas that wait for shared data, answers, a silent UE, the end.
+
+    dialect: what its reports have to tell first.
+    """
     node, tap = cell.node, cell.intake._tap
     store = SharedStore(environ={})
     keeper = QuotaKeeper(Controls(), store, tap=tap)
     cell.intake.detach(node.dcm_instance)
     link = node.link(has_kpm=True, has_dcm=False)
-    link.target = ControlTarget(node.name, node.cell, 3, node.kpm_instance, node.carrier, keeper.encoder(node.name))
+    known = Dialect.STANDARD if dialect is None else None
+    form = rc.QuotaForm(rc.Layout.WRAPPED if dialect is None else rc.Layout.UNWRAPPED, call_process_ids=True)
+    encoder = keeper.encoder(node.name, form, known)
+    cell.intake.on_dialect = lambda name, told: encoder.settle(replace(encoder.settings, dialect=told))
+    link.target = ControlTarget(node.name, node.cell, 3, node.kpm_instance, node.carrier, encoder)
     cell.sender.watch(link.target)
-    cell.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", ("DRB.UEThpUl", "CQI")), link)
+    cell.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", ("DRB.UEThpUl", "CQI"), known), link)
     for sn in range(1, 13):
         ues = (1, 2, 3) if sn < 6 else (2, 3, 4)
         cell.intent = Intent(max_share_percent={2: 20.0}) if sn > 3 else Intent()
         rates = {ue: {"DRB.UEThpUl": 100.0 * ue * (sn % 4), "CQI": float(ue + sn)} for ue in ues}
-        cell.intake.handle(node.kpm_message(sn, rates))
+        cell.intake.handle(node.kpm_message(sn, rates, dialect=dialect or Dialect.STANDARD))
         cell.decide_what_waits()
         keeper.save()
         cell.sender.pump()
@@ -297,6 +307,14 @@ def under_quotas(cell: Any) -> None:
             )
     cell.sender.release_all()
     store.close()
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_what_a_nodes_reports_told_is_told_again(record: Record, path: Path, dialect: Dialect) -> None:
+    cell = record(SCHEDULERS["proportional_fair"], lambda cell: under_quotas(cell, dialect))
+    result = replayed(path, SCHEDULERS["proportional_fair"])
+    assert (result.difference, result.ended_early, result.decisions) == ("", "", 12)
+    assert result.controls == cell.metrics["controls_sent"] + cell.metrics["releases_sent"] > 5
 
 
 def test_quotas_come_out_again_byte_for_byte(record: Record, path: Path) -> None:
