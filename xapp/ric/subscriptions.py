@@ -298,6 +298,7 @@ class SubscriptionClient:
                 return True
             entry.state = SubscriptionState.PENDING
             entry.attempts += 1
+            entry.refused = False
             self.requested += 1
         answer, subscription_id, error = None, "", ""
         try:

@@ -320,9 +320,39 @@ def test_instance_id_zero_means_that_it_failed(make: Maker, submgr: FakeSubmgr, 
     status = status_of(client)
     assert status.state is SubscriptionState.WANTED
     assert status.last_error == "unsupported measurement, E2Node"
+    assert status.refused
     clock.now_s += 10.0
     client.run_due()
     assert len(submgr.posted) == 2
+    assert not status_of(client).refused, "what came of the newest attempt is not known yet"
+    late = notification("s1", 1, 0, ErrorCause="no answer", ErrorSource="SUBMGR", TimeoutType="E2-Timeout")
+    client.on_notification(late)
+    assert not status_of(client).refused, "the node has not said no"
+
+
+@pytest.mark.parametrize(
+    ("answer", "unknown"),
+    [
+        ((200, [{"SubscriptionId": 77, "Meid": KEY.node}]), False),
+        ((200, [{"SubscriptionId": "s1", "Meid": KEY.node}]), False),
+        ((200, [{"SubscriptionId": 78, "Meid": KEY.node}]), True),
+        ((200, []), True),
+        ((200, None), False),
+        ((500, None), False),
+        ((200, {"SubscriptionId": 1}), False),
+        ((200, [7]), False),
+    ],
+)
+def test_the_manager_is_asked_what_it_still_holds(
+    make: Maker, submgr: FakeSubmgr, answer: tuple[int, object], unknown: bool
+) -> None:
+    client = make()
+    client.want(REQUEST)
+    client.run_due()
+    client.on_notification(notification("s1", 1, 77))
+    respond = submgr.respond
+    submgr.service.respond = lambda request: answer if request.method == "GET" else respond(request)
+    assert client.unknown_to_manager() == ({KEY} if unknown else set())
 
 
 def test_a_notification_that_never_comes_starts_over(make: Maker, submgr: FakeSubmgr, clock: Clock) -> None:
