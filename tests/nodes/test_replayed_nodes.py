@@ -109,14 +109,14 @@ def test_flexrics_emulator_as_it_was_captured_is_refused_by_name_and_never_contr
     assert loop.node.controls.empty()
 
 
-def test_oscs_simulator_is_watched_and_never_controlled(
-    opposite: Callable[..., Any], captured: Callable[[str], Captured]
-) -> None:
-    loop = opposite("osc_e2sim")
-    status = loop.wait(lambda status: any(status["node_problems"].values()))
-    assert list(status["nodes"].values()) == [True]
+def test_oscs_simulator_is_watched_and_never_controlled(opposite: Callable[..., Any]) -> None:
+    loop = opposite("osc_e2sim", nodes=[{"control": "none"}])
+    request, definition = asked_of(loop.node)
+    assert request.function_id == 2, "KPM by its short name: its OID is OID123"
+    assert kpm.decode_action_definition(definition).measurements == ("DRB.RlcSduTransmittedVolumeUL",)
+    status = loop.wait(lambda status: status["indications_received"] >= 3)
+    assert (status["decode_errors"], status.get("controls_sent", 0)) == (0, 0)
     assert loop.node.controls.empty()
-    assert status.get("controls_sent", 0) == 0
 
 
 def moved(report: e2ap.Indication) -> e2ap.Indication:

@@ -1,8 +1,8 @@
 """Recordings that version 0.1.0 made are played by all later ones, to the control bytes of then.
 
 Each is `stackmac lab --cells 1 --ues 8 --seconds 4 --record FILE`: the bundled leader at K = 1 (`--scenario lab_paper
---k 1`) and at K = 100 (`--scenario lab --k 100`), and the scheduler fair_caps with E2SM-RC quotas (`--control rc`). That
-one is newer: controls whose node lists no call process id go one at a time since, and name none.
+--k 1`) and at K = 100 (`--scenario lab --k 100`), and the scheduler fair_caps with E2SM-RC quotas (`--control rc`).
+That one is newer: since then a control names its call process as E2SM-RC does.
 """
 
 from __future__ import annotations

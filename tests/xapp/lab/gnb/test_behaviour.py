@@ -135,7 +135,7 @@ def test_indications_have_no_number_and_some_answers_name_no_control(behave: str
 @pytest.mark.parametrize(
     "condition",
     [
-        kpm.ANY_UE,
+        Condition("ul-rSRP", "lessthan", {"valueInt": 1000}),
         Condition("cQI", "greaterthan", {"valueInt": 0}),
         Condition("sNSSAI", "greaterthan", {"valueOctS": "01"}),
         Condition("sNSSAI", "equal", {"valueInt": 1}),
