@@ -54,3 +54,13 @@ MOST = {"max_share_percent": 40}
 
 def percents(status: dict[str, Any]) -> set[int | None]:
     return {ue["quota_percent"] for cell in status.get("cells", ()) for ue in cell["ues"]}
+
+
+def test_openairinterface_is_asked_in_the_one_way_that_it_survives() -> None:
+    """Any other condition of report style 4 kills the lab's imitation, as it does the real one."""
+    summary = run_lab(LabOptions(seconds=4, behave="oai"), Console(file=io.StringIO(), width=120))
+    assert (summary["options"]["observe"], summary["decode_errors"]) == ("kpm_oai", 0)
+    assert summary["decisions"] >= 30
+    assert summary["controls_sent"] == summary["controls_acked"] > 0
+    assert (summary["controls_failed"], summary["controls_unanswered"], summary["ue_reports_over_quota"]) == (0, 0, 0)
+    assert (summary["ues_limited"], summary["alarms_raised"], summary["xapp_exit_status"]) == (0, 0, 0)
