@@ -22,7 +22,7 @@ SERVED_START_BITS_PER_SLOT = 300.0
 """R of a UE never seen before, bits/slot."""
 LONG_DECAY_PER_SLOT = 0.97
 """Per-slot decay of what is remembered longer: about thirty slots."""
-MAX_HEARD_AGE = 12
+MAX_LAST_CQI_AGE = 12
 """How a UE was heard on an RBG longer ago than so many slots says nothing of now."""
 
 # What became of an RBG in a slot. A base station cannot tell a collision from one UE that was too weak.
@@ -96,9 +96,9 @@ class CellState:
     """The word that the UE's follower said with that report (policy.follower); its meaning is learned."""
     age_slots_U: FloatU
     """Slots between the report behind this row and `slot`; of a UE that came within the last period at most these."""
-    heard_cqi_UM: FloatUM
+    last_cqi_UM: FloatUM
     """Channel quality at full power, 0-15, measured on the UE's last decoded transmission on this RBG."""
-    heard_age_slots_UM: FloatUM
+    last_cqi_age_slots_UM: FloatUM
     """Slots since then, 1..MAX_HEARD_AGE; 1 = in the last slot played."""
     last_outcome_M: FloatM
     """What became of the RBG in the last slot played: OUTCOME_..., plus WAS_OPEN."""

@@ -30,7 +30,7 @@ from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, Per
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.limits import Limits, compile_limits, held_rbgs
-from policy.remaining_limits import Ledger
+from policy.remaining_limits import RemainingLimits
 from policy.schedulers.periodic_grants import MAX_PERIOD_SLOTS
 
 CONTENDERS = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
@@ -107,9 +107,9 @@ class Grammar:
         self.num_actions = FIRST_UE + count
         self.not_enforced = limits.not_enforced
 
-        self._ledger = Ledger(limits)
+        self._remaining = RemainingLimits(limits)
         """Before anything is given; never changed."""
-        self._total_floor = self._ledger.total_owed
+        self._total_floor = self._remaining.total_owed
         self._periods, self._free_UM = self._grantable(state)
         eligible = int(self._free_UM.any(axis=1).sum()) if self._periods is not None else 0
         self.max_grants = min(options.max_periodic_grants, eligible * num_rbgs)
@@ -126,7 +126,7 @@ class Grammar:
         # Comparisons with NaN are False: an unknown period or phase is not eligible.
         known_U = (period_U >= 1) & (period_U <= MAX_PERIOD_SLOTS) & (np.floor(period_U) == period_U)
         known_U &= (phase_U >= 0) & (phase_U < period_U) & (np.floor(phase_U) == phase_U)
-        room_U = np.array([self._ledger.may_hold(ue) for ue in range(state.num_ues)], bool)
+        room_U = np.array([self._remaining.may_hold(ue) for ue in range(state.num_ues)], bool)
         free_UM[known_U & room_U] = True
         return np.where(known_U, np.stack([period_U, phase_U]), 1).astype(np.int64), free_UM
 
@@ -149,13 +149,13 @@ class Grammar:
         self._granted = self._clean.copy()
         self._owed = self._empty_mask()
         for ue in range(len(self.ue_ids)):
-            self._offer_ue(self._ledger, ue, self._clean, self._granted, self._owed)
+            self._offer_ue(self._remaining, ue, self._clean, self._granted, self._owed)
 
-    def _offer_ue(self, ledger: Ledger, ue: int, clean: MaskA, granted: MaskA, owed: MaskA) -> None:
+    def _offer_ue(self, remaining: RemainingLimits, ue: int, clean: MaskA, granted: MaskA, owed: MaskA) -> None:
         """Whether `ue` may own an RBG without, with periodic grants, and when floors are tight."""
-        pays, free = ledger.pays(ue), self.options.allow_ue_grants
-        clean[FIRST_UE + ue] = pays or (free and ledger.may_own(ue))
-        granted[FIRST_UE + ue] = free and ledger.may_hold(ue)
+        pays, free = remaining.pays(ue), self.options.allow_ue_grants
+        clean[FIRST_UE + ue] = pays or (free and remaining.may_own(ue))
+        granted[FIRST_UE + ue] = free and remaining.may_hold(ue)
         owed[FIRST_UE + ue] = pays
 
     def _empty_mask(self) -> MaskA:
@@ -267,7 +267,7 @@ class Cursor:
     # Periodic grants ---------------------------------------------------------------------------------------------
 
     def _begin_grants(self) -> None:
-        self._ledger = self._grammar._ledger.copy()
+        self._remaining = self._grammar._remaining.copy()
         self._clean_left = self._grammar.num_rbgs
         """RBGs without a periodic grant and without an owner."""
         if self._grammar.max_grants:
@@ -293,15 +293,15 @@ class Cursor:
         if all(rbg != granted for _, granted in self._grants):
             self._clean_left -= 1
         self._grants.append((ue, rbg))
-        self._ledger.hold(ue)
+        self._remaining.hold(ue)
         assert grammar._periods is not None
         period_U, phase_U = grammar._periods
         meets_U = (phase_U - phase_U[ue]) % np.gcd(period_U, period_U[ue]) == 0
         free_UM[meets_U, rbg] = False
         free_UM[:ue] = False
         free_UM[ue, : rbg + 1] = False
-        for peer in self._ledger.peers(ue):
-            if not self._ledger.may_hold(peer):
+        for peer in self._remaining.peers(ue):
+            if not self._remaining.may_hold(peer):
                 free_UM[peer] = False
         if self._clean_left <= grammar._total_floor:  # the rest is needed for floors: share RBGs already granted
             shared = np.zeros(grammar.num_rbgs, bool)
@@ -336,7 +336,7 @@ class Cursor:
                 self._mask = self._mask.copy()
                 for ue in grantees:  # owning what one is granted adds nothing to one's count
                     self._mask[FIRST_UE + ue] = True
-        elif self._clean_left == self._ledger.total_owed:
+        elif self._clean_left == self._remaining.total_owed:
             self._mask = self._owed_mask
         else:
             self._mask = self._clean_mask
@@ -349,16 +349,16 @@ class Cursor:
         if token >= FIRST_UE:
             ue = token - FIRST_UE
             if grantees is None:
-                self._ledger.own(ue)
+                self._remaining.own(ue)
             elif ue not in grantees:
-                self._ledger.hold(ue)
+                self._remaining.hold(ue)
             self._update_ue(ue)
         self._offer_owner(rbg + 1)
 
     def _update_ue(self, ue: int) -> None:
         """Bring the three owner masks up to date with one UE's counts."""
-        for peer in self._ledger.peers(ue):
-            self._grammar._offer_ue(self._ledger, peer, self._clean_mask, self._granted_mask, self._owed_mask)
+        for peer in self._remaining.peers(ue):
+            self._grammar._offer_ue(self._remaining, peer, self._clean_mask, self._granted_mask, self._owed_mask)
 
 
 def compile_grammar(state: CellState, intent: Intent, options: GrammarOptions) -> Grammar:

@@ -15,9 +15,9 @@ from policy.cell_state import CellState, make_cell_state
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Decision, never_expires
-from policy.leader_models.leader_network import SpeakingModule
-from policy.leader_models.token_probabilities import Odds, compute_odds
-from policy.leader_models.transcript import Speech
+from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.token_probabilities import TokenProbabilities, compute_token_probabilities
+from policy.leader_models.transcript import DecodedDcm
 from policy.schedulers.schedulers import SCHEDULERS, Scheduler
 from policy.shipped import EXPIRED, BundledLeader, draws
 
@@ -27,7 +27,7 @@ class ModelLeader:
 
     def __init__(
         self,
-        model: SpeakingModule,
+        model: TrainableNetwork,
         options: GrammarOptions,
         name: str = "model",
         draft: Scheduler | None = None,
@@ -60,13 +60,15 @@ class ModelLeader:
         if self.draft is not None and not self.model.one_pass:
             drafts = [g.tokens(self.draft.schedule(s, i)) for g, s, i in zip(grammars, states, intents)]
         uniforms_BL = None if self.sampling_seed is None else _uniforms(self.sampling_seed, states, grammars)
-        speeches = self.model.decode(states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired)
-        return [_decision(speech) for speech in speeches]
+        decoded_dcms = self.model.decode(
+            states, intents, grammars, uniforms_BL=uniforms_BL, drafts=drafts, expired=expired
+        )
+        return [_decision(decoded) for decoded in decoded_dcms]
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
         """How likely every alternative was, for a DCM that this leader said
         (policy.leader_models.token_probabilities.HasOdds)."""
-        return compute_odds(self.model, self.options, state, intent, tokens)
+        return compute_token_probabilities(self.model, self.options, state, intent, tokens)
 
     def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:
         """Decide once for a made-up cell, so that the first live decision does not pay for first-time work."""
@@ -112,6 +114,6 @@ def _uniforms(seed: int, states: Sequence[CellState], grammars: Sequence[Grammar
     return np.array([draws(seed, state, length) for state in states])
 
 
-def _decision(speech: Speech) -> Decision:
-    reason = "" if speech.complete else EXPIRED
-    return Decision(speech.allocation, speech.tokens, speech.log_probs, "model", reason)
+def _decision(decoded: DecodedDcm) -> Decision:
+    reason = "" if decoded.complete else EXPIRED
+    return Decision(decoded.allocation, decoded.tokens, decoded.log_probs, "model", reason)

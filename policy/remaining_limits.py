@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from policy.limits import Limits
 
 
-class Ledger:
+class RemainingLimits:
     """Rows of UEs as in the Limits. An RBG counts for floors unless somebody has a periodic grant on it."""
 
     __slots__ = (
@@ -43,8 +43,8 @@ class Ledger:
         self._members_owed = [sum(self._owed[ue] for ue in rows) for rows in self._members]
         self._slice_room = [sum(self._cap[ue] for ue in rows) for rows in self._members]
 
-    def copy(self) -> Ledger:
-        other = Ledger.__new__(Ledger)
+    def copy(self) -> RemainingLimits:
+        other = RemainingLimits.__new__(RemainingLimits)
         other._cap, other._members, other._slice = self._cap, self._members, self._slice
         other._slice_cap, other.total_owed = self._slice_cap, self.total_owed
         other._owed, other._used = self._owed.copy(), self._used.copy()

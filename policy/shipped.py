@@ -14,7 +14,7 @@ from policy.bundle_files import BUNDLES
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader
-from policy.leader_models.token_probabilities import HasOdds, Odds
+from policy.leader_models.token_probabilities import HasTokenProbabilities, TokenProbabilities
 
 BUNDLED = "bundled"
 """The name of the shipped bundles, chosen by K."""
@@ -24,7 +24,7 @@ EXPIRED = "expired"
 """Decision.reason when time ran out between two steps."""
 
 
-class ModelLed(Leader, HasOdds, Protocol):
+class ModelLed(Leader, HasTokenProbabilities, Protocol):
     """A leader that is a model."""
 
 
@@ -47,9 +47,9 @@ class BundledLeader:
                 decisions.update(zip(rows, mine))
         return [decisions[k] for k in range(len(states))]
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
         """By the one that leads at this K (policy.leader_models.token_probabilities.HasOdds)."""
-        return (self._paper if self._is_fast(state) else self._lab).odds(state, intent, tokens)
+        return (self._paper if self._is_fast(state) else self._lab).token_probabilities(state, intent, tokens)
 
     @staticmethod
     def _is_fast(state: CellState) -> bool:

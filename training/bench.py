@@ -99,18 +99,18 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     def speak() -> list[Any]:
         return leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
 
-    speeches = speak()
-    spoken = [Spoken(s, i, g, speech.tokens) for s, i, g, speech in zip(states, intents, grammars, speeches)]
+    decoded_dcms = speak()
+    spoken = [Spoken(s, i, g, speech.tokens) for s, i, g, speech in zip(states, intents, grammars, decoded_dcms)]
     values, plan = evaluate(world, spoken, config.search, rng)
     examples = [
         Example(b, s.state, s.intent, v.line, speech.log_probs, v.base, 0.0, v.base, v.known_LA, v.value_LA)
-        for b, (s, v, speech) in enumerate(zip(spoken, values, speeches))
+        for b, (s, v, speech) in enumerate(zip(spoken, values, decoded_dcms))
     ]
     learner = LeaderLearner(leader, config, None)
     script = credit.tried_of(examples, torch.device("cpu")).script
 
     def forward() -> object:
-        return leader.script_logits(leader.layout.encode(states, intents), script)
+        return leader.teacher_forcing_logits(leader.layout.encode(states, intents), script)
 
     times = {
         "simulator": median_ms(lambda: world.select(np.arange(cells)).play(plan, pace), repeats),

@@ -33,7 +33,7 @@ from policy.grammar import (
     GrammarError,
 )
 from policy.intent import Intent
-from policy.leader_models.transcript import Line, write_line
+from policy.leader_models.transcript import TeacherForcingExample, teacher_forcing_example
 from training.rewards import cell_reward, served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.plan import NOBODY, Plan, make_plan
@@ -74,7 +74,7 @@ class Spoken(NamedTuple):
 class Values(NamedTuple):
     """What one DCM was worth, and what it would have been."""
 
-    line: Line
+    line: TeacherForcingExample
     base: float
     known_LA: NDArray[np.bool_]
     """Which actions were tried; with them the one that was said. False throughout a step that was not varied."""
@@ -105,7 +105,7 @@ def evaluate(
 
     The world stays as it is. A UE may have left since it was spoken of: its RBGs are the node's, as the MAC's rule is.
     """
-    lines = [write_line(s.grammar, s.state, s.tokens) for s in spoken]
+    lines = [teacher_forcing_example(s.grammar, s.state, s.tokens) for s in spoken]
     allocations = [s.grammar.allocation(s.tokens) for s in spoken]
     plan = world.plan(allocations)
     alternatives = [
@@ -160,7 +160,7 @@ def branch_values(
 
 
 def _alternatives(
-    cell: int, spoken: Spoken, line: Line, search: Search, rng: np.random.Generator
+    cell: int, spoken: Spoken, line: TeacherForcingExample, search: Search, rng: np.random.Generator
 ) -> Iterator[Alternative]:
     """Every legal DCM that differs from what was said in one action, as far as `search` goes."""
     first_owner = len(spoken.tokens) - spoken.grammar.num_rbgs
@@ -175,13 +175,15 @@ def _alternatives(
         yield from _owners(cell, spoken, line, step, search, rng)
 
 
-def _others(line: Line, step: int) -> NDArray[np.int64]:
+def _others(line: TeacherForcingExample, step: int) -> NDArray[np.int64]:
     """Legal actions of a step but the one that was said."""
     legal = np.flatnonzero(line.mask_LA[step])
     return legal[legal != line.tokens_L[step]]
 
 
-def _leftover_rules(cell: int, spoken: Spoken, line: Line, rng: np.random.Generator) -> Iterator[Alternative]:
+def _leftover_rules(
+    cell: int, spoken: Spoken, line: TeacherForcingExample, rng: np.random.Generator
+) -> Iterator[Alternative]:
     silent = spoken.tokens[0] == FIRST_MASK
     for token in _others(line, 0).tolist():
         contenders = None
@@ -195,7 +197,7 @@ def _leftover_rules(cell: int, spoken: Spoken, line: Line, rng: np.random.Genera
 
 
 def _owners(
-    cell: int, spoken: Spoken, line: Line, step: int, search: Search, rng: np.random.Generator
+    cell: int, spoken: Spoken, line: TeacherForcingExample, step: int, search: Search, rng: np.random.Generator
 ) -> Iterator[Alternative]:
     others = _others(line, step)
     ues = others[others >= FIRST_UE]
@@ -227,7 +229,7 @@ def _without_a_ues_grants(cell: int, spoken: Spoken, search: Search, rng: np.ran
 
 
 def _with_one_more_grant(
-    cell: int, spoken: Spoken, line: Line, search: Search, rng: np.random.Generator
+    cell: int, spoken: Spoken, line: TeacherForcingExample, search: Search, rng: np.random.Generator
 ) -> Iterator[Alternative]:
     """Put in a periodic grant on some RBG, before the one that was said or at the end."""
     places = [

@@ -40,7 +40,7 @@ from policy.grammar import (
     OPEN_TOKEN,
     StepKind,
 )
-from policy.leader_models.action_features import SITUATIONS, USAGE_LEVELS
+from policy.leader_models.action_features import FEATURE_CODES, USAGE_LEVELS
 from policy.schedulers.periodic_grants import MAX_PERIOD_SLOTS
 
 MASK, CONTENDERS, GRANT_UE, GRANT_RBG, OWNER = (int(kind) for kind in list(StepKind)[:5])
@@ -223,23 +223,23 @@ def take_owner(
 @kernel
 def tell_situation(
     cells: Cells, m: Memory, first_ue: int, kind: int, rbg: int, named: int, usage_A: Any, legal: Any, count: int,
-    situation_A: Any,
+    features_A: Any,
 ) -> None:  # fmt: skip
     """Features of the actions legal[:count], their outcome aside. named: the UE whose grant's RBG is asked."""
     for i in range(count):
         token = legal[i]
-        situation = 2 * min(usage_A[token], MOST_USAGE)
+        features = 2 * min(usage_A[token], MOST_USAGE)
         if kind == OWNER and token >= FIRST_UE:
             ue = first_ue + token - FIRST_UE
-            situation += 1 if cells.ues_CN[PREFERRED_ROW, ue] == rbg else 0
-            situation += SITUATIONS * m.heard_NM[ue, rbg]
+            features += 1 if cells.ues_CN[PREFERRED_ROW, ue] == rbg else 0
+            features += FEATURE_CODES * m.channel_history_NM[ue, rbg]
         elif kind == GRANT_RBG:
-            situation += 1 if cells.ues_CN[PREFERRED_ROW, first_ue + named] == token - FIRST_RBG else 0
-        situation_A[token] = situation
+            features += 1 if cells.ues_CN[PREFERRED_ROW, first_ue + named] == token - FIRST_RBG else 0
+        features_A[token] = features
 
 
 @kernel
-def say(
+def decode_dcm(
     net: Sizes, w: Weights, m: Memory, cells: Cells, options: Options, b: int, first_block: int, size: int, sampled: int
 ) -> int:
     """One cell's DCM and its log-probabilities into `cells`; how many tokens. size: keys of all blocks."""
@@ -261,7 +261,7 @@ def say(
     for ue in range(ues):
         offer_ue(lim, left, ue, owners.clean_A, owners.granted_A, owners.owed_A)
 
-    legal, usage_A, situation_A = (
+    legal, usage_A, features_A = (
         np.zeros(actions, np.int64),
         np.zeros(actions, np.int64),
         np.zeros(actions, np.int64),
@@ -289,10 +289,10 @@ def say(
                     net, w, m, size, first_key, keys, room, first_block, asked, outcomes, tokens, read, more
                 )  # fmt: skip
                 read += more
-            tell_situation(cells, m, first_ue, kind, rbg, named, usage_A, legal, count, situation_A)
+            tell_situation(cells, m, first_ue, kind, rbg, named, usage_A, legal, count, features_A)
             uniform = uniforms[n] if sampled else -1.0
             token, log_prob = choose(
-                net, w, m, first_block, situation_A, legal, count, uniform, scores, weights
+                net, w, m, first_block, features_A, legal, count, uniform, scores, weights
             )  # fmt: skip
         tokens[n], log_probs[n] = token, log_prob
         usage_A[token] += 1

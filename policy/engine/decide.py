@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy.engine.dcm import Options, say
+from policy.engine.dcm import Options, decode_dcm
 from policy.engine.encode import encode_cell
 from policy.engine.jit import EntryPoint
 from policy.engine.memory import NUM_UES, Cells, Memory
@@ -28,7 +28,7 @@ def decide(
         read_group(net, w, m, fields, group, blocks, size)
     first_block = 0
     for b in range(count):
-        cells.length_B[b] = say(net, w, m, cells, options, b, first_block, size, sampled)
+        cells.length_B[b] = decode_dcm(net, w, m, cells, options, b, first_block, size, sampled)
         first_block += cells.numbers_BC[b, NUM_UES] + 1
 
 

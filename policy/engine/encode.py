@@ -57,13 +57,13 @@ def wanted_rbgs(
 
 
 @kernel
-def heard_level(heard: float, age: float, cqi: float) -> int:
+def channel_history_level(channel_history: float, age: float, cqi: float) -> int:
     """How well a UE was heard on an RBG; 0 = not known."""
-    if not (math.isfinite(heard) and math.isfinite(age) and math.isfinite(cqi)):
+    if not (math.isfinite(channel_history) and math.isfinite(age) and math.isfinite(cqi)):
         return 0
     quality = 0
     for edge in QUALITY_EDGES:
-        quality += heard - cqi > edge
+        quality += channel_history - cqi > edge
     lateness = 0
     for edge in AGE_EDGES:
         lateness += age > edge
@@ -141,7 +141,9 @@ def encode_cell(cells: Cells, tables: Tables, m: Memory, b: int, first_block: in
         periodic += u[0] == PERIODIC
         sporadic += u[0] == SPORADIC
         for rbg in range(num_rbgs):
-            m.heard_NM[n, rbg] = heard_level(cells.heard_cqi_NM[n, rbg], cells.heard_age_NM[n, rbg], columns[4, n])
+            m.channel_history_NM[n, rbg] = channel_history_level(
+                cells.last_cqi_NM[n, rbg], cells.last_cqi_age_NM[n, rbg], columns[4, n]
+            )
 
     c = np.empty(NUMBERS_OF_CELL)
     c[0], c[1], c[2], c[3] = numbers[SLOTS_PER_DCM], num_rbgs, ues, cells.alpha_B[b]

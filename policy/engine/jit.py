@@ -20,7 +20,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCa
 
 from policy import cell_state, cqi, grammar, model_config
 from policy.engine.portable_target import set_portable_target
-from policy.leader_models import action_features as situation
+from policy.leader_models import action_features as features
 from policy.schedulers import estimate, periodic_grants
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -42,7 +42,7 @@ SOURCES = (
     # Their constants.
     *(
         Path(module.__file__ or "")
-        for module in (cell_state, cqi, estimate, grammar, model_config, periodic_grants, situation)
+        for module in (cell_state, cqi, estimate, grammar, model_config, periodic_grants, features)
     ),
 )
 """All that compiled code is made of."""

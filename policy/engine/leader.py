@@ -28,7 +28,7 @@ from policy.grammar import (
 )
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.leader_models.token_probabilities import Odds
+from policy.leader_models.token_probabilities import TokenProbabilities
 from policy.limits import Limits, compile_limits
 from policy.shipped import EXPIRED, draws
 
@@ -76,13 +76,13 @@ class EngineLeader:
             decisions += self._decide(states[first:end], intents[first:end])
         return decisions
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
         """How likely every alternative was, for a DCM that this leader said; by torch (token_probabilities.HasOdds)."""
         from policy.model_leader import load_leader
 
         if self._folder is None:
             raise ValueError("this leader was not made of a bundle's directory, which its odds are worked out from")
-        return load_leader(self._folder).odds(state, intent, tokens)
+        return load_leader(self._folder).token_probabilities(state, intent, tokens)
 
     def _decide(self, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Decision]:
         limits = [compile_limits(state, intent) for state, intent in zip(states, intents)]
@@ -129,8 +129,8 @@ class EngineLeader:
             cells.alpha_B[b] = intent.alpha
             for column, name in zip(cells.ues_CN, COLUMNS):
                 column[first:end] = getattr(state, name)
-            cells.heard_cqi_NM[first:end, :num_rbgs] = state.heard_cqi_UM
-            cells.heard_age_NM[first:end, :num_rbgs] = state.heard_age_slots_UM
+            cells.last_cqi_NM[first:end, :num_rbgs] = state.last_cqi_UM
+            cells.last_cqi_age_NM[first:end, :num_rbgs] = state.last_cqi_age_slots_UM
             cells.outcome_BM[b, :num_rbgs] = state.last_outcome_M
             cells.cap_N[first:end], cells.floor_N[first:end] = limit.cap_U, limit.floor_U
             cells.slice_N[first:end] = limit.slice_of_U if limit.slice_of_U.size else -1

@@ -29,8 +29,8 @@ class Cells(NamedTuple):
     alpha_B: NDArray[np.float64]
     ues_CN: NDArray[np.float64]
     """Rows: UE_COLUMNS."""
-    heard_cqi_NM: NDArray[np.float64]
-    heard_age_NM: NDArray[np.float64]
+    last_cqi_NM: NDArray[np.float64]
+    last_cqi_age_NM: NDArray[np.float64]
     outcome_BM: NDArray[np.float64]
     cap_N: NDArray[np.int64]
     floor_N: NDArray[np.int64]
@@ -54,7 +54,7 @@ class Memory(NamedTuple):
 
     prompt: NDArray[np.int64]
     """Tokens of every block, flat."""
-    heard_NM: NDArray[np.int64]
+    channel_history_NM: NDArray[np.int64]
     outcome_BM: NDArray[np.int64]
     kv: Flat
     """[layers, keys then values, S]: the blocks'."""

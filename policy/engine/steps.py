@@ -141,7 +141,7 @@ def run_steps(
 
 @kernel
 def choose(
-    net: Sizes, w: Weights, m: Memory, first_block: int, situation: Any, legal: Any, count: int, uniform: float,
+    net: Sizes, w: Weights, m: Memory, first_block: int, features: Any, legal: Any, count: int, uniform: float,
     scores: Any, weights: Any,
 ) -> Any:  # fmt: skip
     """(token, log-probability) among legal[:count]; the likeliest, or by `uniform` where it is not negative."""
@@ -149,16 +149,18 @@ def choose(
     top = FAR_BELOW
     for i in range(count):
         token = legal[i]
-        told = situation[token] * 2 * d
+        key_shifts = features[token] * 2 * d
         a = fill(np.float32(0.0))
         if token < FIRST_UE:
             for j in range(0, d, LANES):
-                key = load(w.fixed_keys, token * d + j) * load(w.told, told + j) + load(w.told, told + d + j)
+                key = load(w.fixed_keys, token * d + j) * load(w.key_shifts, key_shifts + j) + load(
+                    w.key_shifts, key_shifts + d + j
+                )
                 a = a + load(m.step_made, j) * key
         else:
             at = (first_block + 1 + token - FIRST_UE) * d
             for j in range(0, d, LANES):
-                key = load(m.keys, at + j) * load(w.told, told + j) + load(w.told, told + d + j)
+                key = load(m.keys, at + j) * load(w.key_shifts, key_shifts + j) + load(w.key_shifts, key_shifts + d + j)
                 a = a + load(m.step_made, j) * key
         scores[i] = total(a)
         top = max(top, scores[i])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from policy.engine.sizes import Sizes
 from policy.engine.tables import Tables
 from policy.grammar import FIRST_UE, MAX_RBGS, StepKind
-from policy.leader_models.action_features import HEARD_LEVELS, OUTCOME_LEVELS, SITUATIONS
+from policy.leader_models.action_features import CHANNEL_HISTORY_LEVELS, FEATURE_CODES, OUTCOME_LEVELS
 from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout
 
@@ -61,8 +61,8 @@ class Weights(NamedTuple):
     """[QUERIES, D]."""
     outcome: Flat
     """[OUTCOME_LEVELS, D]."""
-    told: Flat
-    """[HEARD_LEVELS x SITUATIONS, 2 D]: what a key is multiplied by, and what is added."""
+    key_shifts: Flat
+    """[CHANNEL_HISTORY_LEVELS x FEATURE_CODES, 2 D]: what a key is multiplied by, and what is added."""
 
 
 def sizes_of(config: ModelConfig) -> Sizes:
@@ -110,7 +110,7 @@ class _Packer:
         outcome = np.zeros((OUTCOME_LEVELS, d))
         if "outcome" in self.layout.rbg_features:
             outcome = self._take("outcome.weight", (OUTCOME_LEVELS, d))
-        told = self._told()
+        key_shifts = self._key_shifts()
         if self._tensors:
             raise ValueError(f"tensor {min(self._tensors)} is unknown")
         return Weights(
@@ -136,7 +136,7 @@ class _Packer:
             _flat(words[size : size + FIRST_UE]),
             _flat(words[size + FIRST_UE :]),
             _flat(outcome),
-            _flat(told),
+            _flat(key_shifts),
         )
 
     def _take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -178,15 +178,15 @@ class _Packer:
             made[:, low], made[:, high] = a * cos_VH - b * sin_VH, b * cos_VH + a * sin_VH
         return np.concatenate([words, made], axis=1)
 
-    def _told(self) -> NDArray[np.float64]:
-        situation = self._take("head.situation.weight", (SITUATIONS, 2 * self.hidden))
+    def _key_shifts(self) -> NDArray[np.float64]:
+        features = self._take("head.situation.weight", (FEATURE_CODES, 2 * self.hidden))
         if "heard" in self.layout.rbg_features:
-            heard = self._take("head.heard.weight", (HEARD_LEVELS, 2 * self.hidden))
-            told = (heard[:, None] + situation).reshape(-1, 2 * self.hidden)
+            channel_history = self._take("head.heard.weight", (CHANNEL_HISTORY_LEVELS, 2 * self.hidden))
+            key_shifts = (channel_history[:, None] + features).reshape(-1, 2 * self.hidden)
         else:
-            told = np.tile(situation, (HEARD_LEVELS, 1))
-        told[:, : self.hidden] += 1.0
-        return told
+            key_shifts = np.tile(features, (CHANNEL_HISTORY_LEVELS, 1))
+        key_shifts[:, : self.hidden] += 1.0
+        return key_shifts
 
 
 def rotary(half: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

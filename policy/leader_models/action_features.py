@@ -1,8 +1,8 @@
 """What a model is told of an action as it is asked about an RBG, packed into one integer: its situation.
 
-How often the action's token was said in this DCM, whether it is on its preferred RBG, how well the UE was heard on the
-RBG lately, and what became of the RBG in the last slot: situation = usage and match + SITUATIONS x heard + OUTCOMES x
-outcome. Where nothing is known of RBGs it is the usage and the match alone.
+How often the action's token was chosen in this DCM, whether it is on its preferred RBG, how well the UE was decoded on
+the RBG lately, and what became of the RBG in the last slot: code = usage and match + FEATURE_CODES x channel history +
+OUTCOMES x outcome. Where nothing is known of RBGs it is the usage and the match alone.
 
 Suffixes: U = UEs of the cell, M = RBGs.
 """
@@ -18,15 +18,15 @@ from policy.cell_state import NUM_OUTCOMES, CellState
 
 USAGE_LEVELS = 10
 """How often a token was said in this DCM: 0, 1, ... 9 or more."""
-SITUATIONS = 2 * USAGE_LEVELS
+FEATURE_CODES = 2 * USAGE_LEVELS
 """2 * usage + (1 = this is the UE's preferred RBG)."""
 QUALITY_EDGES = (-3.5, -1.5, 1.5, 3.5)
 """Of the CQI heard on the RBG less the wideband CQI: much worse, worse, alike, better, much better."""
 AGE_EDGES = (2.5, 5.5)
 """Of its age, slots."""
-HEARD_LEVELS = 1 + (len(QUALITY_EDGES) + 1) * (len(AGE_EDGES) + 1)
+CHANNEL_HISTORY_LEVELS = 1 + (len(QUALITY_EDGES) + 1) * (len(AGE_EDGES) + 1)
 """0 = not known."""
-OUTCOMES = SITUATIONS * HEARD_LEVELS
+OUTCOMES = FEATURE_CODES * CHANNEL_HISTORY_LEVELS
 OUTCOME_LEVELS = 1 + NUM_OUTCOMES
 """0 = not known."""
 
@@ -34,7 +34,7 @@ OUTCOME_LEVELS = 1 + NUM_OUTCOMES
 class RbgReports(NamedTuple):
     """A cell's reports per RBG, as their parts of situations."""
 
-    heard_MU: NDArray[np.int64]
+    channel_history_MU: NDArray[np.int64]
     outcome_M: NDArray[np.int64]
 
 
@@ -42,18 +42,18 @@ def rbg_reports(state: CellState) -> RbgReports | None:
     """None = nothing is known. Values out of range count as not known."""
     outcome_M = state.last_outcome_M
     known_M = (outcome_M >= 0) & (outcome_M < NUM_OUTCOMES)
-    known_UM = np.isfinite(state.heard_cqi_UM) & np.isfinite(state.heard_age_slots_UM)
+    known_UM = np.isfinite(state.last_cqi_UM) & np.isfinite(state.last_cqi_age_slots_UM)
     known_UM &= np.isfinite(state.cqi_U)[:, None]
     if not known_M.any() and not known_UM.any():
         return None
     with np.errstate(invalid="ignore"):
-        quality_UM = np.searchsorted(QUALITY_EDGES, state.heard_cqi_UM - state.cqi_U[:, None])
-        age_UM = np.searchsorted(AGE_EDGES, state.heard_age_slots_UM)
-    heard_UM = np.where(known_UM, 1 + quality_UM * (len(AGE_EDGES) + 1) + age_UM, 0)
+        quality_UM = np.searchsorted(QUALITY_EDGES, state.last_cqi_UM - state.cqi_U[:, None])
+        age_UM = np.searchsorted(AGE_EDGES, state.last_cqi_age_slots_UM)
+    channel_history_UM = np.where(known_UM, 1 + quality_UM * (len(AGE_EDGES) + 1) + age_UM, 0)
     level_M = np.where(known_M, 1.0 + outcome_M, 0.0).astype(np.int64)
-    return RbgReports(np.ascontiguousarray(heard_UM.T) * SITUATIONS, level_M * OUTCOMES)
+    return RbgReports(np.ascontiguousarray(channel_history_UM.T) * FEATURE_CODES, level_M * OUTCOMES)
 
 
-def without_usage(situation: NDArray[np.int64]) -> NDArray[np.int64]:
+def without_usage(features: NDArray[np.int64]) -> NDArray[np.int64]:
     """The same situations as if nothing had been said yet."""
-    return situation - situation % SITUATIONS + situation % 2
+    return features - features % FEATURE_CODES + features % 2

@@ -23,27 +23,38 @@ from policy.grammar import END_GRANTS, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
 from policy.leader_models.action_features import rbg_reports
-from policy.leader_models.leader_network import SpeakingModel, masked_log_softmax
-from policy.leader_models.transcript import NO_TOKEN, TIE_NATS, Line, Narrator, Speech, Steps, script_of, write_line
+from policy.leader_models.leader_network import LeaderNetwork, masked_log_softmax
+from policy.leader_models.transcript import (
+    NO_TOKEN,
+    TIE_NATS,
+    DcmSteps,
+    DecodedDcm,
+    Steps,
+    TeacherForcingExample,
+    teacher_forcing_batch,
+    teacher_forcing_example,
+)
 
 
 def score(
-    model: SpeakingModel,
+    model: LeaderNetwork,
     states: Sequence[CellState],
     intents: Sequence[Intent],
     grammars: Sequence[Grammar],
     tokens: Sequence[Sequence[int]],
 ) -> torch.Tensor:
     """Log-probability of every token of every DCM, [B, longest], 0 beyond a DCM's end; differentiable."""
-    script = script_of([write_line(g, s, t) for g, s, t in zip(grammars, states, tokens)])
-    logits = model.script_logits(model.layout.encode(states, intents), script)
-    log_probs = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA).to(logits.device))
-    said = torch.from_numpy(script.tokens_BL).to(logits.device)
-    return log_probs.gather(-1, said[..., None])[..., 0]
+    teacher_batch = teacher_forcing_batch(
+        [teacher_forcing_example(g, s, t) for g, s, t in zip(grammars, states, tokens)]
+    )
+    logits = model.teacher_forcing_logits(model.layout.encode(states, intents), teacher_batch)
+    log_probs = masked_log_softmax(logits, torch.from_numpy(teacher_batch.mask_BLA).to(logits.device))
+    chosen = torch.from_numpy(teacher_batch.tokens_BL).to(logits.device)
+    return log_probs.gather(-1, chosen[..., None])[..., 0]
 
 
 def decode(
-    model: SpeakingModel,
+    model: LeaderNetwork,
     states: Sequence[CellState],
     intents: Sequence[Intent],
     grammars: Sequence[Grammar],
@@ -51,7 +62,7 @@ def decode(
     uniforms_BL: NDArray[np.float64] | None = None,
     drafts: Sequence[Sequence[int] | None] | None = None,
     expired: Callable[[], bool] = never_expires,
-) -> list[Speech]:
+) -> list[DecodedDcm]:
     """Say one DCM per cell. Greedy without `uniforms_BL`; with it (in [0, 1), L >= Grammar.max_tokens), sampled.
 
     Cells may differ in UEs and RBGs. drafts: per cell a DCM that is likely said (None = no idea); any draft gives the
@@ -66,7 +77,7 @@ def decode(
             _Row(grammar, state, drafts[b] if drafts is not None else None)
             for b, (grammar, state) in enumerate(zip(grammars, states))
         ]
-        return _Speaking(model, memory, rows, uniforms_BL).run(expired)
+        return _Decoder(model, memory, rows, uniforms_BL).run(expired)
 
 
 class _Ask(NamedTuple):
@@ -74,7 +85,7 @@ class _Ask(NamedTuple):
 
     query: int
     previous: int
-    situation_A: NDArray[np.int64]
+    features_A: NDArray[np.int64]
     legal: NDArray[np.int64]
     guess: int
     """What was assumed here to read on; NO_TOKEN at the stretch's end."""
@@ -88,26 +99,26 @@ class _Row:
         self.num_actions = grammar.num_actions
         self._draft = tuple(draft) if draft is not None else None
         self._reports = rbg_reports(state)
-        self.narrator = Narrator(grammar, state, self._reports)
+        self.dcm_steps = DcmSteps(grammar, state, self._reports)
         self.log_probs: list[float] = []
 
-    def stretch(self) -> list[_Ask]:
+    def read_ahead(self) -> list[_Ask]:
         """The steps from here to the first choice that nobody can guess, or to the last choice of all."""
-        rehearsal = Narrator(self._grammar, self._state, self._reports)
-        for token in self.narrator.tokens:
-            rehearsal.say(token)
+        rehearsed = DcmSteps(self._grammar, self._state, self._reports)
+        for token in self.dcm_steps.tokens:
+            rehearsed.append(token)
         asks: list[_Ask] = []
-        while not rehearsal.done:
-            query, previous, situation_A = rehearsal.ask()
-            legal = np.flatnonzero(rehearsal.mask())
-            guess = int(legal[0]) if len(legal) == 1 else self._guess(query, rehearsal.tokens, legal)
-            asks.append(_Ask(query, previous, situation_A, legal, guess))
+        while not rehearsed.done:
+            query, previous, features_A = rehearsed.ask()
+            legal = np.flatnonzero(rehearsed.mask())
+            guess = int(legal[0]) if len(legal) == 1 else self._guess(query, rehearsed.tokens, legal)
+            asks.append(_Ask(query, previous, features_A, legal, guess))
             if guess == NO_TOKEN:
                 break
-            rehearsal.say(guess)
+            rehearsed.append(guess)
         return asks
 
-    def _guess(self, query: int, said: list[int], legal: NDArray[np.int64]) -> int:
+    def _guess(self, query: int, chosen: list[int], legal: NDArray[np.int64]) -> int:
         """The draft's token for this step: by place in what comes before the owners, by RBG for owners.
 
         Also after a choice that was not the draft's: whom to grant seldom depends on which RBG the one before got.
@@ -117,77 +128,82 @@ class _Row:
             return NO_TOKEN
         if query >= StepKind.OWNER:
             token = draft[query - int(StepKind.OWNER) - self._grammar.num_rbgs]
-        elif len(said) < len(draft) - self._grammar.num_rbgs:
-            token = draft[len(said)]
+        elif len(chosen) < len(draft) - self._grammar.num_rbgs:
+            token = draft[len(chosen)]
         else:
             token = END_GRANTS
         return token if token in legal else NO_TOKEN
 
-    def questions(self) -> Line:
+    def questions(self) -> TeacherForcingExample:
         """All that may be asked in a DCM of this cell, as steps of a DCM that nobody says."""
         cursor = self._grammar.start()
         while not cursor.done:
             cursor.advance(int(cursor.mask().argmax()))
-        line = write_line(self._grammar, self._state, cursor.tokens)
+        example = teacher_forcing_example(self._grammar, self._state, cursor.tokens)
         if not self._grammar.max_grants:
-            return line
+            return example
         # The lowest token ends the grants at once, so no such DCM asks for a grant's RBG.
         asked: tuple[Any, ...] = (
             int(StepKind.GRANT_RBG),
             NO_TOKEN,
-            np.zeros_like(line.situation_LA[0]),
-            line.mask_LA[0],
+            np.zeros_like(example.features_LA[0]),
+            example.mask_LA[0],
             0,
         )
-        own: tuple[Any, ...] = tuple(line)
+        own: tuple[Any, ...] = tuple(example)
         columns = [np.concatenate((column, [more])) for column, more in zip(own, asked)]
-        return Line(*columns)
+        return TeacherForcingExample(*columns)
 
-    def speech(self, complete: bool) -> Speech:
-        return Speech(self.narrator.allocation(), tuple(self.narrator.tokens), np.array(self.log_probs), complete)
+    def decoded(self, complete: bool) -> DecodedDcm:
+        return DecodedDcm(self.dcm_steps.allocation(), tuple(self.dcm_steps.tokens), np.array(self.log_probs), complete)
 
 
-class _Speaking:
+class _Decoder:
     """The decoding loop's state: all cells read together, each at its own place in its own DCM."""
 
     def __init__(
-        self, model: SpeakingModel, memory: Any, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None
+        self, model: LeaderNetwork, memory: Any, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None
     ) -> None:
         self._model, self._memory, self._rows, self._uniforms_BL = model, memory, rows, uniforms_BL
         self._actions = max(row.num_actions for row in rows)
 
-    def run(self, expired: Callable[[], bool]) -> list[Speech]:
+    def run(self, expired: Callable[[], bool]) -> list[DecodedDcm]:
         if self._model.one_pass:
-            return self._cut_short() if expired() else self._say_at_once()
+            return self._cut_short() if expired() else self._decode_at_once()
         while True:
-            stretches = [self._without_forced_end(row, row.stretch()) for row in self._rows]
-            if not any(stretches):
-                return [row.speech(complete=True) for row in self._rows]
+            read_aheads = [self._without_forced_end(row, row.read_ahead()) for row in self._rows]
+            if not any(read_aheads):
+                return [row.decoded(complete=True) for row in self._rows]
             if expired():
                 return self._cut_short()
-            logits_BLA = self._forward(stretches)
+            logits_BLA = self._forward(read_aheads)
             length = logits_BLA.shape[1]
             kept_B = []
-            for b, (row, asks) in enumerate(zip(self._rows, stretches)):
+            for b, (row, asks) in enumerate(zip(self._rows, read_aheads)):
                 kept_B.append(self._take(b, row, asks, logits_BLA[b, length - len(asks) :]))
-            self._model.forget(self._memory, [len(asks) - kept for asks, kept in zip(stretches, kept_B)])
+            self._model.forget(self._memory, [len(asks) - kept for asks, kept in zip(read_aheads, kept_B)])
 
-    def _say_at_once(self) -> list[Speech]:
+    def _decode_at_once(self) -> list[DecodedDcm]:
         """One forward answers every question there is; then each DCM is said, step by step, under its masks."""
-        script = script_of([row.questions() for row in self._rows])
-        logits_BLA = self._model.logits(self._memory, script.steps, script.situation_BLA).double().cpu().numpy()
+        teacher_batch = teacher_forcing_batch([row.questions() for row in self._rows])
+        logits_BLA = (
+            self._model.logits(self._memory, teacher_batch.steps, teacher_batch.features_BLA).double().cpu().numpy()
+        )
         for b, row in enumerate(self._rows):
-            narrator, place = row.narrator, {query: k for k, query in enumerate(script.steps.query_BL[b].tolist())}
+            dcm_steps, place = (
+                row.dcm_steps,
+                {query: k for k, query in enumerate(teacher_batch.steps.query_BL[b].tolist())},
+            )
             place[int(StepKind.MASK)] = 0  # not what pads shorter rows
-            while not narrator.done:
-                legal = np.flatnonzero(narrator.mask())
+            while not dcm_steps.done:
+                legal = np.flatnonzero(dcm_steps.mask())
                 token, log_prob = int(legal[0]), 0.0
                 if len(legal) > 1:
-                    logits_A = logits_BLA[b, place[narrator.query]]
+                    logits_A = logits_BLA[b, place[dcm_steps.query]]
                     token, log_prob = self._choose(b, len(row.log_probs), logits_A[legal], legal)
-                narrator.say(token)
+                dcm_steps.append(token)
                 row.log_probs.append(log_prob)
-        return [row.speech(complete=True) for row in self._rows]
+        return [row.decoded(complete=True) for row in self._rows]
 
     @staticmethod
     def _without_forced_end(row: _Row, asks: list[_Ask]) -> list[_Ask]:
@@ -195,21 +211,21 @@ class _Speaking:
         last = max((i for i, ask in enumerate(asks) if len(ask.legal) > 1), default=-1)
         if last < 0:
             for ask in asks:
-                row.narrator.say(ask.guess)
+                row.dcm_steps.append(ask.guess)
                 row.log_probs.append(0.0)
         return asks[: last + 1]
 
-    def _forward(self, stretches: list[list[_Ask]]) -> NDArray[np.float64]:
+    def _forward(self, read_aheads: list[list[_Ask]]) -> NDArray[np.float64]:
         """Read the stretches (padded on the left); the logits of every step, [B, L, A]."""
-        cells, length = len(stretches), max(map(len, stretches))
+        cells, length = len(read_aheads), max(map(len, read_aheads))
         query_BL, previous_BL = (np.zeros((cells, length), np.int64) for _ in range(2))
-        situation_BLA = np.zeros((cells, length, self._actions), np.int64)
-        for b, asks in enumerate(stretches):
+        features_BLA = np.zeros((cells, length, self._actions), np.int64)
+        for b, asks in enumerate(read_aheads):
             for at, ask in enumerate(asks, length - len(asks)):
                 query_BL[b, at], previous_BL[b, at] = ask.query, ask.previous
-                situation_BLA[b, at, : len(ask.situation_A)] = ask.situation_A
-        lengths_B = [len(asks) for asks in stretches]
-        logits_BLA = self._model.extend(self._memory, Steps(query_BL, previous_BL), situation_BLA, lengths_B)
+                features_BLA[b, at, : len(ask.features_A)] = ask.features_A
+        lengths_B = [len(asks) for asks in read_aheads]
+        logits_BLA = self._model.extend(self._memory, Steps(query_BL, previous_BL), features_BLA, lengths_B)
         return logits_BLA.double().cpu().numpy()
 
     def _take(self, b: int, row: _Row, asks: list[_Ask], logits_LA: NDArray[np.float64]) -> int:
@@ -219,7 +235,7 @@ class _Speaking:
             log_prob = 0.0
             if len(ask.legal) > 1:
                 token, log_prob = self._choose(b, len(row.log_probs), logits_LA[i, ask.legal], ask.legal)
-            row.narrator.say(token)
+            row.dcm_steps.append(token)
             row.log_probs.append(log_prob)
             if token != ask.guess:
                 return i + 1
@@ -237,12 +253,12 @@ class _Speaking:
             pick = min(int(np.searchsorted(np.cumsum(probs), u * total, side="right")), len(legal) - 1)
         return int(legal[pick]), float(scores[pick] - np.log(total))
 
-    def _cut_short(self) -> list[Speech]:
-        speeches = []
+    def _cut_short(self) -> list[DecodedDcm]:
+        decoded_dcms = []
         for row in self._rows:
-            complete = row.narrator.done
-            while not row.narrator.done:
-                row.narrator.say(int(row.narrator.mask().argmax()))
+            complete = row.dcm_steps.done
+            while not row.dcm_steps.done:
+                row.dcm_steps.append(int(row.dcm_steps.mask().argmax()))
                 row.log_probs.append(float("nan"))
-            speeches.append(row.speech(complete))
-        return speeches
+            decoded_dcms.append(row.decoded(complete))
+        return decoded_dcms

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE
-from policy.leader_models.action_features import HEARD_LEVELS, OUTCOME_LEVELS, OUTCOMES, SITUATIONS
+from policy.leader_models.action_features import CHANNEL_HISTORY_LEVELS, FEATURE_CODES, OUTCOME_LEVELS, OUTCOMES
 from policy.leader_models.decoding import decode
-from policy.leader_models.heads import PointerHead, unheard
+from policy.leader_models.heads import PointerHead, without_channel_history
 from policy.leader_models.language_model import ModelConfig
-from policy.leader_models.leader_network import QUERIES, SpeakingModule
+from policy.leader_models.leader_network import QUERIES, TrainableNetwork
 from policy.leader_models.transcript import Steps
 from policy.prompt.compact import Prompts
 from policy.prompt.numeric import NumericLayout
@@ -73,7 +73,7 @@ def _features(layout: NumericLayout, prompts: Prompts, device: torch.device) -> 
     )
 
 
-class SetModel(SpeakingModule):
+class SetModel(TrainableNetwork):
     """mappo_g: the cell and its UEs attend to each other; a question, asked of the cell, points at a UE."""
 
     kind = "mappo_g"
@@ -96,7 +96,7 @@ class SetModel(SpeakingModule):
         self.question = nn.Embedding(QUERIES, width)
         self.outcome = nn.Embedding(OUTCOME_LEVELS, width)
         self.ask = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        self.head = PointerHead(width, feeds_back=False, hears=True)
+        self.head = PointerHead(width, feeds_back=False, has_channel_history=True)
 
     def read(self, prompts: Prompts) -> SetMemory:
         cell_BF, ue_BUF, present_BU = _features(self.layout, prompts, self.device)
@@ -110,14 +110,14 @@ class SetModel(SpeakingModule):
         # The head has no embeddings of fixed tokens to offer: its keys are its own.
         return SetMemory(hidden[:, 0], self.head.keys(hidden[:, 1:], hidden[0]))
 
-    def logits(self, memory: SetMemory, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
-        situation = torch.from_numpy(unheard(situation_BLA, steps.query_BL)).to(self.device)
+    def logits(self, memory: SetMemory, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
+        features = torch.from_numpy(without_channel_history(features_BLA, steps.query_BL)).to(self.device)
         query = torch.from_numpy(steps.query_BL).to(self.device)
-        asked_BLd = self.question(query) + self.outcome(situation[:, :, 0] // OUTCOMES) + memory.cell_Bd[:, None]
-        return self.head(self.ask(asked_BLd), memory.keys_BAd, situation)
+        asked_BLd = self.question(query) + self.outcome(features[:, :, 0] // OUTCOMES) + memory.cell_Bd[:, None]
+        return self.head(self.ask(asked_BLd), memory.keys_BAd, features)
 
 
-class SeatModel(SpeakingModule):
+class SeatModel(TrainableNetwork):
     """mappo: one MLP over SEATS padded seats, one categorical head for each question."""
 
     kind = "mappo"
@@ -135,7 +135,7 @@ class SeatModel(SpeakingModule):
         )
         self.heads = nn.Linear(widths[-1], QUERIES * (THE_REST + 1))
         self.match = nn.Embedding(2, 1)
-        self.heard = nn.Embedding(HEARD_LEVELS, 1)
+        self.heard = nn.Embedding(CHANNEL_HISTORY_LEVELS, 1)
         self.outcome = nn.Embedding(OUTCOME_LEVELS, THE_REST + 1)
         for table in (self.match, self.heard, self.outcome):
             nn.init.zeros_(table.weight)
@@ -159,11 +159,11 @@ class SeatModel(SpeakingModule):
         body = self.body(torch.cat((cell_BF, seats_BSF.flatten(1)), dim=1))
         return SeatMemory(self.heads(body).view(cells, QUERIES, -1), torch.cat((fixed_BF, number_BU), dim=1))
 
-    def logits(self, memory: SeatMemory, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
-        situation = torch.from_numpy(unheard(situation_BLA, steps.query_BL)).to(self.device)
+    def logits(self, memory: SeatMemory, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
+        features = torch.from_numpy(without_channel_history(features_BLA, steps.query_BL)).to(self.device)
         query = torch.from_numpy(steps.query_BL).to(self.device)
         rows = torch.arange(len(query), device=self.device)[:, None]
-        logits_BLN = memory.table_BQN[rows, query] + self.outcome(situation[:, :, 0] // OUTCOMES)
+        logits_BLN = memory.table_BQN[rows, query] + self.outcome(features[:, :, 0] // OUTCOMES)
         number_BLA = memory.number_BA[:, None].expand(-1, query.shape[1], -1)
-        told_BLA1 = self.match(situation % 2) + self.heard(situation // SITUATIONS % HEARD_LEVELS)
+        told_BLA1 = self.match(features % 2) + self.heard(features // FEATURE_CODES % CHANNEL_HISTORY_LEVELS)
         return logits_BLN.gather(-1, number_BLA) + told_BLA1[..., 0]

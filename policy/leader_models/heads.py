@@ -16,25 +16,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE, StepKind
-from policy.leader_models.action_features import HEARD_LEVELS, OUTCOMES, SITUATIONS, without_usage
+from policy.leader_models.action_features import CHANNEL_HISTORY_LEVELS, FEATURE_CODES, OUTCOMES, without_usage
 
 
-def unheard(situation_BLA: NDArray[np.int64], query_BL: NDArray[np.int64]) -> NDArray[np.int64]:
+def without_channel_history(features_BLA: NDArray[np.int64], query_BL: NDArray[np.int64]) -> NDArray[np.int64]:
     """Situations less what was said before: usage, and which RBG the UE that was just named prefers."""
-    return np.where((query_BL == StepKind.GRANT_RBG)[..., None], 0, without_usage(situation_BLA))
+    return np.where((query_BL == StepKind.GRANT_RBG)[..., None], 0, without_usage(features_BLA))
 
 
 class Head(nn.Module, ABC):
     """Keys and feedback of a cell's actions, and logits from a hidden state."""
 
-    def __init__(self, hidden_size: int, hears: bool = False) -> None:
+    def __init__(self, hidden_size: int, has_channel_history: bool = False) -> None:
         """hears: keys are told how well UEs were heard on an RBG."""
         super().__init__()
-        self.hears = hears
-        self.situation = nn.Embedding(SITUATIONS, 2 * hidden_size)
+        self.has_channel_history = has_channel_history
+        self.situation = nn.Embedding(FEATURE_CODES, 2 * hidden_size)
         nn.init.normal_(self.situation.weight, std=0.02)
-        if hears:
-            self.heard = nn.Embedding(HEARD_LEVELS, 2 * hidden_size)
+        if has_channel_history:
+            self.heard = nn.Embedding(CHANNEL_HISTORY_LEVELS, 2 * hidden_size)
             nn.init.normal_(self.heard.weight, std=0.02)
 
     @abstractmethod
@@ -49,27 +49,27 @@ class Head(nn.Module, ABC):
     def ask(self, hidden_BLd: Tensor) -> Tensor:
         """Queries [B, L, d]."""
 
-    def forward(self, hidden_BLd: Tensor, keys_BAd: Tensor, situation_BLA: Tensor) -> Tensor:
+    def forward(self, hidden_BLd: Tensor, keys_BAd: Tensor, features_BLA: Tensor) -> Tensor:
         """Unmasked logits [B, L, A]."""
-        scale, shift = self._told(situation_BLA).chunk(2, dim=-1)
+        scale, shift = self._told(features_BLA).chunk(2, dim=-1)
         told_BLAd = torch.addcmul(keys_BAd[:, None] + shift, keys_BAd[:, None], scale)
         return torch.matmul(told_BLAd, self.ask(hidden_BLd)[..., None])[..., 0]
 
-    def _told(self, situation_BLA: Tensor) -> Tensor:
-        if not self.hears:
-            told: Tensor = self.situation(situation_BLA % SITUATIONS)
-            return told
+    def _told(self, features_BLA: Tensor) -> Tensor:
+        if not self.has_channel_history:
+            shifted: Tensor = self.situation(features_BLA % FEATURE_CODES)
+            return shifted
         # One look-up in a small table of sums instead of two for every action.
         table = (self.heard.weight[:, None] + self.situation.weight).flatten(0, 1)
-        return nn.functional.embedding(situation_BLA % OUTCOMES, table)
+        return nn.functional.embedding(features_BLA % OUTCOMES, table)
 
 
 class PointerHead(Head):
     """Points: a UE's key is made of its block's last hidden state, so UEs have no names and any number will do."""
 
-    def __init__(self, hidden_size: int, feeds_back: bool = True, hears: bool = False) -> None:
+    def __init__(self, hidden_size: int, feeds_back: bool = True, has_channel_history: bool = False) -> None:
         """feeds_back: False = for a model that never hears what was said."""
-        super().__init__(hidden_size, hears)
+        super().__init__(hidden_size, has_channel_history)
         self.fixed_keys = nn.Parameter(torch.randn(FIRST_UE, hidden_size))
         self.ue_key = nn.Linear(hidden_size, hidden_size)
         self.ue_feedback = nn.Linear(hidden_size, hidden_size, bias=False) if feeds_back else None

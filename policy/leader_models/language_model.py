@@ -40,8 +40,8 @@ from torch import Tensor, nn
 from policy.grammar import FIRST_UE
 from policy.leader_models.action_features import OUTCOME_LEVELS, OUTCOMES
 from policy.leader_models.decoding import decode
-from policy.leader_models.heads import PointerHead, VocabularyHead, unheard
-from policy.leader_models.leader_network import QUERIES, PromptError, SpeakingModule
+from policy.leader_models.heads import PointerHead, VocabularyHead, without_channel_history
+from policy.leader_models.leader_network import QUERIES, PromptError, TrainableNetwork
 from policy.leader_models.transcript import NO_TOKEN, Steps
 from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout, Prompts
@@ -125,7 +125,7 @@ class Backbone(nn.Module):
         return self.llama.model.norm(hidden)
 
 
-class LeaderModel(SpeakingModule):
+class LeaderModel(TrainableNetwork):
     """Prompts and steps in, logits over a cell's actions out."""
 
     decode = decode
@@ -152,11 +152,11 @@ class LeaderModel(SpeakingModule):
         self.register_buffer("first_fields", torch.tensor(starts), persistent=False)
         # The cell's own block has a name too, so that all blocks are equally long.
         self.backbone = Backbone(config, self.first_name + (1 + NAMES if self.named else 0))
-        hears = "heard" in layout.rbg_features
+        has_channel_history = "heard" in layout.rbg_features
         self.head = (
-            VocabularyHead(config.hidden_size, hears)
+            VocabularyHead(config.hidden_size, has_channel_history)
             if self.named
-            else PointerHead(config.hidden_size, feeds_back=not self.one_pass, hears=hears)
+            else PointerHead(config.hidden_size, feeds_back=not self.one_pass, has_channel_history=has_channel_history)
         )
         self.knows_outcomes = "outcome" in layout.rbg_features
         if self.knows_outcomes:
@@ -247,22 +247,22 @@ class LeaderModel(SpeakingModule):
         visible_BS = np.repeat(real_BP, self.block_tokens, axis=1)
         return torch.from_numpy(block_of_BP.reshape(-1)).to(self.device), torch.from_numpy(visible_BS).to(self.device)
 
-    def embed_steps(self, memory: Memory, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
+    def embed_steps(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
         """[B, L, d]."""
         asked = self.backbone.embed(torch.from_numpy(steps.query_BL + self.first_query).to(self.device))
         if self.knows_outcomes:
             # It is the RBG's: every action of a step has the same.
-            asked = asked + self.outcome(torch.from_numpy(situation_BLA[:, :, 0] // OUTCOMES).to(self.device))
+            asked = asked + self.outcome(torch.from_numpy(features_BLA[:, :, 0] // OUTCOMES).to(self.device))
         if self.one_pass:
             return asked
         previous = torch.from_numpy(steps.previous_BL).to(self.device)
         rows = torch.arange(len(previous), device=self.device)[:, None]
-        said = memory.feedback_BAd[rows, previous.clamp(min=0)]
+        chosen = memory.feedback_BAd[rows, previous.clamp(min=0)]
         if (steps.previous_BL == NO_TOKEN).any():
-            said = said * (previous != NO_TOKEN)[..., None]
-        return asked + said
+            chosen = chosen * (previous != NO_TOKEN)[..., None]
+        return asked + chosen
 
-    def logits(self, memory: Memory, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
+    def logits(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
         """Teacher forcing: unmasked logits [B, L, A] of all steps at once. Uses up the memory's cache."""
         cells, length = steps.query_BL.shape
         before = memory.cache.get_seq_length()
@@ -272,20 +272,18 @@ class LeaderModel(SpeakingModule):
         positions_BL = np.repeat(memory.positions_B[:, None], length, axis=1)
         if self.one_pass:
             visible[..., before:] = torch.eye(length, dtype=torch.bool, device=self.device)
-            situation_BLA = unheard(situation_BLA, steps.query_BL)
+            features_BLA = without_channel_history(features_BLA, steps.query_BL)
         else:
             visible[..., before:] = torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
             positions_BL += np.arange(length)
-        return self._answer(memory, steps, situation_BLA, positions_BL, visible)
+        return self._answer(memory, steps, features_BLA, positions_BL, visible)
 
-    def extend(
-        self, memory: Memory, steps: Steps, situation_BLA: NDArray[np.int64], lengths_B: Sequence[int]
-    ) -> Tensor:
+    def extend(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
         """Logits [B, L, A] of the next steps, padded on the left to `lengths_B` real ones; the memory keeps them."""
         length = steps.query_BL.shape[1]
         place_BL = np.arange(length) - (length - np.asarray(lengths_B))[:, None]
         visible = self._visible(memory, place_BL >= 0)
-        logits = self._answer(memory, steps, situation_BLA, memory.positions_B[:, None] + place_BL.clip(0), visible)
+        logits = self._answer(memory, steps, features_BLA, memory.positions_B[:, None] + place_BL.clip(0), visible)
         memory.positions_B = memory.positions_B + np.asarray(lengths_B)
         return logits
 
@@ -310,13 +308,13 @@ class LeaderModel(SpeakingModule):
         self,
         memory: Memory,
         steps: Steps,
-        situation_BLA: NDArray[np.int64],
+        features_BLA: NDArray[np.int64],
         positions_BL: NDArray[np.int64],
         visible: Tensor | None,
     ) -> Tensor:
         positions = torch.from_numpy(positions_BL).to(self.device)
-        hidden_BLd = self.backbone(self.embed_steps(memory, steps, situation_BLA), positions, visible, memory.cache)
-        return self.head(hidden_BLd, memory.keys_BAd, torch.from_numpy(situation_BLA).to(self.device))
+        hidden_BLd = self.backbone(self.embed_steps(memory, steps, features_BLA), positions, visible, memory.cache)
+        return self.head(hidden_BLd, memory.keys_BAd, torch.from_numpy(features_BLA).to(self.device))
 
     def _visible(self, memory: Memory, real: NDArray[np.bool_]) -> Tensor | None:
         """What new steps (real [B, L]) may attend to, bool [B, 1, L, S]; None = everything. Notes them as seen."""
@@ -362,6 +360,6 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
     Of a model that is trained in part (policy.text.model), the part.
     """
-    if isinstance(model, SpeakingModule) and (part := model.trained_state()) is not None:
+    if isinstance(model, TrainableNetwork) and (part := model.trained_state()) is not None:
         return part
     return {k: v.detach().contiguous() for k, v in model.state_dict().items() if not k.endswith("lm_head.weight")}

@@ -22,7 +22,7 @@ from policy.cell_state import CellState
 from policy.grammar import MAX_RBGS, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.leader_models.transcript import Script, Speech, Steps
+from policy.leader_models.transcript import DecodedDcm, Steps, TeacherForcingBatch
 
 if TYPE_CHECKING:
     from policy.prompt.compact import Prompts
@@ -45,7 +45,7 @@ class Layout(Protocol):
         """What a bundle keeps of it."""
 
 
-class SpeakingModel(Protocol):
+class LeaderNetwork(Protocol):
     """Prompts and steps in, unmasked logits over a cell's actions out."""
 
     @property
@@ -56,7 +56,7 @@ class SpeakingModel(Protocol):
         """A step's logits depend on its query alone, not on what was said before nor on how often."""
 
     @property
-    def speaks_words(self) -> bool:
+    def uses_words(self) -> bool:
         """An action takes several of the model's tokens: its logits depend on the mask, so all is `script_logits`."""
 
     @property
@@ -71,7 +71,7 @@ class SpeakingModel(Protocol):
         uniforms_BL: NDArray[np.float64] | None = None,
         drafts: Sequence[Sequence[int] | None] | None = None,
         expired: Callable[[], bool] = never_expires,
-    ) -> list[Speech]:
+    ) -> list[DecodedDcm]:
         """One DCM per cell. Greedy without `uniforms_BL`; with it (in [0, 1), L >= Grammar.max_tokens), sampled.
 
         Cells may differ in UEs and RBGs. drafts: per cell a DCM that is likely said (None = no idea); any draft gives
@@ -79,16 +79,16 @@ class SpeakingModel(Protocol):
         without the model. Raises PromptError for a cell that the model cannot read.
         """
 
-    def script_logits(self, prompts: Any, script: Script) -> Tensor:
+    def teacher_forcing_logits(self, prompts: Any, teacher_batch: TeacherForcingBatch) -> Tensor:
         """Teacher forcing from prompts on, [B, L, A]; what the script's mask forbids may be -inf."""
 
     def read(self, prompts: Prompts) -> Any:
         """What the model keeps of a batch of prompts: its memory, good for one DCM a cell."""
 
-    def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
+    def logits(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
         """Teacher forcing: logits [B, L, A] of all steps at once, padded on the right. Uses the memory up."""
 
-    def extend(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
+    def extend(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
         """Logits [B, L, A] of the next steps, which the memory keeps; padded on the left to `lengths_B` real steps.
 
         Only of models that are not `one_pass`.
@@ -98,8 +98,8 @@ class SpeakingModel(Protocol):
         """Let the last `steps_B[b]` steps of cell b not have been said. Only of models that are not `one_pass`."""
 
 
-class SpeakingModule(nn.Module, ABC):
-    """A SpeakingModel that can be trained, saved and loaded."""
+class TrainableNetwork(nn.Module, ABC):
+    """A LeaderNetwork that can be trained, saved and loaded."""
 
     kind: str
     """Its name in policy.model_kinds."""
@@ -107,7 +107,7 @@ class SpeakingModule(nn.Module, ABC):
     """Its size: a dataclass of plain values."""
     layout: Any
     one_pass: bool = False
-    speaks_words: bool = False
+    uses_words: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -117,8 +117,8 @@ class SpeakingModule(nn.Module, ABC):
         """What training changes, by name, where that is not all of it."""
         return None
 
-    def script_logits(self, prompts: Any, script: Script) -> Tensor:
-        return self.logits(self.read(prompts), script.steps, script.situation_BLA)
+    def teacher_forcing_logits(self, prompts: Any, teacher_batch: TeacherForcingBatch) -> Tensor:
+        return self.logits(self.read(prompts), teacher_batch.steps, teacher_batch.features_BLA)
 
     @abstractmethod
     def decode(
@@ -130,15 +130,15 @@ class SpeakingModule(nn.Module, ABC):
         uniforms_BL: NDArray[np.float64] | None = None,
         drafts: Sequence[Sequence[int] | None] | None = None,
         expired: Callable[[], bool] = never_expires,
-    ) -> list[Speech]: ...
+    ) -> list[DecodedDcm]: ...
 
     @abstractmethod
     def read(self, prompts: Prompts) -> Any: ...
 
     @abstractmethod
-    def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor: ...
+    def logits(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor: ...
 
-    def extend(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
+    def extend(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} says everything in one pass")
 
     def forget(self, memory: Any, steps_B: Sequence[int]) -> None:

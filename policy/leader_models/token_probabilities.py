@@ -29,7 +29,7 @@ from policy.intent import Intent
 from policy.limits import NO_SLICE, Limits
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import SpeakingModel
+    from policy.leader_models.leader_network import LeaderNetwork
 
 
 class MaskReason(StrEnum):
@@ -47,7 +47,7 @@ class MaskReason(StrEnum):
     """Some other limit of the operator's."""
 
 
-class StepOdds(NamedTuple):
+class StepProbabilities(NamedTuple):
     """One step of a DCM."""
 
     kind: StepKind
@@ -61,12 +61,12 @@ class StepOdds(NamedTuple):
     """Owner steps: by token, those that were masked."""
 
 
-class Odds(NamedTuple):
+class TokenProbabilities(NamedTuple):
     """A whole DCM."""
 
-    steps: tuple[StepOdds, ...]
+    steps: tuple[StepProbabilities, ...]
     grammar: Grammar
-    model: SpeakingModel
+    model: LeaderNetwork
 
     @property
     def log_probs_L(self) -> NDArray[np.float64]:
@@ -75,34 +75,34 @@ class Odds(NamedTuple):
 
 
 @runtime_checkable
-class HasOdds(Protocol):
+class HasTokenProbabilities(Protocol):
     """A leader that can say how likely every alternative was."""
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
         """Of a DCM that it said. Raises GrammarError for tokens that it cannot have said."""
         ...
 
 
-def compute_odds(
-    model: SpeakingModel, options: GrammarOptions, state: CellState, intent: Intent, tokens: Sequence[int]
-) -> Odds:
+def compute_token_probabilities(
+    model: LeaderNetwork, options: GrammarOptions, state: CellState, intent: Intent, tokens: Sequence[int]
+) -> TokenProbabilities:
     """One forward over the whole DCM. Raises GrammarError for tokens that are no DCM of this cell under this intent."""
     import torch
 
     from policy.leader_models.leader_network import masked_log_softmax
-    from policy.leader_models.transcript import script_of, write_line
+    from policy.leader_models.transcript import teacher_forcing_batch, teacher_forcing_example
 
     grammar = compile_grammar(state, intent, options)
-    line = write_line(grammar, state, tokens)
+    example = teacher_forcing_example(grammar, state, tokens)
     with torch.inference_mode():
-        logits = model.script_logits(model.layout.encode([state], [intent]), script_of([line]))
-        mask = torch.from_numpy(line.mask_LA).to(logits.device)
+        logits = model.teacher_forcing_logits(model.layout.encode([state], [intent]), teacher_forcing_batch([example]))
+        mask = torch.from_numpy(example.mask_LA).to(logits.device)
         log_probs_LA = masked_log_softmax(logits[0].double(), mask).cpu().numpy()
     steps = [
-        StepOdds(kind, rbg, int(token), log_probs_A, masked)
+        StepProbabilities(kind, rbg, int(token), log_probs_A, masked)
         for (kind, rbg, masked), token, log_probs_A in zip(_walk(grammar, tokens), tokens, log_probs_LA)
     ]
-    return Odds(tuple(steps), grammar, model)
+    return TokenProbabilities(tuple(steps), grammar, model)
 
 
 def _walk(grammar: Grammar, tokens: Sequence[int]) -> list[tuple[StepKind, int, dict[int, MaskReason]]]:
@@ -125,16 +125,18 @@ def _walk(grammar: Grammar, tokens: Sequence[int]) -> list[tuple[StepKind, int, 
 
 def _masked_owners(grammar: Grammar, mask_A: NDArray[np.bool_], held: list[set[int]]) -> dict[int, MaskReason]:
     options = grammar.options
-    spoken = {
+    allowed = {
         OPEN_TOKEN: options.allow_open,
         DYNAMIC_TOKEN: options.allow_dynamic,
         IDLE_TOKEN: options.allow_idle,
     }
     masked = {
-        token: MaskReason.FLOORS if said else MaskReason.LANGUAGE for token, said in spoken.items() if not mask_A[token]
+        token: MaskReason.FLOORS if chosen else MaskReason.LANGUAGE
+        for token, chosen in allowed.items()
+        if not mask_A[token]
     }
     floors_are_tight = MaskReason.FLOORS in masked.values() or (
-        not any(spoken.values()) and not mask_A[IDLE_TOKEN] and bool(grammar.limits.floor_U.any())
+        not any(allowed.values()) and not mask_A[IDLE_TOKEN] and bool(grammar.limits.floor_U.any())
     )
     for row, cap in enumerate(grammar.limits.cap_U.tolist()):
         if mask_A[FIRST_UE + row]:

@@ -24,7 +24,7 @@ TIE_NATS = 5e-5
 rounding, which differs between a batch and its cells alone, must not decide between them."""
 
 
-class Speech(NamedTuple):
+class DecodedDcm(NamedTuple):
     """One cell's DCM as it was said."""
 
     allocation: Allocation
@@ -44,7 +44,7 @@ class Steps(NamedTuple):
     """The token said just before; NO_TOKEN at the start."""
 
 
-class Narrator:
+class DcmSteps:
     """One DCM in the making: the grammar's cursor, and each step as the model is to see it."""
 
     def __init__(self, grammar: Grammar, state: CellState, reports: RbgReports | None) -> None:
@@ -78,17 +78,17 @@ class Narrator:
                 self._match_A[FIRST_RBG + int(preferred)] = 1
         else:
             self._match_A[:] = 0
-        situation_A = np.minimum(self._usage_A, USAGE_LEVELS - 1) * 2 + self._match_A
+        features_A = np.minimum(self._usage_A, USAGE_LEVELS - 1) * 2 + self._match_A
         if self._reports is not None and cursor.step_kind is StepKind.OWNER:
-            situation_A += self._reports.outcome_M[cursor.rbg]
-            situation_A[FIRST_UE:] += self._reports.heard_MU[cursor.rbg]
-        return query, (cursor.tokens[-1] if cursor.tokens else NO_TOKEN), situation_A
+            features_A += self._reports.outcome_M[cursor.rbg]
+            features_A[FIRST_UE:] += self._reports.channel_history_MU[cursor.rbg]
+        return query, (cursor.tokens[-1] if cursor.tokens else NO_TOKEN), features_A
 
     def mask(self) -> NDArray[np.bool_]:
         """Tokens that may come next, bool [A]."""
         return self._cursor.mask()
 
-    def say(self, token: int) -> None:
+    def append(self, token: int) -> None:
         """Raises GrammarError if `token` is not legal here."""
         self._cursor.advance(token)
         self._usage_A[token] += 1
@@ -97,11 +97,11 @@ class Narrator:
         return self._cursor.allocation()
 
 
-class Script(NamedTuple):
+class TeacherForcingBatch(NamedTuple):
     """Whole DCMs as the model sees them, padded to the longest: what `score` and imitation learn from."""
 
     steps: Steps
-    situation_BLA: NDArray[np.int64]
+    features_BLA: NDArray[np.int64]
     mask_BLA: NDArray[np.bool_]
     """Legal tokens; padded steps allow token 0 alone, so that their probability is 1."""
     tokens_BL: NDArray[np.int64]
@@ -109,26 +109,26 @@ class Script(NamedTuple):
     lengths_B: NDArray[np.int64]
 
 
-class Line(NamedTuple):
+class TeacherForcingExample(NamedTuple):
     """One DCM of a Script, unpadded: [L] and [L, A]."""
 
     query_L: NDArray[np.int64]
     previous_L: NDArray[np.int64]
-    situation_LA: NDArray[np.uint16]
+    features_LA: NDArray[np.uint16]
     mask_LA: NDArray[np.bool_]
     tokens_L: NDArray[np.int64]
 
 
-def write_line(grammar: Grammar, state: CellState, tokens: Sequence[int]) -> Line:
+def teacher_forcing_example(grammar: Grammar, state: CellState, tokens: Sequence[int]) -> TeacherForcingExample:
     """How one DCM came about. Raises GrammarError if it is not of this grammar."""
-    narrator = Narrator(grammar, state, rbg_reports(state))
+    dcm_steps = DcmSteps(grammar, state, rbg_reports(state))
     asked, masks = [], []
     for token in tokens:
-        asked.append(narrator.ask())
-        masks.append(narrator.mask())
-        narrator.say(int(token))
+        asked.append(dcm_steps.ask())
+        masks.append(dcm_steps.mask())
+        dcm_steps.append(int(token))
     queries, previous, situations = zip(*asked)
-    return Line(
+    return TeacherForcingExample(
         np.array(queries, np.int64),
         np.array(previous, np.int64),
         np.array(situations, np.uint16),
@@ -137,20 +137,20 @@ def write_line(grammar: Grammar, state: CellState, tokens: Sequence[int]) -> Lin
     )
 
 
-def script_of(lines: Sequence[Line]) -> Script:
+def teacher_forcing_batch(examples: Sequence[TeacherForcingExample]) -> TeacherForcingBatch:
     """Several DCMs side by side."""
-    lengths_B = np.array([len(line.tokens_L) for line in lines], np.int64)
-    cells, length = len(lines), int(lengths_B.max())
-    actions = max(line.mask_LA.shape[1] for line in lines)
+    lengths_B = np.array([len(example.tokens_L) for example in examples], np.int64)
+    cells, length = len(examples), int(lengths_B.max())
+    actions = max(example.mask_LA.shape[1] for example in examples)
     query_BL, previous_BL, tokens_BL = (np.zeros((cells, length), np.int64) for _ in range(3))
-    situation_BLA = np.zeros((cells, length, actions), np.int64)
+    features_BLA = np.zeros((cells, length, actions), np.int64)
     mask_BLA = np.zeros((cells, length, actions), bool)
     mask_BLA[:, :, 0] = True
-    for row, line in enumerate(lines):
-        steps, width = line.mask_LA.shape
-        query_BL[row, :steps] = line.query_L
-        previous_BL[row, :steps] = line.previous_L
-        tokens_BL[row, :steps] = line.tokens_L
-        situation_BLA[row, :steps, :width] = line.situation_LA
-        mask_BLA[row, :steps, :width] = line.mask_LA
-    return Script(Steps(query_BL, previous_BL), situation_BLA, mask_BLA, tokens_BL, lengths_B)
+    for row, example in enumerate(examples):
+        steps, width = example.mask_LA.shape
+        query_BL[row, :steps] = example.query_L
+        previous_BL[row, :steps] = example.previous_L
+        tokens_BL[row, :steps] = example.tokens_L
+        features_BLA[row, :steps, :width] = example.features_LA
+        mask_BLA[row, :steps, :width] = example.mask_LA
+    return TeacherForcingBatch(Steps(query_BL, previous_BL), features_BLA, mask_BLA, tokens_BL, lengths_B)

@@ -112,7 +112,7 @@ def prompt_text(state: CellState, intent: Intent) -> str:
     for row, traffic_class in enumerate(state.traffic_class_U.tolist()):
         words = [f"UE{row} {CLASS_NAMES.get(traffic_class, UNKNOWN)}"]
         words += [f"{name} {number_text(values[row])}" for name, values in fields]
-        heard_M = state.heard_cqi_UM[row]
+        heard_M = state.last_cqi_UM[row]
         if np.isfinite(heard_M).any():
             words.append(f"heard {' '.join(map(number_text, heard_M.tolist()))}")
         if limits.capped_U[row]:
@@ -130,7 +130,7 @@ def number_text(value: float) -> str:
     return str(round(min(max(value, -LARGEST), LARGEST)))
 
 
-def cue_text(kind: StepKind, rbg: int) -> str:
+def step_prefix_text(kind: StepKind, rbg: int) -> str:
     """What a step's line begins with. rbg: whose owner is asked, for StepKind.OWNER."""
     return f"RBG{rbg}" if kind is StepKind.OWNER else CUES[kind]
 

@@ -14,7 +14,7 @@ from policy.allocation import OPEN
 from policy.cell_state import FloatU
 from policy.cqi import OTHER_RBG_GAIN, PREFERRED_RBG_GAIN, bits_per_rbg
 from policy.limits import Limits
-from policy.remaining_limits import Ledger
+from policy.remaining_limits import RemainingLimits
 from policy.schedulers.estimate import Estimate
 
 
@@ -48,14 +48,14 @@ class _Choice:
         preferred_UN = bits_per_rbg(snr_UN * PREFERRED_RBG_GAIN)
         self._other_bits = other_UN.tolist()
         self._preferred_bits = preferred_UN.tolist()
-        self._ledger = Ledger(limits)
+        self._remaining = RemainingLimits(limits)
 
         count = len(weight_U)
         self._free = list(range(num_rbgs))
         self._held = [0] * count
         self._holds_preferred = [False] * count
         self._served = [0.0] * count
-        fits_U = np.array([self._ledger.may_own(ue) for ue in range(count)], bool)
+        fits_U = np.array([self._remaining.may_own(ue) for ue in range(count)], bool)
         first_U = np.minimum(estimate.demand_bits_U, other_UN[:, 0]) * weight_U
         self._gain_other_U = np.where(fits_U, first_U, -np.inf)
         first_U = np.minimum(estimate.demand_bits_U, preferred_UN[:, 0]) * weight_U
@@ -69,7 +69,7 @@ class _Choice:
     def best(self) -> int:
         """The UE to serve next; -1 when nobody gains and nobody is owed."""
         gain_U = np.maximum(self._gain_other_U, self._gain_preferred_U)
-        owed = self._ledger.total_owed
+        owed = self._remaining.total_owed
         if owed and owed >= len(self._free):
             return self._most_owed(gain_U)
         ue = int(gain_U.argmax())
@@ -78,7 +78,7 @@ class _Choice:
         return self._most_owed(gain_U) if owed else -1
 
     def _most_owed(self, gain_U: FloatU) -> int:
-        return max(filter(self._ledger.pays, range(len(gain_U))), key=lambda ue: (gain_U[ue], -ue))
+        return max(filter(self._remaining.pays, range(len(gain_U))), key=lambda ue: (gain_U[ue], -ue))
 
     def give(self, ue: int) -> int:
         """Give `ue` the RBG that it gains most on; the RBG."""
@@ -92,13 +92,13 @@ class _Choice:
         self._free.remove(rbg)
         self._held[ue] += 1
         self._holds_preferred[ue] |= rbg == preferred
-        self._ledger.own(ue)
+        self._remaining.own(ue)
         for waiting in self._waiting.pop(rbg, ()):
             self._gain_preferred_U[waiting] = -np.inf
         self._note_last_rbg()
         self._update_gains(ue)
-        for peer in self._ledger.peers(ue):
-            if not self._ledger.may_own(peer):
+        for peer in self._remaining.peers(ue):
+            if not self._remaining.may_own(peer):
                 self._gain_other_U[peer] = self._gain_preferred_U[peer] = -np.inf
         return rbg
 

@@ -15,7 +15,7 @@ from policy.allocation import PeriodicGrant
 from policy.cell_state import CellState, TrafficClass
 from policy.cqi import OTHER_RBG_GAIN, bits_per_rbg
 from policy.limits import Limits
-from policy.remaining_limits import Ledger
+from policy.remaining_limits import RemainingLimits
 from policy.schedulers.estimate import Estimate
 
 MAX_GRANTS = 8
@@ -71,10 +71,10 @@ def give_periodic_grants(
 
     Each of them gets the fewest RBGs that carry its packet at its reported CQI. Ascending by UE and RBG.
     """
-    ledger = Ledger(limits)
+    remaining = RemainingLimits(limits)
     for owner in owner_M[owner_M >= 0].tolist():
-        ledger.own(owner)
-    wanted = [w for w in wanted_grants(state, known) if _after_holding(ledger, w.ue, w.rbgs) is not None]
+        remaining.own(owner)
+    wanted = [w for w in wanted_grants(state, known) if _after_holding(remaining, w.ue, w.rbgs) is not None]
     grants: list[PeriodicGrant] = []
     for size, ue in sorted(wanted):
         if len(grants) + size > MAX_GRANTS:
@@ -82,16 +82,16 @@ def give_periodic_grants(
         period, phase = int(state.arrival_period_slots_U[ue]), int(state.arrival_phase_slots_U[ue])
         own = [PeriodicGrant(ue, rbg, period, phase) for rbg in np.flatnonzero(owner_M < 0).tolist()]
         own = [grant for grant in own if not any(g.rbg == grant.rbg and slots_meet(g, grant) for g in grants)]
-        after = _after_holding(ledger, ue, size)
+        after = _after_holding(remaining, ue, size)
         if len(own) >= size and after is not None:
             grants += own[:size]
-            ledger = after
+            remaining = after
     return tuple(sorted(grants))
 
 
-def _after_holding(ledger: Ledger, ue: int, rbgs: int) -> Ledger | None:
+def _after_holding(remaining: RemainingLimits, ue: int, rbgs: int) -> RemainingLimits | None:
     """The books once `ue` holds so many RBGs more; None if it may not."""
-    after = ledger.copy()
+    after = remaining.copy()
     for _ in range(rbgs):
         if not after.may_hold(ue):
             return None

@@ -18,7 +18,7 @@ from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.leader import Decision
 from policy.limits import Limits, compile_limits
-from policy.remaining_limits import Ledger
+from policy.remaining_limits import RemainingLimits
 from policy.schedulers.estimate import Estimate, estimate
 from policy.schedulers.greedy import greedy_owners
 from policy.schedulers.periodic_grants import give_periodic_grants, latency_bound_mask
@@ -75,15 +75,15 @@ def round_robin(state: CellState, intent: Intent) -> Allocation:
     limits = compile_limits(state, intent)
     count, num_rbgs = state.num_ues, state.num_rbgs
     owner_M = np.full(num_rbgs, spare_owner(state.slots_per_dcm), np.int16)
-    ledger = Ledger(limits)
+    remaining = RemainingLimits(limits)
     turn = (state.slot // max(1, state.slots_per_dcm)) * num_rbgs
     for rbg in range(num_rbgs):
-        is_next = ledger.pays if ledger.total_owed >= num_rbgs - rbg else ledger.may_own
+        is_next = remaining.pays if remaining.total_owed >= num_rbgs - rbg else remaining.may_own
         ue = next((u % count for u in range(turn, turn + count) if is_next(u % count)), -1)
         if ue < 0:
             break  # everybody is at their cap
         owner_M[rbg] = ue
-        ledger.own(ue)
+        remaining.own(ue)
         turn = ue + 1
     return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, BLIND_SENDERS))
 

@@ -57,7 +57,7 @@ def _snapshot(name: str, local_files_only: bool) -> Path:
     from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
 
-    why: str
+    reason: str
     try:
         return Path(
             snapshot_download(
@@ -69,17 +69,17 @@ def _snapshot(name: str, local_files_only: bool) -> Path:
         )
     except hub.GatedRepoError as error:
         cause: Exception = error
-        why = "is gated: accept its licence on its hub page, then log in with `hf auth login` or set HF_TOKEN"
+        reason = "is gated: accept its licence on its hub page, then log in with `hf auth login` or set HF_TOKEN"
     except hub.RepositoryNotFoundError as error:
-        cause, why = error, "is neither a directory nor a model on the hub (or it is private: set HF_TOKEN)"
+        cause, reason = error, "is neither a directory nor a model on the hub (or it is private: set HF_TOKEN)"
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled) as error:
         how = "downloads are switched off" if local_files_only else "the hub cannot be reached"
-        cause, why = error, f"is no directory and not in the local cache, and {how}"
+        cause, reason = error, f"is no directory and not in the local cache, and {how}"
     except hub.HFValidationError as error:
-        cause, why = error, "is neither a directory nor a hub id (OWNER/MODEL)"
+        cause, reason = error, "is neither a directory nor a hub id (OWNER/MODEL)"
     except (OSError, ValueError) as error:  # the hub's other HTTP errors are OSErrors
-        cause, why = error, _first_line(error)
-    raise BaseModelError(f"base model {name!r}: {why}") from cause
+        cause, reason = error, _first_line(error)
+    raise BaseModelError(f"base model {name!r}: {reason}") from cause
 
 
 def load_base_model(name: str, *, dtype: torch.dtype = torch.float32, local_files_only: bool = False) -> BaseModel:

@@ -19,9 +19,9 @@ from policy.cell_state import CellState
 from policy.grammar import Cursor, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.leader_models.transcript import TIE_NATS, Speech
+from policy.leader_models.transcript import TIE_NATS, DecodedDcm
 from policy.text.spelling_trie import ROOT, Trie
-from policy.text.token_tree import Choice, Stretch
+from policy.text.token_tree import Choice, TokenTree
 
 if TYPE_CHECKING:
     from transformers.cache_utils import DynamicCache
@@ -53,11 +53,11 @@ class WordModel(Protocol):
 
     def train(self, mode: bool) -> object: ...
 
-    def cue(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
+    def step_prefix(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
         """What is read before a step's action."""
 
-    def read_stretches(
-        self, stretches: Sequence[Stretch], cache: DynamicCache | None, visible_BS: NDArray[np.bool_] | None
+    def read_trees(
+        self, trees: Sequence[TokenTree], cache: DynamicCache | None, visible_BS: NDArray[np.bool_] | None
     ) -> torch.Tensor:
         """Last hidden states of a batch of stretches, padded on the left, [B, T, d]; `cache` is appended to."""
 
@@ -80,24 +80,24 @@ def decode_text(
     uniforms_BL: NDArray[np.float64] | None = None,
     drafts: Sequence[Sequence[int] | None] | None = None,
     expired: Callable[[], bool] = never_expires,
-) -> list[Speech]:
+) -> list[DecodedDcm]:
     """Say one DCM per cell; everything as `policy.leader_models.decoding.decode`. Raises PromptError for a cell too big
     to read."""
     if not states:
         return []
     prompts = model.layout.encode(states, intents)
-    speeches: dict[int, Speech] = {}
+    decoded_dcms: dict[int, DecodedDcm] = {}
     learning = model.training
     model.eval()  # gradient checkpointing, which only learning needs, would keep no cache
     try:
         for batch in _batches([len(prompt) for prompt in prompts]):
             rows = [_Row(model, grammars[b], prompts[b], drafts[b] if drafts is not None else None) for b in batch]
             with torch.inference_mode():
-                said = _speak(model, rows, None if uniforms_BL is None else uniforms_BL[batch], expired)
-            speeches.update(zip(batch, said))
+                chosen = _decode(model, rows, None if uniforms_BL is None else uniforms_BL[batch], expired)
+            decoded_dcms.update(zip(batch, chosen))
     finally:
         model.train(learning)
-    return [speeches[b] for b in range(len(states))]
+    return [decoded_dcms[b] for b in range(len(states))]
 
 
 def _batches(lengths_B: Sequence[int]) -> list[list[int]]:
@@ -132,7 +132,7 @@ class _Row:
         self.cursor = grammar.start()
         self.num_actions = grammar.num_actions
         self.log_probs: list[float] = []
-        self.stretch = Stretch(0)
+        self.tree = TokenTree(0)
         self.asks: list[_Ask] = []
 
     def prepare(self, row: int) -> None:
@@ -140,48 +140,48 @@ class _Row:
         model, cursor = self._model, self._grammar.start()
         for token in self.cursor.tokens:
             cursor.advance(token)
-        stretch, chain = Stretch(self._depth), list(self._pending)
+        tree, chain = TokenTree(self._depth), list(self._pending)
         asks: list[_Ask] = []
         while not cursor.done:
             mask_A = cursor.mask()
             legal = np.flatnonzero(mask_A)
-            chain += model.cue(cursor.step_kind, cursor.rbg)
+            chain += model.step_prefix(cursor.step_kind, cursor.rbg)
             action: int | None = int(legal[0])
             choice: Choice | None = None
             read: tuple[int, ...] = ()
             if len(legal) > 1:
-                stretch.add(chain)
+                tree.add(chain)
                 chain = []
-                forks = model.trie.forks(mask_A)
-                choice = Choice(row, len(asks), forks, stretch.end, stretch.fork(forks))
+                branches = model.trie.branches(mask_A)
+                choice = Choice(row, len(asks), branches, tree.end, tree.add_branches(branches))
                 action = self._guess(cursor, legal)
                 if action is not None:
-                    read = forks.read[action]
-                    stretch.take([choice.first + node for node in read])
+                    read = branches.read[action]
+                    tree.take([choice.first + node for node in read])
             asks.append(_Ask(legal, choice, action))
             if action is None:
                 break
             chain += model.trie.spelling(action)[len(read) :]
             cursor.advance(action)
-        if not len(stretch):  # no choice is left: the DCM's end is said as it is
+        if not len(tree):  # no choice is left: the DCM's end is said as it is
             for ask in asks:
                 self._add(int(ask.legal[0]), 0.0)
-        self.stretch, self.asks = stretch, asks
+        self.tree, self.asks = tree, asks
 
     def _guess(self, cursor: Cursor, legal: NDArray[np.int64]) -> int | None:
         """The draft's action for this step, while what was said is the draft's."""
-        draft, said = self._draft, len(cursor.tokens)
-        if draft is None or said >= len(draft):
+        draft, chosen = self._draft, len(cursor.tokens)
+        if draft is None or chosen >= len(draft):
             return None
         if cursor.step_kind is StepKind.OWNER:
             action = draft[len(draft) - self._grammar.num_rbgs + cursor.rbg]
-        elif tuple(cursor.tokens) == draft[:said]:
-            action = draft[said]
+        elif tuple(cursor.tokens) == draft[:chosen]:
+            action = draft[chosen]
         else:
             return None
         return action if action in legal else None
 
-    def say(self, log_probs_LA: NDArray[np.float64], uniforms_L: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    def take(self, log_probs_LA: NDArray[np.float64], uniforms_L: NDArray[np.float64] | None) -> NDArray[np.bool_]:
         """Say the stretch up to the first choice that was not guessed; which of its tokens stay visible, [T].
 
         log_probs_LA: of the stretch's steps. uniforms_L: of the whole DCM's, or None for the likeliest actions.
@@ -194,32 +194,32 @@ class _Row:
             uniform = None if uniforms_L is None else float(uniforms_L[len(self.log_probs)])
             action, log_prob = _choose(log_probs_LA[step, legal], legal, uniform)
             self._add(action, log_prob)
-            read = choice.forks.read[action]
-            last = choice.first + read[-1] if read else choice.cue
+            read = choice.branches.read[action]
+            last = choice.first + read[-1] if read else choice.step_prefix
             if action != guess:
                 self._pending = list(self._model.trie.spelling(action)[len(read) :])
                 break
-        self._depth = self.stretch.depths[last] + 1
-        return self.stretch.path(last)
+        self._depth = self.tree.depths[last] + 1
+        return self.tree.path(last)
 
     def _add(self, action: int, log_prob: float) -> None:
         self.cursor.advance(action)
         self.log_probs.append(log_prob)
 
-    def cut_short(self) -> Speech:
+    def cut_short(self) -> DecodedDcm:
         """The rest is the first legal action of each step, not the model's."""
         complete = self.cursor.done
         while not self.cursor.done:
             self._add(int(self.cursor.mask().argmax()), float("nan"))
-        return self.speech(complete)
+        return self.decoded(complete)
 
-    def speech(self, complete: bool) -> Speech:
-        return Speech(self.cursor.allocation(), tuple(self.cursor.tokens), np.array(self.log_probs), complete)
+    def decoded(self, complete: bool) -> DecodedDcm:
+        return DecodedDcm(self.cursor.allocation(), tuple(self.cursor.tokens), np.array(self.log_probs), complete)
 
 
-def _speak(
+def _decode(
     model: WordModel, rows: list[_Row], uniforms_BL: NDArray[np.float64] | None, expired: Callable[[], bool]
-) -> list[Speech]:
+) -> list[DecodedDcm]:
     """The loop: all cells are read together, each at its own place in its own DCM."""
     from transformers.cache_utils import DynamicCache
 
@@ -229,16 +229,16 @@ def _speak(
         for b, row in enumerate(rows):
             row.prepare(b)
         if all(row.cursor.done for row in rows):
-            return [row.speech(complete=True) for row in rows]
+            return [row.decoded(complete=True) for row in rows]
         if expired():
             return [row.cut_short() for row in rows]
-        stretches = [row.stretch for row in rows]
-        hidden_BTd = model.read_stretches(stretches, cache, visible_BS)
+        trees = [row.tree for row in rows]
+        hidden_BTd = model.read_trees(trees, cache, visible_BS)
         log_probs_BLA = _log_probs(model, rows, hidden_BTd)
         kept_BT = np.zeros(hidden_BTd.shape[:2], bool)
         for b, row in enumerate(rows):
-            if len(row.stretch):
-                kept_BT[b, -len(row.stretch) :] = row.say(
+            if len(row.tree):
+                kept_BT[b, -len(row.tree) :] = row.take(
                     log_probs_BLA[b], None if uniforms_BL is None else uniforms_BL[b]
                 )
         visible_BS = np.concatenate((visible_BS, kept_BT), axis=1)
@@ -253,7 +253,7 @@ def _log_probs(model: WordModel, rows: list[_Row], hidden_BTd: torch.Tensor) -> 
             if ask.choice is not None:
                 choices.append(ask.choice)
                 legal_BLA[ask.choice.row, ask.choice.step, ask.legal] = True
-    lengths = [len(row.stretch) for row in rows]
+    lengths = [len(row.tree) for row in rows]
     return model.choose_log_probs(hidden_BTd, choices, legal_BLA, lengths).double().cpu().numpy()
 
 

@@ -29,13 +29,13 @@ from torch import Tensor, nn
 from policy.cell_state import CellState
 from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, Grammar, StepKind
 from policy.intent import Intent
-from policy.leader_models.leader_network import PromptError, SpeakingModule
-from policy.leader_models.transcript import Script, Steps, script_of, write_line
-from policy.prompt.text import TEMPLATE_VERSION, action_text, cue_text, prompt_text
+from policy.leader_models.leader_network import PromptError, TrainableNetwork
+from policy.leader_models.transcript import Steps, TeacherForcingBatch, teacher_forcing_batch, teacher_forcing_example
+from policy.prompt.text import TEMPLATE_VERSION, action_text, prompt_text, step_prefix_text
 from policy.text.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
 from policy.text.decoding import decode_text
 from policy.text.spelling_trie import ROOT, Trie, TrieError
-from policy.text.token_tree import Choice, Stretch
+from policy.text.token_tree import Choice, TokenTree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,7 +69,7 @@ class TextConfig:
             raise ValueError(f"lora_rank is {self.lora_rank}, expected 0 (no LoRA) to 1024")
 
 
-class Said(NamedTuple):
+class ChosenLogProbs(NamedTuple):
     """What was said, and how sure the model was."""
 
     log_probs_BL: Tensor
@@ -97,11 +97,11 @@ class TextLayout:
         return {"template": TEMPLATE_VERSION}
 
 
-class TextModel(SpeakingModule):
+class TextModel(TrainableNetwork):
     """Any causal language model of transformers, its adapters, and the words of the grammar in its tokens."""
 
     kind = "text"
-    speaks_words = True
+    uses_words = True
     config: TextConfig
     layout: TextLayout
     decode = decode_text
@@ -125,7 +125,7 @@ class TextModel(SpeakingModule):
         self.trie = self._spell_out(base.tokenizer)
         fixed = (StepKind.MASK, StepKind.CONTENDERS, StepKind.GRANT_UE, StepKind.GRANT_RBG)
         cues = [*((kind, -1) for kind in fixed), *((StepKind.OWNER, rbg) for rbg in range(MAX_RBGS))]
-        self._cues = {(kind, rbg): self.layout.spell(cue_text(kind, rbg)) for kind, rbg in cues}
+        self._step_prefixes = {(kind, rbg): self.layout.spell(step_prefix_text(kind, rbg)) for kind, rbg in cues}
         limits = (getattr(self.lm.config, name, None) for name in ("max_position_embeddings", "sliding_window"))
         self.context = min((limit for limit in limits if limit), default=UNLIMITED)
         """Tokens that prompt and DCM may have together."""
@@ -145,15 +145,15 @@ class TextModel(SpeakingModule):
 
     @torch.no_grad()
     def _reads_forks(self) -> bool:
-        cue, words = self.cue(StepKind.OWNER, 0), self.trie.spelling(OPEN_TOKEN)
+        step_prefix, words = self.step_prefix(StepKind.OWNER, 0), self.trie.spelling(OPEN_TOKEN)
         mask_A = np.zeros(FIRST_UE + 11, bool)
         mask_A[[OPEN_TOKEN, IDLE_TOKEN, FIRST_UE + 1, FIRST_UE + 10]] = True
-        stretch = Stretch(0)
-        stretch.add(cue)
-        stretch.fork(self.trie.forks(mask_A))
-        stretch.add(words)
-        hidden_d = self.read_stretches([stretch])[0, stretch.end]
-        chain = torch.tensor([[*cue, *words]], device=self.device)
+        tree = TokenTree(0)
+        tree.add(step_prefix)
+        tree.add_branches(self.trie.branches(mask_A))
+        tree.add(words)
+        hidden_d = self.read_trees([tree])[0, tree.end]
+        chain = torch.tensor([[*step_prefix, *words]], device=self.device)
         expected = self.lm(input_ids=chain).logits[0, -1].float()
         found = self._logits(hidden_d[None], torch.arange(len(expected), device=self.device))[0]
         error = float((found - expected).abs().max()) / (float(expected.abs().max()) + 1.0)
@@ -181,62 +181,64 @@ class TextModel(SpeakingModule):
             if parameter.requires_grad
         }
 
-    def cue(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
+    def step_prefix(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
         """What is read before a step's action."""
-        return self._cues[kind, rbg if kind is StepKind.OWNER else -1]
+        return self._step_prefixes[kind, rbg if kind is StepKind.OWNER else -1]
 
     # ---- probabilities of what was said ----
 
     def read(self, prompts: Any) -> Any:
         raise NotImplementedError("a text model reads prompt and DCM in one: script_logits, or decode")
 
-    def logits(self, memory: Any, steps: Steps, situation_BLA: NDArray[np.int64]) -> Tensor:
+    def logits(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
         raise NotImplementedError("a text model's words depend on the mask: script_logits, or decode")
 
-    def said_log_probs(
+    def chosen_log_probs_of(
         self,
         states: Sequence[CellState],
         intents: Sequence[Intent],
         grammars: Sequence[Grammar],
         tokens: Sequence[Sequence[int]],
-    ) -> Said:
+    ) -> ChosenLogProbs:
         """Of whole DCMs (grammar tokens), each action's log-probability and each step's entropy; differentiable.
 
         Raises GrammarError for a DCM that is not its grammar's.
         """
-        script = script_of([write_line(g, s, t) for g, s, t in zip(grammars, states, tokens)])
-        return said(self.script_logits(self.layout.encode(states, intents), script), script)
+        teacher_batch = teacher_forcing_batch(
+            [teacher_forcing_example(g, s, t) for g, s, t in zip(grammars, states, tokens)]
+        )
+        return chosen(self.teacher_forcing_logits(self.layout.encode(states, intents), teacher_batch), teacher_batch)
 
-    def script_logits(self, prompts: Sequence[Sequence[int]], script: Script) -> Tensor:
+    def teacher_forcing_logits(self, prompts: Sequence[Sequence[int]], teacher_batch: TeacherForcingBatch) -> Tensor:
         """Log-probability of every action at every step of whole DCMs, [B, L, A]; differentiable.
 
         -inf where illegal; beyond a DCM's end token 0 alone is legal, as in the script.
         """
-        stretches: list[Stretch] = []
+        trees: list[TokenTree] = []
         choices: list[Choice] = []
-        for row, (prompt, steps) in enumerate(zip(prompts, script.lengths_B.tolist())):
-            stretch = Stretch(0)
-            stretch.add(prompt)
+        for row, (prompt, steps) in enumerate(zip(prompts, teacher_batch.lengths_B.tolist())):
+            tree = TokenTree(0)
+            tree.add(prompt)
             for step in range(steps):
-                action = int(script.tokens_BL[row, step])
-                stretch.add(self.cue(*_kind_of(int(script.steps.query_BL[row, step]))))
-                forks = self.trie.forks(script.mask_BLA[row, step])
+                action = int(teacher_batch.tokens_BL[row, step])
+                tree.add(self.step_prefix(*_kind_of(int(teacher_batch.steps.query_BL[row, step]))))
+                branches = self.trie.branches(teacher_batch.mask_BLA[row, step])
                 spelling = self.trie.spelling(action)
-                if len(forks.node_F):
-                    first = stretch.fork(forks)
-                    choices.append(Choice(row, step, forks, stretch.end, first))
-                    read = forks.read[action]
-                    stretch.take([first + node for node in read])
+                if len(branches.node_F):
+                    first = tree.add_branches(branches)
+                    choices.append(Choice(row, step, branches, tree.end, first))
+                    read = branches.read[action]
+                    tree.take([first + node for node in read])
                     spelling = spelling[len(read) :]
                 if step + 1 < steps:
-                    stretch.add(spelling)
-            stretches.append(stretch)
-        hidden_BTd = self.read_stretches(stretches)
-        return self.choose_log_probs(hidden_BTd, choices, script.mask_BLA, [len(s) for s in stretches])
+                    tree.add(spelling)
+            trees.append(tree)
+        hidden_BTd = self.read_trees(trees)
+        return self.choose_log_probs(hidden_BTd, choices, teacher_batch.mask_BLA, [len(s) for s in trees])
 
-    def read_stretches(
+    def read_trees(
         self,
-        stretches: Sequence[Stretch],
+        trees: Sequence[TokenTree],
         cache: DynamicCache | None = None,
         visible_BS: NDArray[np.bool_] | None = None,
     ) -> Tensor:
@@ -244,26 +246,26 @@ class TextModel(SpeakingModule):
 
         cache, visible_BS: what was read before, appended to, and which of it each cell may see.
         """
-        cells, length = len(stretches), max(map(len, stretches))
+        cells, length = len(trees), max(map(len, trees))
         seen_before = 0 if visible_BS is None else visible_BS.shape[1]
         tokens_BT = np.zeros((cells, length), np.int64)
         positions_BT = np.zeros((cells, length), np.int64)
         seen_BTS = np.zeros((cells, length, seen_before + length), bool)
         # Padding sees itself: attention over nothing is no number.
         seen_BTS[:, :, seen_before:] = np.eye(length, dtype=bool)
-        for row, stretch in enumerate(stretches):
-            count = len(stretch)
+        for row, tree in enumerate(trees):
+            count = len(tree)
             if not count:
                 continue
-            deepest = max(stretch.depths)
+            deepest = max(tree.depths)
             if deepest >= self.context:
                 raise PromptError(
                     f"prompt and DCM take {deepest + 1} tokens, expected at most the {self.context} of "
                     f"{self.config.base_model}"
                 )
-            tokens_BT[row, -count:] = stretch.tokens
-            positions_BT[row, -count:] = stretch.depths
-            seen_BTS[row, -count:, -count:] = stretch.seen()
+            tokens_BT[row, -count:] = tree.tokens
+            positions_BT[row, -count:] = tree.depths
+            seen_BTS[row, -count:, -count:] = tree.seen()
             if visible_BS is not None:
                 seen_BTS[row, -count:, :seen_before] = visible_BS[row]
         device = self.device
@@ -294,20 +296,20 @@ class TextModel(SpeakingModule):
         if not choices:
             return torch.zeros(legal.shape, device=device).masked_fill(~legal, -torch.inf)
         steps, actions = legal_BLA.shape[1:]
-        width = max(choice.forks.ways_FW.shape[1] for choice in choices)
-        rows, places, ways, real, targets, of_fork, of_way = [], [], [], [], [], [], []
+        width = max(choice.branches.ways_FW.shape[1] for choice in choices)
+        rows, places, ways, real, targets, of_branch, of_way = [], [], [], [], [], [], []
         count = 0
-        for row, step, forks, cue, first in choices:
+        for row, step, branches, step_prefix, first in choices:
             padding = hidden_BTd.shape[1] - lengths[row]
-            rows.append(np.full(len(forks.node_F), row))
-            places.append(padding + np.where(forks.node_F == ROOT, cue, first + forks.node_F))
-            missing = ((0, 0), (0, width - forks.ways_FW.shape[1]))
-            ways.append(np.pad(forks.ways_FW, missing))
-            real.append(np.pad(forks.real_FW, missing))
-            targets.append((row * steps + step) * actions + forks.actions[forks.action_P])
-            of_fork.append(count + forks.fork_P)
-            of_way.append(forks.way_P)
-            count += len(forks.node_F)
+            rows.append(np.full(len(branches.node_F), row))
+            places.append(padding + np.where(branches.node_F == ROOT, step_prefix, first + branches.node_F))
+            missing = ((0, 0), (0, width - branches.ways_FW.shape[1]))
+            ways.append(np.pad(branches.ways_FW, missing))
+            real.append(np.pad(branches.real_FW, missing))
+            targets.append((row * steps + step) * actions + branches.actions[branches.action_P])
+            of_branch.append(count + branches.branch_P)
+            of_way.append(branches.way_P)
+            count += len(branches.node_F)
 
         def index(parts: list[NDArray[np.int64]]) -> Tensor:
             return torch.from_numpy(np.concatenate(parts)).to(device)
@@ -320,7 +322,7 @@ class TextModel(SpeakingModule):
         real_FW = torch.from_numpy(np.concatenate(real)).to(device)
         log_probs_FW = torch.log_softmax(logits_FW.masked_fill(~real_FW, -torch.inf), dim=-1)
         sums = torch.zeros(legal.numel(), device=device).index_add(
-            0, index(targets), log_probs_FW[index(of_fork), index(of_way)]
+            0, index(targets), log_probs_FW[index(of_branch), index(of_way)]
         )
         return sums.reshape(legal.shape).masked_fill(~legal, -torch.inf)
 
@@ -338,14 +340,14 @@ class TextModel(SpeakingModule):
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def said(log_probs_BLA: Tensor, script: Script) -> Said:
+def chosen(log_probs_BLA: Tensor, teacher_batch: TeacherForcingBatch) -> ChosenLogProbs:
     """What a script said, out of the log-probabilities of all that it might have."""
-    said_BL = torch.from_numpy(script.tokens_BL).to(log_probs_BLA.device)
+    said_BL = torch.from_numpy(teacher_batch.tokens_BL).to(log_probs_BLA.device)
     illegal = torch.isinf(log_probs_BLA)
     # exp(-inf) * -inf is no number, and neither is its gradient.
     finite = log_probs_BLA.masked_fill(illegal, 0.0)
     entropy_BL = -(finite.exp() * finite).masked_fill(illegal, 0.0).sum(-1)
-    return Said(log_probs_BLA.gather(-1, said_BL[..., None])[..., 0], entropy_BL)
+    return ChosenLogProbs(log_probs_BLA.gather(-1, said_BL[..., None])[..., 0], entropy_BL)
 
 
 def new_text_model(config: TextConfig, *, seed: int = 0, local_files_only: bool = False) -> TextModel:

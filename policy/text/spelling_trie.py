@@ -33,7 +33,7 @@ class TrieError(ValueError):
     """A tokenizer in whose tokens two actions cannot be told apart."""
 
 
-class Forks(NamedTuple):
+class BranchNodes(NamedTuple):
     """The trie of one step, reduced to where there is a choice."""
 
     token_N: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Forks(NamedTuple):
     """The legal actions, ascending."""
     action_P: NDArray[np.int64]
     """Index into `actions`, and ..."""
-    fork_P: NDArray[np.int64]
+    branch_P: NDArray[np.int64]
     way_P: NDArray[np.int64]
     """... the way that it takes at a fork on its path."""
     read: Mapping[int, tuple[int, ...]]
@@ -66,7 +66,7 @@ class Trie:
         self._spell = spell
         self._end: Spelling = ()
         self._spellings: list[Spelling] = []
-        self._kept: dict[bytes, Forks] = {}
+        self._kept: dict[bytes, BranchNodes] = {}
         try:
             self._grow(num_actions)
         except TrieError:
@@ -93,7 +93,7 @@ class Trie:
             raise TrieError(f"the tokenizer spells actions {clash[0]} and {clash[1]} so that they cannot be told apart")
         self._spellings = grown
 
-    def forks(self, mask_A: NDArray[np.bool_]) -> Forks:
+    def branches(self, mask_A: NDArray[np.bool_]) -> BranchNodes:
         """The choices of a step at which the actions in `mask_A` are legal; at least one. Raises TrieError."""
         self._grow(len(mask_A))
         key = np.packbits(mask_A).tobytes()
@@ -125,7 +125,7 @@ class _Node:
         self.index = ROOT
 
 
-def _forks(spellings: Mapping[int, Spelling]) -> Forks:
+def _forks(spellings: Mapping[int, Spelling]) -> BranchNodes:
     root = _Node()
     for spelling in spellings.values():
         node = root
@@ -135,13 +135,13 @@ def _forks(spellings: Mapping[int, Spelling]) -> Forks:
 
     tokens: list[int] = []
     parents: list[int] = []
-    forks: list[_Node] = []
-    fork_of: dict[int, int] = {}
+    branches: list[_Node] = []
+    branch_of: dict[int, int] = {}
 
     def visit(node: _Node) -> None:
         if len(node.next) > 1:
-            fork_of[id(node)] = len(forks)
-            forks.append(node)
+            branch_of[id(node)] = len(branches)
+            branches.append(node)
         for token, child in node.next.items():
             if child.actions > 1:  # a fork lies beyond
                 child.index = len(tokens)
@@ -150,33 +150,33 @@ def _forks(spellings: Mapping[int, Spelling]) -> Forks:
                 visit(child)
 
     visit(root)
-    width = max((len(fork.next) for fork in forks), default=1)
-    ways_FW = np.zeros((len(forks), width), np.int64)
-    real_FW = np.zeros((len(forks), width), bool)
-    for f, fork in enumerate(forks):
-        ways_FW[f, : len(fork.next)] = list(fork.next)
-        real_FW[f, : len(fork.next)] = True
+    width = max((len(add_branches.next) for add_branches in branches), default=1)
+    ways_FW = np.zeros((len(branches), width), np.int64)
+    real_FW = np.zeros((len(branches), width), bool)
+    for f, add_branches in enumerate(branches):
+        ways_FW[f, : len(add_branches.next)] = list(add_branches.next)
+        real_FW[f, : len(add_branches.next)] = True
     pairs: list[tuple[int, int, int]] = []
     read: dict[int, tuple[int, ...]] = {}
     for index, (action, spelling) in enumerate(spellings.items()):
         node, path = root, []
         for token in spelling:
-            if id(node) in fork_of:
-                pairs.append((index, fork_of[id(node)], list(node.next).index(token)))
+            if id(node) in branch_of:
+                pairs.append((index, branch_of[id(node)], list(node.next).index(token)))
             node = node.next[token]
             if node.index != ROOT:
                 path.append(node.index)
         read[action] = tuple(path)
-    action_P, fork_P, way_P = np.array(pairs, np.int64).reshape(-1, 3).T
-    return Forks(
+    action_P, branch_P, way_P = np.array(pairs, np.int64).reshape(-1, 3).T
+    return BranchNodes(
         np.array(tokens, np.int64),
         np.array(parents, np.int64),
-        np.array([fork.index for fork in forks], np.int64),
+        np.array([add_branches.index for add_branches in branches], np.int64),
         ways_FW,
         real_FW,
         np.array(list(spellings), np.int64),
         action_P,
-        fork_P,
+        branch_P,
         way_P,
         read,
     )

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.text.spelling_trie import ROOT, Forks
+from policy.text.spelling_trie import ROOT, BranchNodes
 
 
-class Stretch:
+class TokenTree:
     """Tokens of one cell that are read at once: a chain, with the forks of its choices beside it."""
 
     def __init__(self, start: int) -> None:
@@ -40,11 +40,11 @@ class Stretch:
         for token in tokens:
             self._end = self._put(token, self._end)
 
-    def fork(self, forks: Forks) -> int:
+    def add_branches(self, branches: BranchNodes) -> int:
         """Put a step's forks beside the chain's end; the place of the first one."""
-        first, cue = len(self.tokens), self._end
-        for token, parent in zip(forks.token_N.tolist(), forks.parent_N.tolist()):
-            self._put(token, cue if parent == ROOT else first + parent)
+        first, step_prefix = len(self.tokens), self._end
+        for token, parent in zip(branches.token_N.tolist(), branches.parent_N.tolist()):
+            self._put(token, step_prefix if parent == ROOT else first + parent)
         return first
 
     def take(self, places: Sequence[int]) -> None:
@@ -83,8 +83,8 @@ class Choice(NamedTuple):
     row: int
     """Of the batch."""
     step: int
-    forks: Forks
-    cue: int
+    branches: BranchNodes
+    step_prefix: int
     """Place of the cue's last token in the stretch; fork nodes follow it ..."""
     first: int
     """... from this place on."""

@@ -14,7 +14,7 @@ from policy.grammar import GrammarOptions
 from policy.intent import Intent, SliceLimit
 from policy.leader import Decision, never_expires
 from policy.leader_models.language_model import LeaderModel, state_of
-from policy.leader_models.token_probabilities import compute_odds
+from policy.leader_models.token_probabilities import compute_token_probabilities
 from policy.model_leader import ModelLeader
 from policy.shipped import draws
 
@@ -99,8 +99,10 @@ def check_edge(twins: Twins, state: CellState, intent: Intent, expected: Decisio
     """Other tokens are right only where two were equally likely, or the coin fell between them."""
     step = next(i for i, (a, b) in enumerate(zip(expected.tokens, found.tokens)) if a != b)
     reference = twins.reference
-    odds = compute_odds(reference.model, reference.options, state, intent, expected.tokens)
-    log_probs_A = odds.steps[step].log_probs_A
+    token_probabilities = compute_token_probabilities(
+        reference.model, reference.options, state, intent, expected.tokens
+    )
+    log_probs_A = token_probabilities.steps[step].log_probs_A
     if reference.sampling_seed is None:
         pair = log_probs_A[[expected.tokens[step], found.tokens[step]]]
         assert log_probs_A.max() - pair.min() < CLOSE_NATS, f"token {step}: {pair}"

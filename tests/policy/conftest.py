@@ -36,8 +36,8 @@ def random_state(
         "ucm_U": rng.integers(0, 8, count),
         "cqi_mean_U": rng.uniform(0.0, 15.0, count),
         "long_served_bits_per_slot_U": rng.exponential(300.0, count),
-        "heard_cqi_UM": rng.integers(1, 16, (count, num_rbgs)),
-        "heard_age_slots_UM": rng.integers(1, 13, (count, num_rbgs)),
+        "last_cqi_UM": rng.integers(1, 16, (count, num_rbgs)),
+        "last_cqi_age_slots_UM": rng.integers(1, 13, (count, num_rbgs)),
         "last_outcome_M": rng.integers(0, 6, num_rbgs),
     }
     assert set(columns) == {*COLUMNS, *RBG_COLUMNS}

@@ -14,10 +14,10 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision
 from xapp.config.model import Controls
-from xapp.control.cell_link import CellLink, Feed, Report
+from xapp.control.cell_link import CellLink, Report, ReportSubscription
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.monitoring.metrics import Metrics
 
@@ -54,7 +54,7 @@ class Slow(AllIdle):
 
 
 class Deciding:
-    """Intake, mailbox, pacer and sender around one leader; reports are given to the intake by the test."""
+    """Receiver, mailbox, pacer and sender around one leader; reports are given to the receiver by the test."""
 
     def __init__(self, node: Any, leader: Any, **controls: Any) -> None:
         self.node = node
@@ -67,7 +67,7 @@ class Deciding:
         self.controls = Controls(**{"report_period_ms": PERIOD_MS, "coalesce_ms": 0.0, **patient, **controls})
         self.mailbox: Mailbox[Report] = Mailbox(self.controls.coalesce_ms / 1e3)
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
-        self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics)
+        self.receiver = Receiver(node.xapp, self.mailbox, self.sender, self.metrics)
         self.links: dict[str, CellLink] = {}
         self.loop = ControlLoop(
             self.controls,
@@ -75,15 +75,15 @@ class Deciding:
             self.mailbox,
             self.sender,
             self.metrics,
-            links=self.intake.links,
+            links=self.receiver.links,
             intent_of=lambda state: self.intent_of(state),
-            settle=lambda state, intent, allocation, sent: self.settled.append((intent, allocation, sent)),
+            on_decided=lambda state, intent, allocation, sent: self.settled.append((intent, allocation, sent)),
         )
         self.link = node.link()
-        self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
+        self.receiver.attach(node.dcm_instance, ReportSubscription(node.cell, "dcm"), self.link)
 
     def report(self, sn: int, indication: Any = None, **changes: Any) -> None:
-        self.intake.on_message(self.node.dcm_message(sn, indication, **changes))
+        self.receiver.on_message(self.node.dcm_message(sn, indication, **changes))
 
     def limit_everybody_to(self, percent: float) -> None:
         """As a policy does that names no UE."""

@@ -19,7 +19,7 @@ from policy.grammar import (
 )
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.leader_models.transcript import write_line
+from policy.leader_models.transcript import teacher_forcing_example
 from policy.schedulers.schedulers import SCHEDULERS
 from training.counterfactual import Search, Spoken, branch_values, evaluate
 from training.imitation.collector import random_allocation
@@ -78,7 +78,9 @@ def test_what_is_played_in_a_branch_is_the_dcm_with_that_token(name, speaker, pe
             if token == tokens[step]:
                 assert value.value_LA[step, token] == value.base
                 continue
-            if write_line(said.grammar, said.state, tokens).query_L[step] == 2:  # a periodic grant: a test of its own
+            if (
+                teacher_forcing_example(said.grammar, said.state, tokens).query_L[step] == 2
+            ):  # a periodic grant: a test of its own
                 continue
             tokens[step] = int(token)
             if step == 0 and token == FIRST_MASK:

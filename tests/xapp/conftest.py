@@ -15,13 +15,13 @@ import pytest
 from policy.cell_state import make_cell_state
 from policy.intent import Intent
 from xapp.config.model import Controls
-from xapp.control.cell_link import CellLink, ControlTarget, Feed, Report
+from xapp.control.cell_link import CellLink, ControlTarget, Report, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.control_loop import ControlLoop
 from xapp.control.decision_record import DecisionRecord
-from xapp.control.encoder import Basis
+from xapp.control.encoder import DecisionContext
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
@@ -150,10 +150,10 @@ class FakeNode:
         carrier = dcm.Carrier.of(nci, bwp_size_prb=24, rbg_size_prb=4) if nci else self.carrier
         return ControlTarget(self.name, f"{self.name}/{carrier.cell}", 5, self.dcm_instance, carrier)
 
-    def basis(self, *, k: int = 1, **fields: Any) -> Basis:
+    def context(self, *, k: int = 1, **fields: Any) -> DecisionContext:
         """Of a decision about UEs 1 and 2."""
         state = make_cell_state(self.cell, num_rbgs=self.num_rbgs, slots_per_dcm=k, slot=0, ue_ids=(1, 2))
-        return Basis(state, **fields)
+        return DecisionContext(state, **fields)
 
     def link(self, *, has_kpm: bool = False, has_dcm: bool = True, period_ms: int = 100) -> CellLink:
         tracker = CellTracker(
@@ -248,28 +248,28 @@ def node() -> Iterator[FakeNode]:
 
 
 class DecidingCell:
-    """Intake, loop and sender around one leader and one cell; decisions are made in the test's own thread."""
+    """Receiver, loop and sender around one leader and one cell; decisions are made in the test's own thread."""
 
-    def __init__(self, node: FakeNode, leader: Any, tap: Any = None) -> None:
+    def __init__(self, node: FakeNode, leader: Any, observer: Any = None) -> None:
         self.node, self.metrics, self.intent = node, Metrics(), Intent()
-        self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2, tap=tap)
+        self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2, observer=observer)
         self.mailbox: Mailbox[Report] = Mailbox(0.0)
-        self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics, tap=tap)
+        self.receiver = Receiver(node.xapp, self.mailbox, self.sender, self.metrics, observer=observer)
         self.loop = ControlLoop(
             Controls(decision_deadline_ms=10_000.0),
             leader,
             self.mailbox,
             self.sender,
             self.metrics,
-            links=self.intake.links,
+            links=self.receiver.links,
             intent_of=lambda cell: self.intent,
-            tap=tap,
+            observer=observer,
         )
         self.link = node.link()
-        self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
+        self.receiver.attach(node.dcm_instance, ReportSubscription(node.cell, "dcm"), self.link)
 
     def report(self, sn: int, indication: Any = None) -> None:
-        self.intake.on_message(self.node.dcm_message(sn, indication))
+        self.receiver.on_message(self.node.dcm_message(sn, indication))
 
     def decide_what_waits(self) -> DecisionRecord:
         """About what was reported last."""
@@ -289,8 +289,8 @@ def make_cell(node: FakeNode) -> Iterator[Callable[..., DecidingCell]]:
     """`make_cell(leader, tap)`: a cell of `node` whose decisions the test makes."""
     with ExitStack() as stack:
 
-        def make(leader: Any, tap: Any = None) -> DecidingCell:
-            cell = DecidingCell(node, leader, tap)
+        def make(leader: Any, observer: Any = None) -> DecidingCell:
+            cell = DecidingCell(node, leader, observer)
             stack.callback(cell.close)
             return cell
 

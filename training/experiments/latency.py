@@ -45,7 +45,7 @@ def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, 
     for _ in range(WARM_UP_DECISIONS + decisions):
         states = world.observe()
         prompts = loaded.leader.layout.encode(states, [Intent()])
-        prompt = len(prompts[0]) if loaded.leader.speaks_words else int(prompts.tokens_NT.size)
+        prompt = len(prompts[0]) if loaded.leader.uses_words else int(prompts.tokens_NT.size)
         begin = time.perf_counter()
         (decision,) = leader.decide(states, [Intent()], never_expires)
         decided = time.perf_counter()

@@ -19,8 +19,8 @@ from policy.follower import Answer, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Leader
-from policy.leader_models.leader_network import SpeakingModule
-from policy.leader_models.transcript import Line, write_line
+from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.transcript import TeacherForcingExample, teacher_forcing_example
 from policy.prompt.compact import Prompts
 from training.imitation.teachers import Teacher, as_teacher
 from training.simulator.cell import CellBatch
@@ -54,7 +54,7 @@ class LeaderExample(NamedTuple):
     """One state's prompt (of a text model one block, as long as it is) and the teacher's DCM."""
 
     blocks_PT: NDArray[np.int64]
-    line: Line
+    line: TeacherForcingExample
 
 
 class FollowerExamples(NamedTuple):
@@ -82,7 +82,9 @@ class Collector:
     teacher: Leader | Teacher
     options: GrammarOptions
 
-    def collect(self, student: SpeakingModule, student_share: float, examples: int, rng: np.random.Generator) -> Lesson:
+    def collect(
+        self, student: TrainableNetwork, student_share: float, examples: int, rng: np.random.Generator
+    ) -> Lesson:
         """About `examples` states from as many worlds as there are scenarios; depends on the arguments alone.
 
         student_share: of the cells, those led by the student.
@@ -99,7 +101,7 @@ class Collector:
         return lesson
 
     def _play(
-        self, world: CellBatch, student: SpeakingModule, student_share: float, periods: int, rng: np.random.Generator
+        self, world: CellBatch, student: TrainableNetwork, student_share: float, periods: int, rng: np.random.Generator
     ) -> Lesson:
         pace = world.scenario.slots_per_dcm
         world.play(None, pace * int(rng.integers(0, max(1, MAX_WARM_UP_SLOTS // pace) + 1)))
@@ -121,7 +123,7 @@ class Collector:
                 else:
                     words = not isinstance(prompts, Prompts)
                     blocks_PT = np.array([prompts[b]]) if words else prompts.tokens_NT[prompts.cell_N == b]
-                    leader.append(LeaderExample(blocks_PT, write_line(grammar, state, tokens)))
+                    leader.append(LeaderExample(blocks_PT, teacher_forcing_example(grammar, state, tokens)))
             upcoming.append(self._led(student, student_B, states, intents, grammars, answers, rng))
             lead = world.scenario.control_lead_periods
             allocations = upcoming.pop(0) if len(upcoming) > lead else None
@@ -130,7 +132,7 @@ class Collector:
 
     def _led(
         self,
-        student: SpeakingModule,
+        student: TrainableNetwork,
         student_B: NDArray[np.bool_],
         states: Sequence[CellState],
         intents: Sequence[Intent],
@@ -142,10 +144,10 @@ class Collector:
         played = list(answers)
         rows: list[int] = np.flatnonzero(student_B).tolist()
         if rows:
-            speeches = student.decode(
+            decoded_dcms = student.decode(
                 [states[b] for b in rows], [intents[b] for b in rows], [grammars[b] for b in rows]
             )
-            for b, speech in zip(rows, speeches):
+            for b, speech in zip(rows, decoded_dcms):
                 played[b] = speech.allocation
         for b in np.flatnonzero(rng.random(len(played)) < RANDOM_SHARE).tolist():
             played[b] = random_allocation(grammars[b], rng)

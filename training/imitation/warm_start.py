@@ -25,7 +25,7 @@ from policy.grammar import LAB, PAPER, GrammarOptions
 from policy.leader import Leader
 from policy.leader_models.language_model import ModelConfig
 from policy.leader_models.leader_network import masked_log_softmax
-from policy.leader_models.transcript import script_of
+from policy.leader_models.transcript import teacher_forcing_batch
 from policy.model_kinds import layout_for, new_model
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from policy.text.model import TextConfig
@@ -230,10 +230,10 @@ class _Run:
         return StepReport(self.step, loss.item(), accuracy, follower_loss, rate)
 
     def _leader_loss(self, examples: list[LeaderExample]) -> tuple[Tensor, float]:
-        script = script_of([e.line for e in examples])
-        words = self.leader.speaks_words
+        script = teacher_forcing_batch([e.line for e in examples])
+        words = self.leader.uses_words
         prompts = [e.blocks_PT[0].tolist() for e in examples] if words else prompts_of(examples)
-        logits = self.leader.script_logits(prompts, script)
+        logits = self.leader.teacher_forcing_logits(prompts, script)
         log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA).to(logits.device))
         tokens_BL = torch.from_numpy(script.tokens_BL).to(logits.device)
         choices = int((script.mask_BLA.sum(-1) > 1).sum())

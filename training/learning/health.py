@@ -15,7 +15,7 @@ import numpy as np
 from policy.allocation import Allocation
 from policy.grammar import GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.leader_network import SpeakingModule
+from policy.leader_models.leader_network import TrainableNetwork
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
 from training.simulator.cell import CellBatch
@@ -84,7 +84,7 @@ def unseen_ues(config: TrainConfig) -> int:
     return max(most + 1, min(2 * most, MOST_UNSEEN_UES))
 
 
-def utilities_at_unseen(leader: SpeakingModule, config: TrainConfig, options: GrammarOptions) -> np.ndarray:
+def utilities_at_unseen(leader: TrainableNetwork, config: TrainConfig, options: GrammarOptions) -> np.ndarray:
     """Of the same few cells whenever it is asked, led greedily with that many UEs: [cells]."""
     scenario = config.scenarios[0]
     world = CellBatch(scenario, WATCH_CELLS, unseen_ues(config), config.seed)

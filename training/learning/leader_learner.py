@@ -26,7 +26,7 @@ from training.learning.report import LeaderFigures
 from training.learning.rollout import Example
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import SpeakingModule
+    from policy.leader_models.leader_network import TrainableNetwork
 
 CRITIC_LR = 3e-3
 CRITIC_PASSES = 4
@@ -60,7 +60,11 @@ class LeaderLearner:
     """A leader, its optimizer, its critic if its credit needs one, and the leader that it began as."""
 
     def __init__(
-        self, leader: SpeakingModule, config: TrainConfig, reference: SpeakingModule | None, ranks: Ranks | None = None
+        self,
+        leader: TrainableNetwork,
+        config: TrainConfig,
+        reference: TrainableNetwork | None,
+        ranks: Ranks | None = None,
     ) -> None:
         """reference: what `config.kl` holds it to; None = nothing."""
         self.leader, self._config, self._reference, self._ranks = leader, config, reference, ranks or Ranks()
@@ -116,10 +120,10 @@ class LeaderLearner:
         whole = None if advantage_B is None else advantage_B[torch.from_numpy(rows)].to(device)
         return _Part(chosen, credit.tried_of(chosen, device), whole)
 
-    def _logits(self, model: SpeakingModule, part: _Part) -> Tensor:
+    def _logits(self, model: TrainableNetwork, part: _Part) -> Tensor:
         """[B, L, A]"""
         prompts = model.layout.encode([e.state for e in part.examples], [e.intent for e in part.examples])
-        return model.script_logits(prompts, part.tried.script).float()
+        return model.teacher_forcing_logits(prompts, part.tried.script).float()
 
     def _note_old(self, part: _Part, logits: Tensor) -> None:
         exploration = self._config.exploration if self._config.credit in ("counterfactual", "all_action") else 0.0

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from policy.leader_models.leader_network import masked_log_softmax
-from policy.leader_models.transcript import Script, script_of
+from policy.leader_models.transcript import TeacherForcingBatch, teacher_forcing_batch
 from training.learning.rollout import Example
 
 WORTH_BOUND = 3.0
@@ -33,7 +33,7 @@ WORTH_BOUND = 3.0
 class Tried(NamedTuple):
     """What is known of a batch of DCMs, padded to the longest."""
 
-    script: Script
+    script: TeacherForcingBatch
     legal: Tensor
     """[B, L, A]."""
     known: Tensor
@@ -49,7 +49,7 @@ class Tried(NamedTuple):
 
 
 def tried_of(examples: Sequence[Example], device: torch.device) -> Tried:
-    script = script_of([e.line for e in examples])
+    script = teacher_forcing_batch([e.line for e in examples])
     shape = script.mask_BLA.shape
     known_BLA, value_BLA = np.zeros(shape, bool), np.zeros(shape, np.float32)
     log_prob_BL = np.zeros(shape[:2], np.float32)

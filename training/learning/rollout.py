@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from policy.cell_state import CellState
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.transcript import Line, Speech, write_line
+from policy.leader_models.transcript import DecodedDcm, TeacherForcingExample, teacher_forcing_example
 from training.counterfactual import Spoken, evaluate
 from training.errors import InvalidToken
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
@@ -30,7 +30,7 @@ from training.simulator.scenario import Scenario
 from training.simulator.state import COLLISIONS, SERVED
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import SpeakingModule
+    from policy.leader_models.leader_network import TrainableNetwork
 
 WARM_UP_PERIODS = 10
 """Worlds are played up to so many periods, or WARM_UP_SLOTS if that is more, before the leader takes over."""
@@ -44,7 +44,7 @@ class Example(NamedTuple):
     """Which cell of the arena: examples of a chain, in their order, are one cell's decisions over time."""
     state: CellState
     intent: Intent
-    line: Line
+    line: TeacherForcingExample
     log_probs_L: NDArray[np.float64]
     """Of each token, as it was drawn."""
     reward: float
@@ -90,7 +90,7 @@ class Arena:
         self.cell_steps = 0
         """Slots x cells played under the leader."""
 
-    def play(self, leader: SpeakingModule) -> list[Example]:
+    def play(self, leader: TrainableNetwork) -> list[Example]:
         """One period of every world, led by `leader`; the DCMs that governed it.
 
         A slow leader's first period is governed by nobody: no examples. Raises InvalidToken.
@@ -101,10 +101,10 @@ class Arena:
         grammars = [compile_grammar(s, i, self._options) for s, i in zip(states, intents)]
         longest = max(g.max_tokens for g in grammars)
         uniforms_BL = rng.random((len(states), longest))
-        speeches = self._speak(leader, states, intents, grammars, uniforms_BL)
+        decoded_dcms = self._speak(leader, states, intents, grammars, uniforms_BL)
         decided = [
             _Decided(Spoken(state, intent, grammar, speech.tokens), speech.log_probs)
-            for state, intent, grammar, speech in zip(states, intents, grammars, speeches)
+            for state, intent, grammar, speech in zip(states, intents, grammars, decoded_dcms)
         ]
         self.cell_steps += sum(cells * game.world.scenario.slots_per_dcm for game in self._games)
         return [
@@ -119,17 +119,17 @@ class Arena:
 
     def _speak(
         self,
-        leader: SpeakingModule,
+        leader: TrainableNetwork,
         states: Sequence[CellState],
         intents: Sequence[Intent],
         grammars: Sequence[Grammar],
         uniforms_BL: NDArray[np.float64],
-    ) -> list[Speech]:
+    ) -> list[DecodedDcm]:
         """Drawn words, in some cells the likeliest ones: what a word is worth depends on the others around it."""
         share = self._config.greedy_share if self._config.credit == "regression" else 0.0
         # Spread evenly over each world's cells.
         greedy_B = np.floor(np.arange(1, len(states) + 1) * share) > np.floor(np.arange(len(states)) * share)
-        speeches: dict[int, Speech] = {}
+        decoded_dcms: dict[int, DecodedDcm] = {}
         for chosen, drawn in ((~greedy_B, True), (greedy_B, False)):
             rows = np.flatnonzero(chosen).tolist()
             spoken = leader.decode(
@@ -138,8 +138,8 @@ class Arena:
                 [grammars[b] for b in rows],
                 uniforms_BL=uniforms_BL[rows] if drawn else None,
             )
-            speeches.update(zip(rows, spoken))
-        return [speeches[b] for b in range(len(states))]
+            decoded_dcms.update(zip(rows, spoken))
+        return [decoded_dcms[b] for b in range(len(states))]
 
     def jain(self) -> float:
         """Mean over cells, of all that was served there so far, before the leader came too."""
@@ -186,7 +186,7 @@ class _Game:
         governing = self._upcoming.pop(0)
         spoken = [d.spoken for d in governing]
         if self._config.credit == "sequence" or "leader" not in self._learning:
-            lines = [write_line(s.grammar, s.state, s.tokens) for s in spoken]
+            lines = [teacher_forcing_example(s.grammar, s.state, s.tokens) for s in spoken]
             tried = [(np.zeros(line.mask_LA.shape, bool), np.zeros(line.mask_LA.shape)) for line in lines]
             outcome = self._play(world.plan([s.grammar.allocation(s.tokens) for s in spoken]), spoken, rng)
             bases = outcome.reward_B.tolist()
@@ -236,7 +236,7 @@ class _Outcome(NamedTuple):
     collisions_B: NDArray[np.float64]
 
 
-def check_legal(log_probs_L: NDArray[np.float64], line: Line) -> None:
+def check_legal(log_probs_L: NDArray[np.float64], line: TeacherForcingExample) -> None:
     """Raises InvalidToken: the third of the paper's failure signatures."""
     legal_L = line.mask_LA[np.arange(len(line.tokens_L)), line.tokens_L]
     wrong = np.flatnonzero(~legal_L | ~np.isfinite(log_probs_L))

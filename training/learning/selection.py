@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from policy.grammar import GrammarOptions
 from policy.leader_models.language_model import state_of
-from policy.leader_models.leader_network import SpeakingModule
+from policy.leader_models.leader_network import TrainableNetwork
 from policy.model_leader import ModelLeader
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.learning.config import TrainConfig
@@ -34,7 +34,7 @@ PERIODS = 30
 class Selection:
     """The best weights so far, on disk: an interrupted run that is resumed chooses alike."""
 
-    def __init__(self, path: Path, config: TrainConfig, options: GrammarOptions, start: SpeakingModule) -> None:
+    def __init__(self, path: Path, config: TrainConfig, options: GrammarOptions, start: TrainableNetwork) -> None:
         self._path, self._config, self._options, self._start = path, config, options, start
         self._start_utility: NDArray[np.float64] | None = None
 
@@ -42,7 +42,7 @@ class Selection:
         """Forget what another run chose."""
         self._path.unlink(missing_ok=True)
 
-    def look(self, leader: SpeakingModule, update: int) -> float:
+    def look(self, leader: TrainableNetwork, update: int) -> float:
         """What the leader is worth after so many updates; its weights are kept if nothing was worth more."""
         if self._start_utility is None:
             self._start_utility = self._utilities(self._start)
@@ -60,7 +60,7 @@ class Selection:
         metadata, _ = read_checkpoint(self._path)
         return int(metadata["update"]), float(metadata["worth"])
 
-    def restore_best(self, leader: SpeakingModule) -> None:
+    def restore_best(self, leader: TrainableNetwork) -> None:
         """Put `leader` to the best weights, or back to the start's."""
         if self.best is None:
             best = {f"leader/weight/{key}": tensor for key, tensor in state_of(self._start).items()}
@@ -70,7 +70,7 @@ class Selection:
             for key, weight in state_of(leader).items():
                 weight.copy_(best[f"leader/weight/{key}"])
 
-    def _utilities(self, leader: SpeakingModule) -> NDArray[np.float64]:
+    def _utilities(self, leader: TrainableNetwork) -> NDArray[np.float64]:
         config, player = self._config, ModelLeader(leader, self._options)
         found = []
         for scenario in dict.fromkeys(config.scenarios):

@@ -168,8 +168,8 @@ class CellBatch:
             "packet_bits_U": profiles.packet_bits[profile_BU],
             "ucm_U": _known(state.ucm_BUD1[:, :, at] != NOTHING_SAID, state.ucm_BUD1[:, :, at]),
             "age_slots_U": np.minimum(delay, self.slot - self._seen_since_BU).astype(np.float64),
-            "heard_cqi_UM": _known(heard_BUM > 0, heard_BUM % HEARD_AGE),
-            "heard_age_slots_UM": _known(heard_BUM > 0, heard_BUM // HEARD_AGE),
+            "last_cqi_UM": _known(heard_BUM > 0, heard_BUM % HEARD_AGE),
+            "last_cqi_age_slots_UM": _known(heard_BUM > 0, heard_BUM // HEARD_AGE),
             "last_outcome_M": _known(outcome_BM >= 0, outcome_BM),
         }
 

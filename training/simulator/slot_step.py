@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from policy.allocation import DYNAMIC, NO_CAP, OPEN
-from policy.cell_state import MAX_HEARD_AGE, OUTCOME_DECODED, OUTCOME_IDLE, OUTCOME_LOST, WAS_OPEN
+from policy.cell_state import MAX_LAST_CQI_AGE, OUTCOME_DECODED, OUTCOME_IDLE, OUTCOME_LOST, WAS_OPEN
 from training.simulator.jit import inlined
 from training.simulator.mac_rule import level_of, rate_of
 from training.simulator.plan import NOBODY, Plan
@@ -364,6 +364,6 @@ def step_world(state: State, rules: Rules, plan: Plan, draws: Draws, b: int, slo
             state.gain_BUM[b, u, m] = power * state.mean_snr_BU[b, u]
             heard = state.heard_BUM[b, u, m]
             if heard > 0:
-                state.heard_BUM[b, u, m] = heard + HEARD_AGE if heard < MAX_HEARD_AGE * HEARD_AGE else 0
+                state.heard_BUM[b, u, m] = heard + HEARD_AGE if heard < MAX_LAST_CQI_AGE * HEARD_AGE else 0
         if state.present_BU[b, u]:
             report(state, rules, b, u, slot + 1)

@@ -97,7 +97,7 @@ class State(NamedTuple):
     """The buffer level of the report one slot older than any in level_BUD1."""
     heard_BUM: NDArray[np.uint8]
     """Of the UE's last decoded transmission on the RBG: HEARD_AGE x its age + its CQI at full power; 0 = longer than
-    MAX_HEARD_AGE slots ago, or never."""
+    MAX_LAST_CQI_AGE slots ago, or never."""
     outcome_BM: NDArray[np.int8]
     """What became of the RBG in the last slot, as in policy.cell_state; -1 before the first slot."""
     attempts_BU: NDArray[np.int64]

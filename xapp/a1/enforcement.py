@@ -1,6 +1,6 @@
 """Policies in force: the intent that each decision uses, what floors still owe, and whether what was asked for holds.
 
-Policies are swapped as a whole by housekeeping; the very next decision uses the new ones. What floors owe is counted
+Policies are swapped as a whole by the task runner; the very next decision uses the new ones. What floors owe is counted
 here, because policy/ has no memory: after each decision, what a UE or slice was promised, less what it owned.
 """
 
@@ -56,7 +56,7 @@ MAX_REASONS = 20
 
 
 class PoliciesInForce:
-    """`intent_for` and `settle` belong to the thread that decides; the rest may be called by any."""
+    """`intent_for` and `on_decided` belong to the thread that decides; the rest may be called by any."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class PoliciesInForce:
             kept = self._compiled[state.cell] = _Kept(policies, *now, intent)
         return kept.intent
 
-    def settle(self, state: CellState, intent: Intent, allocation: Allocation, sent: bool) -> None:
+    def on_decided(self, state: CellState, intent: Intent, allocation: Allocation, sent: bool) -> None:
         """Enter into the books what came of a decision under `intent`; sent = the node was told.
 
         More than a floor is no credit: it holds again in the next period, but for what rounding up gave too much. What

@@ -109,7 +109,7 @@ def encode_answer(request: PolicyRequest, handler_id: str, answer: Answer) -> by
 
 
 class A1Policies:
-    """The policies in force. `on_message` belongs to the receive thread, `run_due` to housekeeping; others to any."""
+    """The policies in force. `on_message` is for the receive thread, `run_due` for the task runner, others for any."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class A1Policies:
         self._requests: deque[RmrMessage] = deque()
         self._lock = threading.Lock()
         self._held: dict[str, HeldPolicy] = {}
-        self._heard: set[str] = set()
+        self._received: set[str] = set()
         """Instances that the mediator has spoken of before SDL did: it knows better."""
         self._unsaved: dict[str, Policy | None] = {}
         """What SDL has yet to be told; None = deleted."""
@@ -171,7 +171,7 @@ class A1Policies:
         """Work on requests, restore, ask, save; seconds until the next time. May block for SDL, after all the rest."""
         if self._is_stale:  # before the requests: what they say is no older
             self._is_stale = self._is_restored = self._is_answered = False
-            self._heard.clear()
+            self._received.clear()
             self._unsaved.clear()
             self._query_at_s = 0.0
         while self._requests:
@@ -205,7 +205,7 @@ class A1Policies:
             return Answer.ERROR
         self._is_answered = True
         if not self._is_restored:
-            self._heard.add(name)
+            self._received.add(name)
         if request.operation == "DELETE":
             self._change(name, None)
             return Answer.DELETED
@@ -259,23 +259,23 @@ class A1Policies:
         if not self._store.answered:
             return
         self._is_restored = True
-        held = {name: held for name, held in self._held.items() if name in self._heard}
+        held = {name: held for name, held in self._held.items() if name in self._received}
         for key, value in sorted(found.items()):
             name = key.removeprefix(KEY)
             policy = _stored_policy(value)
             if policy is None:
                 self._metrics.drop("a1_stored_policy_unreadable")
-            elif name in self._heard:
+            elif name in self._received:
                 if name not in held:
                     self._unsaved.setdefault(name, None)  # deleted before anybody knew that it was there
             elif len(held) < MAX_POLICIES:
                 held[name] = HeldPolicy(policy, restored=True)
         if held != self._held:
-            log.info("policies restored: %s", ", ".join(name for name in held if name not in self._heard) or "none")
+            log.info("policies restored: %s", ", ".join(name for name in held if name not in self._received) or "none")
             with self._lock:
                 self._held = held
             self._publish()
-        self._heard.clear()
+        self._received.clear()
 
     def save_again(self) -> None:
         """Shared data were lost: save every policy once more. From any thread."""

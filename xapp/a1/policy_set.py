@@ -151,10 +151,10 @@ class _Compilation:
             return self._state.ue_ids
         wanted = self._live(scope.ue_ids, name)
         for each in scope.slices:
-            members, why_not = self._members(each.name)
+            members, reason_against = self._members(each.name)
             wanted |= members
-            if why_not:
-                self._unmet.append((name, why_not))
+            if reason_against:
+                self._unmet.append((name, reason_against))
         return [ue for ue in self._state.ue_ids if ue in wanted]
 
     def _slice_limits(self) -> tuple[SliceLimit, ...]:
@@ -162,8 +162,8 @@ class _Compilation:
         taken: dict[int, str] = {}
         limits = []
         for name in sorted(self._slices.sources, key=lambda n: (n in classes, n)):
-            members, why_not = self._members(name)
-            reasons = [why_not] if why_not else []
+            members, reason_against = self._members(name)
+            reasons = [reason_against] if reason_against else []
             elsewhere = sorted({taken[ue] for ue in members if ue in taken})
             if elsewhere:
                 reasons.append(f"slice {name}: some of its UEs count for slice {elsewhere[0]} instead")
@@ -181,19 +181,19 @@ class _Compilation:
             return self._of_classes(name, (TrafficClass[name.upper()],))
         found = self._live(self._listed.get(name, set()))
         is_known = bool(self._listed.get(name))
-        why_not = ""
+        reason_against = ""
         for row in self._set.slices:
             if slice_name(row.sst, row.sd) != name or (row.cells and state.cell not in row.cells):
                 continue
             is_known = True
             found |= self._live(row.ue_ids)
             if row.traffic_classes:
-                members, why = self._of_classes(name, tuple(class_of(c) for c in row.traffic_classes))
+                members, reason = self._of_classes(name, tuple(class_of(c) for c in row.traffic_classes))
                 found |= members
-                why_not = why_not or why
+                reason_against = reason_against or reason
         if not is_known:
             return set(), f"slice {name}: its members are not known (neither listed nor in controls.a1.slices)"
-        return found, why_not
+        return found, reason_against
 
     def _live(self, numbers: Iterable[int], policy_id: str = "") -> set[int]:
         """Live UEs by their node's own numbers; two with one number are told apart by nothing that a policy says, and
@@ -215,5 +215,5 @@ class _Compilation:
         state = self._state
         member_U = np.isin(state.traffic_class_U, [float(c) for c in classes])
         unknown = int(np.isnan(state.traffic_class_U).sum())
-        why_not = f"slice {name}: the traffic class of {unknown} UEs is not reported" if unknown else ""
-        return {ue for ue, is_member in zip(state.ue_ids, member_U.tolist()) if is_member}, why_not
+        reason_against = f"slice {name}: the traffic class of {unknown} UEs is not reported" if unknown else ""
+        return {ue for ue, is_member in zip(state.ue_ids, member_U.tolist()) if is_member}, reason_against

@@ -54,7 +54,7 @@ CASE_S = 0.6
 UES = (8, 20, 100)
 MESSAGE_BYTES = (2_000, 20_000)
 """A report of a few UEs, and one of a hundred."""
-PACES = ((1, 6), (100, 17))
+SLOTS_PER_DCM = ((1, 6), (100, 17))
 """(K, RBGs): the paper's game and a RIC's pace."""
 
 
@@ -265,7 +265,7 @@ def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[R
     """State to decision, nothing around it; against proportional fair, and that against round robin."""
     for leader in leaders:
         other_leader = make_leader("round_robin" if leader.name == "proportional_fair" else "proportional_fair")
-        for k, num_rbgs in PACES:
+        for k, num_rbgs in SLOTS_PER_DCM:
             for ues in UES:
                 with closing(DecisionPath(leader, k, num_rbgs)) as path:
                     run = partial(path.decide_alone, path.state(rng, ues))
@@ -277,7 +277,7 @@ def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[R
 def loop_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
     """Report octets in, control octets out: decode, join, decide, guard, encode; against the leader alone."""
     for leader in leaders:
-        for k, num_rbgs in PACES:
+        for k, num_rbgs in SLOTS_PER_DCM:
             for ues in UES:
                 with closing(DecisionPath(leader, k, num_rbgs)) as path:
                     alone = partial(path.decide_alone, path.state(rng, ues))

@@ -9,11 +9,11 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from xapp.config.model import KPM_MEASUREMENTS, Controls
-from xapp.control.cell_link import CellLink, ControlTarget, Feed, Report
+from xapp.control.cell_link import CellLink, ControlTarget, Report, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.control.sender import REQUESTOR_ID, ControlSender
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -63,15 +63,15 @@ class DecisionPath:
         self.metrics = Metrics()
         self.mailbox: Mailbox[Report] = Mailbox(0.0)
         self.sender = ControlSender(self.sent, self.metrics, instance_epoch=1, lease_periods=2)
-        self.intake = Intake(self.sent, self.mailbox, self.sender, self.metrics)
+        self.receiver = Receiver(self.sent, self.mailbox, self.sender, self.metrics)
         controls = Controls(decision_deadline_ms=MODEL_DEADLINE_MS)
-        self.loop = ControlLoop(controls, leader, self.mailbox, self.sender, self.metrics, links=self.intake.links)
+        self.loop = ControlLoop(controls, leader, self.mailbox, self.sender, self.metrics, links=self.receiver.links)
         cell = f"{NODE}/{NCI}"
         tracker = CellTracker(cell, num_rbgs=num_rbgs, report_period_ms=100, has_kpm=True, has_dcm=True)
         target = ControlTarget(NODE, cell, dcm.DCM_FUNCTION_ID, DCM_INSTANCE, carrier(num_rbgs))
         self.link = CellLink(tracker, target)
-        self.intake.attach(DCM_INSTANCE, Feed(cell, "dcm"), self.link)
-        self.intake.attach(KPM_INSTANCE, Feed(cell, "kpm", MEASUREMENTS), self.link)
+        self.receiver.attach(DCM_INSTANCE, ReportSubscription(cell, "dcm"), self.link)
+        self.receiver.attach(KPM_INSTANCE, ReportSubscription(cell, "kpm", MEASUREMENTS), self.link)
         self._sn = 0
 
     def reports(self, rng: np.random.Generator, ues: int) -> tuple[RmrMessage, RmrMessage]:
@@ -88,7 +88,7 @@ class DecisionPath:
     def state(self, rng: np.random.Generator, ues: int) -> CellState:
         """What one period's reports come to."""
         for message in self.reports(rng, ues):
-            self.intake.on_message(message)
+            self.receiver.on_message(message)
         ((_, report),) = self.mailbox.take(0.0)
         return report.state
 
@@ -99,7 +99,7 @@ class DecisionPath:
     def decide(self, messages: tuple[RmrMessage, RmrMessage]) -> bytes:
         """Reports in, control out."""
         for message in messages:
-            self.intake.on_message(message)
+            self.receiver.on_message(message)
         self.sent.payload = b""
         self.loop.decide([report for _, report in self.mailbox.take(0.0)])
         if not self.sent.payload:

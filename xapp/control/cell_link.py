@@ -51,7 +51,7 @@ class CellLink:
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class ReportSubscription:
     """An active subscription: which cell its reports belong to and how they are read."""
 
     cell: str
@@ -78,7 +78,7 @@ class Report:
     lead_slots: int = 0
     """From the report to the period that its answer governs."""
     number: int = 0
-    """Counts the reports of this intake, over all cells."""
+    """Counts the reports of this receiver, over all cells."""
     kpm: KpmReport | None = None
     """The newest KPM report in it."""
     measurement: int | None = None

@@ -193,8 +193,8 @@ class CellTracker:
             slots_since_served_U=dcm_column("slots_since_served", indication.slots_since_served),
             ucm_U=dcm_column("ucm", indication.ucm),
             # Of another number of RBGs than the carrier's: as good as not reported.
-            heard_cqi_UM=_shaped(dcm_column("heard_cqi", indication.heard_cqi), heard_shape),
-            heard_age_slots_UM=_shaped(dcm_column("heard_age_slots", indication.heard_age_slots), heard_shape),
+            last_cqi_UM=_shaped(dcm_column("heard_cqi", indication.heard_cqi), heard_shape),
+            last_cqi_age_slots_UM=_shaped(dcm_column("heard_age_slots", indication.heard_age_slots), heard_shape),
             last_outcome_M=_shaped(dcm_column("last_outcome", indication.last_outcome), (self.num_rbgs,)),
             # The reports of a UE that has just come are no older than the UE.
             age_slots_U=np.clip(header.slot - since_U, 0, indication.report_delay_slots),

@@ -17,7 +17,7 @@ from typing import Protocol
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader, LeaderNotReady
-from policy.leader_models.token_probabilities import Odds
+from policy.leader_models.token_probabilities import TokenProbabilities
 from policy.registry import LeaderError, TorchMissing, engine_or_reason, is_bundle, load_by_torch, make_leader
 from policy.shipped import BUNDLED
 
@@ -34,7 +34,7 @@ class Engine(Leader, Protocol):
 
     def prepare(self, *, may_compile: bool) -> None: ...
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds: ...
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities: ...
 
 
 class FailedLeader:
@@ -73,9 +73,9 @@ class ColdLeader:
             raise LeaderNotReady(COMPILING)
         return leader.decide(states, intents, expired)
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
         """See EngineLeader."""
-        return self._engine.odds(state, intent, tokens)
+        return self._engine.token_probabilities(state, intent, tokens)
 
     def _compile_engine(self) -> None:
         missing = threading.Thread(target=self._load_stand_in, name="stand-in", daemon=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import MAX_HEARD_AGE, NUM_OUTCOMES, TrafficClass
+from policy.cell_state import MAX_LAST_CQI_AGE, NUM_OUTCOMES, TrafficClass
 
 Values = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ DCM_RANGES = {
     "slots_since_served": Range(0, MAX_SLOTS),
     "ucm": Range(0, 2**16),
     "heard_cqi": Range(0, MAX_CQI),
-    "heard_age_slots": Range(0, MAX_HEARD_AGE),
+    "heard_age_slots": Range(0, MAX_LAST_CQI_AGE),
     "last_outcome": Range(0, NUM_OUTCOMES - 1),
 }
 """By column of a DCM indication; the preferred RBG depends on the carrier."""

@@ -22,11 +22,11 @@ from policy.leader import Decision, Leader
 from policy.schedulers.fallback import fallback
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, Report
-from xapp.control.decision_record import ControlTrail, DecisionLog, DecisionRecord
-from xapp.control.encoder import Basis
+from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
+from xapp.control.encoder import DecisionContext
 from xapp.control.leader_thread import CLOSED, Answer, Worker
 from xapp.control.mailbox import Mailbox
-from xapp.control.observer import Batch, Tap
+from xapp.control.observer import Batch, Observer
 from xapp.control.sender import ControlSender
 from xapp.monitoring.metrics import Metrics
 
@@ -43,7 +43,7 @@ class Asked(Protocol):
     def close(self) -> None: ...
 
 
-Settle = Callable[[CellState, Intent, Allocation, bool], None]
+OnDecided = Callable[[CellState, Intent, Allocation, bool], None]
 """(state, intent, allocation, whether it was sent)."""
 
 
@@ -60,12 +60,12 @@ class ControlLoop:
         *,
         links: Callable[[], Sequence[CellLink]],
         intent_of: Callable[[CellState], Intent] = lambda state: Intent(),
-        settle: Settle = lambda state, intent, allocation, sent: None,
-        tap: Tap | None = None,
+        on_decided: OnDecided = lambda state, intent, allocation, sent: None,
+        observer: Observer | None = None,
         worker: Asked | None = None,
     ) -> None:
-        """intent_of: what holds for a cell now; asked before a decision, and again before it is sent. settle: is told
-        what became of a decision.
+        """intent_of: what holds for a cell now; asked before a decision, and again before it is sent. on_decided: what
+        became of a decision.
 
         worker: who is asked instead of a thread around `leader`.
         """
@@ -75,12 +75,12 @@ class ControlLoop:
         self._metrics = metrics
         self._links = links
         self._intent_of = intent_of
-        self._settle = settle
+        self._on_decided = on_decided
         self._leader = leader
         self._worker = worker or Worker(
             leader, on_late=lambda: metrics.count("late_answers"), on_error=self._on_leader_error
         )
-        self._tap = tap or Tap()
+        self._observer = observer or Observer()
         self.log = DecisionLog()
         self._decisions = 0
         self._closed = threading.Event()
@@ -152,10 +152,10 @@ class ControlLoop:
             except Exception:  # one cell's trouble is not the others'
                 self._metrics.drop("send_error")
                 log.exception("no control for %s", states[i].cell)
-        self._tap.decided(Batch([report.number for report in reports], intents, answer.reason, records))
+        self._observer.decided(Batch([report.number for report in reports], intents, answer.reason, records))
 
     def _send(
-        self, report: Report, decision: Decision, classical: Decision | None, told: Intent, decision_ms: float
+        self, report: Report, decision: Decision, classical: Decision | None, intent_then: Intent, decision_ms: float
     ) -> DecisionRecord:
         """Policies may have changed, and UEs come, since the leader was `told`: what holds now is what counts."""
         state, link = report.state, report.link
@@ -166,20 +166,22 @@ class ControlLoop:
         allocation, changes = guard(decision.allocation, newest.state, intent)
         if changes:
             self._metrics.count("guard_changes", len(changes))
-        sent, trail = False, ControlTrail()
+        sent, outcome = False, ControlOutcome()
         if intent.mode is Mode.SHADOW:
-            trail.nothing = "shadow"
-            self._sender.release(state.cell, trail)
+            outcome.nothing = "shadow"
+            self._sender.release(state.cell, outcome)
         elif link.target is None:
-            trail.nothing = "no_function"
+            outcome.nothing = "no_function"
         else:
             sent = self._sender.send(
                 link.target,
                 allocation,
-                Basis(newest.state, intent, newest.indication_sn, newest.lead_slots, newest.kpm, newest.measurement),
-                trail=trail,
+                DecisionContext(
+                    newest.state, intent, newest.indication_sn, newest.lead_slots, newest.kpm, newest.measurement
+                ),
+                outcome=outcome,
             )
-        self._settle(newest.state, intent, allocation, sent)
+        self._on_decided(newest.state, intent, allocation, sent)
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
         self._decisions += 1
         record = DecisionRecord(
@@ -189,13 +191,13 @@ class ControlLoop:
             newest.state,
             report.number,
             newest.number,
-            told,
+            intent_then,
             intent,
             self._leader,
             decision,
             allocation,
             changes,
-            trail,
+            outcome,
             decision_ms,
             loop_ms,
         )

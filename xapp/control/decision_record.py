@@ -72,7 +72,7 @@ class SentControl:
 
 
 @dataclass(slots=True, eq=False)
-class ControlTrail:
+class ControlOutcome:
     """What the sender did about one decision."""
 
     controls: list[SentControl] = field(default_factory=list)
@@ -98,7 +98,7 @@ class DecisionRecord:
     """Of the report that `state` came with (xapp.control.cell_link), and ..."""
     newest_number: int
     """... of the one that `newest` came with."""
-    told: Intent
+    intent_then: Intent
     """What the leader was told to heed."""
     intent: Intent
     """What held when the decision was sent, for the UEs of `newest`: what the guard saw, mostly equal to `told`."""
@@ -108,7 +108,7 @@ class DecisionRecord:
     allocation: Allocation
     """After the guard."""
     guard_changes: tuple[str, ...]
-    trail: ControlTrail
+    outcome: ControlOutcome
     decision_ms: float
     loop_ms: float
     """From the report's first frame to the control handed to RMR."""

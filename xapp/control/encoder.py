@@ -16,7 +16,7 @@ from xapp.e2.dcm import messages as dcm
 from xapp.e2.kpm.report_reader import KpmReport
 
 
-class Basis(NamedTuple):
+class DecisionContext(NamedTuple):
     """What a decision rests on, as far as its controls say so."""
 
     state: CellState
@@ -33,7 +33,7 @@ class Basis(NamedTuple):
     None = every report brings one."""
 
 
-class Moment(NamedTuple):
+class SendContext(NamedTuple):
     """When, and as whose how manieth control, something is said."""
 
     instance_epoch: int
@@ -68,16 +68,21 @@ class ControlEncoder(Protocol):
     """
 
     def control(
-        self, cell: str, carrier: dcm.Carrier, allocation: Allocation, basis: Basis, moment: Moment
+        self,
+        cell: str,
+        carrier: dcm.Carrier,
+        allocation: Allocation,
+        context: DecisionContext,
+        send_context: SendContext,
     ) -> Sequence[ControlMessage]:
         """Say an allocation, which has passed the guard. Raises E2EncodeError if it does not fit the carrier."""
         ...
 
-    def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
+    def release(self, cell: str, carrier: dcm.Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
         """Give a cell back to the node's own scheduler."""
         ...
 
-    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         """What had to wait and need not any longer. closing: everything is to be given back, as fast as may be."""
         ...
 
@@ -103,36 +108,43 @@ class DcmEncoder:
     """The project's own service model. Stateless: what was decided last replaces what was before."""
 
     def control(
-        self, cell: str, carrier: dcm.Carrier, allocation: Allocation, basis: Basis, moment: Moment
+        self,
+        cell: str,
+        carrier: dcm.Carrier,
+        allocation: Allocation,
+        context: DecisionContext,
+        send_context: SendContext,
     ) -> Sequence[ControlMessage]:
         """One control. Its lease ends `lease_periods` periods after the report: the lead is part of them."""
-        slots = basis.state.slots_per_dcm
-        decision_id = moment.next_id()
+        slots = context.state.slots_per_dcm
+        decision_id = send_context.next_id()
         message = dcm.encode_control(
             allocation,
-            instance_epoch=moment.instance_epoch,
+            instance_epoch=send_context.instance_epoch,
             decision_id=decision_id,
-            based_on_indication_sn=basis.indication_sn,
+            based_on_indication_sn=context.indication_sn,
             carrier=carrier,
             apply_from_slot=0,
-            valid_for_slots=max(slots, moment.lease_periods * slots - basis.lead_slots),
+            valid_for_slots=max(slots, send_context.lease_periods * slots - context.lead_slots),
         )
-        return (self._message("controls", decision_id, carrier, message, cell, moment),)
+        return (self._message("controls", decision_id, carrier, message, cell, send_context),)
 
-    def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
-        decision_id = moment.next_id()
-        message = dcm.encode_release(instance_epoch=moment.instance_epoch, decision_id=decision_id, carrier=carrier)
-        return (self._message("releases", decision_id, carrier, message, cell, moment),)
+    def release(self, cell: str, carrier: dcm.Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
+        decision_id = send_context.next_id()
+        message = dcm.encode_release(
+            instance_epoch=send_context.instance_epoch, decision_id=decision_id, carrier=carrier
+        )
+        return (self._message("releases", decision_id, carrier, message, cell, send_context),)
 
     @staticmethod
     def _message(
-        what: str, decision_id: int, carrier: dcm.Carrier, message: bytes, cell: str, moment: Moment
+        what: str, decision_id: int, carrier: dcm.Carrier, message: bytes, cell: str, send_context: SendContext
     ) -> ControlMessage:
         # With the epoch in it: answers to another instance's controls may come here, and its ids count from 1 as well.
-        call = moment.instance_epoch.to_bytes(8, "big") + decision_id.to_bytes(8, "big")
+        call = send_context.instance_epoch.to_bytes(8, "big") + decision_id.to_bytes(8, "big")
         return ControlMessage(what, decision_id, _header(carrier), message, cell, call_process_id=call)
 
-    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         return ()
 
     def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from policy.intent import Intent
     from xapp.config.model import Controls
-    from xapp.control.cell_link import CellLink, Feed
+    from xapp.control.cell_link import CellLink, ReportSubscription
     from xapp.control.decision_record import DecisionRecord, SentControl
     from xapp.rmr.transport import RmrMessage
 
@@ -29,13 +29,13 @@ class Batch(NamedTuple):
     """In order; without the cells that could not be sent anything for some error."""
 
 
-class Tap:
+class Observer:
     """Hears and forgets."""
 
     def opened(self, controls: Controls, instance_epoch: int) -> None:
         """Before anything else: the configuration, the leader's name in it."""
 
-    def attached(self, instance_id: int, feed: Feed, link: CellLink) -> None:
+    def attached(self, instance_id: int, subscription: ReportSubscription, link: CellLink) -> None:
         """A subscription's reports feed a cell from now on."""
 
     def detached(self, instance_id: int) -> None:
@@ -47,7 +47,7 @@ class Tap:
     def decided(self, batch: Batch) -> None:
         """A batch was decided, and what came of it was sent."""
 
-    def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
+    def quota(self, node: str, call: str, intent_then: Mapping[str, Any]) -> None:
         """The quotas of a node (xapp.quotas.rc_encoder) were changed by this call, or some were sent; `new` made its
         book."""
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from xapp.control.cell_link import CellLink, Feed, Report, node_of
+from xapp.control.cell_link import CellLink, Report, ReportSubscription, node_of
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.mailbox import Mailbox
-from xapp.control.observer import Tap
+from xapp.control.observer import Observer
 from xapp.control.sender import ControlSender
 from xapp.control.ue_owners import UeOwners
 from xapp.e2.asn1.errors import E2DecodeError
@@ -25,7 +25,7 @@ from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICAT
 log = logging.getLogger(__name__)
 
 
-class Intake:
+class Receiver:
     """Feeds trackers from indications and hands complete periods to the mailbox."""
 
     def __init__(
@@ -35,18 +35,18 @@ class Intake:
         sender: ControlSender,
         metrics: Metrics,
         *,
-        tap: Tap | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._transport = transport
         self._mailbox = mailbox
         self._sender = sender
         self._metrics = metrics
-        self._tap = tap or Tap()
+        self._observer = observer or Observer()
         self._reports = 0
         self._lock = threading.Lock()
-        self._feeds: dict[int, Feed] = {}
+        self._subscriptions_by_instance: dict[int, ReportSubscription] = {}
         self._links: dict[str, CellLink] = {}
-        self._heard_s: dict[int, float] = {}
+        self._last_reported_s: dict[int, float] = {}
         self._owners: dict[str, UeOwners] = {}
         """By node of which several cells are attached: whose UEs are whose."""
         self._have_reported: set[int] = set()
@@ -69,7 +69,7 @@ class Intake:
 
     def register(self, mtype: int, handler: Callable[[RmrMessage], None]) -> None:
         """Messages of this type go to `handler`, in the receive thread: it must not block (what may, it hands to
-        housekeeping), and raises E2DecodeError for bytes that are not what they should be. Before `start`.
+        the task runner), and raises E2DecodeError for bytes that are not what they should be. Before `start`.
         """
         if mtype in self._handlers:
             raise ValueError(f"message type {mtype} has a handler already")
@@ -80,32 +80,35 @@ class Intake:
         """What there is a handler for: the descriptor must name these, or they are not routed here."""
         return frozenset(self._handlers)
 
-    def attach(self, instance_id: int, feed: Feed, link: CellLink) -> None:
+    def attach(self, instance_id: int, subscription: ReportSubscription, link: CellLink) -> None:
         """Reports with this E2EventInstanceId feed that cell from now on."""
         with self._lock:
-            self._links[feed.cell] = link
-            self._feeds[instance_id] = feed
-            self._heard_s[instance_id] = time.monotonic()
-            node = node_of(feed.cell)
-            if node not in self._owners and len({f.cell for f in self._feeds.values() if node_of(f.cell) == node}) > 1:
+            self._links[subscription.cell] = link
+            self._subscriptions_by_instance[instance_id] = subscription
+            self._last_reported_s[instance_id] = time.monotonic()
+            node = node_of(subscription.cell)
+            if (
+                node not in self._owners
+                and len({f.cell for f in self._subscriptions_by_instance.values() if node_of(f.cell) == node}) > 1
+            ):
                 self._owners[node] = UeOwners()
-            link.tracker.restart(feed.kind)
-            self._tap.attached(instance_id, feed, link)
-            self._mailbox.expect(frozenset(f.cell for f in self._feeds.values()))
+            link.tracker.restart(subscription.kind)
+            self._observer.attached(instance_id, subscription, link)
+            self._mailbox.expect(frozenset(f.cell for f in self._subscriptions_by_instance.values()))
 
     def detach(self, instance_id: int) -> None:
         """Forget a subscription; a cell without any is forgotten too."""
         with self._lock:
-            self._tap.detached(instance_id)
-            feed = self._feeds.pop(instance_id, None)
-            self._heard_s.pop(instance_id, None)
+            self._observer.detached(instance_id)
+            subscription = self._subscriptions_by_instance.pop(instance_id, None)
+            self._last_reported_s.pop(instance_id, None)
             self._have_reported.discard(instance_id)
-            cells = frozenset(f.cell for f in self._feeds.values())
-            if feed is not None and feed.cell not in cells:
-                self._links.pop(feed.cell, None)
-                node = node_of(feed.cell)
+            cells = frozenset(f.cell for f in self._subscriptions_by_instance.values())
+            if subscription is not None and subscription.cell not in cells:
+                self._links.pop(subscription.cell, None)
+                node = node_of(subscription.cell)
                 if node in self._owners:
-                    self._owners[node].forget_cell(feed.cell)
+                    self._owners[node].forget_cell(subscription.cell)
             self._mailbox.expect(cells)
 
     def _counted_elsewhere(self, cell: str, kpm: KpmReport, tracker: CellTracker) -> frozenset[int]:
@@ -150,13 +153,13 @@ class Intake:
     def silent_for_s(self, instance_id: int) -> float:
         """How long ago the subscription's newest report came (at first: since it was attached); 0 if not attached."""
         with self._lock:
-            heard_s = self._heard_s.get(instance_id)
-        return 0.0 if heard_s is None else time.monotonic() - heard_s
+            last_reported_s = self._last_reported_s.get(instance_id)
+        return 0.0 if last_reported_s is None else time.monotonic() - last_reported_s
 
-    def heard_s(self, instance_id: int) -> float:
+    def last_reported_s(self, instance_id: int) -> float:
         """time.monotonic() of the subscription's newest report, at first of when it was attached; 0 = not attached."""
         with self._lock:
-            return self._heard_s.get(instance_id, 0.0)
+            return self._last_reported_s.get(instance_id, 0.0)
 
     def has_reported(self, instance_id: int) -> bool:
         """Whether the subscription has brought a report since it was attached."""
@@ -198,7 +201,7 @@ class Intake:
             self._metrics.drop("unknown_message_type")
             return
         if message.mtype != RIC_INDICATION:
-            self._tap.received(message)  # of indications, see below
+            self._observer.received(message)  # of indications, see below
         handler(message)
 
     def _on_acknowledge(self, message: RmrMessage) -> None:
@@ -213,37 +216,37 @@ class Intake:
         try:
             indication = e2ap.decode_indication(message.payload)
         except E2DecodeError:
-            self._tap.received(message)
+            self._observer.received(message)
             raise
         instance_id = indication.request_id.instance
         with self._lock:
-            self._tap.received(message)  # locked: a recording has it where it came between attach and detach
-            feed = self._feeds.get(instance_id)
-            link = self._links.get(feed.cell) if feed is not None else None
-        if feed is None or link is None:
+            self._observer.received(message)  # locked: a recording has it where it came between attach and detach
+            subscription = self._subscriptions_by_instance.get(instance_id)
+            link = self._links.get(subscription.cell) if subscription is not None else None
+        if subscription is None or link is None:
             self._metrics.drop("unknown_subscription")
             return
         tracker = link.tracker
-        opens_period = feed.kind == "dcm" or not tracker.has_dcm
-        if feed.kind == "dcm":
+        opens_period = subscription.kind == "dcm" or not tracker.has_dcm
+        if subscription.kind == "dcm":
             header = dcm.decode_indication_header(indication.header)
-            if feed.cell != f"{message.meid}/{header.cell}":
+            if subscription.cell != f"{message.meid}/{header.cell}":
                 self._metrics.drop("wrong_cell")
                 return
             taken = tracker.on_dcm(indication.sn, header, dcm.decode_indication(indication.message))
         else:
-            kpm = self._read(feed, indication.message)
-            taken = tracker.on_kpm(indication.sn, kpm, self._counted_elsewhere(feed.cell, kpm, tracker))
+            kpm = self._read(subscription, indication.message)
+            taken = tracker.on_kpm(indication.sn, kpm, self._counted_elsewhere(subscription.cell, kpm, tracker))
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return
         if tracker.twins and not link.had_twins:
             link.had_twins = True  # said once: they may come and go with every report
-            log.warning("%s: UEs that cannot be told apart by their ids are never limited", feed.cell)
+            log.warning("%s: UEs that cannot be told apart by their ids are never limited", subscription.cell)
         now_s = time.monotonic()
         with self._lock:
-            if instance_id in self._heard_s:
-                self._heard_s[instance_id] = self._reported_s[feed.cell, feed.kind] = now_s
+            if instance_id in self._last_reported_s:
+                self._last_reported_s[instance_id] = self._reported_s[subscription.cell, subscription.kind] = now_s
                 self._have_reported.add(instance_id)
         if opens_period:
             link.first_frame_ns = received_ns
@@ -263,16 +266,16 @@ class Intake:
             None if tracker.has_dcm else tracker.measurements,
         )
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
-        self._mailbox.offer(feed.cell, report, complete=tracker.period_complete, news=opens_period)
+        self._mailbox.offer(subscription.cell, report, complete=tracker.period_complete, news=opens_period)
 
-    def _read(self, feed: Feed, message: bytes) -> KpmReport:
+    def _read(self, subscription: ReportSubscription, message: bytes) -> KpmReport:
         """A KPM report. Raises E2DecodeError."""
-        if feed.dialect is not None:
-            return decode_report(message, feed.measurements, feed.dialect)
-        report, dialect = decode_report_told(message, feed.measurements)
+        if subscription.dialect is not None:
+            return decode_report(message, subscription.measurements, subscription.dialect)
+        report, dialect = decode_report_told(message, subscription.measurements)
         with self._lock:
-            for instance_id, other in self._feeds.items():
-                if other.node == feed.node and other.dialect is None:
-                    self._feeds[instance_id] = replace(other, dialect=dialect)
-        self.on_dialect(feed.node, dialect)
+            for instance_id, other in self._subscriptions_by_instance.items():
+                if other.node == subscription.node and other.dialect is None:
+                    self._subscriptions_by_instance[instance_id] = replace(other, dialect=dialect)
+        self.on_dialect(subscription.node, dialect)
         return report

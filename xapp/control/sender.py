@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from policy.allocation import Allocation
 from xapp.control.cell_link import ControlTarget
-from xapp.control.decision_record import ControlStatus, ControlTrail, SentControl
-from xapp.control.encoder import Basis, ControlEncoder, ControlMessage, Moment
-from xapp.control.observer import Tap
+from xapp.control.decision_record import ControlOutcome, ControlStatus, SentControl
+from xapp.control.encoder import ControlEncoder, ControlMessage, DecisionContext, SendContext
+from xapp.control.observer import Observer
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.monitoring.metrics import Metrics
@@ -46,10 +46,10 @@ class ControlSender:
         *,
         instance_epoch: int,
         lease_periods: int,
-        tap: Tap | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._transport = transport
-        self._tap = tap or Tap()
+        self._observer = observer or Observer()
         self._metrics = metrics
         self._epoch = instance_epoch
         self.lease_periods = lease_periods
@@ -60,16 +60,21 @@ class ControlSender:
         """By node and RICcallProcessID; by its own number where a control has none."""
         self._controlled: dict[str, ControlTarget] = {}
         self._watched: dict[str, ControlTarget] = {}
-        self._trails: dict[str, ControlTrail] = {}
+        self._outcomes: dict[str, ControlOutcome] = {}
         self._unanswered_s: dict[str, float] = {}
         """time.monotonic() at which a node's silence was noticed; not of nodes that have answered since."""
-        self._stands_back = False
+        self._in_standby = False
         self.on_refused: Callable[[], None] = lambda: None
         """Told when a node refuses our epoch: a younger instance controls it."""
         self._closing = False
 
     def send(
-        self, target: ControlTarget, allocation: Allocation, basis: Basis, *, trail: ControlTrail | None = None
+        self,
+        target: ControlTarget,
+        allocation: Allocation,
+        context: DecisionContext,
+        *,
+        outcome: ControlOutcome | None = None,
     ) -> bool:
         """Say a decision; False = nothing was handed to RMR: no route or queue full (counted), no longer ours to
         control, or nothing that the node has not been told.
@@ -78,28 +83,28 @@ class ControlSender:
 
         Raises E2EncodeError for an allocation that does not fit the target's carrier.
         """
-        trail = trail if trail is not None else ControlTrail()
+        outcome = outcome if outcome is not None else ControlOutcome()
         with self._lock:
-            if self._closing or self._stands_back:
-                trail.nothing = "closing" if self._closing else "yielded"
+            if self._closing or self._in_standby:
+                outcome.nothing = "closing" if self._closing else "yielded"
                 return False
             self._controlled[target.cell] = target
-            self._trails[target.cell] = trail
-        messages = target.encoder.control(target.cell, target.carrier, allocation, basis, self._moment())
+            self._outcomes[target.cell] = outcome
+        messages = target.encoder.control(target.cell, target.carrier, allocation, context, self._send_context())
         if not messages:
-            trail.nothing = "unchanged"
-        trail.in_force = target.encoder.explain(target.cell)
-        return self._hand_over(target, messages, trail)
+            outcome.nothing = "unchanged"
+        outcome.in_force = target.encoder.explain(target.cell)
+        return self._hand_over(target, messages, outcome)
 
-    def release(self, cell: str, trail: ControlTrail | None = None) -> bool:
+    def release(self, cell: str, outcome: ControlOutcome | None = None) -> bool:
         """Give a cell back to the node's own scheduler, if it was ever controlled; True = a release was sent."""
         with self._lock:
             target = self._controlled.pop(cell, None)
-            self._trails.pop(cell, None)
-            if target is None or self._stands_back:
+            self._outcomes.pop(cell, None)
+            if target is None or self._in_standby:
                 return False
-        messages = target.encoder.release(target.cell, target.carrier, self._moment())
-        return self._hand_over(target, messages, trail)
+        messages = target.encoder.release(target.cell, target.carrier, self._send_context())
+        return self._hand_over(target, messages, outcome)
 
     def release_all(self) -> int:
         """Release every controlled cell, for good: nothing is controlled after it. The number of releases sent.
@@ -134,12 +139,12 @@ class ControlSender:
             self._pump(target)
 
     def _pump(self, target: ControlTarget) -> None:
-        if self._stands_back:
+        if self._in_standby:
             return
-        for message in target.encoder.due(self._moment(), closing=self._closing):
+        for message in target.encoder.due(self._send_context(), closing=self._closing):
             with self._lock:
-                trail = self._trails.get(message.cell)
-            self._hand_over(target, (message,), trail)
+                outcome = self._outcomes.get(message.cell)
+            self._hand_over(target, (message,), outcome)
 
     @property
     def epoch(self) -> int:
@@ -149,26 +154,26 @@ class ControlSender:
     @property
     def yielded(self) -> bool:
         """Another instance controls: nothing is sent, not even a release."""
-        return self._stands_back
+        return self._in_standby
 
-    def stand_back(self) -> None:
+    def enter_standby(self) -> None:
         """Another instance controls, or is about to: send nothing from now on. What was controlled is its business."""
         with self._lock:
-            self._tap.stood_back()
-            self._stands_back = True
+            self._observer.stood_back()
+            self._in_standby = True
             self._controlled.clear()
             self._watched.clear()
-            self._trails.clear()
+            self._outcomes.clear()
 
-    def step_forward(self, instance_epoch: int) -> None:
+    def take_control(self, instance_epoch: int) -> None:
         """Control, under this epoch."""
         with self._lock:
             self._epoch = instance_epoch
-            self._stands_back = False
+            self._in_standby = False
 
     def on_acknowledge(self, acknowledge: e2ap.ControlAcknowledge, node: str) -> None:
         """Match an acknowledgement to the control it answers."""
-        found = self._settle(node, acknowledge)
+        found = self._match_answer(node, acknowledge)
         if found is None:
             self._metrics.count("answers_unmatched")
             return
@@ -182,7 +187,7 @@ class ControlSender:
         A refusal of something that this instance never sent is only counted: answers to another instance may come
         here too, and its stale epoch is not ours. Raises E2DecodeError for an outcome that is none.
         """
-        found = self._settle(node, failure)
+        found = self._match_answer(node, failure)
         if found is None:
             self._metrics.count("answers_unmatched")
             return
@@ -199,7 +204,7 @@ class ControlSender:
             sent.detail = f"{outcome.code.name}: {outcome.detail}"
             self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
             if outcome.code is dcm.OutcomeCode.STALE_EPOCH:
-                self.stand_back()
+                self.enter_standby()
                 self.on_refused()
         else:
             self._metrics.drop("control_failed_without_outcome")
@@ -228,12 +233,12 @@ class ControlSender:
         Never of an instance that stands back: what it left behind is another's business.
         """
         with self._lock:
-            if self._stands_back:
+            if self._in_standby:
                 return False
             return bool(self._outstanding) or any(target.encoder.limited for target in self._watched.values())
 
     def sweep(self) -> None:
-        """Count and forget controls that nobody answered in time (housekeeping)."""
+        """Count and forget controls that nobody answered in time (the task runner)."""
         until_s = time.monotonic() - ANSWER_TIMEOUT_S
         with self._lock:
             overdue = {key: found for key, found in self._outstanding.items() if found.sent.sent_s < until_s}
@@ -251,24 +256,26 @@ class ControlSender:
         with self._lock:
             return self._unanswered_s.get(node, 0.0)
 
-    def _moment(self) -> Moment:
-        return Moment(self._epoch, self._next_id, time.monotonic(), self.lease_periods)
+    def _send_context(self) -> SendContext:
+        return SendContext(self._epoch, self._next_id, time.monotonic(), self.lease_periods)
 
     def _next_id(self) -> int:
         with self._lock:
             self._decision_id += 1
             return self._decision_id
 
-    def _hand_over(self, target: ControlTarget, messages: Sequence[ControlMessage], trail: ControlTrail | None) -> bool:
+    def _hand_over(
+        self, target: ControlTarget, messages: Sequence[ControlMessage], outcome: ControlOutcome | None
+    ) -> bool:
         """Send messages; True if one at least left. A release that no decision asked for is told to the tap."""
         sent = [self._send(target, message) for message in messages]
         for control in sent:
-            if trail is not None:
-                trail.controls.append(control)
-                if trail.nothing == "unchanged":
-                    trail.nothing = ""
+            if outcome is not None:
+                outcome.controls.append(control)
+                if outcome.nothing == "unchanged":
+                    outcome.nothing = ""
             elif control.what == "releases":
-                self._tap.released(control)
+                self._observer.released(control)
         return any(control.status is not ControlStatus.NOT_SENT for control in sent)
 
     def _send(self, target: ControlTarget, message: ControlMessage) -> SentControl:
@@ -310,7 +317,7 @@ class ControlSender:
             target.encoder.not_sent(message.subject)
         return sent
 
-    def _settle(self, node: str, answer: e2ap.ControlAcknowledge | e2ap.ControlFailure) -> _Outstanding | None:
+    def _match_answer(self, node: str, answer: e2ap.ControlAcknowledge | e2ap.ControlFailure) -> _Outstanding | None:
         """The control that an answer is about. One that names none is about the only one of its node and function that
         was sent under the answer's subscription.
         """

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from xapp.doctor.facts import NOT_ASKED, NOT_WANTED, Facts, Heard
+from xapp.doctor.facts import NOT_ASKED, NOT_WANTED, Answer, Facts
 from xapp.doctor.faults import FAULTS
 from xapp.doctor.finding import Finding, State
 from xapp.nodes.subscription_plan import WHOLE_NODE
@@ -46,8 +46,8 @@ def fault(check: str, name: str, found: str, *, state: State = State.FAULT) -> F
     return Finding(check, state, found, name, FAULTS[name])
 
 
-def unknown(check: str, why: str) -> Finding:
-    return Finding(check, State.UNKNOWN, why)
+def unknown(check: str, reason: str) -> Finding:
+    return Finding(check, State.UNKNOWN, reason)
 
 
 # -- the xApp itself ---------------------------------------------------------------------------------------------------
@@ -127,10 +127,10 @@ def appmgr(facts: Facts) -> Iterator[Finding]:
         yield ok("appmgr", f"{name} is registered")
 
 
-def _reached(check: str, name: str, heard: Heard[Any], say: Callable[[Any], str]) -> Finding:
-    if heard.error == NOT_ASKED:
+def _reached(check: str, name: str, answer: Answer[Any], on_progress: Callable[[Any], str]) -> Finding:
+    if answer.error == NOT_ASKED:
         return unknown(check, "not asked without a configuration")
-    return ok(check, say(heard.value)) if heard.there else fault(check, name, heard.error)
+    return ok(check, on_progress(answer.value)) if answer.there else fault(check, name, answer.error)
 
 
 # -- nodes, subscriptions, reports -------------------------------------------------------------------------------------
@@ -325,13 +325,13 @@ def _dropped(facts: Facts) -> Counter[str]:
 
 def _tally(facts: Facts, name: str) -> Counter[str]:
     """What a set of counters grew by between the two looks."""
-    before, after = (Counter((heard.value or {}).get(name, {})) for heard in (facts.before, facts.after))
+    before, after = (Counter((answer.value or {}).get(name, {})) for answer in (facts.before, facts.after))
     return after - before if all(after[key] >= count for key, count in before.items()) else after
 
 
 def _grown(facts: Facts, counter: str) -> int:
     """How much a counter grew between the two looks; a restart in between counts from 0."""
-    before, after = (heard.value or {} for heard in (facts.before, facts.after))
+    before, after = (answer.value or {} for answer in (facts.before, facts.after))
     now = int(after.get(counter, 0))
     then = int(before.get(counter, 0))
     return now - then if now >= then else now

@@ -38,7 +38,7 @@ def doctor(
     """
     console = Console(stderr=as_json)
     with console.status("asking") as status:
-        facts = gather(config, url, seconds=seconds, say=lambda what: status.update(Text(f"asking {what}")))
+        facts = gather(config, url, seconds=seconds, on_progress=lambda what: status.update(Text(f"asking {what}")))
     findings = examine(facts)
     if as_json:
         print(

@@ -24,7 +24,7 @@ PROBE_KEY = "doctor"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Generic[Value]):
+class Answer(Generic[Value]):
     """An answer, or in one line why there is none."""
 
     value: Value | None = None
@@ -39,32 +39,32 @@ class Heard(Generic[Value]):
 class Facts:
     """All that the checks judge."""
 
-    controls: Heard[Controls]
+    controls: Answer[Controls]
     url: str
     """Where the xApp was asked."""
-    ready: Heard[str] = Heard(error=NOT_ASKED)
+    ready: Answer[str] = Answer(error=NOT_ASKED)
     """"" = ready, else why it is not."""
-    before: Heard[dict[str, Any]] = Heard(error=NOT_ASKED)
+    before: Answer[dict[str, Any]] = Answer(error=NOT_ASKED)
     """The xApp's status ..."""
-    after: Heard[dict[str, Any]] = Heard(error=NOT_ASKED)
+    after: Answer[dict[str, Any]] = Answer(error=NOT_ASKED)
     """... and again, `seconds` later."""
     seconds: float = 0.0
-    submgr: Heard[list[dict[str, Any]]] = Heard(error=NOT_ASKED)
+    submgr: Answer[list[dict[str, Any]]] = Answer(error=NOT_ASKED)
     """The subscriptions that it holds."""
-    e2mgr: Heard[list[str]] = Heard(error=NOT_ASKED)
+    e2mgr: Answer[list[str]] = Answer(error=NOT_ASKED)
     """Nodes by name."""
-    policies: Heard[list[dict[str, Any]]] = Heard(error=NOT_ASKED)
+    policies: Answer[list[dict[str, Any]]] = Answer(error=NOT_ASKED)
     """What the xApp says of its A1 policies."""
-    appmgr: Heard[list[str]] = Heard(error=NOT_ASKED)
+    appmgr: Answer[list[str]] = Answer(error=NOT_ASKED)
     """Instance names of the registered xApps."""
-    shared: Heard[bool] = Heard(error=NOT_ASKED)
+    shared: Answer[bool] = Answer(error=NOT_ASKED)
     """Whether shared data are in Redis; an error: it does not answer."""
     leader_error: str = ""
     """Why the leader cannot be loaded; tried only where no xApp answers, since one that does has loaded it."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def gather(config: Path, url: str, *, seconds: float, say: Callable[[str], None] = lambda what: None) -> Facts:
+def gather(config: Path, url: str, *, seconds: float, on_progress: Callable[[str], None] = lambda what: None) -> Facts:
     """Ask everybody. `url`: of the xApp's HTTP server, "" = on this host at the configured port."""
     environment = dict(os.environ)
     try:
@@ -73,28 +73,28 @@ def gather(config: Path, url: str, *, seconds: float, say: Callable[[str], None]
         return _without_configuration(str(error), url, environment, seconds)
     url = url or f"http://127.0.0.1:{controls.http.port}"
     timeout_s = controls.ric.request_timeout_s
-    say(f"the xApp at {url}")
+    on_progress(f"the xApp at {url}")
     xapp = RestClient("the xApp", url, timeout_s=timeout_s)
     ready = _asked(lambda: _readiness(xapp))
     before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     asked_s = time.monotonic()
-    say("the subscription manager")
+    on_progress("the subscription manager")
     submgr = _asked(lambda: _subscriptions(controls.ric.submgr_url, timeout_s))
-    say("the E2 manager")
+    on_progress("the E2 manager")
     e2mgr = _asked(lambda: _node_names(controls.ric.e2mgr_url, timeout_s))
-    say("appmgr")
+    on_progress("appmgr")
     appmgr_url = controls.ric.appmgr_url
-    appmgr = _asked(lambda: _registered(appmgr_url, timeout_s)) if appmgr_url else Heard(error=NOT_WANTED)
-    say("shared data")
+    appmgr = _asked(lambda: _registered(appmgr_url, timeout_s)) if appmgr_url else Answer(error=NOT_WANTED)
+    on_progress("shared data")
     shared = _asked(_store)
     if before.there:
-        say(f"what changes within {seconds:g} s")
+        on_progress(f"what changes within {seconds:g} s")
         time.sleep(max(0.0, seconds - (time.monotonic() - asked_s)))
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     policies = _asked(lambda: _list("the xApp", url, timeout_s, "ric", "v1", "policies"))
     xapp.close()
     return Facts(
-        Heard(controls),
+        Answer(controls),
         url,
         ready,
         before,
@@ -113,13 +113,13 @@ def gather(config: Path, url: str, *, seconds: float, say: Callable[[str], None]
 def _without_configuration(error: str, url: str, environment: Mapping[str, str], seconds: float) -> Facts:
     """A running xApp may still be asked, where somebody said where it is."""
     if not url:
-        return Facts(Heard(error=error), url, environment=environment)
+        return Facts(Answer(error=error), url, environment=environment)
     xapp = RestClient("the xApp", url, timeout_s=DEFAULT_TIMEOUT_S)
     before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     time.sleep(seconds if before.there else 0.0)
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     xapp.close()
-    return Facts(Heard(error=error), url, before=before, after=after, seconds=seconds, environment=environment)
+    return Facts(Answer(error=error), url, before=before, after=after, seconds=seconds, environment=environment)
 
 
 def _leader_error(controls: Controls) -> str:
@@ -132,11 +132,11 @@ def _leader_error(controls: Controls) -> str:
     return ""
 
 
-def _asked(ask: Callable[[], Value]) -> Heard[Value]:
+def _asked(ask: Callable[[], Value]) -> Answer[Value]:
     try:
-        return Heard(ask())
+        return Answer(ask())
     except RestError as error:
-        return Heard(error=str(error))
+        return Answer(error=str(error))
 
 
 def _readiness(xapp: RestClient) -> str:

@@ -18,12 +18,17 @@ from policy.allocation import DYNAMIC, IDLE, OPEN
 from policy.cell_state import COLUMNS, CellState, TrafficClass
 from policy.grammar import FIRST_UE, StepKind
 from policy.intent import Intent
-from policy.leader_models.token_probabilities import HasOdds, MaskReason, Odds, StepOdds
+from policy.leader_models.token_probabilities import (
+    HasTokenProbabilities,
+    MaskReason,
+    StepProbabilities,
+    TokenProbabilities,
+)
 from policy.limits import NO_SLICE_CAP, compile_limits
 from policy.prompt.readable import ReadablePrompt, readable_prompt
 from policy.prompt.text import action_text
 from xapp.control.decision_record import DecisionRecord
-from xapp.explain.findings import got, owner_name, why
+from xapp.explain.findings import findings_of, got, owner_name
 
 LOG_PROB_TOLERANCE = 1e-3
 """Log-probabilities that differ by less are the same: reading a DCM at once and word by word round differently."""
@@ -56,7 +61,7 @@ def explain(
     earlier: decisions of the cell before it, the newest first: where a UE was last seen. ues: only these UEs are
     explained, also if they are not there (None = all that are).
     """
-    odds, no_odds = _odds(record)
+    token_probabilities, no_token_probabilities = _token_probabilities(record)
     wanted = tuple(record.newest.ue_ids) if ues is None else tuple(ues)
     return {
         **summary(record),
@@ -69,42 +74,44 @@ def explain(
         "allocation": _allocation(record),
         "guard": list(record.guard_changes),
         "control": _control(record),
-        "odds": _odds_document(record, odds, no_odds),
-        "prompt": _prompt(record, odds, wanted),
-        "ues": [_ue(record, odds, ue, earlier) for ue in wanted],
+        "odds": _odds_document(record, token_probabilities, no_token_probabilities),
+        "prompt": _prompt(record, token_probabilities, wanted),
+        "ues": [_ue(record, token_probabilities, ue, earlier) for ue in wanted],
     }
 
 
-def _odds(record: DecisionRecord) -> tuple[Odds | None, str]:
+def _token_probabilities(record: DecisionRecord) -> tuple[TokenProbabilities | None, str]:
     """The odds, or why there are none."""
     decision, leader = record.decision, record.leader
     if not decision.tokens:
         return None, f"{decision.decided_by or 'the leader'} is no language model: it says no probabilities"
-    if not isinstance(leader, HasOdds):
+    if not isinstance(leader, HasTokenProbabilities):
         return None, f"leader {leader.name} does not tell its odds"
     try:
-        return leader.odds(record.state, record.told, decision.tokens), ""
+        return leader.token_probabilities(record.state, record.intent_then, decision.tokens), ""
     except Exception as error:  # a leader may be anybody's, and a recording may be of another model
         return None, f"{type(error).__name__}: {error}"
 
 
-def _odds_document(record: DecisionRecord, odds: Odds | None, no_odds: str) -> dict[str, Any]:
-    if odds is None:
-        return {"computed": False, "reason": no_odds, "steps": []}
+def _odds_document(
+    record: DecisionRecord, token_probabilities: TokenProbabilities | None, no_token_probabilities: str
+) -> dict[str, Any]:
+    if token_probabilities is None:
+        return {"computed": False, "reason": no_token_probabilities, "steps": []}
     recorded = record.decision.log_probs
     error = None
-    if recorded is not None and len(recorded) == len(odds.log_probs_L):
-        error = float(np.abs(odds.log_probs_L - recorded).max())
+    if recorded is not None and len(recorded) == len(token_probabilities.log_probs_L):
+        error = float(np.abs(token_probabilities.log_probs_L - recorded).max())
     return {
         "computed": True,
         "reason": "",
         "log_probs_equal": error is not None and error <= LOG_PROB_TOLERANCE,
         "log_probs_differ_by": _number(error),
-        "steps": [_step(step, record.state) for step in odds.steps],
+        "steps": [_step(step, record.state) for step in token_probabilities.steps],
     }
 
 
-def _step(step: StepOdds, state: CellState) -> dict[str, Any]:
+def _step(step: StepProbabilities, state: CellState) -> dict[str, Any]:
     order = np.argsort(-step.log_probs_A, kind="stable")[:ALTERNATIVES].tolist()
     masked: dict[MaskReason, list[str]] = {}
     for token, reason in step.masked.items():
@@ -126,10 +133,12 @@ def _token_name(token: int, state: CellState) -> str:
     return owner_name(token, state) if token >= FIRST_UE else action_text(token).strip()
 
 
-def _prompt(record: DecisionRecord, odds: Odds | None, ues: Sequence[int]) -> dict[str, Any]:
-    if odds is None:
+def _prompt(
+    record: DecisionRecord, token_probabilities: TokenProbabilities | None, ues: Sequence[int]
+) -> dict[str, Any]:
+    if token_probabilities is None:
         return {}
-    prompt: ReadablePrompt = readable_prompt(odds.model.layout, record.state, record.told)
+    prompt: ReadablePrompt = readable_prompt(token_probabilities.model.layout, record.state, record.intent_then)
     if prompt.text:
         return {"text": prompt.text}
     return {
@@ -152,8 +161,8 @@ def _state(state: CellState, ues: Sequence[int] | None) -> dict[str, Any]:
             {
                 "ue": state.ue_ids[row],
                 **{name: _number(values[row]) for name, values in columns.items()},
-                "heard_cqi": _numbers(state.heard_cqi_UM[row].tolist()),
-                "heard_age_slots": _numbers(state.heard_age_slots_UM[row].tolist()),
+                "heard_cqi": _numbers(state.last_cqi_UM[row].tolist()),
+                "heard_age_slots": _numbers(state.last_cqi_age_slots_UM[row].tolist()),
             }
             for row in rows
         ],
@@ -199,14 +208,14 @@ def _allocation(record: DecisionRecord) -> dict[str, Any]:
 
 def _control_word(record: DecisionRecord) -> str:
     """One word for a list: what was sent or, if nothing, why."""
-    controls = [control.status.value for control in record.trail.controls if control.what == "controls"]
-    return record.trail.nothing or (controls[-1] if controls else "nothing")
+    controls = [control.status.value for control in record.outcome.controls if control.what == "controls"]
+    return record.outcome.nothing or (controls[-1] if controls else "nothing")
 
 
 def _control(record: DecisionRecord) -> dict[str, Any]:
     return {
-        "nothing_sent": record.trail.nothing,
-        "in_force": dict(record.trail.in_force),
+        "nothing_sent": record.outcome.nothing,
+        "in_force": dict(record.outcome.in_force),
         "messages": [
             {
                 "node": control.node,
@@ -217,12 +226,14 @@ def _control(record: DecisionRecord) -> dict[str, Any]:
                 "answered_ms": _number(control.answered_ms),
                 "pdu": control.pdu.hex(),
             }
-            for control in record.trail.controls
+            for control in record.outcome.controls
         ],
     }
 
 
-def _ue(record: DecisionRecord, odds: Odds | None, ue: int, earlier: Iterable[DecisionRecord]) -> dict[str, Any]:
+def _ue(
+    record: DecisionRecord, token_probabilities: TokenProbabilities | None, ue: int, earlier: Iterable[DecisionRecord]
+) -> dict[str, Any]:
     last_seen = None
     if ue not in record.newest.ue_ids:
         last_seen = next((other for other in earlier if ue in other.newest.ue_ids), None)
@@ -235,17 +246,19 @@ def _ue(record: DecisionRecord, odds: Odds | None, ue: int, earlier: Iterable[De
         "dynamic_rbgs": share.dynamic_rbgs,
         "may_contend_on": share.may_contend_on,
         "contends_with": _number(share.contends_with),
-        "probabilities": _probabilities(record, odds, ue),
-        "why": [finding._asdict() for finding in why(record, odds, ue, last_seen)],
+        "probabilities": _probabilities(record, token_probabilities, ue),
+        "why": [finding._asdict() for finding in findings_of(record, token_probabilities, ue, last_seen)],
     }
 
 
-def _probabilities(record: DecisionRecord, odds: Odds | None, ue: int) -> list[float | None]:
+def _probabilities(
+    record: DecisionRecord, token_probabilities: TokenProbabilities | None, ue: int
+) -> list[float | None]:
     """That the model would name it, by RBG; null where it was masked."""
-    if odds is None or ue not in record.state.ue_ids:
+    if token_probabilities is None or ue not in record.state.ue_ids:
         return []
     token = FIRST_UE + record.state.ue_ids.index(ue)
-    owners = [step for step in odds.steps if step.kind is StepKind.OWNER]
+    owners = [step for step in token_probabilities.steps if step.kind is StepKind.OWNER]
     return [None if token in step.masked else _number(math.exp(step.log_probs_A[token])) for step in owners]
 
 

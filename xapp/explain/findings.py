@@ -10,7 +10,7 @@ import numpy as np
 from policy.allocation import DYNAMIC, OPEN, Allocation
 from policy.cell_state import CellState, TrafficClass
 from policy.grammar import DYNAMIC_TOKEN, FIRST_UE, StepKind
-from policy.leader_models.token_probabilities import MaskReason, Odds, StepOdds
+from policy.leader_models.token_probabilities import MaskReason, StepProbabilities, TokenProbabilities
 from policy.limits import compile_limits
 from policy.prompt.text import action_text
 from policy.schedulers.estimate import estimate
@@ -86,7 +86,12 @@ def got(allocation: Allocation, state: CellState, ue: int) -> Got:
     )
 
 
-def why(record: DecisionRecord, odds: Odds | None, ue: int, last_seen: DecisionRecord | None = None) -> list[Finding]:
+def findings_of(
+    record: DecisionRecord,
+    token_probabilities: TokenProbabilities | None,
+    ue: int,
+    last_seen: DecisionRecord | None = None,
+) -> list[Finding]:
     """Reasons, those that matter most first.
 
     odds: of the record's tokens, if its leader can tell. last_seen: the newest earlier decision that `ue` was in.
@@ -97,20 +102,20 @@ def why(record: DecisionRecord, odds: Odds | None, ue: int, last_seen: DecisionR
     share = got(record.allocation, newest, ue)
     findings = [*_not_obeyed(record)]
     if record.decision.reason:
-        said = FALLBACK_REASONS.get(record.decision.reason, record.decision.reason)
-        findings.append(Finding("fallback", f"{said}; {record.decision.decided_by} decided in its place"))
+        chosen = FALLBACK_REASONS.get(record.decision.reason, record.decision.reason)
+        findings.append(Finding("fallback", f"{chosen}; {record.decision.decided_by} decided in its place"))
     if ue not in state.ue_ids:
         text = "it came with a report that arrived while the decision was being made: the next one is its first"
         return [*findings, Finding("came_later", text)]
     findings += _guard_took(record, ue, share)
     findings += _limits(record, ue, share)
     findings += _buffer(record, ue)
-    if odds is not None:
-        findings += _by_odds(record, odds, ue, share)
+    if token_probabilities is not None:
+        findings += _by_odds(record, token_probabilities, ue, share)
     elif share.nothing:
         findings += _by_rule(record, ue)
     findings += _left_to_the_node(record, ue, share)
-    quota = record.trail.in_force.get("quotas", {}).get(ue)
+    quota = record.outcome.in_force.get("quotas", {}).get(ue)
     if quota is not None:
         findings.append(Finding("quota", f"the node had acknowledged a quota for it: at most {quota} % of the PRBs"))
     return findings
@@ -129,11 +134,11 @@ def _absent(record: DecisionRecord, ue: int, last_seen: DecisionRecord | None) -
 
 def _not_obeyed(record: DecisionRecord) -> list[Finding]:
     """What kept the node from doing what was decided."""
-    if record.trail.nothing and record.trail.nothing != "unchanged":
-        text = NOTHING_SENT.get(record.trail.nothing, record.trail.nothing)
-        return [Finding(record.trail.nothing, text)]
+    if record.outcome.nothing and record.outcome.nothing != "unchanged":
+        text = NOTHING_SENT.get(record.outcome.nothing, record.outcome.nothing)
+        return [Finding(record.outcome.nothing, text)]
     findings = []
-    for control in record.trail.controls:
+    for control in record.outcome.controls:
         if control.status is ControlStatus.REFUSED:
             findings.append(Finding("refused", f"{control.node} refused the control: {control.detail}"))
         elif control.status is ControlStatus.NOT_SENT:
@@ -200,10 +205,10 @@ def _buffer(record: DecisionRecord, ue: int) -> list[Finding]:
     return [Finding("buffer", f"it had reported {buffer:.0f} bits waiting{when}{less}")]
 
 
-def _by_odds(record: DecisionRecord, odds: Odds, ue: int, share: Got) -> list[Finding]:
+def _by_odds(record: DecisionRecord, token_probabilities: TokenProbabilities, ue: int, share: Got) -> list[Finding]:
     """What the model's own probabilities say."""
     token = FIRST_UE + record.state.ue_ids.index(ue)
-    steps = [step for step in odds.steps if step.kind is StepKind.OWNER]
+    steps = [step for step in token_probabilities.steps if step.kind is StepKind.OWNER]
     findings = []
     for reason, text in MASKED.items():
         masked = [step.rbg for step in steps if step.masked.get(token) is reason]
@@ -278,7 +283,7 @@ def _left_to_the_node(record: DecisionRecord, ue: int, share: Got) -> list[Findi
     return findings
 
 
-def _p(step: StepOdds, token: int) -> float:
+def _p(step: StepProbabilities, token: int) -> float:
     return float(np.exp(step.log_probs_A[token]))
 
 

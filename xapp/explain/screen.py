@@ -23,7 +23,7 @@ def show(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
             _one_ue(console, document, entry)
     if ue is None:
         _all_ues(console, document)
-    _odds(console, document, ue)
+    _token_probabilities(console, document, ue)
 
 
 def _head(console: Console, document: Mapping[str, Any]) -> None:
@@ -61,15 +61,15 @@ def _owners(owners: Sequence[object]) -> str:
 
 
 def _control(control: Mapping[str, Any]) -> str:
-    said = []
+    chosen = []
     for message in control["messages"]:
         text = f"{message['what']} {message['decision_id']} to {message['node']}: {message['status']}"
         if message["answered_ms"] is not None:
             text += f" after {message['answered_ms']:.1f} ms"
-        said.append(escape(text + (f" ({message['detail']})" if message["detail"] else "")))
+        chosen.append(escape(text + (f" ({message['detail']})" if message["detail"] else "")))
     if control["nothing_sent"]:
-        said.append(f"nothing sent: {control['nothing_sent']}")
-    return "; ".join(said) or "nothing sent"
+        chosen.append(f"nothing sent: {control['nothing_sent']}")
+    return "; ".join(chosen) or "nothing sent"
 
 
 def _one_ue(console: Console, document: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
@@ -118,16 +118,16 @@ def _main_reason(entry: Mapping[str, Any]) -> str:
     return texts[telling[0]] if telling else next(reversed(texts.values()), "")
 
 
-def _odds(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
-    odds = document["odds"]
-    if not odds["computed"]:
-        console.print(f"no probabilities: {escape(odds['reason'])}", style="dim")
+def _token_probabilities(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
+    token_probabilities = document["odds"]
+    if not token_probabilities["computed"]:
+        console.print(f"no probabilities: {escape(token_probabilities['reason'])}", style="dim")
         return
     table = Table(box=None, header_style="dim")
     for column in ("asked", "said", "p", "likeliest others", *([f"p(UE {ue})"] if ue is not None else [])):
         table.add_column(column)
     of_ue = _of_ue(document, ue)
-    for step in odds["steps"]:
+    for step in token_probabilities["steps"]:
         others = [a for a in step["alternatives"] if a["token"] != step["said"] and a["probability"] >= 0.0005]
         row = [
             step["ask"],
@@ -139,12 +139,13 @@ def _odds(console: Console, document: Mapping[str, Any], ue: int | None) -> None
             row.append(next(of_ue, "") if step["ask"].startswith("RBG ") else "")
         table.add_row(*row)
     console.print(table)
-    if odds["log_probs_differ_by"] is None:
+    if token_probabilities["log_probs_differ_by"] is None:
         verdict = "the decision kept no log-probabilities to compare with"
-    elif odds["log_probs_equal"]:
-        verdict = f"computed anew; equal to those recorded with the decision within {odds['log_probs_differ_by']:.1g}"
+    elif token_probabilities["log_probs_equal"]:
+        by = f"{token_probabilities['log_probs_differ_by']:.1g}"
+        verdict = f"computed anew; equal to those recorded with the decision within {by}"
     else:
-        by = f"{odds['log_probs_differ_by']:.2g}"
+        by = f"{token_probabilities['log_probs_differ_by']:.2g}"
         verdict = f"computed anew DIFFER by {by} from those recorded with the decision: not the same model"
     console.print(f"log-probabilities {verdict}", style="dim")
 

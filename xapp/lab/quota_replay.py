@@ -58,7 +58,7 @@ def replay_under_quotas(
                 there = order.ue in state.ue_ids
                 if there:
                     node.table.set(order.ue, order.quota, batch.slot)
-                node.book.settle(order.ue, there, now_s)
+                node.book.on_answer(order.ue, there, now_s)
             allocations.append(node.table.allocation(state.ue_ids, scenario.node_contenders))
         batch.play(allocations, scenario.slots_per_dcm, followers)
     return batch.metrics()

@@ -12,7 +12,7 @@ SLACK_RBGS = 1.0
 """Shares are reported in whole percent, quotas hold in whole PRBs: less than one RBG above a quota is not a breach."""
 
 
-class Effect(NamedTuple):
+class AppliedCheck(NamedTuple):
     """What the newest report shows."""
 
     effective: bool | None
@@ -20,26 +20,26 @@ class Effect(NamedTuple):
     text: str = ""
 
 
-def effect_of(link: CellLink, epoch: int) -> Effect:
+def check_applied(link: CellLink, epoch: int) -> AppliedCheck:
     """`epoch`: of this instance. A cell under nobody's control, or without a report, says nothing."""
     if link.target is None or link.newest is None:
-        return Effect(None)
+        return AppliedCheck(None)
     if isinstance(link.target.encoder, DcmEncoder):
         return _applied(link, epoch)
     return _within_quotas(link)
 
 
-def _applied(link: CellLink, epoch: int) -> Effect:
+def _applied(link: CellLink, epoch: int) -> AppliedCheck:
     """A DCM indication names the control that governs the cell."""
     applied = link.tracker.applied
     if applied is None:
-        return Effect(False, "the node's own scheduler is in charge")
+        return AppliedCheck(False, "the node's own scheduler is in charge")
     if applied.instance_epoch != epoch:
-        return Effect(False, f"it follows decision {applied.decision_id} of another instance")
-    return Effect(True, f"it follows decision {applied.decision_id}")
+        return AppliedCheck(False, f"it follows decision {applied.decision_id} of another instance")
+    return AppliedCheck(True, f"it follows decision {applied.decision_id}")
 
 
-def _within_quotas(link: CellLink) -> Effect:
+def _within_quotas(link: CellLink) -> AppliedCheck:
     """Quotas have no identity: what a UE used must be within what it may use."""
     assert link.target is not None and link.newest is not None
     state = link.newest.state
@@ -51,7 +51,7 @@ def _within_quotas(link: CellLink) -> Effect:
         f"UE {ue} used {share:.0f} % of {quotas[ue]} %" for ue, share in known.items() if share > quotas[ue] + slack
     ]
     if above:
-        return Effect(False, ", ".join(above))
+        return AppliedCheck(False, ", ".join(above))
     if not known:
-        return Effect(None, f"{len(quotas)} UEs are under a quota, none of which is in the newest report")
-    return Effect(True, f"{len(known)} UEs are within their quotas")
+        return AppliedCheck(None, f"{len(quotas)} UEs are under a quota, none of which is in the newest report")
+    return AppliedCheck(True, f"{len(known)} UEs are within their quotas")

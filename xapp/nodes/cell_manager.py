@@ -11,12 +11,12 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from xapp.config.model import Controls
-from xapp.control.cell_link import CellLink, ControlTarget, Feed
+from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.e2.dialect import Dialect
-from xapp.nodes.applied_check import Effect, effect_of
+from xapp.nodes.applied_check import AppliedCheck, check_applied
 from xapp.nodes.gnb_parts import HARMLESS, controlled_part
 from xapp.nodes.refused_measurements import RefusedMeasurements
 from xapp.nodes.report_check import report_problems
@@ -44,15 +44,15 @@ LATER = float("inf")
 
 
 class Cells:
-    """Plans each node, keeps its subscriptions and attaches the cells of those that are active to the intake.
+    """Plans each node, keeps its subscriptions and attaches the cells of those that are active to the receiver.
 
-    `on_node` may be called by any thread; `run_due` belongs to one (housekeeping), and may block for HTTP and SDL.
+    `on_node` may be called by any thread; `run_due` belongs to one (the task runner), and may block for HTTP and SDL.
     """
 
     def __init__(
         self,
         controls: Controls,
-        intake: Intake,
+        receiver: Receiver,
         endpoint: ClientEndpoint,
         store: SharedStore,
         sender: ControlSender,
@@ -62,7 +62,7 @@ class Cells:
         options: SubscriptionOptions | None = None,
     ) -> None:
         self._controls = controls
-        self._intake = intake
+        self._receiver = receiver
         self._sender = sender
         self._keeper = keeper
         self.subscriptions = SubscriptionClient(
@@ -84,9 +84,9 @@ class Cells:
         """Of nodes that take quotas."""
         self._nodes: dict[str, E2Node] = {}
         """Those that are connected."""
-        self._told: dict[str, Dialect] = {}
+        self._known_dialects: dict[str, Dialect] = {}
         """How nodes write KPM and RC, as their reports have told."""
-        intake.on_dialect = self._on_dialect
+        receiver.on_dialect = self._on_dialect
         self._silence: dict[SubscriptionKey, Silence] = {}
         """Of the subscriptions that are silent."""
         self._renewals: Renewals[SubscriptionKey] = Renewals()
@@ -102,16 +102,16 @@ class Cells:
         """A node came, went or changed; taken up by the next `run_due`."""
         self._events.put(event)
 
-    def stand_back(self) -> None:
+    def enter_standby(self) -> None:
         """Another instance controls: subscriptions and quotas are its business."""
-        self.subscriptions.stand_back()
-        self._keeper.stand_back()
+        self.subscriptions.enter_standby()
+        self._keeper.enter_standby()
 
-    def step_forward(self, nodes: Iterable[E2Node]) -> None:
+    def take_control(self, nodes: Iterable[E2Node]) -> None:
         """This instance controls again: with each of these nodes it begins anew."""
         for node in nodes:
             self.on_node(NodeEvent(NodeChange.CHANGED, node))
-        self.subscriptions.step_forward()
+        self.subscriptions.take_control()
 
     def run_due(self) -> float:
         """Take up what nodes did, renew what fell silent, send what is due; seconds until the next time."""
@@ -128,7 +128,7 @@ class Cells:
         """What each node lacks: names of faults and lines for a person."""
         with self._lock:
             others = self._other_parts()
-            shared = self._intake.ues_in_several_cells()
+            shared = self._receiver.ues_in_several_cells()
             found = {
                 name: [problem for problem in plan.problems if name not in others or problem.fault not in HARMLESS]
                 for name, plan in self._plans.items()
@@ -165,7 +165,9 @@ class Cells:
     def dialects(self) -> dict[str, str]:
         """How each node writes KPM and RC; "" = no report has told yet."""
         with self._lock:
-            return {name: str(plan.dialect or self._told.get(name) or "") for name, plan in self._plans.items()}
+            return {
+                name: str(plan.dialect or self._known_dialects.get(name) or "") for name, plan in self._plans.items()
+            }
 
     def report_problems(self) -> dict[str, list[dict[str, str]]]:
         """What each cell's reports lack: names of faults and lines for a person."""
@@ -173,12 +175,14 @@ class Cells:
             links = dict(self._links)
         return {cell: [problem._asdict() for problem in report_problems(link)] for cell, link in links.items()}
 
-    def effects(self, epoch: int) -> dict[str, Effect]:
+    def effects(self, epoch: int) -> dict[str, AppliedCheck]:
         """By cell: whether it does what this instance, of that epoch, told it; a silent one does not say."""
         with self._lock:
             links = dict(self._links)
             silent = {cell_key(key.node, key.cell) for key in self._silence}
-        return {cell: Effect(None) if cell in silent else effect_of(link, epoch) for cell, link in links.items()}
+        return {
+            cell: AppliedCheck(None) if cell in silent else check_applied(link, epoch) for cell, link in links.items()
+        }
 
     def silences(self) -> dict[str, Silence]:
         """By cell, of those that report nothing: the one with evidence, if there is any. From any thread."""
@@ -196,9 +200,11 @@ class Cells:
         with self._lock:
             silent: dict[str, float] = {}
             for key, wanted in self._wanted.items():
-                heard_s = max(self._wanted_since_s[key], self._intake.reported_s(wanted.cell_key, wanted.kind))
+                last_reported_s = max(
+                    self._wanted_since_s[key], self._receiver.reported_s(wanted.cell_key, wanted.kind)
+                )
                 is_well = key in self._attached and not self._evidence(key)
-                seconds = 0.0 if is_well else now_s - heard_s
+                seconds = 0.0 if is_well else now_s - last_reported_s
                 silent[wanted.cell_key] = max(silent.get(wanted.cell_key, 0.0), seconds)
             return silent
 
@@ -211,9 +217,9 @@ class Cells:
             known, encoder = self._nodes.get(node), self._encoders.get(node)
             if known is None:
                 return
-            self._told[node] = dialect
+            self._known_dialects[node] = dialect
             if encoder is not None:
-                encoder.settle(replace(encoder.settings, dialect=dialect))
+                encoder.use_settings(replace(encoder.settings, dialect=dialect))
         log.info("E2 node %s writes E2SM in its %s form, as its first report tells", node, dialect.value)
         if dialect is not Dialect.STANDARD:
             self._events.put(NodeEvent(NodeChange.CHANGED, known))
@@ -229,7 +235,7 @@ class Cells:
         with self._lock:
             asks_anew = self._nodes.get(node.name) is node and event.change is NodeChange.CHANGED
             if not asks_anew:
-                self._told.pop(node.name, None)
+                self._known_dialects.pop(node.name, None)
             self._nodes[node.name] = node
         if event.change is not NodeChange.CONNECTED:
             log.warning("E2 node %s %s", node.name, "is asked anew" if asks_anew else event.change.value)
@@ -266,7 +272,7 @@ class Cells:
             measurements=measurements or tuple(name for name in self._controls.measurements if name not in refused),
             control=self._controls.control_of(node.name),
             settings=self._controls.node(node.name),
-            told=self._told.get(node.name),
+            known_dialect=self._known_dialects.get(node.name),
             slices=self._controls.a1.slices,
         )
 
@@ -334,10 +340,10 @@ class Cells:
         with self._lock:
             silent = {}
             for key, instance in self._attached.items():
-                seconds = self._intake.silent_for_s(instance)
+                seconds = self._receiver.silent_for_s(instance)
                 if seconds > silent_s:
                     silent[key] = seconds
-                elif self._intake.has_reported(instance):
+                elif self._receiver.has_reported(instance):
                     self._renewals.reported(key)
         self._ask_manager(set(silent), now_s)
         with self._lock:
@@ -364,7 +370,7 @@ class Cells:
         return evidence_of(
             wanted.kind,
             ues_by_dcm=newest.state.num_ues if newest is not None else 0,
-            control_unanswered=self._sender.unanswered_s(key.node) > self._intake.heard_s(instance),
+            control_unanswered=self._sender.unanswered_s(key.node) > self._receiver.last_reported_s(instance),
             unknown_to_manager=key in self._unknown,
         )
 
@@ -383,9 +389,9 @@ class Cells:
             link = self._link(wanted, status.e2_instance_id)
             link.last_report_s = time.monotonic()
             self._attached[status.key] = status.e2_instance_id
-            dialect = wanted.dialect or self._told.get(wanted.node)
-            feed = Feed(wanted.cell_key, wanted.kind, wanted.measurements, dialect)
-            self._intake.attach(status.e2_instance_id, feed, link)
+            dialect = wanted.dialect or self._known_dialects.get(wanted.node)
+            subscription = ReportSubscription(wanted.cell_key, wanted.kind, wanted.measurements, dialect)
+            self._receiver.attach(status.e2_instance_id, subscription, link)
 
     def _link(self, wanted: Wanted, instance_id: int) -> CellLink:
         """The cell's link; its controls are answered to the DCM subscription's instance, or the only one. Locked."""
@@ -417,7 +423,7 @@ class Cells:
         instance_id = self._attached.pop(key, None)
         if instance_id is None:
             return
-        self._intake.detach(instance_id)
+        self._receiver.detach(instance_id)
         cell = cell_key(key.node, key.cell)
         if not any(cell_key(other.node, other.cell) == cell for other in self._attached):
             self._links.pop(cell, None)  # a cell that comes back starts with a fresh tracker

@@ -87,7 +87,7 @@ def plan_node(
     measurements: tuple[str, ...],
     control: str = "auto",
     settings: NodeConfig | None = None,
-    told: Dialect | None = None,
+    known_dialect: Dialect | None = None,
     slices: Iterable[SliceMembers] = (),
 ) -> NodePlan:
     """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception.
@@ -97,7 +97,7 @@ def plan_node(
     its reports were found to be in, if they were. slices: those that policies speak of.
     """
     settings = settings or NodeConfig()
-    dialect = told if settings.dialect == "auto" else Dialect(settings.dialect)
+    dialect = known_dialect if settings.dialect == "auto" else Dialect(settings.dialect)
     problems: list[Problem] = []
     carriers: dict[str, dcm.Carrier] = {}
     wanted: list[Wanted] = []
@@ -173,10 +173,10 @@ def _quota_function(node: E2Node, problems: list[Problem]) -> tuple[RanFunction 
     return nothing
 
 
-def _left_out(node: str, slices: Iterable[SliceId], why: str = "") -> list[Problem]:
+def _left_out(node: str, slices: Iterable[SliceId], reason: str = "") -> list[Problem]:
     """One problem that names them all, if there are any."""
     named = ", ".join(map(slice_text, slices))
-    return [Problem("slices_not_reported", f"{node}: UEs of {named} are not asked for{why}")] if named else []
+    return [Problem("slices_not_reported", f"{node}: UEs of {named} are not asked for{reason}")] if named else []
 
 
 def _kpm(

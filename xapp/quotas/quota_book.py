@@ -56,7 +56,7 @@ class _Entry:
 
     wants: dict[str, _Want] = field(default_factory=dict)
     """By cell that decides about it, the UE's own first: a node may report it in several."""
-    told: Quota | None = RELEASED
+    in_force: Quota | None = RELEASED
     """What is in force as far as anybody knows; None = not known."""
     in_flight: Quota | None = None
     limited: bool = False
@@ -152,13 +152,13 @@ class QuotaBook:
         for ue in ues:
             if ue in self._entries and self._entries[ue].limited:
                 continue  # meanwhile it is this instance that limits it
-            self._entries[ue] = _Entry(told=None, limited=True, release_first=True, saved=True)
+            self._entries[ue] = _Entry(in_force=None, limited=True, release_first=True, saved=True)
 
     def doubt(self) -> None:
         """Nothing is known any more of what is in force."""
         for entry in self._entries.values():
-            if entry.limited or entry.told != RELEASED:
-                entry.told = None
+            if entry.limited or entry.in_force != RELEASED:
+                entry.in_force = None
 
     # -- what is kept --------------------------------------------------------------------------------------------
 
@@ -179,9 +179,9 @@ class QuotaBook:
     def in_force(self, cell: str | None = None) -> dict[int, Quota]:
         """What UEs (of one cell, or all) were told, where that is known and a limit."""
         return {
-            ue: e.told
+            ue: e.in_force
             for ue, e in self._entries.items()
-            if e.told is not None and e.told != RELEASED and (cell is None or cell in e.wants)
+            if e.in_force is not None and e.in_force != RELEASED and (cell is None or cell in e.wants)
         }
 
     def cell_of(self, ue: int) -> str:
@@ -230,7 +230,7 @@ class QuotaBook:
             orders.append(Order(ue, entry.in_flight))
         return orders
 
-    def settle(self, ue: int, accepted: bool | None, now_s: float) -> None:
+    def on_answer(self, ue: int, accepted: bool | None, now_s: float) -> None:
         """What became of the UE's control in flight; None = nobody said."""
         entry = self._entries.get(ue)
         if entry is None or entry.in_flight is None:
@@ -238,20 +238,20 @@ class QuotaBook:
         quota, entry.in_flight = entry.in_flight, None
         entry.waits_since_s = now_s
         if accepted:
-            entry.told, entry.failures, entry.refusals = quota, 0, 0
+            entry.in_force, entry.failures, entry.refusals = quota, 0, 0
             if quota == RELEASED:
                 entry.limited = entry.release_first = False
         else:
             if accepted is None:
-                entry.told = None
-            entry.limited = entry.told != RELEASED  # what was refused has changed nothing
+                entry.in_force = None
+            entry.limited = entry.in_force != RELEASED  # what was refused has changed nothing
             entry.failures += 1
             entry.refusals += accepted is False
             entry.not_before_s = now_s + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(entry.failures - 1, 10))
             # Silence is no reason to give up: the UE may be limited for as long as the node is out of reach.
             if quota == RELEASED and (entry.refusals >= RELEASE_ATTEMPTS or (entry.gone and entry.refusals)):
                 self.given_up += not entry.gone
-                entry.told, entry.limited, entry.release_first = RELEASED, False, False
+                entry.in_force, entry.limited, entry.release_first = RELEASED, False, False
         self._tidy(ue)
 
     def not_sent(self, ue: int) -> None:
@@ -259,26 +259,26 @@ class QuotaBook:
         entry = self._entries.get(ue)
         if entry is not None:
             entry.in_flight = None
-            entry.limited = entry.told != RELEASED
+            entry.limited = entry.in_force != RELEASED
             self._tidy(ue)
 
     def _is_pending(self, entry: _Entry) -> bool:
         if entry.in_flight is not None:
             return False
-        wanted, told = entry.wanted(), entry.told
-        if told is None or self._is_broken(entry):
+        wanted, in_force = entry.wanted(), entry.in_force
+        if in_force is None or self._is_broken(entry):
             return True
-        if wanted == told:
+        if wanted == in_force:
             return False
-        by = abs(wanted.max_percent - told.max_percent)
-        return wanted == RELEASED or wanted.min_percent != told.min_percent or by >= self._rules.step_percent
+        by = abs(wanted.max_percent - in_force.max_percent)
+        return wanted == RELEASED or wanted.min_percent != in_force.min_percent or by >= self._rules.step_percent
 
     @staticmethod
     def _is_broken(entry: _Entry) -> bool:
         """What is in force lets the UE have more than the operator allows."""
         if entry.release_first or entry.gone:
             return False
-        return (entry.told or RELEASED).max_percent > entry.target.cap_percent
+        return (entry.in_force or RELEASED).max_percent > entry.target.cap_percent
 
     def _tidy(self, ue: int) -> None:
         """Forget a UE that has left, and is under no quota."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from xapp.config.model import Controls
-from xapp.control.observer import Tap
+from xapp.control.observer import Observer
 from xapp.e2.asn1.aper_writer import BitWriter
 from xapp.e2.dialect import Dialect
 from xapp.e2.rc import messages as rc
@@ -38,10 +38,10 @@ class QuotaKeeper:
         store: SharedStore,
         *,
         on_change: Callable[[], None] = lambda: None,
-        tap: Tap | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """on_change: told when `save` has something to do; it must not block."""
-        self._tap = tap or Tap()
+        self._observer = observer or Observer()
         self._controls = controls
         self._store = store
         self._on_change = on_change
@@ -65,17 +65,17 @@ class QuotaKeeper:
             slice_ = RcSettings(settings.plmn_octets, settings.sst, sd, dialect, form)
             known = self._encoders.get(node)
             if known is not None:
-                known.settle(slice_)
+                known.use_settings(slice_)
                 known.doubt()
                 return known
-            self._tap.quota(node, "new", {"settings": slice_, "rules": rules})
+            self._observer.quota(node, "new", {"settings": slice_, "rules": rules})
             encoder = self._encoders[node] = RcEncoder(
-                slice_, rules, on_change=self._on_change, hear=partial(self._tap.quota, node)
+                slice_, rules, on_change=self._on_change, on_call=partial(self._observer.quota, node)
             )
             self._recall(node, encoder)
             return encoder
 
-    def stand_back(self) -> None:
+    def enter_standby(self) -> None:
         """Another instance controls: what is kept is its to read and to write, and what was known here is outdated."""
         with self._lock:
             self._encoders.clear()

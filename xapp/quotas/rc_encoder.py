@@ -9,7 +9,7 @@ from typing import Any
 from zlib import crc32
 
 from policy.allocation import Allocation
-from xapp.control.encoder import Basis, ControlMessage, Moment
+from xapp.control.encoder import ControlMessage, DecisionContext, SendContext
 from xapp.e2.dcm.messages import Carrier
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm.report_reader import KpmReport
@@ -46,7 +46,7 @@ class RcEncoder:
         rules: QuotaRules,
         *,
         on_change: Callable[[], None] = lambda: None,
-        hear: Callable[[str, dict[str, Any]], None] = lambda call, told: None,
+        on_call: Callable[[str, dict[str, Any]], None] = lambda call, in_force: None,
     ) -> None:
         """on_change: told whenever `to_keep` has changed; it must not block.
 
@@ -56,7 +56,7 @@ class RcEncoder:
         self._settings = settings
         self._rules = rules
         self._on_change = on_change
-        self._hear = hear
+        self._on_call = on_call
         self._lock = threading.Lock()
         self._book = QuotaBook(rules)
         self._cells: dict[str, CellQuotas] = {}
@@ -71,11 +71,11 @@ class RcEncoder:
     def settings(self) -> RcSettings:
         return self._settings
 
-    def settle(self, settings: RcSettings) -> None:
+    def use_settings(self, settings: RcSettings) -> None:
         """What the node takes, from now on: told by its reports, or listed anew by a node that came back."""
         with self._lock:
             if settings != self._settings:
-                self._hear("settings", {"settings": settings})
+                self._on_call("settings", {"settings": settings})
                 self._settings = settings
                 self._echoes = self._echoes and settings.form.call_process_ids
 
@@ -83,48 +83,48 @@ class RcEncoder:
         """UEs that an earlier instance may have left under quotas, and whose ids are kept: they are released first."""
         ue_ids = tuple(left_behind)
         with self._lock:
-            self._hear("restore", {"ues": ue_ids})
+            self._on_call("restore", {"ues": ue_ids})
             known = {ue_key(ue_id): ue_id for ue_id in ue_ids}
             self._names |= known
             self._book.restore(known)
             self._kept |= known.keys()
 
     def control(
-        self, cell: str, carrier: Carrier, allocation: Allocation, basis: Basis, moment: Moment
+        self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext
     ) -> Sequence[ControlMessage]:
         """Take over the quotas of one more decision; those that are due now."""
-        self.take(cell, allocation, basis, moment.now_s)
-        return self.due(moment)
+        self.take(cell, allocation, context, send_context.now_s)
+        return self.due(send_context)
 
-    def take(self, cell: str, allocation: Allocation, basis: Basis, now_s: float) -> None:
+    def take(self, cell: str, allocation: Allocation, context: DecisionContext, now_s: float) -> None:
         """The first half of `control`."""
         with self._lock:
-            self._hear("control", {"cell": cell, "now_s": now_s})
+            self._on_call("control", {"cell": cell, "now_s": now_s})
             quotas = self._cells.setdefault(cell, CellQuotas(self._rules))
-            repeats = basis.measurement is not None and basis.measurement == self._measurements.get(cell)
-            self._measurements[cell] = basis.measurement
-            targets = quotas.update(allocation, basis.state, basis.intent, repeats=repeats)
-            self._learn_names(targets, basis.kpm)
+            repeats = context.measurement is not None and context.measurement == self._measurements.get(cell)
+            self._measurements[cell] = context.measurement
+            targets = quotas.update(allocation, context.state, context.intent, repeats=repeats)
+            self._learn_names(targets, context.kpm)
             known = {ue: target for ue, target in targets.items() if ue in self._names}
             self._book.want(cell, known, now_s, repeats=repeats)
             changed = self._book.to_keep() != self._kept
         if changed:
             self._on_change()
 
-    def release(self, cell: str, carrier: Carrier, moment: Moment) -> Sequence[ControlMessage]:
+    def release(self, cell: str, carrier: Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
         """Take back every quota in the cell."""
         self.give_back(cell)
-        return self.due(moment)
+        return self.due(send_context)
 
     def give_back(self, cell: str) -> None:
         """The first half of `release`."""
         with self._lock:
-            self._hear("release", {"cell": cell})
+            self._on_call("release", {"cell": cell})
             self._book.release(cell)
             if cell in self._cells:
                 self._cells[cell].forget()
 
-    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         """What may be sent now: as many as the rate and the answers that are still due allow."""
         with self._lock:
             if closing:
@@ -132,31 +132,31 @@ class RcEncoder:
             room = (MOST_IN_FLIGHT if self._echoes else 1) - self._in_flight
             if self._settings.dialect is None:
                 room = 0
-            orders = self._book.due(moment.now_s, room, unhurried=not closing)
+            orders = self._book.due(send_context.now_s, room, unhurried=not closing)
             self._in_flight += len(orders)
-            messages = [self._message(order, moment) for order in orders]
+            messages = [self._message(order, send_context) for order in orders]
             if messages or closing:
-                self._hear("due", {"now_s": moment.now_s, "closing": closing, "messages": messages})
+                self._on_call("due", {"now_s": send_context.now_s, "closing": closing, "messages": messages})
             return messages
 
-    def _message(self, order: Order, moment: Moment) -> ControlMessage:
+    def _message(self, order: Order, send_context: SendContext) -> ControlMessage:
         s, quota = self._settings, order.quota
         shares = rc.PrbQuota(s.plmn, s.sst, s.sd, quota.min_percent, quota.max_percent, quota.dedicated_percent)
         assert s.dialect is not None
         header, message = rc.encode_prb_quota_control(self._names[order.ue], shares, s.dialect, s.form.layout)
-        what, number = "releases" if order.is_release else "controls", moment.next_id()
-        call = _call_process_id(moment.instance_epoch, number) if s.form.call_process_ids else None
+        what, number = "releases" if order.is_release else "controls", send_context.next_id()
+        call = _call_process_id(send_context.instance_epoch, number) if s.form.call_process_ids else None
         return ControlMessage(what, number, header, message, self._book.cell_of(order.ue), order.ue, call)
 
     def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
         """The node took a quota, refused it, or did not say."""
         with self._lock:
-            told = {"subject": subject, "accepted": accepted, "echoed": echoed, "now_s": now_s}
-            self._hear("answered", told)
+            in_force = {"subject": subject, "accepted": accepted, "echoed": echoed, "now_s": now_s}
+            self._on_call("answered", in_force)
             self._in_flight = max(0, self._in_flight - 1)
             if accepted is not None:
                 self._echoes = echoed and self._settings.form.call_process_ids
-            self._book.settle(subject, accepted, now_s)
+            self._book.on_answer(subject, accepted, now_s)
             changed = self._book.to_keep() != self._kept
         if changed:
             self._on_change()
@@ -164,7 +164,7 @@ class RcEncoder:
     def not_sent(self, subject: int) -> None:
         """It is due again at once, and nothing has changed."""
         with self._lock:
-            self._hear("not_sent", {"subject": subject})
+            self._on_call("not_sent", {"subject": subject})
             self._in_flight = max(0, self._in_flight - 1)
             self._book.not_sent(subject)
 
@@ -188,7 +188,7 @@ class RcEncoder:
     def doubt(self) -> None:
         """The node was away, and may have started over: what it was told is not known any more."""
         with self._lock:
-            self._hear("doubt", {})
+            self._on_call("doubt", {})
             self._book.doubt()
 
     # -- what outlives this process ------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class RcEncoder:
     def kept(self, ues: frozenset[int]) -> None:
         """Exactly these are kept now: they may be limited."""
         with self._lock:
-            self._hear("kept", {"ues": ues})
+            self._on_call("kept", {"ues": ues})
             self._kept = ues
             self._book.kept(ues)
 

@@ -17,7 +17,7 @@ def replay(
     file: Annotated[Path, typer.Argument(help="What `run --record` or `lab --record` wrote.")],
     leader: Annotated[str, typer.Option(help="Instead of the one that the recording names.")] = "",
 ) -> int:
-    """Feed a recording's inputs through intake, trackers, leader, guard and encoder; exit 1 at the first other byte."""
+    """Feed a recording's inputs to receiver, trackers, leader, guard and encoder; exit 1 at the first other byte."""
     from xapp.record.replay import AbsentLeader, Replay, load_leader
 
     try:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
 from policy.intent import Intent
 from policy.leader import Decision
-from xapp.control.cell_link import CellLink, ControlTarget, Feed
+from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.decision_record import ControlStatus, DecisionRecord, SentControl
 from xapp.control.encoder import ControlEncoder, ControlMessage, DcmEncoder
@@ -40,7 +40,7 @@ MAX_LINE_BYTES = 16 << 20
 
 _INTENT: TypeAdapter[Intent] = TypeAdapter(Intent)
 _CARRIER: TypeAdapter[dcm.Carrier] = TypeAdapter(dcm.Carrier)
-_FEED: TypeAdapter[Feed] = TypeAdapter(Feed)
+_SUBSCRIPTION: TypeAdapter[ReportSubscription] = TypeAdapter(ReportSubscription)
 
 Event = dict[str, Any]
 
@@ -64,13 +64,13 @@ def header(*, leader: str, controls: Mapping[str, Any], instance_epoch: int, ver
     }
 
 
-def attach_event(instance_id: int, feed: Feed, link_number: int, link: CellLink) -> Event:
+def attach_event(instance_id: int, subscription: ReportSubscription, link_number: int, link: CellLink) -> Event:
     """link_number: equal for the feeds of one link, so that its history goes on or starts anew as it did."""
     tracker = link.tracker
     return {
         "event": "attach",
         "instance": instance_id,
-        "feed": _FEED.dump_python(feed, mode="json"),
+        "feed": _SUBSCRIPTION.dump_python(subscription, mode="json"),
         "link": link_number,
         "tracker": {
             "num_rbgs": tracker.num_rbgs,
@@ -121,30 +121,30 @@ def _cell(record: DecisionRecord) -> dict[str, Any]:
         "cell": record.cell,
         "report": record.report_number,
         "newest": record.newest_number,
-        "intent": None if record.intent == record.told else _INTENT.dump_python(record.intent, mode="json"),
+        "intent": None if record.intent == record.intent_then else _INTENT.dump_python(record.intent, mode="json"),
         "time_s": record.time_s,
         "decision_ms": record.decision_ms,
         "loop_ms": record.loop_ms,
         "decision": _decision(record.decision),
-        "nothing": record.trail.nothing,
-        "controls": [control_entry(control) for control in record.trail.controls],
+        "nothing": record.outcome.nothing,
+        "controls": [control_entry(control) for control in record.outcome.controls],
     }
 
 
-def quota_event(node: str, call: str, told: Mapping[str, Any]) -> Event:
+def quota_event(node: str, call: str, intent_then: Mapping[str, Any]) -> Event:
     """One call of a node's RcEncoder: what it was told as JSON."""
-    event: Event = {"event": "quota", "node": node, "call": call, **told}
+    event: Event = {"event": "quota", "node": node, "call": call, **intent_then}
     if call in ("new", "settings"):
-        settings: RcSettings = told["settings"]
+        settings: RcSettings = intent_then["settings"]
         event["settings"] = {**asdict(settings), "plmn": settings.plmn.hex(), "form": settings.form._asdict()}
     if call == "new":
-        event["rules"] = asdict(told["rules"])
+        event["rules"] = asdict(intent_then["rules"])
     elif call == "restore":
-        event["ues"] = [ue_id_to_value(ue_id) for ue_id in told["ues"]]
+        event["ues"] = [ue_id_to_value(ue_id) for ue_id in intent_then["ues"]]
     elif call == "kept":
-        event["ues"] = sorted(told["ues"])
+        event["ues"] = sorted(intent_then["ues"])
     elif call == "due":
-        event["messages"] = [quota_message(message) for message in told["messages"]]
+        event["messages"] = [quota_message(message) for message in intent_then["messages"]]
     return event
 
 
@@ -256,8 +256,8 @@ def read_intent(value: object) -> Intent:
     return _INTENT.validate_python(value)
 
 
-def read_feed(value: object) -> Feed:
-    return _FEED.validate_python(value)
+def read_subscription(value: object) -> ReportSubscription:
+    return _SUBSCRIPTION.validate_python(value)
 
 
 def read_target(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from xapp.config.model import Controls
-from xapp.control.cell_link import CellLink, Feed
+from xapp.control.cell_link import CellLink, ReportSubscription
 from xapp.control.decision_record import SentControl
-from xapp.control.observer import Batch, Tap
+from xapp.control.observer import Batch, Observer
 from xapp.monitoring.metrics import Metrics
 from xapp.record.file_format import (
     Event,
@@ -57,7 +57,7 @@ class _Waiting(NamedTuple):
     be room, and then the file would say another number than the metrics."""
 
 
-class Recorder(Tap):
+class Recorder(Observer):
     """Use: `opened` once, then as a tap, then `close`. Raises OSError for a file that cannot be made.
 
     A file that is there already is kept, as FILE.1 (and what was FILE.1 is gone); a folder is no place for a recording.
@@ -108,12 +108,12 @@ class Recorder(Tap):
         )
         self._put(lambda: event)
 
-    def attached(self, instance_id: int, feed: Feed, link: CellLink) -> None:
+    def attached(self, instance_id: int, subscription: ReportSubscription, link: CellLink) -> None:
         number = next((number for number, known in self._links.values() if known is link), 0)
         if not number:
             number, self._next_link = self._next_link, self._next_link + 1
         self._links[instance_id] = (number, link)
-        event = attach_event(instance_id, feed, number, link)  # at once: its target may change
+        event = attach_event(instance_id, subscription, number, link)  # at once: its target may change
         self._put(lambda: event)
 
     def detached(self, instance_id: int) -> None:
@@ -126,8 +126,8 @@ class Recorder(Tap):
     def decided(self, batch: Batch) -> None:
         self._put(lambda: decided_event(batch), EVENT_BYTES + sum(record.kept_bytes for record in batch.records))
 
-    def quota(self, node: str, call: str, told: Mapping[str, Any]) -> None:
-        self._put(lambda: quota_event(node, call, told))
+    def quota(self, node: str, call: str, intent_then: Mapping[str, Any]) -> None:
+        self._put(lambda: quota_event(node, call, intent_then))
 
     def stood_back(self) -> None:
         self._put(lambda: {"event": "stood_back"})

@@ -1,4 +1,4 @@
-"""A recording played again: its inputs through the same intake, trackers, leader, guard and encoder.
+"""A recording played again: its inputs through the same receiver, trackers, leader, guard and encoder.
 
 What time decided then is taken from the recording (which cells were decided together, whether the leader was in time,
 which report was the newest by then); all else is computed anew, and the controls are compared byte for byte.
@@ -14,13 +14,13 @@ from typing import Any
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader
-from policy.leader_models.token_probabilities import Odds
+from policy.leader_models.token_probabilities import TokenProbabilities
 from policy.registry import LeaderError, make_leader
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.decision_record import DecisionRecord
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.monitoring.metrics import Metrics
 from xapp.record.file_format import (
     Event,
@@ -28,11 +28,11 @@ from xapp.record.file_format import (
     RecordingError,
     read_bytes,
     read_control,
-    read_feed,
     read_intent,
     read_link,
     read_message,
     read_quotas,
+    read_subscription,
     read_target,
 )
 from xapp.record.replay_fakes import ReplayedAnswers, ReplayedQuotas, ReplayedReports, ReplayedSender, ReplayedWire
@@ -66,7 +66,7 @@ class AbsentLeader:
     def decide(self, states: Sequence[CellState], intents: Sequence[Intent], expired: object) -> list[Decision]:
         raise LeaderError(self._reason)
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> Odds:
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
         raise LeaderError(self._reason)
 
 
@@ -98,7 +98,7 @@ class Replay:
             self._wire, self._metrics, instance_epoch=epoch, lease_periods=controls.lease_periods
         )
         self._mailbox = ReplayedReports()
-        self._intake = Intake(self._wire, self._mailbox, self._sender, self._metrics)
+        self._receiver = Receiver(self._wire, self._mailbox, self._sender, self._metrics)
         self._answers = ReplayedAnswers(leader if ask_leader else None)
         self._intents: dict[str, deque[Intent]] = {}
         """By cell: what the leader was told, and what held when the decision was sent."""
@@ -108,7 +108,7 @@ class Replay:
             self._mailbox,
             self._sender,
             self._metrics,
-            links=self._intake.links,
+            links=self._receiver.links,
             intent_of=lambda state: self._intents[state.cell].popleft(),
             worker=self._answers,
         )
@@ -123,12 +123,12 @@ class Replay:
         """Up to the first difference, or the end. Raises RecordingError for a line that says what cannot be."""
         handlers: dict[str, Callable[[Event], None]] = {
             "attach": self._attach,
-            "detach": lambda event: self._intake.detach(int(event["instance"])),
+            "detach": lambda event: self._receiver.detach(int(event["instance"])),
             "message": self._message,
             "decided": self._decided,
             "released": self._released,
             "quota": self._quota,
-            "stood_back": lambda event: self._sender.stand_back(),
+            "stood_back": lambda event: self._sender.enter_standby(),
         }
         for event in self._recording.events():
             kind, line = event["event"], self._recording.lines
@@ -153,9 +153,9 @@ class Replay:
     def _attach(self, event: Event) -> None:
         number = int(event["link"])
         link = self._links.setdefault(number, read_link(event))
-        feed = read_feed(event["feed"])
-        link.target = read_target(event["target"], feed.cell, self._quotas)
-        self._intake.attach(int(event["instance"]), feed, link)
+        subscription = read_subscription(event["feed"])
+        link.target = read_target(event["target"], subscription.cell, self._quotas)
+        self._receiver.attach(int(event["instance"]), subscription, link)
 
     def _message(self, event: Event) -> None:
         message = read_message(event)
@@ -164,7 +164,7 @@ class Replay:
 
     def _handle(self, message: RmrMessage) -> None:
         unmatched = self._metrics["answers_unmatched"]
-        self._intake.handle(message)
+        self._receiver.handle(message)
         if message.mtype in (RIC_CONTROL_ACK, RIC_CONTROL_FAILURE) and self._metrics["answers_unmatched"] > unmatched:
             self._early.append(message)
 
@@ -173,9 +173,11 @@ class Replay:
         reports = [self._mailbox.report(int(number)) for number in event["reports"]]
         self._intents = {}
         for report, value in zip(reports, event["intents"], strict=True):
-            told = read_intent(value)
+            intent_then = read_intent(value)
             newer = cells.get(report.state.cell, {}).get("intent")
-            self._intents[report.state.cell] = deque((told, told if newer is None else read_intent(newer)))
+            self._intents[report.state.cell] = deque(
+                (intent_then, intent_then if newer is None else read_intent(newer))
+            )
         self._answers.prepare(str(event["reason"]), cells)
         self._sender.ids.clear()
         self._wire.sent.clear()
@@ -189,7 +191,7 @@ class Replay:
             if cell["nothing"] in NOT_COMPARED:
                 link.target = None
             for control in cell["controls"]:
-                self._sender.step_forward(int(control["epoch"]))
+                self._sender.take_control(int(control["epoch"]))
                 self._sender.lease_periods = int(control["lease"])
             for control in cell["controls"] if not _under_quotas(link) else ():
                 self._sender.ids.append(int(control["decision_id"]))
@@ -217,11 +219,11 @@ class Replay:
             decision_ms=float(cell["decision_ms"]),
             loop_ms=float(cell["loop_ms"]),
         )
-        under_quotas = any(_under_quotas(link) for link in self._intake.links() if link.tracker.cell == name)
+        under_quotas = any(_under_quotas(link) for link in self._receiver.links() if link.tracker.cell == name)
         if cell["nothing"] in NOT_COMPARED or under_quotas:
-            record.trail.nothing = str(cell["nothing"])
+            record.outcome.nothing = str(cell["nothing"])
         if under_quotas:
-            record.trail.controls += [read_control(control) for control in cell["controls"]]
+            record.outcome.controls += [read_control(control) for control in cell["controls"]]
         self.result.decisions += 1
         self._on_record(record)
         if self.result.difference:
@@ -231,7 +233,7 @@ class Replay:
             self.result.difference = f"{what}: {said}" if (said := _said_otherwise(cell, record)) else ""
             return
         recorded = [read_bytes(control["pdu"]) for control in cell["controls"]]
-        replayed = [control.pdu for control in record.trail.controls]
+        replayed = [control.pdu for control in record.outcome.controls]
         for then, now in zip(recorded, replayed):
             self.result.controls += 1
             if then != now:
@@ -245,7 +247,7 @@ class Replay:
         if call == "new":
             self._quotas[node] = ReplayedQuotas(read_quotas(event), self._epoch, self._lease_periods)
             return
-        self._quotas[node].hear(event)
+        self._quotas[node].on_call(event)
         self._look_at_quotas()
 
     def _look_at_quotas(self) -> None:
@@ -261,7 +263,7 @@ class Replay:
         self._sender.ids.clear()
         self._wire.sent.clear()
         self._sender.ids.append(int(event["decision_id"]))
-        self._sender.step_forward(int(event["epoch"]))
+        self._sender.take_control(int(event["epoch"]))
         self._wire.sent.append(bool(event["sent"]))
         then, cell = read_bytes(event["pdu"]), str(event["cell"])
         self._wire.pdus.clear()

@@ -11,7 +11,7 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from xapp.control.cell_link import Report
-from xapp.control.encoder import Basis, ControlMessage, Moment
+from xapp.control.encoder import ControlMessage, DecisionContext, SendContext
 from xapp.control.leader_thread import Answer
 from xapp.control.mailbox import Mailbox
 from xapp.control.sender import ControlSender
@@ -79,24 +79,29 @@ class ReplayedQuotas:
         self.difference = ""
         self.compared = 0
 
-    def hear(self, event: Event) -> None:
+    def on_call(self, event: Event) -> None:
         self._waiting.append(event)
         self._catch_up()
 
     def control(
-        self, cell: str, carrier: dcm.Carrier, allocation: Allocation, basis: Basis, moment: Moment
+        self,
+        cell: str,
+        carrier: dcm.Carrier,
+        allocation: Allocation,
+        context: DecisionContext,
+        send_context: SendContext,
     ) -> Sequence[ControlMessage]:
         if not self._waiting or self._waiting[0]["cell"] != cell:
             self.difference = self.difference or f"nothing was decided about {cell} then, now there is"
             return ()
-        self._encoder.take(cell, allocation, basis, float(self._waiting.popleft()["now_s"]))
+        self._encoder.take(cell, allocation, context, float(self._waiting.popleft()["now_s"]))
         self._catch_up()
         return ()
 
-    def release(self, cell: str, carrier: dcm.Carrier, moment: Moment) -> Sequence[ControlMessage]:
+    def release(self, cell: str, carrier: dcm.Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
         return ()
 
-    def due(self, moment: Moment, *, closing: bool = False) -> Sequence[ControlMessage]:
+    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         return ()
 
     def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
@@ -127,7 +132,7 @@ class ReplayedQuotas:
         elif call == "kept":
             encoder.kept(frozenset(event["ues"]))
         elif call == "settings":
-            encoder.settle(read_settings(event))
+            encoder.use_settings(read_settings(event))
         elif call == "restore":
             encoder.restore(read_ue_ids(event))
         else:
@@ -136,8 +141,10 @@ class ReplayedQuotas:
     def _compare(self, event: Event) -> None:
         then = event["messages"]
         ids = deque(int(message["decision_id"]) for message in then)
-        moment = Moment(self._epoch, lambda: ids.popleft() if ids else 0, float(event["now_s"]), self._lease_periods)
-        now = [quota_message(message) for message in self._encoder.due(moment, closing=bool(event["closing"]))]
+        send_context = SendContext(
+            self._epoch, lambda: ids.popleft() if ids else 0, float(event["now_s"]), self._lease_periods
+        )
+        now = [quota_message(message) for message in self._encoder.due(send_context, closing=bool(event["closing"]))]
         for before, after in zip(then, now):
             self.compared += 1
             if before != after and not self.difference:

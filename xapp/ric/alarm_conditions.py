@@ -31,7 +31,7 @@ class _Counts(NamedTuple):
 
 
 class AlarmWatch:
-    """Not thread safe: one chore calls it."""
+    """Not thread safe: one task calls it."""
 
     def __init__(
         self,

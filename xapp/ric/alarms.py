@@ -1,6 +1,6 @@
 """Alarms: conditions that last become RMR messages to the platform's alarm manager, raised once and cleared once.
 
-`Alarms.run` is a chore: it is told what fails (`observe`) and sends what is due. A condition must last `raise_after_s`
+`Alarms.run` is a task: it is told what fails (`observe`) and sends what is due. A condition must last `raise_after_s`
 to be raised and be gone for `clear_after_s` to be cleared. What is raised is said again every REMIND_S, as the manager
 may have restarted: it drops duplicates itself.
 """
@@ -122,7 +122,7 @@ class _State:
     raised: bool | None = None
     """What the manager was told; None = nothing yet by this run."""
     raised_ms: int = 0
-    said_s: float = 0.0
+    reported_s: float = 0.0
 
 
 class Alarms:
@@ -168,10 +168,10 @@ class Alarms:
             for (problem, what), state in list(self._states.items()):
                 lasted_s = now_s - state.since_s
                 if state.failing and lasted_s >= problem.raise_after_s:
-                    if not state.raised or now_s - state.said_s >= REMIND_S:
-                        self._say("RAISE", problem, what, state, now_s)
+                    if not state.raised or now_s - state.reported_s >= REMIND_S:
+                        self._report("RAISE", problem, what, state, now_s)
                 elif not state.failing and lasted_s >= problem.clear_after_s and state.raised is not False:
-                    self._say("CLEAR", problem, what, state, now_s)
+                    self._report("CLEAR", problem, what, state, now_s)
 
     def active(self) -> list[Active]:
         """What is raised and not cleared."""
@@ -187,7 +187,7 @@ class Alarms:
         with self._lock:
             for (problem, what), state in self._states.items():
                 if state.raised:
-                    self._say("CLEAR", problem, what, state, self._clock())
+                    self._report("CLEAR", problem, what, state, self._clock())
             self._states.clear()
 
     def forget(self) -> None:
@@ -195,7 +195,7 @@ class Alarms:
         with self._lock:
             self._states.clear()
 
-    def _say(self, action: str, problem: Problem, what: str, state: _State, now_s: float) -> None:
+    def _report(self, action: str, problem: Problem, what: str, state: _State, now_s: float) -> None:
         """Locked."""
         now_ms = self._now_ms()
         message = alarm_message(self._application, problem, what, state.more, action, now_ms)
@@ -209,7 +209,7 @@ class Alarms:
             self.raised += 1
         elif not raises and state.raised:
             log.warning("alarm cleared: %s (%s)", problem.text, what)
-        state.raised, state.said_s = raises, now_s
+        state.raised, state.reported_s = raises, now_s
 
 
 def alarm_message(

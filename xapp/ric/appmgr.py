@@ -1,6 +1,6 @@
 """Registration with the platform's application manager: it tells the route manager where this xApp is.
 
-`run` is a chore: it registers, looks from time to time whether the registration is still known (appmgr forgets when it
+`run` is a task: it registers, looks from time to time whether the registration is still known (appmgr forgets when it
 restarts), and registers again. Everything may block for a time-out.
 """
 

@@ -1,6 +1,6 @@
 """Which E2 nodes there are and what they offer: e2mgr's REST interface, or the R-NIB in SDL.
 
-Polled by the housekeeping thread; every call may block for a time-out. A source that does not answer changes nothing:
+Polled by the task runner's thread; every call may block for a time-out. A source that does not answer changes nothing:
 nodes are lost only when somebody says so. The R-NIB also publishes what happens, which a poll may come too late to
 see: a node that broke and came back has lost its subscriptions.
 """

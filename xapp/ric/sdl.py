@@ -56,7 +56,7 @@ class SharedStore:
         """Whether the newest call of any thread got an answer."""
         self._own = threading.local()
         self._databases = len(environ.get("DBAAS_CLUSTER_ADDR_LIST", "").split(","))
-        self._heard: dict[tuple[str, str], list[str]] = {}
+        self._received: dict[tuple[str, str], list[str]] = {}
         self._counts: Counter[str] = Counter()
         self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="sdl", daemon=True)
@@ -117,16 +117,16 @@ class SharedStore:
 
     def _channel(self, sdl: Any, namespace: str, channel: str) -> list[str]:
         """In the store's own thread."""
-        heard = self._heard.get((namespace, channel))
-        if heard is None:
-            heard = []
-            sdl.subscribe_channel(namespace, lambda _, events: heard.extend(events), channel)
-            self._heard[namespace, channel] = heard
+        received = self._received.get((namespace, channel))
+        if received is None:
+            received = []
+            sdl.subscribe_channel(namespace, lambda _, events: received.extend(events), channel)
+            self._received[namespace, channel] = received
         # One call hears one of the databases of a cluster: all of them in turn, until none has anything left.
         silent = 0
         while silent < self._databases:
             silent = 0 if sdl.handle_events() else silent + 1
-        events, heard[:] = list(heard), []
+        events, received[:] = list(received), []
         return events
 
     def _parse(self, key: str, data: object) -> Any:

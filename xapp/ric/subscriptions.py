@@ -10,7 +10,7 @@ again, any other is deleted; the same goes for those of an older instance that h
 back itself (`stand_back`) asks for nothing and deletes nothing: what it had is the younger one's to take over or to
 delete.
 
-`run_due` and `forget_node` belong to the housekeeping thread, `close` to whichever thread stops it; they may block for
+`run_due` and `forget_node` belong to the task runner's thread, `close` to whichever thread stops it; they may block for
 HTTP and SDL time-outs. The rest never blocks and may be called from any thread.
 """
 
@@ -81,7 +81,7 @@ class SubscriptionClient:
         self._look_back_at = 0.0
         self._looks_back = 2
         """How often it still looks for what others left behind."""
-        self._stands_back = self._stops = False
+        self._in_standby = self._stops = False
         self.requested = 0
         """Requests sent to the manager ..."""
         self.deleted = 0
@@ -118,7 +118,7 @@ class SubscriptionClient:
         with self._lock:
             return dict(self._table.counts)
 
-    # -- housekeeping ----------------------------------------------------------------------------------------------
+    # -- periodic tasks -------------------------------------------------------------------------------------------
 
     def want(self, request: SubscriptionRequest) -> None:
         """Subscribe (at the next `run_due`) and stay subscribed. The same request again changes nothing; another one
@@ -164,7 +164,7 @@ class SubscriptionClient:
         """Send the requests and deletions that are due. Never raises. Once the manager does not answer, what is left
         waits for the next call: this one blocks for about one time-out.
         """
-        if self._stands_back:
+        if self._in_standby:
             return
         self._look_back()
         now = self._clock()
@@ -212,11 +212,11 @@ class SubscriptionClient:
         for entry, subscription_id in held:
             self._memory.remember(entry, subscription_id)
 
-    def stand_back(self) -> None:
+    def enter_standby(self) -> None:
         """A younger instance takes over: ask for nothing and delete nothing any more."""
-        self._stands_back = True
+        self._in_standby = True
 
-    def step_forward(self) -> None:
+    def take_control(self) -> None:
         """Nobody younger is there any more: everything that is wanted is requested anew."""
         with self._lock:
             self._table.removals.clear()  # still recorded in SDL, unless somebody has seen to them
@@ -226,7 +226,7 @@ class SubscriptionClient:
             for entry in entries:
                 entry.attempts = 0
                 self._table.start_over(entry, "the younger instance has gone", delete=True)
-        self._stands_back = False
+        self._in_standby = False
         for entry in entries:
             self._tell(entry)
 
@@ -240,7 +240,7 @@ class SubscriptionClient:
         """Unsubscribe from everything, as far as that works in time. What is left stays in SDL for the next start."""
         give_up_at = self._clock() + timeout_s
         self._stops = True
-        if not self._stands_back:
+        if not self._in_standby:
             for key in list(self._table.entries):
                 self.drop(key)
         else:

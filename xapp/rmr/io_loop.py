@@ -186,14 +186,14 @@ class IoLoop:
                 self._evict()
             _tune(sock)
             link = Link("", self.options.max_send_queue, FrameReader(self.options.max_frame_bytes), sock)
-            link.heard_at = self._clock()
+            link.received_at_s = self._clock()
             self._inbound.add(link)
             self._watch(link)
 
     def _evict(self) -> None:
         """Close the connection that was silent for longest, of those that never said anything if there are any."""
         self._owner.count("inbound_evicted")
-        self._disconnect(min(self._inbound, key=lambda link: (bool(link.source), link.heard_at)))
+        self._disconnect(min(self._inbound, key=lambda link: (bool(link.source), link.received_at_s)))
 
     def _watch(self, link: Link) -> None:
         """Register what this link waits for now."""
@@ -236,7 +236,7 @@ class IoLoop:
         if not data:
             self._disconnect(link)
             return
-        link.heard_at = self._clock()
+        link.received_at_s = self._clock()
         messages = link.reader.feed(data, time.perf_counter_ns())
         if link.reader.drops:
             for reason, number in link.reader.drops.items():

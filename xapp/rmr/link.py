@@ -66,7 +66,7 @@ class Link:
         """Somebody would send here if it worked: try to connect without a frame to lose."""
         self.is_route = False
         """Named by the route table rather than by a peer."""
-        self.heard_at = 0.0
+        self.received_at_s = 0.0
         """When something last came in."""
         self.retry_at = 0.0
         self.give_up_at = 0.0

@@ -1,6 +1,6 @@
 """The xApp's life cycle: what is started in which order, and a stop that leaves no trace.
 
-Everything that may block (HTTP, SDL, DNS) is a chore of housekeeping; the decision path never waits for it.
+Everything that may block (HTTP, SDL, DNS) is a task of the task runner; the decision path never waits for it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from policy.leader import Leader
 from xapp.a1.api import policy_router
 from xapp.config.live import Configuration
 from xapp.config.model import Controls
-from xapp.control.observer import Tap
+from xapp.control.observer import Observer
 from xapp.explain.api import decision_router
 from xapp.http.routes import build_app
 from xapp.http.server import BackgroundServer, listen
 from xapp.monitoring.metrics import Metrics
 from xapp.monitoring.symptom_data import symptom_data
 from xapp.packaging.descriptor import completed
-from xapp.ric.succession import Role
+from xapp.ric.leader_election import Role
 from xapp.run.parts import Parts, wire
-from xapp.run.periodic_tasks import Chores
+from xapp.run.periodic_tasks import PeriodicTasks
 from xapp.run.status import add_sources, status_of, symptom_parts
 
 CONFIG_TYPE = "json"
@@ -38,7 +38,7 @@ RELEASE_ANSWER_S = 1.5
 UNSUBSCRIBE_S = 3.0
 DEREGISTER_S = 1.0
 HOUSEKEEPING_S = 1.0
-"""How long a stopping xApp waits for a request of its housekeeping to come back."""
+"""How long a stopping xApp waits for a request of its task runner to come back."""
 LET_GO_S = 4.0
 """The longest that unsubscribing and shared data may hold up a stop: time-outs of HTTP and Redis do not cover DNS."""
 
@@ -51,7 +51,7 @@ class App:
         controls: Controls | Configuration,
         leader: Leader,
         *,
-        tap: Tap | None = None,
+        observer: Observer | None = None,
         log_lines: Callable[[], list[str]] = list,
     ) -> None:
         """Controls alone never change; a Configuration follows its file. tap: who records. log_lines: the newest ones,
@@ -61,7 +61,7 @@ class App:
         self.configuration = controls if isinstance(controls, Configuration) else Configuration(controls)
         self.metrics = Metrics()
         self._leader = leader
-        self.tap = tap or Tap()
+        self.observer = observer or Observer()
 
     def start(self) -> None:
         """Open the endpoints and begin; returns once HTTP answers."""
@@ -78,7 +78,7 @@ class App:
             self.configuration,
             self._leader,
             self.metrics,
-            self.tap,
+            self.observer,
             http_port=listener.getsockname()[1],
             opened=opened,
         )
@@ -87,10 +87,10 @@ class App:
         opened.callback(self.server.close)
         if not self.server.wait_started():
             raise OSError(f"no HTTP server on {http.bind_host}:{self.server.port}")
-        Chores(self.parts).add()
-        self.parts.intake.start()
+        PeriodicTasks(self.parts).add()
+        self.parts.receiver.start()
         self.parts.loop.start()
-        self.parts.housekeeping.start()
+        self.parts.task_runner.start()
 
     def _routes(self) -> FastAPI:
         parts = self.parts
@@ -116,11 +116,11 @@ class App:
         until_s = time.monotonic() + RELEASE_ANSWER_S
         while parts.sender.unfinished and time.monotonic() < until_s:
             time.sleep(0.01)
-        parts.housekeeping.stop(HOUSEKEEPING_S)
+        parts.task_runner.stop(HOUSEKEEPING_S)
         letting_go = threading.Thread(target=self._let_go, name="let-go", daemon=True)
         letting_go.start()
         letting_go.join(timeout=LET_GO_S)
-        parts.intake.close()
+        parts.receiver.close()
         self.server.close()
         parts.alarm_line.close()
         parts.transport.close()
@@ -131,9 +131,9 @@ class App:
         parts.registrar.deregister(DEREGISTER_S)
         parts.cells.subscriptions.close(UNSUBSCRIBE_S)
         parts.quotas.save()
-        if parts.succession.role is Role.CONTROL:
-            parts.documents.withdraw()
-        parts.succession.leave()
+        if parts.leader_election.role is Role.CONTROL:
+            parts.sdl_documents.withdraw()
+        parts.leader_election.leave()
         parts.store.close()
 
     def ready(self) -> tuple[bool, str]:
@@ -142,7 +142,7 @@ class App:
             return False, "no route table"
         if not self.parts.store.healthy:
             return False, "shared data layer does not answer"
-        role = self.parts.succession.role
+        role = self.parts.leader_election.role
         if role is not Role.CONTROL:
             return False, f"another instance controls ({role.value})"
         return True, ""

@@ -116,7 +116,7 @@ def serve(
     recorder = None
     try:
         if record is not None:
-            recorder = app.tap = Recorder(record, app.metrics, max_bytes=record_max_bytes)
+            recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes)
         app.start()
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None

@@ -14,8 +14,8 @@ from xapp.config.model import Controls
 from xapp.control.cell_link import Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
-from xapp.control.observer import Tap
-from xapp.control.receiver import Intake
+from xapp.control.observer import Observer
+from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.monitoring.metrics import Metrics
 from xapp.nodes.cell_manager import Cells
@@ -24,21 +24,21 @@ from xapp.quotas.quota_store import QuotaKeeper
 from xapp.ric.alarm_conditions import AlarmWatch
 from xapp.ric.alarms import AlarmLine, Alarms, alarm_line
 from xapp.ric.appmgr import Registrar, Registration
+from xapp.ric.leader_election import LeaderElection, Role
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
-from xapp.ric.succession import Role, Succession
 from xapp.rmr.endpoint import RmrEndpoint, open_endpoint
 from xapp.rmr.settings import RmrSettings, resolve_settings
 from xapp.rmr.si95 import Si95Options
 from xapp.rmr.transport import A1_POLICY_REQUEST, Transport
-from xapp.run.sdl_documents import Documents, model_document
-from xapp.run.task_runner import Housekeeping
+from xapp.run.sdl_documents import SdlDocuments, model_document
+from xapp.run.task_runner import TaskRunner
 
 POLICIES = "policies"
-"""The chore, and the lane, of A1: a policy changes the very next decision."""
+"""The task, and the thread, of A1: a policy changes the very next decision."""
 QUOTAS = "quotas"
-"""The chore, and the lane, that keeps whom quotas limit: no new UE is limited before it has run."""
+"""The task, and the thread, that keeps whom quotas limit: no new UE is limited before it has run."""
 REPORT_PATIENCE = 0.1
 """Share of a period that a cell's decision waits for the second of its two reports, should it not come at once."""
 
@@ -49,15 +49,15 @@ class Parts:
 
     configuration: Configuration
     metrics: Metrics
-    housekeeping: Housekeeping
-    """Without chores as yet: xapp.run.periodic_tasks adds them."""
+    task_runner: TaskRunner
+    """Without tasks as yet: xapp.run.periodic_tasks adds them."""
     transport: RmrEndpoint
     endpoint: ClientEndpoint
     """Where the platform reaches this xApp."""
     store: SharedStore
-    succession: Succession
+    leader_election: LeaderElection
     sender: ControlSender
-    intake: Intake
+    receiver: Receiver
     policies: Policies
     loop: ControlLoop
     quotas: QuotaKeeper
@@ -67,7 +67,7 @@ class Parts:
     alarm_line: AlarmLine
     alarms: Alarms
     alarm_watch: AlarmWatch
-    documents: Documents
+    sdl_documents: SdlDocuments
 
     @property
     def controls(self) -> Controls:
@@ -76,7 +76,13 @@ class Parts:
 
 
 def wire(
-    configuration: Configuration, leader: Leader, metrics: Metrics, tap: Tap, *, http_port: int, opened: ExitStack
+    configuration: Configuration,
+    leader: Leader,
+    metrics: Metrics,
+    observer: Observer,
+    *,
+    http_port: int,
+    opened: ExitStack,
 ) -> Parts:
     """http_port: where the xApp's HTTP server will answer. opened: is told how to close what is opened here.
 
@@ -90,54 +96,56 @@ def wire(
     opened.callback(transport.close)
     store = SharedStore()
     opened.callback(store.close)
-    housekeeping = Housekeeping(metrics)
-    succession = Succession(store)
-    tap.opened(controls, succession.epoch)
-    sender = _sender(controls, transport, metrics, tap, succession)
+    task_runner = TaskRunner(metrics)
+    leader_election = LeaderElection(store)
+    observer.opened(controls, leader_election.epoch)
+    sender = _sender(controls, transport, metrics, observer, leader_election)
     mailbox = _mailbox(controls, metrics)
-    intake = Intake(transport, mailbox, sender, metrics, tap=tap)
+    receiver = Receiver(transport, mailbox, sender, metrics, observer=observer)
     policies = Policies(
         controls,
         transport,
         store,
         metrics,
         handler_id=configuration.name,
-        links=intake.links,
-        beside=intake.cells_beside,
+        links=receiver.links,
+        beside=receiver.cells_beside,
     )
-    policies.a1.wake = lambda: housekeeping.wake(POLICIES)
-    intake.register(A1_POLICY_REQUEST, policies.a1.on_message)
+    policies.a1.wake = lambda: task_runner.wake(POLICIES)
+    receiver.register(A1_POLICY_REQUEST, policies.a1.on_message)
     loop = ControlLoop(
         controls,
         leader,
         mailbox,
         sender,
         metrics,
-        links=intake.links,
+        links=receiver.links,
         intent_of=policies.in_force.intent_for,
-        settle=policies.in_force.settle,
-        tap=tap,
+        on_decided=policies.in_force.on_decided,
+        observer=observer,
     )
     opened.callback(loop.close)
     endpoint = _endpoint(controls, settings, http_port=http_port, rmr_port=transport.port)
-    quotas = QuotaKeeper(controls, store, on_change=lambda: housekeeping.wake(QUOTAS), tap=tap)
-    cells = Cells(controls, intake, endpoint, store, sender, quotas, owner=succession.id)
+    quotas = QuotaKeeper(controls, store, on_change=lambda: task_runner.wake(QUOTAS), observer=observer)
+    cells = Cells(controls, receiver, endpoint, store, sender, quotas, owner=leader_election.id)
     watcher = _watcher(controls, store)
     line = alarm_line(transport.send, controls.ric.alarm_message_type)
     opened.callback(line.close)
-    model = model_document(controls.leader, leader.name, configuration.version, succession.epoch)
-    documents = Documents(store, loop.log, model=model, cells=lambda: [link.tracker.cell for link in intake.links()])
-    documents.on_lost += [cells.subscriptions.remember_again, quotas.save_again, policies.a1.save_again]
+    model = model_document(controls.leader, leader.name, configuration.version, leader_election.epoch)
+    sdl_documents = SdlDocuments(
+        store, loop.log, model=model, cells=lambda: [link.tracker.cell for link in receiver.links()]
+    )
+    sdl_documents.on_lost += [cells.subscriptions.remember_again, quotas.save_again, policies.a1.save_again]
     return Parts(
         configuration=configuration,
         metrics=metrics,
-        housekeeping=housekeeping,
+        task_runner=task_runner,
         transport=transport,
         endpoint=endpoint,
         store=store,
-        succession=succession,
+        leader_election=leader_election,
         sender=sender,
-        intake=intake,
+        receiver=receiver,
         policies=policies,
         loop=loop,
         quotas=quotas,
@@ -149,7 +157,7 @@ def wire(
         alarm_line=line,
         alarms=Alarms(line.send, application=configuration.name, message_type=controls.ric.alarm_message_type),
         alarm_watch=_alarm_watch(controls, metrics, cells, watcher, store),
-        documents=documents,
+        sdl_documents=sdl_documents,
     )
 
 
@@ -166,15 +174,19 @@ def registration(configuration: Configuration, endpoint: ClientEndpoint) -> Regi
 
 
 def _sender(
-    controls: Controls, transport: Transport, metrics: Metrics, tap: Tap, succession: Succession
+    controls: Controls, transport: Transport, metrics: Metrics, observer: Observer, leader_election: LeaderElection
 ) -> ControlSender:
     """Silent for as long as another instance controls."""
     sender = ControlSender(
-        transport, metrics, instance_epoch=succession.epoch, lease_periods=controls.lease_periods, tap=tap
+        transport,
+        metrics,
+        instance_epoch=leader_election.epoch,
+        lease_periods=controls.lease_periods,
+        observer=observer,
     )
-    sender.on_refused = succession.refused
-    if succession.role is not Role.CONTROL:
-        sender.stand_back()
+    sender.on_refused = leader_election.refused
+    if leader_election.role is not Role.CONTROL:
+        sender.enter_standby()
     return sender
 
 

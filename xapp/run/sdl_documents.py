@@ -1,6 +1,6 @@
 """What others may read of this xApp in shared data: per cell a summary and the newest allocation, and the model in use.
 
-Written by a chore, from what is kept in memory anyway; nothing in the decision path waits for it. Redis may have
+Written by a task, from what is kept in memory anyway; nothing in the decision path waits for it. Redis may have
 started over, empty: then everything that is kept there is written again, by whoever owns it. All keys: docs/sdl.md.
 """
 
@@ -23,8 +23,8 @@ MODEL_KEY = "model"
 OWNERS = {OPEN: "open", DYNAMIC: "dynamic", IDLE: "idle"}
 
 
-class Documents:
-    """One chore's; `run` and `withdraw` may block for SDL's time-out."""
+class SdlDocuments:
+    """One task's; `run` and `withdraw` may block for SDL's time-out."""
 
     def __init__(
         self, store: SharedStore, decisions: DecisionLog, *, model: dict[str, Any], cells: Callable[[], Sequence[str]]
@@ -98,8 +98,8 @@ def cell_document(record: DecisionRecord) -> dict[str, Any]:
         "mode": record.intent.mode.value,
         "decision_ms": round(record.decision_ms, 3),
         "loop_ms": round(record.loop_ms, 3),
-        "control": [control.status.value for control in record.trail.controls],
-        "nothing_sent": record.trail.nothing,
+        "control": [control.status.value for control in record.outcome.controls],
+        "nothing_sent": record.outcome.nothing,
         "guard_changes": len(record.guard_changes),
     }
 

@@ -10,8 +10,8 @@ from xapp.a1.enforcement import Enforcement
 from xapp.explain.document import summary
 from xapp.monitoring.symptom_data import versions
 from xapp.packaging.descriptor import completed
+from xapp.ric.leader_election import Role
 from xapp.ric.subscription_state import SubscriptionState
-from xapp.ric.succession import Role
 from xapp.run.parts import Parts
 
 SYMPTOM_DECISIONS = 200
@@ -45,7 +45,7 @@ def status_of(parts: Parts) -> dict[str, Any]:
         },
         "subscriptions_requested": parts.cells.subscriptions.requested,
         "subscriptions_deleted": parts.cells.subscriptions.deleted,
-        "instance": parts.succession.status(),
+        "instance": parts.leader_election.status(),
         "alarms_raised": parts.alarms.raised,
         "alarms": [
             {"problem": alarm.problem.name.lower(), "what": alarm.what, "more": alarm.more, "since_ms": alarm.since_ms}
@@ -66,15 +66,15 @@ def set_gauges(parts: Parts) -> None:
     states = [status.state for status in parts.cells.subscriptions.statuses()]
     configuration, policies = parts.configuration.status(), list(parts.policies.status().values())
     for name, value in {
-        "in_control": parts.succession.role is Role.CONTROL,
+        "in_control": parts.leader_election.role is Role.CONTROL,
         "registered": parts.registrar.registered,
         "rmr_ready": parts.transport.ready,
         "sdl_healthy": parts.store.healthy,
         "nodes_connected": sum(node.connected for node in parts.watcher.nodes.values()),
         "subscriptions_wanted": len(states),
         "subscriptions_active": states.count(SubscriptionState.ACTIVE),
-        "cells": len(parts.intake.links()),
-        "ue_twins": sum(sum(link.tracker.twins.values()) for link in parts.intake.links()),
+        "cells": len(parts.receiver.links()),
+        "ue_twins": sum(sum(link.tracker.twins.values()) for link in parts.receiver.links()),
         "ues_limited": parts.quotas.limited,
         "quotas_waiting": parts.quotas.waiting,
         "policies": len(policies),

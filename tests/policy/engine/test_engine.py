@@ -98,7 +98,7 @@ def test_columns_of_any_memory_layout(make_random_state) -> None:
     """Read-only, and not one after the other."""
     state = make_random_state(np.random.default_rng(6), ues=5, missing=0.0)
     spread = {}
-    for name in ("buffer_bits_U", "cqi_U", "heard_cqi_UM"):
+    for name in ("buffer_bits_U", "cqi_U", "last_cqi_UM"):
         column = np.repeat(getattr(state, name), 2, axis=0)[::2]
         column.flags.writeable = False
         spread[name] = column

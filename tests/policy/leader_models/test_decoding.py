@@ -14,7 +14,7 @@ from policy.intent import Intent
 from policy.leader_models.decoding import score
 from policy.leader_models.language_model import LeaderModel, ModelConfig, new_leader_model
 from policy.leader_models.leader_network import masked_log_softmax
-from policy.leader_models.transcript import Steps, script_of, write_line
+from policy.leader_models.transcript import Steps, teacher_forcing_batch, teacher_forcing_example
 from policy.prompt.compact import PromptLayout
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, intermediate_size=48)
@@ -59,14 +59,14 @@ def test_whatever_the_weights_say_the_dcm_is_legal(model, make_random_state, opt
     states, intents, grammars = random_batch(rng, make_random_state, 40, options)
     length = max(g.max_tokens for g in grammars)
     uniforms = rng.random((len(states), length)) if sampled else None
-    for speech, grammar, state in zip(model.decode(states, intents, grammars, uniforms_BL=uniforms), grammars, states):
-        allocation = grammar.allocation(speech.tokens)  # raises for an illegal token
-        assert np.array_equal(allocation.owner_M, speech.allocation.owner_M)
-        assert allocation.periodic_grants == speech.allocation.periodic_grants
-        assert len(speech.allocation.owner_M) == state.num_rbgs
-        assert speech.complete
-        assert len(speech.log_probs) == len(speech.tokens)
-        assert (speech.log_probs <= 0.0).all()
+    for decoded, grammar, state in zip(model.decode(states, intents, grammars, uniforms_BL=uniforms), grammars, states):
+        allocation = grammar.allocation(decoded.tokens)  # raises for an illegal token
+        assert np.array_equal(allocation.owner_M, decoded.allocation.owner_M)
+        assert allocation.periodic_grants == decoded.allocation.periodic_grants
+        assert len(decoded.allocation.owner_M) == state.num_rbgs
+        assert decoded.complete
+        assert len(decoded.log_probs) == len(decoded.tokens)
+        assert (decoded.log_probs <= 0.0).all()
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -74,13 +74,13 @@ def test_score_equals_what_decoding_said(model, make_random_state, options):
     rng = np.random.default_rng(6)
     states, intents, grammars = random_batch(rng, make_random_state, 30, options)
     uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
-    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms)
-    scored_BL = score(model, states, intents, grammars, [s.tokens for s in speeches]).detach().numpy()
-    for row, speech in enumerate(speeches):
-        length = len(speech.tokens)
-        np.testing.assert_allclose(scored_BL[row, :length], speech.log_probs, atol=1e-4)
+    decoded_dcms = model.decode(states, intents, grammars, uniforms_BL=uniforms)
+    scored_BL = score(model, states, intents, grammars, [s.tokens for s in decoded_dcms]).detach().numpy()
+    for row, decoded in enumerate(decoded_dcms):
+        length = len(decoded.tokens)
+        np.testing.assert_allclose(scored_BL[row, :length], decoded.log_probs, atol=1e-4)
         assert not scored_BL[row, length:].any()
-    assert min(s.log_probs.min() for s in speeches) < -0.5  # there was something to get wrong
+    assert min(s.log_probs.min() for s in decoded_dcms) < -0.5  # there was something to get wrong
 
 
 def test_cells_of_different_size_together_are_what_they_are_alone(model, make_random_state):
@@ -88,12 +88,12 @@ def test_cells_of_different_size_together_are_what_they_are_alone(model, make_ra
     states, intents, grammars = random_batch(rng, make_random_state, 25, LAB)
     uniforms = rng.random((25, max(g.max_tokens for g in grammars)))
     together = model.decode(states, intents, grammars, uniforms_BL=uniforms)
-    for row, speech in enumerate(together):
+    for row, decoded in enumerate(together):
         (alone,) = model.decode(
             states[row : row + 1], intents[row : row + 1], grammars[row : row + 1], uniforms_BL=uniforms[[row]]
         )
-        assert alone.tokens == speech.tokens
-        np.testing.assert_allclose(alone.log_probs, speech.log_probs, atol=1e-4)
+        assert alone.tokens == decoded.tokens
+        np.testing.assert_allclose(alone.log_probs, decoded.log_probs, atol=1e-4)
 
 
 def random_tokens(rng: np.random.Generator, grammar) -> list[int]:
@@ -113,11 +113,11 @@ def test_a_draft_changes_no_word_however_wrong_it_is(model, make_random_state, o
     plain = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     # Right all along, right up to some step and then anything, nonsense, none at all.
     drafts: list[list[int] | None] = []
-    for b, (speech, grammar) in enumerate(zip(plain, grammars)):
+    for b, (decoded, grammar) in enumerate(zip(plain, grammars)):
         other = random_tokens(rng, grammar)
-        cut = int(rng.integers(len(speech.tokens)))
+        cut = int(rng.integers(len(decoded.tokens)))
         drafts.append(
-            [list(speech.tokens), [*speech.tokens[:cut], *other[cut:]][: len(speech.tokens)], other, None][b % 4]
+            [list(decoded.tokens), [*decoded.tokens[:cut], *other[cut:]][: len(decoded.tokens)], other, None][b % 4]
         )
         if b % 4 == 1 and len(drafts[-1]) < grammar.num_rbgs:
             drafts[-1] = other
@@ -142,15 +142,15 @@ def test_the_order_of_ues_does_not_matter(model, make_random_state):
     for _ in range(10):
         state = make_random_state(rng, ues=7, missing=0.0)
         grammar = compile_grammar(state, Intent(), PAPER)
-        (speech,) = model.decode([state], [Intent()], [grammar], uniforms_BL=rng.random((1, grammar.max_tokens)))
+        (decoded,) = model.decode([state], [Intent()], [grammar], uniforms_BL=rng.random((1, grammar.max_tokens)))
         order = rng.permutation(7)
-        of_ues = (*COLUMNS, "heard_cqi_UM", "heard_age_slots_UM")
+        of_ues = (*COLUMNS, "last_cqi_UM", "last_cqi_age_slots_UM")
         shuffled = dataclasses.replace(state, **{c: getattr(state, c)[order] for c in of_ues})
         place = np.argsort(order)
-        said = [t if t < FIRST_UE else FIRST_UE + int(place[t - FIRST_UE]) for t in speech.tokens]
+        chosen = [t if t < FIRST_UE else FIRST_UE + int(place[t - FIRST_UE]) for t in decoded.tokens]
         shuffled_grammar = compile_grammar(shuffled, Intent(), PAPER)
-        scored = score(model, [shuffled], [Intent()], [shuffled_grammar], [said])[0].detach().numpy()
-        np.testing.assert_allclose(np.exp(scored), np.exp(speech.log_probs), atol=1e-5)
+        scored = score(model, [shuffled], [Intent()], [shuffled_grammar], [chosen])[0].detach().numpy()
+        np.testing.assert_allclose(np.exp(scored), np.exp(decoded.log_probs), atol=1e-5)
 
 
 def test_sampling_follows_the_distribution(model, make_random_state):
@@ -158,42 +158,44 @@ def test_sampling_follows_the_distribution(model, make_random_state):
     grammar = compile_grammar(state, Intent(), GrammarOptions(allow_contention=False))
     cells = 4000
     uniforms = np.random.default_rng(10).random((cells, grammar.max_tokens))
-    speeches = model.decode([state] * cells, [Intent()] * cells, [grammar] * cells, uniforms_BL=uniforms)
-    owners = np.array([s.tokens[-1] for s in speeches])
+    decoded_dcms = model.decode([state] * cells, [Intent()] * cells, [grammar] * cells, uniforms_BL=uniforms)
+    owners = np.array([s.tokens[-1] for s in decoded_dcms])
     for token in np.unique(owners):
-        said = float(np.exp(next(s.log_probs[-1] for s in speeches if s.tokens[-1] == token)))
-        assert abs((owners == token).mean() - said) < 4 * np.sqrt(said * (1 - said) / cells) + 1e-9
+        chosen = float(np.exp(next(s.log_probs[-1] for s in decoded_dcms if s.tokens[-1] == token)))
+        assert abs((owners == token).mean() - chosen) < 4 * np.sqrt(chosen * (1 - chosen) / cells) + 1e-9
     assert len(np.unique(owners)) > 2
 
 
 def test_greedy_says_the_likeliest_token(model, make_random_state):
     rng = np.random.default_rng(11)
     states, intents, grammars = random_batch(rng, make_random_state, 12, PAPER, num_rbgs=6)
-    for state, intent, grammar, speech in zip(states, intents, grammars, model.decode(states, intents, grammars)):
-        script = script_of([write_line(grammar, state, speech.tokens)])
-        logits = model.logits(model.read(model.layout.encode([state], [intent])), script.steps, script.situation_BLA)
-        best = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA)).max(-1).values[0]
-        np.testing.assert_allclose(best.detach().numpy(), speech.log_probs, atol=1e-4)
+    for state, intent, grammar, decoded in zip(states, intents, grammars, model.decode(states, intents, grammars)):
+        teacher_batch = teacher_forcing_batch([teacher_forcing_example(grammar, state, decoded.tokens)])
+        logits = model.logits(
+            model.read(model.layout.encode([state], [intent])), teacher_batch.steps, teacher_batch.features_BLA
+        )
+        best = masked_log_softmax(logits, torch.from_numpy(teacher_batch.mask_BLA)).max(-1).values[0]
+        np.testing.assert_allclose(best.detach().numpy(), decoded.log_probs, atol=1e-4)
 
 
 def test_the_backbone_is_plain_llama_under_a_block_mask(model, make_random_state):
     """Blocks apart, caches and our layer loop change nothing: one dense forward of transformers' own code agrees."""
     state = make_random_state(np.random.default_rng(12), ues=4, missing=0.0)
     grammar = compile_grammar(state, Intent(), PAPER)
-    (speech,) = model.decode([state], [Intent()], [grammar])
-    script = script_of([write_line(grammar, state, speech.tokens)])
+    (decoded,) = model.decode([state], [Intent()], [grammar])
+    teacher_batch = teacher_forcing_batch([teacher_forcing_example(grammar, state, decoded.tokens)])
     prompts = model.layout.encode([state], [Intent()])
     with torch.no_grad():
-        ours = model.logits(model.read(prompts), script.steps, script.situation_BLA)
+        ours = model.logits(model.read(prompts), teacher_batch.steps, teacher_batch.features_BLA)
 
         memory = model.read(prompts)
         blocks, width = prompts.tokens_NT.shape
-        steps = script.steps.query_BL.shape[1]
+        steps = teacher_batch.steps.query_BL.shape[1]
         total = blocks * width + steps
         embedded = torch.cat(
             (
                 model.backbone.embed(torch.from_numpy(prompts.tokens_NT.reshape(1, -1))),
-                model.embed_steps(memory, Steps(*script.steps), script.situation_BLA),
+                model.embed_steps(memory, Steps(*teacher_batch.steps), teacher_batch.features_BLA),
             ),
             dim=1,
         )
@@ -207,7 +209,7 @@ def test_the_backbone_is_plain_llama_under_a_block_mask(model, make_random_state
             position_ids=torch.from_numpy(positions)[None],
             use_cache=False,
         ).last_hidden_state
-        dense = model.head(hidden[:, -steps:], memory.keys_BAd, torch.from_numpy(script.situation_BLA))
+        dense = model.head(hidden[:, -steps:], memory.keys_BAd, torch.from_numpy(teacher_batch.features_BLA))
     torch.testing.assert_close(ours, dense, atol=1e-4, rtol=0)
 
 
@@ -215,19 +217,19 @@ def test_time_running_out_still_gives_a_legal_dcm(model, make_random_state):
     rng = np.random.default_rng(13)
     states, intents, grammars = random_batch(rng, make_random_state, 10, LAB, num_rbgs=6)
     calls = iter([False, False, False] + [True] * 100)
-    for speech, grammar in zip(model.decode(states, intents, grammars, expired=lambda: next(calls)), grammars):
-        grammar.allocation(speech.tokens)
-        assert not speech.complete
-        assert np.isnan(speech.log_probs[-1])
+    for decoded, grammar in zip(model.decode(states, intents, grammars, expired=lambda: next(calls)), grammars):
+        grammar.allocation(decoded.tokens)
+        assert not decoded.complete
+        assert np.isnan(decoded.log_probs[-1])
 
 
 def test_learning_reaches_every_weight(model, make_random_state):
     rng = np.random.default_rng(14)
     states, intents, grammars = random_batch(rng, make_random_state, 30, LAB)
     uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
-    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms)
+    decoded_dcms = model.decode(states, intents, grammars, uniforms_BL=uniforms)
     model.zero_grad()
-    score(model, states, intents, grammars, [s.tokens for s in speeches]).sum().backward()
+    score(model, states, intents, grammars, [s.tokens for s in decoded_dcms]).sum().backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
     model.zero_grad()
@@ -248,7 +250,7 @@ def test_every_kind_of_step_is_asked_for(model, make_random_state):
     rng = np.random.default_rng(16)
     states, intents, grammars = random_batch(rng, make_random_state, 30, LAB, num_rbgs=6)
     uniforms = rng.random((30, max(g.max_tokens for g in grammars)))
-    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms)
-    lines = [write_line(g, s, p.tokens) for g, s, p in zip(grammars, states, speeches)]
-    asked = {int(q) for line in lines for q in line.query_L}
+    decoded_dcms = model.decode(states, intents, grammars, uniforms_BL=uniforms)
+    examples = [teacher_forcing_example(g, s, p.tokens) for g, s, p in zip(grammars, states, decoded_dcms)]
+    asked = {int(q) for example in examples for q in example.query_L}
     assert asked == {*range(StepKind.OWNER), *(StepKind.OWNER + m for m in range(6))}

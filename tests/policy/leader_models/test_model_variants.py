@@ -19,8 +19,8 @@ from policy.intent import Intent
 from policy.leader_models.decoding import score
 from policy.leader_models.encoder_model import SEATS
 from policy.leader_models.language_model import NAMES, ModelConfig
-from policy.leader_models.leader_network import PromptError, SpeakingModule
-from policy.leader_models.transcript import script_of, write_line
+from policy.leader_models.leader_network import PromptError, TrainableNetwork
+from policy.leader_models.transcript import teacher_forcing_batch, teacher_forcing_example
 from policy.model_kinds import WITHOUT_LANGUAGE, new_model
 from policy.prompt.numeric import NumericLayout
 
@@ -43,11 +43,11 @@ OPTIONS = [PAPER, LAB, GrammarOptions(allow_open=False, allow_contention=False, 
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def model(request) -> SpeakingModule:
+def model(request) -> TrainableNetwork:
     return loud_model(*MODELS[request.param])
 
 
-def loud_model(kind: str, config: ModelConfig) -> SpeakingModule:
+def loud_model(kind: str, config: ModelConfig) -> TrainableNetwork:
     """Random weights, loud enough that decisions differ."""
     torch.set_num_threads(1)
     model = new_model(kind, config, seed=1).eval()
@@ -79,25 +79,25 @@ def draws(rng: np.random.Generator, grammars: list[Grammar]):
 def test_every_dcm_is_legal_and_as_likely_as_decoding_said(model, make_random_state, options):
     rng = np.random.default_rng(20)
     states, intents, grammars = random_batch(rng, make_random_state, 15, options)
-    speeches = model.decode(states, intents, grammars, uniforms_BL=draws(rng, grammars))
-    scored_BL = score(model, states, intents, grammars, [s.tokens for s in speeches]).detach().numpy()
-    for row, (speech, grammar) in enumerate(zip(speeches, grammars)):
-        grammar.allocation(speech.tokens)  # raises for an illegal token
-        length = len(speech.tokens)
-        np.testing.assert_allclose(scored_BL[row, :length], speech.log_probs, atol=2e-4)
+    decoded_dcms = model.decode(states, intents, grammars, uniforms_BL=draws(rng, grammars))
+    scored_BL = score(model, states, intents, grammars, [s.tokens for s in decoded_dcms]).detach().numpy()
+    for row, (decoded, grammar) in enumerate(zip(decoded_dcms, grammars)):
+        grammar.allocation(decoded.tokens)  # raises for an illegal token
+        length = len(decoded.tokens)
+        np.testing.assert_allclose(scored_BL[row, :length], decoded.log_probs, atol=2e-4)
         assert not scored_BL[row, length:].any()
-        assert speech.complete
-    assert min(s.log_probs.min() for s in speeches) < -0.5  # there was something to get wrong
+        assert decoded.complete
+    assert min(s.log_probs.min() for s in decoded_dcms) < -0.5  # there was something to get wrong
 
 
 def test_cells_together_are_what_they_are_alone(model, make_random_state):
     rng = np.random.default_rng(21)
     states, intents, grammars = random_batch(rng, make_random_state, 8, LAB)
     uniforms = draws(rng, grammars)
-    for row, speech in enumerate(model.decode(states, intents, grammars, uniforms_BL=uniforms)):
+    for row, decoded in enumerate(model.decode(states, intents, grammars, uniforms_BL=uniforms)):
         (alone,) = model.decode([states[row]], [intents[row]], [grammars[row]], uniforms_BL=uniforms[[row]])
-        assert alone.tokens == speech.tokens
-        np.testing.assert_allclose(alone.log_probs, speech.log_probs, atol=2e-4)
+        assert alone.tokens == decoded.tokens
+        np.testing.assert_allclose(alone.log_probs, decoded.log_probs, atol=2e-4)
 
 
 def random_tokens(rng: np.random.Generator, grammar: Grammar) -> list[int]:
@@ -134,9 +134,9 @@ def test_a_saved_model_leads_as_it_did(model, make_random_state, tmp_path):
 def test_learning_reaches_every_weight(model, make_random_state):
     rng = np.random.default_rng(24)
     states, intents, grammars = random_batch(rng, make_random_state, 40, LAB)
-    speeches = model.decode(states, intents, grammars, uniforms_BL=draws(rng, grammars))
+    decoded_dcms = model.decode(states, intents, grammars, uniforms_BL=draws(rng, grammars))
     model.zero_grad()
-    score(model, states, intents, grammars, [s.tokens for s in speeches]).sum().backward()
+    score(model, states, intents, grammars, [s.tokens for s in decoded_dcms]).sum().backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     model.zero_grad()
     assert idle == []
@@ -145,9 +145,9 @@ def test_learning_reaches_every_weight(model, make_random_state):
 def test_time_over_before_the_first_forward_still_gives_a_legal_dcm(model, make_random_state):
     rng = np.random.default_rng(25)
     states, intents, grammars = random_batch(rng, make_random_state, 3, LAB)
-    for speech, grammar in zip(model.decode(states, intents, grammars, expired=lambda: True), grammars):
-        grammar.allocation(speech.tokens)
-        assert not speech.complete
+    for decoded, grammar in zip(model.decode(states, intents, grammars, expired=lambda: True), grammars):
+        grammar.allocation(decoded.tokens)
+        assert not decoded.complete
 
 
 def permuted(state, order):
@@ -202,12 +202,14 @@ def test_a_padded_network_seats_the_largest_backlogs_and_the_rest_are_alike(make
         buffer_bits_U=backlog_U,
         inflight_bits_U=np.zeros(ues),
         preferred_rbg_U=nothing_U,
-        heard_cqi_UM=np.full(state.heard_cqi_UM.shape, np.nan),
+        last_cqi_UM=np.full(state.last_cqi_UM.shape, np.nan),
     )
     grammar = compile_grammar(state, Intent(), PAPER)
-    script = script_of([write_line(grammar, state, random_tokens(np.random.default_rng(31), grammar))])
+    teacher_batch = teacher_forcing_batch(
+        [teacher_forcing_example(grammar, state, random_tokens(np.random.default_rng(31), grammar))]
+    )
     memory = model.read(model.layout.encode([state], [Intent()]))
-    logits_LA = model.logits(memory, script.steps, script.situation_BLA)[0].detach().numpy()
+    logits_LA = model.logits(memory, teacher_batch.steps, teacher_batch.features_BLA)[0].detach().numpy()
     owner_A = logits_LA[-1, FIRST_UE:]
     rest = np.argsort(backlog_U)[: ues - SEATS]
     assert len(set(owner_A[rest].tolist())) == 1

@@ -29,7 +29,7 @@ from policy.grammar import (
 from policy.intent import Intent, SliceLimit
 from policy.leader import never_expires
 from policy.leader_models.language_model import ModelConfig
-from policy.leader_models.token_probabilities import HasOdds, MaskReason, compute_odds
+from policy.leader_models.token_probabilities import HasTokenProbabilities, MaskReason, compute_token_probabilities
 from policy.model_kinds import new_model
 from policy.model_leader import ModelLeader, load_bundled_leader
 from policy.prompt.readable import Shown, readable_prompt
@@ -51,10 +51,10 @@ def test_recomputed_log_probs_are_those_of_the_decision(make_random_state: Any, 
     states = [make_random_state(rng, num_rbgs=int(rng.integers(1, 19))) for _ in range(6)]
     intents = [Intent(alpha=2.0, max_share_percent=dict.fromkeys(s.ue_ids[:2], 20.0)) for s in states]
     for state, intent, decision in zip(states, intents, leader.decide(states, intents, never_expires)):
-        odds = leader.odds(state, intent, decision.tokens)
+        token_probabilities = leader.token_probabilities(state, intent, decision.tokens)
         assert decision.log_probs is not None
-        np.testing.assert_allclose(odds.log_probs_L, decision.log_probs, atol=LOG_PROB_TOLERANCE)
-        for step in odds.steps:
+        np.testing.assert_allclose(token_probabilities.log_probs_L, decision.log_probs, atol=LOG_PROB_TOLERANCE)
+        for step in token_probabilities.steps:
             assert math.isclose(np.exp(step.log_probs_A).sum(), 1.0, abs_tol=1e-9)
             assert step.log_probs_A[step.token] >= step.log_probs_A.max() - LOG_PROB_TOLERANCE, "greedy"
             if step.kind is StepKind.OWNER:
@@ -68,22 +68,22 @@ def test_a_text_models_odds_are_those_of_its_words(tiny_checkpoint: Path, make_r
     leader = ModelLeader(new_text_model(TextConfig(str(tiny_checkpoint), lora_rank=0)), PAPER)
     state = make_random_state(np.random.default_rng(1), ues=3, num_rbgs=4)
     (decision,) = leader.decide([state], [Intent()], never_expires)
-    odds = leader.odds(state, Intent(), decision.tokens)
+    token_probabilities = leader.token_probabilities(state, Intent(), decision.tokens)
     assert decision.log_probs is not None
-    np.testing.assert_allclose(odds.log_probs_L, decision.log_probs, atol=LOG_PROB_TOLERANCE)
+    np.testing.assert_allclose(token_probabilities.log_probs_L, decision.log_probs, atol=LOG_PROB_TOLERANCE)
     prompt = readable_prompt(leader.model.layout, state, Intent())
     assert prompt.text.startswith("Uplink cell, 4 RBGs, 3 UEs") and prompt.ues == {}
 
 
 def test_the_shipped_leader_tells_at_every_pace(make_random_state: Any) -> None:
     leader = load_bundled_leader()
-    assert isinstance(leader, HasOdds)
+    assert isinstance(leader, HasTokenProbabilities)
     for k in (1, 100):
         state = make_random_state(np.random.default_rng(k), ues=5, slots_per_dcm=k)
         (decision,) = leader.decide([state], [Intent()], never_expires)
         assert decision.log_probs is not None
-        odds = leader.odds(state, Intent(), decision.tokens)
-        np.testing.assert_allclose(odds.log_probs_L, decision.log_probs, atol=LOG_PROB_TOLERANCE)
+        token_probabilities = leader.token_probabilities(state, Intent(), decision.tokens)
+        np.testing.assert_allclose(token_probabilities.log_probs_L, decision.log_probs, atol=LOG_PROB_TOLERANCE)
 
 
 @pytest.mark.parametrize("kind", ["pointer", "mappo_g", "text"])
@@ -105,7 +105,10 @@ def test_asking_for_odds_leaves_decisions_that_are_being_made_alone(
             for state, decision in zip(states, alone):
                 assert decision.log_probs is not None
                 if not np.allclose(
-                    leader.odds(state, Intent(), decision.tokens).log_probs_L, decision.log_probs, 0, 1e-4
+                    leader.token_probabilities(state, Intent(), decision.tokens).log_probs_L,
+                    decision.log_probs,
+                    0,
+                    1e-4,
                 ):
                     wrong.append("odds")
 
@@ -132,7 +135,7 @@ def masked(options: GrammarOptions, intent: Intent, *owners: int) -> list[dict[i
     leader = leader_of_kind("pointer", options)
     return [
         dict(step.masked)
-        for step in leader.odds(cell(), intent, (*HEADER, *owners)).steps
+        for step in leader.token_probabilities(cell(), intent, (*HEADER, *owners)).steps
         if step.kind is StepKind.OWNER
     ]
 
@@ -167,7 +170,7 @@ def test_what_the_leader_never_says_is_not_blamed_on_the_operator() -> None:
 def test_tokens_that_cannot_have_been_said_are_an_error() -> None:
     leader = leader_of_kind("pointer", PAPER)
     with pytest.raises(GrammarError):
-        compute_odds(leader.model, PAPER, cell(), Intent(), (*HEADER, UE3, UE3, UE3, FIRST_UE + 2))
+        compute_token_probabilities(leader.model, PAPER, cell(), Intent(), (*HEADER, UE3, UE3, UE3, FIRST_UE + 2))
 
 
 def test_a_prompt_is_read_back_as_fields_and_levels() -> None:

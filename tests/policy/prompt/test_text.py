@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from policy.cell_state import CellState, make_cell_state
 from policy.grammar import FIRST_UE, StepKind
 from policy.intent import Intent
-from policy.prompt.text import TEXT_FIELDS, action_text, cue_text, number_text, prompt_text
+from policy.prompt.text import TEXT_FIELDS, action_text, number_text, prompt_text, step_prefix_text
 
 WORDS = {"Uplink", "cell", "RBGs", "UEs", "slots", "per", "DCM", "alpha", "embb", "periodic", "sporadic", "unknown"}
 WORDS |= {"Last", "slot:", "idle", "decoded", "lost", "open-idle", "open-decoded", "open-lost", "heard"}
@@ -28,7 +28,7 @@ def two_ues(**changes: object) -> CellState:
         "preferred_rbg_U": [2.0, 0.0],
         "served_bits_per_slot_U": [309.6, 45.2],
         "deadline_slots_U": [6.0, 6.0],
-        "heard_cqi_UM": [[9.0, math.nan, 11.0], [math.nan] * 3],
+        "last_cqi_UM": [[9.0, math.nan, 11.0], [math.nan] * 3],
         "last_outcome_M": [1.0, 5.0, 0.0],
     }
     return make_cell_state("gnb7/x", num_rbgs=3, slots_per_dcm=1, slot=77_777, ue_ids=(4242, 5353), **columns | changes)
@@ -48,7 +48,7 @@ def test_the_template_stands_as_documented() -> None:
 def test_only_fixed_words_and_short_numbers_enter_a_prompt(values: list[float], alpha: float) -> None:
     first = dict(zip([f.column for f in TEXT_FIELDS], values))
     columns = {name: [value, 1.0] for name, value in first.items()}
-    columns |= {"heard_cqi_UM": [values[:3], values[3:6]], "last_outcome_M": values[5:8]}
+    columns |= {"last_cqi_UM": [values[:3], values[3:6]], "last_outcome_M": values[5:8]}
     text = prompt_text(two_ues(**columns, traffic_class_U=[values[0], 1.0]), Intent(alpha=alpha))
     for word in re.findall(r"[^\s,]+", text):
         assert word in WORDS or re.fullmatch(r"(UE)?-?\d{1,9}(\.\d+)?(e-\d+)?\.?", word), word
@@ -65,7 +65,7 @@ def test_who_the_cell_and_its_ues_are_is_not_said() -> None:
 
 
 def test_every_step_is_a_line_of_its_own() -> None:
-    assert cue_text(StepKind.OWNER, 4) + action_text(FIRST_UE + 11) == "RBG4 UE11\n"
+    assert step_prefix_text(StepKind.OWNER, 4) + action_text(FIRST_UE + 11) == "RBG4 UE11\n"
     lines = [action_text(token) for token in range(FIRST_UE + 100)]
     assert len(set(lines)) == len(lines)
     assert all(line[0] == " " and line[-1] == "\n" and line.count("\n") == 1 for line in lines)

@@ -50,14 +50,14 @@ def test_what_is_loaded_decides_as_what_was_saved(base: Path, tmp_path: Path, lo
     loaded = load_bundle(tmp_path / "bundle")
     assert all(torch.equal(tensor, state_of(loaded.leader)[name]) for name, tensor in state_of(bundle.leader).items())
     before, after = (
-        b.leader.said_log_probs([cell()], [Intent()], [grammar], [tokens])  # type: ignore[attr-defined]
+        b.leader.chosen_log_probs_of([cell()], [Intent()], [grammar], [tokens])  # type: ignore[attr-defined]
         for b in (bundle, loaded)
-        for grammar, tokens in [said()]
+        for grammar, tokens in [chosen()]
     )
     assert torch.allclose(before.log_probs_BL, after.log_probs_BL, atol=1e-6)
 
 
-def said() -> tuple:
+def chosen() -> tuple:
     from policy.grammar import compile_grammar
 
     grammar = compile_grammar(cell(), Intent(), PAPER)

@@ -17,9 +17,9 @@ from policy.grammar import LAB, PAPER, Grammar, GrammarOptions, StepKind, compil
 from policy.intent import Intent
 from policy.leader_models.decoding import score
 from policy.leader_models.leader_network import PromptError
-from policy.leader_models.transcript import Speech
+from policy.leader_models.transcript import DecodedDcm
 from policy.model_leader import ModelLeader
-from policy.prompt.text import action_text, cue_text, prompt_text
+from policy.prompt.text import action_text, prompt_text, step_prefix_text
 from policy.shipped import EXPIRED
 from policy.text.base_model import BaseModelError, find_base_model
 from policy.text.model import TextConfig, TextModel, new_text_model
@@ -53,18 +53,20 @@ def uniforms(count: int) -> np.ndarray:
     return np.random.default_rng(4).random((count, 60))
 
 
-def one_word_at_a_time(model: TextModel, state: CellState, intent: Intent, grammar: Grammar, speech: Speech) -> float:
+def one_word_at_a_time(
+    model: TextModel, state: CellState, intent: Intent, grammar: Grammar, decoded: DecodedDcm
+) -> float:
     """A DCM's log-probability by the book: plain causal forwards, all logits, masked by what leads somewhere legal."""
     tokenizer = model.layout.tokenizer
     encode = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
     ids = [tokenizer.bos_token_id, *encode(prompt_text(state, intent))]
     cursor, total = grammar.start(), 0.0
-    for token in speech.tokens:
-        ids += encode(cue_text(cursor.step_kind, cursor.rbg))
+    for token in decoded.tokens:
+        ids += encode(step_prefix_text(cursor.step_kind, cursor.rbg))
         words = [encode(action_text(int(a))) for a in np.flatnonzero(cursor.mask())]
-        said = encode(action_text(token))
-        for k, word in enumerate(said):
-            ways = sorted({w[k] for w in words if w[:k] == said[:k]})
+        chosen = encode(action_text(token))
+        for k, word in enumerate(chosen):
+            ways = sorted({w[k] for w in words if w[:k] == chosen[:k]})
             if len(ways) > 1:
                 with torch.no_grad():
                     logits = model.lm(input_ids=torch.tensor([ids])).logits[0, -1, ways].double()
@@ -79,9 +81,9 @@ def test_probabilities_are_those_of_a_plain_forward_word_by_word(
     model: TextModel, make_random_state: StateMaker, options: GrammarOptions
 ) -> None:
     given = cells(make_random_state, options, ues=(3, 12))
-    for speech, state, intent, grammar in zip(model.decode(*given, uniforms_BL=uniforms(2)), *given):
-        expected = one_word_at_a_time(model, state, intent, grammar, speech)
-        assert speech.log_probs.sum() == pytest.approx(expected, abs=1e-4)
+    for decoded, state, intent, grammar in zip(model.decode(*given, uniforms_BL=uniforms(2)), *given):
+        expected = one_word_at_a_time(model, state, intent, grammar, decoded)
+        assert decoded.log_probs.sum() == pytest.approx(expected, abs=1e-4)
 
 
 def test_actions_take_several_of_the_tokenizers_tokens(model: TextModel) -> None:
@@ -94,14 +96,14 @@ def test_what_is_said_is_scored_alike_and_legal_actions_sum_to_one(
     model: TextModel, make_random_state: StateMaker, options: GrammarOptions
 ) -> None:
     given = cells(make_random_state, options)
-    speeches = model.decode(*given, uniforms_BL=uniforms(4))
+    decoded_dcms = model.decode(*given, uniforms_BL=uniforms(4))
     with torch.no_grad():
-        log_probs_BL, entropy_BL = model.said_log_probs(*given, [s.tokens for s in speeches])
-        assert torch.allclose(score(model, *given, [s.tokens for s in speeches]), log_probs_BL, atol=1e-5)
-    for b, (speech, grammar) in enumerate(zip(speeches, given[2])):
-        length = len(speech.tokens)
-        assert grammar.allocation(speech.tokens).owner_M.tolist() == speech.allocation.owner_M.tolist()
-        assert log_probs_BL[b, :length].tolist() == pytest.approx(speech.log_probs.tolist(), abs=1e-5)
+        log_probs_BL, entropy_BL = model.chosen_log_probs_of(*given, [s.tokens for s in decoded_dcms])
+        assert torch.allclose(score(model, *given, [s.tokens for s in decoded_dcms]), log_probs_BL, atol=1e-5)
+    for b, (decoded, grammar) in enumerate(zip(decoded_dcms, given[2])):
+        length = len(decoded.tokens)
+        assert grammar.allocation(decoded.tokens).owner_M.tolist() == decoded.allocation.owner_M.tolist()
+        assert log_probs_BL[b, :length].tolist() == pytest.approx(decoded.log_probs.tolist(), abs=1e-5)
         assert log_probs_BL[b, length:].tolist() == [0.0] * (log_probs_BL.shape[1] - length)
         assert bool((entropy_BL[b] >= 0).all()) and bool((entropy_BL[b, length:] == 0).all())
 
@@ -110,16 +112,16 @@ def test_probabilities_of_a_step_sum_to_one_and_make_its_entropy(
     model: TextModel, make_random_state: StateMaker
 ) -> None:
     states, intents, grammars = cells(make_random_state, LAB, ues=(12,))
-    (speech,) = model.decode(states, intents, grammars)
+    (decoded,) = model.decode(states, intents, grammars)
     cursor = grammars[0].start()
     while cursor.step_kind is not StepKind.OWNER:
-        cursor.advance(speech.tokens[len(cursor.tokens)])
+        cursor.advance(decoded.tokens[len(cursor.tokens)])
     step, others = len(cursor.tokens), np.flatnonzero(cursor.mask())
     assert len(others) > 10
-    whole = [[*speech.tokens[:step], int(a), *finished(grammars[0], [*speech.tokens[:step], int(a)])] for a in others]
+    whole = [[*decoded.tokens[:step], int(a), *finished(grammars[0], [*decoded.tokens[:step], int(a)])] for a in others]
     many = [[x[0]] * len(whole) for x in (states, intents, grammars)]
     with torch.no_grad():
-        log_probs_BL, entropy_BL = model.said_log_probs(*many, whole)
+        log_probs_BL, entropy_BL = model.chosen_log_probs_of(*many, whole)
     probs = log_probs_BL[:, step].double().exp()
     assert float(probs.sum()) == pytest.approx(1.0, abs=1e-5)
     entropy = float(-(probs * probs.log()).sum())
@@ -141,10 +143,10 @@ def test_batches_and_drafts_change_nothing(model: TextModel, make_random_state: 
     states, intents, grammars = given = cells(make_random_state, LAB)
     draws = uniforms(4) if sampled else None
     together = model.decode(*given, uniforms_BL=draws)
-    for b, speech in enumerate(together):
+    for b, decoded in enumerate(together):
         own = None if draws is None else draws[b : b + 1]
         (alone,) = model.decode([states[b]], [intents[b]], [grammars[b]], uniforms_BL=own)
-        assert alone.tokens == speech.tokens
+        assert alone.tokens == decoded.tokens
     likely = [s.tokens for s in model.decode(*given)]
     unlikely = [s.tokens for s in model.decode(*given, uniforms_BL=uniforms(4)[:, ::-1])]
     for drafts in (likely, unlikely, [likely[0], None, unlikely[2], None]):
@@ -174,9 +176,9 @@ def test_only_adapters_learn_and_checkpointing_changes_no_gradient(
     for checkpointing in (False, True):
         config = TextConfig(str(tiny_checkpoint), lora_rank=2, gradient_checkpointing=checkpointing)
         model = perturbed(new_text_model(config)).train()
-        speeches = model.decode(*given)
-        said = model.said_log_probs(*given, [s.tokens for s in speeches])
-        (said.log_probs_BL.sum() + said.entropy_BL.sum()).backward()
+        decoded_dcms = model.decode(*given)
+        chosen = model.chosen_log_probs_of(*given, [s.tokens for s in decoded_dcms])
+        (chosen.log_probs_BL.sum() + chosen.entropy_BL.sum()).backward()
         learnt = {name for name, p in model.named_parameters() if p.grad is not None}
         assert learnt and learnt == set(model.trained_state()) and all("lora_" in name for name in learnt)
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
@@ -192,7 +194,7 @@ def test_bfloat16_computes_lower_and_learns_in_float32(
     exact = new_text_model(TextConfig(str(tiny_checkpoint), lora_rank=lora_rank))
     lower = new_text_model(TextConfig(str(tiny_checkpoint), lora_rank=lora_rank, bf16=True))
     tokens = [s.tokens for s in exact.decode(*given)]
-    expected, found = (m.said_log_probs(*given, tokens).log_probs_BL.sum() for m in (exact, lower))
+    expected, found = (m.chosen_log_probs_of(*given, tokens).log_probs_BL.sum() for m in (exact, lower))
     assert found.dtype is torch.float32 and found.item() != expected.item()
     assert found.item() == pytest.approx(expected.item(), abs=0.5)
     assert all(tensor.dtype is torch.float32 for tensor in lower.trained_state().values())
@@ -232,11 +234,11 @@ def test_other_families_are_led_by_the_same_code(
     small_lm(name, 512).save_pretrained(folder)
     model = new_text_model(TextConfig(str(folder), lora_rank=0)).train()
     given = cells(make_random_state, PAPER, ues=(3,))
-    (speech,) = model.decode(*given, uniforms_BL=uniforms(1))
-    model.said_log_probs(*given, [speech.tokens]).log_probs_BL.sum().backward()
+    (decoded,) = model.decode(*given, uniforms_BL=uniforms(1))
+    model.chosen_log_probs_of(*given, [decoded.tokens]).log_probs_BL.sum().backward()
     model.eval()
-    expected = one_word_at_a_time(model, *(x[0] for x in given), speech)
-    assert speech.log_probs.sum() == pytest.approx(expected, abs=1e-4)
+    expected = one_word_at_a_time(model, *(x[0] for x in given), decoded)
+    assert decoded.log_probs.sum() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_model_that_cannot_read_forks_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from policy.grammar import LAB, compile_grammar
 from policy.intent import Intent
 from policy.prompt.text import action_text
-from policy.text.spelling_trie import ROOT, Forks, Trie, TrieError
+from policy.text.spelling_trie import ROOT, BranchNodes, Trie, TrieError
 
 SEPARATOR = 99
 
@@ -45,19 +45,19 @@ def by_tokens(words: dict[int, tuple[int, ...]]) -> dict[int, float]:
     return found
 
 
-def by_forks(forks: Forks) -> dict[int, float]:
+def by_forks(branches: BranchNodes) -> dict[int, float]:
     """The same from the forks alone."""
     paths: list[tuple[int, ...]] = []
-    for token, parent in zip(forks.token_N.tolist(), forks.parent_N.tolist()):
+    for token, parent in zip(branches.token_N.tolist(), branches.parent_N.tolist()):
         paths.append((*(paths[parent] if parent != ROOT else ()), token))
     log_probs = []
-    for node, ways, real in zip(forks.node_F, forks.ways_FW, forks.real_FW):
+    for node, ways, real in zip(branches.node_F, branches.ways_FW, branches.real_FW):
         path = () if node == ROOT else paths[node]
         log_probs.append(np.log(softmax([logit(path, int(way)) for way in ways[real]])))
-    sums = np.zeros(len(forks.actions))
-    for action, fork, way in zip(forks.action_P, forks.fork_P, forks.way_P):
-        sums[action] += log_probs[fork][way]
-    return dict(zip(forks.actions.tolist(), np.exp(sums).tolist()))
+    sums = np.zeros(len(branches.actions))
+    for action, add_branches, way in zip(branches.action_P, branches.branch_P, branches.way_P):
+        sums[action] += log_probs[add_branches][way]
+    return dict(zip(branches.actions.tolist(), np.exp(sums).tolist()))
 
 
 @settings(max_examples=40)
@@ -69,7 +69,7 @@ def test_an_actions_probability_is_the_product_of_the_masked_softmaxes_on_its_wa
     legal = data.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words)).filter(any))
     expected = by_tokens({a: trie.spelling(a) for a in range(len(words)) if legal[a]})
     assert sum(expected.values()) == pytest.approx(1.0)
-    assert by_forks(trie.forks(np.array(legal))) == pytest.approx(expected)
+    assert by_forks(trie.branches(np.array(legal))) == pytest.approx(expected)
 
 
 @settings(max_examples=40)
@@ -87,9 +87,9 @@ def test_no_spelling_ends_where_another_goes_on(words: list[tuple[int, ...]]) ->
 @given(spellings, st.data())
 def test_what_is_read_of_an_action_begins_its_spelling(words: list[tuple[int, ...]], data: st.DataObject) -> None:
     trie = Trie(lambda action: words[action], SEPARATOR, len(words))
-    forks = trie.forks(np.ones(len(words), bool))
+    branches = trie.branches(np.ones(len(words), bool))
     action = data.draw(st.integers(0, len(words) - 1))
-    read = [int(forks.token_N[node]) for node in forks.read[action]]
+    read = [int(branches.token_N[node]) for node in branches.read[action]]
     assert tuple(read) == trie.spelling(action)[: len(read)]
 
 
@@ -106,13 +106,13 @@ def test_tokens_that_the_trie_allows_spell_the_grammars_dcms_and_no_others(
     cursor = grammar.start()
     while not cursor.done:
         mask_A = cursor.mask()
-        trie.forks(mask_A)
+        trie.branches(mask_A)
         words = {trie.spelling(int(a)): int(a) for a in np.flatnonzero(mask_A)}
         assert len(words) == mask_A.sum()
-        said: tuple[int, ...] = ()
-        while said not in words:
-            said += (int(rng.choice(sorted({w[len(said)] for w in words if w[: len(said)] == said}))),)
-        cursor.advance(words[said])
+        chosen: tuple[int, ...] = ()
+        while chosen not in words:
+            chosen += (int(rng.choice(sorted({w[len(chosen)] for w in words if w[: len(chosen)] == chosen}))),)
+        cursor.advance(words[chosen])
     assert grammar.tokens(cursor.allocation()) == tuple(cursor.tokens)
 
 

@@ -179,8 +179,8 @@ def test_a_leader_may_read_words():
     world.play(None, 9, Echo())
     states = world.observe()
     silent = [replace(state, ucm_U=np.full(3, np.nan)) for state in states]
-    heard, unheard = (layout.encode(x, intents).tokens_NT for x in (states, silent))
-    assert (heard != unheard).any(axis=1).all()
+    heard, without_channel_history = (layout.encode(x, intents).tokens_NT for x in (states, silent))
+    assert (heard != without_channel_history).any(axis=1).all()
     plain = PromptLayout()
     assert np.array_equal(plain.encode(states, intents).tokens_NT, plain.encode(silent, intents).tokens_NT)
     assert PromptLayout.from_json(layout.as_json()) == layout

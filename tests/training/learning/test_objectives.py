@@ -11,7 +11,7 @@ import torch
 from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig, new_leader_model
-from policy.leader_models.transcript import script_of, write_line
+from policy.leader_models.transcript import teacher_forcing_batch, teacher_forcing_example
 from policy.prompt.compact import PromptLayout
 from training.errors import InvalidToken, TrainingError
 from training.learning import objectives as credit
@@ -34,8 +34,8 @@ class Case(NamedTuple):
 
     def logits(self) -> torch.Tensor:
         prompts = self.leader.layout.encode([self.example.state], [self.example.intent])
-        script = script_of([self.example.line])
-        return self.leader.logits(self.leader.read(prompts), script.steps, script.situation_BLA)
+        script = teacher_forcing_batch([self.example.line])
+        return self.leader.logits(self.leader.read(prompts), script.steps, script.features_BLA)
 
     def probabilities(self) -> torch.Tensor:
         """Of the varied step."""
@@ -53,7 +53,7 @@ def case() -> Case:
     (state,) = world.observe()
     grammar = compile_grammar(state, Intent(), PAPER)
     (said,) = leader.decode([state], [Intent()], [grammar], uniforms_BL=np.full((1, 9), 0.5))
-    line = write_line(grammar, state, said.tokens)
+    line = teacher_forcing_example(grammar, state, said.tokens)
     known_LA, value_LA = np.zeros_like(line.mask_LA), np.zeros(line.mask_LA.shape)
     known_LA[STEP] = line.mask_LA[STEP]
     value_LA[STEP, BEST] = 0.1
@@ -155,7 +155,7 @@ def test_what_was_drawn_is_as_likely_as_the_learner_says():
     leader, examples = played("all_action", 1)
     tried = credit.tried_of(examples, torch.device("cpu"))
     prompts = leader.layout.encode([e.state for e in examples], [e.intent for e in examples])
-    logits = leader.logits(leader.read(prompts), tried.script.steps, tried.script.situation_BLA)
+    logits = leader.logits(leader.read(prompts), tried.script.steps, tried.script.features_BLA)
     new = credit.log_probs(logits, tried.legal).gather(-1, tried.said[..., None])[..., 0]
     assert torch.allclose(new, tried.old_log_prob, atol=1e-4)
 

@@ -60,8 +60,8 @@ def sampled_utility(bundle) -> float:
             states = world.observe()
             grammars = [compile_grammar(state, Intent(), PAPER) for state in states]
             uniforms_BL = rng.random((len(states), 9))
-            speeches = bundle.leader.decode(states, [Intent()] * len(states), grammars, uniforms_BL=uniforms_BL)
-            world.play([speech.allocation for speech in speeches], 1)
+            decoded_dcms = bundle.leader.decode(states, [Intent()] * len(states), grammars, uniforms_BL=uniforms_BL)
+            world.play([speech.allocation for speech in decoded_dcms], 1)
         utilities += [cell.utility for cell in world.metrics()]
     return float(np.mean(utilities))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policy.cell_state import COLUMNS, MAX_HEARD_AGE, RBG_COLUMNS, WAS_OPEN
+from policy.cell_state import COLUMNS, MAX_LAST_CQI_AGE, RBG_COLUMNS, WAS_OPEN
 from policy.cqi import BUFFER_MID_BITS, bits_per_rbg, buffer_level, snr_to_cqi
 from training.simulator import core
 from training.simulator.cell import CellBatch
@@ -29,11 +29,11 @@ def test_a_ue_is_heard_where_it_was_decoded_and_an_outcome_is_what_the_air_carri
                 since = state.slots_since_served_U[row]
                 assert since == slot - served_in[b, ue] if (b, ue) in served_in else np.isnan(since)
                 for m in range(state.num_rbgs):
-                    cqi, at = heard.get((b, ue, m), (0, -MAX_HEARD_AGE))
-                    if cqi and slot - at <= MAX_HEARD_AGE:
+                    cqi, at = heard.get((b, ue, m), (0, -MAX_LAST_CQI_AGE))
+                    if cqi and slot - at <= MAX_LAST_CQI_AGE:
                         expected_UM2[row, m] = cqi, slot - at
-            np.testing.assert_array_equal(state.heard_cqi_UM, expected_UM2[:, :, 0])
-            np.testing.assert_array_equal(state.heard_age_slots_UM, expected_UM2[:, :, 1])
+            np.testing.assert_array_equal(state.last_cqi_UM, expected_UM2[:, :, 0])
+            np.testing.assert_array_equal(state.last_cqi_age_slots_UM, expected_UM2[:, :, 1])
             known += int(np.isfinite(expected_UM2[:, :, 0]).sum())
             np.testing.assert_array_equal(state.last_outcome_M, last_BM[b])
             outcomes |= set(last_BM[b].tolist())
@@ -89,6 +89,6 @@ def test_single_slots_are_for_leaders_that_are_asked_every_few_slots(scenario, f
     batch = CellBatch(scenario, 2, 6, seed=1)
     batch.play(None, 40)
     for state in batch.observe():
-        assert np.isfinite(state.last_outcome_M).all() == np.isfinite(state.heard_cqi_UM).any() == fast
+        assert np.isfinite(state.last_outcome_M).all() == np.isfinite(state.last_cqi_UM).any() == fast
         assert np.isfinite(state.long_served_bits_per_slot_U).all()
         assert np.isfinite(state.cqi_mean_U).all()

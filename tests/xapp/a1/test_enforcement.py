@@ -68,7 +68,7 @@ def test_floors_hold_over_the_window_where_rounding_forbids_it_in_each_period() 
         state = cell(slot=period)
         intent = in_force.intent_for(state)
         allocation = speak_at_random(rng, state, intent)
-        in_force.settle(state, intent, allocation, True)
+        in_force.on_decided(state, intent, allocation, True)
         owned.append(allocation.rbgs_per_ue())
     per_window = np.array([np.sum(owned[k : k + window], axis=0) for k in range(60 - window + 1)])
     assert per_window.min() >= 0.3 * 5 * window - 1  # within the RBG that a window's edge may cut off
@@ -85,7 +85,7 @@ def test_slices_floors_hold_over_the_window_too() -> None:
         state = cell(num_ues=2, slot=period)
         intent = in_force.intent_for(state)
         allocation = speak_at_random(rng, state, intent)
-        in_force.settle(state, intent, allocation, True)
+        in_force.on_decided(state, intent, allocation, True)
         got = int(counted_rbgs(allocation).sum())
         assert got >= 1  # 1.65 RBGs: at least one in every period, at least 99 in all
         total += got
@@ -100,8 +100,8 @@ def test_what_was_not_sent_is_made_up_as_far_as_the_window_goes() -> None:
     for owed in (0.0, 2.0, 4.0, 6.0, 6.0):  # never more than three periods' worth
         intent = in_force.intent_for(state)
         assert intent.owed_rbgs.get(1, 0.0) == pytest.approx(owed)
-        in_force.settle(state, intent, everything, False)
-    in_force.settle(state, in_force.intent_for(state), everything, True)
+        in_force.on_decided(state, intent, everything, False)
+    in_force.on_decided(state, in_force.intent_for(state), everything, True)
     assert in_force.intent_for(state).owed_rbgs[1] == pytest.approx(0.0)  # 10 RBGs are no credit for later
 
 
@@ -110,10 +110,10 @@ def test_a_cell_that_promises_nothing_any_more_owes_nothing() -> None:
     in_force = PoliciesInForce(PolicySet({"p": one}, floor_window_periods=3))
     state = cell()
     nothing = all_dynamic(state.ue_ids, 5)
-    in_force.settle(state, in_force.intent_for(state), nothing, False)
+    in_force.on_decided(state, in_force.intent_for(state), nothing, False)
     assert in_force.intent_for(state).owed_rbgs == {1: 1.0}
     in_force.change(lambda known: PolicySet())
-    in_force.settle(state, in_force.intent_for(state), nothing, True)
+    in_force.on_decided(state, in_force.intent_for(state), nothing, True)
     in_force.change(lambda known: PolicySet({"p": one}, floor_window_periods=3))
     assert in_force.intent_for(state).owed_rbgs == {}
 
@@ -127,7 +127,7 @@ def test_a_slice_keeps_its_debt_by_name() -> None:
     state = cell(num_ues=2, num_rbgs=10)
     in_force = PoliciesInForce()
     intent = Intent(slice_limits=(SliceLimit("s", frozenset({1, 2}), 25.0),), floor_window_periods=5)
-    in_force.settle(state, intent, all_dynamic(state.ue_ids, 10), True)
+    in_force.on_decided(state, intent, all_dynamic(state.ue_ids, 10), True)
     scope = {"cells": [CELL], "slices": [{"sst": 1, "ue_ids": [1]}]}
     named = policy(scope=scope, limits={"per_slice": limit(25)})
     in_force.change(lambda known: PolicySet({"p": named}, floor_window_periods=5))

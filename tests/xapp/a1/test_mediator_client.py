@@ -48,7 +48,7 @@ FORMS = {"go": go_form, "python": python_form}
 
 
 class Rig:
-    """A mediator's RMR endpoint and the xApp's side of A1; the test does the housekeeping."""
+    """A mediator's RMR endpoint and the xApp's side of A1; the test runs the periodic tasks."""
 
     def __init__(self, store: SharedStore, *, routes: bool = True, query_period_s: float = 0.05) -> None:
         self.mediator = Si95Transport("127.0.0.1", 0)

@@ -14,10 +14,10 @@ from policy.schedulers.schedulers import SCHEDULERS
 from xapp.a1.policies import Policies
 from xapp.a1.policy_model import POLICY_TYPE_ID
 from xapp.config.model import parse_controls
-from xapp.control.cell_link import Feed, Report
+from xapp.control.cell_link import Report, ReportSubscription
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
@@ -27,7 +27,7 @@ UES = (1, 2, 3)
 
 
 class Loop:
-    """Intake, policies and pacer of an xApp; the test brings the messages and does the housekeeping."""
+    """Receiver, policies and pacer of an xApp; the test brings the messages and runs the periodic tasks."""
 
     def __init__(self, node: Any, **controls: Any) -> None:
         self.node, self.sn = node, 0
@@ -35,22 +35,22 @@ class Loop:
         metrics, self.store = Metrics(), SharedStore(environ={})
         mailbox: Mailbox[Report] = Mailbox(0.0)
         sender = ControlSender(node.xapp, metrics, instance_epoch=1, lease_periods=2)
-        self.intake = Intake(node.xapp, mailbox, sender, metrics)
+        self.receiver = Receiver(node.xapp, mailbox, sender, metrics)
         self.policies = Policies(
-            self.controls, node.xapp, self.store, metrics, handler_id="stackmac", links=self.intake.links
+            self.controls, node.xapp, self.store, metrics, handler_id="stackmac", links=self.receiver.links
         )
-        self.intake.register(A1_POLICY_REQUEST, self.policies.a1.on_message)
+        self.receiver.register(A1_POLICY_REQUEST, self.policies.a1.on_message)
         self.loop = ControlLoop(
             self.controls,
             SCHEDULERS["proportional_fair"],
             mailbox,
             sender,
             metrics,
-            links=self.intake.links,
+            links=self.receiver.links,
             intent_of=self.policies.in_force.intent_for,
-            settle=self.policies.in_force.settle,
+            on_decided=self.policies.in_force.on_decided,
         )
-        self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), node.link())
+        self.receiver.attach(node.dcm_instance, ReportSubscription(node.cell, "dcm"), node.link())
         self.loop.start()
 
     def close(self) -> None:
@@ -61,13 +61,13 @@ class Loop:
         """A request of the mediator, worked on."""
         payload = "" if policy is None else json.dumps(policy)
         fields = {"policy_type_id": str(POLICY_TYPE_ID), "policy_instance_id": name, "payload": payload}
-        self.intake.on_message(RmrMessage(A1_POLICY_REQUEST, json.dumps({"operation": operation, **fields}).encode()))
+        self.receiver.on_message(RmrMessage(A1_POLICY_REQUEST, json.dumps({"operation": operation, **fields}).encode()))
         self.policies.a1.run_due()
 
     def next_allocation(self, **columns: Any) -> Any:
         """What follows the next report."""
         self.sn += 1
-        self.intake.on_message(self.node.dcm_message(self.sn, self.node.indication(UES, slot=self.sn, **columns)))
+        self.receiver.on_message(self.node.dcm_message(self.sn, self.node.indication(UES, slot=self.sn, **columns)))
         return self.node.next_control()[1].allocation
 
     @property

@@ -51,7 +51,7 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], args: tuple[s
     assert args[-1] in err
 
 
-@pytest.mark.parametrize(("k", "num_rbgs"), bench.PACES)
+@pytest.mark.parametrize(("k", "num_rbgs"), bench.SLOTS_PER_DCM)
 def test_what_is_measured_is_a_whole_decision(k: int, num_rbgs: int) -> None:
     path = DecisionPath(make_leader("proportional_fair"), k, num_rbgs)
     rng = np.random.default_rng(1)

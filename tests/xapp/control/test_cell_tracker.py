@@ -435,7 +435,7 @@ def test_what_arrives_is_what_the_simulator_observes(scenario: Scenario, periods
             )
             assert not np.isnan(arrived.buffer_bits_U).any()
             # What came of single RBGs in single slots is for leaders that are asked every few slots.
-            heard |= bool(np.isfinite(arrived.heard_cqi_UM).any() and np.isfinite(arrived.last_outcome_M).all())
+            heard |= bool(np.isfinite(arrived.last_cqi_UM).any() and np.isfinite(arrived.last_outcome_M).all())
             for column in (*COLUMNS, *RBG_COLUMNS):
                 there, here = getattr(observed, column), getattr(arrived, column)
                 # Columns are single precision on the wire.

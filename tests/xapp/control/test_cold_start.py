@@ -46,7 +46,7 @@ class SlowEngine:
         if not self.go.is_set():
             raise RuntimeError("not compiled")
 
-    def odds(self, state: CellState, intent: Intent, tokens: Sequence[int]):
+    def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]):
         raise NotImplementedError
 
     def decide(

@@ -15,7 +15,7 @@ from policy.allocation import DYNAMIC, IDLE, Allocation, LeftoverRule
 from policy.intent import Intent, Mode
 from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
-from xapp.control.cell_link import Feed, Report
+from xapp.control.cell_link import Report, ReportSubscription
 from xapp.rmr.transport import RmrMessage
 
 SECOND_NCI = "00f110000000012"
@@ -66,7 +66,7 @@ def test_the_deadline_counts_from_the_reports_arrival(make: Make) -> None:
     deciding = make(leader, decision_deadline_ms=50.0)
     message = deciding.node.dcm_message(1)
     arrived_ns = time.perf_counter_ns() - 60_000_000
-    deciding.intake.on_message(RmrMessage(message.mtype, message.payload, meid=message.meid, received_ns=arrived_ns))
+    deciding.receiver.on_message(RmrMessage(message.mtype, message.payload, meid=message.meid, received_ns=arrived_ns))
     assert all(owner >= 0 for owner in deciding.control().allocation.owner_M.tolist())
     wait_for(lambda: deciding.metrics["decisions"] == 1)
     assert (leader.asked, deciding.decided_by) == ([], {"fallback:late": 1})
@@ -187,7 +187,7 @@ def test_cells_that_report_together_are_decided_together(make: Make, node: Any) 
     second = node.link()
     second.tracker.cell = f"{node.name}/{SECOND_NCI}"
     second.target = node.target(SECOND_NCI)
-    deciding.intake.attach(SECOND_INSTANCE, Feed(second.tracker.cell, "dcm"), second)
+    deciding.receiver.attach(SECOND_INSTANCE, ReportSubscription(second.tracker.cell, "dcm"), second)
     reports = []
     for cell, link, sn in ((node.cell, deciding.link, 1), (second.tracker.cell, second, 9)):
         link.tracker.on_dcm(sn, *_decoded(node, sn))

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from waiting import PATIENCE_S, wait_for
 
 from policy.allocation import all_dynamic
-from xapp.control.cell_link import Feed, Report
+from xapp.control.cell_link import Report, ReportSubscription
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
@@ -30,19 +30,19 @@ MEASURED = {"DRB.UEThpUl": 100.0, "RRU.PrbTotUl": 50.0, "CQI": 9.0}
 
 
 class Receiving:
-    """An intake with a DCM and a KPM feed of the node's cell."""
+    """A receiver with a DCM and a KPM feed of the node's cell."""
 
     def __init__(self, node: Any, *, has_kpm: bool = True, has_dcm: bool = True) -> None:
         self.node = node
         self.metrics = Metrics()
         self.mailbox: Mailbox[Report] = Mailbox(0.0)
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
-        self.intake = Intake(node.xapp, self.mailbox, self.sender, self.metrics)
+        self.receiver = Receiver(node.xapp, self.mailbox, self.sender, self.metrics)
         self.link = node.link(has_kpm=has_kpm, has_dcm=has_dcm)
         if has_dcm:
-            self.intake.attach(node.dcm_instance, Feed(node.cell, "dcm"), self.link)
+            self.receiver.attach(node.dcm_instance, ReportSubscription(node.cell, "dcm"), self.link)
         if has_kpm:
-            self.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", tuple(MEASURED)), self.link)
+            self.receiver.attach(node.kpm_instance, ReportSubscription(node.cell, "kpm", tuple(MEASURED)), self.link)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -57,14 +57,14 @@ class Receiving:
 def receiving(node: Any) -> Iterator[Receiving]:
     made = Receiving(node)
     yield made
-    made.intake.close()
+    made.receiver.close()
 
 
 # -- reports ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_report_on_the_wire_becomes_a_state_in_the_mailbox(receiving: Receiving) -> None:
-    receiving.intake.start()
+    receiving.receiver.start()
     before_ns = time.perf_counter_ns()
     receiving.node.send(receiving.node.dcm_message(5))
     (report,) = receiving.taken(PATIENCE_S)
@@ -77,7 +77,7 @@ def test_a_report_on_the_wire_becomes_a_state_in_the_mailbox(receiving: Receivin
 
 
 def test_a_kpm_report_completes_the_period_and_opens_none(receiving: Receiving) -> None:
-    on_message, node = receiving.intake.on_message, receiving.node
+    on_message, node = receiving.receiver.on_message, receiving.node
     on_message(node.kpm_message(1, {1: MEASURED, 2: MEASURED}))
     assert receiving.taken() == []
     on_message(node.dcm_message(1))
@@ -94,9 +94,11 @@ def test_a_kpm_report_is_read_in_its_nodes_dialect(node: Any) -> None:
     receiving = Receiving(node, has_dcm=False)
     flexric = node.kpm_message(1, {4: MEASURED}, dialect=Dialect.FLEXRIC)
     with pytest.raises(E2DecodeError):
-        receiving.intake.on_message(flexric)
-    receiving.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", tuple(MEASURED), Dialect.FLEXRIC), receiving.link)
-    receiving.intake.on_message(flexric)
+        receiving.receiver.on_message(flexric)
+    receiving.receiver.attach(
+        node.kpm_instance, ReportSubscription(node.cell, "kpm", tuple(MEASURED), Dialect.FLEXRIC), receiving.link
+    )
+    receiving.receiver.on_message(flexric)
     (report,) = receiving.taken()
     assert report.state.ue_ids == (4,)
 
@@ -104,33 +106,36 @@ def test_a_kpm_report_is_read_in_its_nodes_dialect(node: Any) -> None:
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_the_first_readable_report_tells_how_its_node_writes(node: Any, dialect: Dialect) -> None:
     receiving = Receiving(node, has_dcm=False, has_kpm=False)
-    told: list[tuple[str, Dialect, int]] = []
-    receiving.intake.on_dialect = lambda name, form: told.append((name, form, len(receiving.taken())))
-    untold, other = Feed(node.cell, "kpm", tuple(MEASURED), None), Feed(f"{node.name}/2", "kpm", tuple(MEASURED), None)
-    receiving.intake.attach(node.kpm_instance, untold, receiving.link)
-    receiving.intake.attach(node.kpm_instance + 1, other, node.link(has_kpm=True, has_dcm=False))
+    found: list[tuple[str, Dialect, int]] = []
+    receiving.receiver.on_dialect = lambda name, form: found.append((name, form, len(receiving.taken())))
+    untold, other = (
+        ReportSubscription(node.cell, "kpm", tuple(MEASURED), None),
+        ReportSubscription(f"{node.name}/2", "kpm", tuple(MEASURED), None),
+    )
+    receiving.receiver.attach(node.kpm_instance, untold, receiving.link)
+    receiving.receiver.attach(node.kpm_instance + 1, other, node.link(has_kpm=True, has_dcm=False))
     whole = node.kpm_message(1, {4: MEASURED}, dialect=dialect)
     report = e2ap.decode_indication(whole.payload)
     damaged = replace(whole, payload=e2ap.encode_indication(report._replace(message=report.message[:-9])))
     with pytest.raises(E2DecodeError):
-        receiving.intake.on_message(damaged)
-    assert told == []
-    receiving.intake.on_message(node.kpm_message(1, {4: MEASURED}, dialect=dialect))
-    assert told == [(node.name, dialect, 0)], "before anybody could decide on it"
+        receiving.receiver.on_message(damaged)
+    assert found == []
+    receiving.receiver.on_message(node.kpm_message(1, {4: MEASURED}, dialect=dialect))
+    assert found == [(node.name, dialect, 0)], "before anybody could decide on it"
     (taken,) = receiving.taken()
     assert taken.state.ue_ids == (4,)
     wrong = next(each for each in Dialect if each is not dialect)
     for instance in (node.kpm_instance, node.kpm_instance + 1):
         with pytest.raises(E2DecodeError):
-            receiving.intake.on_message(node.kpm_message(2, {4: MEASURED}, instance=instance, dialect=wrong))
-    assert len(told) == 1, "once and for all cells of the node"
+            receiving.receiver.on_message(node.kpm_message(2, {4: MEASURED}, instance=instance, dialect=wrong))
+    assert len(found) == 1, "once and for all cells of the node"
 
 
 def test_the_loop_time_counts_from_the_report_that_opened_the_period(receiving: Receiving) -> None:
     first = receiving.node.dcm_message(1)
     second = receiving.node.kpm_message(1, {1: MEASURED})
     for message, received_ns in ((first, 1000), (second, 5000)):
-        receiving.intake.on_message(
+        receiving.receiver.on_message(
             RmrMessage(message.mtype, message.payload, meid=message.meid, received_ns=received_ns)
         )
     (report,) = receiving.taken()
@@ -139,14 +144,14 @@ def test_the_loop_time_counts_from_the_report_that_opened_the_period(receiving: 
 
 def test_a_cell_with_kpm_alone_is_decided_by_kpm(node: Any) -> None:
     receiving = Receiving(node, has_dcm=False)
-    receiving.intake.on_message(node.kpm_message(1, {4: MEASURED}))
+    receiving.receiver.on_message(node.kpm_message(1, {4: MEASURED}))
     (report,) = receiving.taken()
     assert (report.state.ue_ids, report.indication_sn) == ((4,), 0)
 
 
 def test_duplicates_and_late_reports_are_dropped_and_counted(receiving: Receiving) -> None:
     for sn in (65535, 0, 0, 65535):
-        receiving.intake.on_message(receiving.node.dcm_message(sn, slot=10 + sn % 7))
+        receiving.receiver.on_message(receiving.node.dcm_message(sn, slot=10 + sn % 7))
     (report,) = receiving.taken()
     assert report.indication_sn == 0
     assert receiving.dropped == {"late_or_duplicate_report": 2}
@@ -154,9 +159,9 @@ def test_duplicates_and_late_reports_are_dropped_and_counted(receiving: Receivin
 
 def test_reports_of_no_subscription_and_of_the_wrong_cell_are_dropped(receiving: Receiving) -> None:
     node = receiving.node
-    receiving.intake.on_message(node.dcm_message(1, instance=999))
-    receiving.intake.on_message(node.dcm_message(1, nci="00f110000000012"))
-    receiving.intake.on_message(node.dcm_message(1, meid="gnb_of_someone_else"))
+    receiving.receiver.on_message(node.dcm_message(1, instance=999))
+    receiving.receiver.on_message(node.dcm_message(1, nci="00f110000000012"))
+    receiving.receiver.on_message(node.dcm_message(1, meid="gnb_of_someone_else"))
     assert receiving.taken() == []
     assert receiving.dropped == {"unknown_subscription": 1, "wrong_cell": 2}
     assert receiving.metrics["indications_received"] == 3
@@ -164,32 +169,32 @@ def test_reports_of_no_subscription_and_of_the_wrong_cell_are_dropped(receiving:
 
 def test_a_detached_subscription_feeds_nothing_and_a_cell_without_any_is_forgotten(receiving: Receiving) -> None:
     node = receiving.node
-    receiving.intake.detach(node.dcm_instance)
-    assert receiving.intake.links() == [receiving.link]
-    receiving.intake.on_message(node.dcm_message(1))
+    receiving.receiver.detach(node.dcm_instance)
+    assert receiving.receiver.links() == [receiving.link]
+    receiving.receiver.on_message(node.dcm_message(1))
     assert receiving.dropped == {"unknown_subscription": 1}
-    receiving.intake.detach(node.kpm_instance)
-    assert receiving.intake.links() == []
-    receiving.intake.detach(node.kpm_instance)
+    receiving.receiver.detach(node.kpm_instance)
+    assert receiving.receiver.links() == []
+    receiving.receiver.detach(node.kpm_instance)
 
 
 def test_a_subscription_made_anew_may_count_from_zero_again(receiving: Receiving) -> None:
     node = receiving.node
-    receiving.intake.on_message(node.dcm_message(700))
-    receiving.intake.detach(node.dcm_instance)
-    receiving.intake.attach(31, Feed(node.cell, "dcm"), receiving.link)
-    receiving.intake.on_message(node.dcm_message(0, instance=31, slot=701))
+    receiving.receiver.on_message(node.dcm_message(700))
+    receiving.receiver.detach(node.dcm_instance)
+    receiving.receiver.attach(31, ReportSubscription(node.cell, "dcm"), receiving.link)
+    receiving.receiver.on_message(node.dcm_message(0, instance=31, slot=701))
     (report,) = receiving.taken()
     assert (report.indication_sn, report.state.slot) == (0, 701)
 
 
 def test_the_silence_of_one_subscription_is_its_own(receiving: Receiving) -> None:
-    node, intake = receiving.node, receiving.intake
+    node, receiver = receiving.node, receiving.receiver
     time.sleep(0.02)
-    intake.on_message(node.dcm_message(1))
-    assert intake.silent_for_s(node.kpm_instance) >= 0.02
-    assert intake.silent_for_s(node.dcm_instance) < intake.silent_for_s(node.kpm_instance)
-    assert intake.silent_for_s(999) == 0.0
+    receiver.on_message(node.dcm_message(1))
+    assert receiver.silent_for_s(node.kpm_instance) >= 0.02
+    assert receiver.silent_for_s(node.dcm_instance) < receiver.silent_for_s(node.kpm_instance)
+    assert receiver.silent_for_s(999) == 0.0
 
 
 # -- other messages ---------------------------------------------------------------------------------------------------
@@ -197,8 +202,8 @@ def test_the_silence_of_one_subscription_is_its_own(receiving: Receiving) -> Non
 
 def test_a_message_of_another_type_goes_to_its_registered_handler(receiving: Receiving) -> None:
     taken: list[bytes] = []
-    receiving.intake.register(UNKNOWN_TYPE, lambda message: taken.append(message.payload))
-    receiving.intake.on_message(RmrMessage(UNKNOWN_TYPE, b"for you"))
+    receiving.receiver.register(UNKNOWN_TYPE, lambda message: taken.append(message.payload))
+    receiving.receiver.on_message(RmrMessage(UNKNOWN_TYPE, b"for you"))
     assert taken == [b"for you"]
     assert receiving.dropped == {}
 
@@ -206,7 +211,7 @@ def test_a_message_of_another_type_goes_to_its_registered_handler(receiving: Rec
 @pytest.mark.parametrize("mtype", [RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE])
 def test_a_message_type_has_one_handler(receiving: Receiving, mtype: int) -> None:
     with pytest.raises(ValueError, match=str(mtype)):
-        receiving.intake.register(mtype, lambda message: None)
+        receiving.receiver.register(mtype, lambda message: None)
 
 
 # -- whatever bytes ---------------------------------------------------------------------------------------------------
@@ -215,7 +220,7 @@ def test_a_message_type_has_one_handler(receiving: Receiving, mtype: int) -> Non
 def test_undecodable_messages_are_counted_and_the_thread_lives_on(
     receiving: Receiving, caplog: pytest.LogCaptureFixture
 ) -> None:
-    receiving.intake.start()
+    receiving.receiver.start()
     for mtype in (RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE):
         receiving.node.send(RmrMessage(mtype, b"\x00\x05", meid="gnb\nforged line"))
     receiving.node.send(RmrMessage(UNKNOWN_TYPE, b""))
@@ -228,7 +233,7 @@ def test_undecodable_messages_are_counted_and_the_thread_lives_on(
 
 def test_on_message_says_what_is_wrong_with_the_bytes(receiving: Receiving) -> None:
     with pytest.raises(E2DecodeError):
-        receiving.intake.on_message(RmrMessage(RIC_INDICATION, b"\x00"))
+        receiving.receiver.on_message(RmrMessage(RIC_INDICATION, b"\x00"))
 
 
 @st.composite
@@ -243,8 +248,8 @@ def damaged(draw: st.DrawFn, good: list[bytes]) -> bytes:
 def test_no_bytes_stop_the_thread_or_go_uncounted(receiving: Receiving, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     node, metrics = receiving.node, receiving.metrics
-    receiving.intake.start()
-    assert receiving.sender.send(node.target(), all_dynamic((1, 2), node.num_rbgs), node.basis())
+    receiving.receiver.start()
+    assert receiving.sender.send(node.target(), all_dynamic((1, 2), node.num_rbgs), node.context())
     request, _ = node.next_control()
     good = [
         node.dcm_message(1).payload,

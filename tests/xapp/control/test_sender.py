@@ -34,8 +34,8 @@ class Sending:
 
     def send(self, allocation: Allocation | None = None, **changes: Any) -> bool:
         target = changes.pop("target", self.node.target())
-        basis = self.node.basis(**{"k": 100, "indication_sn": 7, **changes})
-        return self.sender.send(target, allocation or all_dynamic((1, 2), self.node.num_rbgs), basis)
+        context = self.node.context(**{"k": 100, "indication_sn": 7, **changes})
+        return self.sender.send(target, allocation or all_dynamic((1, 2), self.node.num_rbgs), context)
 
     def acknowledge(self, request: e2ap.ControlRequest, node: str = "") -> None:
         acknowledge = e2ap.decode_control_acknowledge(self.node.acknowledgement(request).payload)
@@ -117,7 +117,7 @@ def test_a_stale_epoch_makes_this_instance_yield_for_good(sending: Sending) -> N
 def test_what_another_instance_was_refused_is_not_ours(sending: Sending) -> None:
     """Answers go to whoever registered last: the older instance's stale epoch must not silence the younger one."""
     older = sending.another(EPOCH - 1)
-    assert older.send(sending.node.target(), all_dynamic((1, 2), sending.node.num_rbgs), sending.node.basis())
+    assert older.send(sending.node.target(), all_dynamic((1, 2), sending.node.num_rbgs), sending.node.context())
     refused = sending.node.next_control()[0]
     assert sending.send()
     sending.refuse(refused, OutcomeCode.STALE_EPOCH)

@@ -12,7 +12,7 @@ import pytest
 
 from xapp.config.model import Controls
 from xapp.doctor.checks import examine
-from xapp.doctor.facts import Facts, Heard
+from xapp.doctor.facts import Answer, Facts
 from xapp.doctor.faults import FAULTS
 from xapp.doctor.finding import State
 
@@ -61,17 +61,17 @@ def facts(changes: dict[str, Any] | None = None, **others: Any) -> Facts:
         for k in (1, 2)
     ]
     well = Facts(
-        controls=Heard(Controls()),
+        controls=Answer(Controls()),
         url="http://127.0.0.1:8080",
-        ready=Heard(""),
-        before=Heard(copy.deepcopy(STATUS)),
-        after=Heard(after),
+        ready=Answer(""),
+        before=Answer(copy.deepcopy(STATUS)),
+        after=Answer(after),
         seconds=3.0,
-        submgr=Heard(held),
-        e2mgr=Heard([NODE]),
-        policies=Heard([{"policy_instance_id": "floor", "enforcement": "ENFORCED", "reasons": []}]),
-        appmgr=Heard(["stackmac"]),
-        shared=Heard(True),
+        submgr=Answer(held),
+        e2mgr=Answer([NODE]),
+        policies=Answer([{"policy_instance_id": "floor", "enforcement": "ENFORCED", "reasons": []}]),
+        appmgr=Answer(["stackmac"]),
+        shared=Answer(True),
     )
     return replace(well, **others)
 
@@ -81,17 +81,17 @@ def named(examined: Facts) -> list[str]:
 
 
 PLANTED: dict[str, Facts] = {
-    "config_unusable": facts(controls=Heard(error="controls.report_period_ms is 3")),
-    "xapp_unreachable": facts(after=Heard(error="the xApp: Connection refused")),
+    "config_unusable": facts(controls=Answer(error="controls.report_period_ms is 3")),
+    "xapp_unreachable": facts(after=Answer(error="the xApp: Connection refused")),
     "yielded": facts({"instance": {"role": "shadow", "epoch": 1, "others": 1}}),
     "no_route_table": facts({"routes_loaded": False}),
     "no_control_route": facts({"dropped": {"control_not_sent": 30}, "controls_sent": 50, "controls_acked": 50}),
-    "sdl_down": facts(shared=Heard(error="SDL: a value written does not come back")),
-    "sdl_in_memory": facts(shared=Heard(False)),
-    "submgr_unreachable": facts(submgr=Heard(error="submgr: Connection refused")),
-    "e2mgr_unreachable": facts(e2mgr=Heard(error="e2mgr: Connection refused")),
-    "appmgr_unreachable": facts(appmgr=Heard(error="appmgr: Connection refused")),
-    "not_registered": facts(appmgr=Heard(["another"])),
+    "sdl_down": facts(shared=Answer(error="SDL: a value written does not come back")),
+    "sdl_in_memory": facts(shared=Answer(False)),
+    "submgr_unreachable": facts(submgr=Answer(error="submgr: Connection refused")),
+    "e2mgr_unreachable": facts(e2mgr=Answer(error="e2mgr: Connection refused")),
+    "appmgr_unreachable": facts(appmgr=Answer(error="appmgr: Connection refused")),
+    "not_registered": facts(appmgr=Answer(["another"])),
     "no_nodes": facts({"nodes": {}, "node_problems": {}}),
     "node_disconnected": facts({"nodes": {NODE: False}}),
     "no_control_function": facts({"node_problems": {NODE: [{"fault": "no_control_function", "text": "none"}]}}),
@@ -108,22 +108,22 @@ PLANTED: dict[str, Facts] = {
     "ues_in_several_cells": facts({"node_problems": {NODE: [{"fault": "ues_in_several_cells", "text": "6 UEs"}]}}),
     "subscription_failed": facts(
         {"subscriptions": {f"{NODE}/2/{CELL}": "wanted"}, "subscription_errors": {f"{NODE}/2/{CELL}": "refused"}},
-        submgr=Heard([]),
+        submgr=Answer([]),
     ),
-    "subscription_pending": facts({"subscriptions": {f"{NODE}/2/{CELL}": "accepted"}}, submgr=Heard([])),
+    "subscription_pending": facts({"subscriptions": {f"{NODE}/2/{CELL}": "accepted"}}, submgr=Answer([])),
     "subscription_double": facts({"subscriptions": {f"{NODE}/2/{CELL}": "active"}}),
     "no_indications": facts({"indications_received": 100}),
     "undecodable_indications": facts({"decode_errors": 60}),
     "controls_unanswered": facts({"controls_acked": 50, "controls_unanswered": 20}),
     "controls_refused": facts({"controls_failed": 30, "dropped": {"control_failed_unknown_ue": 30}}),
     "controls_ineffective": facts(
-        {"effects": {f"{NODE}/{CELL}": OTHERS}}, before=Heard({**STATUS, "effects": {f"{NODE}/{CELL}": OTHERS}})
+        {"effects": {f"{NODE}/{CELL}": OTHERS}}, before=Answer({**STATUS, "effects": {f"{NODE}/{CELL}": OTHERS}})
     ),
     "model_missing": facts(leader_error="controls.leader: no such bundle"),
     "model_failing": facts({"decided_by": {"model": 70, "fallback:error": 10}}),
     "model_slow": facts({"decided_by": {"model": 70, "fallback:late": 10}}),
     "policy_not_enforced": facts(
-        policies=Heard([{"policy_instance_id": "p", "enforcement": "NOT_ENFORCED", "reasons": ["floors exceed"]}])
+        policies=Answer([{"policy_instance_id": "p", "enforcement": "NOT_ENFORCED", "reasons": ["floors exceed"]}])
     ),
 }
 
@@ -164,7 +164,7 @@ NOBODY = {"silent_s": 60.0, "evidence": "", "text": "no UE reported: nobody may 
 
 
 def test_a_cell_in_which_nobody_is_has_no_fault_and_is_named() -> None:
-    examined = facts({**QUOTAS_ONLY, "silent_cells": {f"{NODE}/node": NOBODY}}, submgr=Heard([]))
+    examined = facts({**QUOTAS_ONLY, "silent_cells": {f"{NODE}/node": NOBODY}}, submgr=Answer([]))
     assert named(examined) == []
     said = [finding.found for finding in examine(examined) if finding.check == "indications"]
     assert said == ["none within 3.0 s", f"{NODE}/node: {NOBODY['text']}"]
@@ -173,7 +173,9 @@ def test_a_cell_in_which_nobody_is_has_no_fault_and_is_named() -> None:
 def test_a_cell_that_should_report_is_a_fault_beside_others_that_do() -> None:
     sick = {"silent_s": 60.0, "evidence": "the node did not answer a control", "text": ""}
     assert named(facts({"silent_cells": {f"{NODE}/{CELL}": sick}})) == ["no_indications"]
-    assert named(facts({**QUOTAS_ONLY, "silent_cells": {f"{NODE}/node": sick}}, submgr=Heard([]))) == ["no_indications"]
+    assert named(facts({**QUOTAS_ONLY, "silent_cells": {f"{NODE}/node": sick}}, submgr=Answer([]))) == [
+        "no_indications"
+    ]
 
 
 def test_a_part_of_a_gnb_that_is_controlled_elsewhere_is_in_order() -> None:

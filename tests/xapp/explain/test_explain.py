@@ -84,7 +84,7 @@ class Asking:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def why(self, ue: int, **asked: Any) -> dict[str, str]:
+    def findings_of(self, ue: int, **asked: Any) -> dict[str, str]:
         """Findings about a UE: text by code."""
         (entry,) = self.document(ue=ue, **asked)["ues"]
         assert entry["ue"] == ue
@@ -116,10 +116,10 @@ def test_a_ue_that_is_capped_at_nothing(ask: Ask) -> None:
     asking = ask(model())
     asking.cell.intent = Intent(max_share_percent={7: 10.0})
     asking.cell.decide(1, asking.indication())
-    why = asking.why(7)
-    assert "caps it at 0 of 6 RBGs" in why["capped"]
-    assert why["masked_cap"] == "on RBGs 0, 1, 2, 3, 4, 5 it could not be named: it held its cap"
-    assert "outranked" not in why
+    findings_of = asking.findings_of(7)
+    assert "caps it at 0 of 6 RBGs" in findings_of["capped"]
+    assert findings_of["masked_cap"] == "on RBGs 0, 1, 2, 3, 4, 5 it could not be named: it held its cap"
+    assert "outranked" not in findings_of
     document = asking.document(ue=7)
     assert (document["limits"]["caps"], document["ues"][0]["got_nothing"]) == ({"7": 0}, True)
     assert document["ues"][0]["probabilities"] == [None] * 6
@@ -129,20 +129,23 @@ def test_a_ue_at_its_cap_is_not_blamed_for_the_rbgs_before(ask: Ask) -> None:
     asking = ask(Gives(7))
     asking.cell.intent = Intent(max_share_percent={7: 34.0})
     asking.cell.decide(1, asking.indication())
-    why = asking.why(7)
-    assert "holds 2 RBGs, as many as its cap allows (2 of 6)" in why["capped"]
-    assert why["guard_took"].startswith("gives gave it RBGs 2, 3, 4, 5, the guard took that away: ")
-    assert "UE 7: holds 6 RBGs, capped at 2" in why["guard_took"]
-    assert "outranked_by_rule" not in asking.why(3), "what somebody's own leader took into account is not known"
+    findings_of = asking.findings_of(7)
+    assert "holds 2 RBGs, as many as its cap allows (2 of 6)" in findings_of["capped"]
+    assert findings_of["guard_took"].startswith("gives gave it RBGs 2, 3, 4, 5, the guard took that away: ")
+    assert "UE 7: holds 6 RBGs, capped at 2" in findings_of["guard_took"]
+    assert "outranked_by_rule" not in asking.findings_of(3), "what somebody's own leader took into account is not known"
 
 
 def test_an_empty_buffer_one_that_was_served_and_one_that_nobody_reported(ask: Ask) -> None:
     asking = ask(model())
     buffers, inflight = np.array([0.0, 700.0, np.nan]), np.array([0.0, 800.0, 0.0])
     asking.cell.decide(1, asking.indication(buffer_bits=buffers, inflight_bits=inflight))
-    assert asking.why(3)["buffer_empty"].startswith("its buffer was empty when it was reported")
-    assert "of the 700 bits" in asking.why(7)["buffer_served"] and "(800)" in asking.why(7)["buffer_served"]
-    assert "was not reported" in asking.why(9)["buffer_unknown"]
+    assert asking.findings_of(3)["buffer_empty"].startswith("its buffer was empty when it was reported")
+    assert (
+        "of the 700 bits" in asking.findings_of(7)["buffer_served"]
+        and "(800)" in asking.findings_of(7)["buffer_served"]
+    )
+    assert "was not reported" in asking.findings_of(9)["buffer_unknown"]
 
 
 def test_a_ue_that_is_not_there_and_when_it_last_was(ask: Ask) -> None:
@@ -150,10 +153,10 @@ def test_a_ue_that_is_not_there_and_when_it_last_was(ask: Ask) -> None:
     asking.cell.decide(1, asking.indication())
     asking.cell.decide(2, asking.indication((3, 9)))
     asking.cell.decide(3, asking.indication((3, 9)))
-    text = asking.why(7)["not_in_report"]
+    text = asking.findings_of(7)["not_in_report"]
     assert text.startswith("it was not in the report, which had UEs 3, 9; it was last there ")
     assert text.endswith("in decision 1")
-    assert asking.why(8) == {"not_in_report": "it was not in the report, which had UEs 3, 9"}
+    assert asking.findings_of(8) == {"not_in_report": "it was not in the report, which had UEs 3, 9"}
 
 
 def test_a_ue_that_left_or_came_while_the_decision_was_made(ask: Ask) -> None:
@@ -162,24 +165,24 @@ def test_a_ue_that_left_or_came_while_the_decision_was_made(ask: Ask) -> None:
     waiting = asking.cell.mailbox.take(0.0)
     asking.cell.report(2, asking.indication((3, 9, 11)))
     asking.cell.loop.decide([report for _, report in waiting])
-    assert "gone from the one that came before the control was sent" in asking.why(7)["left"]
-    assert "the next one is its first" in asking.why(11)["came_later"]
+    assert "gone from the one that came before the control was sent" in asking.findings_of(7)["left"]
+    assert "the next one is its first" in asking.findings_of(11)["came_later"]
     assert "made for UEs (3, 7, 9), now (3, 9, 11)" in asking.document()["guard"]
 
 
 def test_a_fallback_says_what_kept_the_leader_from_speaking(ask: Ask) -> None:
     asking = ask(Broken())
     asking.cell.decide(1, asking.indication(buffer_bits=np.array([0.0, 4000.0, 9000.0])))
-    why = asking.why(3)
-    assert why["fallback"] == "the leader failed; proportional_fair decided in its place"
-    assert why["outranked_by_rule"].startswith("proportional_fair took it to have 0 bits waiting, CQI 9")
-    assert "and UE 7, with 3 RBGs the one with most, 4000 bits waiting" in why["outranked_by_rule"]
+    findings_of = asking.findings_of(3)
+    assert findings_of["fallback"] == "the leader failed; proportional_fair decided in its place"
+    assert findings_of["outranked_by_rule"].startswith("proportional_fair took it to have 0 bits waiting, CQI 9")
+    assert "and UE 7, with 3 RBGs the one with most, 4000 bits waiting" in findings_of["outranked_by_rule"]
     document = asking.document()
     assert (document["decided_by"], document["reason"]) == ("fallback:error", "error")
     assert (document["odds"]["computed"], document["prompt"]) == (False, {})
     asking.cell.intent = Intent(mode=Mode.FALLBACK)
     asking.cell.decide(2, asking.indication())
-    assert "policy in force says `fallback`" in asking.why(3)["fallback"]
+    assert "policy in force says `fallback`" in asking.findings_of(3)["fallback"]
 
 
 def test_shadow_mode_decides_and_sends_nothing(ask: Ask) -> None:
@@ -187,7 +190,7 @@ def test_shadow_mode_decides_and_sends_nothing(ask: Ask) -> None:
     asking.cell.decide(1, asking.indication())
     asking.cell.intent = Intent(mode=Mode.SHADOW)
     asking.cell.decide(2, asking.indication())
-    assert "shadow" in asking.why(7)
+    assert "shadow" in asking.findings_of(7)
     control = asking.document()["control"]
     assert (control["nothing_sent"], [m["what"] for m in control["messages"]]) == ("shadow", ["release"])
     assert asking.document(limit=2)["decisions"][0]["sent"] == "shadow"
@@ -197,8 +200,8 @@ def test_a_control_that_the_node_refused(ask: Ask) -> None:
     asking = ask(Gives(7))
     asking.cell.decide(1, asking.indication())
     request, _ = asking.node.next_control()
-    asking.cell.intake.on_message(asking.node.refusal(request, dcm.OutcomeCode.BAD_CARRIER))
-    assert asking.why(7)["refused"] == f"{asking.node.name} refused the control: BAD_CARRIER: because"
+    asking.cell.receiver.on_message(asking.node.refusal(request, dcm.OutcomeCode.BAD_CARRIER))
+    assert asking.findings_of(7)["refused"] == f"{asking.node.name} refused the control: BAD_CARRIER: because"
 
 
 def test_what_the_node_decides_by_itself_is_no_refusal(ask: Ask) -> None:
@@ -218,8 +221,10 @@ def test_leftovers_of_another_class(ask: Ask) -> None:
 
     asking = ask(Leftovers(7))
     asking.cell.decide(1, asking.indication(traffic_class=np.array([0.0, 1.0, 2.0])))
-    assert asking.why(3)["may_not_contend"] == "it may not contend for leftovers: they are for periodic+sporadic"
-    assert "with probability 0.6" in asking.why(7)["may_contend"]
+    assert (
+        asking.findings_of(3)["may_not_contend"] == "it may not contend for leftovers: they are for periodic+sporadic"
+    )
+    assert "with probability 0.6" in asking.findings_of(7)["may_contend"]
 
 
 def test_being_outranked_comes_with_the_models_own_probabilities(ask: Ask) -> None:
@@ -241,9 +246,9 @@ def test_floors_of_others_mask_a_ue(ask: Ask) -> None:
     asking = ask(model())
     asking.cell.intent = Intent(min_share_percent={3: 50.0, 9: 50.0})
     asking.cell.decide(1, asking.indication())
-    why = asking.why(7)
-    assert why["masked_floors"].endswith("every RBG that was left was owed to an operator's floor")
-    assert "the policy promises it 3 of 6 RBGs" in asking.why(3)["floor"]
+    findings_of = asking.findings_of(7)
+    assert findings_of["masked_floors"].endswith("every RBG that was left was owed to an operator's floor")
+    assert "the policy promises it 3 of 6 RBGs" in asking.findings_of(3)["floor"]
 
 
 def test_a_slices_limits_and_what_does_not_hold_are_shown(ask: Ask) -> None:
@@ -254,7 +259,7 @@ def test_a_slices_limits_and_what_does_not_hold_are_shown(ask: Ask) -> None:
     limits = asking.document()["limits"]
     assert limits["slices"] == [{"name": "gold", "ues": [3, 7], "cap": 1, "floor": 0}]
     assert limits["not_enforced"] == ["UE 9: floor of 3 RBGs exceeds its cap of 0: the cap holds"]
-    assert "masked_slice_cap" in {**asking.why(3), **asking.why(7)}
+    assert "masked_slice_cap" in {**asking.findings_of(3), **asking.findings_of(7)}
 
 
 # -- the document -----------------------------------------------------------------------------------------------------
@@ -264,9 +269,13 @@ def test_log_probs_computed_anew_are_those_of_the_decision(ask: Ask) -> None:
     asking = ask(model())
     made = asking.cell.decide(1, asking.indication())
     document = asking.document()
-    odds = document["odds"]
-    assert odds["computed"] and odds["log_probs_equal"] and odds["log_probs_differ_by"] < 1e-4
-    steps = odds["steps"]
+    token_probabilities = document["odds"]
+    assert (
+        token_probabilities["computed"]
+        and token_probabilities["log_probs_equal"]
+        and token_probabilities["log_probs_differ_by"] < 1e-4
+    )
+    steps = token_probabilities["steps"]
     assert [step["ask"] for step in steps] == ["mask", "contenders", "grant_ue", *(f"RBG {m}" for m in range(6))]
     assert made.decision.log_probs is not None
     for step, log_prob in zip(steps, made.decision.log_probs):
@@ -275,7 +284,7 @@ def test_log_probs_computed_anew_are_those_of_the_decision(ask: Ask) -> None:
     assert document["prompt"]["ues"]["7"]["buffer_bits"] == "3000 to 6000"
     state = document["state"]["ues"][1]
     assert (state["ue"], state["buffer_bits"], state["head_delay_slots"]) == (7, 4000.0, None)
-    assert document["control"]["messages"][0]["pdu"] == made.trail.controls[0].pdu.hex()
+    assert document["control"]["messages"][0]["pdu"] == made.outcome.controls[0].pdu.hex()
 
 
 def test_another_model_than_the_one_that_decided_is_found_out(ask: Ask) -> None:
@@ -283,8 +292,10 @@ def test_another_model_than_the_one_that_decided_is_found_out(ask: Ask) -> None:
     made = asking.cell.decide(1, asking.indication())
     assert made.decision.log_probs is not None
     made.decision.log_probs[4] -= 0.5
-    odds = asking.document()["odds"]
-    assert not odds["log_probs_equal"] and math.isclose(odds["log_probs_differ_by"], 0.5, abs_tol=1e-3)
+    token_probabilities = asking.document()["odds"]
+    assert not token_probabilities["log_probs_equal"] and math.isclose(
+        token_probabilities["log_probs_differ_by"], 0.5, abs_tol=1e-3
+    )
 
 
 def test_decisions_are_listed_and_found_by_id(ask: Ask) -> None:
@@ -338,19 +349,19 @@ def test_the_command_prints_the_document_as_json(ask: Ask, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "chosen"),
     [
         (["--cell", "nowhere"], "no cell ends in 'nowhere'; expected one of gnb_001"),
         (["--id", "77"], "no decision 77 about gnb_001"),
     ],
 )
 def test_the_command_says_what_it_does_not_find(
-    ask: Ask, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    ask: Ask, capsys: pytest.CaptureFixture[str], arguments: list[str], chosen: str
 ) -> None:
     asking = ask(SCHEDULERS["dynamic"])
     asking.cell.decide(1)
     assert main(["explain", "--url", asking.url, *arguments]) == 1
-    assert said in capsys.readouterr().err
+    assert chosen in capsys.readouterr().err
 
 
 def test_nobody_at_the_address_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,4 +380,4 @@ def test_a_cell_where_nobody_sends_has_an_answer_too(ask: Ask) -> None:
     asking.cell.decide(1, asking.indication(()))
     document = asking.document()
     assert (document["ues"], document["allocation"]["owners"]) == ([], ["IDLE"] * 6)
-    assert asking.why(7) == {"not_in_report": "it was not in the report, which had no UE"}
+    assert asking.findings_of(7) == {"not_in_report": "it was not in the report, which had no UE"}

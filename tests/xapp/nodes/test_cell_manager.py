@@ -16,7 +16,7 @@ from policy.allocation import all_dynamic
 from xapp.config.model import Controls
 from xapp.control.cell_link import Report
 from xapp.control.mailbox import Mailbox
-from xapp.control.receiver import Intake
+from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.e2.kpm import messages as kpm
 from xapp.lab.gnb.ran_functions import dcm_function, make_carriers
@@ -77,8 +77,8 @@ class Submgr:
         number = 100 + len(self.posts)
         outcome = {"XappEventInstanceId": detail["XappEventInstanceId"], "E2EventInstanceId": number}
         if self.refuses & set(names):
-            why = {"ErrorCause": "ricRequest: requested-information-unavailable", "ErrorSource": "E2Node"}
-            outcome |= {"E2EventInstanceId": 0, **why}
+            reason = {"ErrorCause": "ricRequest: requested-information-unavailable", "ErrorSource": "E2Node"}
+            outcome |= {"E2EventInstanceId": 0, **reason}
         else:
             self.held[f"s{number}"] = number
         body = {"SubscriptionId": f"s{number}", "SubscriptionInstances": [outcome]}
@@ -87,17 +87,17 @@ class Submgr:
 
 
 class Rig:
-    """Cells, with their intake and sender, between a node and a manager; time runs as the test says."""
+    """Cells, with their receiver and sender, between a node and a manager; time runs as the test says."""
 
     def __init__(self, node: Any, serve: Any, store: SharedStore, submgr: Submgr, **controls: Any) -> None:
         self.node, self.submgr, self.metrics = node, submgr, Metrics()
         service = serve(submgr.respond)
         self.controls = Controls.model_validate({"ric": {"submgr_url": service.url}, **controls})
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
-        self.intake = Intake(node.xapp, Mailbox[Report](0.0), self.sender, self.metrics)
+        self.receiver = Receiver(node.xapp, Mailbox[Report](0.0), self.sender, self.metrics)
         keeper = QuotaKeeper(self.controls, store)
         endpoint, at_once = ClientEndpoint("127.0.0.1", 1, 1), SubscriptionOptions(first_backoff_s=0.0)
-        self.cells = Cells(self.controls, self.intake, endpoint, store, self.sender, keeper, options=at_once)
+        self.cells = Cells(self.controls, self.receiver, endpoint, store, self.sender, keeper, options=at_once)
         submgr.notify = self.cells.subscriptions.on_notification
 
     def connect(self, *functions: RanFunction, name: str = NODE) -> None:
@@ -174,10 +174,10 @@ def test_a_control_that_nobody_answers_is_evidence_until_one_is_answered(
 ) -> None:
     rig, cell = make(), f"{node.name}/node"
     rig.connect(kpm_function(), rc_function(), name=rig.node.name)
-    (link,) = rig.intake.links()
+    (link,) = rig.receiver.links()
     assert link.target is not None
     monkeypatch.setattr(xapp.control.sender, "ANSWER_TIMEOUT_S", -1.0)
-    rig.sender.send(rig.node.target(), all_dynamic((1, 2), rig.node.num_rbgs), rig.node.basis())
+    rig.sender.send(rig.node.target(), all_dynamic((1, 2), rig.node.num_rbgs), rig.node.context())
     request, _ = rig.node.next_control()
     rig.cells.run_due()
     assert rig.cells.silences()[cell].evidence == ""
@@ -185,7 +185,7 @@ def test_a_control_that_nobody_answers_is_evidence_until_one_is_answered(
     assert rig.cells.silence_s()[cell] > 0.0
     rig.cells.run_due()
     assert len(rig.submgr.posts) == 2
-    rig.intake.handle(rig.node.acknowledgement(request))
+    rig.receiver.handle(rig.node.acknowledgement(request))
     rig.cells.run_due()
     assert rig.cells.silences()[cell].evidence == ""
 
@@ -259,7 +259,7 @@ def test_a_node_that_is_only_watched_is_subscribed_to_and_never_controlled(
     control = RanFunction(item.function_id, item.oid, item.definition) if by_dcm else rc_function()
     rig = make(**controls)
     rig.connect(kpm_function(), control)
-    (link,) = rig.intake.links()
+    (link,) = rig.receiver.links()
     assert link.target is None
     assert rig.states() == ["active"] * (2 if by_dcm else 1)
     assert rig.problems() == []
@@ -319,13 +319,13 @@ def test_ues_that_every_cell_reports_count_once_and_are_named(
     with caplog.at_level(logging.WARNING):
         for sn in range(4):
             for instance in rig.submgr.held.values():
-                rig.intake.handle(rig.node.kpm_message(sn, ues, instance=instance))
-    links = {link.tracker.cell: link for link in rig.intake.links()}
+                rig.receiver.handle(rig.node.kpm_message(sn, ues, instance=instance))
+    links = {link.tracker.cell: link for link in rig.receiver.links()}
     states = [links[f"{NODE}/{cell}"].newest.state.ue_ids for cell in CELLS]  # type: ignore[union-attr]
     assert states == [tuple(range(6)), ()]
     assert rig.metrics["ue_reports_elsewhere"] == 4 * 6
     assert len([r for r in caplog.records if "in several cells" in r.getMessage()]) == 1
     assert rig.problems() == ["ues_in_several_cells"]
     first, second = (f"{NODE}/{cell}" for cell in CELLS)
-    assert rig.intake.cells_beside(first) == {second: frozenset(range(6))}
-    assert rig.intake.cells_beside(second) == {}
+    assert rig.receiver.cells_beside(first) == {second: frozenset(range(6))}
+    assert rig.receiver.cells_beside(second) == {}

@@ -145,11 +145,11 @@ def test_a_node_whose_form_nobody_knows_is_asked_by_the_standard_until_its_repor
     (asked,) = plan(kpm_function(), rc_function()).wanted
     assert asked.dialect is None
     assert kpm.decode_action_definition(asked.action_definition).measurements == asked.measurements
-    (again,) = plan(kpm_function(), rc_function(), told=Dialect.FLEXRIC).wanted
+    (again,) = plan(kpm_function(), rc_function(), known_dialect=Dialect.FLEXRIC).wanted
     assert again.dialect is Dialect.FLEXRIC
     assert kpm.decode_action_definition(again.action_definition, Dialect.FLEXRIC).cell == (asked.cell or None)
     (set_by_hand,) = plan(
-        kpm_function(), rc_function(), settings=NodeConfig(dialect="standard"), told=Dialect.FLEXRIC
+        kpm_function(), rc_function(), settings=NodeConfig(dialect="standard"), known_dialect=Dialect.FLEXRIC
     ).wanted
     assert set_by_hand.dialect is Dialect.STANDARD
 

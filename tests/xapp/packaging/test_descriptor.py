@@ -69,7 +69,7 @@ def test_the_probes_ask_what_the_xapp_answers_even_before_it_has_routes(app: App
 
 
 def test_the_descriptor_names_every_message_that_the_xapp_receives(app: App) -> None:
-    received = {*app.parts.intake.message_types, transport.HEALTH_REQUEST}
+    received = {*app.parts.receiver.message_types, transport.HEALTH_REQUEST}
     assert {descriptor.MESSAGE_NUMBERS[name] for name in descriptor.MESSAGES["rxMessages"]} == received
 
 

@@ -44,7 +44,7 @@ class Kept:
     def play(self, accepted: bool | None = True) -> list[Order]:
         orders = self.due()
         for order in orders:
-            self.book.settle(order.ue, accepted, self.now_s)
+            self.book.on_answer(order.ue, accepted, self.now_s)
         return orders
 
 
@@ -101,7 +101,7 @@ def test_one_control_a_ue_is_in_flight() -> None:
     assert node.due() == [Order(1, Quota(0, 40))]
     node.want(u1=most(80))
     assert node.due() == []
-    node.book.settle(1, True, 0.1)
+    node.book.on_answer(1, True, 0.1)
     assert node.due() == [Order(1, Quota(0, 80))]
 
 
@@ -173,20 +173,20 @@ def test_a_cell_is_released_and_the_others_are_not() -> None:
 
 def test_ues_that_two_cells_decide_about_have_the_strictest_limit_and_few_controls() -> None:
     """A node that ignores the subscription's cell: 20 s of decisions ten times a second, a cap in one cell only."""
-    node, told = Kept(smooth_periods=1), dict[int, Quota]()
+    node, in_force = Kept(smooth_periods=1), dict[int, Quota]()
     sent = 0
     for period in range(200):
         node.now_s = period / 10
         node.want(CELL, **{f"u{ue}": most(100) for ue in range(6)})
         for order in node.play():
-            sent, told[order.ue] = sent + 1, order.quota
+            sent, in_force[order.ue] = sent + 1, order.quota
         node.want(OTHER, **{f"u{ue}": most(30, cap=30) for ue in range(6)})
         for order in node.play():
-            sent, told[order.ue] = sent + 1, order.quota
-        assert set(told.values()) == {Quota(0, 30)}, "the cap is never undone"
-    assert (sent, len(told)) == (6, 6)
+            sent, in_force[order.ue] = sent + 1, order.quota
+        assert set(in_force.values()) == {Quota(0, 30)}, "the cap is never undone"
+    assert (sent, len(in_force)) == (6, 6)
     assert node.book.shared == frozenset(range(6))
-    assert node.book.in_force(CELL) == node.book.in_force(OTHER) == told
+    assert node.book.in_force(CELL) == node.book.in_force(OTHER) == in_force
     node.book.release(OTHER)
     assert {order.quota for order in node.play()} == {RELEASED}
 
@@ -239,9 +239,9 @@ def test_what_an_earlier_instance_left_is_released_before_anything_else() -> Non
     assert node.book.limited == node.book.to_keep() == {1, 2}
     node.want(u1=most(40))
     assert node.due() == [Order(1, RELEASED), Order(2, RELEASED)]
-    node.book.settle(1, True, 0.0)
+    node.book.on_answer(1, True, 0.0)
     assert node.due() == [Order(1, Quota(0, 40))]
-    node.book.settle(2, True, 0.0)
+    node.book.on_answer(2, True, 0.0)
     assert node.book.limited == {1}
 
 
@@ -292,7 +292,7 @@ def test_a_release_that_nobody_answers_is_never_given_up() -> None:
 
 def test_an_answer_that_nobody_waits_for_changes_nothing() -> None:
     book = QuotaBook(QuotaRules())
-    book.settle(1, True, 0.0)
+    book.on_answer(1, True, 0.0)
     book.not_sent(1)
     assert book.in_force() == {}
 
@@ -326,7 +326,7 @@ def test_the_rate_holds_and_in_the_end_the_node_has_what_was_said_last(
             # A control that nobody answers may have arrived.
             if accepted is not False:
                 at_node[order.ue] = order.quota
-            node.book.settle(order.ue, accepted, node.now_s)
+            node.book.on_answer(order.ue, accepted, node.now_s)
 
     for pause_s, said, accepted in story:
         node.now_s += pause_s

@@ -20,8 +20,8 @@ from xapp.a1.policy_set import PolicySet
 from xapp.config.model import Controls, NodeConfig, QuotaConfig
 from xapp.control.cell_link import CellLink, ControlTarget, Report
 from xapp.control.cell_tracker import CellTracker
-from xapp.control.decision_record import ControlStatus, ControlTrail
-from xapp.control.encoder import Basis
+from xapp.control.decision_record import ControlOutcome, ControlStatus
+from xapp.control.encoder import DecisionContext
 from xapp.control.sender import ControlSender
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
@@ -81,7 +81,7 @@ class Controlling:
     def decide(
         self, allocation: Allocation, *, ue_ids: tuple[UeId, ...] = (), keep: bool = True, **options: Any
     ) -> bool:
-        """One decision, and (keep) what housekeeping then does. ue_ids: as the node reports them, default DU ids."""
+        """One decision, and (keep) what the task runner then does. ue_ids: as the node reports them, default DU ids."""
         names = ue_ids or tuple(map(GnbDuUeId, allocation.ue_ids))
         report = decode_report(encode_report(names, ("DRB.UEThpUl",), np.ones((len(names), 1)), 100, reals=()))
         keys = tuple(map(ue_key, names))
@@ -89,8 +89,8 @@ class Controlling:
         allocation = Allocation(keys, allocation.owner_M)
         intent = options.pop("intent", Intent())
         measurement = options.pop("measurement", None)
-        basis = Basis(state, intent, kpm=report, measurement=measurement)
-        sent = self.sender.send(self.target, allocation, basis, **options)
+        context = DecisionContext(state, intent, kpm=report, measurement=measurement)
+        sent = self.sender.send(self.target, allocation, context, **options)
         if keep:
             self.keeper.save()
             self.sender.pump()
@@ -122,12 +122,12 @@ class Controlling:
 
     def play(self, **options: bool) -> dict[int, int]:
         """The node acknowledges whatever comes: {UE: max %}, the last it was told."""
-        told = {}
+        in_force = {}
         while (request := self.receive(0.05)) is not None:
             (quota,) = rc.decode_prb_quotas(request.message)
-            told[ue_key(rc.decode_control_header(request.header).ue_id)] = quota.max_percent
+            in_force[ue_key(rc.decode_control_header(request.header).ue_id)] = quota.max_percent
             self.acknowledge(request, **options)
-        return told
+        return in_force
 
 
 @pytest.fixture
@@ -143,21 +143,21 @@ def rig(node: Any, store: SharedStore) -> Controlling:
 
 
 def test_a_quota_arrives_as_it_was_meant(rig: Controlling) -> None:
-    trail = ControlTrail()
-    assert not rig.decide(shares(4), trail=trail)  # its id had to be kept first
+    outcome = ControlOutcome()
+    assert not rig.decide(shares(4), outcome=outcome)  # its id had to be kept first
     request, header, quota = rig.next_quota()
     assert request.request_id == e2ap.RicRequestId(123, INSTANCE)
     assert (request.function_id, request.ack_request) == (FUNCTION_ID, e2ap.AckRequest.ACK)
     assert header == rc.ControlHeader(GnbDuUeId(1), 2, 6)
     assert quota == rc.PrbQuota(PLMN, 7, 0xFF, 0, 40, 100)
-    (sent,) = trail.controls
-    assert (sent.what, sent.status, trail.nothing) == ("controls", ControlStatus.SENT, "")
+    (sent,) = outcome.controls
+    assert (sent.what, sent.status, outcome.nothing) == ("controls", ControlStatus.SENT, "")
     rig.acknowledge(request)
     assert sent.status is ControlStatus.ACKNOWLEDGED
     assert (rig.metrics["controls_sent"], rig.metrics["controls_acked"]) == (1, 1)
     assert rig.encoder.explain(rig.node.cell) == {"quotas": {1: 40}}
-    again = ControlTrail()
-    assert not rig.decide(shares(4), trail=again)
+    again = ControlOutcome()
+    assert not rig.decide(shares(4), outcome=again)
     assert again.nothing == "unchanged"
     assert rig.silence()
 
@@ -260,14 +260,14 @@ def test_an_xapp_that_stops_releases_everybody_whatever_the_rate(node: Any, stor
 def test_an_instance_that_stands_back_leaves_its_quotas_to_the_one_that_controls(rig: Controlling) -> None:
     rig.decide(shares(4, 3))
     rig.play()
-    rig.sender.stand_back()
-    rig.keeper.stand_back()
+    rig.sender.enter_standby()
+    rig.keeper.enter_standby()
     rig.sender.release_all()
     assert not rig.sender.unfinished
     rig.keeper.save()
     assert rig.silence()
     assert len(rig.store.get(KEY + rig.node.name)["ues"]) == 2  # for the other one to read
-    rig.sender.step_forward(2)
+    rig.sender.take_control(2)
     rig.sender.pump()
     assert rig.silence(), "who was limited is written in shared data, not in the book of before"
 
@@ -321,7 +321,7 @@ def test_a_node_that_was_away_is_told_again(rig: Controlling) -> None:
 
 def test_a_ue_without_a_name_is_left_alone(rig: Controlling) -> None:
     state = make_cell_state(rig.node.cell, num_rbgs=RBGS, slots_per_dcm=100, slot=0, ue_ids=(1,))
-    assert not rig.sender.send(rig.target, shares(4), Basis(state))
+    assert not rig.sender.send(rig.target, shares(4), DecisionContext(state))
     rig.keeper.save()
     rig.sender.pump()
     assert rig.silence()
@@ -424,11 +424,11 @@ def test_call_process_ids_are_the_service_models_and_each_its_own(rig: Controlli
 
 def test_nothing_is_sent_to_a_node_before_its_reports_have_told_how_it_writes(node: Any, store: SharedStore) -> None:
     rig = Controlling(node, store)
-    rig.encoder.settle(replace(rig.encoder.settings, dialect=None))
+    rig.encoder.use_settings(replace(rig.encoder.settings, dialect=None))
     rig.decide(shares(4))
     assert rig.silence()
     assert rig.encoder.waiting == 1
-    rig.encoder.settle(replace(rig.encoder.settings, dialect=Dialect.FLEXRIC))
+    rig.encoder.use_settings(replace(rig.encoder.settings, dialect=Dialect.FLEXRIC))
     rig.sender.pump()
     request = rig.receive()
     assert request is not None
@@ -466,9 +466,9 @@ def test_twins_are_never_limited(node: Any, store: SharedStore, case: Callable[[
         state = tracker.state()
         assert state is not None
         decided = Allocation(state.ue_ids, np.full(RBGS, IDLE, np.int16))
-        rig.sender.send(rig.target, decided, Basis(state, kpm=tracker.kpm))
+        rig.sender.send(rig.target, decided, DecisionContext(state, kpm=tracker.kpm))
         rig.keeper.save()
         rig.sender.pump()
-        told = rig.play()
-        assert len(told) == len(state.ue_ids) == (0, 2)[sn]
+        in_force = rig.play()
+        assert len(in_force) == len(state.ue_ids) == (0, 2)[sn]
         assert sum(tracker.twins.values()) == (3, 0)[sn]

@@ -29,9 +29,9 @@ def test_each_of_them_is_played() -> None:
 @pytest.mark.parametrize("name", SAME)
 def test_it_plays_to_the_same_control_bytes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(FOLDER / f"{name}.jsonl")]) == 0
-    said = capsys.readouterr()
-    assert said.out == f"the same: {SAME[name]} equal byte for byte\n"
-    assert said.err == ""
+    chosen = capsys.readouterr()
+    assert chosen.out == f"the same: {SAME[name]} equal byte for byte\n"
+    assert chosen.err == ""
 
 
 @pytest.mark.parametrize("name", SAME)

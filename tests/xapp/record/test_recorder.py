@@ -175,7 +175,7 @@ def test_a_disk_that_fails_ends_the_recording_not_the_loop(make_cell: Any, path:
     recorder.opened(Controls(), 1)
     cell = make_cell(SCHEDULERS["proportional_fair"], recorder)
     for sn in range(1, 4):
-        assert cell.decide(sn).trail.controls
+        assert cell.decide(sn).outcome.controls
     recorder.close()
     assert metrics.summary()["dropped"] == {"recording_failed": 1}
 

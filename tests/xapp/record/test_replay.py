@@ -23,7 +23,7 @@ from policy.model_leader import ModelLeader
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.config.model import Controls
-from xapp.control.cell_link import ControlTarget, Feed
+from xapp.control.cell_link import ControlTarget, ReportSubscription
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -109,8 +109,8 @@ def eventful(cell: Any) -> None:
             cell.mailbox.take(0.0)
             continue
         if sn == 13:
-            cell.intake.handle(RmrMessage(RIC_INDICATION, b"no indication", meid=node.name))
-            cell.intake.handle(node.dcm_message(sn, instance=77))
+            cell.receiver.handle(RmrMessage(RIC_INDICATION, b"no indication", meid=node.name))
+            cell.receiver.handle(node.dcm_message(sn, instance=77))
             continue
         if sn > 12:
             cell.report(sn + 200, indication)  # the node has counted on: what came before is older now
@@ -119,7 +119,7 @@ def eventful(cell: Any) -> None:
         if message is not None and sn % 3:
             request = e2ap.decode_control_request(message.payload)
             refused = node.refusal(request, dcm.OutcomeCode.UNKNOWN_UE)
-            cell.intake.handle(refused if sn % 4 == 0 else node.acknowledgement(request))
+            cell.receiver.handle(refused if sn % 4 == 0 else node.acknowledgement(request))
     cell.sender.release_all()
 
 
@@ -129,7 +129,7 @@ def test_every_control_comes_out_again_byte_for_byte(record: Record, path: Path)
     made = cell.loop.log.newest(cell.node.cell, 100)
     assert (result.difference, result.ended_early) == ("", "")
     assert result.decisions == len(made) == 29
-    assert result.controls == sum(len(each.trail.controls) for each in made) + 1, "and the release at the end"
+    assert result.controls == sum(len(each.outcome.controls) for each in made) + 1, "and the release at the end"
     assert {each.decision.reason for each in made} == {"", "error", "intent"}
     assert any(each.guard_changes for each in made)
 
@@ -149,12 +149,12 @@ def test_a_policy_that_came_while_the_leader_thought_holds_in_a_replay_too(
 
     cell = record(model, play)
     made = [*reversed(cell.loop.log.newest(cell.node.cell, 9))]
-    assert [each.told == each.intent for each in made] == [False, False, False, True]
-    assert [each.trail.nothing or each.decided_by for each in made] == ["model", "shadow", "fallback:intent", "model"]
+    assert [each.intent_then == each.intent for each in made] == [False, False, False, True]
+    assert [each.outcome.nothing or each.decided_by for each in made] == ["model", "shadow", "fallback:intent", "model"]
     records: list[Any] = []
     result = replayed(path, Model(), ask_leader=ask_leader, on_record=records.append)
     assert (result.difference, result.decisions, result.controls) == ("", 4, 4)
-    assert [(each.told, each.intent) for each in records] == [(each.told, each.intent) for each in made]
+    assert [(each.intent_then, each.intent) for each in records] == [(each.intent_then, each.intent) for each in made]
 
 
 def test_the_recorded_proposals_can_stand_for_the_leader(record: Record, path: Path) -> None:
@@ -167,8 +167,8 @@ def test_the_recorded_proposals_can_stand_for_the_leader(record: Record, path: P
         assert (now.decided_by, now.guard_changes, now.intent) == (then.decided_by, then.guard_changes, then.intent)
         assert now.decision.tokens == then.decision.tokens
         np.testing.assert_array_equal(now.state.buffer_bits_U, then.state.buffer_bits_U)
-        assert [c.status for c in now.trail.controls] == [c.status for c in then.trail.controls]
-        assert now.trail.nothing == then.trail.nothing
+        assert [c.status for c in now.outcome.controls] == [c.status for c in then.outcome.controls]
+        assert now.outcome.nothing == then.outcome.nothing
 
 
 def test_another_model_is_named_by_the_first_token_that_differs(record: Record, path: Path) -> None:
@@ -181,14 +181,14 @@ def test_another_model_is_named_by_the_first_token_that_differs(record: Record, 
 def test_an_instance_that_stands_back_and_steps_forward_again(record: Record, path: Path) -> None:
     def play(cell: Any) -> None:
         three_decisions(cell)
-        cell.sender.stand_back()
+        cell.sender.enter_standby()
         cell.intent = Intent(mode=Mode.SHADOW)
-        assert cell.decide(4).trail.controls == [], "nothing is controlled that could be released"
+        assert cell.decide(4).outcome.controls == [], "nothing is controlled that could be released"
         cell.intent = Intent()
-        assert cell.decide(5).trail.nothing == "yielded"
-        cell.sender.step_forward(77)
+        assert cell.decide(5).outcome.nothing == "yielded"
+        cell.sender.take_control(77)
         cell.sender.lease_periods = 5  # a configuration that was read again
-        assert cell.decide(6).trail.controls[0].instance_epoch == 77
+        assert cell.decide(6).outcome.controls[0].instance_epoch == 77
 
     record(SCHEDULERS["proportional_fair"], play)
     result = replayed(path, SCHEDULERS["proportional_fair"])
@@ -209,8 +209,8 @@ def changed(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
 def test_the_first_byte_that_differs_is_found(record: Record, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(SCHEDULERS["proportional_fair"], three_decisions)
     assert main(["replay", str(path)]) == 0
-    said = "the same: 3 messages, 3 decisions, 3 controls and releases equal byte for byte\n"
-    assert capsys.readouterr().out == said
+    chosen = "the same: 3 messages, 3 decisions, 3 controls and releases equal byte for byte\n"
+    assert capsys.readouterr().out == chosen
 
     def flip(events: list[dict[str, Any]]) -> None:
         (control,) = [event for event in events if event["event"] == "decided"][1]["cells"][0]["controls"]
@@ -280,29 +280,29 @@ def under_quotas(cell: Any, dialect: Dialect | None = None) -> None:
 
     dialect: what its reports have to tell first.
     """
-    node, tap = cell.node, cell.intake._tap
+    node, observer = cell.node, cell.receiver._observer
     store = SharedStore(environ={})
-    keeper = QuotaKeeper(Controls(), store, tap=tap)
-    cell.intake.detach(node.dcm_instance)
+    keeper = QuotaKeeper(Controls(), store, observer=observer)
+    cell.receiver.detach(node.dcm_instance)
     link = node.link(has_kpm=True, has_dcm=False)
     known = Dialect.STANDARD if dialect is None else None
     form = rc.QuotaForm(rc.Layout.WRAPPED if dialect is None else rc.Layout.UNWRAPPED, call_process_ids=True)
     encoder = keeper.encoder(node.name, form, known)
-    cell.intake.on_dialect = lambda name, told: encoder.settle(replace(encoder.settings, dialect=told))
+    cell.receiver.on_dialect = lambda name, form: encoder.use_settings(replace(encoder.settings, dialect=form))
     link.target = ControlTarget(node.name, node.cell, 3, node.kpm_instance, node.carrier, encoder)
     cell.sender.watch(link.target)
-    cell.intake.attach(node.kpm_instance, Feed(node.cell, "kpm", ("DRB.UEThpUl", "CQI"), known), link)
+    cell.receiver.attach(node.kpm_instance, ReportSubscription(node.cell, "kpm", ("DRB.UEThpUl", "CQI"), known), link)
     for sn in range(1, 13):
         ues = (1, 2, 3) if sn < 6 else (2, 3, 4)
         cell.intent = Intent(max_share_percent={2: 20.0}) if sn > 3 else Intent()
         rates = {ue: {"DRB.UEThpUl": 100.0 * ue * (sn % 4), "CQI": float(ue + sn)} for ue in ues}
-        cell.intake.handle(node.kpm_message(sn, rates, dialect=dialect or Dialect.STANDARD))
+        cell.receiver.handle(node.kpm_message(sn, rates, dialect=dialect or Dialect.STANDARD))
         cell.decide_what_waits()
         keeper.save()
         cell.sender.pump()
         while (message := node.rmr.receive(0.02)) is not None:
             request = e2ap.decode_control_request(message.payload)
-            cell.intake.handle(
+            cell.receiver.handle(
                 node.refusal(request, dcm.OutcomeCode.UNKNOWN_UE) if sn == 5 else node.acknowledgement(request)
             )
     cell.sender.release_all()
@@ -324,7 +324,7 @@ def test_quotas_come_out_again_byte_for_byte(record: Record, path: Path) -> None
     assert (result.difference, result.ended_early, result.decisions) == ("", "", 12)
     sent = cell.metrics["controls_sent"] + cell.metrics["releases_sent"]
     assert result.controls == sent > 5
-    assert any(each.trail.in_force.get("quotas") for each in records)
+    assert any(each.outcome.in_force.get("quotas") for each in records)
 
     def change(events: list[dict[str, Any]]) -> None:
         messages = [m for event in events if event.get("call") == "due" for m in event["messages"]]

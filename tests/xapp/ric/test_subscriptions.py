@@ -539,25 +539,25 @@ def test_closing_deletes_every_subscription(make: Maker, submgr: FakeSubmgr) -> 
 
 
 def test_closing_while_the_same_deletion_is_under_way(submgr: FakeSubmgr) -> None:
-    """A stop waits only so long for housekeeping; here both hear that it worked, housekeeping first."""
+    """A stop waits only so long for the task runner; here both hear that it worked, the task runner first."""
     client = SubscriptionClient(submgr.service.url, ENDPOINT, options=OPTIONS)
     client.want(REQUEST)
     client.run_due()
     client.drop(KEY)
-    housekeeping = threading.Thread(target=client.run_due)
+    task_runner = threading.Thread(target=client.run_due)
     first, second = threading.Event(), threading.Event()
 
     def respond(request: Any) -> tuple[int, object]:
         if first.is_set():
             second.set()
-            housekeeping.join(10.0)
+            task_runner.join(10.0)
         else:
             first.set()
             second.wait(10.0)
         return 204, None
 
     submgr.service.respond = respond
-    housekeeping.start()
+    task_runner.start()
     assert first.wait(10.0)
     client.close(5.0)
     assert submgr.deleted == ["s1", "s1"] and client.counters["deleted"] == 2
@@ -646,7 +646,7 @@ def test_an_instance_that_stands_back_asks_for_nothing_and_deletes_nothing(
     older.run_due()
     older.drop(KEY)
     older.want(other(2))
-    older.stand_back()
+    older.enter_standby()
     clock.now_s += 100.0
     older.run_due()
     older.close(1.0)
@@ -661,7 +661,7 @@ def test_the_younger_takes_over_what_is_the_same_and_replaces_the_rest(
     older.want(REQUEST)
     older.want(other(2))
     older.run_due()
-    older.stand_back()
+    older.enter_standby()
     younger = make(store=store, owner="younger")
     younger.want(REQUEST)
     younger.want(SubscriptionRequest(other(2).key, b"\x09", REQUEST.actions))
@@ -681,7 +681,7 @@ def test_what_an_older_instance_was_about_to_ask_for_is_found_at_the_second_look
     activate(younger)
     straggler.want(REQUEST)
     straggler.run_due()
-    straggler.stand_back()
+    straggler.enter_standby()
     clock.now_s += 15.0
     younger.run_due()
     assert submgr.deleted == ["s2"]
@@ -695,7 +695,7 @@ def test_a_second_record_of_a_subscription_that_is_ours_is_no_reason_to_delete_i
         client = make(store=store, owner=owner)
         client.want(REQUEST)
         client.run_due()
-        client.stand_back()
+        client.enter_standby()
         if owner == "first":
             record = store.find("subscription/")
     for name, value in record.items():
@@ -717,12 +717,12 @@ def test_an_instance_that_steps_forward_asks_for_everything_anew(
     older.want(REQUEST)
     older.run_due()
     activate(older)
-    older.stand_back()
+    older.enter_standby()
     younger = make(store=store, owner="younger")
     younger.want(SubscriptionRequest(KEY, b"\x09", REQUEST.actions))
     younger.run_due()
     assert submgr.deleted == ["s1"]
-    older.step_forward()
+    older.take_control()
     assert status_of(older).state is SubscriptionState.WANTED
     clock.now_s += 1.0
     older.run_due()

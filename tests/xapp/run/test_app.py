@@ -220,7 +220,7 @@ def test_a_node_that_is_lost_and_comes_back_starts_afresh(platform: Platform) ->
     before = dict(platform.instances)
     platform.connected = False
     wait_for(lambda: platform.app.status()["subscriptions"] == {})
-    assert platform.app.parts.intake.links() == []
+    assert platform.app.parts.receiver.links() == []
     assert platform.submgr.of("DELETE") == []  # they went with the node
     platform.connected = True
     platform.wait_active()
@@ -241,7 +241,7 @@ def test_a_node_with_other_cells_than_before_is_planned_anew(platform: Platform)
     platform.app.parts.watcher._refresh_s = 0.0  # do not wait ten seconds for the next look
     platform.wait_active(4)
     assert len(platform.submgr.of("DELETE")) == 2
-    (link,) = [link for link in platform.app.parts.intake.links() if link.tracker.cell == platform.node.cell]
+    (link,) = [link for link in platform.app.parts.receiver.links() if link.tracker.cell == platform.node.cell]
     assert link.tracker.num_rbgs == 10
 
 

@@ -17,13 +17,13 @@ from policy.intent import Intent
 from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.a1 import mediator_client as a1
-from xapp.control.decision_record import ControlTrail, DecisionLog, DecisionRecord
+from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
 from xapp.quotas import quota_store as quota_keeper
-from xapp.ric import succession
+from xapp.ric import leader_election
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_state import STORE_PREFIX
-from xapp.run import sdl_documents as documents
-from xapp.run.sdl_documents import Documents, model_document
+from xapp.run import sdl_documents as sdl_documents
+from xapp.run.sdl_documents import SdlDocuments, model_document
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sdl.md"
 CELL = "gnb_1/00f110000000011"
@@ -39,7 +39,7 @@ def record(number: int, cell: str = CELL) -> DecisionRecord:
         max_rbgs_U=np.array([NO_CAP, 2], np.uint8),
     )
     decision = Decision(allocation, decided_by="model")
-    leader, trail = SCHEDULERS["dynamic"], ControlTrail(nothing="shadow")
+    leader, outcome = SCHEDULERS["dynamic"], ControlOutcome(nothing="shadow")
     return DecisionRecord(
         number,
         12.5,
@@ -53,7 +53,7 @@ def record(number: int, cell: str = CELL) -> DecisionRecord:
         decision,
         allocation,
         (),
-        trail,
+        outcome,
         decision_ms=1.5,
         loop_ms=2.5,
     )
@@ -67,17 +67,17 @@ class Written:
         self.log = DecisionLog()
         self.cells: list[str] = []
         self.model = model_document("bundled", "model", "1.0.0", 5)
-        self.documents = self.again()
+        self.sdl_documents = self.again()
 
-    def again(self) -> Documents:
+    def again(self) -> SdlDocuments:
         """As a new start of the xApp."""
-        return Documents(self.store, self.log, model=self.model, cells=lambda: self.cells)
+        return SdlDocuments(self.store, self.log, model=self.model, cells=lambda: self.cells)
 
     def decide(self, number: int, cell: str = CELL) -> None:
         self.log.add(record(number, cell))
         if cell not in self.cells:
             self.cells.append(cell)
-        self.documents.run()
+        self.sdl_documents.run()
 
     @property
     def found(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def written(own_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Written
 
 
 def test_the_newest_decision_of_each_cell_can_be_read(written: Written) -> None:
-    written.documents.run()
+    written.sdl_documents.run()
     assert written.found == {"model": written.model}
     written.decide(3)
     written.decide(4)
@@ -129,9 +129,9 @@ def test_a_cell_that_reports_no_more_is_taken_out_and_a_stop_takes_out_all(writt
     written.decide(1)
     written.decide(2, "other/1")
     written.cells.remove(CELL)
-    written.documents.run()
+    written.sdl_documents.run()
     assert sorted(written.found) == ["allocation/other/1", "cell/other/1", "model"]
-    written.documents.withdraw()
+    written.sdl_documents.withdraw()
     assert written.found == {}
 
 
@@ -145,17 +145,17 @@ def test_what_a_killed_run_left_about_cells_that_are_gone_is_taken_out(written: 
 
 def test_a_redis_that_starts_over_empty_is_filled_again(written: Written, own_redis: Any) -> None:
     lost: list[str] = []
-    written.documents.on_lost.append(lambda: lost.append("told"))
+    written.sdl_documents.on_lost.append(lambda: lost.append("told"))
     written.decide(1)
     before = written.found
-    written.documents.run()
+    written.sdl_documents.run()
     assert lost == []
     own_redis.stop()
-    written.documents.run()
+    written.sdl_documents.run()
     assert lost == []  # it does not answer: nobody knows whether anything is lost
     own_redis.start()
-    written.documents.run()
-    written.documents.run()
+    written.sdl_documents.run()
+    written.sdl_documents.run()
     assert lost == ["told"]
     assert written.found == before
 
@@ -168,7 +168,7 @@ def test_a_redis_that_is_not_there_costs_nothing_but_the_documents(monkeypatch: 
         store = SharedStore(timeout_s=10.0)
         written = Written(store)
         written.decide(1)
-        written.documents.withdraw()
+        written.sdl_documents.withdraw()
         assert store.counters == {"error": 1}
         store.close()
 
@@ -176,13 +176,13 @@ def test_a_redis_that_is_not_there_costs_nothing_but_the_documents(monkeypatch: 
 def test_the_document_lists_every_key_that_the_code_writes() -> None:
     keys = re.findall(r"^\| `([a-z]+/?)[^`]*` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     written = [
-        succession.EPOCH_KEY,
-        succession.INSTANCE_PREFIX,
+        leader_election.EPOCH_KEY,
+        leader_election.INSTANCE_PREFIX,
         STORE_PREFIX,
         a1.KEY,
         quota_keeper.KEY,
-        documents.MODEL_KEY,
-        documents.CELL_KEY,
-        documents.ALLOCATION_KEY,
+        sdl_documents.MODEL_KEY,
+        sdl_documents.CELL_KEY,
+        sdl_documents.ALLOCATION_KEY,
     ]
     assert keys == written

@@ -1,4 +1,4 @@
-"""Chores: each in its time, none at another's expense."""
+"""PeriodicTasks: each in its time, none at another's expense."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import xapp.run.task_runner
 from xapp.monitoring.metrics import Metrics
-from xapp.run.task_runner import Chore, Housekeeping, every
+from xapp.run.task_runner import PeriodicTask, TaskRunner, every
 
 PATIENCE_S = 10.0
 NEVER_S = 3600.0
@@ -21,14 +21,14 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def house(metrics: Metrics) -> Iterator[Housekeeping]:
-    made = Housekeeping(metrics)
+def house(metrics: Metrics) -> Iterator[TaskRunner]:
+    made = TaskRunner(metrics)
     yield made
     assert made.stop(PATIENCE_S)
 
 
 class Visits:
-    """A chore's `run` that can be waited for."""
+    """A task's `run` that can be waited for."""
 
     def __init__(self, next_s: float) -> None:
         self.next_s = next_s
@@ -46,10 +46,10 @@ class Visits:
         return self._seen.acquire(timeout=within_s)
 
 
-def test_a_chore_is_done_at_once_and_then_whenever_it_says(house: Housekeeping) -> None:
+def test_a_chore_is_done_at_once_and_then_whenever_it_says(house: TaskRunner) -> None:
     often, once = Visits(0.001), Visits(NEVER_S)
-    house.add(Chore("often", often))
-    house.add(Chore("once", once))
+    house.add(PeriodicTask("often", often))
+    house.add(PeriodicTask("once", once))
     house.start()
     often.wait(5)
     once.wait()
@@ -64,7 +64,7 @@ def test_every_makes_a_chore_of_a_function() -> None:
 
 
 def test_a_chore_that_fails_is_counted_and_the_others_go_on(
-    house: Housekeeping, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    house: TaskRunner, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(xapp.run.task_runner, "RETRY_S", 0.001)
     attempts = Visits(NEVER_S)
@@ -74,16 +74,16 @@ def test_a_chore_that_fails_is_counted_and_the_others_go_on(
         raise RuntimeError("no broom")
 
     other = Visits(0.001)
-    house.add(Chore("fails", fail))
-    house.add(Chore("other", other))
+    house.add(PeriodicTask("fails", fail))
+    house.add(PeriodicTask("other", other))
     house.start()
     attempts.wait(3)
     other.wait(3)
-    assert metrics.summary()["dropped"]["chore_failed_fails"] >= 2
+    assert metrics.summary()["dropped"]["task_failed_fails"] >= 2
     assert "no broom" in caplog.text
 
 
-def test_a_slow_chore_holds_up_its_own_lane_only(house: Housekeeping) -> None:
+def test_a_slow_chore_holds_up_its_own_lane_only(house: TaskRunner) -> None:
     begun, let_go = threading.Event(), threading.Event()
 
     def hang() -> float:
@@ -92,9 +92,9 @@ def test_a_slow_chore_holds_up_its_own_lane_only(house: Housekeeping) -> None:
         return NEVER_S
 
     prompt, same_lane = Visits(0.001), Visits(NEVER_S)
-    house.add(Chore("hangs", hang))
-    house.add(Chore("same lane", same_lane))
-    house.add(Chore("prompt", prompt, lane="prompt"))
+    house.add(PeriodicTask("hangs", hang))
+    house.add(PeriodicTask("same thread", same_lane))
+    house.add(PeriodicTask("prompt", prompt, task_thread="prompt"))
     house.start()
     assert begun.wait(PATIENCE_S)
     prompt.wait(5)
@@ -103,9 +103,9 @@ def test_a_slow_chore_holds_up_its_own_lane_only(house: Housekeeping) -> None:
     let_go.set()
 
 
-def test_a_chore_that_is_woken_is_done_now(house: Housekeeping) -> None:
+def test_a_chore_that_is_woken_is_done_now(house: TaskRunner) -> None:
     visits = Visits(NEVER_S)
-    house.add(Chore("sleeper", visits))
+    house.add(PeriodicTask("sleeper", visits))
     house.start()
     visits.wait()
     for _ in range(3):
@@ -113,7 +113,7 @@ def test_a_chore_that_is_woken_is_done_now(house: Housekeeping) -> None:
         visits.wait()
 
 
-def test_a_chore_that_is_woken_while_it_runs_runs_again(house: Housekeeping) -> None:
+def test_a_chore_that_is_woken_while_it_runs_runs_again(house: TaskRunner) -> None:
     runs = Visits(NEVER_S)
     begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
 
@@ -122,7 +122,7 @@ def test_a_chore_that_is_woken_while_it_runs_runs_again(house: Housekeeping) -> 
         assert go_on.acquire(timeout=PATIENCE_S)
         return runs()
 
-    house.add(Chore("busy", run))
+    house.add(PeriodicTask("busy", run))
     house.start()
     assert begun.acquire(timeout=PATIENCE_S)
     house.wake("busy")
@@ -130,15 +130,15 @@ def test_a_chore_that_is_woken_while_it_runs_runs_again(house: Housekeeping) -> 
     runs.wait(2)
 
 
-def test_two_chores_of_one_name_are_a_mistake(house: Housekeeping) -> None:
-    house.add(Chore("twin", Visits(NEVER_S)))
+def test_two_chores_of_one_name_are_a_mistake(house: TaskRunner) -> None:
+    house.add(PeriodicTask("twin", Visits(NEVER_S)))
     with pytest.raises(ValueError, match="'twin'"):
-        house.add(Chore("twin", Visits(NEVER_S), lane="another"))
+        house.add(PeriodicTask("twin", Visits(NEVER_S), task_thread="another"))
 
 
 def test_nothing_is_begun_after_the_stop(metrics: Metrics) -> None:
-    house, visits = Housekeeping(metrics), Visits(0.001)
-    house.add(Chore("often", visits))
+    house, visits = TaskRunner(metrics), Visits(0.001)
+    house.add(PeriodicTask("often", visits))
     house.start()
     visits.wait()
     assert house.stop(PATIENCE_S)

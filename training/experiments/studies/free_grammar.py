@@ -17,7 +17,7 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.grammar import Cursor, Grammar, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.leader_network import SpeakingModel
+from policy.leader_models.leader_network import LeaderNetwork
 from training.simulator.cell import CellBatch
 from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics
@@ -95,7 +95,7 @@ class Freedom(NamedTuple):
 
 
 def replay_freely(
-    model: SpeakingModel,
+    model: LeaderNetwork,
     options: GrammarOptions,
     scenario: Scenario,
     *,
@@ -132,7 +132,7 @@ def replay_freely(
 
 
 def _speak(
-    model: SpeakingModel,
+    model: LeaderNetwork,
     states: Sequence[CellState],
     options: GrammarOptions,
     masked: bool,
@@ -143,6 +143,6 @@ def _speak(
     strict = [compile_grammar(s, i, options) for s, i in zip(states, intents)]
     grammars = strict if masked else [free(g) for g in strict]
     uniforms_BL = None if rng is None else rng.random((len(states), max(g.max_tokens for g in strict)))
-    speeches = model.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
+    decoded_dcms = model.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
     wrong = [0 if masked else cast(FreeGrammar, g).illegal_tokens for g in grammars]
-    return [(s.allocation, len(s.tokens), w) for s, w in zip(speeches, wrong)]
+    return [(s.allocation, len(s.tokens), w) for s, w in zip(decoded_dcms, wrong)]

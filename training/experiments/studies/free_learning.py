@@ -47,7 +47,7 @@ def learn(
 
     from policy.leader_models.language_model import ModelConfig, new_leader_model
     from policy.leader_models.leader_network import masked_log_softmax
-    from policy.leader_models.transcript import script_of
+    from policy.leader_models.transcript import teacher_forcing_batch
     from policy.prompt.compact import PromptLayout
     from policy.schedulers.schedulers import SCHEDULERS
     from training.imitation.collector import Collector, prompts_of
@@ -87,8 +87,8 @@ def learn(
             examples = collector.collect(model, 0.0, ROUND_STEPS * batch // 2, rng).leader
         model.train()
         chosen = [examples[k] for k in rng.integers(len(examples), size=batch)]
-        script = script_of([e.line for e in chosen])
-        logits = model.logits(model.read(prompts_of(chosen)), script.steps, script.situation_BLA)
+        script = teacher_forcing_batch([e.line for e in chosen])
+        logits = model.logits(model.read(prompts_of(chosen)), script.steps, script.features_BLA)
         real = torch.arange(logits.shape[1])[None] < torch.from_numpy(script.lengths_B)[:, None]
         legal = torch.from_numpy(script.mask_BLA)
         everything = torch.where(real[..., None], _sayable(chosen, logits.shape[-1])[:, None], legal)

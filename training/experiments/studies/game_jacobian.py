@@ -112,9 +112,9 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
         states = world.observe()
         grammars = [compile_grammar(s, i, bundle.options) for s, i in zip(states, intents)]
         uniforms_BL = rng.random((cells, max(g.max_tokens for g in grammars)))
-        speeches = bundle.leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
-        said.append((states, grammars, [s.tokens for s in speeches]))
-        batches.append(play_period(world, [s.allocation for s in speeches], pace, team, config, rng))
+        decoded_dcms = bundle.leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
+        said.append((states, grammars, [s.tokens for s in decoded_dcms]))
+        batches.append(play_period(world, [s.allocation for s in decoded_dcms], pace, team, config, rng))
     batch = join(batches)
     shape = batch.cell_reward_TB.shape
     choices = batch.choices

@@ -21,7 +21,7 @@ from training.experiments.study import Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.simulator.scenario import SLOW_LEADER_SLOTS, make_scenario
 
-PACES = (1, 2, 5, 10, 20, 100)
+SLOTS_PER_DCM = (1, 2, 5, 10, 20, 100)
 GAMES = {"mix": 4, "sporadic": 4, "ric20": 30}
 """Scenario: UEs."""
 NODE = "node_scheduler"
@@ -43,7 +43,7 @@ DEFINITIONS = (
 def run(study: Study) -> Report:
     budget = study.budget
     games = {name: GAMES.get(name, 10) for name in study.options.scenarios} or GAMES
-    paces: tuple[int, ...] = PACES
+    paces: tuple[int, ...] = SLOTS_PER_DCM
     if budget.level == "smoke":
         games, paces = {"mix": 3}, (1, 10)
     shortest, decisions = budget.pick(smoke=(20, 2), quick=(100, 6), full=(400, 20))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import MAX_HEARD_AGE, NUM_OUTCOMES, TrafficClass
+from policy.cell_state import MAX_LAST_CQI_AGE, NUM_OUTCOMES, TrafficClass
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dcm import dcm_pb2
 from xapp.e2.dcm.carrier import (
@@ -249,7 +249,7 @@ def _encode_heard(indication: Indication) -> bytes:
     known_UM = ~(np.isnan(cqi_UM) & np.isnan(age_UM))
     if not known_UM.any():
         return b""
-    for name, values_UM, highest in (("heard_cqi", cqi_UM, 15), ("heard_age_slots", age_UM, MAX_HEARD_AGE)):
+    for name, values_UM, highest in (("heard_cqi", cqi_UM, 15), ("heard_age_slots", age_UM, MAX_LAST_CQI_AGE)):
         values = values_UM[known_UM]
         if not np.isin(values, np.arange(1, highest + 1)).all():
             raise E2EncodeError(f"{name} holds other values than 1 to {highest}, or a CQI without an age")
@@ -262,11 +262,11 @@ def _decode_heard(octets: bytes, ues: int, path: str) -> tuple[FloatUM, FloatUM]
         return np.zeros((ues, 0)), np.zeros((ues, 0))
     if not ues or len(octets) % ues or len(octets) > ues * MAX_RBGS:
         raise DcmColumnError(f"{len(octets)} octets for {ues} UEs, expected one for each UE and RBG", path=path)
-    heard_UM = np.frombuffer(octets, np.uint8).reshape(ues, -1)
-    age_UM, cqi_UM = np.divmod(heard_UM.astype(np.float64), _AGE)
-    known_UM = heard_UM > 0
-    if (known_UM & ((age_UM < 1) | (age_UM > MAX_HEARD_AGE) | (cqi_UM < 1))).any():
-        raise E2DecodeError(f"an age that is not 1 to {MAX_HEARD_AGE}, or a CQI that is not 1 to 15", path=path)
+    channel_history_UM = np.frombuffer(octets, np.uint8).reshape(ues, -1)
+    age_UM, cqi_UM = np.divmod(channel_history_UM.astype(np.float64), _AGE)
+    known_UM = channel_history_UM > 0
+    if (known_UM & ((age_UM < 1) | (age_UM > MAX_LAST_CQI_AGE) | (cqi_UM < 1))).any():
+        raise E2DecodeError(f"an age that is not 1 to {MAX_LAST_CQI_AGE}, or a CQI that is not 1 to 15", path=path)
     return np.where(known_UM, cqi_UM, np.nan), np.where(known_UM, age_UM, np.nan)
 
 

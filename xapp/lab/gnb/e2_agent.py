@@ -333,8 +333,8 @@ def _columns(state: CellState, totals: Totals, report: CellReport) -> dict[str, 
         "buffer_bits_before": state.buffer_bits_before_U,
         "slots_since_served": state.slots_since_served_U,
         "ucm": state.ucm_U,
-        "heard_cqi": state.heard_cqi_UM,
-        "heard_age_slots": state.heard_age_slots_UM,
+        "heard_cqi": state.last_cqi_UM,
+        "heard_age_slots": state.last_cqi_age_slots_UM,
         "last_outcome": state.last_outcome_M,
     }
 

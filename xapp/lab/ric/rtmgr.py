@@ -63,7 +63,7 @@ class Peer:
     waiting_for: dict[str, int] = field(default_factory=dict)
     """Table ids sent and not answered yet -> the version that it has then."""
     sent_at: float = float("-inf")
-    heard_at: float = 0.0
+    received_at_s: float = 0.0
 
 
 class RouteManager:
@@ -195,7 +195,7 @@ class RouteManager:
 
     def _peer(self, endpoint: str) -> Peer:
         """Locked."""
-        return self._peers.setdefault(endpoint, Peer(heard_at=self._clock()))
+        return self._peers.setdefault(endpoint, Peer(received_at_s=self._clock()))
 
     def _whole(self) -> Change:
         return Change(
@@ -263,7 +263,7 @@ class RouteManager:
         self._counters.add("rtmgr_requests")
         with self._lock:
             self._askers[message.source] = name
-            self._peers[message.source] = Peer(heard_at=self._clock())  # who asks has nothing
+            self._peers[message.source] = Peer(received_at_s=self._clock())  # who asks has nothing
         self.refresh()
 
     def _on_answer(self, message: RmrMessage) -> None:
@@ -275,7 +275,7 @@ class RouteManager:
             if peer is None or version is None:
                 self._counters.add("rtmgr_late_answer")
                 return
-            peer.heard_at = self._clock()
+            peer.received_at_s = self._clock()
             if verdict == "OK":
                 del peer.waiting_for[table_id]
                 if not peer.waiting_for:
@@ -288,7 +288,7 @@ class RouteManager:
     def _forget_the_lost(self) -> None:
         with self._lock:
             lost_before = self._clock() - LOST_AFTER_S
-            lost = [name for name, peer in self._peers.items() if peer.waiting_for and peer.heard_at < lost_before]
+            lost = [name for name, peer in self._peers.items() if peer.waiting_for and peer.received_at_s < lost_before]
             for endpoint in lost:
                 del self._peers[endpoint]
                 self._askers.pop(endpoint, None)

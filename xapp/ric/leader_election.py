@@ -51,8 +51,8 @@ class _Other(NamedTuple):
     """When the beat was last found to have gone on."""
 
 
-class Succession:
-    """`run` is a chore; it and the constructor may block for SDL's time-out. `on_role` is told of each new role by the
+class LeaderElection:
+    """`run` is a task; it and the constructor may block for SDL's time-out. `on_role` is told of each new role by the
     thread that calls `run`, before the other instances can read of it.
     """
 
@@ -88,7 +88,7 @@ class Succession:
                 self._become(Role.SHADOW)
             return BEAT_S
         # Of two that start at once, one at least reads of the other: nobody looks before it has said that it is there.
-        if not self._beat and not self._say():
+        if not self._beat and not self._report():
             self._without_sdl()
             return BEAT_S
         found = self._store.find(INSTANCE_PREFIX)
@@ -100,7 +100,7 @@ class Succession:
         self._decide()
         if f"{INSTANCE_PREFIX}{self.id}" not in found:
             self._store.set(EPOCH_KEY, self.epoch)  # Redis started over, empty
-        self._say()
+        self._report()
         return BEAT_S
 
     def leave(self) -> None:
@@ -120,7 +120,7 @@ class Succession:
         self._store.set(EPOCH_KEY, epoch)
         return epoch
 
-    def _say(self) -> bool:
+    def _report(self) -> bool:
         """One beat more, for the others to read."""
         self._beat += 1
         host = os.environ.get("HOSTNAME", "")

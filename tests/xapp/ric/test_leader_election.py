@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xapp.ric.leader_election import BEAT_S, EPOCH_KEY, GONE_S, INSTANCE_PREFIX, LEAP_NS, LeaderElection, Role
 from xapp.ric.sdl import SharedStore
-from xapp.ric.succession import BEAT_S, EPOCH_KEY, GONE_S, INSTANCE_PREFIX, LEAP_NS, Role, Succession
 
 
 class Instance:
@@ -20,15 +20,15 @@ class Instance:
     def __init__(self, store: SharedStore, clock: Callable[[], float], now_ns: int) -> None:
         self.store = store
         self.roles: list[Role] = []
-        self.succession = Succession(store, on_role=self.roles.append, clock=clock, now_ns=lambda: now_ns)
+        self.leader_election = LeaderElection(store, on_role=self.roles.append, clock=clock, now_ns=lambda: now_ns)
 
     @property
     def role(self) -> Role:
-        return self.succession.role
+        return self.leader_election.role
 
     def run(self, times: int = 1) -> Role:
         for _ in range(times):
-            assert self.succession.run() == BEAT_S
+            assert self.leader_election.run() == BEAT_S
         return self.role
 
 
@@ -39,7 +39,7 @@ class World:
 
     def __init__(self, environ: dict[str, str], stack: ExitStack) -> None:
         self._environ, self._stack = environ, stack
-        self.namespace = f"succession{next(self.namespaces)}"
+        self.namespace = f"leader election{next(self.namespaces)}"
         self.now_s = 100.0
 
     def start(self, now_ns: int = 1000, **options: Any) -> Instance:
@@ -73,7 +73,7 @@ def test_the_younger_waits_until_the_older_has_stood_back(world: World) -> None:
     older = world.start()
     older.run()
     younger = world.start()
-    assert younger.succession.epoch > older.succession.epoch
+    assert younger.leader_election.epoch > older.leader_election.epoch
     assert younger.run(5) is Role.WAITING
     assert older.run() is Role.SHADOW
     assert younger.run() is Role.CONTROL
@@ -109,7 +109,7 @@ def test_a_clock_that_is_behind_makes_nobody_older(world: World) -> None:
 def test_an_instance_that_left_keeps_nobody_waiting(world: World) -> None:
     before = world.start()
     before.run()
-    before.succession.leave()
+    before.leader_election.leave()
     assert world.start().run() is Role.CONTROL
 
 
@@ -124,7 +124,7 @@ def test_an_instance_that_was_killed_is_waited_for_until_its_beat_has_stood_stil
     assert after.run() is Role.CONTROL
     world.now_s += 100.0
     after.run()
-    assert list(world.start().store.find(INSTANCE_PREFIX)) == [f"{INSTANCE_PREFIX}{after.succession.id}"]
+    assert list(world.start().store.find(INSTANCE_PREFIX)) == [f"{INSTANCE_PREFIX}{after.leader_election.id}"]
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -139,10 +139,10 @@ def test_when_the_younger_is_gone_the_older_controls_again_above_it(world: World
         older.run()
         world.now_s += GONE_S + 0.1
     else:
-        younger.succession.leave()
+        younger.leader_election.leave()
     assert older.run() is Role.WAITING
     assert older.run() is Role.CONTROL
-    assert older.succession.epoch > younger.succession.epoch
+    assert older.leader_election.epoch > younger.leader_election.epoch
     assert older.roles == [Role.CONTROL, Role.SHADOW, Role.WAITING, Role.CONTROL]
     if killed:  # it was only cut off
         younger.run()
@@ -152,11 +152,11 @@ def test_when_the_younger_is_gone_the_older_controls_again_above_it(world: World
 def test_a_node_that_refuses_for_a_reason_that_sdl_does_not_know_is_caught_up_with(world: World) -> None:
     only = world.start()
     only.run()
-    epoch = only.succession.epoch
-    only.succession.refused()
+    epoch = only.leader_election.epoch
+    only.leader_election.refused()
     assert only.run() is Role.WAITING
     assert only.run() is Role.CONTROL
-    assert only.succession.epoch >= epoch + LEAP_NS
+    assert only.leader_election.epoch >= epoch + LEAP_NS
 
 
 def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
@@ -165,23 +165,23 @@ def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
         only.store.set(f"{INSTANCE_PREFIX}odd{number}", value)
     only.store.set(EPOCH_KEY, "no number")
     assert only.run() is Role.CONTROL
-    assert world.start().succession.epoch == 1000
+    assert world.start().leader_election.epoch == 1000
 
 
 def test_the_highest_epoch_outlives_a_redis_that_starts_over(world: World) -> None:
     only = world.start(now_ns=10**18)
     only.run()
-    for key in (EPOCH_KEY, f"{INSTANCE_PREFIX}{only.succession.id}"):
+    for key in (EPOCH_KEY, f"{INSTANCE_PREFIX}{only.leader_election.id}"):
         only.store.delete(key)
     only.run()
-    assert world.start(now_ns=5).succession.epoch > only.succession.epoch
+    assert world.start(now_ns=5).leader_election.epoch > only.leader_election.epoch
 
 
 def test_without_shared_data_an_instance_controls_until_a_node_refuses_it() -> None:
     store = SharedStore(environ={})
     alone = Instance(store, lambda: 0.0, 1)
     assert alone.run() is Role.CONTROL
-    alone.succession.refused()
+    alone.leader_election.refused()
     assert alone.run(3) is Role.SHADOW
     store.close()
 
@@ -199,7 +199,7 @@ def test_an_sdl_that_does_not_answer_stops_nobody(own_redis: Any, monkeypatch: p
         assert second.run() is Role.WAITING
         world.now_s += GONE_S + 0.1
         assert second.run() is Role.CONTROL  # nobody can be asked; a node that knows the older one's epoch takes this
-        first.succession.refused()
+        first.leader_election.refused()
         assert first.run() is Role.SHADOW
         own_redis.start()
         for _ in range(3):
@@ -225,7 +225,7 @@ def test_never_two_control_and_in_the_end_the_youngest_does(
             elif step in ("kill", "leave") and len(alive) > 1:
                 gone = alive.pop(data.draw(st.integers(0, len(alive) - 1)))
                 if step == "leave":
-                    gone.succession.leave()
+                    gone.leader_election.leave()
             elif step == "run":
                 alive[data.draw(st.integers(0, len(alive) - 1))].run()
             elif step == "wait":
@@ -239,5 +239,5 @@ def test_never_two_control_and_in_the_end_the_youngest_does(
             for instance in alive:
                 instance.run()
             assert sum(instance.role is Role.CONTROL for instance in alive) <= 1
-        youngest = max(alive, key=lambda instance: instance.succession.epoch)
+        youngest = max(alive, key=lambda instance: instance.leader_election.epoch)
         assert [instance.role is Role.CONTROL for instance in alive] == [instance is youngest for instance in alive]
