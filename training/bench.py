@@ -18,7 +18,7 @@ import typer
 from training.result_file import ResultFileError, check_json_path, write_json
 
 if TYPE_CHECKING:
-    from training.counterfactual import Spoken, Values
+    from training.counterfactual import DecidedDcm, Values
     from training.simulator.cell import CellBatch
 
 SEED = 1
@@ -76,67 +76,71 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     from policy.grammar import compile_grammar
     from policy.intent import Intent
     from policy.model_kinds import new_model
-    from training.counterfactual import TAIL_SLOTS, Spoken, evaluate
+    from training.counterfactual import TAIL_SLOTS, DecidedDcm, evaluate
     from training.imitation.warm_start import options_for
-    from training.learning import objectives as credit
     from training.learning.config import make_config
-    from training.learning.leader_learner import LeaderLearner
-    from training.learning.rollout import Example
+    from training.learning.example import Example
+    from training.learning.leader_learner import LeaderLearner, token_choices
     from training.simulator.cell import CellBatch
 
     torch.set_num_threads(1)
     config = make_config(preset, [scenario], ues=(ues,), **changes)
     (cell,) = config.scenarios
-    pace, cells, rng = cell.slots_per_dcm, config.worlds * config.cells, np.random.default_rng(SEED)
-    leader = new_model(config.policy, config.model, SEED).eval()
+    slots_per_dcm, cells, rng = cell.slots_per_dcm, config.worlds * config.cells, np.random.default_rng(SEED)
+    leader = new_model(config.model_kind, config.model, SEED).eval()
     world = CellBatch(cell, cells, ues, SEED)
-    world.play(None, 10 * pace)
+    world.play(None, 10 * slots_per_dcm)
     states = world.observe()
     intents = [Intent()] * cells
     grammars = [compile_grammar(s, i, options_for(config.scenarios)) for s, i in zip(states, intents)]
     uniforms_BL = rng.random((cells, max(g.max_tokens for g in grammars)))
 
-    def speak() -> list[Any]:
+    def decode() -> list[Any]:
         return leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
 
-    decoded_dcms = speak()
-    spoken = [Spoken(s, i, g, speech.tokens) for s, i, g, speech in zip(states, intents, grammars, decoded_dcms)]
-    values, plan = evaluate(world, spoken, config.search, rng)
+    decoded = decode()
+    dcms = [DecidedDcm(s, i, g, one.tokens) for s, i, g, one in zip(states, intents, grammars, decoded)]
+    values, plan = evaluate(world, dcms, config.search, rng)
     examples = [
-        Example(b, s.state, s.intent, v.line, speech.log_probs, v.base, 0.0, v.base, v.known_LA, v.value_LA)
-        for b, (s, v, speech) in enumerate(zip(spoken, values, decoded_dcms))
+        Example(b, dcm.state, dcm.intent, v.line, one.log_probs, v.base, 0.0, v.base, v.known_LA, v.value_LA)
+        for b, (dcm, v, one) in enumerate(zip(dcms, values, decoded))
     ]
     learner = LeaderLearner(leader, config, None)
-    script = credit.tried_of(examples, torch.device("cpu")).script
+    script = token_choices(examples, torch.device("cpu")).script
 
     def forward() -> object:
         return leader.teacher_forcing_logits(leader.layout.encode(states, intents), script)
 
     times = {
-        "simulator": median_ms(lambda: world.select(np.arange(cells)).play(plan, pace), repeats),
-        "branching": median_ms(lambda: evaluate(world, spoken, config.search, np.random.default_rng(SEED)), repeats),
-        "playing": median_ms(speak, repeats),
+        "simulator": median_ms(lambda: world.select(np.arange(cells)).play(plan, slots_per_dcm), repeats),
+        "branching": median_ms(lambda: evaluate(world, dcms, config.search, np.random.default_rng(SEED)), repeats),
+        "playing": median_ms(decode, repeats),
         "forward": median_ms(forward, repeats),
     }
     learning = median_ms(lambda: learner.learn(examples, 0.0, rng), repeats)
     times["backward"] = max(learning - times["forward"], 0.0)
     total = sum(times.values())
-    told = {
+    meanings = {
         "simulator": "the period itself",
         "branching": "every alternative's future",
-        "playing": "prompts, and the DCMs drawn word by word",
+        "playing": "prompts, and the DCMs drawn token by token",
         "forward": "one pass over prompts and DCMs",
-        "backward": "credit, gradients and the step",
+        "backward": "objective, gradients and the step",
     }
-    rows = [Row(part, told[part], round(ms, 2), round(ms / total, 4)) for part, ms in times.items()]
-    rows += _comparisons(world, spoken, times["branching"], config.search)
+    rows = [Row(part, meanings[part], round(ms, 2), round(ms / total, 4)) for part, ms in times.items()]
+    rows += _comparisons(world, dcms, times["branching"], config.search)
     branches = sum(map(branches_of, values))
-    simulated = branches * (pace + cell.report_delay_slots + TAIL_SLOTS) * config.search.futures + cells * pace
+    simulated = (
+        branches * (slots_per_dcm + cell.report_delay_slots + TAIL_SLOTS) * config.search.futures
+        + cells * slots_per_dcm
+    )
     seconds = total / 1e3
-    return rows, Speed(round(cells * pace / seconds, 1), round(simulated / seconds, 1), round(branches / cells, 1))
+    return rows, Speed(
+        round(cells * slots_per_dcm / seconds, 1), round(simulated / seconds, 1), round(branches / cells, 1)
+    )
 
 
-def _comparisons(world: CellBatch, spoken: list[Spoken], ours_ms: float, search: Any) -> Iterator[Row]:
+def _comparisons(world: CellBatch, dcms: list[DecidedDcm], ours_ms: float, search: Any) -> Iterator[Row]:
     """Branching of all cells at once against what one would write first; of a few cells, scaled to all."""
     from policy.follower import Answer
     from training.counterfactual import TAIL_SLOTS, evaluate
@@ -147,11 +151,11 @@ def _comparisons(world: CellBatch, spoken: list[Spoken], ours_ms: float, search:
 
     def one_by_one() -> None:
         for b in range(few):
-            evaluate(world.select([b]), spoken[b : b + 1], search, np.random.default_rng(SEED))
+            evaluate(world.select([b]), dcms[b : b + 1], search, np.random.default_rng(SEED))
 
     yield _against("one cell at a time", median_ms(one_by_one, 2) * scale, ours_ms)
 
-    values, _ = evaluate(world.select(np.arange(few)), spoken[:few], search, np.random.default_rng(SEED))
+    values, _ = evaluate(world.select(np.arange(few)), dcms[:few], search, np.random.default_rng(SEED))
     branches = sum(map(branches_of, values))
     scenario, seed, ues = world.scenario, world.seed, world.ues
     slots = scenario.slots_per_dcm + scenario.report_delay_slots + TAIL_SLOTS
@@ -181,14 +185,14 @@ def bench_training(
     scenario: Annotated[str, typer.Option(help="Scenario to learn in.")] = "mix",
     preset: Annotated[str, typer.Option(help="Size of the leader: tiny or small.")] = "tiny",
     ues: Annotated[int, typer.Option(help="UEs per cell.", min=1)] = 4,
-    policy: Annotated[str, typer.Option(help="Kind of the leader's network.")] = "pointer",
+    model_kind: Annotated[str, typer.Option(help="Kind of the leader's network.")] = "pointer",
     repeats: Annotated[int, typer.Option(help="Times that each part is measured.", min=1)] = REPEATS,
     json_file: Annotated[str, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; - = stdout.")] = "",
 ) -> None:
     """Speed of training on one core: parts of an update, and branching against named alternatives."""
     try:
         check_json_path(json_file)
-        rows, speed = measure(scenario, preset, ues, repeats, policy=policy)
+        rows, speed = measure(scenario, preset, ues, repeats, model_kind=model_kind)
         quiet = json_file == "-"
         for row in rows:
             share = f"{row.share:>7.1%}" if row.share is not None else f"{row.ratio:>6.3g} x {row.alternative}"

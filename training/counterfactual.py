@@ -49,7 +49,7 @@ Rule = Literal["best_response", "obey"]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which tokens to try another word for. The class mask and the contenders are always among them."""
+    """Which tokens to try another one for. The class mask and the contenders are always among them."""
 
     owner_steps: int | None = None
     """RBGs of a DCM whose owner is varied, drawn anew for each; None = all."""
@@ -62,8 +62,8 @@ class Search:
     is as likely, and at K = 1 two thirds of a value's variance are the future's: four halve the noise."""
 
 
-class Spoken(NamedTuple):
-    """One cell's DCM, as it was said."""
+class DecidedDcm(NamedTuple):
+    """One cell's DCM, as it was decided, and what it was decided on."""
 
     state: CellState
     intent: Intent
@@ -77,9 +77,9 @@ class Values(NamedTuple):
     line: TeacherForcingExample
     base: float
     known_LA: NDArray[np.bool_]
-    """Which actions were tried; with them the one that was said. False throughout a step that was not varied."""
+    """Which actions were tried; with them the one that was chosen. False throughout a step that was not varied."""
     value_LA: NDArray[np.float64]
-    """Of the whole DCM with this action at this step, and what must change with it; `base` for what was said."""
+    """Of the whole DCM with this action at this step, and what must change with it; `base` for what was chosen."""
 
 
 class Alternative(NamedTuple):
@@ -96,24 +96,24 @@ class Alternative(NamedTuple):
 
 def evaluate(
     world: CellBatch,
-    spoken: Sequence[Spoken],
+    dcms: Sequence[DecidedDcm],
     search: Search,
     rng: np.random.Generator,
     followers: Rule = "best_response",
 ) -> tuple[list[Values], Plan]:
     """Values of every cell's DCM, to be called at the boundary at which it takes effect; and its plan, to be played.
 
-    The world stays as it is. A UE may have left since it was spoken of: its RBGs are the node's, as the MAC's rule is.
+    The world stays as it is. A UE may have left since the decision: its RBGs are the node's, as the MAC's rule is.
     """
-    lines = [teacher_forcing_example(s.grammar, s.state, s.tokens) for s in spoken]
-    allocations = [s.grammar.allocation(s.tokens) for s in spoken]
+    lines = [teacher_forcing_example(s.grammar, s.state, s.tokens) for s in dcms]
+    allocations = [s.grammar.allocation(s.tokens) for s in dcms]
     plan = world.plan(allocations)
     alternatives = [
-        a for cell, (s, line) in enumerate(zip(spoken, lines)) for a in _alternatives(cell, s, line, search, rng)
+        a for cell, (s, line) in enumerate(zip(dcms, lines)) for a in _alternatives(cell, s, line, search, rng)
     ]
-    cells_N = np.array([*range(len(spoken)), *(a.cell for a in alternatives)], np.int64)
-    changed = _changed_plan(world, plan, cells_N, spoken, alternatives)
-    weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in spoken]))
+    cells_N = np.array([*range(len(dcms)), *(a.cell for a in alternatives)], np.int64)
+    changed = _changed_plan(world, plan, cells_N, dcms, alternatives)
+    weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in dcms]))
     value_N = branch_values(world, cells_N, changed, weights_BU, search.futures, followers)
 
     values = []
@@ -121,12 +121,12 @@ def evaluate(
         known_LA = np.zeros(line.mask_LA.shape, bool)
         value_LA = np.zeros(line.mask_LA.shape)
         values.append(Values(line, float(value_N[cell]), known_LA, value_LA))
-    for alternative, value in zip(alternatives, value_N[len(spoken) :]):
+    for alternative, value in zip(alternatives, value_N[len(dcms) :]):
         cell, step, token = alternative[:3]
         _, base, known_LA, value_LA = values[cell]
-        said = lines[cell].tokens_L[step]
-        known_LA[step, [token, said]] = True
-        value_LA[step, token], value_LA[step, said] = value, base
+        chosen = lines[cell].tokens_L[step]
+        known_LA[step, [token, chosen]] = True
+        value_LA[step, token], value_LA[step, chosen] = value, base
     return values, plan
 
 
@@ -160,31 +160,31 @@ def branch_values(
 
 
 def _alternatives(
-    cell: int, spoken: Spoken, line: TeacherForcingExample, search: Search, rng: np.random.Generator
+    cell: int, dcm: DecidedDcm, line: TeacherForcingExample, search: Search, rng: np.random.Generator
 ) -> Iterator[Alternative]:
-    """Every legal DCM that differs from what was said in one action, as far as `search` goes."""
-    first_owner = len(spoken.tokens) - spoken.grammar.num_rbgs
-    varied = np.arange(first_owner, len(spoken.tokens))
+    """Every legal DCM that differs from the decided one in one action, as far as `search` goes."""
+    first_owner = len(dcm.tokens) - dcm.grammar.num_rbgs
+    varied = np.arange(first_owner, len(dcm.tokens))
     if search.owner_steps is not None and search.owner_steps < len(varied):
         varied = np.sort(rng.choice(varied, search.owner_steps, replace=False))
-    yield from _leftover_rules(cell, spoken, line, rng)
-    if spoken.grammar.max_grants:
-        yield from _without_a_ues_grants(cell, spoken, search, rng)
-        yield from _with_one_more_grant(cell, spoken, line, search, rng)
+    yield from _leftover_rules(cell, dcm, line, rng)
+    if dcm.grammar.max_grants:
+        yield from _without_a_ues_grants(cell, dcm, search, rng)
+        yield from _with_one_more_grant(cell, dcm, line, search, rng)
     for step in varied.tolist():
-        yield from _owners(cell, spoken, line, step, search, rng)
+        yield from _owners(cell, dcm, line, step, search, rng)
 
 
 def _others(line: TeacherForcingExample, step: int) -> NDArray[np.int64]:
-    """Legal actions of a step but the one that was said."""
+    """Legal actions of a step but the one that was chosen."""
     legal = np.flatnonzero(line.mask_LA[step])
     return legal[legal != line.tokens_L[step]]
 
 
 def _leftover_rules(
-    cell: int, spoken: Spoken, line: TeacherForcingExample, rng: np.random.Generator
+    cell: int, dcm: DecidedDcm, line: TeacherForcingExample, rng: np.random.Generator
 ) -> Iterator[Alternative]:
-    silent = spoken.tokens[0] == FIRST_MASK
+    silent = dcm.tokens[0] == FIRST_MASK
     for token in _others(line, 0).tolist():
         contenders = None
         if token == FIRST_MASK:
@@ -197,60 +197,62 @@ def _leftover_rules(
 
 
 def _owners(
-    cell: int, spoken: Spoken, line: TeacherForcingExample, step: int, search: Search, rng: np.random.Generator
+    cell: int, dcm: DecidedDcm, line: TeacherForcingExample, step: int, search: Search, rng: np.random.Generator
 ) -> Iterator[Alternative]:
     others = _others(line, step)
     ues = others[others >= FIRST_UE]
     if search.owners_per_step is not None and search.owners_per_step < len(ues):
         ues = rng.choice(ues, search.owners_per_step, replace=False)
-    limited = spoken.grammar.limits.any
+    limited = dcm.grammar.limits.any
     for token in (*others[others < FIRST_UE].tolist(), *ues.tolist()):
         # Without caps and floors no owner makes another illegal.
-        if not limited or _allocation(spoken, [*spoken.tokens[:step], token, *spoken.tokens[step + 1 :]]) is not None:
+        if not limited or _allocation(dcm, [*dcm.tokens[:step], token, *dcm.tokens[step + 1 :]]) is not None:
             yield Alternative(cell, step, token)
 
 
-def _grants(spoken: Spoken) -> list[int]:
-    """Steps at which a periodic grant's UE was said."""
-    return list(range(2, len(spoken.tokens) - spoken.grammar.num_rbgs - 1, 2))
+def _grants(dcm: DecidedDcm) -> list[int]:
+    """Steps at which a periodic grant's UE was chosen."""
+    return list(range(2, len(dcm.tokens) - dcm.grammar.num_rbgs - 1, 2))
 
 
-def _without_a_ues_grants(cell: int, spoken: Spoken, search: Search, rng: np.random.Generator) -> Iterator[Alternative]:
-    """Leave out a UE's periodic grants: where its first was said comes what followed the last."""
-    steps, tokens = _grants(spoken), spoken.tokens
+def _without_a_ues_grants(
+    cell: int, dcm: DecidedDcm, search: Search, rng: np.random.Generator
+) -> Iterator[Alternative]:
+    """Leave out a UE's periodic grants: in place of its first comes what followed the last."""
+    steps, tokens = _grants(dcm), dcm.tokens
     first_of = {tokens[step]: step for step in reversed(steps)}
     ues = rng.permutation(list(first_of)).tolist() if first_of else []
     for ue in ues[: search.grants]:
         step = first_of[ue]
         after = next((s for s in steps if s > step and tokens[s] != ue), steps[-1] + 2)
-        allocation = _allocation(spoken, [*tokens[:step], *tokens[after:]])
+        allocation = _allocation(dcm, [*tokens[:step], *tokens[after:]])
         if allocation is not None:
             yield Alternative(cell, step, tokens[after], allocation=allocation)
 
 
 def _with_one_more_grant(
-    cell: int, spoken: Spoken, line: TeacherForcingExample, search: Search, rng: np.random.Generator
+    cell: int, dcm: DecidedDcm, line: TeacherForcingExample, search: Search, rng: np.random.Generator
 ) -> Iterator[Alternative]:
-    """Put in a periodic grant on some RBG, before the one that was said or at the end."""
+    """Put in a periodic grant on some RBG, before the one that was chosen or at the end."""
     places = [
         (step, token)
-        for step in (*_grants(spoken), len(spoken.tokens) - spoken.grammar.num_rbgs - 1)
+        for step in (*_grants(dcm), len(dcm.tokens) - dcm.grammar.num_rbgs - 1)
         for token in _others(line, step).tolist()
         if token != END_GRANTS and (token < line.tokens_L[step] or line.tokens_L[step] == END_GRANTS)
     ]
     for place in rng.permutation(len(places))[: search.grants].tolist():
         step, token = places[place]
-        for rbg in rng.permutation(spoken.grammar.num_rbgs).tolist():
-            allocation = _allocation(spoken, [*spoken.tokens[:step], token, FIRST_RBG + rbg, *spoken.tokens[step:]])
+        for rbg in rng.permutation(dcm.grammar.num_rbgs).tolist():
+            allocation = _allocation(dcm, [*dcm.tokens[:step], token, FIRST_RBG + rbg, *dcm.tokens[step:]])
             if allocation is not None:
                 yield Alternative(cell, step, token, allocation=allocation)
                 break
 
 
-def _allocation(spoken: Spoken, tokens: Sequence[int]) -> Allocation | None:
+def _allocation(dcm: DecidedDcm, tokens: Sequence[int]) -> Allocation | None:
     """None where the grammar does not allow it."""
     try:
-        return spoken.grammar.allocation(tokens)
+        return dcm.grammar.allocation(tokens)
     except GrammarError:
         return None
 
@@ -262,12 +264,12 @@ def _changed_plan(
     world: CellBatch,
     plan: Plan,
     cells_N: NDArray[np.int64],
-    spoken: Sequence[Spoken],
+    dcms: Sequence[DecidedDcm],
     alternatives: Sequence[Alternative],
 ) -> Plan:
     """The plan of every cell, then that of every alternative."""
     ue_id_BU = world.state.ue_id_BU
-    whole = [(n, a) for n, a in enumerate(alternatives, len(spoken)) if a.allocation is not None]
+    whole = [(n, a) for n, a in enumerate(alternatives, len(dcms)) if a.allocation is not None]
     grants_BG4 = plan.grants_BG4
     other: Plan | None = None
     if whole:
@@ -280,13 +282,13 @@ def _changed_plan(
         other = other._replace(grants_BG4=_widened(other.grants_BG4, grants_BG4.shape[1]))
         for array, source in zip(arrays, other):
             array[[n for n, _ in whole]] = source
-    for n, alternative in enumerate(alternatives, len(spoken)):
+    for n, alternative in enumerate(alternatives, len(dcms)):
         if alternative.allocation is None:
-            _change(changed, n, alternative, spoken[alternative.cell], ue_id_BU[alternative.cell])
+            _change(changed, n, alternative, dcms[alternative.cell], ue_id_BU[alternative.cell])
     return changed
 
 
-def _change(changed: Plan, n: int, alternative: Alternative, spoken: Spoken, ue_id_U: NDArray[np.int64]) -> None:
+def _change(changed: Plan, n: int, alternative: Alternative, dcm: DecidedDcm, ue_id_U: NDArray[np.int64]) -> None:
     """Change one owner, or the leftover rule, of row n."""
     token = alternative.token
     if alternative.step == 0:
@@ -296,10 +298,10 @@ def _change(changed: Plan, n: int, alternative: Alternative, spoken: Spoken, ue_
     elif alternative.step == 1:
         changed.contenders_B[n] = CONTENDERS[token - FIRST_CONTENDERS]
     else:
-        rbg = alternative.step - (len(spoken.tokens) - spoken.grammar.num_rbgs)
+        rbg = alternative.step - (len(dcm.tokens) - dcm.grammar.num_rbgs)
         owner = OWNER_OF_TOKEN.get(token)
         if owner is None:
-            seats = np.flatnonzero(ue_id_U == spoken.grammar.ue_ids[token - FIRST_UE])
+            seats = np.flatnonzero(ue_id_U == dcm.grammar.ue_ids[token - FIRST_UE])
             owner = int(seats[0]) if len(seats) else DYNAMIC
         changed.owner_BM[n, rbg] = owner
 

@@ -29,6 +29,9 @@ EARLIER_SLOTS = 20
 EARLIER_BITS_PER_SLOT = 200.0
 SERVED_UNIT_BITS = 1000.0
 """Served bits that count as one to the UE itself."""
+UNIT_UES = 4
+"""A cell's value is a mean over its UEs: times ues / UNIT_UES, a token or a bit counts alike in small and large cells.
+"""
 
 
 def served_weights(state: State, alpha_B: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 from training.checkpoint import Models, Optimizers, fill_from, read_checkpoint, save_checkpoint
 from training.errors import TrainingError
 
+RENAMED = {"credit": "objective", "policy": "model_kind", "moved": "step_kl"}
+"""Keys of older checkpoints and logs, by the name that they have since."""
+
 
 class Restored(NamedTuple):
     """Where a run stands that is resumed."""
@@ -55,7 +58,7 @@ class RunFolder:
     def restore(self, models: Models, optimizers: Optimizers) -> Restored:
         """Go back to the checkpoint. Raises TrainingError, before anything is changed."""
         metadata, tensors = read_checkpoint(self.checkpoint)
-        before = json.loads(metadata["identity"])
+        before = _renamed(json.loads(metadata["identity"]))
         for key, now in self._identity.items():
             if before.get(key) != now:
                 raise TrainingError(f"{self.checkpoint}: {key} was {before.get(key)}, is now {now}")
@@ -63,4 +66,11 @@ class RunFolder:
         step = int(metadata["step"])
         lines = self.log.read_text().splitlines()[:step]
         self.log.write_text("".join(line + "\n" for line in lines))
-        return Restored(step, json.loads(metadata["counts"]), [json.loads(line) for line in lines])
+        return Restored(step, json.loads(metadata["counts"]), [_renamed(json.loads(line)) for line in lines])
+
+
+def _renamed(value: Any) -> Any:
+    """Keys as they are called today, all the way down."""
+    if isinstance(value, dict):
+        return {RENAMED.get(key, key): _renamed(item) for key, item in value.items()}
+    return value

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
-from training.following.config import FollowConfig
+from training.following.config import RecordingConfig
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
 
@@ -44,7 +44,7 @@ def record(follower, half_open):
     from policy.critic import new_follower_critic
     from training.following.recording import FollowerTeam, play_period
 
-    def play(config: FollowConfig, *, slots: int = 4, model=None, critic: bool = False):
+    def play(config: RecordingConfig, *, slots: int = 4, model=None, critic: bool = False):
         world = CellBatch(make_scenario("mix"), 6, 4, seed=3)
         team = FollowerTeam(model or follower(), new_follower_critic(1) if critic else None)
         return world, team, play_period(world, half_open(6, 4), slots, team, config, np.random.default_rng(5))

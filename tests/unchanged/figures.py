@@ -22,10 +22,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATIONS = {"mix": "4", "sporadic": "4", "lab": "20", "ric20": "30", "lab_paper": "8"}
-CREDITS = ("regression", "counterfactual", "token", "all_action", "sequence")
+OBJECTIVES = ("regression", "counterfactual", "token", "all_action", "sequence")
 TIMES = ("seconds", "per_second", "_ms", "_us", "elapsed", "time", "jobs", "bundle", "command", "version")
 """Parts of keys whose values are no figures: durations, rates, places."""
-RENAMED = {"policy": "player"}
+RENAMED = {"policy": "player", "moved": "step_kl"}
 """Keys by the name that they have since."""
 PARALLEL_RUNS = 2
 
@@ -60,20 +60,20 @@ def evaluation(scenario: str, ues: str, folder: Path) -> Any:
     return json.loads(out.read_text())["rows"]
 
 
-def training(credit: str, roles: str, folder: Path) -> Any:
-    out = folder / f"{credit}-{roles}"
+def training(objective: str, roles: str, folder: Path) -> Any:
+    out = folder / f"{objective}-{roles}"
     stackmac(
         *("train", "--scenario", "mix", "--ues", "4", "--updates", "3", "--warm-start-steps", "12"),
-        *("--roles", roles, "--credit", credit, "--out", str(out)),
+        *("--roles", roles, "--objective", objective, "--out", str(out)),
     )
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-def following(credit: str, folder: Path) -> Any:
-    out = folder / f"following-{credit}"
+def following(objective: str, folder: Path) -> Any:
+    out = folder / f"following-{objective}"
     stackmac(
         *("train-followers", "--scenario", "mix", "--ues", "4", "--updates", "3", "--imitation-updates", "2"),
-        *("--from", "policy/bundles/paper", "--credit", credit, "--out", str(out)),
+        *("--from", "policy/bundles/paper", "--objective", objective, "--out", str(out)),
     )
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
@@ -83,10 +83,10 @@ def measured() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(PARALLEL_RUNS) as pool:
         folder = Path(name)
         runs = {f"evaluate {scenario}": (evaluation, scenario, ues) for scenario, ues in EVALUATIONS.items()}
-        runs |= {f"train {credit}": (training, credit, "leader") for credit in CREDITS}
+        runs |= {f"train {objective}": (training, objective, "leader") for objective in OBJECTIVES}
         runs |= {"train follower": (training, "regression", "follower")}
         runs |= {"train both": (training, "counterfactual", "leader,follower")}
-        runs |= {f"train-followers {credit}": (following, credit) for credit in CREDITS}
+        runs |= {f"train-followers {objective}": (following, objective) for objective in OBJECTIVES}
         pending = {what: pool.submit(call, *arguments, folder) for what, (call, *arguments) in runs.items()}
         return {what: figures_in(future.result()) for what, future in pending.items()}
 

@@ -18,7 +18,7 @@ from training.experiments.study import Notify, Part, Results, Study
 from training.simulator.scenario import Scenario
 
 if TYPE_CHECKING:
-    from training.following.train import FollowTraining
+    from training.learning.follower_config import FollowTraining
 
 LESS: dict[str, Any] = {
     "quick": {"updates": 20, "imitation_updates": 15, "worlds": 4, "cells": 8, "slots": 8},
@@ -29,8 +29,7 @@ LESS: dict[str, Any] = {
 
 def follower_config(budget: Budget) -> FollowTraining:
     """Within a budget."""
-    from training.following.config import FollowConfig
-    from training.following.train import FollowTraining
+    from training.learning.follower_config import FollowConfig, FollowTraining
 
     own = FollowConfig(flips=2) if budget.level == "smoke" else FollowConfig()
     return FollowTraining(follow=own, **LESS[budget.level])
@@ -71,7 +70,7 @@ def followers_part(
     from policy.bundle import load_bundle, save_bundle
     from policy.follower import FOLLOWER_CONFIG, new_follower_model
     from policy.schedulers.schedulers import SCHEDULERS
-    from training.following.train import train_followers
+    from training.learning.follower_run import train_followers
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)

@@ -115,15 +115,15 @@ def _warm_start_part(config: TrainConfig, batch: int) -> Part:
         "batch": batch,
         "seed": config.seed,
         "model": config.model,
-        "policy": config.policy,
+        "model_kind": config.model_kind,
         "ues": config.ues,
     }
     names = "+".join(s.name for s in config.scenarios)
-    return Part(f"warm start {names} {config.policy}, seed {config.seed}", warm_start_part, arguments, trains=True)
+    return Part(f"warm start {names} {config.model_kind}, seed {config.seed}", warm_start_part, arguments, trains=True)
 
 
 def warm_start_part(
-    scenarios: Sequence[Any], teacher: str, steps: int, batch: int, seed: int, model: Any, policy: str,
+    scenarios: Sequence[Any], teacher: str, steps: int, batch: int, seed: int, model: Any, model_kind: str,
     ues: Sequence[int], folder: Path, resume: bool, notify: Notify,
 ) -> Results:  # fmt: skip
     """Imitation of a teacher; the bundle lies in `folder`."""
@@ -134,7 +134,7 @@ def warm_start_part(
 
     torch.set_num_threads(1)
     config = WarmStartConfig(
-        batch=batch, steps=steps, seed=seed, leader=model, policy=policy, round_steps=min(ROUND_STEPS, steps)
+        batch=batch, steps=steps, seed=seed, leader=model, model_kind=model_kind, round_steps=min(ROUND_STEPS, steps)
     )
     result = warm_start(
         scenarios,

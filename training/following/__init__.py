@@ -1,5 +1,4 @@
-"""Learning to follow: periods played with sampled bits, what each bit was worth, and the losses made of it.
+"""Followers in training: the worlds that they play, by sampled bits, and what each bit was worth in a branch.
 
-`stackmac train-followers` is command.py, what it leaves on disk run.py; nothing else here knows files. May import
-policy, the simulator, rewards, counterfactual and baselines; the trainer builds on it.
+How they learn from it is in training.learning. May import policy, the simulator, rewards, counterfactual and baselines.
 """

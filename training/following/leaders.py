@@ -9,7 +9,7 @@ from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.contention_tuning import FixedContenders
 from training.baselines.players import INFLIGHT_PF, open_contenders
 from training.errors import TrainingError
-from training.following.grounds import LeaderOf
+from training.following.worlds import LeaderOf
 from training.simulator.scenario import Scenario
 
 

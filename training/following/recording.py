@@ -19,7 +19,7 @@ from policy.allocation import Allocation
 from policy.critic import FollowerCritic, features_of
 from policy.follower import UCM_TOKENS, Access, Answer, FollowerModel, FollowerPolicy, FollowerView
 from training.following.branching import Flips, choose_flips, flip_gains
-from training.following.config import FollowConfig
+from training.following.config import RecordingConfig
 from training.rewards import SERVED_UNIT_BITS, agreement, cell_reward, costs, served_weights
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.learned_followers import follower_view, own_uniforms, word_uniforms
@@ -35,7 +35,7 @@ class FollowerTeam(NamedTuple):
 
     model: FollowerModel
     critic: FollowerCritic | None = None
-    """`sequence` only."""
+    """Only where the objective needs one."""
     reference: FollowerModel | None = None
     """`kl` only."""
     speaks: bool = False
@@ -67,7 +67,7 @@ class Choices(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What UEs said, a row each."""
+    """What UEs' reports named, a row each."""
 
     slot_N: NDArray[np.int64]
     """At whose start the report was made, counted from the batch's first."""
@@ -106,12 +106,12 @@ def play_period(
     plan: Sequence[Allocation | None] | Plan | None,
     slots: int,
     team: FollowerTeam,
-    config: FollowConfig,
+    config: RecordingConfig,
     rng: np.random.Generator,
 ) -> FollowerBatch:
     """Play `slots` slots under one plan, every bit drawn, and write down what the followers may learn from.
 
-    With a credit other than `sequence` some bits are flipped in branches of the world: training.following.branching.
+    Some bits are flipped in branches of the world, if the config says so: training.following.branching.
     """
     recorder = _Recorder(world, slots, team, config, rng)
     world.play(plan, slots, recorder)
@@ -121,10 +121,10 @@ def play_period(
 def join(batches: Sequence[FollowerBatch]) -> FollowerBatch:
     """Periods of one world, one after another. Raises ValueError for none."""
     starts = np.cumsum([0, *(b.slots for b in batches)])[:-1]
-    moved = [b.choices._replace(slot_N=b.choices.slot_N + start) for b, start in zip(batches, starts.tolist())]
-    said = [b.words._replace(slot_N=b.words.slot_N + start) for b, start in zip(batches, starts.tolist())]
-    choices = Choices(*(np.concatenate(columns) for columns in zip(*moved)))
-    words = Words(*(np.concatenate(columns) for columns in zip(*said)))
+    all_choices = [b.choices._replace(slot_N=b.choices.slot_N + start) for b, start in zip(batches, starts.tolist())]
+    all_words = [b.words._replace(slot_N=b.words.slot_N + start) for b, start in zip(batches, starts.tolist())]
+    choices = Choices(*(np.concatenate(columns) for columns in zip(*all_choices)))
+    words = Words(*(np.concatenate(columns) for columns in zip(*all_words)))
     return FollowerBatch(choices, words, *(np.concatenate(columns) for columns in zip(*(b[2:] for b in batches))))
 
 
@@ -132,7 +132,7 @@ class _Recorder:
     """The followers of a period, with a notebook."""
 
     def __init__(
-        self, world: CellBatch, slots: int, team: FollowerTeam, config: FollowConfig, rng: np.random.Generator
+        self, world: CellBatch, slots: int, team: FollowerTeam, config: RecordingConfig, rng: np.random.Generator
     ) -> None:
         self._world, self._team, self._config, self._rng = world, team, config, rng
         self.speaks = team.speaks
@@ -166,8 +166,8 @@ class _Recorder:
         sends_BUM.reshape(-1, shape[2])[busy] = bits_NM
         weights_BU = served_weights(state, np.ones(world.cells))
         known_NM, gain_NM = np.zeros(allowed_NM.shape, bool), np.zeros(allowed_NM.shape, np.float32)
-        if self._config.credit != "sequence" and self._config.flips and len(busy):
-            flips = choose_flips(busy // shape[1], allowed_NM, self._config.flips, self._rng)
+        if self._config.flips_a_slot and len(busy):
+            flips = choose_flips(busy // shape[1], allowed_NM, self._config.flips_a_slot, self._rng)
             known_NM[flips.choice_K, flips.rbg_K] = True
             gain_NM[flips.choice_K, flips.rbg_K] = self._gains(flips, busy, sends_BUM, weights_BU, chosen, bits_NM)
         rule_NM = (chosen.answer_NM & Answer.RULE) > 0
@@ -192,7 +192,7 @@ class _Recorder:
         self._ids_BU.append(state.ue_id_BU.copy())
         if self._team.critic is not None:
             self._features.append(features_of(view).reshape(*shape[:2], -1))
-        self._note()
+        self._count()
         return sends_BUM
 
     def _gains(
@@ -219,25 +219,25 @@ class _Recorder:
     def words(self, slot: SlotView) -> NDArray[np.int8]:
         """Drawn with the UEs' own uniforms, as LearnedFollowers does."""
         model, view = self._team.model, follower_view(slot)
-        talking = np.flatnonzero(view.buffer_bits_N > 0)
+        reporting = np.flatnonzero(view.buffer_bits_N > 0)
         word_N = FollowerPolicy(model).words(view, word_uniforms(slot).reshape(-1))
-        chosen = view.rows(talking)
+        chosen = view.rows(reporting)
         tokens_NL = model.tokens(chosen)
         with torch.inference_mode():
             logits = model.ucm_logits(torch.from_numpy(tokens_NL).to(model.send.weight.device)).float().cpu().numpy()
         need_N = np.searchsorted(NEED_EDGES, chosen.buffer_bits_N / np.maximum(chosen.slack_slots_N, 1), side="right")
-        said_N = np.full(len(talking), slot.slot - self._first)
-        self._words.append(Words(said_N, talking, tokens_NL, word_N[talking], logits, need_N))
+        slot_N = np.full(len(reporting), slot.slot - self._first)
+        self._words.append(Words(slot_N, reporting, tokens_NL, word_N[reporting], logits, need_N))
         return word_N.astype(np.int8).reshape(slot.present_BU.shape)
 
-    def _note(self) -> None:
+    def _count(self) -> None:
         state = self._world.state
         self._served_BU.append(state.counters_BUC[:, :, SERVED].copy())
         self._events_BE.append(state.events_BE.copy())
 
     def batch(self) -> FollowerBatch:
         """To be called once the period is over."""
-        self._note()
+        self._count()
         served_TBU = np.diff(np.stack(self._served_BU), axis=0)
         events_TBE = np.diff(np.stack(self._events_BE), axis=0)
         cell_TB = cell_reward(np.stack(self._weights_BU), served_TBU, events_TBE, self._world.scenario.num_rbgs)
@@ -250,7 +250,7 @@ class _Recorder:
 
 
 def no_words(model: FollowerModel, num_rbgs: int) -> Words:
-    """Of followers that say nothing."""
+    """The words of followers that report none."""
     none, length = np.zeros(0, np.int64), model.layout.header_fields + num_rbgs * len(model.layout.rbg)
     tokens_NL, logit_NW = np.zeros((0, length), np.int64), np.zeros((0, UCM_TOKENS), np.float32)
     return Words(none, none, tokens_NL, none, logit_NW, none)

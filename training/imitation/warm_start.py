@@ -64,7 +64,7 @@ class WarmStartConfig:
     """Share of the run after which the student leads some cells ..."""
     student_share: float = 0.4
     """... namely this share of them."""
-    policy: str = "pointer"
+    model_kind: str = "pointer"
     """Kind of the leader's network: policy.model_kinds."""
     leader: ModelConfig | TextConfig = ModelConfig()
     follower: ModelConfig = FOLLOWER_CONFIG
@@ -168,8 +168,8 @@ class _Run:
         self.config, self.command, self.teacher = config, command, teacher
         options = options_for(scenarios)
         self.collector = Collector(scenarios, counts, teacher, options)
-        layout = layout_for(config.policy, options)
-        self.leader = new_model(config.policy, config.leader, config.seed, layout).to(device)
+        layout = layout_for(config.model_kind, options)
+        self.leader = new_model(config.model_kind, config.leader, config.seed, layout).to(device)
         self.follower: FollowerModel = new_follower_model(config.follower, config.seed + 1)
         self._models: dict[str, nn.Module] = {"leader": self.leader, "follower": self.follower}
         self._optimizers = {name: self._optimizer(model) for name, model in self._models.items()}

@@ -1,4 +1,5 @@
-"""The trainer: worlds that the leader plays (rollout), what each choice is worth (objectives), how weights follow.
+"""The trainer: one loop (learner) that takes a role (leader_learner, follower_learner) and an objective (objectives).
 
-`stackmac train` is command.py. May import policy and all of training but exploit and experiments.
+`stackmac train` and `warm-start` are command.py and trainer.py, `train-followers` is follower_command.py and
+follower_run.py. May import policy and all of training but exploit and experiments.
 """

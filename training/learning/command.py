@@ -102,7 +102,7 @@ def train_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
     teacher: Annotated[str | None, typer.Option(help="Whom the warm start imitates: a leader, or `oracle`.")] = None,
     warm_up_steps: Annotated[int | None, typer.Option("--warm-start-steps", help="Of the warm start.", min=1)] = None,
-    policy: Annotated[str | None, typer.Option(help="Kind of the leader's network.")] = None,
+    model_kind: Annotated[str | None, typer.Option(help="Kind of the leader's network.")] = None,
     positions: Annotated[
         int | None, typer.Option(help="Positions a block of the prompt takes, its fields summed; 0 = one each.", min=0)
     ] = None,
@@ -110,7 +110,7 @@ def train_command(
     lora_rank: Annotated[int | None, typer.Option(help="Of LoRA; 0 = all weights.", min=0)] = None,
     bf16: Annotated[bool | None, typer.Option(help="Weights of the base model in bfloat16.")] = None,
     gradient_checkpointing: Annotated[bool | None, typer.Option(help="Less memory, more time.")] = None,
-    credit: Annotated[
+    objective: Annotated[
         str | None, typer.Option(help="regression, counterfactual, token, all_action or sequence.")
     ] = None,
     roles: Annotated[str | None, typer.Option(help="leader, follower, or both: leader,follower.")] = None,
@@ -147,9 +147,9 @@ def train_command(
     Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
     """
     given: dict[str, Any] = {
-        "teacher": teacher, "warm_up_steps": warm_up_steps, "policy": policy, "positions": positions,
+        "teacher": teacher, "warm_up_steps": warm_up_steps, "model_kind": model_kind, "positions": positions,
         "base_model": base_model,
-        "lora_rank": lora_rank, "bf16": bf16, "gradient_checkpointing": gradient_checkpointing, "credit": credit,
+        "lora_rank": lora_rank, "bf16": bf16, "gradient_checkpointing": gradient_checkpointing, "objective": objective,
         "roles": None if roles is None else tuple(_names(roles)), "alternate": alternate, "rule": rule,
         "sharpness": sharpness, "greedy_share": greedy_share, "leader_lr": leader_lr, "follower_lr": follower_lr,
         "consistency": consistency, "kl": kl, "target_kl": target_kl, "epochs": epochs,
@@ -201,8 +201,8 @@ def _train(
 
         def show(report: UpdateReport) -> None:
             training = bar("train", config.planned_updates, "reward {reward:.4f}{rest}")
-            told = {"entropy": report.entropy, "kl": report.step_kl, "followers' entropy": report.follower_entropy}
-            rest = "".join(f"  {name} {value:.3f}" for name, value in told.items() if value is not None)
+            figures = {"entropy": report.entropy, "kl": report.step_kl, "followers' entropy": report.follower_entropy}
+            rest = "".join(f"  {name} {value:.3f}" for name, value in figures.items() if value is not None)
             training.show(report.update + 1, reward=report.reward, rest=rest)
             for warning in report.warnings:
                 training.say(f"update {report.update}: {warning}")

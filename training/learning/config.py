@@ -1,6 +1,7 @@
 """How a training run learns: one frozen object, validated once, written into every bundle and checkpoint.
 
-Presets name a model's size; `make_config` adds what the scenarios' pace needs. Whatever a preset says can be changed.
+Presets name a model's size; `make_config` adds what a slow leader's scenarios and an objective need. Whatever a preset
+says can be changed.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text.model import TextConfig
 from training.counterfactual import Rule, Search
-from training.following.config import CREDITS, FollowConfig
+from training.learning.follower_config import FollowConfig
+from training.learning.learner import cosine, warm_up
+from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 
 ROLES = ("leader", "follower")
 RULES = ("best_response", "obey")
 DEVICES = ("auto", "cpu", "cuda")
-UNIT_UES = 4
-"""Values are means over UEs: times ues / UNIT_UES, a token counts alike in small and large cells."""
 
 _AT_LEAST_ONE = ("updates", "worlds", "cells", "horizon", "round_updates", "epochs", "batch", "warm_up_updates")
 _NOT_NEGATIVE = (
@@ -41,7 +42,7 @@ class TrainConfig:
     ues: tuple[int, ...] = ()
     """D(I): UE counts to train on, repeats count twice; () = the scenarios' own."""
     preset: str = "tiny"
-    policy: str = "pointer"
+    model_kind: str = "pointer"
     """Kind of the leader's network where none is given to begin with: policy.model_kinds."""
     model: ModelConfig = ModelConfig()
     """Its size."""
@@ -63,7 +64,8 @@ class TrainConfig:
     """What followers do that do not learn, and all of them in branches; `obey` makes a Dictator."""
     alternate: bool = True
     """With both roles: one learns per round while the other stands still; False = both in every update."""
-    credit: str = "regression"
+    objective: str = DEFAULT_OBJECTIVE
+    """What both roles climb: training.learning.objectives."""
     seed: int = 0
     updates: int = 300
     cell_steps: int = 0
@@ -91,10 +93,10 @@ class TrainConfig:
     clip: float = 0.2
     """Of the ratio between a token's new and old probability."""
     target_kl: float = 0.02
-    """Nats a choice between the policy that played and the one that learns: more ends the epochs. 0 = never."""
+    """Nats a choice between the model that played and the one that learns: more ends the epochs. 0 = never."""
     gamma: float = 0.9
     lam: float = 0.9
-    """Of GAE, over a cell's decisions; `sequence` and followers only."""
+    """Of GAE, over a cell's decisions and over a UE's slots; only objectives with a critic."""
     kl: float = 0.0
     """Weight of the divergence from the leader that it began with."""
     entropy: float = 0.003
@@ -104,8 +106,8 @@ class TrainConfig:
     scale: float = 10.0
     """Of values in the loss: what they weigh against entropy and KL."""
     greedy_share: float = 0.5
-    """`regression`: share of cells that are played by the likeliest words, as a leader is in the end. Values of words
-    among words drawn at random are another game's: with none greedy, half of the gain in `sporadic` was lost."""
+    """`regression`: share of cells that are played by the likeliest tokens, as a leader is in the end. Values of tokens
+    among tokens drawn at random are another game's: with none greedy, half of the gain in `sporadic` was lost."""
     sharpness: float = 100.0
     """`regression`: logits per unit of value; its inverse is the temperature at which the leader plays."""
     consistency: float = 0.0
@@ -134,14 +136,15 @@ class TrainConfig:
         ranges.share(_SHARES)
         ranges.positive(("scale", "sharpness"))
         ranges.inside(0, "clip", 1)
-        ranges.one_of("credit", CREDITS)
-        ranges.one_of("policy", KINDS)
+        ranges.one_of("objective", OBJECTIVES)
+        ranges.one_of("model_kind", KINDS)
         ranges.one_of("rule", RULES)
         ranges.one_of("device", DEVICES)
-        if self.policy == TEXT:
-            ranges.check("base_model", bool(self.base_model), "a language model's directory or hub id, for policy text")
+        if self.model_kind == TEXT:
+            expected = f"a language model's directory or hub id, for model_kind {TEXT}"
+            ranges.check("base_model", bool(self.base_model), expected)
         elif self.base_model:
-            ranges.check("policy", False, f"{TEXT}, for a base model")
+            ranges.check("model_kind", False, f"{TEXT}, for a base model")
         ranges.check("ues", all(count >= 1 for count in self.ues), "counts of 1 or more")
         if "follower" in self.roles:
             ranges.check("choose_rounds", not self.choose_rounds, "0 where followers learn")
@@ -151,7 +154,7 @@ class TrainConfig:
     @property
     def leader(self) -> ModelConfig | TextConfig:
         """What a warm start begins with."""
-        if self.policy != TEXT:
+        if self.model_kind != TEXT:
             return replace(self.model, block_positions=self.positions or self.model.block_positions)
         return TextConfig(self.base_model, self.lora_rank, self.bf16, self.gradient_checkpointing)
 
@@ -175,11 +178,17 @@ class TrainConfig:
     def kappa_ratio(self) -> float:
         return self.leader_lr / self.follower_lr if self.follower_lr else math.inf
 
+    def make_objective(self) -> Objective:
+        """The leader's."""
+        return OBJECTIVES[self.objective](self)
+
     def learning_rate_at(self, update: int, peak: float) -> float:
         """Linear warm-up, then a cosine."""
-        cosine = 0.5 + 0.5 * math.cos(math.pi * min(update / self.planned_updates, 1.0))
-        decayed = peak * (self.final_lr_share + (1.0 - self.final_lr_share) * cosine)
-        return decayed * min(1.0, (update + 1) / self.warm_up_updates)
+        return (
+            peak
+            * cosine(update, self.planned_updates, 1.0, self.final_lr_share)
+            * warm_up(update, self.warm_up_updates)
+        )
 
     def as_json(self) -> dict[str, Any]:
         """All of it but the scenarios, which their hashes name."""
@@ -190,7 +199,7 @@ class TrainConfig:
 def follow_config(config: TrainConfig) -> FollowConfig:
     """What a run's settings mean to its followers. Their entropy and exploration have weights of their own."""
     return FollowConfig(
-        credit=config.credit,
+        objective=config.objective,
         consistency=config.consistency,
         scale=config.scale,
         clip=config.clip,
@@ -207,7 +216,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "small": {"model": ModelConfig(hidden_size=128, num_layers=4, num_heads=4, intermediate_size=352)},
     # A pretrained LM reads text and is adapted by LoRA; it needs a GPU.
     "llama-1b": {
-        "policy": "text",
+        "model_kind": TEXT,
         "lora_rank": 16,
         "bf16": True,
         "gradient_checkpointing": True,
@@ -231,12 +240,10 @@ _SLOW: Mapping[str, Any] = {
 }
 """A period of many slots is dear to play: fewer states. No RBG is tried with another owner, since a lock over a period
 never pays; what is left unvaried is held to the leader that it began with."""
-_SEQUENCE: Mapping[str, Any] = {"horizon": 16, "leader_lr": 3e-4, "epochs": 2}
-"""GAE needs a stretch of time; what learned least badly before (a rate of 6e-4 moved the policy by .05 nats a step)."""
 
 
 def make_config(preset: str = "tiny", scenarios: Sequence[str | Scenario] = ("mix",), **changes: Any) -> TrainConfig:
-    """A preset at the scenarios' pace, with `changes` on top. Raises ValueError, one line."""
+    """A preset for the scenarios and the objective, with `changes` on top. Raises UserMistake."""
     if preset not in PRESETS:
         raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
     unknown = changes.keys() - {f.name for f in fields(TrainConfig)}
@@ -246,8 +253,9 @@ def make_config(preset: str = "tiny", scenarios: Sequence[str | Scenario] = ("mi
     chosen: dict[str, Any] = {"preset": preset, "scenarios": worlds}
     if worlds and max(s.slots_per_dcm for s in worlds) >= SLOW_LEADER_SLOTS:
         chosen |= _SLOW
-    if changes.get("credit") == "sequence":
-        chosen |= _SEQUENCE
+    objective = OBJECTIVES.get(changes.get("objective", DEFAULT_OBJECTIVE))
+    if objective is not None:
+        chosen |= objective.defaults
     if changes.get("base_model"):
-        chosen["policy"] = TEXT
+        chosen["model_kind"] = TEXT
     return TrainConfig(**(chosen | dict(PRESETS[preset]) | changes))

@@ -1,9 +1,9 @@
-"""The followers' weights follow what they recorded: training.following's losses, inside the trainer's limits."""
+"""The followers as a role of the trainer: what their minibatches are, and what they cost under their objective."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,56 +11,100 @@ from torch import nn
 
 from policy.critic import new_follower_critic
 from policy.follower import FollowerModel
-from training.errors import Diverged
-from training.following.losses import follower_loss, lesson_of
 from training.following.recording import FollowerBatch, FollowerTeam
-from training.following.train import minibatches
-from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
-from training.learning.leader_learner import step
-from training.learning.report import FollowerFigures
+from training.learning.follower_config import FollowConfig
+from training.learning.follower_loss import (
+    ChoiceBatch,
+    FollowerLosses,
+    choice_batch_of,
+    follower_loss,
+    imitation_loss,
+)
+from training.learning.learner import Cost, Limits, learn, new_optimizer
+from training.learning.objectives import Objective
 
-CHOICES = 1024
-"""Of UEs, an optimizer step."""
+Costs = Callable[[list[ChoiceBatch]], Iterator[Cost]]
 
 
 class FollowerLearner:
-    """Followers, their optimizer, their critic if their credit needs one, and what they began as."""
+    """Followers, their objective, their optimizer, their critic if the objective needs one, and what they began as."""
 
-    def __init__(self, model: FollowerModel, config: TrainConfig, ranks: Ranks | None = None) -> None:
-        self._config, self._ranks, self.follow = config, ranks or Ranks(), follow_config(config)
+    def __init__(
+        self,
+        model: FollowerModel,
+        config: FollowConfig,
+        limits: Limits,
+        batch: int,
+        seed: int = 0,
+        *,
+        speaks: bool = False,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """batch: choices of UEs an optimizer step. speaks: their reports carry words. seed: of a critic."""
+        self._config, self._limits, self._batch, self._ranks = config, limits, batch, ranks or Ranks()
+        self.objective: Objective = config.make_objective()
         device = next(model.parameters()).device
-        critic = new_follower_critic(config.seed).to(device) if config.credit == "sequence" else None
+        critic = new_follower_critic(seed).to(device) if self.objective.needs_critic else None
         reference = copy.deepcopy(model).eval() if config.kl else None
-        self.team = FollowerTeam(model, critic, reference)
-        self._both = nn.ModuleList([model] if critic is None else [model, critic])
-        self._optimizer = torch.optim.AdamW(self._both.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
-        self.models: dict[str, nn.Module] = {"followers": self._both}
+        self.team = FollowerTeam(model, critic, reference, speaks)
+        learning = nn.ModuleList([model] if critic is None else [model, critic])
+        self._optimizer = new_optimizer(learning.parameters())
+        self.models: dict[str, nn.Module] = {"followers": learning}
         self.optimizers = {"followers": self._optimizer}
 
-    def learn(self, batches: Sequence[FollowerBatch], rate: float, rng: np.random.Generator) -> FollowerFigures | None:
-        """One update; None if no UE had anything to choose. Raises Diverged."""
-        config, ranks = self._config, self._ranks
-        lessons = [lesson_of(self.team, batch, self.follow) for batch in batches]
-        count = sum(len(lesson.choices.slot_N) for lesson in lessons)
+    def batches_of(self, recorded: Sequence[FollowerBatch]) -> list[ChoiceBatch]:
+        """What was recorded, with what it was worth."""
+        return [choice_batch_of(self.team.critic, batch, self._config) for batch in recorded]
+
+    def learn(self, batches: Sequence[ChoiceBatch], rate: float, rng: np.random.Generator) -> FollowerLosses | None:
+        """One update; what its last step saw, None if no UE had anything to choose. Raises Diverged."""
+        losses: FollowerLosses | None = None
+
+        def costs(part: list[ChoiceBatch]) -> Iterator[Cost]:
+            nonlocal losses
+            losses = follower_loss(self.team, part, self._config, self.objective)
+            yield Cost(losses.loss, losses.step_kl.item(), 1.0)
+
+        self._descend(batches, costs, rate, self._limits, rng)
+        return losses
+
+    def imitate(
+        self, batches: Sequence[ChoiceBatch], certainty: float, rate: float, rng: np.random.Generator
+    ) -> FollowerLosses | None:
+        """One pass towards what the hand-written rule did."""
+        losses: FollowerLosses | None = None
+
+        def costs(part: list[ChoiceBatch]) -> Iterator[Cost]:
+            nonlocal losses
+            loss, zero = imitation_loss(self.team, part, certainty), torch.zeros(())
+            losses = FollowerLosses(loss.detach(), zero, zero, zero, zero)
+            yield Cost(loss)
+
+        self._descend(batches, costs, rate, Limits(clip_norm=self._limits.clip_norm), rng)
+        return losses
+
+    def _descend(
+        self, batches: Sequence[ChoiceBatch], costs: Costs, rate: float, limits: Limits, rng: np.random.Generator
+    ) -> None:
+        count, ranks = sum(len(batch.choices.slot_N) for batch in batches), self._ranks
         if ranks.any(count == 0):
-            return None
+            return
         # As many steps on every rank, whatever its UEs had to choose.
-        parts = max(1, round(ranks.sum([float(count)])[0] / ranks.size / CHOICES))
-        figures = None
+        parts = max(1, round(ranks.sum([float(count)])[0] / ranks.size / self._batch))
+
+        def epoch() -> Iterable[list[ChoiceBatch]]:
+            return minibatches(batches, parts, rng)
+
         self.team.model.train()
-        for epoch in range(config.epochs):
-            for part in minibatches(lessons, -(-count // parts), rng):
-                losses = follower_loss(self.team, part, self.follow)
-                if ranks.any(not bool(torch.isfinite(losses.loss))):
-                    raise Diverged(f"the followers' loss is {losses.loss.item()}")
-                figures = FollowerFigures(losses.entropy.item(), losses.moved.item(), losses.value_error.item())
-                moved = ranks.sum([figures.step_kl])[0] / ranks.size
-                if epoch and config.target_kl and moved > config.target_kl:
-                    self.team.model.eval()
-                    return figures
-                self._optimizer.zero_grad(set_to_none=True)
-                losses.loss.backward()
-                step(self._optimizer, self._both, rate, config.clip_norm, "followers", ranks)
+        learn("followers'", self._optimizer, epoch, costs, rate, limits, ranks)
         self.team.model.eval()
-        return figures
+
+
+def minibatches(batches: Sequence[ChoiceBatch], parts: int, rng: np.random.Generator) -> list[list[ChoiceBatch]]:
+    """All choices once, in random order; each part has its share of every batch."""
+    orders = [np.array_split(rng.permutation(len(batch.choices.slot_N)), parts) for batch in batches]
+    words = [np.array_split(rng.permutation(len(batch.words.slot_N)), parts) for batch in batches]
+    return [
+        [batch.rows(order[k], chosen[k]) for batch, order, chosen in zip(batches, orders, words)] for k in range(parts)
+    ]

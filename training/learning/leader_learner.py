@@ -1,13 +1,11 @@
-"""The leader's weights follow its credit: epochs over a batch of examples, inside PPO's limits.
+"""The leader as a role of the trainer: what its minibatches are, and what they cost under its objective.
 
-A batch is learnt from for `epochs` passes, or until the policy has moved `target_kl` nats a choice from the one that
-played. Losses and gradients that are not finite stop the run before they reach the weights.
-Suffixes: B examples, L steps, A actions, T periods, C chains.
+Suffixes: B examples, L steps, A actions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,23 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.errors import Diverged, TrainingError
-from training.gae import generalised_advantages, next_values
-from training.learning import objectives as credit
+from policy.leader_models.transcript import teacher_forcing_batch
 from training.learning.config import TrainConfig
 from training.learning.distributed import Ranks
+from training.learning.example import Example
 from training.learning.leader_critic import LeaderCritic, new_leader_critic
+from training.learning.learner import Cost, Limits, learn, new_optimizer
+from training.learning.objectives import Baseline, TokenChoices, log_probs
+from training.learning.ppo import dcm_advantages
 from training.learning.report import LeaderFigures
-from training.learning.rollout import Example
 
 if TYPE_CHECKING:
     from policy.leader_models.leader_network import TrainableNetwork
 
 CRITIC_LR = 3e-3
 CRITIC_PASSES = 4
-"""Over a batch, per epoch of the leader: it must keep up with a policy that changes."""
-MIN_STD = 1e-6
-"""Advantages are divided by their spread, but not by less."""
+"""Over a batch, per epoch of the leader: it must keep up with a leader that changes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,16 +37,14 @@ class _Part:
     """As many examples as one forward takes."""
 
     examples: Sequence[Example]
-    tried: credit.Tried
-    advantage_B: Tensor | None
-    """Of whole DCMs; `sequence` only."""
+    choices: TokenChoices
     old_log_prob: Tensor | None = None
-    """[B, L, A] of the policy that played; None = not looked at yet."""
-    before: credit.Baseline | None = None
+    """[B, L, A] of the leader that played; None = not looked at yet."""
+    before: Baseline | None = None
 
 
 class _Sums:
-    """What an optimizer step adds up over its parts."""
+    """What an epoch adds up over its parts."""
 
     def __init__(self) -> None:
         self.entropy = self.kl = self.step_kl = self.clipped = self.weighed = 0.0
@@ -57,7 +52,7 @@ class _Sums:
 
 
 class LeaderLearner:
-    """A leader, its optimizer, its critic if its credit needs one, and the leader that it began as."""
+    """A leader, its objective, its optimizer, its critic if the objective needs one, and what it began as."""
 
     def __init__(
         self,
@@ -68,14 +63,15 @@ class LeaderLearner:
     ) -> None:
         """reference: what `config.kl` holds it to; None = nothing."""
         self.leader, self._config, self._reference, self._ranks = leader, config, reference, ranks or Ranks()
-        self.critic: LeaderCritic | None = None
-        if config.credit == "sequence":
-            self.critic = new_leader_critic(config.seed).to(_device_of(leader))
-        trained = [p for p in leader.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.0)
+        self.objective = config.make_objective()
+        self._limits = Limits(self.objective.leader_epochs(config.epochs), config.clip_norm, config.target_kl)
+        self._sums = _Sums()
+        self.optimizer = new_optimizer(p for p in leader.parameters() if p.requires_grad)
         self.models: dict[str, nn.Module] = {"leader": leader}
         self.optimizers = {"leader": self.optimizer}
-        if self.critic is not None:
+        self.critic: LeaderCritic | None = None
+        if self.objective.needs_critic:
+            self.critic = new_leader_critic(config.seed).to(_device_of(leader))
             self.models["leader_critic"] = self.critic
             self.optimizers["leader_critic"] = torch.optim.AdamW(self.critic.parameters(), weight_decay=0.0)
 
@@ -84,27 +80,26 @@ class LeaderLearner:
         config = self._config
         advantage_B, explained = None, None
         if self.critic is not None:
-            examples, advantage_B, explained = self._sequence_advantages(examples)
+            known = dcm_advantages(self.critic, examples, config.gamma, config.lam)
+            examples, advantage_B, explained = known.examples, known.advantage_B, known.explained_variance
+            self._fit_critic(self.critic, known.features_BF, known.return_B)
         order = rng.permutation(len(examples)) if len(examples) > config.batch else np.arange(len(examples))
         batches = [
             [self._part(examples, rows, advantage_B) for rows in _pieces(batch, config.micro_batch or config.batch)]
             for batch in _pieces(order, config.batch)
         ]
         self.leader.train()
+        # The first batch is looked at when its turn comes: until then no weight has changed.
         for part in (part for batch in batches[1:] for part in batch):
             with torch.no_grad():
-                self._note_old(part, self._logits(self.leader, part))
-        epochs = 1 if config.credit in ("all_action", "regression") else config.epochs
-        sums, begun = _Sums(), 0
-        for epoch in range(epochs):
-            begun += 1
-            sums = _Sums()
-            for batch in batches:
-                if not self._descend(batch, rate, sums, epoch):
-                    break
-            else:
-                continue
-            break
+                self._look_at_old(part, self._logits(self.leader, part))
+
+        def epoch() -> Iterable[list[_Part]]:
+            self._sums = _Sums()
+            return batches
+
+        begun = learn("leader's", self.optimizer, epoch, self._costs, rate, self._limits, self._ranks)
+        sums = self._sums
         return LeaderFigures(
             sums.entropy / max(sums.varied, 1),
             sums.kl / max(sums.examples, 1),
@@ -114,150 +109,95 @@ class LeaderLearner:
             explained,
         )
 
+    def _fit_critic(self, critic: LeaderCritic, features_BF: Tensor, return_B: NDArray[np.float64]) -> None:
+        target = torch.from_numpy(return_B.astype(np.float32)).to(_device_of(self.leader))
+
+        def costs(features: Tensor) -> Iterator[Cost]:
+            yield Cost(nn.functional.mse_loss(critic(features), target))
+
+        limits = Limits(CRITIC_PASSES * self._config.epochs, self._config.clip_norm)
+        optimizer = self.optimizers["leader_critic"]
+        learn("leader's critic's", optimizer, lambda: [features_BF], costs, CRITIC_LR, limits, self._ranks)
+
     def _part(self, examples: Sequence[Example], rows: NDArray[np.int64], advantage_B: Tensor | None) -> _Part:
         chosen = [examples[row] for row in rows.tolist()]
         device = _device_of(self.leader)
-        whole = None if advantage_B is None else advantage_B[torch.from_numpy(rows)].to(device)
-        return _Part(chosen, credit.tried_of(chosen, device), whole)
+        advantage = None if advantage_B is None else advantage_B[torch.from_numpy(rows)].to(device)
+        return _Part(chosen, token_choices(chosen, device)._replace(advantage=advantage))
 
     def _logits(self, model: TrainableNetwork, part: _Part) -> Tensor:
         """[B, L, A]"""
         prompts = model.layout.encode([e.state for e in part.examples], [e.intent for e in part.examples])
-        return model.teacher_forcing_logits(prompts, part.tried.script).float()
+        return model.teacher_forcing_logits(prompts, part.choices.script).float()
 
-    def _note_old(self, part: _Part, logits: Tensor) -> None:
-        exploration = self._config.exploration if self._config.credit in ("counterfactual", "all_action") else 0.0
-        part.old_log_prob = credit.log_probs(logits.detach(), part.tried.legal)
-        part.before = credit.baseline_of(part.tried, logits, exploration)
-        # Of a role's own, so that leader and followers weigh alike whatever their rewards' units.
-        if self._config.credit in ("counterfactual", "token"):
-            weight, advantage = part.before.weight, part.before.advantage
-            spread = (weight * advantage**2).sum() / weight.sum().clamp(min=MIN_STD)
-            part.before = part.before._replace(advantage=advantage / spread.sqrt().clamp(min=MIN_STD))
+    def _look_at_old(self, part: _Part, logits: Tensor) -> None:
+        part.old_log_prob = log_probs(logits.detach(), part.choices.legal)
+        part.before = self.objective.baseline(part.choices, logits)
 
-    def _descend(self, batch: Sequence[_Part], rate: float, sums: _Sums, epoch: int) -> bool:
-        """One optimizer step, or none if the policy has moved far enough (False)."""
-        config, count = self._config, sum(len(part.examples) for part in batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        moved = choices = 0.0
+    def _costs(self, batch: Sequence[_Part]) -> Iterator[Cost]:
+        """Of each part of a batch, a mean over the batch's examples."""
+        count = sum(len(part.examples) for part in batch)
         for part in batch:
             logits = self._logits(self.leader, part)
             if part.old_log_prob is None:
-                self._note_old(part, logits)
-            loss, part_moved, part_choices = self._loss(part, logits, sums)
-            moved, choices = moved + part_moved, choices + part_choices
-            if self._ranks.any(not bool(torch.isfinite(loss))):
-                raise Diverged(f"the leader's loss is {loss.item()}")
-            (loss / count).backward()
-        if epoch and config.target_kl:
-            moved, choices = self._ranks.sum([moved, choices])
-            if moved / max(choices, 1.0) > config.target_kl:
-                return False
-        step(self.optimizer, self.leader, rate, config.clip_norm, "leader", self._ranks)
-        return True
+                self._look_at_old(part, logits)
+            cost = self._cost(part, logits)
+            yield cost._replace(loss=cost.loss / count)
 
-    def _loss(self, part: _Part, logits: Tensor, sums: _Sums) -> tuple[Tensor, float, int]:
-        """Summed over the part's examples; how far the policy has moved on them, nats, and over how many choices."""
-        config, tried = self._config, part.tried
+    def _cost(self, part: _Part, logits: Tensor) -> Cost:
+        """Summed over the part's examples."""
+        config, choices, sums = self._config, part.choices, self._sums
         assert part.before is not None and part.old_log_prob is not None
-        if config.credit == "sequence":
-            assert part.advantage_B is not None
-            objective = credit.sequence(tried, part.advantage_B, logits, config.clip)
-        elif config.credit == "all_action":
-            objective = credit.all_action(tried, part.before, logits)
-        elif config.credit == "regression":
-            objective = credit.regression(tried, part.before, logits, config.sharpness)
-        elif config.credit == "token":
-            objective = credit.token(tried, part.before, logits, config.clip)
-        else:
-            objective = credit.counterfactual(tried, part.before, logits, config.clip)
-        log_prob = credit.log_probs(logits, tried.legal)
+        gain = self.objective.of_tokens(choices, part.before, logits)
+        log_prob = log_probs(logits, choices.legal)
         entropy_BL = -(log_prob.exp() * log_prob).sum(-1)
         kl = torch.zeros((), device=logits.device)
         if self._reference is not None and config.kl:
             with torch.no_grad():
-                start = credit.log_probs(self._logits(self._reference, part), tried.legal)
+                start = log_probs(self._logits(self._reference, part), choices.legal)
             kl = (log_prob.exp() * (log_prob - start)).sum()
-        scale = config.scale if config.credit in ("all_action", "regression") else 1.0
-        # A regression's temperature is its sharpness: pushed on, it would rest elsewhere.
-        entropy = 0.0 if config.credit == "regression" else config.entropy
-        loss = config.kl * kl - scale * objective.gained - entropy * entropy_BL.sum()
+        loss = config.kl * kl - gain.gained - self.objective.entropy_weight * entropy_BL.sum()
 
-        choice_BL = tried.legal.sum(-1) > 1
-        looked_BL = choice_BL if config.credit == "sequence" else tried.varied
-        moved = (part.old_log_prob.exp() * (part.old_log_prob - log_prob.detach())).sum().item()
-        choices = int(choice_BL.sum())
-        sums.entropy += (entropy_BL.detach() * looked_BL).sum().item()
-        sums.varied += int(looked_BL.sum())
+        choice_BL = choices.legal.sum(-1) > 1
+        counted_BL = choices.varied if self.objective.needs_branches else choice_BL
+        step_kl = (part.old_log_prob.exp() * (part.old_log_prob - log_prob.detach())).sum().item()
+        count = int(choice_BL.sum())
+        sums.entropy += (entropy_BL.detach() * counted_BL).sum().item()
+        sums.varied += int(counted_BL.sum())
         sums.kl += kl.item()
-        sums.step_kl += moved
-        sums.choices += choices
-        sums.clipped += objective.clipped.item()
-        sums.weighed += objective.weighed.item()
+        sums.step_kl += step_kl
+        sums.choices += count
+        sums.clipped += gain.clipped.item()
+        sums.weighed += gain.weighed.item()
         sums.examples += len(part.examples)
-        return loss, moved, choices
-
-    def _sequence_advantages(self, examples: Sequence[Example]) -> tuple[list[Example], Tensor, float]:
-        """Advantages by GAE; each chain's last decision only says what comes after. Trains the critic too."""
-        assert self.critic is not None
-        config = self._config
-        chains: dict[int, list[Example]] = {}
-        for example in examples:
-            chains.setdefault(example.chain, []).append(example)
-        length = min(map(len, chains.values()))
-        if length < 2:
-            raise TrainingError(f"credit sequence needs a horizon of 2 or more periods, has {length}")
-        grid = [[chain[t] for chain in chains.values()] for t in range(length)]
-        flat = [example for row in grid for example in row]
-        features = self.critic.features([e.state for e in flat])
-        with torch.no_grad():
-            value_TC = self.critic(features).double().cpu().numpy().reshape(length, -1)
-        # Returns near 1: an optimizer's steps are of a fixed size.
-        unit = max(1.0 - config.gamma, 1.0 / length)
-        reward_TC = np.array([[e.reward * e.size * unit for e in row] for row in grid])[:-1]
-        # Cells do not leave: the batch's end is a truncation.
-        truncated_TC = np.zeros(reward_TC.shape, bool)
-        truncated_TC[-1] = True
-        result = generalised_advantages(
-            reward_TC,
-            value_TC[:-1],
-            next_values(value_TC[:-1], value_TC[-1]),
-            np.zeros(reward_TC.shape, bool),
-            truncated_TC,
-            gamma=config.gamma,
-            lam=config.lam,
-        )
-        returns = result.return_TN.reshape(-1)
-        left = returns.var()
-        explained = 1.0 - float((returns - value_TC[:-1].reshape(-1)).var() / left) if left > 0 else 0.0
-        learnt = flat[: reward_TC.size]
-        self._fit_critic(features[: len(learnt)], returns)
-        advantage = result.advantage_TN.reshape(-1)
-        advantage = (advantage - advantage.mean()) / max(float(advantage.std()), MIN_STD)
-        return learnt, torch.from_numpy(advantage.astype(np.float32)), explained
-
-    def _fit_critic(self, features_BF: Tensor, returns: NDArray[np.float64]) -> None:
-        assert self.critic is not None
-        optimizer = self.optimizers["leader_critic"]
-        target = torch.from_numpy(returns.astype(np.float32)).to(_device_of(self.leader))
-        for _ in range(CRITIC_PASSES * self._config.epochs):
-            optimizer.zero_grad(set_to_none=True)
-            loss = nn.functional.mse_loss(self.critic(features_BF), target)
-            loss.backward()
-            step(optimizer, self.critic, CRITIC_LR, self._config.clip_norm, "leader's critic", self._ranks)
+        return Cost(loss, step_kl, count)
 
 
-def step(
-    optimizer: torch.optim.Optimizer, model: nn.Module, rate: float, clip_norm: float, name: str, ranks: Ranks
-) -> None:
-    """One optimizer step at `rate`, along the ranks' mean gradient. Raises Diverged, before any weight changes."""
-    ranks.average_gradients(model.parameters())
-    norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    if not bool(torch.isfinite(norm)):
-        raise Diverged(f"the {name}'s gradient is {norm.item()}")
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
+def token_choices(examples: Sequence[Example], device: torch.device) -> TokenChoices:
+    """Of all tokens of the examples' DCMs."""
+    script = teacher_forcing_batch([e.line for e in examples])
+    shape = script.mask_BLA.shape
+    known_BLA, value_BLA = np.zeros(shape, bool), np.zeros(shape, np.float32)
+    log_prob_BL = np.zeros(shape[:2], np.float32)
+    for row, example in enumerate(examples):
+        steps, width = example.known_LA.shape
+        known_BLA[row, :steps, :width] = example.known_LA
+        value_BLA[row, :steps, :width] = np.where(example.known_LA, example.value_LA - example.base, 0.0) * example.size
+        log_prob_BL[row, :steps] = example.log_probs_L
+    varied_BL: NDArray[np.bool_] = np.asarray(known_BLA.any(axis=-1))
+
+    def tensor(array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    return TokenChoices(
+        script,
+        tensor(script.mask_BLA),
+        tensor(np.where(varied_BL[:, :, None], known_BLA, script.mask_BLA)),
+        tensor(varied_BL),
+        tensor(value_BLA),
+        tensor(script.tokens_BL),
+        tensor(log_prob_BL),
+    )
 
 
 def _pieces(rows: NDArray[np.int64], size: int) -> Iterable[NDArray[np.int64]]:

@@ -22,8 +22,9 @@ def model_card(
     lines = [
         "# A policy for the uplink MAC game",
         "",
-        f"{config.policy} leader, preset `{config.preset}`, roles trained: {', '.join(config.roles)}; "
-        f"credit `{config.credit}`, seed {config.seed}, {len(reports)} updates, {reports[-1].cell_steps} cell-steps.",
+        f"{config.model_kind} leader, preset `{config.preset}`, roles trained: {', '.join(config.roles)}; "
+        f"objective `{config.objective}`, seed {config.seed}, {len(reports)} updates, "
+        f"{reports[-1].cell_steps} cell-steps.",
         "",
         "## Made by",
         "",
@@ -66,7 +67,7 @@ def model_card(
     ]
     warnings = list(dict.fromkeys(warning for r in reports for warning in r.warnings))
     if warnings:
-        lines += ["## Said while it learned", "", *(f"- {warning}" for warning in warnings), ""]
+        lines += ["## Warnings while it learned", "", *(f"- {warning}" for warning in warnings), ""]
     return "\n".join(lines)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from training.learning.rollout import Arena, Example
+    from training.learning.example import Example
+    from training.learning.follower_loss import FollowerLosses
+    from training.learning.rollout import Rollout
 
 REPORTED_UPDATES = 50
 """Figures in the bundle are means over this many last updates."""
@@ -19,11 +21,11 @@ class LeaderFigures(NamedTuple):
     """Of one update."""
 
     entropy: float
-    """Nats a step that was varied (`sequence`: a choice)."""
+    """Nats a step that was varied; a choice, where alternatives are not tried."""
     kl: float
     """From the leader that it began with, nats a DCM; 0 where it has no weight."""
     step_kl: float
-    """Between the policy that played and the one last looked at, nats a choice."""
+    """Between the model that played and the one last looked at, nats a choice."""
     clip_fraction: float
     epochs: int
     """Begun."""
@@ -41,15 +43,19 @@ class FollowerFigures(NamedTuple):
     value_error: float
     """Mean square of the critic's error; 0 without one."""
 
+    @classmethod
+    def of(cls, losses: FollowerLosses) -> FollowerFigures:
+        return cls(losses.entropy.item(), losses.step_kl.item(), losses.value_error.item())
+
 
 class UpdateReport(NamedTuple):
-    """One line of the log. None = not measured in this update: a role stood still, or its credit does not need it."""
+    """One line of the log. None = not measured: a role stood still, or its objective does not need it."""
 
     update: int
     cell_steps: int
     """Slots x cells played so far, branches not counted, over all ranks."""
     value: float
-    """Mean value of the DCMs as the leader said them: what followed counts, see training.counterfactual."""
+    """Mean value of the DCMs as the leader decided them: what followed counts, see training.counterfactual."""
     reward: float
     """Mean slot reward of the periods that they governed."""
     gain: float | None
@@ -69,7 +75,7 @@ class UpdateReport(NamedTuple):
     clip_fraction: float | None = None
     epochs: int | None = None
     explained_variance: float | None = None
-    """Of the critic; `sequence` only."""
+    """Of the critic; None without one."""
     leader_lr: float | None = None
     follower_entropy: float | None = None
     """Nats a bit."""
@@ -87,7 +93,7 @@ def report_of(
     update: int,
     cell_steps: int,
     examples: Sequence[Example],
-    arena: Arena,
+    rollout: Rollout,
     leader: tuple[LeaderFigures, float] | None,
     followers: tuple[FollowerFigures, float] | None,
     unseen: tuple[float, float] | None,
@@ -101,8 +107,8 @@ def report_of(
         round(float(np.mean([e.base for e in examples])), 6),
         round(float(np.mean([e.reward for e in examples])), 6),
         round(float(np.mean(gains)), 6) if gains else None,
-        round(arena.jain(), 4),
-        round(arena.node_jain, 4),
+        round(rollout.jain(), 4),
+        round(rollout.node_jain, 4),
         round(float(np.mean([e.collision_fraction for e in examples])), 5),
         unseen=unseen,
     )
@@ -119,11 +125,11 @@ def report_of(
             leader_lr=rate,
         )
     if followers is not None:
-        told, rate = followers
+        of_followers, rate = followers
         report = report._replace(
-            follower_entropy=round(told.entropy, 6),
-            follower_kl=round(told.step_kl, 6),
-            follower_value_error=round(told.value_error, 6),
+            follower_entropy=round(of_followers.entropy, 6),
+            follower_kl=round(of_followers.step_kl, 6),
+            follower_value_error=round(of_followers.value_error, 6),
             follower_lr=rate,
         )
     return report

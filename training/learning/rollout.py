@@ -1,8 +1,8 @@
 """Worlds that the leader plays in order to learn: several scenarios and UE counts side by side.
 
-Cells are led under the period rule of evaluations and of the live path, by words drawn or, a share of cells, by the
-likeliest. What comes out are examples: what the leader saw, what it said and how likely that was, what came of it, and,
-where asked for, what every other word would have been worth. Suffixes: B cells, L steps, A actions.
+Cells are led under the period rule of evaluations and of the live path, by tokens drawn or, a share of cells, by the
+likeliest. What comes out are examples: what the leader saw, what it decided and how likely that was, what came of it,
+and, where asked for, what the DCM would have been worth with any other token. Suffixes: B cells, L steps, A actions.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from policy.cell_state import CellState
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.transcript import DecodedDcm, TeacherForcingExample, teacher_forcing_example
-from training.counterfactual import Spoken, evaluate
-from training.errors import InvalidToken
+from policy.leader_models.transcript import DecodedDcm, teacher_forcing_example
+from training.counterfactual import DecidedDcm, evaluate
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.imitation.collector import random_intent, with_gaps
-from training.learning.config import UNIT_UES, TrainConfig, follow_config
+from training.learning.config import TrainConfig, follow_config
+from training.learning.example import Example, check_legal
 from training.rewards import cell_reward, served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import as_followers
@@ -37,34 +37,7 @@ WARM_UP_PERIODS = 10
 WARM_UP_SLOTS = 300
 
 
-class Example(NamedTuple):
-    """One state, the DCM that was said in it, and what came of it."""
-
-    chain: int
-    """Which cell of the arena: examples of a chain, in their order, are one cell's decisions over time."""
-    state: CellState
-    intent: Intent
-    line: TeacherForcingExample
-    log_probs_L: NDArray[np.float64]
-    """Of each token, as it was drawn."""
-    reward: float
-    """Mean slot reward (training.rewards) of the period that it governed."""
-    collision_fraction: float
-    """Of that period's RBG-slots."""
-    base: float
-    """Value of the DCM as it was said; the reward, where alternatives were not tried."""
-    known_LA: NDArray[np.bool_]
-    """Which actions were tried; with them the one that was said."""
-    value_LA: NDArray[np.float64]
-    """Of the DCM with this action at this step; `base` for what was said."""
-
-    @property
-    def size(self) -> float:
-        """What its values count."""
-        return self.state.num_ues / UNIT_UES
-
-
-class Arena:
+class Rollout:
     """One round's worlds, each in its own scenario with its own number of UEs; depends on the arguments alone."""
 
     def __init__(
@@ -78,12 +51,21 @@ class Arena:
     ) -> None:
         """followers: None = the best-response rule. learning: the roles whose examples are wanted."""
         self._config, self._options, self._rng = config, options, rng
+        self._greedy_share = config.make_objective().greedy_share(config.greedy_share)
         turns = -(-config.worlds // len(config.ue_counts))
         counts = np.concatenate([rng.permutation(config.ue_counts) for _ in range(turns)])[: config.worlds].tolist()
         first, scenarios = int(rng.integers(len(config.scenarios))), config.scenarios
-        self._games = [
-            _Game(scenarios[(first + k) % len(scenarios)], config, k * config.cells, ues, followers, learning, rng)
-            for k, ues in enumerate(counts)
+        self._worlds = [
+            _LedWorld(
+                scenarios[(first + index) % len(scenarios)],
+                config,
+                index * config.cells,
+                ues,
+                followers,
+                learning,
+                rng,
+            )
+            for index, ues in enumerate(counts)
         ]
         self.node_jain = self.jain()
         """Of what the node alone served, before the leader came."""
@@ -96,28 +78,28 @@ class Arena:
         A slow leader's first period is governed by nobody: no examples. Raises InvalidToken.
         """
         rng, cells = self._rng, self._config.cells
-        states = [with_gaps(s, rng) for game in self._games for s in game.world.observe()]
+        states = [with_gaps(s, rng) for led in self._worlds for s in led.world.observe()]
         intents = [random_intent(s, rng) for s in states]
         grammars = [compile_grammar(s, i, self._options) for s, i in zip(states, intents)]
         longest = max(g.max_tokens for g in grammars)
         uniforms_BL = rng.random((len(states), longest))
-        decoded_dcms = self._speak(leader, states, intents, grammars, uniforms_BL)
+        decoded = self._decode(leader, states, intents, grammars, uniforms_BL)
         decided = [
-            _Decided(Spoken(state, intent, grammar, speech.tokens), speech.log_probs)
-            for state, intent, grammar, speech in zip(states, intents, grammars, decoded_dcms)
+            _Decided(DecidedDcm(state, intent, grammar, dcm.tokens), dcm.log_probs)
+            for state, intent, grammar, dcm in zip(states, intents, grammars, decoded)
         ]
-        self.cell_steps += sum(cells * game.world.scenario.slots_per_dcm for game in self._games)
+        self.cell_steps += sum(cells * led.world.scenario.slots_per_dcm for led in self._worlds)
         return [
             example
-            for k, game in enumerate(self._games)
-            for example in game.step(decided[k * cells : (k + 1) * cells], rng)
+            for index, led in enumerate(self._worlds)
+            for example in led.step(decided[index * cells : (index + 1) * cells], rng)
         ]
 
     def follower_batches(self) -> list[FollowerBatch]:
         """What the followers recorded since this was last asked, world by world."""
-        return [join(batches) for game in self._games if (batches := game.take_recorded())]
+        return [join(batches) for led in self._worlds if (batches := led.take_recorded())]
 
-    def _speak(
+    def _decode(
         self,
         leader: TrainableNetwork,
         states: Sequence[CellState],
@@ -125,33 +107,33 @@ class Arena:
         grammars: Sequence[Grammar],
         uniforms_BL: NDArray[np.float64],
     ) -> list[DecodedDcm]:
-        """Drawn words, in some cells the likeliest ones: what a word is worth depends on the others around it."""
-        share = self._config.greedy_share if self._config.credit == "regression" else 0.0
+        """Tokens drawn, in some cells the likeliest ones: what a token is worth depends on the others around it."""
+        share = self._greedy_share
         # Spread evenly over each world's cells.
         greedy_B = np.floor(np.arange(1, len(states) + 1) * share) > np.floor(np.arange(len(states)) * share)
-        decoded_dcms: dict[int, DecodedDcm] = {}
+        decoded: dict[int, DecodedDcm] = {}
         for chosen, drawn in ((~greedy_B, True), (greedy_B, False)):
             rows = np.flatnonzero(chosen).tolist()
-            spoken = leader.decode(
+            part = leader.decode(
                 [states[b] for b in rows],
                 [intents[b] for b in rows],
                 [grammars[b] for b in rows],
                 uniforms_BL=uniforms_BL[rows] if drawn else None,
             )
-            decoded_dcms.update(zip(rows, spoken))
-        return [decoded_dcms[b] for b in range(len(states))]
+            decoded.update(zip(rows, part))
+        return [decoded[b] for b in range(len(states))]
 
     def jain(self) -> float:
         """Mean over cells, of all that was served there so far, before the leader came too."""
-        return float(np.mean([cell.jain for game in self._games for cell in game.world.metrics()]))
+        return float(np.mean([cell.jain for led in self._worlds for cell in led.world.metrics()]))
 
 
 class _Decided(NamedTuple):
-    spoken: Spoken
+    dcm: DecidedDcm
     log_probs_L: NDArray[np.float64]
 
 
-class _Game:
+class _LedWorld:
     """Cells of one scenario being led."""
 
     def __init__(
@@ -165,10 +147,11 @@ class _Game:
         rng: np.random.Generator,
     ) -> None:
         self._config, self._first_chain, self._followers, self._learning = config, first_chain, followers, learning
+        self._tries_alternatives = "leader" in learning and config.make_objective().needs_branches
         self.world = CellBatch(scenario, config.cells, ues, int(rng.integers(2**62)))
-        pace = scenario.slots_per_dcm
-        periods = max(WARM_UP_PERIODS, WARM_UP_SLOTS // pace)
-        self.world.play(None, pace * int(rng.integers(1, periods + 1)))
+        slots_per_dcm = scenario.slots_per_dcm
+        periods = max(WARM_UP_PERIODS, WARM_UP_SLOTS // slots_per_dcm)
+        self.world.play(None, slots_per_dcm * int(rng.integers(1, periods + 1)))
         self._upcoming: list[list[_Decided]] = []
         self._recorded: list[FollowerBatch] = []
 
@@ -184,24 +167,24 @@ class _Game:
             world.play(None, world.scenario.slots_per_dcm)
             return []
         governing = self._upcoming.pop(0)
-        spoken = [d.spoken for d in governing]
-        if self._config.credit == "sequence" or "leader" not in self._learning:
-            lines = [teacher_forcing_example(s.grammar, s.state, s.tokens) for s in spoken]
-            tried = [(np.zeros(line.mask_LA.shape, bool), np.zeros(line.mask_LA.shape)) for line in lines]
-            outcome = self._play(world.plan([s.grammar.allocation(s.tokens) for s in spoken]), spoken, rng)
-            bases = outcome.reward_B.tolist()
-        else:
-            values, plan = evaluate(world, spoken, self._config.search, rng, self._config.rule)
+        dcms = [d.dcm for d in governing]
+        if self._tries_alternatives:
+            values, plan = evaluate(world, dcms, self._config.search, rng, self._config.rule)
             lines, bases = [v.line for v in values], [v.base for v in values]
             tried = [(v.known_LA, v.value_LA) for v in values]
-            outcome = self._play(plan, spoken, rng)
+            outcome = self._play(plan, dcms, rng)
+        else:
+            lines = [teacher_forcing_example(d.grammar, d.state, d.tokens) for d in dcms]
+            tried = [(np.zeros(line.mask_LA.shape, bool), np.zeros(line.mask_LA.shape)) for line in lines]
+            outcome = self._play(world.plan([d.grammar.allocation(d.tokens) for d in dcms]), dcms, rng)
+            bases = outcome.reward_B.tolist()
         for d, line in zip(governing, lines):
             check_legal(d.log_probs_L, line)
         return [
             Example(
                 self._first_chain + b,
-                d.spoken.state,
-                d.spoken.intent,
+                d.dcm.state,
+                d.dcm.intent,
                 lines[b],
                 d.log_probs_L,
                 float(outcome.reward_B[b]),
@@ -212,10 +195,10 @@ class _Game:
             for b, d in enumerate(governing)
         ]
 
-    def _play(self, plan: Plan, spoken: Sequence[Spoken], rng: np.random.Generator) -> _Outcome:
+    def _play(self, plan: Plan, dcms: Sequence[DecidedDcm], rng: np.random.Generator) -> _Outcome:
         """The period, and its mean slot reward."""
         world, scenario = self.world, self.world.scenario
-        weights_BU = served_weights(world.state, np.array([s.intent.alpha for s in spoken]))
+        weights_BU = served_weights(world.state, np.array([d.intent.alpha for d in dcms]))
         served_BU, events_BE = world.state.counters_BUC[:, :, SERVED].copy(), world.state.events_BE.copy()
         if self._followers is None:
             world.play(plan, scenario.slots_per_dcm, self._config.rule)
@@ -234,15 +217,3 @@ class _Game:
 class _Outcome(NamedTuple):
     reward_B: NDArray[np.float64]
     collisions_B: NDArray[np.float64]
-
-
-def check_legal(log_probs_L: NDArray[np.float64], line: TeacherForcingExample) -> None:
-    """Raises InvalidToken: the third of the paper's failure signatures."""
-    legal_L = line.mask_LA[np.arange(len(line.tokens_L)), line.tokens_L]
-    wrong = np.flatnonzero(~legal_L | ~np.isfinite(log_probs_L))
-    if len(wrong):
-        step = int(wrong[0])
-        raise InvalidToken(
-            f"invalid token: step {step} said {int(line.tokens_L[step])} with log-probability "
-            f"{float(log_probs_L[step]):.3g}; check that the grammar's masks (PAG) reach the sampler"
-        )

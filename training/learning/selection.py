@@ -1,9 +1,9 @@
 """Which of a run's weights its bundle gets: those that led best in worlds kept for choosing, or what it began with.
 
-A run may end below where it began: credit is noisy, and what is not varied drifts. So now and then the leader is looked
-at in the same few cells of every scenario and UE count that it trains on, greedily, as it will lead. Weights are worth
-their mean gain there over the leader that the run began with, less one standard error; that one itself is worth 0. Of
-many noisy looks the best is too good: what it is really worth, other worlds must say.
+A run may end below where it began: values are noisy, and what is not varied drifts. So now and then the leader is
+looked at in the same few cells of every scenario and UE count that it trains on, greedily, as it will lead. The value
+of weights is their mean gain there over the leader that the run began with, less one standard error; that one itself
+has 0. Of many noisy looks the best is too good: what it is really worth, other worlds must say.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ class Selection:
         if self._start_utility is None:
             self._start_utility = self._utilities(self._start)
         mean, error = compare(self._utilities(leader), self._start_utility)
-        worth = mean - error
-        if worth > (self.best or (0, 0.0))[1]:
-            save_checkpoint(self._path, {"leader": leader}, {}, {"update": str(update), "worth": repr(worth)})
-        return worth
+        value = mean - error
+        if value > (self.best or (0, 0.0))[1]:
+            save_checkpoint(self._path, {"leader": leader}, {}, {"update": str(update), "value": repr(value)})
+        return value
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """After how many updates, and its worth; None = nothing was better than the start."""
+        """After how many updates, and its value; None = nothing was better than the start."""
         if not self._path.exists():
             return None
         metadata, _ = read_checkpoint(self._path)
-        return int(metadata["update"]), float(metadata["worth"])
+        return int(metadata["update"]), float(metadata["value"])
 
     def restore_best(self, leader: TrainableNetwork) -> None:
         """Put `leader` to the best weights, or back to the start's."""

@@ -1,15 +1,13 @@
 """`stackmac train`: a warm start, then rounds of playing and learning, until updates, cell-steps or time are used up.
 
-All randomness comes from (seed, update at which the round began, rank), and a checkpoint is of a round's begin: an
-interrupted run, resumed, is the unbroken one to the last bit. What a run leaves on disk: training.run_folder.
+All randomness comes from (seed, update at which the round began, rank); how rounds go is in training.rounds, what a run
+leaves on disk in training.run_folder.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,22 +21,27 @@ from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
 from training.errors import Stopped, TrainingError
 from training.imitation.warm_start import StepReport, WarmStartConfig, options_for, warm_start
-from training.learning.config import TrainConfig
+from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
+from training.learning.example import Example
 from training.learning.follower_learner import FollowerLearner
 from training.learning.health import compare, utilities_at_unseen, warnings_of
 from training.learning.leader_learner import LeaderLearner
+from training.learning.learner import Limits
 from training.learning.model_card import write_card
-from training.learning.report import UpdateReport, from_log, means, report_of
-from training.learning.rollout import Arena, Example
+from training.learning.report import FollowerFigures, UpdateReport, from_log, means, report_of
+from training.learning.rollout import Rollout
 from training.learning.scalars import Scalars
 from training.learning.selection import Selection
+from training.rounds import Clock, run_rounds
 from training.run_folder import RunFolder
 
 PRETRAINED_LR = 5e-4
 """Of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
 WARM_START = "warm_start"
 """Folder within OUT of the run that made the bundle to begin with."""
+FOLLOWER_BATCH = 1024
+"""Choices of UEs, an optimizer step."""
 _NOT_OF_THE_RUN = ("seconds", "device", "watch_rounds")
 """Settings that may differ in a run that is resumed: they do not change what is learnt."""
 
@@ -70,44 +73,23 @@ def train(
     start: the bundle to improve; None = a warm start first, in OUT/warm_start. command: what makes the bundle again.
     Raises TrainingError, BundleError.
     """
-    out, clock = Path(out), _Clock(config.seconds)
+    out, clock = Path(out), Clock(config.seconds)
     with Ranks() as ranks:
         if start is None:
             start = _warm_start(config, out, resume, clock, ranks, warm_progress, command)
-        run = _Run(start, out, config, ranks, command)
+        run = _Run(start, out, config, ranks, progress, command)
         if resume and run.folder.checkpoint.exists():
             run.restore()
         elif ranks.is_first:
             run.begin()
-        complete = False
-        try:
-            complete = run.learn(progress, clock)
-        except KeyboardInterrupt:
-            # Nothing is lost: the checkpoint is of this round's begin, the bundle of the last finished update.
-            pass
-        return run.finish(complete)
-
-
-class _Clock:
-    """Tells when a run's time is up."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + (seconds or math.inf)
-
-    @property
-    def left_s(self) -> float:
-        return max(0.0, self._end - time.monotonic())
-
-    @property
-    def is_up(self) -> bool:
-        return self.left_s == 0.0
+        return run.finish(run_rounds(run, lambda: ranks.any(clock.is_up)))
 
 
 def _warm_start(
     config: TrainConfig,
     out: Path,
     resume: bool,
-    clock: _Clock,
+    clock: Clock,
     ranks: Ranks,
     progress: Callable[[StepReport], None],
     command: str,
@@ -117,12 +99,12 @@ def _warm_start(
     if ranks.is_first:
         from training.imitation.teachers import make_teacher
 
-        pretrained = config.policy == TEXT
+        pretrained = config.model_kind == TEXT
         rates: dict[str, Any] = (
             {"learning_rate": PRETRAINED_LR if config.lora_rank else PRETRAINED_LR / 10} if pretrained else {}
         )
         settings = WarmStartConfig(
-            steps=config.warm_up_steps, seed=config.seed, leader=config.leader, policy=config.policy, **rates
+            steps=config.warm_up_steps, seed=config.seed, leader=config.leader, model_kind=config.model_kind, **rates
         )
         result = warm_start(
             config.scenarios,
@@ -144,11 +126,19 @@ def _warm_start(
 class _Run:
     """What learns, and where the run stands."""
 
-    def __init__(self, start: Bundle, out: Path, config: TrainConfig, ranks: Ranks, command: str) -> None:
+    def __init__(
+        self,
+        start: Bundle,
+        out: Path,
+        config: TrainConfig,
+        ranks: Ranks,
+        progress: Callable[[UpdateReport], None],
+        command: str,
+    ) -> None:
         if options_for(config.scenarios) != start.options:
             names = ", ".join(s.name for s in config.scenarios)
-            raise TrainingError(f"the bundle's leader may not say what a DCM says in {names}: it is for another K")
-        self._start, self.config, self._ranks, self._command = start, config, ranks, command
+            raise TrainingError(f"the bundle's leader cannot decide what a DCM holds in {names}: it is for another K")
+        self._start, self.config, self._ranks, self._progress, self._command = start, config, ranks, progress, command
         device = choose_device(config.device)
         self._fingerprint = float(sum(tensor.double().abs().sum() for tensor in state_of(start.leader).values()))
         keeps = config.kl or config.watch_rounds or config.choose_rounds
@@ -156,7 +146,9 @@ class _Run:
         self.leader = LeaderLearner(start.leader.to(device), config, self._reference if config.kl else None, ranks)
         self.followers: FollowerLearner | None = None
         if "follower" in config.roles:
-            self.followers = FollowerLearner(start.follower.to(device), config, ranks)
+            limits = Limits(config.epochs, config.clip_norm, config.target_kl)
+            follower, follow = start.follower.to(device), follow_config(config)
+            self.followers = FollowerLearner(follower, follow, limits, FOLLOWER_BATCH, config.seed, ranks=ranks)
         self._models: Models = self.leader.models | (self.followers.models if self.followers else {})
         self._optimizers: Optimizers = self.leader.optimizers | (self.followers.optimizers if self.followers else {})
         self._scalars = Scalars(out)
@@ -185,40 +177,40 @@ class _Run:
         self.update, self.cell_steps = restored.step, restored.counts["cell_steps"]
         self.reports = [from_log(line) for line in restored.log]
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoint; rank 0 does it for all."""
         if self._ranks.is_first:
             self.folder.save(self._models, self._optimizers, self.update, {"cell_steps": self.cell_steps})
 
     @property
-    def _done(self) -> bool:
+    def is_done(self) -> bool:
         config = self.config
         return self.update >= config.updates or bool(config.cell_steps and self.cell_steps >= config.cell_steps)
 
-    def learn(self, progress: Callable[[UpdateReport], None], clock: _Clock) -> bool:
-        """Rounds until all is done (True) or time is up (False)."""
+    def round(self) -> Iterator[UpdateReport | None]:
+        """Play fresh worlds and learn from them."""
         config, ranks = self.config, self._ranks
-        while not self._done:
-            self._save()
-            if self.update // config.round_updates % max(1, config.choose_rounds) == 0:
-                self._choose()
-            unseen = self._look_at_unseen()
-            rng = np.random.default_rng([config.seed, self.update, *([ranks.rank] * (ranks.rank > 0))])
-            learning = self._learning()
-            team = self.followers.team if self.followers else None
-            arena = Arena(config, self._start.options, rng, followers=team, learning=learning)
-            played_before, end = self.cell_steps, self.update + config.round_updates
-            while self.update < end and not self._done:
-                if ranks.any(clock.is_up):
-                    return False
-                examples = self._play(arena)
-                self.cell_steps = played_before + arena.cell_steps * ranks.size
-                if examples:
-                    report = self._learn_from(examples, arena, learning, rng, unseen)
-                    unseen = None
-                    self._tell(report, progress)
-        self._save()
+        if self.update // config.round_updates % max(1, config.choose_rounds) == 0:
+            self._choose()
+        unseen = self._look_at_unseen()
+        rng = np.random.default_rng([config.seed, self.update, *([ranks.rank] * (ranks.rank > 0))])
+        learning = self._learning()
+        team = self.followers.team if self.followers else None
+        rollout = Rollout(config, self._start.options, rng, followers=team, learning=learning)
+        played_before, end = self.cell_steps, self.update + config.round_updates
+        while self.update < end:
+            examples = self._play(rollout)
+            self.cell_steps = played_before + rollout.cell_steps * ranks.size
+            if examples:
+                yield self._learn_from(examples, rollout, learning, rng, unseen)
+                unseen = None
+            else:
+                yield None
+
+    def end(self) -> None:
+        """The last checkpoint, and the last look for the best weights."""
+        self.save()
         self._choose()
-        return True
 
     def _choose(self) -> None:
         """See whether these are the best weights so far."""
@@ -232,39 +224,40 @@ class _Run:
             return roles
         return (roles[self.update // self.config.round_updates % len(roles)],)
 
-    def _play(self, arena: Arena) -> list[Example]:
+    def _play(self, rollout: Rollout) -> list[Example]:
         """The periods between two updates; with a critic, one more whose states say what the last came to."""
         self.leader.leader.eval()
-        periods = self.config.horizon + (self.config.credit == "sequence")
-        return [example for _ in range(periods) for example in arena.play(self.leader.leader)]
+        periods = self.config.horizon + self.leader.objective.needs_critic
+        return [example for _ in range(periods) for example in rollout.play(self.leader.leader)]
 
     def _learn_from(
         self,
         examples: list[Example],
-        arena: Arena,
+        rollout: Rollout,
         learning: tuple[str, ...],
         rng: np.random.Generator,
         unseen: tuple[float, float] | None,
     ) -> UpdateReport:
-        config, told, heard = self.config, None, None
+        config, leader, follower = self.config, None, None
         if "leader" in learning:
             rate = config.learning_rate_at(self.update, config.leader_lr)
-            told = self.leader.learn(examples, rate, rng), rate
-        batches = arena.follower_batches()
-        if self.followers is not None and batches:
+            leader = self.leader.learn(examples, rate, rng), rate
+        recorded = rollout.follower_batches()
+        if self.followers is not None and recorded:
             rate = config.learning_rate_at(self.update, config.follower_lr)
-            figures = self.followers.learn(batches, rate, rng)
-            heard = None if figures is None else (figures, rate)
-        return report_of(self.update, self.cell_steps, examples, arena, told, heard, unseen)
+            losses = self.followers.learn(self.followers.batches_of(recorded), rate, rng)
+            follower = None if losses is None else (FollowerFigures.of(losses), rate)
+        return report_of(self.update, self.cell_steps, examples, rollout, leader, follower, unseen)
 
-    def _tell(self, report: UpdateReport, progress: Callable[[UpdateReport], None]) -> None:
+    def record(self, report: UpdateReport) -> None:
+        """Count an update, log it and show it."""
         report = report._replace(warnings=warnings_of([*self.reports, report], self.config))
         self.reports.append(report)
         self.update += 1
         if self._ranks.is_first:
             self.folder.write_log(report._asdict())
             self._scalars.write(report)
-            progress(report)
+            self._progress(report)
 
     def _look_at_unseen(self) -> tuple[float, float] | None:
         """Every so many rounds."""
@@ -281,7 +274,7 @@ class _Run:
         """Write the bundle of the weights as they are. Raises TrainingError if not one update was made."""
         if not self.reports:
             raise Stopped("stopped before the first update: nothing to save")
-        start, paces = self._start, [s.slots_per_dcm for s in self.config.scenarios]
+        start, slots_per_dcm = self._start, [s.slots_per_dcm for s in self.config.scenarios]
         if self._ranks.is_first:
             if self._selection is not None:
                 self._selection.restore_best(self.leader.leader)
@@ -289,8 +282,8 @@ class _Run:
                 self.leader.leader.cpu().eval(),
                 start.follower.cpu().eval(),
                 start.options,
-                min(start.min_slots_per_dcm, *paces),
-                max(start.max_slots_per_dcm, *paces),
+                min(start.min_slots_per_dcm, *slots_per_dcm),
+                max(start.max_slots_per_dcm, *slots_per_dcm),
                 self._provenance(),
                 {**start.metrics, **means(self.reports)},
             )
@@ -306,7 +299,7 @@ class _Run:
             **before,
             # A warm start of this run's own is part of its command.
             "command": " && ".join(dict.fromkeys(filter(None, commands))),
-            "method": f"{before.get('method', 'unknown')}, then {config.credit} credit",
+            "method": f"{before.get('method', 'unknown')}, then objective {config.objective}",
             "scenarios": {**before.get("scenarios", {}), **{s.name: s.hash for s in config.scenarios}},
             "trained": {**config.as_json(), "ues": list(config.ue_counts), "updates": self.update}
             | {"cell_steps": self.cell_steps, "ranks": self._ranks.size}
@@ -314,11 +307,11 @@ class _Run:
         }
 
     def _chosen(self) -> dict[str, Any]:
-        """After how many updates the weights of the bundle were, and their worth where they were chosen."""
+        """After how many updates the weights of the bundle were, and their value where they were chosen."""
         if self._selection is None:
             return {}
-        update, worth = self._selection.best or (0, 0.0)
-        return {"chosen_update": update, "chosen_worth": round(worth, 5)}
+        update, value = self._selection.best or (0, 0.0)
+        return {"chosen_update": update, "chosen_value": round(value, 5)}
 
 
 def choose_device(name: str) -> torch.device:

@@ -35,7 +35,7 @@ from training.simulator.scenario import MIX
 from xapp.cli import main
 
 COLUMNS = {
-    "convergence": {"credit", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
+    "convergence": {"objective", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
     "generalization": {"ues", "policy", "train_seeds", "utility", "utility_above_mappo_g {3,4}", "jain"},
     "dictator": {"policy", "utility_above_dictator", "throughput_pct_above_dictator"},
     "learning_rates": {"policy", "kappa", "swing", "diverged", "utility_above_warm start"},
@@ -191,7 +191,7 @@ def test_a_leader_without_the_grammar_loses_decisions_and_with_it_none() -> None
 
 
 def test_a_training_that_was_stopped_for_its_bundles_is_the_unbroken_one(tmp_path: Path) -> None:
-    config = budget_config(BUDGETS["smoke"], [MIX], updates=4, credit="counterfactual", ues=(2,))
+    config = budget_config(BUDGETS["smoke"], [MIX], updates=4, objective="counterfactual", ues=(2,))
     start = BUNDLES / "paper"
     told: list[str] = []
     logs = [

@@ -13,8 +13,8 @@ from policy.follower import Access, Answer
 from policy.leader_models.language_model import ModelConfig
 from training.counterfactual import TAIL_SLOTS
 from training.following.branching import Flips, choose_flips, flip_gains
-from training.following.config import FollowConfig
 from training.following.recording import FollowerTeam, join, play_period
+from training.learning.follower_config import FollowConfig
 from training.rewards import agreement, costs, served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import as_followers, follower_view, own_uniforms
@@ -54,11 +54,11 @@ def test_what_is_recorded_can_be_computed_again(record):
 
 
 def test_cell_rewards_are_what_the_world_counted(follower, half_open, record):
-    world, _, batch = record(FollowConfig(credit="sequence"))
+    world, _, batch = record(FollowConfig(objective="sequence"))
     counted = COLLISION_COST * world.state.events_BE[:, COLLISIONS] + WASTE_COST * world.state.events_BE[:, WASTE]
     plain = CellBatch(MIX, 6, 4, seed=3)
     weights = served_weights(plain.state, np.ones(6))
-    one = play_period(plain, half_open(6, 4), 1, FollowerTeam(follower()), FollowConfig(credit="sequence"), None)
+    one = play_period(plain, half_open(6, 4), 1, FollowerTeam(follower()), FollowConfig(objective="sequence"), None)
     gained = (weights * plain.state.counters_BUC[:, :, SERVED]).mean(axis=1)
     lost = COLLISION_COST * plain.state.events_BE[:, COLLISIONS] + WASTE_COST * plain.state.events_BE[:, WASTE]
     np.testing.assert_allclose(one.cell_reward_TB[0], gained - lost / 6)
@@ -67,7 +67,7 @@ def test_cell_rewards_are_what_the_world_counted(follower, half_open, record):
 
 
 def test_periods_are_joined_in_order(follower):
-    model, config = follower(), FollowConfig(credit="sequence")
+    model, config = follower(), FollowConfig(objective="sequence")
     team = FollowerTeam(model, new_follower_critic(0))
     world, rng = CellBatch(MIX, 3, 4, seed=1), np.random.default_rng(0)
     whole = join([play_period(world, None, 2, team, config, rng) for _ in range(3)])

@@ -39,13 +39,13 @@ def sigterm():
 
 def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
     words = ["train", "--from", start, "--scenario", "mix", "--ues", "2,3", "--out", str(tmp_path / "run")]
-    assert main([*words, "--updates", "1", "--credit", "all_action", "--json", "-"]) == 0
+    assert main([*words, "--updates", "1", "--objective", "all_action", "--json", "-"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["complete"]
-    assert answer["config"]["credit"] == "all_action"
+    assert answer["config"]["objective"] == "all_action"
     assert answer["last"]["cell_steps"] == 192
     command = load_bundle(answer["bundle"]).provenance["command"]
-    assert command.endswith("--credit all_action --updates 1 --ues 2,3 --from DIR/bundle --out DIR2")
+    assert command.endswith("--objective all_action --updates 1 --ues 2,3 --from DIR/bundle --out DIR2")
 
 
 @pytest.mark.parametrize(

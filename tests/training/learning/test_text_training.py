@@ -1,4 +1,4 @@
-"""A pretrained language model learns by the same code as any leader: imitation, then every credit, into a bundle."""
+"""A pretrained language model learns by the same code as any leader: imitation, then every objective, into a bundle."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def text_bundle(checkpoint: Path, **changes: Any) -> Bundle:
     return Bundle(new_text_model(config), follower, PAPER, 1, 1)
 
 
-@pytest.mark.parametrize("credit", ["counterfactual", "regression", "sequence"])
-def test_two_updates_train_the_adapters_into_a_bundle(credit: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["counterfactual", "regression", "sequence"])
+def test_two_updates_train_the_adapters_into_a_bundle(objective: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
     start = text_bundle(tiny_checkpoint)
     before = {name: tensor.clone() for name, tensor in state_of(start.leader).items()}
-    horizon = {"horizon": 2} if credit == "sequence" else {}
+    horizon = {"horizon": 2} if objective == "sequence" else {}
     config = make_config(
-        "llama-1b", [MIX], base_model=str(tiny_checkpoint), lora_rank=2, credit=credit, **(FEW | horizon)
+        "llama-1b", [MIX], base_model=str(tiny_checkpoint), lora_rank=2, objective=objective, **(FEW | horizon)
     )
     result = train(config, tmp_path / "run", start=start)
     assert result.complete and result.updates == 2
@@ -65,7 +65,7 @@ def test_imitation_teaches_it_words(tiny_checkpoint: Path, tmp_path: Path) -> No
         round_steps=4,
         warm_up_steps=1,
         learning_rate=1e-2,
-        policy="text",
+        model_kind="text",
         leader=TextConfig(str(tiny_checkpoint), lora_rank=4),
     )
     losses: list[float] = []
@@ -92,7 +92,9 @@ def test_a_base_model_must_be_named_and_there(tiny_checkpoint: Path, tmp_path: P
     out = ("--out", str(tmp_path / "run"))
     assert "base_model is ''" in stopped_by("--preset", "llama-1b", *out)
     assert "no such directory" in stopped_by("--preset", "llama-1b", "--base-model", "./nowhere", *out)
-    assert "policy is 'pointer'" in stopped_by("--base-model", str(tiny_checkpoint), "--policy", "pointer", *out)
+    assert "model_kind is 'pointer'" in stopped_by(
+        "--base-model", str(tiny_checkpoint), "--model-kind", "pointer", *out
+    )
     empty = shutil.copytree(tiny_checkpoint, tmp_path / "empty")
     (empty / "model.safetensors").unlink()
     assert "holds no *.safetensors" in stopped_by("--base-model", str(empty), *out)

@@ -21,7 +21,8 @@ from training.checkpoint import read_checkpoint
 from training.counterfactual import Search
 from training.errors import Diverged, TrainingError
 from training.learning import selection
-from training.learning.config import CREDITS, make_config
+from training.learning.config import make_config
+from training.learning.objectives import OBJECTIVES
 from training.learning.trainer import train
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
@@ -66,7 +67,7 @@ def sampled_utility(bundle) -> float:
     return float(np.mean(utilities))
 
 
-def test_a_small_budget_makes_what_the_leader_says_worth_more(tmp_path):
+def test_a_small_budget_makes_the_leader_better(tmp_path):
     before = sampled_utility(untrained())
     budget = {"ues": (3, 4), "updates": 25, "worlds": 3, "cells": 12, "round_updates": 25, "leader_lr": 5e-3}
     result = run(tmp_path, command="stackmac train --out DIR2", **budget)
@@ -96,9 +97,9 @@ class StopAt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("credit", CREDITS)
-def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, credit):
-    changes = {"credit": credit, "kl": 0.1, "horizon": 2 if credit == "sequence" else 1, "batch": 4}
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, objective):
+    changes = {"objective": objective, "kl": 0.1, "horizon": 2 if objective == "sequence" else 1, "batch": 4}
     unbroken = run(tmp_path / "a", **changes)
     stopped = run(tmp_path / "b", progress=StopAt(3), **changes)
     assert not stopped.complete
@@ -136,7 +137,8 @@ def test_a_number_of_cell_steps_can_end_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"seed": 5}, "seed was"), ({"ues": (4,)}, "ues was"), ({"credit": "token"}, "credit was")]
+    ("change", "message"),
+    [({"seed": 5}, "seed was"), ({"ues": (4,)}, "ues was"), ({"objective": "token"}, "objective was")],
 )
 def test_a_run_is_not_resumed_with_other_settings(tmp_path, change, message):
     run(tmp_path, updates=1)
@@ -171,7 +173,7 @@ def test_without_a_bundle_a_warm_start_comes_first_and_is_resumed_too(tmp_path):
     result = train(config, tmp_path, resume=True, command="stackmac train --out DIR")
     provenance = load_bundle(result.bundle).provenance
     assert provenance["teacher"] == "oracle"
-    assert provenance["method"] == "imitation, then regression credit"
+    assert provenance["method"] == "imitation, then objective regression"
     assert provenance["command"] == "stackmac train --out DIR"
 
 
@@ -193,7 +195,7 @@ def test_what_is_not_finite_stops_the_run_and_the_last_checkpoint_is_good(tmp_pa
 
 def test_a_loss_without_bounds_is_named(tmp_path):
     with pytest.raises(Diverged, match=r"the leader's .* is (nan|inf)"):
-        run(tmp_path, credit="all_action", scale=1e38)
+        run(tmp_path, objective="all_action", scale=1e38)
 
 
 @pytest.mark.parametrize(
@@ -201,8 +203,8 @@ def test_a_loss_without_bounds_is_named(tmp_path):
     [
         ({"preset": "huge"}, "preset is 'huge', expected one of tiny, small, llama-1b"),
         (
-            {"credit": "luck"},
-            "credit is 'luck', expected one of regression, counterfactual, token, all_action, sequence",
+            {"objective": "luck"},
+            "objective is 'luck', expected one of regression, counterfactual, token, all_action, sequence",
         ),
         ({"roles": ("jury",)}, "roles is ('jury',), expected some of leader, follower"),
         ({"clip": 1.5}, "clip is 1.5, expected above 0 and below 1"),
@@ -223,7 +225,7 @@ def test_a_slow_leaders_search_is_thinner_and_a_sequence_needs_time():
     assert make_config("tiny", [RIC20], updates=7).search.owner_steps is not None
     assert make_config("tiny", [RIC20], updates=7).updates == 7
     assert make_config("tiny", [MIX]).search.owner_steps is None
-    assert make_config("tiny", [MIX], credit="sequence").horizon > 1
+    assert make_config("tiny", [MIX], objective="sequence").horizon > 1
     assert make_config("small").model.hidden_size == 128
     two = make_config("tiny", [MIX], leader_lr=1e-3, follower_lr=5e-4)
     assert two.kappa_ratio == pytest.approx(2.0)
@@ -244,7 +246,7 @@ def test_the_bundle_gets_the_weights_that_led_best_and_a_resumed_run_chooses_ali
     resumed = run(tmp_path / "b", resume=True, **changes)
     bundles = [load_bundle(result.bundle) for result in (unbroken, resumed)]
     trained = [bundle.provenance["trained"] for bundle in bundles]
-    assert trained[0]["chosen_update"] in (2, 4, 6) and trained[0]["chosen_worth"] > 0
+    assert trained[0]["chosen_update"] in (2, 4, 6) and trained[0]["chosen_value"] > 0
     assert trained[0]["chosen_update"] == trained[1]["chosen_update"]
     a, b = (state_of(bundle.leader) for bundle in bundles)
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -255,6 +257,6 @@ def test_a_run_that_only_loses_keeps_what_it_began_with(tmp_path, short_looks):
     start, budget = load_bundle(good), {"leader_lr": 0.5, "warm_up_updates": 1, "updates": 2}
     ruined = run(tmp_path, start=load_bundle(good), choose_rounds=1, **budget)
     bundle = load_bundle(ruined.bundle)
-    assert bundle.provenance["trained"]["chosen_update"] == 0 and bundle.provenance["trained"]["chosen_worth"] == 0.0
+    assert bundle.provenance["trained"]["chosen_update"] == 0 and bundle.provenance["trained"]["chosen_value"] == 0.0
     a, b = state_of(start.leader), state_of(bundle.leader)
     assert all(torch.equal(a[name], b[name]) for name in a)

@@ -23,7 +23,7 @@ SCENARIO = "paper"
 PAPER_EPOCHS = 1250
 SETTLED_SHARE = 0.05
 """Of the whole gain: closer than this to the last bundle, and staying there, is converged."""
-CREDITS = ("regression", "counterfactual", "all_action", "sequence")
+OBJECTIVES = ("regression", "counterfactual", "all_action", "sequence")
 """The trainer's default, two policy gradients of the same values, and the paper's GAE over whole DCMs."""
 FAIR = "inflight_pf_smart"
 SMOOTHED_UPDATES = 10
@@ -42,11 +42,11 @@ def run(study: Study) -> Report:
     budget, options = study.budget, study.options
     scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
     counts = options.ues or scenario.ue_counts
-    credits = CREDITS[:: budget.pick(smoke=4, quick=3, full=1)]
+    objectives = OBJECTIVES[:: budget.pick(smoke=4, quick=3, full=1)]
     recipes = []
-    for credit in credits:
-        config = budget_config(budget, [scenario], credit=credit, ues=counts)
-        recipes.append(Recipe(credit, config, stops_of(config.updates, config.round_updates)))
+    for objective in objectives:
+        config = budget_config(budget, [scenario], objective=objective, ues=counts)
+        recipes.append(Recipe(objective, config, stops_of(config.updates, config.round_updates)))
     trained = train_all(study, recipes)
     test_ues = counts[len(counts) // 2]
     world = World(scenario, test_ues, budget.cells, budget.world_seeds, budget.slots)
@@ -104,7 +104,7 @@ def smoothed(logs: Sequence[list[dict[str, float]]], name: str) -> tuple[list[in
 def _table(trained: list[Trained], curves: dict[str, list[Measured]], points: list[int], fair: Measured) -> Table:
     table = Table(
         (
-            Column("credit", "how a DCM's worth is shared among its tokens"),
+            Column("objective", "how a DCM's worth is shared among its tokens"),
             Column("epoch", "updates so far; 0 is the warm start"),
             Column("cell_steps", "slots x cells played so far, branches not counted"),
             *interval_columns("utility", "nats per UE, greedy"),
@@ -117,7 +117,7 @@ def _table(trained: list[Trained], curves: dict[str, list[Measured]], points: li
     for t in trained:
         for point, m in zip(points, curves[t.label]):
             table.add(
-                credit=t.label,
+                objective=t.label,
                 epoch=point,
                 cell_steps=t.logs[0][point - 1]["cell_steps"] if point else 0,
                 **interval_cells("utility", m.interval("utility")),

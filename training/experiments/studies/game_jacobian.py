@@ -97,7 +97,7 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
     """Play `slots` slots, all drawn."""
     from policy.grammar import compile_grammar
     from policy.intent import Intent
-    from training.following.config import FollowConfig
+    from training.following.config import RecordingConfig
     from training.following.recording import FollowerTeam, join, play_period
     from training.simulator.cell import CellBatch
 
@@ -105,7 +105,7 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
     world = CellBatch(scenario, cells, ues, int(rng.integers(2**31)))
     pace = scenario.slots_per_dcm
     world.play(None, WARM_UP_SLOTS // pace * pace)
-    team, config = FollowerTeam(bundle.follower), FollowConfig(credit="sequence")
+    team, config = FollowerTeam(bundle.follower), RecordingConfig(flips=0)
     said, batches = [], []
     intents = [Intent()] * cells
     for _ in range(max(2, slots // pace)):

@@ -47,13 +47,14 @@ def run(study: Study) -> Report:
     rivals = dict(list(KINDS.items())[: budget.pick(smoke=1, quick=1, full=2)])
     recipes = [Recipe(OURS, budget_config(budget, [scenario], ues=TRAINED_UES))]
     recipes += [
-        Recipe(label, budget_config(budget, [scenario], ues=TRAINED_UES, policy=kind)) for label, kind in rivals.items()
+        Recipe(label, budget_config(budget, [scenario], ues=TRAINED_UES, model_kind=kind))
+        for label, kind in rivals.items()
     ]
     if budget.level != "smoke":
         recipes.append(Recipe(WIDE, budget_config(budget, [scenario], ues=WIDE_UES)))
     if budget.level == "full":
         recipes += [
-            Recipe(label, budget_config(budget, [scenario], ues=WIDE_UES, policy=kind))
+            Recipe(label, budget_config(budget, [scenario], ues=WIDE_UES, model_kind=kind))
             for label, kind in WIDE_KINDS.items()
         ]
     trained = train_all(study, recipes)

@@ -28,7 +28,7 @@ RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)
 LATE_SHARE = 1 / 3
 """Of a run: where it should have settled."""
 START = "warm start"
-TOGETHER: dict[str, Any] = {"roles": ("leader", "follower"), "alternate": False, "credit": "counterfactual"}
+TOGETHER: dict[str, Any] = {"roles": ("leader", "follower"), "alternate": False, "objective": "counterfactual"}
 """Both in every update, each by the gradient of its own objective: the game that the theorem is about."""
 
 DEFINITIONS = (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from policy.allocation import Allocation
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
-from training.following.config import FollowConfig
+from training.following.config import RecordingConfig
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.simulator.cell import CellBatch
 from training.simulator.lease import ControlSchedule
@@ -25,7 +25,7 @@ LeaderOf = Callable[[Scenario, int], Leader | None]
 """Who leads cells of so many UEs; None = the node's own scheduler."""
 
 
-class Ground:
+class FollowerWorld:
     """Cells of one scenario in which followers learn, led under the period rule of evaluations."""
 
     def __init__(
@@ -37,11 +37,11 @@ class Ground:
         self._schedules = [ControlSchedule(scenario.slots_per_dcm) for _ in range(cells)]
         self.world.play(None, warm_up // scenario.slots_per_dcm * scenario.slots_per_dcm)
 
-    def play(self, slots: int, team: FollowerTeam, config: FollowConfig, rng: np.random.Generator) -> FollowerBatch:
+    def play(self, slots: int, team: FollowerTeam, config: RecordingConfig, rng: np.random.Generator) -> FollowerBatch:
         """At least `slots` slots, in whole periods."""
-        pace = self.world.scenario.slots_per_dcm
-        periods = range(-(-slots // pace))
-        return join([play_period(self.world, self.governing(), pace, team, config, rng) for _ in periods])
+        slots_per_dcm = self.world.scenario.slots_per_dcm
+        periods = range(-(-slots // slots_per_dcm))
+        return join([play_period(self.world, self.governing(), slots_per_dcm, team, config, rng) for _ in periods])
 
     def governing(self) -> list[Allocation | None]:
         """To be asked once at the begin of every period: what governs it, None = the node's own scheduler."""
@@ -63,14 +63,14 @@ class Ground:
             )
 
 
-def new_grounds(
+def new_worlds(
     leader_of: LeaderOf,
     scenarios: Sequence[Scenario],
     ue_counts: Sequence[int],
     worlds: int,
     cells: int,
     rng: np.random.Generator,
-) -> list[Ground]:
+) -> list[FollowerWorld]:
     """Scenarios in turn, and every UE count at once: followers that see one at a time forget the others.
 
     With more UE counts than `worlds` there are more worlds, of fewer cells each. Raises ValueError for no scenarios or
@@ -83,9 +83,9 @@ def new_grounds(
     turns = -(-number // len(ue_counts))
     counts: list[NDArray[np.int64]] = [rng.permutation(np.asarray(ue_counts)) for _ in range(turns)]
     first = int(rng.integers(len(scenarios)))
-    grounds = []
-    for k, ues in enumerate(np.concatenate(counts)[:number].tolist()):
-        scenario = scenarios[(first + k) % len(scenarios)]
+    made = []
+    for index, ues in enumerate(np.concatenate(counts)[:number].tolist()):
+        scenario = scenarios[(first + index) % len(scenarios)]
         seed, warm_up = int(rng.integers(2**62)), int(rng.integers(WARM_UP_SLOTS + 1))
-        grounds.append(Ground(scenario, each, ues, seed, warm_up, leader_of(scenario, ues)))
-    return grounds
+        made.append(FollowerWorld(scenario, each, ues, seed, warm_up, leader_of(scenario, ues)))
+    return made

@@ -17,11 +17,10 @@ from policy.leader_models.language_model import ModelConfig, new_leader_model, s
 from policy.prompt.compact import PromptLayout
 from training.errors import Diverged, TrainingError
 from training.evaluation.bundle_players import enter_baseline
-from training.following.config import FollowConfig
-from training.following.grounds import new_grounds
 from training.following.leaders import named_leader
-from training.following.run import follow
-from training.following.train import FollowTraining
+from training.following.worlds import new_worlds
+from training.learning.follower_config import FollowConfig, FollowTraining
+from training.learning.follower_run import follow
 from training.simulator.scenario import make_scenario
 from xapp.cli import main
 
@@ -54,9 +53,9 @@ def lines(folder) -> list[dict]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("credit", ["regression", "sequence"])
-def test_a_resumed_run_is_the_unbroken_one(tmp_path, credit):
-    config = replace(TINY, follow=FollowConfig(credit=credit, futures=2, kl=0.1))
+@pytest.mark.parametrize("objective", ["regression", "sequence"])
+def test_a_resumed_run_is_the_unbroken_one(tmp_path, objective):
+    config = replace(TINY, follow=FollowConfig(objective=objective, futures=2, kl=0.1))
     whole = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "whole", config)
     assert whole.complete and whole.updates == 7
 
@@ -93,12 +92,12 @@ def test_a_bundle_keeps_its_leader_and_says_how_its_followers_came_to_be(tmp_pat
 
 def test_every_ue_count_is_in_every_update_and_scenarios_take_turns():
     rng = np.random.default_rng(0)
-    grounds = new_grounds(lambda scenario, ues: None, [MIX, SPORADIC], [2, 3, 5], 2, 9, rng)
-    assert sorted(ground.world.ues for ground in grounds) == [2, 3, 5]
-    assert {ground.world.scenario.name for ground in grounds} == {"mix", "sporadic"}
-    assert sum(ground.world.cells for ground in grounds) == 18
-    few = new_grounds(lambda scenario, ues: None, [MIX, SPORADIC], [4], 2, 9, rng)
-    assert [ground.world.cells for ground in few] == [9, 9]
+    worlds = new_worlds(lambda scenario, ues: None, [MIX, SPORADIC], [2, 3, 5], 2, 9, rng)
+    assert sorted(made.world.ues for made in worlds) == [2, 3, 5]
+    assert {made.world.scenario.name for made in worlds} == {"mix", "sporadic"}
+    assert sum(made.world.cells for made in worlds) == 18
+    few = new_worlds(lambda scenario, ues: None, [MIX, SPORADIC], [4], 2, 9, rng)
+    assert [made.world.cells for made in few] == [9, 9]
 
 
 def test_words_are_for_a_leader_that_reads_them(tmp_path):
@@ -123,7 +122,7 @@ def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
     answer = json.loads(capsys.readouterr().out)
     assert answer["complete"] and answer["updates"] == 1, "followers of today's layout are not made anew"
     command = load_bundle(answer["bundle"]).provenance["command"]
-    assert "--updates 1 --imitation-updates 0 --credit regression" in command
+    assert "--updates 1 --imitation-updates 0 --objective regression" in command
     assert main(words) == 2
     assert "resume it, or choose another directory" in capsys.readouterr().err
 
@@ -135,7 +134,7 @@ def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
         (["--ues", "3,few"], "--ues is '3,few', expected counts of 1 or more"),
         (["--leader", "nobody"], "unknown leader 'nobody'"),
         (["--from", "nowhere"], "nowhere: no such bundle directory"),
-        (["--credit", "luck"], "credit is 'luck'"),
+        (["--objective", "luck"], "objective is 'luck'"),
         (["--sharpness", "0"], "sharpness is 0.0, expected above 0"),
         (["--updates", "0"], "--updates"),
         (["--speaks"], "leader proportional_fair does not read the followers' words"),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from training.card_format import CARD, sparkline
-from training.following.train import FollowReport
+from training.learning.follower_report import FollowReport
 
-CURVES = ("reward", "loss", "entropy", "moved")
+CURVES = ("reward", "loss", "entropy", "step_kl")
 
 
 def follower_card(provenance: Mapping[str, Any], metrics: Mapping[str, Any], reports: Sequence[FollowReport]) -> str:
@@ -51,7 +51,7 @@ def follower_card(provenance: Mapping[str, Any], metrics: Mapping[str, Any], rep
     lines += [
         "These are figures of training, not of held-out worlds. Followers answer the leader that they learned under: "
         "`stackmac evaluate --followers learned` measures them under this bundle's, "
-        "`--policy pf_leader_retrained_followers=DIR` under proportional fair.",
+        "`--player pf_leader_retrained_followers=DIR` under proportional fair.",
         "",
         "One training seed; claims need several. What the DCM does not offer is never used, whatever the weights are.",
         "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import signal
 from pathlib import Path
@@ -15,7 +14,8 @@ from training.progress_bar import ProgressBar
 from training.result_file import ResultFileError, check_json_path, write_json
 
 if TYPE_CHECKING:
-    from training.following.train import FollowReport, FollowTraining
+    from training.learning.follower_config import FollowTraining
+    from training.learning.follower_report import FollowReport
 
 followers_app = typer.Typer(help="Train followers.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def train_followers_command(
         typer.Option(help="Updates of imitating the best-response rule before; the default is 40 for fresh followers, "
                      "0 for a bundle's that read what followers read today.", min=0),
     ] = None,
-    credit: Annotated[
+    objective: Annotated[
         str, typer.Option(help="regression, counterfactual, token, all_action or sequence.")
     ] = "regression",
     sharpness: Annotated[float, typer.Option(help="Of regression: logits per unit of value.")] = 120.0,
@@ -60,7 +60,7 @@ def train_followers_command(
     """
     given: dict[str, Any] = {"updates": updates, "seed": seed, "speaks": speaks}
     follow: dict[str, Any] = {
-        "credit": credit, "sharpness": sharpness, "futures": futures, "consistency": consistency,
+        "objective": objective, "sharpness": sharpness, "futures": futures, "consistency": consistency,
     }  # fmt: skip
     try:
         if imitation_updates is not None:
@@ -87,10 +87,9 @@ def _train(
     import torch
 
     from policy.bundle import load_bundle
-    from training.following.config import FollowConfig
-    from training.following.run import FRESH_IMITATION_UPDATES, is_current
-    from training.following.run import follow as run
-    from training.following.train import FollowTraining
+    from training.learning.follower_config import FollowConfig, FollowTraining
+    from training.learning.follower_run import FRESH_IMITATION_UPDATES, is_current
+    from training.learning.follower_run import follow as run
     from training.simulator.scenario import make_scenario
 
     check_json_path(json)
@@ -113,7 +112,7 @@ def _train(
 
         result = run(
             bundle, leader, scenarios, counts, out, config,
-            resume=resume, seconds=seconds or math.inf, progress=show, command=_command(leader, names, counts, config),
+            resume=resume, seconds=seconds, progress=show, command=_command(leader, names, counts, config),
         )  # fmt: skip
     how = "done" if result.complete else "stopped, --resume goes on"
     last = result.last
@@ -137,12 +136,12 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def _command(leader: str, scenarios: list[str], ues: tuple[int, ...], config: FollowTraining) -> str:
     """What makes the bundle again, wherever it is written."""
-    from training.following.run import told
+    from training.learning.follower_run import shareable_name
 
     follow = config.follow
     options = {
-        "leader": told(leader), "scenario": ",".join(scenarios), "ues": ",".join(map(str, ues)),
-        "updates": config.updates, "imitation-updates": config.imitation_updates, "credit": follow.credit,
+        "leader": shareable_name(leader), "scenario": ",".join(scenarios), "ues": ",".join(map(str, ues)),
+        "updates": config.updates, "imitation-updates": config.imitation_updates, "objective": follow.objective,
         "sharpness": follow.sharpness, "futures": follow.futures, "consistency": follow.consistency,
         "seed": config.seed,
     }  # fmt: skip

@@ -1,0 +1,135 @@
+"""Proximal policy optimisation: the clipped ratio, and advantages over time by GAE with a critic.
+
+The clipped ratio bounds what one batch can change; training.learning.learner ends its epochs. Advantages over time are
+for objectives that need a critic: training.learning.objectives. (Schulman et al., Proximal policy optimization
+algorithms, 2017.)
+Suffixes: T slots or periods, C chains of decisions, B cells, U seats, N choices, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from policy.critic import FollowerCritic
+from training.errors import TrainingError
+from training.following.recording import FollowerBatch
+from training.gae import generalised_advantages, next_values
+from training.learning.example import Example
+from training.learning.leader_critic import LeaderCritic
+
+MIN_STD = 1e-6
+"""Advantages are divided by their spread, but not by less."""
+
+
+def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """PPO's pessimistic objective, element by element."""
+    return torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
+
+
+def outside_clip(ratio: Tensor, clip: float) -> Tensor:
+    """Where a ratio is beyond the clip."""
+    return (ratio - 1.0).abs() > clip
+
+
+class DcmAdvantages(NamedTuple):
+    """Advantages of whole DCMs. The last decision of each chain only says what comes after, and has none."""
+
+    examples: list[Example]
+    advantage_B: Tensor
+    features_BF: Tensor
+    """What the critic reads."""
+    return_B: NDArray[np.float64]
+    """The critic's target."""
+    explained_variance: float
+    """Share of the returns' variance that the critic knew."""
+
+
+def dcm_advantages(critic: LeaderCritic, examples: Sequence[Example], gamma: float, lam: float) -> DcmAdvantages:
+    """Advantages over each cell's decisions. Raises TrainingError for fewer than two decisions of a cell."""
+    chains: dict[int, list[Example]] = {}
+    for example in examples:
+        chains.setdefault(example.chain, []).append(example)
+    length = min(map(len, chains.values()))
+    if length < 2:
+        raise TrainingError(f"objective sequence needs a horizon of 2 or more periods, has {length}")
+    grid = [[chain[t] for chain in chains.values()] for t in range(length)]
+    flat = [example for row in grid for example in row]
+    features = critic.features([e.state for e in flat])
+    with torch.no_grad():
+        value_TC = critic(features).double().cpu().numpy().reshape(length, -1)
+    # Returns are near 1: an optimizer's steps are of a fixed size.
+    unit = max(1.0 - gamma, 1.0 / length)
+    reward_TC = np.array([[e.reward * e.size * unit for e in row] for row in grid])[:-1]
+    # Cells do not leave: the batch's end is a truncation.
+    truncated_TC = np.zeros(reward_TC.shape, bool)
+    truncated_TC[-1] = True
+    result = generalised_advantages(
+        reward_TC,
+        value_TC[:-1],
+        next_values(value_TC[:-1], value_TC[-1]),
+        np.zeros(reward_TC.shape, bool),
+        truncated_TC,
+        gamma=gamma,
+        lam=lam,
+    )
+    returns = result.return_TN.reshape(-1)
+    left = returns.var()
+    explained = 1.0 - float((returns - value_TC[:-1].reshape(-1)).var() / left) if left > 0 else 0.0
+    learnt = flat[: reward_TC.size]
+    advantage = result.advantage_TN.reshape(-1)
+    advantage = (advantage - advantage.mean()) / max(float(advantage.std()), MIN_STD)
+    return DcmAdvantages(
+        learnt, torch.from_numpy(advantage.astype(np.float32)), features[: len(learnt)], returns, explained
+    )
+
+
+class BitAdvantages(NamedTuple):
+    """Advantages of what UEs did, a row each. The last slot only says what the one before was worth."""
+
+    choice_N: NDArray[np.int64]
+    """Rows of the batch's choices that have an advantage; the columns below are theirs."""
+    advantage_N: NDArray[np.float64]
+    features_NF: NDArray[np.float32]
+    """What the critic reads."""
+    return_N: NDArray[np.float64]
+    """The critic's target."""
+    word_N: NDArray[np.int64]
+    """Rows of the batch's words that have an advantage."""
+    word_advantage_N: NDArray[np.float64]
+
+
+def bit_advantages(critic: FollowerCritic, batch: FollowerBatch, gamma: float, lam: float) -> BitAdvantages:
+    """Advantages over each UE's slots in its seat. Raises TrainingError for fewer than 2 slots."""
+    if batch.slots < 2:
+        raise TrainingError(f"objective sequence needs 2 or more slots, has {batch.slots}")
+    with torch.inference_mode():
+        device = next(critic.parameters()).device
+        value_TBU = critic(torch.from_numpy(batch.features_TBUF).to(device)).double().cpu().numpy()
+    left_TBU = (batch.ue_id_TBU[:-1] != batch.ue_id_TBU[1:]) & (batch.ue_id_TBU[:-1] > 0)
+    truncated_TBU = np.zeros_like(left_TBU)
+    truncated_TBU[-1] = ~left_TBU[-1]
+    found = generalised_advantages(
+        batch.reward_TBU[:-1],
+        value_TBU[:-1],
+        next_values(value_TBU[:-1], value_TBU[-1]),
+        left_TBU,
+        truncated_TBU,
+        gamma=gamma,
+        lam=lam,
+    )
+    choice_N = np.flatnonzero(batch.choices.slot_N < batch.slots - 1)
+    word_N = np.flatnonzero(batch.words.slot_N < batch.slots - 1)
+    ues = batch.ue_id_TBU.shape[2]
+    at, word_at = (
+        (rows.slot_N[kept], rows.seat_N[kept] // ues, rows.seat_N[kept] % ues)
+        for rows, kept in ((batch.choices, choice_N), (batch.words, word_N))
+    )
+    mean, spread = found.advantage_TN[at].mean() if len(at[0]) else 0.0, found.advantage_TN.std() + MIN_STD
+    advantage_N, word_advantage_N = ((found.advantage_TN[where] - mean) / spread for where in (at, word_at))
+    return BitAdvantages(choice_N, advantage_N, batch.features_TBUF[at], found.return_TN[at], word_N, word_advantage_N)
