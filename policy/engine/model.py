@@ -38,6 +38,7 @@ class PackedModel(NamedTuple):
     sizes: Sizes
     weights: Weights
     tables: Tables
+    layout: PromptLayout
     grammar: GrammarOptions
     min_slots_per_dcm: int
 
@@ -82,7 +83,8 @@ def pack_model(
     if positions > layout.block_tokens:
         raise ValueError(f"block_positions is {positions}, expected 0 to {layout.block_tokens}")
     tables = tables_of(layout, positions)
-    return PackedModel(sizes_of(config), pack(tensors, config, layout, tables), tables, grammar, min_slots_per_dcm)
+    weights = pack(tensors, config, layout, tables)
+    return PackedModel(sizes_of(config), weights, tables, layout, grammar, min_slots_per_dcm)
 
 
 def read_model(folder: Path) -> PackedModel | str:
