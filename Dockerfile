@@ -29,6 +29,8 @@ COPY xapp xapp/
 # this Python; without their pins they work.
 RUN /opt/stackmac/bin/pip install --constraint constraints.txt --build-constraint constraints.txt ".[text]" \
     && /opt/stackmac/bin/pip install --no-deps ricsdl==3.1.3 ricxappframe==3.2.2
+# The decision's machine code, for any x86-64-v3 processor; beside the installed package, not beside the sources here.
+RUN cd / && /opt/stackmac/bin/python -m policy.engine
 
 FROM ${PYTHON_IMAGE} AS runtime
 COPY --from=librmr /out/librmr_si.so /usr/local/lib/librmr_si.so

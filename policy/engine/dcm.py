@@ -47,6 +47,8 @@ MASK, CONTENDERS, GRANT_UE, GRANT_RBG, OWNER = (int(kind) for kind in list(StepK
 PERIOD_ROW, PHASE_ROW, PREFERRED_ROW = 13, 14, 6
 """In tables.UE_COLUMNS."""
 MOST_USAGE = USAGE_LEVELS - 1
+LITTLE_TRUST, SOME_TRUST = 1, 3
+"""RBGs whose owner is guessed before a guess was right, and at first."""
 
 
 class Options(NamedTuple):
@@ -269,6 +271,7 @@ def decode_dcm(
     scores, weights = np.empty(actions + LANES, np.float32), np.empty(actions + LANES, np.float32)
     asked, outcomes = np.empty(len(tokens), np.int64), np.empty(len(tokens), np.int64)
     kind, rbg, n, given, read, clean_left = MASK, 0, 0, 0, 0, rbgs
+    first_answer, guessed_to, guess, last_owner, trust = 0, 0, DYNAMIC_TOKEN, DYNAMIC_TOKEN, SOME_TRUST
     while True:
         named = tokens[n - 1] - FIRST_UE if kind == GRANT_RBG else 0
         if kind == OWNER:
@@ -282,18 +285,41 @@ def decode_dcm(
 
         token, log_prob = legal[0], 0.0
         if count > 1:
-            # Steps without a choice before this one were put off: now they are read together.
-            while read <= n:
-                more = min(n + 1 - read, MAX_ROWS)
+            if n >= guessed_to:
+                # Steps without a choice before this one were put off: now they are read together, and with them steps
+                # after it, in which the owner of the RBG before is guessed.
+                while n - read >= MAX_ROWS:
+                    run_steps(
+                        net, w, m, size, first_key, keys, room, first_block, asked, outcomes, tokens, read, MAX_ROWS, 1
+                    )  # fmt: skip
+                    read += MAX_ROWS
+                ahead = 0
+                if kind == OWNER and options.dynamic:
+                    guess = last_owner
+                    ahead = min(trust, MAX_ROWS - 1 - (n - read), rbgs - 1 - rbg)
+                    for i in range(1, ahead + 1):
+                        tokens[n + i - 1] = guess
+                        asked[n + i], outcomes[n + i] = kind + rbg + i, m.outcome_BM[b, rbg + i]
                 run_steps(
-                    net, w, m, size, first_key, keys, room, first_block, asked, outcomes, tokens, read, more
+                    net, w, m, size, first_key, keys, room, first_block, asked, outcomes, tokens, read,
+                    n + 1 + ahead - read, 1 + ahead,
                 )  # fmt: skip
-                read += more
+                first_answer, guessed_to = n, n + 1 + ahead
+                read = guessed_to
             tell_situation(cells, m, first_ue, kind, rbg, named, usage_A, legal, count, features_A)
             uniform = uniforms[n] if sampled else -1.0
             token, log_prob = choose(
-                net, w, m, first_block, features_A, legal, count, uniform, scores, weights
+                net, w, m, n - first_answer, first_block, features_A, legal, count, uniform, scores, weights
             )  # fmt: skip
+        if kind == OWNER:
+            if n + 1 < guessed_to and token != guess:
+                # What was read beyond it began with another word.
+                read = guessed_to = n + 1
+                trust = LITTLE_TRUST
+            elif token == last_owner:
+                trust = min(2 * trust, MAX_ROWS)
+            if token < FIRST_UE:
+                last_owner = token
         tokens[n], log_probs[n] = token, log_prob
         usage_A[token] += 1
         n += 1

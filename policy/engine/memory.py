@@ -77,6 +77,9 @@ class Memory(NamedTuple):
     step_normed: Flat
     step_made: Flat
     step_scores: Flat
+    step_scale: Flat
+    step_asks: Flat
+    """[MAX_ROWS, hidden]: what steps ask their actions' keys for."""
 
 
 class Workspace:
@@ -153,5 +156,7 @@ class Workspace:
             room(MAX_ROWS * d),
             room(MAX_ROWS * max(d, f)),
             room(MAX_ROWS * max(3 * d, 2 * f)),
-            room(keys + steps),
+            room(MAX_ROWS * (keys + steps)),
+            room(MAX_ROWS),
+            room(MAX_ROWS * d),
         )

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
 from itertools import cycle
@@ -20,7 +20,8 @@ import numpy as np
 import typer
 
 from policy.leader import Leader
-from policy.registry import LeaderError, make_leader
+from policy.registry import LeaderError, has_torch, make_leader
+from policy.shipped import BUNDLED
 from xapp.bench.decision_path import (
     DCM_INSTANCE,
     MEASUREMENTS,
@@ -98,6 +99,8 @@ class Row:
     alternative_median_us: float
     ratio: float
     """The alternative's median per ours: above 1 we are faster."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Of a decision: bundle, k, ues, rbgs."""
 
 
 def compare(part: Part, what: str, run: Callable[[], object], alternative: str, other: Callable[[], object]) -> Row:
@@ -261,9 +264,22 @@ def rmr_rows(rng: np.random.Generator) -> Iterator[Row]:
 # -- decisions ---------------------------------------------------------------------------------------------------------
 
 
+def engine_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """The compiled decision of the shipped bundles against all of its alternatives, measured in turn."""
+    from xapp.bench.decision import engine_cases
+
+    for case in engine_cases(rng, CASE_S, MIN_REPEATS, MAX_REPEATS):
+        ratio = float(f"{case.theirs_us / case.ours.median_us:.3g}")
+        ours = (round(case.ours.median_us, 1), round(case.ours.p99_us, 1))
+        yield Row(Part.DECISION, case.what, *ours, case.alternative, round(case.theirs_us, 1), ratio, case.params)
+
+
 def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
     """State to decision, nothing around it; against proportional fair, and that against round robin."""
     for leader in leaders:
+        if leader.name == BUNDLED and has_torch():
+            yield from engine_rows(rng)
+            continue
         other_leader = make_leader("round_robin" if leader.name == "proportional_fair" else "proportional_fair")
         for k, num_rbgs in SLOTS_PER_DCM:
             for ues in UES:

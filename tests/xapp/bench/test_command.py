@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from policy.registry import make_leader
-from xapp import cli
+from xapp.bench import cli
 from xapp.bench import command as bench
+from xapp.bench import decision as bench_decision
 from xapp.bench.decision_path import DecisionPath
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -63,3 +64,30 @@ def test_what_is_measured_is_a_whole_decision(k: int, num_rbgs: int) -> None:
     assert (summary["decided_by"], summary["guard_changes"]) == ({"proportional_fair": 1}, 0)
     assert (summary["indications_received"], summary["dropped"]) == (2, {})
     path.close()
+
+
+def test_the_compiled_decision_is_measured_beside_all_its_alternatives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_decision, "UES", (3,))
+    path = tmp_path / "bench.json"
+    assert cli.main(["bench", "decision", "--leaders", "bundled", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert {row["part"] for row in rows} == {"decision"}
+    for name, k, rbgs in (("paper", 1, 6), ("lab", 100, 17)):
+        place = {"bundle": name, "k": k, "ues": 3, "rbgs": rbgs}
+        alternatives = {row["alternative"] for row in rows if row["params"] == place}
+        assert alternatives == {"torch, drafted", "transformers", "arithmetic alone", "in turn"}
+        assert [row for row in rows if row["params"] == place | {"positions": 1}]
+
+
+def test_a_decision_takes_at_least_its_arithmetic() -> None:
+    """Blocks cost alike, and so many multiplications a step."""
+    from policy.bundle import load_bundle
+    from policy.shipped import shipped_bundle
+
+    bundle = load_bundle(shipped_bundle(1))
+    assert bench_decision.decision_macs(bundle, 8, 0) == pytest.approx(9 * bench_decision.decision_macs(bundle, 0, 0))
+    one = bench_decision.decision_macs(bundle, 8, 1) - bench_decision.decision_macs(bundle, 8, 0)
+    d, f, keys = 64, 176, 9 * 14 + 0.5
+    assert one == pytest.approx(2 * (4 * d * d + 3 * d * f + 2 * d * keys) + d * d)

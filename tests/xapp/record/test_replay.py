@@ -19,7 +19,8 @@ from policy.grammar import PAPER
 from policy.intent import Intent, Mode, SliceLimit
 from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import new_model
-from policy.model_leader import ModelLeader
+from policy.model_leader import ModelLeader, load_bundled_leader
+from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.config.model import Controls
@@ -77,6 +78,19 @@ def record(make_cell: Any, path: Path) -> Record:
     return run
 
 
+class ByTorch(Model):
+    """The shipped bundles as every recording before the compiled engine had them."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self.name, self._bundled = "bundled", load_bundled_leader()
+
+    def decide(self, *args: Any) -> Any:
+        if self.fails:
+            raise RuntimeError("told to")
+        return self._bundled.decide(*args)
+
+
 def replayed(path: Path, leader: Any, **options: Any) -> ReplayResult:
     with Recording(path) as recording:
         return Replay(recording, leader, **options).run()
@@ -121,6 +135,14 @@ def eventful(cell: Any) -> None:
             refused = node.refusal(request, dcm.OutcomeCode.UNKNOWN_UE)
             cell.receiver.handle(refused if sn % 4 == 0 else node.acknowledgement(request))
     cell.sender.release_all()
+
+
+def test_the_engine_says_again_what_torch_said(record: Record, path: Path) -> None:
+    cell = record(ByTorch(), eventful)
+    result = replayed(path, make_leader("bundled"))
+    assert (result.difference, result.ended_early, result.decisions) == ("", "", 29)
+    made = cell.loop.log.newest(cell.node.cell, 100)
+    assert sum(each.decided_by == "model" for each in made) > 20
 
 
 def test_every_control_comes_out_again_byte_for_byte(record: Record, path: Path) -> None:
