@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from policy.registry import make_leader
-from xapp.bench import cli
+from xapp import cli
 from xapp.bench import command as bench
 from xapp.bench import decision as bench_decision
 from xapp.bench.decision_path import DecisionPath
