@@ -112,9 +112,9 @@ def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, object
 
 
 def test_a_slow_leader_is_trained_and_resumed_too(tmp_path):
-    changes = {"search": Search(owner_steps=1, owners_per_step=1, grants=1), "updates": 3}
+    changes = {"search": Search(owner_steps=1, owners_per_step=1, grants=1), "updates": 2}
     unbroken = run(tmp_path / "a", RIC20, untrained(LAB, 20), **changes)
-    run(tmp_path / "b", RIC20, untrained(LAB, 20), progress=StopAt(2), **changes)
+    run(tmp_path / "b", RIC20, untrained(LAB, 20), progress=StopAt(1), **changes)
     resumed = run(tmp_path / "b", RIC20, untrained(LAB, 20), resume=True, **changes)
     a, b = (state_of(load_bundle(result.bundle).leader) for result in (unbroken, resumed))
     assert all(torch.equal(a[name], b[name]) for name in a)

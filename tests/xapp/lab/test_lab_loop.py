@@ -101,9 +101,16 @@ def test_a_period_brings_its_dcm_indication_then_its_kpm_report(lab: Any) -> Non
 
 def test_at_the_rics_pace_an_answer_governs_the_period_after_the_one_that_runs(lab: Any) -> None:
     loop = Loop(lab, scenario="ric20", k=20, ues=4)
-    assert loop.report.next_boundary_slot == loop.header.slot + 20
-    _, outcome = loop.send(encode(loop.gnb, loop.idle(), 1, valid_for_slots=40))
-    assert outcome.apply_from_slot == loop.report.next_boundary_slot
+    for decision_id in range(1, 100):
+        assert loop.report.next_boundary_slot == loop.header.slot + 20
+        _, outcome = loop.send(encode(loop.gnb, loop.idle(), decision_id, valid_for_slots=40))
+        if outcome.apply_from_slot == loop.report.next_boundary_slot:
+            return
+        # On a busy machine the answer comes when that period has begun, and has to wait for the next one.
+        assert outcome.apply_from_slot > loop.report.next_boundary_slot
+        loop.lab.xapp.drain()
+        loop.refresh()
+    raise AssertionError("no answer of a hundred was in time")
 
 
 @pytest.mark.parametrize(
