@@ -39,6 +39,13 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def short_looks(monkeypatch):
+    """Choosing takes fewer slots than a real choice should."""
+    monkeypatch.setattr(selection, "SLOTS", 10)
+    monkeypatch.setattr(selection, "PERIODS", 10)
+
+
 def untrained(options=PAPER, pace=1) -> Bundle:
     """A bundle whose leader knows nothing yet."""
     leader, follower = new_leader_model(SMALL, PromptLayout(), 0), new_follower_model(SMALL, 0)
@@ -97,6 +104,7 @@ class StopAt:
             raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("short_looks")
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, objective):
     changes = {"objective": objective, "kl": 0.1, "horizon": 2 if objective == "sequence" else 1, "batch": 4}
@@ -111,6 +119,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, object
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.usefixtures("short_looks")
 def test_a_slow_leader_is_trained_and_resumed_too(tmp_path):
     changes = {"search": Search(owner_steps=1, owners_per_step=1, grants=1), "updates": 2}
     unbroken = run(tmp_path / "a", RIC20, untrained(LAB, 20), **changes)
@@ -120,6 +129,7 @@ def test_a_slow_leader_is_trained_and_resumed_too(tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.usefixtures("short_looks")
 def test_another_seed_is_another_run(tmp_path):
     assert run(tmp_path / "a").last.value != run(tmp_path / "b", seed=1).last.value
 
@@ -229,13 +239,6 @@ def test_a_slow_leaders_search_is_thinner_and_a_sequence_needs_time():
     assert make_config("small").model.hidden_size == 128
     two = make_config("tiny", [MIX], leader_lr=1e-3, follower_lr=5e-4)
     assert two.kappa_ratio == pytest.approx(2.0)
-
-
-@pytest.fixture
-def short_looks(monkeypatch):
-    """Choosing takes fewer slots than a real choice should."""
-    monkeypatch.setattr(selection, "SLOTS", 10)
-    monkeypatch.setattr(selection, "PERIODS", 10)
 
 
 def test_the_bundle_gets_the_weights_that_led_best_and_a_resumed_run_chooses_alike(tmp_path, short_looks):
