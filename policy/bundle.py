@@ -34,6 +34,7 @@ from policy.bundle_files import (
     read_checked,
     read_description,
 )
+from policy.errors import UserMistake
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.leader_models.language_model import ModelConfig, state_of
@@ -124,7 +125,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise
     except KeyError as error:
         raise BundleError(f"{where}: {error.args[0]!r} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (UserMistake, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{where}: {error}") from error
     follower = new_follower_model(follower_config, 0, follower_layout)
     _fill(leader, contents[LEADER_FILE], folder / LEADER_FILE)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
 
-from training.result_file import ResultFileError, check_json_path, write_json
+from training.command_line import command, option
+from training.result_file import check_json_path, write_json
 
 if TYPE_CHECKING:
     from training.counterfactual import DecidedDcm, Values
@@ -55,7 +56,7 @@ class Speed:
 
 
 def branches_of(values: Values) -> int:
-    """The DCM as it was said, and each alternative."""
+    """The DCM as it was decided, and each alternative."""
     return int(values.known_LA.sum() - values.known_LA.any(axis=1).sum()) + 1
 
 
@@ -70,7 +71,7 @@ def median_ms(run: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **changes: Any) -> tuple[list[Row], Speed]:
-    """Parts of one update of fresh weights, and the comparisons. Raises ValueError."""
+    """Parts of one update of fresh weights, and the comparisons. Raises UserMistake."""
     import torch
 
     from policy.grammar import compile_grammar
@@ -180,30 +181,31 @@ def _against(alternative: str, theirs_ms: float, ours_ms: float) -> Row:
     )
 
 
-@bench_app.command()
-def bench_training(
-    scenario: Annotated[str, typer.Option(help="Scenario to learn in.")] = "mix",
-    preset: Annotated[str, typer.Option(help="Size of the leader: tiny or small.")] = "tiny",
-    ues: Annotated[int, typer.Option(help="UEs per cell.", min=1)] = 4,
-    model_kind: Annotated[str, typer.Option(help="Kind of the leader's network.")] = "pointer",
-    repeats: Annotated[int, typer.Option(help="Times that each part is measured.", min=1)] = REPEATS,
-    json_file: Annotated[str, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; - = stdout.")] = "",
-) -> None:
+@dataclass(frozen=True)
+class BenchTrainingOptions:
+    """What `stackmac bench training` is given."""
+
+    scenario: str = option("mix", "Scenario to learn in.")
+    preset: str = option("tiny", "Size of the leader: tiny or small.")
+    ues: int = option(4, "UEs per cell.", min=1)
+    model_kind: str = option("pointer", "Kind of the leader's network.")
+    repeats: int = option(REPEATS, "Times that each part is measured.", min=1)
+    json_file: str = option("", "Write the rows as JSON; - = stdout.", "--json", metavar="FILE")
+
+
+@command(bench_app, "bench training", BenchTrainingOptions)
+def bench_training(options: BenchTrainingOptions) -> None:
     """Speed of training on one core: parts of an update, and branching against named alternatives."""
-    try:
-        check_json_path(json_file)
-        rows, speed = measure(scenario, preset, ues, repeats, model_kind=model_kind)
-        quiet = json_file == "-"
-        for row in rows:
-            share = f"{row.share:>7.1%}" if row.share is not None else f"{row.ratio:>6.3g} x {row.alternative}"
-            typer.echo(f"{row.part:<11}{row.what:<44}{row.median_ms:>10.2f} ms  {share}", err=quiet)
-        typer.echo(
-            f"{speed.cell_steps_per_s:.0f} cell-steps/s led, {speed.simulated_per_s:.0f} cell-steps/s simulated with "
-            f"{speed.branches_per_state:.1f} branches a state, on one core",
-            err=quiet,
-        )
-        if json_file:
-            write_json(json_file, {"rows": [asdict(row) for row in rows], "speed": asdict(speed)})
-    except (ValueError, OSError, ResultFileError) as error:
-        typer.echo(f"stackmac bench training: {error}", err=True)
-        raise typer.Exit(2) from None
+    check_json_path(options.json_file)
+    rows, speed = measure(options.scenario, options.preset, options.ues, options.repeats, model_kind=options.model_kind)
+    quiet = options.json_file == "-"
+    for row in rows:
+        share = f"{row.share:>7.1%}" if row.share is not None else f"{row.ratio:>6.3g} x {row.alternative}"
+        typer.echo(f"{row.part:<11}{row.what:<44}{row.median_ms:>10.2f} ms  {share}", err=quiet)
+    typer.echo(
+        f"{speed.cell_steps_per_s:.0f} cell-steps/s led, {speed.simulated_per_s:.0f} cell-steps/s simulated with "
+        f"{speed.branches_per_state:.1f} branches a state, on one core",
+        err=quiet,
+    )
+    if options.json_file:
+        write_json(options.json_file, {"rows": [asdict(row) for row in rows], "speed": asdict(speed)})

@@ -1,29 +1,30 @@
-"""What can go wrong with a training run. One line each; the command prints it.
+"""What can go wrong with a training run: training's branch of policy.errors.
 
-ValueError
-  TrainingError        a run that cannot be started or resumed as asked
-    RunFailed          one that must not go on
-      Diverged         a loss or gradient that is not finite
-      InvalidToken     a token that the grammar forbids
+UserMistake
+  TrainingError      a run that cannot be started or resumed as asked
+RunFailed
+  Diverged           a loss or gradient that is not finite
+  InvalidToken       a token that the grammar forbids
+Stopped              a run that was stopped before it had anything to show
 """
 
 from __future__ import annotations
 
+from policy.errors import RunFailed, StackmacError, UserMistake
 
-class TrainingError(ValueError):
+
+class TrainingError(UserMistake):
     """A run that cannot be started or resumed as asked."""
 
 
-class Stopped(TrainingError):
+class Stopped(StackmacError):
     """A run that was stopped, by its clock or by Ctrl-C, before it had anything to show; it can be resumed."""
 
-
-class RunFailed(TrainingError):
-    """A run that must not go on; its last checkpoint is good."""
+    exit_status = 0
 
 
 class Diverged(RunFailed):
-    """A loss or a gradient that is not finite. The weights are those before it."""
+    """A loss or a gradient that is not finite. The weights are those before it, and the last checkpoint is good."""
 
 
 class InvalidToken(RunFailed):

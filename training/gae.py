@@ -22,7 +22,7 @@ BoolTN = NDArray[np.bool_]
 
 
 class Advantages(NamedTuple):
-    """What an action was worth against what was expected, and what the critic should have said."""
+    """What an action was worth against what was expected, and what the critic should have predicted."""
 
     advantage_TN: FloatTN
     return_TN: FloatTN

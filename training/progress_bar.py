@@ -33,6 +33,6 @@ class ProgressBar:
         """total: where it is not what was thought at the beginning."""
         self._progress.update(self._task, completed=done, total=total, description=self._figures.format(**figures))
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """A line that stays, above the bar."""
         self._progress.console.print(line, markup=False, highlight=False)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from policy.errors import UserMistake
+
 
 class Ranges:
-    """Of one config. Raises ValueError, one line, for the first field that is out of range."""
+    """Of one config. Raises UserMistake, one line, for the first field that is out of range."""
 
     def __init__(self, config: object) -> None:
         self._config = config
 
     def check(self, name: str, fine: bool, expected: str) -> None:
         if not fine:
-            raise ValueError(f"{name} is {getattr(self._config, name)!r}, expected {expected}")
+            raise UserMistake(f"{name} is {getattr(self._config, name)!r}, expected {expected}")
 
     def at_least_one(self, names: Iterable[str]) -> None:
         for name in names:

@@ -1,4 +1,4 @@
-"""Replays of the same worlds under different leaders, and what the difference between them is worth.
+"""Replays of the same worlds under different leaders, and the difference between them.
 
 Every row of a comparison meets the same cells, traffic and coins (common random numbers), so rows are compared cell by
 cell: unpaired runs differ by several percent for no reason.
@@ -16,6 +16,7 @@ from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from policy.observation import FULL, make_profile, observed
 from policy.registry import make_leader
+from training.intervals import difference
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics
@@ -25,9 +26,6 @@ NODE_SCHEDULER = "node_scheduler"
 """Row without an xApp: the node's own scheduler, leftovers contended for at its tuned rate."""
 NODE_IDLE = "node_idle"
 """The same, leftovers unused."""
-
-CONFIDENCE_95 = 1.96
-"""Normal quantile of a two-sided 95 % interval; rows have dozens of cells."""
 
 COMPARED = ("throughput_bits_per_slot", "jain", "utility", "drop_fraction", "mean_delay_slots")
 
@@ -42,7 +40,7 @@ class Comparison(NamedTuple):
     difference: float
     """mean - baseline_mean, over the cells in which both have a value."""
     half_width: float
-    """Of the 95 % confidence interval of the difference; NaN with fewer than two cells."""
+    """Of the 95 % confidence interval of the difference, Student's t; NaN with fewer than two cells."""
     cells: int
 
 
@@ -74,13 +72,13 @@ def replay_batch(scenario: Scenario, leader: Leader | None, **worlds: Unpack[Wor
     cells = worlds["cells"]
     followers, profile = worlds.get("followers", "best_response"), make_profile(worlds.get("observe", FULL))
     batch = CellBatch(scenario, cells, worlds["ues"], worlds["seed"])
-    pace = scenario.slots_per_dcm
-    schedules = [ControlSchedule(pace) for _ in range(cells)]
+    slots_per_dcm = scenario.slots_per_dcm
+    schedules = [ControlSchedule(slots_per_dcm) for _ in range(cells)]
     for _ in range(worlds["periods"]):
         if leader is not None:
             states = [observed(state, profile) for state in batch.observe()]
             decisions = leader.decide(states, [Intent()] * cells, never_expires)
-            first = batch.slot + scenario.control_lead_periods * pace
+            first = batch.slot + scenario.control_lead_periods * slots_per_dcm
             for schedule, decision in zip(schedules, decisions, strict=True):
                 schedule.offer(
                     decision.allocation,
@@ -90,7 +88,7 @@ def replay_batch(scenario: Scenario, leader: Leader | None, **worlds: Unpack[Wor
                 )
         # Controls begin, and leases of whole periods end, at boundaries only.
         terms = [schedule.governing(batch.slot) for schedule in schedules]
-        batch.play([term.control.allocation if term.control else None for term in terms], pace, followers)
+        batch.play([term.control.allocation if term.control else None for term in terms], slots_per_dcm, followers)
     return batch
 
 
@@ -127,8 +125,5 @@ def _paired(row: str, metric: str, values_B: np.ndarray, base_B: np.ndarray) -> 
     cells = len(values_B)
     if not cells:
         return Comparison(row, metric, *(math.nan,) * 4, 0)
-    difference_B = values_B - base_B
-    half_width = CONFIDENCE_95 * float(difference_B.std(ddof=1)) / math.sqrt(cells) if cells > 1 else math.nan
-    return Comparison(
-        row, metric, float(values_B.mean()), float(base_B.mean()), float(difference_B.mean()), half_width, cells
-    )
+    found = difference(values_B, base_B, paired=True)
+    return Comparison(row, metric, float(values_B.mean()), float(base_B.mean()), found.mean, found.half_width, cells)

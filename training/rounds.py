@@ -17,9 +17,9 @@ Report = TypeVar("Report")
 class Clock:
     """Tells when a run's time is up."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        """seconds: from now on; 0 = for ever."""
-        self._end = time.monotonic() + (seconds or math.inf)
+    def __init__(self, seconds: float = math.inf) -> None:
+        """seconds: from now on."""
+        self._end = time.monotonic() + seconds
 
     @property
     def left_s(self) -> float:

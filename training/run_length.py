@@ -7,7 +7,7 @@ from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenar
 FAST_GAME_SLOTS = 100
 """Length of an episode beside the node: the reference game's T."""
 SLOW_GAME_PERIODS = 20
-"""The same at a RIC's pace, so that most of the run is under the leader's decisions."""
+"""The same at a RIC's period, so that most of the run is under the leader's decisions."""
 
 
 def make_scenario_at(name: str, k: int) -> Scenario:
@@ -18,6 +18,6 @@ def make_scenario_at(name: str, k: int) -> Scenario:
 
 def periods_of(scenario: Scenario, slots: int) -> int:
     """Periods of a run of `slots` slots; 0 = the usual length."""
-    pace = scenario.slots_per_dcm
-    usual = FAST_GAME_SLOTS if pace < SLOW_LEADER_SLOTS else SLOW_GAME_PERIODS * pace
-    return max(1, (slots or usual) // pace)
+    slots_per_dcm = scenario.slots_per_dcm
+    usual = FAST_GAME_SLOTS if slots_per_dcm < SLOW_LEADER_SLOTS else SLOW_GAME_PERIODS * slots_per_dcm
+    return max(1, (slots or usual) // slots_per_dcm)

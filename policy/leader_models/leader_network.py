@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.cell_state import CellState
+from policy.errors import UserMistake
 from policy.grammar import MAX_RBGS, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader import never_expires
@@ -31,7 +32,7 @@ QUERIES = int(StepKind.OWNER) + MAX_RBGS
 """What may be asked: one per step kind, and one per RBG for its owner."""
 
 
-class PromptError(ValueError):
+class PromptError(UserMistake):
     """A cell that a model cannot read; one line that names the value and the allowed range."""
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from policy.errors import UserMistake
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -25,7 +27,7 @@ CONFIGURATION_FILES = [CONFIG_FILE, "tokenizer*", "special_tokens_map.json", "vo
 CHUNK_BYTES = 1 << 24
 
 
-class BaseModelError(ValueError):
+class BaseModelError(UserMistake):
     """A base model that cannot be had or used; one line."""
 
 

@@ -36,7 +36,7 @@ def open_text_model(
 ) -> TextModel:
     """The model whose trained weights are yet to be filled in. files: those in the bundle's `folder` that were checked.
 
-    Raises ValueError (BaseModelError is one), KeyError.
+    Raises BaseModelError, ValueError, KeyError.
     """
     if layout["template"] != TEMPLATE_VERSION:
         raise ValueError(f"prompt template is {layout['template']!r}, expected {TEMPLATE_VERSION}")

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.cell_state import CellState
+from policy.errors import UserMistake
 from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, Grammar, StepKind
 from policy.intent import Intent
 from policy.leader_models.leader_network import PromptError, TrainableNetwork
@@ -66,7 +67,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.lora_rank <= 1024:
-            raise ValueError(f"lora_rank is {self.lora_rank}, expected 0 (no LoRA) to 1024")
+            raise UserMistake(f"lora_rank is {self.lora_rank}, expected 0 (no LoRA) to 1024")
 
 
 class ChosenLogProbs(NamedTuple):

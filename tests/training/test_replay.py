@@ -87,7 +87,7 @@ def test_a_comparison_is_paired_by_cell() -> None:
     (result,) = compare(rows, "base", ["utility"])
     assert (result.row, result.metric, result.cells) == ("better", "utility", 3)
     assert result.difference == pytest.approx(0.2)
-    assert result.half_width == pytest.approx(1.96 * 0.1 / math.sqrt(3))
+    assert result.half_width == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
     assert result.baseline_mean == pytest.approx(5.0)
     with pytest.raises(ValueError, match="better has 2 cells, base has 4"):
         compare({"base": row_of(base), "better": row_of([1.0, 2.0])}, "base")

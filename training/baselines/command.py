@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from policy.errors import UserMistake
+from training.command_line import MAX_UES, command, counts_in, names_in, option
 
 if TYPE_CHECKING:
     from training.baselines.contention_tuning import Tuned
@@ -17,66 +21,60 @@ SCENARIOS = "mix,sporadic,paper,paper_dynamic,lab_paper,coupled,dense,ric20,ric1
 UES = "3,4,5,8,10,30"
 
 
-@tune_app.command("tune")
-def tune_command(
-    scenarios: Annotated[str, typer.Option(help="Names, comma-separated.")] = SCENARIOS,
-    policies: Annotated[str, typer.Option(help="all, or names of rows, comma-separated.")] = "all",
-    ues: Annotated[str, typer.Option(help="UEs per cell, comma-separated.")] = UES,
-    cells: Annotated[int, typer.Option(min=8, max=100_000, help="Cells up to 5 UEs; fewer with more UEs.")] = 240,
-    out: Annotated[
-        str, typer.Option("--json", help="Table to write; what it holds of other rows stays. - = standard output.")
-    ] = "-",
-) -> None:
+@dataclass(frozen=True)
+class TuneOptions:
+    """What `stackmac tune` is given."""
+
+    scenarios: str = option(SCENARIOS, "Names, comma-separated.")
+    players: str = option("all", "all, or names of rows, comma-separated.")
+    ues: str = option(UES, "UEs per cell, comma-separated.")
+    cells: int = option(240, "Cells up to 5 UEs; fewer with more UEs.", min=8, max=100_000)
+    out: str = option("-", "Table to write; what it holds of other rows stays. - = standard output.", "--json")
+
+
+@command(tune_app, "tune", TuneOptions)
+def tune_command(options: TuneOptions) -> None:
     """Tune how eagerly UEs contend for what a leader leaves over, for every row of a comparison."""
-    from training.baselines.contention_tuning import TUNED_POLICIES, tune_table, worth_tuning
+    from training.baselines.contention_tuning import TUNED_PLAYERS, is_worth_tuning, tune_table
     from training.progress_bar import ProgressBar
     from training.simulator.scenario import make_scenario
 
-    names = _words(scenarios)
-    rows = list(TUNED_POLICIES) if policies == "all" else _words(policies)
-    try:
-        counts = [int(word) for word in _words(ues)]
-    except ValueError:
-        raise typer.BadParameter(f"--ues is {ues!r}, expected numbers from 1 to 200, comma-separated") from None
-    if not counts or not all(1 <= count <= 200 for count in counts):
-        raise typer.BadParameter(f"--ues is {ues!r}, expected numbers from 1 to 200, comma-separated")
+    names = list(dict.fromkeys(names_in(options.scenarios)))
+    rows = list(TUNED_PLAYERS) if options.players == "all" else list(dict.fromkeys(names_in(options.players)))
+    counts, out = list(dict.fromkeys(counts_in("--ues", options.ues, MAX_UES))), options.out
     for row in rows:
-        if row not in TUNED_POLICIES:
-            raise typer.BadParameter(f"--policies has {row!r}, expected all or of {', '.join(TUNED_POLICIES)}")
-    try:
-        steps = len(counts) * sum(worth_tuning(make_scenario(name), row) for name in names for row in rows)
-        table = _read(out)
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from None
+        if row not in TUNED_PLAYERS:
+            raise UserMistake(f"--players has {row!r}, expected all or of {', '.join(TUNED_PLAYERS)}")
+    steps = len(counts) * sum(is_worth_tuning(make_scenario(name), row) for name in names for row in rows)
+    table = _read(out)
     done = 0
     with ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}") as bar:
         for name in names:
             for row in rows:
 
-                def show(_scenario: str, _policy: str, _ues: int, best: Tuned) -> None:
+                def show(_scenario: str, _player: str, _ues: int, best: Tuned) -> None:
                     nonlocal done
                     done += 1
                     bar.show(done, contenders=best.contenders, utility=best.utility)
 
-                fresh = tune_table([name], [row], counts, cells=cells, progress=show)
-                for scenario, by_policy in fresh.items():
-                    for policy, by_ues in by_policy.items():
-                        table.setdefault(scenario, {}).setdefault(policy, {}).update(by_ues)
+                fresh = tune_table([name], [row], counts, cells=options.cells, progress=show)
+                for scenario, by_player in fresh.items():
+                    for player, by_ues in by_player.items():
+                        table.setdefault(scenario, {}).setdefault(player, {}).update(by_ues)
                 if out != "-":
                     _write(out, table)
     if out == "-":
         typer.echo(json.dumps(table, indent=1))
 
 
-def _words(text: str) -> list[str]:
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-
-
 def _read(out: str) -> dict[str, dict[str, dict[str, float]]]:
-    """The table that is there already. Raises OSError, ValueError."""
+    """The table that is there already. Raises OSError, UserMistake."""
     if out == "-" or not Path(out).exists():
         return {}
-    table: dict[str, dict[str, dict[str, float]]] = json.loads(Path(out).read_text(encoding="utf-8"))
+    try:
+        table: dict[str, dict[str, dict[str, float]]] = json.loads(Path(out).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserMistake(f"--json {out}: not a table of tuned c ({error})") from None
     return table
 
 

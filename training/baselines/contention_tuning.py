@@ -1,6 +1,6 @@
 """How eagerly UEs should contend for what a leader leaves over: c of the leftover rule, per rule and number of UEs.
 
-That one number is worth more than most schedulers, so every row of a comparison deserves a good one. Tuned on worlds
+That one number matters more than most schedulers, so every row of a comparison deserves a good one. Tuned on worlds
 of their own (`stackmac tune`); the result stands in training/baselines/open_access.json.
 Suffixes: B cells, C candidates.
 """
@@ -30,11 +30,10 @@ from training.replay import NODE_SCHEDULER, replay
 from training.simulator.cell import CellBatch
 from training.simulator.plan import Plan, node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
+from training.world_seeds import TUNING_SEED
 
-TUNING_SEED = 1_000_003
-"""Worlds that nothing is ever evaluated on."""
 TABLE = Path(__file__).with_name("open_access.json")
-"""scenario -> policy -> UEs -> c."""
+"""scenario -> player -> UEs -> c."""
 
 # At K = 1 a greedy rule is the node's own scheduler on all RBGs, and as fast.
 _AS_NODE: dict[str, dict[str, Any]] = {
@@ -51,7 +50,7 @@ _LEADERS = {
     "round_robin_smart": "round_robin",
     "static_config": "static_config",
 }
-TUNED_POLICIES = (*_AS_NODE, "round_robin_smart", "static_config", "contention", "oracle")
+TUNED_PLAYERS = (*_AS_NODE, "round_robin_smart", "static_config", "contention", "oracle")
 """By the names of their rows. Round robin leaves nothing over: its c is 0."""
 
 _FEW_ROWS = 8
@@ -103,32 +102,32 @@ def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, 
 
 
 def tune_open_contenders(
-    scenario: Scenario, policy: str, ues: int, *, cells: int = 400, slots: int = 100, seed: int = TUNING_SEED
+    scenario: Scenario, player: str, ues: int, *, cells: int = 400, slots: int = 100, seed: int = TUNING_SEED
 ) -> list[Tuned]:
-    """Many c for one of TUNED_POLICIES, the best utility first: powers of two up to c = ues (p = 1), then finer steps
-    around the best. All in the same worlds. Raises ValueError for an unknown policy."""
-    if policy not in TUNED_POLICIES:
-        raise ValueError(f"no c to tune for {policy!r}; known: {', '.join(TUNED_POLICIES)}")
-    if policy == "round_robin_smart":
+    """Many c for one of TUNED_PLAYERS, the best utility first: powers of two up to c = ues (p = 1), then finer steps
+    around the best. All in the same worlds. Raises ValueError for an unknown player."""
+    if player not in TUNED_PLAYERS:
+        raise ValueError(f"no c to tune for {player!r}; known: {', '.join(TUNED_PLAYERS)}")
+    if player == "round_robin_smart":
         return [Tuned(0.0, math.nan, math.nan)]
     slots = max(slots, 20 * scenario.slots_per_dcm)
     cells = max(_FEW_ROWS, cells * _CELLS_ARE_LARGE // max(ues, _CELLS_ARE_LARGE))
     coarse = [0.0, *(0.3 * 2.0**k for k in range(32) if 0.3 * 2.0**k < ues), float(ues)]
-    rows = _try_all(scenario, policy, ues, coarse, cells, slots, seed)
+    rows = _try_all(scenario, player, ues, coarse, cells, slots, seed)
     best = max(rows, key=lambda row: row.utility).contenders
     finer = sorted({min(float(ues), best * 2.0**step) for step in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)} - {best})
     if best > 0:
-        rows += _try_all(scenario, policy, ues, finer, cells, slots, seed)
+        rows += _try_all(scenario, player, ues, finer, cells, slots, seed)
     return sorted(rows, key=lambda row: (-row.utility, row.contenders))
 
 
 def _try_all(
-    scenario: Scenario, policy: str, ues: int, candidates: Sequence[float], cells: int, slots: int, seed: int
+    scenario: Scenario, player: str, ues: int, candidates: Sequence[float], cells: int, slots: int, seed: int
 ) -> list[Tuned]:
     """All candidates at once, as branches of the same cells from slot 0 on."""
     slow = scenario.slots_per_dcm > 1
-    as_node = _AS_NODE.get(policy) if not slow or policy == NODE_SCHEDULER else None
-    if as_node is None and policy not in ("contention", "oracle"):
+    as_node = _AS_NODE.get(player) if not slow or player == NODE_SCHEDULER else None
+    if as_node is None and player not in ("contention", "oracle"):
         cells = max(1, cells // _FEW_ROWS)
     start = CellBatch(scenario.with_(**as_node) if as_node else scenario, cells, ues, seed)
     batch = start.select(np.tile(np.arange(cells), len(candidates)))
@@ -136,51 +135,51 @@ def _try_all(
     if as_node is not None:
         plan = node_plan(batch.cells, ues, scenario.num_rbgs, 0.0)._replace(contenders_B=contenders_B)
         batch.play(plan, slots)
-    elif policy == "contention":
+    elif player == "contention":
         batch.play(all_open_plan(batch)._replace(contenders_B=contenders_B), slots)
-    elif policy == "oracle":
+    elif player == "oracle":
         for _ in range(slots):
             batch.play(oracle_plan(batch, 0.0)._replace(contenders_B=contenders_B), 1)
     else:
-        _play_leader(batch, policy, contenders_B, slots)
+        _play_leader(batch, player, contenders_B, slots)
     utility_B = np.array([m.utility for m in batch.metrics()])
     throughput_B = np.array([m.throughput_bits_per_slot for m in batch.metrics()])
     by_candidate = zip(candidates, utility_B.reshape(-1, cells), throughput_B.reshape(-1, cells))
     return [Tuned(float(c), float(np.nanmean(u)), float(t.mean())) for c, u, t in by_candidate]
 
 
-def _play_leader(batch: CellBatch, policy: str, contenders_B: NDArray[np.float64], slots: int) -> None:
+def _play_leader(batch: CellBatch, player: str, contenders_B: NDArray[np.float64], slots: int) -> None:
     """The leader of a row, period by period; until its first decision governs, the node schedules by itself."""
-    plain_pf = policy == "proportional_fair_smart"
-    leader = SCHEDULERS["proportional_fair" if plain_pf else _LEADERS[policy]]
-    pace, lead = batch.scenario.slots_per_dcm, batch.scenario.control_lead_periods
+    plain_pf = player == "proportional_fair_smart"
+    leader = SCHEDULERS["proportional_fair" if plain_pf else _LEADERS[player]]
+    slots_per_dcm, lead = batch.scenario.slots_per_dcm, batch.scenario.control_lead_periods
     decided: deque[list[Allocation]] = deque()
-    for _ in range(slots // pace):
+    for _ in range(slots // slots_per_dcm):
         states = batch.observe()
         if plain_pf:
             states = [replace(state, inflight_bits_U=np.zeros(state.num_ues)) for state in states]
         decisions = leader.decide(states, [Intent()] * batch.cells, never_expires)
         decided.append([decision.allocation for decision in decisions])
         plan: Plan = batch.plan(decided.popleft() if len(decided) > lead else None)
-        batch.play(plan._replace(contenders_B=contenders_B), pace)
+        batch.play(plan._replace(contenders_B=contenders_B), slots_per_dcm)
 
 
-def worth_tuning(scenario: Scenario, policy: str) -> bool:
-    """At a RIC's pace a grant per RBG is a lock over the whole period: no c makes up for that."""
-    return scenario.slots_per_dcm < SLOW_LEADER_SLOTS or policy in (NODE_SCHEDULER, "static_config")
+def is_worth_tuning(scenario: Scenario, player: str) -> bool:
+    """At a RIC's period a grant per RBG is a lock over the whole period: no c makes up for that."""
+    return scenario.slots_per_dcm < SLOW_LEADER_SLOTS or player in (NODE_SCHEDULER, "static_config")
 
 
-def _played_as(scenario: Scenario, policy: str) -> str:
+def _played_as(scenario: Scenario, player: str) -> str:
     """The row that a row is the same as, without having to be tuned once more."""
-    of_one_class = policy == "static_config" and len(scenario.traffic) == 1
-    if scenario.slots_per_dcm == 1 and (policy == NODE_SCHEDULER or of_one_class):
+    of_one_class = player == "static_config" and len(scenario.traffic) == 1
+    if scenario.slots_per_dcm == 1 and (player == NODE_SCHEDULER or of_one_class):
         return "inflight_pf_smart"
-    return policy
+    return player
 
 
 @cache
-def _tuned(scenario: Scenario, policy: str, ues: int, cells: int) -> Tuned:
-    return tune_open_contenders(scenario, policy, ues, cells=cells)[0]
+def _tuned(scenario: Scenario, player: str, ues: int, cells: int) -> Tuned:
+    return tune_open_contenders(scenario, player, ues, cells=cells)[0]
 
 
 @cache
@@ -189,12 +188,12 @@ def _shipped() -> Table:
     return table
 
 
-def tuned_contenders(scenario: str, policy: str, ues: int, table: Table | None = None) -> float | None:
+def tuned_contenders(scenario: str, player: str, ues: int, table: Table | None = None) -> float | None:
     """c of a row by the shipped table (or another one): that of the nearest number of UEs, by ratio, at most `ues`.
 
     None = not tuned: what the row's leader itself says is all there is.
     """
-    by_ues = (_shipped() if table is None else table).get(scenario, {}).get(policy)
+    by_ues = (_shipped() if table is None else table).get(scenario, {}).get(player)
     if not by_ues:
         return None
     nearest = min(by_ues, key=lambda known: abs(math.log(max(ues, 1) / int(known))))
@@ -203,22 +202,22 @@ def tuned_contenders(scenario: str, policy: str, ues: int, table: Table | None =
 
 def tune_table(
     names: Sequence[str],
-    policies: Sequence[str],
+    players: Sequence[str],
     ues: Sequence[int],
     *,
     cells: int,
     progress: Callable[[str, str, int, Tuned], None] | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The best c of each combination. Raises ValueError for unknown names."""
+    """The best c of each combination. Raises UserMistake for unknown names."""
     table: dict[str, dict[str, dict[str, float]]] = {}
     for name in names:
         scenario = make_scenario(name)
-        for policy in policies:
-            if not worth_tuning(scenario, policy):
+        for player in players:
+            if not is_worth_tuning(scenario, player):
                 continue
             for count in ues:
-                best = _tuned(scenario, _played_as(scenario, policy), count, cells)
-                table.setdefault(name, {}).setdefault(policy, {})[str(count)] = round(best.contenders, 3)
+                best = _tuned(scenario, _played_as(scenario, player), count, cells)
+                table.setdefault(name, {}).setdefault(player, {})[str(count)] = round(best.contenders, 3)
                 if progress:
-                    progress(name, policy, count, best)
+                    progress(name, player, count, best)
     return table

@@ -1,4 +1,4 @@
-"""Every policy that a bundle is compared with, by name: who decides, and what the followers make of it.
+"""Every player that a bundle is compared with, by name: who decides, and what the followers make of it.
 
 A rule's name alone means followers that obey: they send on all they were granted and nowhere else. With `_smart` the
 followers give the best response, and contend for OPEN RBGs at a c tuned for the scenario, the rule and the number of
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policy.cell_state import CellState
+from policy.errors import UserMistake
 from policy.intent import Intent
 from policy.leader import Decision, Leader
 from policy.observation import FULL
@@ -58,9 +59,9 @@ Play = Callable[[World], list[CellMetrics]]
 
 
 class Player(NamedTuple):
-    """A policy and how its decisions are made."""
+    """Who decides, and how."""
 
-    policy: str
+    name: str
     plays: tuple[Play, ...]
     """One per training seed; a rule has one."""
     decoding: str | None = None
@@ -76,7 +77,7 @@ class Player(NamedTuple):
 
     @property
     def label(self) -> str:
-        return self.policy if self.baseline else f"{self.policy} ({self.decoding})"
+        return self.name if self.baseline else f"{self.name} ({self.decoding})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,12 @@ class Led:
 class Tuned:
     """Play under a rule whose c of the leftover rule was tuned, over best-response followers or others."""
 
-    policy: str
+    player: str
     leader: Leader
     followers: Followers = "best_response"
 
     def __call__(self, world: World) -> list[CellMetrics]:
-        contenders = open_contenders(world.scenario, self.policy, world.ues)
+        contenders = open_contenders(world.scenario, self.player, world.ues)
         leader = self.leader if contenders is None else FixedContenders(self.leader, contenders)
         return Led(leader, self.followers)(world)
 
@@ -139,23 +140,23 @@ class OldReports:
         return self._leader.decide(plain, intents, expired)
 
 
-def open_contenders(scenario: Scenario, policy: str, ues: int) -> float | None:
+def open_contenders(scenario: Scenario, player: str, ues: int) -> float | None:
     """The tuned c of a `_smart` row here; None = not tuned, the rule's own."""
     if SCENARIOS.get(scenario.name) != scenario:
         return None
-    return tuned_contenders(scenario.name, policy, ues)
+    return tuned_contenders(scenario.name, player, ues)
 
 
 def make_baselines(against: str) -> list[Player]:
-    """`all`, or names separated by commas; learned ones are left to the caller. Raises ValueError."""
+    """`all`, or names separated by commas; learned ones are left to the caller. Raises UserMistake."""
     if against.strip() == "all":
         return list(BASELINES.values())
     names = list(dict.fromkeys(name.strip() for name in against.split(",") if name.strip()))
     if not names:
-        raise ValueError(f"nobody to compare with; known: all, {', '.join(BASELINES)}")
+        raise UserMistake(f"nobody to compare with; known: all, {', '.join(BASELINES)}")
     for name in names:
         if name not in BASELINES and name not in LEARNED:
-            raise ValueError(f"unknown policy {name!r}; known: all, {', '.join((*BASELINES, *LEARNED))}")
+            raise UserMistake(f"unknown player {name!r}; known: all, {', '.join((*BASELINES, *LEARNED))}")
     return [BASELINES[name] for name in names if name in BASELINES]
 
 
@@ -187,7 +188,7 @@ def _play_oracle(world: World) -> list[CellMetrics]:
 
 
 BASELINES: dict[str, Player] = {
-    player.policy: player
+    player.name: player
     for player in (
         Player(NODE_IDLE, (Named(NODE_IDLE),)),
         Player(NODE_SCHEDULER, (Named(NODE_SCHEDULER),)),

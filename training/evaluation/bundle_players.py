@@ -1,6 +1,6 @@
 """Bundles as players of an evaluation: the one it is about, and baselines that learn.
 
-Several bundles of one policy are its training seeds. What a baseline is made of goes by its name: the learned Dictator
+Several bundles of one player are its training seeds. What a baseline is made of goes by its name: the learned Dictator
 is obeyed; under `pf_leader_*` the bundle's followers answer inflight PF; MAPPO's leaders have best-response followers.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from policy.bundle import Bundle, load_bundle
 from policy.bundle_files import DESCRIPTION, BundleError
+from policy.errors import UserMistake
 from policy.follower import FollowerPolicy
 from policy.leader import Leader
 from policy.registry import make_leader
@@ -25,7 +26,7 @@ from training.simulator.cell import Followers
 from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.metrics import CellMetrics
 
-POLICY = "bundle"
+BUNDLE = "bundle"
 OBEYED = ("dictator_learned",)
 UNDER_PF = ("pf_leader_learned_followers", "pf_leader_retrained_followers")
 ANSWERED = ("mappo", "mappo_g")
@@ -39,9 +40,9 @@ class Sampler(Leader, Protocol):
 
 
 class Entry(NamedTuple):
-    """A policy that takes part, one bundle a training seed."""
+    """A player that takes part, one bundle a training seed."""
 
-    policy: str
+    player: str
     names: tuple[str, ...]
     """`bundled`, or directories."""
     bundles: tuple[Bundle, ...]
@@ -51,7 +52,7 @@ class Entry(NamedTuple):
         """For a result file."""
         return [
             {
-                "policy": self.policy,
+                "player": self.player,
                 "name": name,
                 "slots_per_dcm": [bundle.min_slots_per_dcm, bundle.max_slots_per_dcm],
                 "provenance": dict(bundle.provenance),
@@ -75,8 +76,8 @@ class BundlePlay:
     """Inflight PF leads in place of the bundle's leader."""
 
     def __call__(self, world: World) -> list[CellMetrics]:
-        leader, policy, speaks = _models(self.folder, self.digest)
-        learned = LearnedFollowers(policy, greedy=self.decoding == "greedy", speaks=speaks and not self.pf_leads)
+        leader, follower, speaks = _models(self.folder, self.digest)
+        learned = LearnedFollowers(follower, greedy=self.decoding == "greedy", speaks=speaks and not self.pf_leads)
         answers: Mapping[str, Followers] = {"rule": "best_response", "obey": "obey", "learned": learned}
         answer = answers[self.followers]
         if self.pf_leads:
@@ -92,7 +93,7 @@ def enter_bundles(names: str, slots_per_dcm: int, decodings: Sequence[str], foll
     given, folders, bundles = _loaded(names, slots_per_dcm)
     players = [
         Player(
-            POLICY,
+            BUNDLE,
             tuple(BundlePlay(folder, _digest(folder), how, followers) for folder in folders),
             how,
             followers,
@@ -101,25 +102,25 @@ def enter_bundles(names: str, slots_per_dcm: int, decodings: Sequence[str], foll
         )
         for how in decodings
     ]
-    return Entry(POLICY, given, bundles, players)
+    return Entry(BUNDLE, given, bundles, players)
 
 
-def enter_baseline(policy: str, names: str, slots_per_dcm: int, decoding: str, followers: str) -> Entry:
+def enter_baseline(name: str, names: str, slots_per_dcm: int, decoding: str, followers: str) -> Entry:
     """A learned baseline. followers: those of a name that says nothing of its own (rule or learned)."""
-    if policy in BASELINES or policy == POLICY or not policy:
-        raise ValueError(f"{policy!r} cannot be the name of a learned policy: it is taken")
+    if name in BASELINES or name == BUNDLE or not name:
+        raise UserMistake(f"{name!r} cannot be the name of a learned player: it is taken")
     given, folders, bundles = _loaded(names, slots_per_dcm)
-    if policy in OBEYED:
+    if name in OBEYED:
         followers = "obey"
-    elif policy in UNDER_PF:
+    elif name in UNDER_PF:
         followers = "learned"
-    elif policy in ANSWERED:
+    elif name in ANSWERED:
         followers = "rule"
-    under_pf = policy in UNDER_PF
+    under_pf = name in UNDER_PF
     plays = tuple(BundlePlay(folder, _digest(folder), decoding, followers, under_pf) for folder in folders)
     ues = {count for bundle in bundles for count in _trained_ues(bundle)}
     player = Player(
-        policy,
+        name,
         plays,
         decoding,
         followers,
@@ -127,28 +128,28 @@ def enter_baseline(policy: str, names: str, slots_per_dcm: int, decoding: str, f
         teacher=INFLIGHT_PF_SMART if under_pf else _teacher(bundles[0], followers),
         trained_ues=tuple(sorted(ues)),
     )
-    return Entry(policy, given, bundles, [player])
+    return Entry(name, given, bundles, [player])
 
 
 def _loaded(names: str, slots_per_dcm: int) -> tuple[tuple[str, ...], list[str], tuple[Bundle, ...]]:
     given = tuple(name.strip() for name in names.split(",") if name.strip())
     if not given:
-        raise ValueError(f"no bundle in {names!r}, expected {BUNDLED} or directories, comma-separated")
+        raise UserMistake(f"no bundle in {names!r}, expected {BUNDLED} or directories, comma-separated")
     folders = [str(shipped_bundle(slots_per_dcm) if name == BUNDLED else Path(name)) for name in given]
     return given, folders, tuple(load_bundle(folder) for folder in folders)
 
 
 def _train_seeds(names: Sequence[str], bundles: Sequence[Bundle]) -> tuple[int, ...]:
-    """Of each bundle. Raises ValueError where two have the same: they would not be independent."""
+    """Of each bundle. Raises UserMistake where two have the same: they would not be independent."""
     seeds = [_seed(bundle.provenance) for bundle in bundles]
     if len(seeds) == 1:
         return () if seeds[0] is None else (seeds[0],)
     known: dict[int, str] = {}
     for name, seed in zip(names, seeds, strict=True):
         if seed is None:
-            raise ValueError(f"{name} does not say with which seed it was trained; several bundles must")
+            raise UserMistake(f"{name} does not say with which seed it was trained; several bundles must")
         if seed in known:
-            raise ValueError(f"{known[seed]} and {name} were trained with the same seed, {seed}")
+            raise UserMistake(f"{known[seed]} and {name} were trained with the same seed, {seed}")
         known[seed] = name
     return tuple(known)
 

@@ -32,11 +32,11 @@ class Evaluation(NamedTuple):
     setup: Setup
     rows: list[Row]
     seed_rows: list[Row]
-    """One for each training seed of every policy that has several."""
+    """One for each training seed of every player that has several."""
     contenders: dict[str, dict[int, float | str]]
     """c of the leftover rule by baseline and number of UEs, where the evaluation or the scenario sets it."""
     dictators: dict[int, str]
-    """By number of UEs: which policy `dictator` stands for."""
+    """By number of UEs: which player `dictator` stands for."""
     seeds_done: int
 
     @property
@@ -48,7 +48,7 @@ class Evaluation(NamedTuple):
         """What the intervals are taken over."""
         worlds = "world seeds" if self.seeds_done > 1 else "cells of one world seed"
         if self.seed_rows:
-            return f"95 %, Student's t over training seeds where a policy has several, else over {worlds}"
+            return f"95 %, Student's t over training seeds where a player has several, else over {worlds}"
         return f"95 %, Student's t over {worlds}"
 
     def as_json(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def evaluate(
 ) -> Evaluation:
     """Play everybody in every world. Ctrl-C keeps the world seeds that are finished; before the first it is raised.
 
-    jobs: processes; the rows do not depend on it. report: told how many of `count_tasks` are done.
+    jobs: processes; the rows do not depend on it. report: called with how many of `count_tasks` are done.
     """
     tasks = [
         Task(index, player.label, train_index, play, setup.world(ues, seed))
@@ -131,10 +131,10 @@ def _contenders(players: Sequence[Player], setup: Setup) -> dict[str, dict[int, 
     for player in players:
         play = player.plays[0]
         if isinstance(play, Tuned):
-            tuned = {ues: open_contenders(setup.scenario, play.policy, ues) for ues in setup.ues}
-            found[player.policy] = {ues: ADAPTIVE if c is None else c for ues, c in tuned.items()}
-        elif player.policy in (NODE_SCHEDULER, ORACLE):
-            found[player.policy] = dict.fromkeys(setup.ues, setup.scenario.node_contenders)
+            tuned = {ues: open_contenders(setup.scenario, play.player, ues) for ues in setup.ues}
+            found[player.name] = {ues: ADAPTIVE if c is None else c for ues, c in tuned.items()}
+        elif player.name in (NODE_SCHEDULER, ORACLE):
+            found[player.name] = dict.fromkeys(setup.ues, setup.scenario.node_contenders)
     return found
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
+from policy.errors import RunFailed
 from training.baselines.players import Play, World
 from training.simulator.metrics import CellMetrics
 
@@ -46,7 +47,7 @@ def cores() -> int:
 def play_tasks(tasks: Sequence[Task], jobs: int, report: Report) -> Iterator[Played]:
     """Every task's metrics as they come, in no particular order. jobs: processes; 1 = this one.
 
-    Raises ChildProcessError for a process that died.
+    Raises RunFailed for a process that died.
     """
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
@@ -68,7 +69,7 @@ def play_tasks(tasks: Sequence[Task], jobs: int, report: Report) -> Iterator[Pla
         finished = True
         report(len(tasks), "done")
     except BrokenProcessPool as error:
-        raise ChildProcessError(f"a process died while it played: {error}") from None
+        raise RunFailed(f"a process died while it played: {error}") from None
     finally:
         pool.shutdown(wait=finished, cancel_futures=True)
         if not finished:

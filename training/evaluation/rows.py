@@ -1,6 +1,6 @@
-"""What an evaluation measures: policies in the same worlds, as rows, each against every baseline.
+"""What an evaluation measures: players in the same worlds, as rows, each against every baseline.
 
-Worlds are numbered by seeds of their own, `cells` cells each, and shared by everybody. A policy that was trained with
+Worlds are numbered by seeds of their own, `cells` cells each, and shared by everybody. A player that was trained with
 several seeds is judged over them: its interval is Student's t over the training seeds' means, each taken over all
 cells, so that more cells sharpen each mean and no more. Otherwise it goes over world seeds, or over the cells of one.
 Axes: S training seeds, W world seeds, C cells of a world seed.
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from policy.cell_state import TrafficClass
 from training.baselines.players import INFLIGHT_PF, INFLIGHT_PF_SMART, ORACLE, Player, World
-from training.evaluation.intervals import Interval, difference, percent_above
+from training.intervals import Interval, difference, percent_above
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
+from training.world_seeds import FIRST_WORLD_SEED
 
-FIRST_WORLD_SEED = 700_001
-"""World seeds count up from here: nothing is tuned on these."""
 DICTATOR = "dictator"
 """Stands in `vs` for the best by utility of DICTATORS."""
 DICTATORS = ("proportional_fair", INFLIGHT_PF, "dictator_learned")
@@ -43,9 +42,9 @@ class Against(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One policy at one number of UEs; means over all cells of all world seeds and training seeds."""
+    """One player at one number of UEs; means over all cells of all world seeds and training seeds."""
 
-    policy: str
+    player: str
     ues: int
     k: int
     profile: str
@@ -133,7 +132,7 @@ def rows_of(sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str, bool
 
 
 def seed_rows_of(sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str, bool | None]) -> list[Row]:
-    """A row for each training seed of every policy that has several."""
+    """A row for each training seed of every player that has several."""
     return [
         _row(sheet.alone(s), sheets, setup, ues, untrained, within_seed=True)
         for sheet in sheets.values()
@@ -143,7 +142,7 @@ def seed_rows_of(sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str,
 
 
 def untrained_of(sheets_by_ues: Mapping[int, Sheets]) -> dict[str, bool | None]:
-    """By label, judged on the numbers of UEs that a policy was trained on: elsewhere it may fail to generalise."""
+    """By label, judged on the numbers of UEs that a player was trained on: elsewhere it may fail to generalise."""
     found: dict[str, bool | None] = {}
     for sheets in sheets_by_ues.values():
         for label, sheet in sheets.items():
@@ -172,12 +171,12 @@ def _row(
     start = sheets[INFLIGHT_PF_SMART].mean("utility") if INFLIGHT_PF_SMART in sheets else math.nan
     gap = sheets[ORACLE].mean("utility") - start if ORACLE in sheets else math.nan
     baselines = [other for label, other in sheets.items() if other.player.baseline and label != player.label]
-    vs = {other.player.policy: against(sheet, other, within_seed=within_seed) for other in baselines}
+    vs = {other.player.name: against(sheet, other, within_seed=within_seed) for other in baselines}
     dictator = dictator_of(sheets, untrained)
     if dictator is not None and dictator in vs:
         vs[DICTATOR] = vs[dictator]
     return Row(
-        policy=player.policy,
+        player=player.name,
         ues=ues,
         k=setup.scenario.slots_per_dcm,
         profile=setup.observe,

@@ -38,7 +38,7 @@ def show(console: Console, result: Evaluation, leading: str, missing: Sequence[s
     if any(row.untrained for row in result.rows):
         lines.append("UNTRAINED: more than 2 % of utility below its own teacher, so no claim rests on it")
     if missing:
-        lines.append(f"not given, they have to be trained first: {', '.join(missing)} (--policy NAME=DIR[,DIR...])")
+        lines.append(f"not given, they have to be trained first: {', '.join(missing)} (--player NAME=DIR[,DIR...])")
     for line in lines:
         console.print(line, style="dim", soft_wrap=True, highlight=False)
 
@@ -50,7 +50,7 @@ def _table(result: Evaluation, ues: int, leading: str) -> Table:
     scenario = result.setup.scenario
     title = f"{scenario.name}, K = {scenario.slots_per_dcm}, {ues} UEs"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("policy", overflow="fold")
+    table.add_column("player", overflow="fold")
     for heading in ("bits\n/slot", "Jain", "U", "drops", "gap"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column(f"{leading.replace(' ', chr(10))}\nabove: U %", justify="right", no_wrap=True)
@@ -83,7 +83,7 @@ def _figures(row: Row) -> tuple[str, ...]:
 
 def _margin(leading: Row, other: Row | None) -> tuple[str, str]:
     """Of utility with its interval, and of throughput; None = above the Dictator."""
-    margin = leading.vs.get(DICTATOR if other is None else other.policy)
+    margin = leading.vs.get(DICTATOR if other is None else other.player)
     if margin is None or leading is other:
         return "", ""
     percent = margin.utility_pct

@@ -1,17 +1,19 @@
-"""Trained policies and rules side by side: one table, and the sentences that come of it."""
+"""Trained players and rules side by side: one table, and the sentences that come of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.baselines.players import INFLIGHT_PF_SMART
 from training.experiments.figure import Curve
-from training.experiments.measurement import Measured, Plan, Policy, World, measure
+from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
 from training.experiments.paragraph import Claim, verdict
 from training.experiments.study import Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
+from training.replay import NODE_SCHEDULER
 
-FAIR, NODE = "inflight_pf_smart", "node_scheduler"
+FAIR, NODE = INFLIGHT_PF_SMART, NODE_SCHEDULER
 MEANS = {
     "throughput_bits_per_slot": "bits per slot and cell",
     "jain": "Jain's index of the UEs' throughputs",
@@ -21,33 +23,33 @@ MEANS = {
 }
 
 
-def compare(study: Study, who: Sequence[Sequence[Policy]], worlds: Sequence[World]) -> list[Measured]:
-    """Everybody in every world; a policy of several training seeds is a sequence of them."""
-    return measure(study.run, [Plan(policies, world) for world in worlds for policies in who])
+def compare(study: Study, who: Sequence[Sequence[PlayerSpec]], worlds: Sequence[World]) -> list[Measured]:
+    """Everybody in every world; a player of several training seeds is a sequence of them."""
+    return measure(study.run, [Plan(players, world) for world in worlds for players in who])
 
 
-def rules(*names: str) -> list[list[Policy]]:
+def rules(*names: str) -> list[list[PlayerSpec]]:
     """Baselines by name."""
-    return [[Policy(name, name)] for name in names]
+    return [[PlayerSpec(name, name)] for name in names]
 
 
 def base_of(found: Sequence[Measured], mine: Measured, name: str) -> Measured:
-    """The policy `name` in the same worlds."""
-    return next(m for m in found if m.policy == name and m.world == mine.world)
+    """The player `name` in the same worlds."""
+    return next(m for m in found if m.player == name and m.world == mine.world)
 
 
 def table_of(
     found: Sequence[Measured],
     bases: Sequence[str],
     more: Mapping[str, tuple[str, Mapping[str, Any]]] = {},
-    policy_meaning: str = "who decides",
+    player_meaning: str = "who decides",
 ) -> Table:
-    """more: further columns by name: what they mean, and each policy's value (missing = unknown)."""
+    """more: further columns by name: what they mean, and each player's value (missing = unknown)."""
     columns = [
         Column("scenario", "name"),
         Column("ues", "UEs per cell"),
         Column("k", "slots per DCM"),
-        Column("policy", policy_meaning),
+        Column("player", player_meaning),
         Column("train_seeds", "trainings that the row is over; 0 for a rule"),
         *(Column(name, meaning) for name, (meaning, _) in more.items()),
         *interval_columns("utility", "nats per UE"),
@@ -60,10 +62,10 @@ def table_of(
         cells: dict[str, Any] = {
             "scenario": m.world.scenario.name,
             "ues": m.world.ues,
-            "k": m.world.pace,
-            "policy": m.policy,
+            "k": m.world.slots_per_dcm,
+            "player": m.player,
             "train_seeds": m.train_seeds,
-            **{name: values.get(m.policy, float("nan")) for name, (_, values) in more.items()},
+            **{name: values.get(m.player, float("nan")) for name, (_, values) in more.items()},
             **interval_cells("utility", m.interval("utility")),
         }
         for base in bases:
@@ -75,53 +77,53 @@ def table_of(
 
 
 def claims_of(
-    found: Sequence[Measured], policy: str, base: str, metric: str = "utility", digits: int = 3
+    found: Sequence[Measured], player: str, base: str, metric: str = "utility", digits: int = 3
 ) -> list[Claim]:
-    """How far `policy` is above `base`, world by world."""
+    """How far `player` is above `base`, world by world."""
     return [
-        Claim(where(m), m.minus(base_of(found, m, base), metric), digits=digits) for m in found if m.policy == policy
+        Claim(where(m), m.minus(base_of(found, m, base), metric), digits=digits) for m in found if m.player == player
     ]
 
 
-def sentence(found: Sequence[Measured], policy: str, base: str, metric: str = "utility", digits: int = 3) -> str:
-    """What is better and worse about `policy` than about `base`."""
-    said = verdict(claims_of(found, policy, base, metric, digits), base)
-    return f"{metric.split('_')[0].capitalize()} of {policy}. {said}"
+def sentence(found: Sequence[Measured], player: str, base: str, metric: str = "utility", digits: int = 3) -> str:
+    """What is better and worse about `player` than about `base`."""
+    sentences = verdict(claims_of(found, player, base, metric, digits), base)
+    return f"{metric.split('_')[0].capitalize()} of {player}. {sentences}"
 
 
 def where(m: Measured) -> str:
     return f"{m.world.ues} UEs in {m.world.scenario.name}"
 
 
-def bars(found: Sequence[Measured], policies: Sequence[str], base: str, metric: str = "utility") -> list[Curve]:
+def bars(found: Sequence[Measured], players: Sequence[str], base: str, metric: str = "utility") -> list[Curve]:
     """Paired differences to `base`, a group of bars a world."""
     return [
         Curve(
-            policy,
-            [where(m) for m in found if m.policy == policy],
-            [m.minus(base_of(found, m, base), metric) for m in found if m.policy == policy],
+            player,
+            [where(m) for m in found if m.player == player],
+            [m.minus(base_of(found, m, base), metric) for m in found if m.player == player],
         )
-        for policy in policies
+        for player in players
     ]
 
 
-def over_ues(found: Sequence[Measured], policies: Sequence[str], base: str, metric: str = "utility") -> list[Curve]:
+def over_ues(found: Sequence[Measured], players: Sequence[str], base: str, metric: str = "utility") -> list[Curve]:
     """Paired differences to `base` over the number of UEs."""
     return [
         Curve(
-            policy,
-            [m.world.ues for m in found if m.policy == policy],
-            [m.minus(base_of(found, m, base), metric) for m in found if m.policy == policy],
+            player,
+            [m.world.ues for m in found if m.player == player],
+            [m.minus(base_of(found, m, base), metric) for m in found if m.player == player],
         )
-        for policy in policies
+        for player in players
     ]
 
 
-def absolute(found: Sequence[Measured], policies: Sequence[str], metric: str) -> list[Curve]:
+def absolute(found: Sequence[Measured], players: Sequence[str], metric: str) -> list[Curve]:
     """The metric itself over the number of UEs."""
     return [
-        Curve(p, [m.world.ues for m in found if m.policy == p], [m.interval(metric) for m in found if m.policy == p])
-        for p in policies
+        Curve(p, [m.world.ues for m in found if m.player == p], [m.interval(metric) for m in found if m.player == p])
+        for p in players
     ]
 
 

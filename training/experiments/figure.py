@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from training.evaluation.intervals import Interval
+from training.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ MARKERS = "osD^vP*X"
 
 
 class Curve(NamedTuple):
-    """One policy or setting, over the panel's x."""
+    """One player or setting, over the panel's x."""
 
     label: str
     x: Sequence[float] | Sequence[str]

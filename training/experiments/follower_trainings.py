@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.experiments.budget import Budget
-from training.experiments.measurement import Policy
+from training.experiments.measurement import PlayerSpec
 from training.experiments.study import Notify, Part, Results, Study
 from training.simulator.scenario import Scenario
 
@@ -37,7 +37,7 @@ def follower_config(budget: Budget) -> FollowTraining:
 
 def train_under_pf(
     study: Study, label: str, bundles: Sequence[Path], scenario: Scenario, ues: Sequence[int]
-) -> list[Policy]:
+) -> list[PlayerSpec]:
     """Followers of inflight PF, one a training seed, each put into one of `bundles`."""
     parts = [
         Part(
@@ -55,7 +55,7 @@ def train_under_pf(
     ]
     study.run(parts)
     return [
-        Policy(label, "pf_leader_learned_followers", study.folder_of(part) / "bundle", followers="learned")
+        PlayerSpec(label, "pf_leader_learned_followers", study.folder_of(part) / "bundle", followers="learned")
         for part in parts
     ]
 

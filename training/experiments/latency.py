@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.evaluation.rows import FIRST_WORLD_SEED
 from training.experiments.study import Part, Results
 from training.simulator.scenario import Scenario
+from training.world_seeds import FIRST_WORLD_SEED
 
 WARM_UP_DECISIONS = 3
 
@@ -41,7 +41,7 @@ def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, 
     answer = LearnedFollowers(FollowerPolicy(loaded.follower))
     world = CellBatch(scenario, 1, ues, FIRST_WORLD_SEED + repeat)
     world.play(None, 50)
-    leader_ms, follower_ms, spoken, prompt = [], [], [], 0
+    leader_ms, follower_ms, dcm_tokens, prompt = [], [], [], 0
     for _ in range(WARM_UP_DECISIONS + decisions):
         states = world.observe()
         prompts = loaded.leader.layout.encode(states, [Intent()])
@@ -56,11 +56,11 @@ def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, 
         world.finish_slot(sends)
         leader_ms.append(1e3 * (decided - begin))
         follower_ms.append(1e3 * (answered - asked))
-        spoken.append(len(decision.tokens))
+        dcm_tokens.append(len(decision.tokens))
     return {
         "leader_ms": leader_ms[WARM_UP_DECISIONS:],
         "follower_ms": follower_ms[WARM_UP_DECISIONS:],
         "prompt_tokens": prompt,
-        "dcm_tokens": float(np.mean(spoken)),
+        "dcm_tokens": float(np.mean(dcm_tokens)),
         "weights": sum(p.numel() for p in loaded.leader.parameters()),
     }

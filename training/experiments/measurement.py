@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training.evaluation.intervals import Interval, mean_interval
-from training.evaluation.rows import FIRST_WORLD_SEED
 from training.experiments.study import Part, Results
+from training.intervals import Interval, mean_interval
+from training.run_length import SLOW_GAME_PERIODS
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
+from training.world_seeds import FIRST_WORLD_SEED
 
 METRICS = (
     "utility",
@@ -34,11 +35,9 @@ UNITS = {
     "waste_fraction": "empty transmissions per RBG-slot",
     "drop_fraction": "bits dropped per bit arrived",
 }
-SLOW_GAME_PERIODS = 20
-"""At least so many decisions a run, however slow the leader."""
 
 
-class Policy(NamedTuple):
+class PlayerSpec(NamedTuple):
     """Who plays: a rule by name, a bundle, or a bundle as a learned baseline (training.evaluation.bundle_players) by
     name."""
 
@@ -60,23 +59,24 @@ class World(NamedTuple):
     slots: int
 
     @property
-    def pace(self) -> int:
+    def slots_per_dcm(self) -> int:
         return self.scenario.slots_per_dcm
 
 
 def long_enough(scenario: Scenario, slots: int) -> int:
     """`slots`, or what gives a RIC enough decisions to be judged by."""
-    pace = scenario.slots_per_dcm
-    return max(slots, SLOW_GAME_PERIODS * pace) if pace >= SLOW_LEADER_SLOTS else slots
+    slots_per_dcm = scenario.slots_per_dcm
+    return max(slots, SLOW_GAME_PERIODS * slots_per_dcm) if slots_per_dcm >= SLOW_LEADER_SLOTS else slots
 
 
-def part(policy: Policy, world: World, seed: int) -> Part:
-    """One policy in the worlds of one seed."""
+def part(player: PlayerSpec, world: World, seed: int) -> Part:
+    """One player in the worlds of one seed."""
     return Part(
-        f"{world.scenario.name} K={world.pace} I={world.ues} {policy.label}, world seed {seed - FIRST_WORLD_SEED + 1}",
+        f"{world.scenario.name} K={world.slots_per_dcm} I={world.ues} {player.label}, "
+        f"world seed {seed - FIRST_WORLD_SEED + 1}",
         play,
         {
-            **policy._asdict(),
+            **player._asdict(),
             "label": "",  # what a table calls it changes nothing
             "scenario": world.scenario,
             "ues": world.ues,
@@ -108,15 +108,15 @@ def play(
     from training.baselines.players import World as Played
     from training.evaluation.bundle_players import enter_baseline, enter_bundles
 
-    pace = scenario.slots_per_dcm
+    slots_per_dcm = scenario.slots_per_dcm
     if bundle is None:
         player = BASELINES[baseline]
     elif baseline:
-        (player,) = enter_baseline(baseline, str(bundle), pace, decoding, followers).players
+        (player,) = enter_baseline(baseline, str(bundle), slots_per_dcm, decoding, followers).players
     else:
-        (player,) = enter_bundles(str(bundle), pace, (decoding,), followers).players
+        (player,) = enter_bundles(str(bundle), slots_per_dcm, (decoding,), followers).players
     (played,) = player.plays
-    return metrics_of(played(Played(scenario, ues, cells, seed, max(1, slots // pace))))
+    return metrics_of(played(Played(scenario, ues, cells, seed, max(1, slots // slots_per_dcm))))
 
 
 def metrics_of(cells: Sequence[CellMetrics]) -> Results:
@@ -127,9 +127,9 @@ def metrics_of(cells: Sequence[CellMetrics]) -> Results:
 
 
 class Measured(NamedTuple):
-    """One policy in one world: the results of its world seeds, of each training seed."""
+    """One player in one world: the results of its world seeds, of each training seed."""
 
-    policy: str
+    player: str
     world: World
     runs: list[list[Results]]
     """[training seed][world seed]; a baseline has one row."""
@@ -148,7 +148,7 @@ class Measured(NamedTuple):
     def minus(self, other: Measured, metric: str) -> Interval:
         """Of the paired difference. Raises ValueError unless both were in the same worlds."""
         if self.world != other.world:
-            raise ValueError(f"{self.policy} and {other.policy} were not in the same worlds")
+            raise ValueError(f"{self.player} and {other.player} were not in the same worlds")
         trainings = max(len(self.runs), len(other.runs))
         if trainings > 1:
             pairs = [(_same(self.runs, k), _same(other.runs, k)) for k in range(trainings)]
@@ -191,16 +191,16 @@ def _finite(value: float) -> float | None:
 
 
 class Plan(NamedTuple):
-    """What is to be measured: who (one policy a training seed) in which world."""
+    """What is to be measured: who (one player a training seed) in which world."""
 
-    who: Sequence[Policy]
+    who: Sequence[PlayerSpec]
     world: World
 
 
 def measure(run: Any, plans: Sequence[Plan]) -> list[Measured]:
     """All of it at once, so that parts can run side by side. run: Study.run."""
     parts = [
-        part(policy, plan.world, seed) for plan in plans for policy in plan.who for seed in world_seeds(plan.world)
+        part(player, plan.world, seed) for plan in plans for player in plan.who for seed in world_seeds(plan.world)
     ]
     results = iter(run(parts))
     return [

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from training.evaluation.intervals import Interval
+from training.intervals import Interval
 
 
 class Claim(NamedTuple):
@@ -19,10 +19,10 @@ class Claim(NamedTuple):
     more_is_better: bool = True
 
     @property
-    def told(self) -> int:
+    def side(self) -> int:
         """1 = better, -1 = worse, 0 = the interval holds 0, or there is none."""
-        side = (self.difference.low > 0) - (self.difference.high < 0)
-        return side if self.more_is_better else -side
+        found = (self.difference.low > 0) - (self.difference.high < 0)
+        return found if self.more_is_better else -found
 
     def __str__(self) -> str:
         return f"{self.subject} {shown(self.difference, self.unit, self.digits, signed=True)}"
@@ -40,9 +40,9 @@ def shown(interval: Interval, unit: str = "", digits: int = 3, *, signed: bool =
 def verdict(claims: Sequence[Claim], against: str) -> str:
     """One sentence each for what is better, worse and undecided than `against`."""
     parts = [
-        ("Better than", [c for c in claims if c.told > 0]),
-        ("Worse than", [c for c in claims if c.told < 0]),
-        ("Not told apart from", [c for c in claims if c.told == 0]),
+        ("Better than", [c for c in claims if c.side > 0]),
+        ("Worse than", [c for c in claims if c.side < 0]),
+        ("Not told apart from", [c for c in claims if c.side == 0]),
     ]
     sentences = [f"{word} {against}: {'; '.join(map(str, chosen))}." for word, chosen in parts if chosen]
     if not parts[1][1] and claims:

@@ -20,6 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from policy.errors import UserMistake
 from training.experiments.budget import Budget
 from training.simulator.scenario import Scenario
 
@@ -29,7 +30,7 @@ Notify = Callable[[str], None]
 KEY_DIGITS = 16
 
 
-class StudyError(ValueError):
+class StudyError(UserMistake):
     """A study that cannot be run as asked: one line."""
 
 
@@ -74,7 +75,7 @@ class Study:
         jobs: int = 1,
         show: Callable[[int, int, str], None] = lambda done, parts, what: None,
     ) -> None:
-        """show: told parts done, parts in all, and what is going on."""
+        """show: called with parts done, parts in all, and what is going on."""
         self.out, self.budget, self.options = out, budget, options
         self._jobs, self._show = jobs, show
         self.parts_done = 0
@@ -98,9 +99,9 @@ class Study:
             self._run_side_by_side(missing, kept)
         else:
             for part in missing:
-                self._tell(part.label)
+                self._report(part.label)
                 self._keep(part, _call(part, self.folder_of(part), partial(self._tell_of, part)), kept)
-        self._tell("")
+        self._report("")
         return [kept[part.key] for part in parts]
 
     def folder_of(self, part: Part) -> Path:
@@ -115,7 +116,7 @@ class Study:
             }
             try:
                 while running:
-                    self._tell(f"{len(running)} to go, {self._jobs} at a time")
+                    self._report(f"{len(running)} to go, {self._jobs} at a time")
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         self._keep(running.pop(future), future.result(), kept)
             except BaseException:
@@ -145,9 +146,9 @@ class Study:
         return cast(Results, kept["result"])
 
     def _tell_of(self, part: Part, what: str) -> None:
-        self._tell(f"{part.label}: {what}")
+        self._report(f"{part.label}: {what}")
 
-    def _tell(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         self._show(self.parts_done, self.parts_known, what)
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from training.evaluation.intervals import Interval
+from training.intervals import Interval
 
 SIGNIFICANT_DIGITS = 6
 

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from policy.errors import RunFailed
 from training.experiments.budget import Budget
-from training.experiments.measurement import Policy
-from training.experiments.study import Notify, Part, Results, Study, StudyError
+from training.experiments.measurement import PlayerSpec
+from training.experiments.study import Notify, Part, Results, Study
 
 if TYPE_CHECKING:
     from training.learning.config import TrainConfig
@@ -51,18 +52,18 @@ class Trained(NamedTuple):
 
     @property
     def bundles(self) -> list[Path]:
-        """Of the runs' ends. Raises StudyError for one that diverged."""
+        """Of the runs' ends. Raises RunFailed for one that diverged."""
         if any(self.diverged):
-            raise StudyError(f"the training of {self.label} diverged: nothing to measure")
+            raise RunFailed(f"the training of {self.label} diverged: nothing to measure")
         return [folder / "bundle" for folder in self.folders]
 
     def at(self, updates: int) -> list[Path]:
         """Bundles after so many updates: one of the recipe's stops, or 0."""
         return list(self.warm_starts) if updates == 0 else [folder / "at" / str(updates) for folder in self.folders]
 
-    def policies(self, bundles: Sequence[Path] = (), **how: Any) -> list[Policy]:
+    def players(self, bundles: Sequence[Path] = (), **how: Any) -> list[PlayerSpec]:
         """One a training seed."""
-        return [Policy(self.label, bundle=bundle, **how) for bundle in bundles or self.bundles]
+        return [PlayerSpec(self.label, bundle=bundle, **how) for bundle in bundles or self.bundles]
 
 
 def budget_config(budget: Budget, scenarios: Sequence[Any], **changes: Any) -> TrainConfig:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from policy.allocation import Allocation
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
+from training.errors import TrainingError
 from training.following.config import RecordingConfig
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.simulator.cell import CellBatch
@@ -73,11 +74,11 @@ def new_worlds(
 ) -> list[FollowerWorld]:
     """Scenarios in turn, and every UE count at once: followers that see one at a time forget the others.
 
-    With more UE counts than `worlds` there are more worlds, of fewer cells each. Raises ValueError for no scenarios or
-    UE counts.
+    With more UE counts than `worlds` there are more worlds, of fewer cells each. Raises TrainingError for no
+    scenarios or UE counts.
     """
     if not scenarios or not ue_counts:
-        raise ValueError("no scenario or no UE count to train on")
+        raise TrainingError("no scenario or no UE count to train on")
     number = max(worlds, len(ue_counts))
     each = max(MIN_CELLS, worlds * cells // number) if number > worlds else cells
     turns = -(-number // len(ue_counts))

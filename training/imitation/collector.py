@@ -64,13 +64,13 @@ class FollowerExamples(NamedTuple):
     sends_NM: NDArray[np.bool_]
 
 
-class Lesson(NamedTuple):
+class Collected(NamedTuple):
     """What one round of collecting brought."""
 
     leader: list[LeaderExample]
     followers: list[FollowerExamples]
     unspeakable: int
-    """Answers of the teacher that the grammar cannot say: left out."""
+    """Answers of the teacher that the grammar has no DCM for: left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +84,29 @@ class Collector:
 
     def collect(
         self, student: TrainableNetwork, student_share: float, examples: int, rng: np.random.Generator
-    ) -> Lesson:
+    ) -> Collected:
         """About `examples` states from as many worlds as there are scenarios; depends on the arguments alone.
 
         student_share: of the cells, those led by the student.
         """
-        lesson = Lesson([], [], 0)
+        collected = Collected([], [], 0)
         per_world = -(-examples // len(self.scenarios))
         for scenario in self.scenarios:
             ues = int(rng.choice(self.ue_counts))
             world = CellBatch(scenario, CELLS, ues, int(rng.integers(2**31)))
             part = self._play(world, student, student_share, -(-per_world // CELLS), rng)
-            lesson = Lesson(
-                lesson.leader + part.leader, lesson.followers + part.followers, lesson.unspeakable + part.unspeakable
+            collected = Collected(
+                collected.leader + part.leader,
+                collected.followers + part.followers,
+                collected.unspeakable + part.unspeakable,
             )
-        return lesson
+        return collected
 
     def _play(
         self, world: CellBatch, student: TrainableNetwork, student_share: float, periods: int, rng: np.random.Generator
-    ) -> Lesson:
-        pace = world.scenario.slots_per_dcm
-        world.play(None, pace * int(rng.integers(0, max(1, MAX_WARM_UP_SLOTS // pace) + 1)))
+    ) -> Collected:
+        slots_per_dcm = world.scenario.slots_per_dcm
+        world.play(None, slots_per_dcm * int(rng.integers(0, max(1, MAX_WARM_UP_SLOTS // slots_per_dcm) + 1)))
         student_B, teacher = rng.random(CELLS) < student_share, as_teacher(self.teacher)
         upcoming: list[list[Allocation]] = []
         leader: list[LeaderExample] = []
@@ -121,14 +123,14 @@ class Collector:
                 if tokens is None:
                     unspeakable += 1
                 else:
-                    words = not isinstance(prompts, Prompts)
-                    blocks_PT = np.array([prompts[b]]) if words else prompts.tokens_NT[prompts.cell_N == b]
+                    is_text = not isinstance(prompts, Prompts)
+                    blocks_PT = np.array([prompts[b]]) if is_text else prompts.tokens_NT[prompts.cell_N == b]
                     leader.append(LeaderExample(blocks_PT, teacher_forcing_example(grammar, state, tokens)))
             upcoming.append(self._led(student, student_B, states, intents, grammars, answers, rng))
             lead = world.scenario.control_lead_periods
             allocations = upcoming.pop(0) if len(upcoming) > lead else None
-            followers += _watch(world, allocations, pace, rng)
-        return Lesson(leader, followers, unspeakable)
+            followers += _watch(world, allocations, slots_per_dcm, rng)
+        return Collected(leader, followers, unspeakable)
 
     def _led(
         self,
@@ -144,11 +146,9 @@ class Collector:
         played = list(answers)
         rows: list[int] = np.flatnonzero(student_B).tolist()
         if rows:
-            decoded_dcms = student.decode(
-                [states[b] for b in rows], [intents[b] for b in rows], [grammars[b] for b in rows]
-            )
-            for b, speech in zip(rows, decoded_dcms):
-                played[b] = speech.allocation
+            decoded = student.decode([states[b] for b in rows], [intents[b] for b in rows], [grammars[b] for b in rows])
+            for b, dcm in zip(rows, decoded):
+                played[b] = dcm.allocation
         for b in np.flatnonzero(rng.random(len(played)) < RANDOM_SHARE).tolist():
             played[b] = random_allocation(grammars[b], rng)
         return played

@@ -29,11 +29,11 @@ class Teacher(Protocol):
     def name(self) -> str: ...
 
     def answers(self, world: CellBatch, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Allocation]:
-        """What to say in each cell of `world`, which reports `states`."""
+        """What to decide in each cell of `world`, which reports `states`."""
 
 
 class LeaderAsTeacher:
-    """Says what a leader would decide."""
+    """Answers as a leader would decide."""
 
     def __init__(self, leader: Leader) -> None:
         self.name, self._leader = leader.name, leader
@@ -45,8 +45,8 @@ class LeaderAsTeacher:
 class Oracle:
     """Greedy proportional fair on fresh queues and channels, with the node's own leftover rule.
 
-    A leader cannot know what it knows; hearing its answer to every report teaches what is best on average. Only at the
-    pace of the paper's game: its answer is for this slot. It knows no intents: whoever asks leaves out what the grammar
+    A leader cannot know what it knows; its answers to every report teach what is best on average. Only at K = 1, as in
+    the paper's game: its answer is for this slot. It knows no intents: whoever asks leaves out what the grammar
     forbids.
     """
 
@@ -57,7 +57,7 @@ class Oracle:
 
         scenario = world.scenario
         if scenario.slots_per_dcm >= SLOW_LEADER_SLOTS:
-            raise TrainingError(f"the oracle speaks for one slot, {scenario.name} has {scenario.slots_per_dcm} a DCM")
+            raise TrainingError(f"the oracle decides for one slot, {scenario.name} has {scenario.slots_per_dcm} a DCM")
         plan = oracle_plan(world, scenario.node_contenders)
         leftover = LeftoverRule(ALL_CLASSES, scenario.node_contenders)
         found = []
@@ -77,7 +77,7 @@ def as_teacher(teacher: Leader | Teacher) -> Teacher:
 
 
 def make_teacher(name: str) -> Teacher:
-    """`oracle`, or any leader that policy.registry makes. Raises ValueError."""
+    """`oracle`, or any leader that policy.registry makes. Raises LeaderError."""
     from policy.registry import make_leader
 
     return Oracle() if name == ORACLE else LeaderAsTeacher(make_leader(name))

@@ -1,15 +1,14 @@
-"""Warm start: the leader learns to say what a teacher says, the followers to do what the best-response rule does.
+"""Warm start: the leader learns to decide as a teacher does, the followers to do what the best-response rule does.
 
 Training goes in rounds. A round first collects states by playing (training.imitation.collector), then learns from them.
-All its randomness comes from (seed, round), and a checkpoint is of a round's begin: so an interrupted run, resumed, is
-the unbroken one to the last bit. What a run leaves on disk: training.run_folder.
+All its randomness comes from (seed, round); how rounds go is in training.rounds, what a run leaves on disk in
+training.run_folder.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.bundle import Bundle, save_bundle
+from policy.errors import UserMistake
 from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
 from policy.grammar import LAB, PAPER, GrammarOptions
 from policy.leader import Leader
@@ -30,9 +30,11 @@ from policy.model_kinds import layout_for, new_model
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from policy.text.model import TextConfig
 from training.errors import Stopped, TrainingError
-from training.imitation.collector import Collector, FollowerExamples, LeaderExample, Lesson, prompts_of
+from training.imitation.collector import Collected, Collector, FollowerExamples, LeaderExample, prompts_of
 from training.imitation.teachers import Teacher
+from training.rounds import Clock, run_rounds
 from training.run_folder import RunFolder
+from training.schedules import cosine, warm_up
 from training.simulator.scenario import Scenario
 
 MORE_UES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
@@ -71,7 +73,7 @@ class WarmStartConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.round_steps < 1 or self.passes <= 0:
-            raise ValueError("steps, batch, round_steps and passes must be positive")
+            raise UserMistake("steps, batch, round_steps and passes must be positive")
 
     @property
     def examples_per_round(self) -> int:
@@ -79,9 +81,8 @@ class WarmStartConfig:
 
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, then a cosine."""
-        cosine = 0.5 + 0.5 * math.cos(math.pi * step / self.steps)
-        decayed = self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
-        return decayed * min(1.0, (step + 1) / self.warm_up_steps)
+        decayed = cosine(step, self.steps, self.learning_rate, self.final_learning_rate)
+        return decayed * warm_up(step, self.warm_up_steps)
 
 
 class StepReport(NamedTuple):
@@ -109,11 +110,11 @@ class WarmStartResult(NamedTuple):
 
 
 def options_for(scenarios: Sequence[Scenario]) -> GrammarOptions:
-    """What a leader may say at the scenarios' pace. Raises TrainingError where they are of two kinds."""
+    """What a leader may decide at the scenarios' slots per DCM. Raises TrainingError where they are of two kinds."""
     kinds = {s.slots_per_dcm <= PAPER_MAX_SLOTS_PER_DCM for s in scenarios}
     if len(kinds) != 1:
-        paces = {s.name: s.slots_per_dcm for s in scenarios}
-        raise TrainingError(f"slots per DCM are {paces}, expected all up to {PAPER_MAX_SLOTS_PER_DCM} or all above")
+        found = {s.name: s.slots_per_dcm for s in scenarios}
+        raise TrainingError(f"slots per DCM are {found}, expected all up to {PAPER_MAX_SLOTS_PER_DCM} or all above")
     return PAPER if kinds.pop() else LAB
 
 
@@ -136,19 +137,13 @@ def warm_start(
     CPU. Raises TrainingError.
     """
     config = config or WarmStartConfig()
-    stop_at = time.monotonic() + seconds
-    run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), command, device)
+    clock = Clock(seconds)
+    run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), progress, command, device)
     if resume:
         run.restore()
     else:
-        run.begin()
-    complete = False
-    try:
-        complete = run.learn(progress, lambda: time.monotonic() >= stop_at)
-    except KeyboardInterrupt:
-        # Nothing is lost: the checkpoint is of this round's begin, the bundle of the last finished step.
-        pass
-    return run.finish(complete)
+        run.folder.begin()
+    return run.finish(run_rounds(run, lambda: clock.is_up))
 
 
 class _Run:
@@ -161,11 +156,12 @@ class _Run:
         out: Path,
         config: WarmStartConfig,
         ues: tuple[int, ...],
+        progress: Callable[[StepReport], None],
         command: str,
         device: str,
     ) -> None:
         counts = ues or tuple(sorted({*MORE_UES, *(count for s in scenarios for count in s.ue_counts)}))
-        self.config, self.command, self.teacher = config, command, teacher
+        self.config, self.progress, self.command, self.teacher = config, progress, command, teacher
         options = options_for(scenarios)
         self.collector = Collector(scenarios, counts, teacher, options)
         layout = layout_for(config.model_kind, options)
@@ -185,36 +181,40 @@ class _Run:
 
     # ---- learning ----
 
-    def learn(self, progress: Callable[[StepReport], None], time_is_up: Callable[[], bool]) -> bool:
-        """Rounds until all steps are done (True) or time is up (False)."""
-        while self.step < self.config.steps:
-            self.save()
-            rng = np.random.default_rng([self.config.seed, self.step])
-            lesson = self._collect(rng)
-            order = _Order(len(lesson.leader), rng)
-            watched = _stack(lesson.followers)
-            for _ in range(min(self.config.round_steps, self.config.steps - self.step)):
-                if time_is_up():
-                    return False
-                examples = [lesson.leader[k] for k in order.take(self.config.batch)]
-                report = self._step(examples, watched, rng)
-                self.reports.append(report)
-                self.folder.write_log(report._asdict())
-                progress(report)
-                self.step += 1
-        self.save()
-        return True
+    @property
+    def is_done(self) -> bool:
+        return self.step >= self.config.steps
 
-    def _collect(self, rng: np.random.Generator) -> Lesson:
+    def round(self) -> Iterator[StepReport]:
+        """Collect states, and imitate what the teacher does there."""
+        rng = np.random.default_rng([self.config.seed, self.step])
+        collected = self._collect(rng)
+        order = _Order(len(collected.leader), rng)
+        watched = _stack(collected.followers)
+        for _ in range(min(self.config.round_steps, self.config.steps - self.step)):
+            examples = [collected.leader[row] for row in order.take(self.config.batch)]
+            yield self._step(examples, watched, rng)
+
+    def record(self, report: StepReport) -> None:
+        """Log a step, show it and count it."""
+        self.reports.append(report)
+        self.folder.write_log(report._asdict())
+        self.progress(report)
+        self.step += 1
+
+    def end(self) -> None:
+        self.save()
+
+    def _collect(self, rng: np.random.Generator) -> Collected:
         config = self.config
         share = config.student_share if self.step >= config.student_from * config.steps else 0.0
         self.leader.eval()
-        lesson = self.collector.collect(self.leader, share, config.examples_per_round, rng)
+        collected = self.collector.collect(self.leader, share, config.examples_per_round, rng)
         self.leader.train()
-        self.unspeakable += lesson.unspeakable
-        if not lesson.leader:
-            raise TrainingError(f"the grammar cannot say anything that {self.teacher.name} decides here")
-        return lesson
+        self.unspeakable += collected.unspeakable
+        if not collected.leader:
+            raise TrainingError(f"the grammar has no DCM for anything that {self.teacher.name} decides here")
+        return collected
 
     def _step(
         self, examples: list[LeaderExample], watched: list[FollowerExamples], rng: np.random.Generator
@@ -231,16 +231,16 @@ class _Run:
 
     def _leader_loss(self, examples: list[LeaderExample]) -> tuple[Tensor, float]:
         script = teacher_forcing_batch([e.line for e in examples])
-        words = self.leader.uses_words
-        prompts = [e.blocks_PT[0].tolist() for e in examples] if words else prompts_of(examples)
+        is_text = self.leader.uses_words
+        prompts = [e.blocks_PT[0].tolist() for e in examples] if is_text else prompts_of(examples)
         logits = self.leader.teacher_forcing_logits(prompts, script)
         log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA).to(logits.device))
         tokens_BL = torch.from_numpy(script.tokens_BL).to(logits.device)
         choices = int((script.mask_BLA.sum(-1) > 1).sum())
-        said_BL = log_probs_BLA.gather(-1, tokens_BL[..., None])[..., 0]
+        teacher_BL = log_probs_BLA.gather(-1, tokens_BL[..., None])[..., 0]
         free_BL = torch.from_numpy(script.mask_BLA.sum(-1) > 1).to(logits.device)
         hits = int(((log_probs_BLA.argmax(-1) == tokens_BL) & free_BL).sum())
-        return -said_BL.sum() / max(choices, 1), hits / max(choices, 1)
+        return -teacher_BL.sum() / max(choices, 1), hits / max(choices, 1)
 
     def _follower_loss(self, watched: FollowerExamples, rng: np.random.Generator) -> Tensor:
         rows = rng.integers(len(watched.sends_NM), size=self.config.follower_batch)
@@ -271,9 +271,6 @@ class _Run:
             "ues": self.collector.ue_counts,
         }
 
-    def begin(self) -> None:
-        self.folder.begin()
-
     def save(self) -> None:
         self.folder.save(self._models, self._optimizers, self.step, {"unspeakable": self.unspeakable})
 
@@ -287,14 +284,14 @@ class _Run:
         """Write the bundle of the weights as they are. Raises TrainingError if not one step was made."""
         if not self.reports:
             raise Stopped("stopped before the first step: nothing to save")
-        paces = [s.slots_per_dcm for s in self.collector.scenarios]
+        slots_per_dcm = [s.slots_per_dcm for s in self.collector.scenarios]
         path = self.folder.bundle
         bundle = Bundle(
             self.leader,
             self.follower,
             self.collector.options,
-            min(paces),
-            max(paces),
+            min(slots_per_dcm),
+            max(slots_per_dcm),
             self._provenance(),
             self._means(),
         )

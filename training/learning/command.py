@@ -1,46 +1,46 @@
-"""Commands that train. Mounted into `stackmac`; torch and numba are imported only when one of them runs."""
+"""`stackmac warm-start` and `stackmac train`. Torch and numba are imported only when one of them runs."""
 
 from __future__ import annotations
 
 import math
-import shlex
 import signal
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from training.errors import RunFailed, Stopped
+from training.command_line import command, command_of, counts_in, names_in, option
 from training.progress_bar import ProgressBar
-from training.result_file import ResultFileError, check_json_path, write_json
+from training.result_file import check_json_path, write_json
 
 if TYPE_CHECKING:
     from training.imitation.warm_start import StepReport
+    from training.learning.config import TrainConfig
     from training.learning.report import UpdateReport
 
-training_app = typer.Typer(help="Train policies.", no_args_is_help=True)
-train_app = typer.Typer(help="Improve policies.", no_args_is_help=True)
-
-RUN_FAILED, MISTAKE = 1, 2
-"""Exit status: what went wrong while it ran, and what was asked wrongly."""
+training_app = typer.Typer(help="Train bundles by imitation.", no_args_is_help=True)
+train_app = typer.Typer(help="Improve bundles.", no_args_is_help=True)
 
 
-@training_app.command("warm-start")
-def warm_start_command(
-    scenario: Annotated[str, typer.Option(help="Scenario names, comma-separated.")],
-    out: Annotated[Path, typer.Option(help="Directory of the run; the bundle is OUT/bundle.")],
-    teacher: Annotated[str, typer.Option(help="The leader to imitate, or `oracle`.")] = "proportional_fair",
-    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 2400,
-    seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
-    ues: Annotated[str, typer.Option(help="UE counts to train on, comma-separated; the default is 2 to 20.")] = "",
-    positions: Annotated[
-        int, typer.Option(help="Positions a block of the prompt takes, its fields summed; 0 = one per field.", min=0)
-    ] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
-    seconds: Annotated[float, typer.Option(help="Stop and save after this long; 0 = never.", min=0)] = 0.0,
-) -> None:
+@dataclass(frozen=True)
+class WarmStartOptions:
+    """What `stackmac warm-start` is given."""
+
+    scenario: str = option(help="Scenario names, comma-separated.")
+    out: Path = option(help="Directory of the run; the bundle is OUT/bundle.")
+    teacher: str = option("proportional_fair", "The leader to imitate, or `oracle`.")
+    steps: int = option(2400, "Optimizer steps.", min=1)
+    seed: int = option(0, "Of everything random.", min=0)
+    ues: str = option("", "UE counts to train on, comma-separated; the default is 2 to 20.")
+    positions: int = option(0, "Positions a block of the prompt takes, its fields summed; 0 = one per field.", min=0)
+    resume: bool = option(False, "Go on where OUT stopped.")
+    seconds: float = option(0.0, "Stop and save after this long; 0 = never.", min=0)
+
+
+@command(training_app, "warm-start", WarmStartOptions)
+def warm_start_command(options: WarmStartOptions) -> None:
     """Train a bundle by imitation: the leader of a teacher, the followers of the best-response rule.
 
     Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
@@ -53,201 +53,165 @@ def warm_start_command(
     from training.simulator.scenario import make_scenario
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
-    try:
-        scenarios = [make_scenario(name.strip()) for name in scenario.split(",")]
-        counts = _counts(ues) if ues else ()
-        figures = "loss {loss:.3f}  accuracy {accuracy:.1%}  follower {follower:.3f}"
-        with ProgressBar("warm start", steps, figures) as bar:
+    scenarios = [make_scenario(name) for name in names_in(options.scenario)]
+    counts = counts_in("--ues", options.ues) if options.ues else ()
+    figures = "loss {loss:.3f}  accuracy {accuracy:.1%}  follower {follower:.3f}"
+    with ProgressBar("warm start", options.steps, figures) as bar:
 
-            def show(report: StepReport) -> None:
-                bar.show(report.step + 1, loss=report.loss, accuracy=report.accuracy, follower=report.follower_loss)
+        def show(report: StepReport) -> None:
+            bar.show(report.step + 1, loss=report.loss, accuracy=report.accuracy, follower=report.follower_loss)
 
-            result = warm_start(
-                scenarios,
-                make_teacher(teacher),
-                out,
-                WarmStartConfig(steps=steps, seed=seed, leader=ModelConfig(block_positions=positions)),
-                ues=counts,
-                resume=resume,
-                seconds=seconds or math.inf,
-                progress=show,
-                command=_command(scenario, teacher, steps, seed, ues, positions),
-            )
-    except (ValueError, OSError) as error:
-        typer.echo(f"stackmac warm-start: {error}", err=True)
-        raise typer.Exit(0 if isinstance(error, Stopped) else MISTAKE) from None
+        result = warm_start(
+            scenarios,
+            make_teacher(options.teacher),
+            options.out,
+            WarmStartConfig(
+                steps=options.steps, seed=options.seed, leader=ModelConfig(block_positions=options.positions)
+            ),
+            ues=counts,
+            resume=options.resume,
+            seconds=options.seconds or math.inf,
+            progress=show,
+            command=command_of("warm-start", options, ("out", "resume", "seconds"), "--out DIR"),
+        )
     how = "done" if result.complete else "stopped, --resume goes on"
     typer.echo(
-        f"{how}: step {result.steps}/{steps}, loss {result.last.loss:.3f} nats, accuracy {result.last.accuracy:.1%}, "
-        f"follower loss {result.last.follower_loss:.3f}; bundle in {result.bundle}"
+        f"{how}: step {result.steps}/{options.steps}, loss {result.last.loss:.3f} nats, "
+        f"accuracy {result.last.accuracy:.1%}, follower loss {result.last.follower_loss:.3f}; bundle in {result.bundle}"
     )
 
 
-def _command(scenario: str, teacher: str, steps: int, seed: int, ues: str, positions: int) -> str:
-    """What reproduces the bundle, wherever it is written."""
-    words = ["stackmac", "warm-start", "--scenario", scenario, "--teacher", teacher, "--steps", str(steps)]
-    words += ["--seed", str(seed), *(("--ues", ues) if ues else ())]
-    words += ["--positions", str(positions)] if positions else []
-    return shlex.join(words) + " --out DIR"
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `stackmac train` is given; None = as the preset says (training.learning.config)."""
+
+    scenario: str = option(help="Scenario names, comma-separated.")
+    out: Path = option(help="Directory of the run; the bundle is OUT/bundle.")
+    preset: str = option("tiny", "tiny, small or llama-1b.")
+    start: Path | None = option(None, "Bundle to improve; without one, a warm start comes first.", "--from")
+    resume: bool = option(False, "Go on where OUT stopped.")
+    teacher: str | None = option(None, "Whom the warm start imitates: a leader, or `oracle`.")
+    warm_up_steps: int | None = option(None, "Of the warm start.", "--warm-start-steps", min=1)
+    model_kind: str | None = option(None, "Kind of the leader's network.")
+    positions: int | None = option(
+        None, "Positions a block of the prompt takes, its fields summed; 0 = one each.", min=0
+    )
+    base_model: str | None = option(None, "Hugging Face causal LM: folder or hub id.")
+    lora_rank: int | None = option(None, "Of LoRA; 0 = all weights.", min=0)
+    bf16: bool | None = option(None, "Weights of the base model in bfloat16.")
+    gradient_checkpointing: bool | None = option(None, "Less memory, more time.")
+    objective: str | None = option(None, "regression, counterfactual, token, all_action or sequence.")
+    roles: str | None = option(None, "leader, follower, or both: leader,follower.")
+    rule: str | None = option(None, "Of followers that do not learn: best_response or obey.")
+    sharpness: float | None = option(None, "Of regression: logits per unit of value.")
+    greedy_share: float | None = option(
+        None, "Of regression: share of cells played by the likeliest tokens.", min=0, max=1
+    )
+    alternate: bool | None = option(None, "Both roles: in turn by rounds, or in every update.")
+    leader_lr: float | None = option(None, "Learning rate; kappa_1.", min=0)
+    follower_lr: float | None = option(None, "Learning rate; kappa_2.", min=0)
+    consistency: float | None = option(None, "rho_2: weight of following the DCM.", min=0)
+    kl: float | None = option(None, "Weight of the KL to the leader at the beginning.", min=0)
+    target_kl: float | None = option(None, "Nats a choice that end an update's epochs; 0 = never.", min=0)
+    epochs: int | None = option(None, "Passes over each batch.", min=1)
+    choose_rounds: int | None = option(
+        None, "Rounds between two looks after which the best weights are kept; 0 = the last.", min=0
+    )
+    updates: int | None = option(None, "At most so many.", min=1)
+    cell_steps: int | None = option(None, "Slots x cells to play, branches not counted.", min=1)
+    seconds: float | None = option(None, "Stop and save after this long; 0 = never.", min=0)
+    seed: int | None = option(None, "Of everything random.", min=0)
+    ues: str | None = option(None, "UE counts, comma-separated, repeats count; the default is the scenarios'.")
+    device: str | None = option(None, "auto, cpu or cuda.")
+    json_file: str = option("", "Write the result; - = stdout.", "--json", metavar="FILE")
+
+    def config(self) -> TrainConfig:
+        """The preset with what is given on top. Raises UserMistake."""
+        from training.learning.config import TrainConfig, make_config
+
+        known = {one.name for one in fields(TrainConfig)} - {"preset"}
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name in known}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if self.roles is not None:
+            changes["roles"] = tuple(names_in(self.roles))
+        if self.ues is not None:
+            changes["ues"] = counts_in("--ues", self.ues)
+        return make_config(self.preset, names_in(self.scenario), **changes)
+
+    def command(self) -> str:
+        """What makes the bundle again, wherever it is written."""
+        rest = "--from DIR/bundle --out DIR2" if self.start else "--out DIR"
+        return command_of("train", self, ("out", "start", "resume", "json_file"), rest)
 
 
-@train_app.command("train")
-def train_command(
-    scenario: Annotated[str, typer.Option(help="Scenario names, comma-separated.")],
-    out: Annotated[Path, typer.Option(help="Directory of the run; the bundle is OUT/bundle.")],
-    preset: Annotated[str, typer.Option(help="tiny, small or llama-1b.")] = "tiny",
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Bundle to improve; without one, a warm start comes first.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
-    teacher: Annotated[str | None, typer.Option(help="Whom the warm start imitates: a leader, or `oracle`.")] = None,
-    warm_up_steps: Annotated[int | None, typer.Option("--warm-start-steps", help="Of the warm start.", min=1)] = None,
-    model_kind: Annotated[str | None, typer.Option(help="Kind of the leader's network.")] = None,
-    positions: Annotated[
-        int | None, typer.Option(help="Positions a block of the prompt takes, its fields summed; 0 = one each.", min=0)
-    ] = None,
-    base_model: Annotated[str | None, typer.Option(help="Hugging Face causal LM: folder or hub id.")] = None,
-    lora_rank: Annotated[int | None, typer.Option(help="Of LoRA; 0 = all weights.", min=0)] = None,
-    bf16: Annotated[bool | None, typer.Option(help="Weights of the base model in bfloat16.")] = None,
-    gradient_checkpointing: Annotated[bool | None, typer.Option(help="Less memory, more time.")] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="regression, counterfactual, token, all_action or sequence.")
-    ] = None,
-    roles: Annotated[str | None, typer.Option(help="leader, follower, or both: leader,follower.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Of followers that do not learn: best_response or obey.")] = None,
-    sharpness: Annotated[float | None, typer.Option(help="Of regression: logits per unit of value.")] = None,
-    greedy_share: Annotated[
-        float | None, typer.Option(help="Of regression: share of cells played by the likeliest words.", min=0, max=1)
-    ] = None,
-    alternate: Annotated[bool | None, typer.Option(help="Both roles: in turn by rounds, or in every update.")] = None,
-    leader_lr: Annotated[float | None, typer.Option(help="Learning rate; kappa_1.", min=0)] = None,
-    follower_lr: Annotated[float | None, typer.Option(help="Learning rate; kappa_2.", min=0)] = None,
-    consistency: Annotated[float | None, typer.Option(help="rho_2: weight of following the DCM.", min=0)] = None,
-    kl: Annotated[float | None, typer.Option(help="Weight of the KL to the leader at the beginning.", min=0)] = None,
-    target_kl: Annotated[
-        float | None, typer.Option(help="Nats a choice that end an update's epochs; 0 = never.", min=0)
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over each batch.", min=1)] = None,
-    choose_rounds: Annotated[
-        int | None,
-        typer.Option(help="Rounds between two looks after which the best weights are kept; 0 = the last.", min=0),
-    ] = None,
-    updates: Annotated[int | None, typer.Option(help="At most so many.", min=1)] = None,
-    cell_steps: Annotated[int | None, typer.Option(help="Slots x cells to play, branches not counted.", min=1)] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop and save after this long; 0 = never.", min=0)] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.", min=0)] = None,
-    ues: Annotated[
-        str | None, typer.Option(help="UE counts, comma-separated, repeats count; the default is the scenarios'.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    json_file: Annotated[str, typer.Option("--json", metavar="FILE", help="Write the result; - = stdout.")] = "",
-) -> None:
+@command(train_app, "train", TrainOptions)
+def train_command(options: TrainOptions) -> None:
     """Train a leader, its followers, or both, against each other in branches of the simulator.
 
     Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
     """
-    given: dict[str, Any] = {
-        "teacher": teacher, "warm_up_steps": warm_up_steps, "model_kind": model_kind, "positions": positions,
-        "base_model": base_model,
-        "lora_rank": lora_rank, "bf16": bf16, "gradient_checkpointing": gradient_checkpointing, "objective": objective,
-        "roles": None if roles is None else tuple(_names(roles)), "alternate": alternate, "rule": rule,
-        "sharpness": sharpness, "greedy_share": greedy_share, "leader_lr": leader_lr, "follower_lr": follower_lr,
-        "consistency": consistency, "kl": kl, "target_kl": target_kl, "epochs": epochs,
-        "choose_rounds": choose_rounds,
-        "updates": updates, "cell_steps": cell_steps, "seconds": seconds, "seed": seed, "device": device,
-    }  # fmt: skip
-    try:
-        changes = {name: value for name, value in given.items() if value is not None}
-        if ues is not None:
-            changes["ues"] = _counts(ues)
-        _train(preset, _names(scenario), changes, out, start, resume, json_file)
-    except (ValueError, OSError, ResultFileError) as error:
-        typer.echo(f"stackmac train: {error}", err=True)
-        status = 0 if isinstance(error, Stopped) else RUN_FAILED if isinstance(error, RunFailed) else MISTAKE
-        raise typer.Exit(status) from None
-
-
-def _train(
-    preset: str, scenarios: list[str], changes: dict[str, Any], out: Path, start: Path | None, resume: bool, json: str
-) -> None:
     import torch
 
     from policy.bundle import load_bundle
-    from training.learning.config import make_config
     from training.learning.distributed import Ranks
     from training.learning.trainer import train
 
-    check_json_path(json)
-    config = make_config(preset, scenarios, **changes)
+    check_json_path(options.json_file)
+    config = options.config()
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    words = "stackmac train", *_as_words({"preset": preset, "scenario": scenarios} | changes)
-    command = " ".join(words) + (" --from DIR/bundle --out DIR2" if start else " --out DIR")
-    quiet = not Ranks().is_first
-    with ExitStack() as screens:
-        shown: dict[str, ProgressBar] = {}
-
-        def bar(title: str, steps: int, figures: str) -> ProgressBar:
-            if title not in shown:
-                for other in shown.values():
-                    other.__exit__()
-                shown[title] = screens.enter_context(ProgressBar(title, steps, figures))
-            return shown[title]
-
-        def show_warm_start(report: StepReport) -> None:
-            figures = "loss {loss:.3f}  accuracy {accuracy:.1%}"
-            warm = bar("warm start", config.warm_up_steps, figures)
-            warm.show(report.step + 1, loss=report.loss, accuracy=report.accuracy)
-
-        def show(report: UpdateReport) -> None:
-            training = bar("train", config.planned_updates, "reward {reward:.4f}{rest}")
-            figures = {"entropy": report.entropy, "kl": report.step_kl, "followers' entropy": report.follower_entropy}
-            rest = "".join(f"  {name} {value:.3f}" for name, value in figures.items() if value is not None)
-            training.show(report.update + 1, reward=report.reward, rest=rest)
-            for warning in report.warnings:
-                training.say(f"update {report.update}: {warning}")
-
+    with _Screens(config) as screens:
         result = train(
             config,
-            out,
-            start=load_bundle(start) if start else None,
-            resume=resume,
-            progress=show,
-            warm_progress=show_warm_start,
-            command=command,
+            options.out,
+            start=load_bundle(options.start) if options.start else None,
+            resume=options.resume,
+            progress=screens.show_update,
+            warm_progress=screens.show_warm_start,
+            command=options.command(),
         )
-    if quiet:
+    if not Ranks().is_first:
         return
     how = "done" if result.complete else "stopped, --resume goes on"
     last = result.last
     typer.echo(
         f"{how}: update {result.updates}, {result.cell_steps} cell-steps, reward {last.reward:.4f}; "
         f"bundle in {result.bundle}",
-        err=json == "-",
+        err=options.json_file == "-",
     )
-    if json:
+    if options.json_file:
         answer = {"bundle": str(result.bundle), "complete": result.complete, "config": config.as_json()}
-        write_json(json, answer | {"last": last._asdict()})
+        write_json(options.json_file, answer | {"last": last._asdict()})
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+class _Screens:
+    """One progress bar after another: of the warm start, of the training."""
 
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._stack = ExitStack()
+        self._bars: dict[str, ProgressBar] = {}
 
-def _counts(text: str) -> tuple[int, ...]:
-    """Raises ValueError, one line."""
-    try:
-        return tuple(int(count) for count in text.split(","))
-    except ValueError:
-        raise ValueError(f"--ues is {text!r}, expected counts separated by commas") from None
+    def __enter__(self) -> _Screens:
+        return self
 
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
 
-def _as_words(options: Mapping[str, Any]) -> Iterator[str]:
-    """What the options were, as one would type them."""
-    for name, value in options.items():
-        option = "--" + {"warm_up_steps": "warm-start-steps"}.get(name, name).replace("_", "-")
-        if isinstance(value, bool):
-            yield option if value else "--no-" + option[2:]
-        else:
-            words = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-            yield f"{option} {shlex.quote(words)}"
+    def show_warm_start(self, report: StepReport) -> None:
+        bar = self._bar("warm start", self._config.warm_up_steps, "loss {loss:.3f}  accuracy {accuracy:.1%}")
+        bar.show(report.step + 1, loss=report.loss, accuracy=report.accuracy)
+
+    def show_update(self, report: UpdateReport) -> None:
+        bar = self._bar("train", self._config.planned_updates, "reward {reward:.4f}{rest}")
+        figures = {"entropy": report.entropy, "kl": report.step_kl, "followers' entropy": report.follower_entropy}
+        rest = "".join(f"  {name} {value:.3f}" for name, value in figures.items() if value is not None)
+        bar.show(report.update + 1, reward=report.reward, rest=rest)
+        for warning in report.warnings:
+            bar.print_line(f"update {report.update}: {warning}")
+
+    def _bar(self, title: str, steps: int, figures: str) -> ProgressBar:
+        if title not in self._bars:
+            self._stack.close()
+            self._bars[title] = self._stack.enter_context(ProgressBar(title, steps, figures))
+        return self._bars[title]

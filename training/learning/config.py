@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from policy.errors import UserMistake
 from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text.model import TextConfig
 from training.counterfactual import Rule, Search
 from training.learning.follower_config import FollowConfig
-from training.learning.learner import cosine, warm_up
 from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges
+from training.schedules import cosine, warm_up
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 
 ROLES = ("leader", "follower")
@@ -129,7 +130,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if not self.scenarios:
-            raise ValueError("no scenario to train on")
+            raise UserMistake("no scenario to train on")
         ranges = Ranges(self)
         ranges.at_least_one(_AT_LEAST_ONE)
         ranges.not_negative(_NOT_NEGATIVE)
@@ -245,10 +246,10 @@ never pays; what is left unvaried is held to the leader that it began with."""
 def make_config(preset: str = "tiny", scenarios: Sequence[str | Scenario] = ("mix",), **changes: Any) -> TrainConfig:
     """A preset for the scenarios and the objective, with `changes` on top. Raises UserMistake."""
     if preset not in PRESETS:
-        raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
+        raise UserMistake(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
     unknown = changes.keys() - {f.name for f in fields(TrainConfig)}
     if unknown:
-        raise ValueError(f"no training option {min(unknown)!r}")
+        raise UserMistake(f"no training option {min(unknown)!r}")
     worlds = tuple(make_scenario(s) if isinstance(s, str) else s for s in scenarios)
     chosen: dict[str, Any] = {"preset": preset, "scenarios": worlds}
     if worlds and max(s.slots_per_dcm for s in worlds) >= SLOW_LEADER_SLOTS:

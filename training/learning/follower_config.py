@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from training.following.config import RecordingConfig
-from training.learning.learner import Limits, cosine
+from training.learning.learner import Limits
 from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges
+from training.schedules import cosine
 
 
 @dataclass(frozen=True, slots=True)

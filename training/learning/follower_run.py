@@ -9,6 +9,7 @@ training.rounds, what a run leaves on disk in training.run_folder; its bundle ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -69,14 +70,13 @@ def follow(
     config: FollowTraining,
     *,
     resume: bool = False,
-    seconds: float = 0.0,
+    seconds: float = math.inf,
     progress: Callable[[FollowReport], None] = lambda report: None,
     command: str = "",
 ) -> FollowResult:
     """Train followers under a leader, by name, that stands still. Ctrl-C, or `seconds` being over, saves and returns.
 
-    start: whose followers learn, and whose leader stays in the bundle. seconds: 0 = for ever. Raises TrainingError and
-    LeaderError.
+    start: whose followers learn, and whose leader stays in the bundle. Raises TrainingError and LeaderError.
     """
     clock = Clock(seconds)
     run = _Run(start, leader, tuple(scenarios), tuple(ues), Path(out), config, progress, command)

@@ -26,6 +26,7 @@ DIVERGED_SHARE = 0.1
 """Reward lost since the run began that is no longer called noise, if it is also MANY_ERRORS standard errors."""
 MANY_ERRORS = 3.0
 FAIR_JAIN = 0.6
+"""Below it, followers may ignore their leader."""
 WATCH_CELLS = 6
 WATCH_SLOTS = 100
 MOST_UNSEEN_UES = 100
@@ -47,7 +48,7 @@ def divergence(reports: Sequence[UpdateReport], config: TrainConfig) -> str | No
 
 
 def unfairness(reports: Sequence[UpdateReport], config: TrainConfig) -> str | None:
-    """Jain's index of the last updates; what the node alone reached in the same worlds is said too."""
+    """Jain's index of the last updates; what the node alone reached in the same worlds is named too."""
     if len(reports) < WINDOW:
         return None
     last = reports[-WINDOW:]
@@ -72,10 +73,10 @@ def narrowness(reports: Sequence[UpdateReport], config: TrainConfig) -> str | No
 
 
 def warnings_of(reports: Sequence[UpdateReport], config: TrainConfig) -> tuple[str, ...]:
-    """What is to be said after the last report: each signature once in a run."""
-    said = {warning.split(":")[0] for report in reports for warning in report.warnings}
+    """What is to be warned of after the last report: each signature once in a run."""
+    before = {warning.split(":")[0] for report in reports for warning in report.warnings}
     found = (look(reports, config) for look in (divergence, unfairness, narrowness))
-    return tuple(warning for warning in found if warning and warning.split(":")[0] not in said)
+    return tuple(warning for warning in found if warning and warning.split(":")[0] not in before)
 
 
 def unseen_ues(config: TrainConfig) -> int:
@@ -93,12 +94,6 @@ def utilities_at_unseen(leader: TrainableNetwork, config: TrainConfig, options: 
         states = world.observe()
         intents = [Intent()] * len(states)
         grammars = [compile_grammar(state, intent, options) for state, intent in zip(states, intents)]
-        upcoming.append([speech.allocation for speech in leader.decode(states, intents, grammars)])
+        upcoming.append([dcm.allocation for dcm in leader.decode(states, intents, grammars)])
         world.play(upcoming.pop(0), scenario.slots_per_dcm)
     return np.array([cell.utility for cell in world.metrics()])
-
-
-def compare(now: np.ndarray, before: np.ndarray) -> tuple[float, float]:
-    """Mean difference in the same worlds, and its standard error."""
-    difference = now - before
-    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))

@@ -1,4 +1,4 @@
-"""What a cell is worth to its leader: the critic of the `sequence` credit, an MLP on the same state as the prompt.
+"""A cell's value to its leader: the critic of objectives that need one, an MLP on the same state as the prompt.
 
 A cell's columns are squashed, described per UE, and pooled by mean and maximum, so any number of UEs fits.
 Suffixes: B = cells, U = UEs, F = features.

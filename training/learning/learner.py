@@ -1,12 +1,11 @@
 """The loop in which weights change: epochs over minibatches, the same for every role and every objective.
 
-A role says what its minibatches are and what each costs; here are the optimizer's step, what ends an update early, the
-checks that stop a run before a weight that is not finite, and how fast it learns.
+A role says what its minibatches are and what each costs; here are the optimizer's step, what ends an update early, and
+the checks that stop a run before a weight that is not finite.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
@@ -22,7 +21,7 @@ Minibatch = TypeVar("Minibatch")
 
 
 class Cost(NamedTuple):
-    """What a minibatch, or a part of it that fits one forward, has to say."""
+    """What a minibatch, or a part of it that fits one forward, comes to."""
 
     loss: Tensor
     """To be descended; the parts of a minibatch add up."""
@@ -87,17 +86,3 @@ def _step(name: str, optimizer: torch.optim.Optimizer, rate: float, clip_norm: f
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
-
-
-# ---- how fast ----
-
-
-def cosine(update: int, updates: int, first: float, last: float) -> float:
-    """From `first` to `last`, which it keeps."""
-    share = 0.5 + 0.5 * math.cos(math.pi * min(update / updates, 1.0))
-    return last + (first - last) * share
-
-
-def warm_up(update: int, updates: int) -> float:
-    """From almost 0 to 1, linearly."""
-    return min(1.0, (update + 1) / updates)

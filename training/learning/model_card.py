@@ -20,7 +20,7 @@ def model_card(
 ) -> str:
     """Markdown."""
     lines = [
-        "# A policy for the uplink MAC game",
+        "# A bundle for the uplink MAC game",
         "",
         f"{config.model_kind} leader, preset `{config.preset}`, roles trained: {', '.join(config.roles)}; "
         f"objective `{config.objective}`, seed {config.seed}, {len(reports)} updates, "
@@ -62,7 +62,7 @@ def model_card(
         f"- Trained on simulated cells of {', '.join(s.name for s in dict.fromkeys(config.scenarios))} with "
         f"{min(config.ue_counts)} to {max(config.ue_counts)} UEs: outside of that, unmeasured unless stated above.",
         "- One training seed; claims need several.",
-        "- What a DCM may say is the grammar's: the guard and the operator's limits hold whatever the weights are.",
+        "- What a DCM may hold is the grammar's: the guard and the operator's limits hold whatever the weights are.",
         "",
     ]
     warnings = list(dict.fromkeys(warning for r in reports for warning in r.warnings))

@@ -29,15 +29,13 @@ from torch import Tensor
 
 from policy.leader_models.leader_network import masked_log_softmax
 from policy.leader_models.transcript import TeacherForcingBatch
-from training.learning.ppo import clipped, outside_clip
+from training.learning.ppo import MIN_STD, clipped, outside_clip
 
 TOKEN_VALUE_BOUND = 3.0
 """The largest value of a token in a regression: a rare branch that lost or saved a whole burst must not turn all else.
 """
 BIT_VALUE_BOUND = 1.0
 """The same for the difference between a bit's two values."""
-MIN_STD = 1e-6
-"""Advantages are divided by their spread, but not by less."""
 
 
 class Settings(Protocol):

@@ -3,7 +3,7 @@
 A run may end below where it began: values are noisy, and what is not varied drifts. So now and then the leader is
 looked at in the same few cells of every scenario and UE count that it trains on, greedily, as it will lead. The value
 of weights is their mean gain there over the leader that the run began with, less one standard error; that one itself
-has 0. Of many noisy looks the best is too good: what it is really worth, other worlds must say.
+has 0. Of many noisy looks the best is too good: its real value is for other worlds to show.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from policy.leader_models.language_model import state_of
 from policy.leader_models.leader_network import TrainableNetwork
 from policy.model_leader import ModelLeader
 from training.checkpoint import read_checkpoint, save_checkpoint
+from training.intervals import mean_and_error
 from training.learning.config import TrainConfig
-from training.learning.health import compare
 from training.replay import replay
+from training.world_seeds import CHOOSING_SEED
 
-CHOOSING_SEED = 3_000_003
-"""Of the worlds: neither training nor any evaluation plays them."""
 CELLS = 6
 SLOTS = 100
 PERIODS = 30
@@ -43,10 +42,10 @@ class Selection:
         self._path.unlink(missing_ok=True)
 
     def look(self, leader: TrainableNetwork, update: int) -> float:
-        """What the leader is worth after so many updates; its weights are kept if nothing was worth more."""
+        """The leader's value after so many updates; its weights are kept if nothing had more."""
         if self._start_utility is None:
             self._start_utility = self._utilities(self._start)
-        mean, error = compare(self._utilities(leader), self._start_utility)
+        mean, error = mean_and_error(self._utilities(leader) - self._start_utility)
         value = mean - error
         if value > (self.best or (0, 0.0))[1]:
             save_checkpoint(self._path, {"leader": leader}, {}, {"update": str(update), "value": repr(value)})

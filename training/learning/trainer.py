@@ -7,6 +7,7 @@ leaves on disk in training.run_folder.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +22,12 @@ from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
 from training.errors import Stopped, TrainingError
 from training.imitation.warm_start import StepReport, WarmStartConfig, options_for, warm_start
+from training.intervals import mean_and_error
 from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
 from training.learning.example import Example
 from training.learning.follower_learner import FollowerLearner
-from training.learning.health import compare, utilities_at_unseen, warnings_of
+from training.learning.health import utilities_at_unseen, warnings_of
 from training.learning.leader_learner import LeaderLearner
 from training.learning.learner import Limits
 from training.learning.model_card import write_card
@@ -73,7 +75,7 @@ def train(
     start: the bundle to improve; None = a warm start first, in OUT/warm_start. command: what makes the bundle again.
     Raises TrainingError, BundleError.
     """
-    out, clock = Path(out), Clock(config.seconds)
+    out, clock = Path(out), Clock(config.seconds or math.inf)
     with Ranks() as ranks:
         if start is None:
             start = _warm_start(config, out, resume, clock, ranks, warm_progress, command)
@@ -225,7 +227,7 @@ class _Run:
         return (roles[self.update // self.config.round_updates % len(roles)],)
 
     def _play(self, rollout: Rollout) -> list[Example]:
-        """The periods between two updates; with a critic, one more whose states say what the last came to."""
+        """The periods between two updates; with a critic, one more whose states show what the last came to."""
         self.leader.leader.eval()
         periods = self.config.horizon + self.leader.objective.needs_critic
         return [example for _ in range(periods) for example in rollout.play(self.leader.leader)]
@@ -267,7 +269,7 @@ class _Run:
         if self._unseen_before is None:
             self._unseen_before = utilities_at_unseen(self._reference, config, self._start.options)
         now = utilities_at_unseen(self.leader.leader.eval(), config, self._start.options)
-        mean, error = compare(now, self._unseen_before)
+        mean, error = mean_and_error(now - self._unseen_before)
         return round(mean, 6), round(error, 6)
 
     def finish(self, complete: bool) -> TrainResult:

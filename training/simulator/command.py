@@ -25,10 +25,7 @@ def scenarios_command(
 
     from training.simulator.scenario import SCENARIOS, make_scenario
 
-    try:
-        chosen = [make_scenario(name)] if name else list(SCENARIOS.values())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    chosen = [make_scenario(name)] if name else list(SCENARIOS.values())
     if as_json:
         typer.echo(json.dumps({scenario.name: described(scenario) for scenario in chosen}, indent=2))
         return

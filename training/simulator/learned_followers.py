@@ -1,6 +1,6 @@
 """The followers' model inside the simulator: what each UE sees, and what it sends.
 
-A UE's private randomness is the slot's coin of each RBG. Below p, the coin fell: the UE is told, as the rule is. Where
+A UE's private randomness is the slot's coin of each RBG. Below p, the coin fell: the UE knows, as the rule does. Where
 in its half the coin came to lie is independent of that, and uniform again: with it bits are drawn. So sampled followers
 meet the very coins that the rule meets, and replays are paired.
 
@@ -90,9 +90,11 @@ class LearnedFollowers:
         shape = slot.coin_BUM.shape
         uniforms_NM = None
         if not self._greedy:
-            # A model that is not told of its coins has them to draw with.
-            told = "answer" in self.policy.model.layout.rbg
-            uniforms_NM = (own_uniforms(slot) if told else slot.coin_BUM.astype(np.float64)).reshape(-1, shape[2])
+            # A model that does not see its coins has them to draw with.
+            knows_coins = "answer" in self.policy.model.layout.rbg
+            uniforms_NM = (own_uniforms(slot) if knows_coins else slot.coin_BUM.astype(np.float64)).reshape(
+                -1, shape[2]
+            )
         return self.policy.bits(follower_view(slot), uniforms_NM).reshape(shape)
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:

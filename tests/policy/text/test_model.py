@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from policy.cell_state import CellState
+from policy.errors import UserMistake
 from policy.grammar import LAB, PAPER, Grammar, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
 from policy.leader_models.decoding import score
@@ -327,5 +328,5 @@ def test_a_base_model_that_is_not_there_is_told_in_one_line(name: str, says: str
 
 
 def test_a_rank_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="lora_rank is -1, expected 0"):
+    with pytest.raises(UserMistake, match="lora_rank is -1, expected 0"):
         TextConfig("x", lora_rank=-1)

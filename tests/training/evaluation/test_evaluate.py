@@ -20,15 +20,15 @@ from training.baselines.players import BASELINES, LEARNED, Player, World, make_b
 from training.baselines.reference import round_robin_plan
 from training.evaluation.bundle_players import enter_bundles
 from training.evaluation.evaluate import evaluate
-from training.evaluation.intervals import Interval, mean_interval, student_t
 from training.evaluation.rows import Row, Setup
+from training.intervals import Interval, mean_interval, student_t
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import LAB_PAPER, MIX, RIC20, SPORADIC, Scenario
 from xapp.cli import main
 
 ROW_KEYS = {
-    "policy", "ues", "k", "profile", "decoding", "followers", "throughput_bits_per_slot", "jain", "utility",
+    "player", "ues", "k", "profile", "decoding", "followers", "throughput_bits_per_slot", "jain", "utility",
     "collision_fraction", "waste_fraction", "drop_fraction", "drop_fraction_by_class", "delay_slots_p50",
     "delay_slots_p95", "train_seeds", "world_seeds", "cells", "oracle_gap_share", "untrained", "vs",
 }  # fmt: skip
@@ -39,9 +39,9 @@ def by_label(rows: list[Row]) -> dict[str, Row]:
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_a_policy_against_itself_is_exactly_zero(seeds: int) -> None:
+def test_a_player_against_itself_is_exactly_zero(seeds: int) -> None:
     scheduler = BASELINES["node_scheduler"]
-    twin = scheduler._replace(policy="twin")
+    twin = scheduler._replace(name="twin")
     setup = Setup(MIX, (3,), seeds=seeds, cells=4, periods=30)
     rows = by_label(evaluate([scheduler, twin, BASELINES["node_idle"]], setup).rows)
     over = "world seeds" if seeds > 1 else "cells"
@@ -168,11 +168,11 @@ def test_the_command_writes_rows_and_shows_them(tmp_path: Path, capsys: pytest.C
     result = json.loads(target.read_text())
     assert (result["scenario_hash"], result["scenario"]["load"], result["slots"]) == (MIX.hash, MIX.load, 10)
     assert result["complete"] and "world seeds" in result["interval"] and result["bundles"][0]["name"] == "bundled"
-    assert [row["policy"] for row in result["rows"]] == ["bundle", "bundle", *names.split(",")] * 2
+    assert [row["player"] for row in result["rows"]] == ["bundle", "bundle", *names.split(",")] * 2
     for row in result["rows"]:
         assert set(row) == ROW_KEYS
         assert (row["k"], row["profile"], row["cells"], len(row["world_seeds"])) == (1, "full", 2, 2)
-        assert set(row["vs"]) == set(names.split(",")) - {row["policy"]}
+        assert set(row["vs"]) == set(names.split(",")) - {row["player"]}
         assert row["drop_fraction_by_class"]["periodic"] is None and row["untrained"] is None
         for against in row["vs"].values():
             for interval in (against["utility_diff"], against["utility_pct"], against["throughput_pct_interval"]):
@@ -198,8 +198,8 @@ def test_learned_followers_and_another_pace(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--against", "mappo"], "mappo has to be trained first: give its bundles, --policy mappo=DIR"),
-        (["--against", "nobody"], "unknown policy 'nobody'; known: all, node_idle"),
+        (["--against", "mappo"], "mappo has to be trained first: give its bundles, --player mappo=DIR"),
+        (["--against", "nobody"], "unknown player 'nobody'; known: all, node_idle"),
         (["--against", ","], "nobody to compare with"),
         (["--ues", "3,many"], "--ues is '3,many'"),
         (["--ues", "0"], "--ues is '0'"),
@@ -207,9 +207,9 @@ def test_learned_followers_and_another_pace(capsys: pytest.CaptureFixture[str]) 
         (["--followers", "none"], "--followers is 'none'"),
         (["--scenario", "utopia"], "unknown scenario 'utopia'"),
         (["--observe", "stars"], "--observe is 'stars', expected one of full, kpm_srsran, kpm_oai"),
-        (["--policy", "mappo"], "--policy is 'mappo', expected NAME=DIR"),
-        (["--policy", "mappo=a", "--policy", "mappo=b"], "--policy mappo is given twice"),
-        (["--policy", "aloha=bundled"], "'aloha' cannot be the name of a learned policy"),
+        (["--player", "mappo"], "--player is 'mappo', expected NAME=DIR"),
+        (["--player", "mappo=a", "--player", "mappo=b"], "--player mappo is given twice"),
+        (["--player", "aloha=bundled"], "'aloha' cannot be the name of a learned player"),
         (["--bundle", "bundled,bundled"], "bundled and bundled were trained with the same seed, 0"),
         (["--jobs", "-1"], "--jobs"),
         (["--bundle", "/no/bundle"], "/no/bundle: no such bundle directory"),

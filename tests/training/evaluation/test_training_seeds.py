@@ -13,14 +13,15 @@ import pytest
 
 from policy.bundle import load_bundle, save_bundle
 from policy.cell_state import COLUMNS
+from policy.errors import UserMistake
 from policy.observation import PROFILES, make_profile, observed
 from policy.shipped import shipped_bundle
 from training.baselines.contention_tuning import FixedContenders
 from training.baselines.players import BASELINES, Player, World
 from training.evaluation.bundle_players import enter_baseline, enter_bundles
 from training.evaluation.evaluate import Evaluation, count_tasks, evaluate
-from training.evaluation.intervals import difference, percent_above, student_t
 from training.evaluation.rows import DICTATOR, Row, Setup
+from training.intervals import difference, percent_above, student_t
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import MIX, RIC20
@@ -42,12 +43,12 @@ class Shifted:
         return [m._replace(utility=self.factor * m.utility + self.offset) for m in played]
 
 
-def seeded(policy: str, offsets: list[float], seeds: tuple[int, ...], baseline: bool = True) -> Player:
-    return Player(policy, tuple(Shifted(offset=o) for o in offsets), "greedy", train_seeds=seeds, baseline=baseline)
+def seeded(name: str, offsets: list[float], seeds: tuple[int, ...], baseline: bool = True) -> Player:
+    return Player(name, tuple(Shifted(offset=o) for o in offsets), "greedy", train_seeds=seeds, baseline=baseline)
 
 
-def row(result: Evaluation, policy: str, ues: int = 3) -> Row:
-    return next(r for r in result.rows if (r.policy, r.ues) == (policy, ues))
+def row(result: Evaluation, player: str, ues: int = 3) -> Row:
+    return next(r for r in result.rows if (r.player, r.ues) == (player, ues))
 
 
 def test_a_claim_over_training_seeds_is_students_t_over_their_paired_means() -> None:
@@ -68,7 +69,7 @@ def test_a_claim_over_training_seeds_is_students_t_over_their_paired_means() -> 
     more = evaluate([mine, BASELINES[BASE]], SETUP._replace(seeds=3, cells=6))
     assert row(more, "bundle").vs[BASE].utility_diff.half_width == pytest.approx(half)
 
-    assert [(r.policy, r.train_seeds) for r in result.seed_rows if r.policy != "other"] == [
+    assert [(r.player, r.train_seeds) for r in result.seed_rows if r.player != "other"] == [
         *(("bundle", (s,)) for s in (5, 6, 7)),
         *(("same", (s,)) for s in (5, 6, 7)),
     ]
@@ -150,7 +151,7 @@ def test_what_a_learned_baseline_is_made_of_goes_by_its_name(bundles: list[str])
     assert [m.utility for m in drawn] != [m.utility for m in played["pf_leader_retrained_followers"]]
     again = pickle.loads(pickle.dumps(made["mappo"]))
     np.testing.assert_equal(again.plays[1](world), played["mappo"])
-    with pytest.raises(ValueError, match="trained with the same seed, 1"):
+    with pytest.raises(UserMistake, match="trained with the same seed, 1"):
         enter_bundles(f"{bundles[0]},{bundles[0]}", 1, ("greedy",), "rule")
 
 
@@ -158,20 +159,20 @@ def test_the_command_takes_training_seeds_and_learned_baselines(
     bundles: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--scenario", "mix", "--ues", "4", "--seeds", "1", "--cells", "2", "--slots", "5", "--jobs", "1"]
-    policies = ["--policy", f"mappo={bundles[1]}", "--policy", f"dictator_learned={bundles[0]}"]
+    players = ["--player", f"mappo={bundles[1]}", "--player", f"dictator_learned={bundles[0]}"]
     target = tmp_path / "rows.json"
     options = ["--against", "node_scheduler,mappo", "--observe", "kpm_oai", "--json", str(target)]
-    assert main(["evaluate", *small, "--bundle", ",".join(bundles), *policies, *options]) == 0
+    assert main(["evaluate", *small, "--bundle", ",".join(bundles), *players, *options]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "bundle (greedy), training seed 2:" in shown and "leaders see kpm_oai" in shown
     result = json.loads(target.read_text())
-    assert [(b["policy"], b["name"]) for b in result["bundles"]] == [
+    assert [(b["player"], b["name"]) for b in result["bundles"]] == [
         ("bundle", bundles[0]),
         ("bundle", bundles[1]),
         ("mappo", bundles[1]),
         ("dictator_learned", bundles[0]),
     ]
-    rows = {r["policy"]: r for r in result["rows"]}
+    rows = {r["player"]: r for r in result["rows"]}
     assert list(rows) == [
         "bundle", "node_scheduler", "mappo", "dictator_learned", "inflight_pf_smart", "inflight_pf",
     ]  # fmt: skip

@@ -18,7 +18,6 @@ from policy.bundle import load_bundle
 from policy.bundle_files import BUNDLES
 from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent
-from training.evaluation.intervals import Interval
 from training.experiments.budget import BUDGETS
 from training.experiments.figure import Curve, Figure, Panel, draw
 from training.experiments.measurement import Measured, World, metrics_of
@@ -29,6 +28,7 @@ from training.experiments.studies.game_jacobian import Played, products
 from training.experiments.study import Part, Study, StudyError
 from training.experiments.table import Column, Table
 from training.experiments.trainings import budget_config, train_part
+from training.intervals import Interval
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import MIX
@@ -36,14 +36,14 @@ from xapp.cli import main
 
 COLUMNS = {
     "convergence": {"objective", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
-    "generalization": {"ues", "policy", "train_seeds", "utility", "utility_above_mappo_g {3,4}", "jain"},
-    "dictator": {"policy", "utility_above_dictator", "throughput_pct_above_dictator"},
-    "learning_rates": {"policy", "kappa", "swing", "diverged", "utility_above_warm start"},
-    "consistency": {"policy", "rho_2", "agreement", "utility", "jain"},
+    "generalization": {"ues", "player", "train_seeds", "utility", "utility_above_mappo_g {3,4}", "jain"},
+    "dictator": {"player", "utility_above_dictator", "throughput_pct_above_dictator"},
+    "learning_rates": {"player", "kappa", "swing", "diverged", "utility_above_warm start"},
+    "consistency": {"player", "rho_2", "agreement", "utility", "jain"},
     "coupling": {"coupling", "gain", "converged_at", "dominance", "h_bb_squared", "h_bu_squared_low", "h_uu_squared"},
-    "models": {"policy", "utility_above_pointer", "weights", "latency_ms", "latency_p99_ms"},
-    "period": {"scenario", "ues", "k", "policy", "utility_diff", "utility_diff_low", "utility_diff_high"},
-    "scale": {"ues", "policy", "utility_diff", "leader_ms", "leader_p99_ms", "prompt_tokens", "dcm_tokens"},
+    "models": {"player", "utility_above_pointer", "weights", "latency_ms", "latency_p99_ms"},
+    "period": {"scenario", "ues", "k", "player", "utility_diff", "utility_diff_low", "utility_diff_high"},
+    "scale": {"ues", "player", "utility_diff", "leader_ms", "leader_p99_ms", "prompt_tokens", "dcm_tokens"},
     "grammar": {"part", "ues", "grammar", "step", "utility", "lost_share", "loss"},
 }  # fmt: skip
 """Some of each table's."""

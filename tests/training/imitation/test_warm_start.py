@@ -19,7 +19,7 @@ from policy.leader_models.language_model import ModelConfig, new_leader_model, s
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
 from policy.schedulers.schedulers import SCHEDULERS
-from training.errors import TrainingError
+from training.errors import Stopped, TrainingError
 from training.imitation.collector import Collector, best_response, prompts_of
 from training.imitation.warm_start import WarmStartConfig, options_for, warm_start
 from training.simulator.cell import CellBatch
@@ -108,7 +108,7 @@ def test_another_seed_is_another_run(tmp_path):
 
 
 def test_a_clock_can_stop_it(tmp_path):
-    with pytest.raises(TrainingError, match="before the first step"):
+    with pytest.raises(Stopped, match="before the first step"):
         run(tmp_path, seconds=0.0)
     assert run(tmp_path, resume=True, seconds=math.inf).complete
 

@@ -53,11 +53,14 @@ def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
     [
         (["--scenario", "maze"], "unknown scenario 'maze'"),
         (["--scenario", "mix", "--preset", "huge"], "preset is 'huge', expected one of tiny, small, llama-1b"),
-        (["--scenario", "mix", "--ues", "3,few"], "--ues is '3,few', expected counts separated by commas"),
+        (
+            ["--scenario", "mix", "--ues", "3,few"],
+            "--ues is '3,few', expected counts of 1 or more, separated by commas",
+        ),
         (["--scenario", "mix", "--roles", "jury"], "roles is ('jury',), expected some of leader, follower"),
         (["--scenario", "mix", "--from", "nowhere"], "nowhere: no such bundle directory"),
         (["--scenario", "mix", "--teacher", "nobody"], "nobody"),
-        (["--scenario", "ric20", "--teacher", "oracle"], "the oracle speaks for one slot, ric20 has 20 a DCM"),
+        (["--scenario", "ric20", "--teacher", "oracle"], "the oracle decides for one slot, ric20 has 20 a DCM"),
         (["--scenario", "mix", "--updates", "0"], "--updates"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from policy.critic import new_follower_critic
+from policy.errors import UserMistake
 from policy.follower import FIRST_LAYOUT, new_follower_model
 from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig
@@ -124,7 +125,7 @@ def test_training_is_the_same_for_the_same_seed_and_imitates_first(objective, fo
     ],
 )
 def test_a_config_says_what_is_wrong(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserMistake, match=message):
         replace(FollowConfig(), **change)
 
 

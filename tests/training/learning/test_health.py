@@ -11,9 +11,10 @@ from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
+from training.intervals import mean_and_error
 from training.learning import health
 from training.learning.config import make_config
-from training.learning.health import compare, unseen_ues, utilities_at_unseen, warnings_of
+from training.learning.health import unseen_ues, utilities_at_unseen, warnings_of
 from training.learning.model_card import sparkline
 from training.learning.report import UpdateReport, from_log
 from training.learning.trainer import train
@@ -70,7 +71,7 @@ def test_the_same_leader_is_as_good_as_itself_where_it_was_not_trained(monkeypat
     torch.set_num_threads(1)
     leader = new_leader_model(SMALL, PromptLayout(), 0).eval()
     once, again = (utilities_at_unseen(leader, CONFIG, PAPER) for _ in range(2))
-    assert compare(once, again) == (0.0, 0.0)
+    assert mean_and_error(once - again) == (0.0, 0.0)
 
 
 def bundle() -> Bundle:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from policy.bundle import Bundle, load_bundle
 from policy.follower import new_follower_model
@@ -18,10 +17,10 @@ from policy.leader_models.language_model import ModelConfig, state_of
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.text.model import TextConfig, TextModel, new_text_model
 from training.imitation.warm_start import WarmStartConfig, warm_start
-from training.learning.command import train_app
 from training.learning.config import make_config
 from training.learning.trainer import train
 from training.simulator.scenario import make_scenario
+from xapp.cli import main
 
 MIX = make_scenario("mix")
 FEW: dict[str, Any] = {
@@ -81,14 +80,15 @@ def test_imitation_teaches_it_words(tiny_checkpoint: Path, tmp_path: Path) -> No
     assert isinstance(load_bundle(tmp_path / "warm" / "bundle").leader, TextModel)
 
 
-def stopped_by(*arguments: str) -> str:
-    result = CliRunner().invoke(train_app, ["--scenario", "mix", *arguments])
-    assert result.exit_code == 2
-    assert len(result.stderr.strip().splitlines()) == 1
-    return result.stderr
+def test_a_base_model_must_be_named_and_there(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped_by(*arguments: str) -> str:
+        assert main(["train", "--scenario", "mix", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert len(error.strip().splitlines()) == 1
+        return error
 
-
-def test_a_base_model_must_be_named_and_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = ("--out", str(tmp_path / "run"))
     assert "base_model is ''" in stopped_by("--preset", "llama-1b", *out)
     assert "no such directory" in stopped_by("--preset", "llama-1b", "--base-model", "./nowhere", *out)

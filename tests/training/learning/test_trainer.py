@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from policy.bundle import Bundle, BundleError, load_bundle
+from policy.errors import UserMistake
 from policy.follower import new_follower_model
 from policy.grammar import LAB, PAPER, compile_grammar
 from policy.intent import Intent
@@ -19,7 +20,7 @@ from policy.prompt.compact import PromptLayout
 from policy.shipped import shipped_bundle
 from training.checkpoint import read_checkpoint
 from training.counterfactual import Search
-from training.errors import Diverged, TrainingError
+from training.errors import Diverged, RunFailed, Stopped, TrainingError
 from training.learning import selection
 from training.learning.config import make_config
 from training.learning.objectives import OBJECTIVES
@@ -135,7 +136,7 @@ def test_another_seed_is_another_run(tmp_path):
 
 
 def test_a_clock_can_stop_it_and_it_goes_on_without_one(tmp_path):
-    with pytest.raises(TrainingError, match="before the first update"):
+    with pytest.raises(Stopped, match="before the first update"):
         run(tmp_path, seconds=1e-9)
     assert run(tmp_path, resume=True).complete
 
@@ -178,7 +179,7 @@ def test_without_a_bundle_a_warm_start_comes_first_and_is_resumed_too(tmp_path):
     def interrupt(report):
         raise KeyboardInterrupt
 
-    with pytest.raises(TrainingError, match="stopped in the warm start, step 0/3: --resume goes on"):
+    with pytest.raises(Stopped, match="stopped in the warm start, step 0/3: --resume goes on"):
         train(config, tmp_path, warm_progress=interrupt)
     result = train(config, tmp_path, resume=True, command="stackmac train --out DIR")
     provenance = load_bundle(result.bundle).provenance
@@ -194,7 +195,7 @@ def test_what_is_not_finite_stops_the_run_and_the_last_checkpoint_is_good(tmp_pa
                 start.leader.head.query.weight[0, 0] = math.nan
 
     start = untrained()
-    with pytest.raises(TrainingError) as failure:
+    with pytest.raises(RunFailed) as failure:
         run(tmp_path, start=start, progress=poison)
     assert "\n" not in str(failure.value)
     metadata, tensors = read_checkpoint(tmp_path / "checkpoint.safetensors")
@@ -226,7 +227,7 @@ def test_a_loss_without_bounds_is_named(tmp_path):
     ],
 )
 def test_a_mistaken_setting_is_one_line(changes, message):
-    with pytest.raises(ValueError) as failure:
+    with pytest.raises(UserMistake) as failure:
         make_config(**{"preset": "tiny", "scenarios": ["mix"]} | changes)
     assert str(failure.value) == message
 

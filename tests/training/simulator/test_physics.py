@@ -14,7 +14,7 @@ from policy.cell_state import TrafficClass
 from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.contention_tuning import (
     TABLE,
-    TUNED_POLICIES,
+    TUNED_PLAYERS,
     FixedContenders,
     tune_open_contenders,
     tuned_contenders,
@@ -176,7 +176,7 @@ def test_tuning_finds_the_better_c_and_the_shipped_table_has_it() -> None:
     with pytest.raises(ValueError, match="no c to tune for 'mappo'"):
         tune_open_contenders(SPORADIC, "mappo", 3)
     table = json.loads(TABLE.read_text(encoding="utf-8"))
-    assert set(table) <= set(SCENARIOS) and all(set(rows) <= set(TUNED_POLICIES) for rows in table.values())
+    assert set(table) <= set(SCENARIOS) and all(set(rows) <= set(TUNED_PLAYERS) for rows in table.values())
     made = {"mix": {"oracle": {"4": 1.0, "30": 8.0}}}
     assert [tuned_contenders("mix", "oracle", ues, made) for ues in (3, 10, 12, 200)] == [1.0, 1.0, 8.0, 8.0]
     assert tuned_contenders("mix", "mappo", 4, made) is None
@@ -188,7 +188,7 @@ def test_commands_print_scenarios_and_tune(capsys: pytest.CaptureFixture[str]) -
     assert main(["scenarios", "--json", "mix"]) == 0
     assert json.loads(capsys.readouterr().out)["mix"]["hash"] == MIX.hash
     assert main(["scenarios", "mx"]) == 2 and "unknown scenario 'mx'" in capsys.readouterr().err
-    options = ["--policies", "inflight_pf_smart", "--ues", "3", "--cells", "8"]
+    options = ["--players", "inflight_pf_smart", "--ues", "3", "--cells", "8"]
     assert main(["tune", "--scenarios", "mix", *options]) == 0
     assert "3" in json.loads(capsys.readouterr().out)["mix"]["inflight_pf_smart"]
     assert main(["tune", "--ues", "0"]) == 2 and "expected numbers from 1 to 200" in capsys.readouterr().err

@@ -6,21 +6,20 @@ the best-response rule.
 
 from __future__ import annotations
 
-from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.comparison import FAIR, compare, rules, sample_of, table_of
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.follower_trainings import agreement_part
-from training.experiments.measurement import Measured, Policy, World, world_seeds
+from training.experiments.measurement import Measured, PlayerSpec, World, world_seeds
 from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.report import Report
 from training.experiments.study import Study
 from training.experiments.trainings import Recipe, budget_config, train_all
+from training.intervals import Interval, mean_interval
+from training.learning.health import FAIR_JAIN
 from training.simulator.scenario import make_scenario
 
 SCENARIO = "mix"
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-UNFAIR_JAIN = 0.6
-"""The paper's failure signature: below, followers ignore their leader."""
 METRICS = {
     "utility": "nats per UE",
     "jain": "Jain's index",
@@ -46,16 +45,16 @@ def run(study: Study) -> Report:
         Recipe(_name(w), budget_config(budget, [scenario], consistency=w, **own), starts=leader.bundles)
         for w in weights
     ]
-    policies = [t.policies(followers="learned") for t in train_all(study, recipes)]
+    players = [t.players(followers="learned") for t in train_all(study, recipes)]
     worlds = [World(scenario, count, budget.cells, budget.world_seeds, budget.slots) for count in ues]
-    rule = [p._replace(label="best response") for p in leader.policies()]
-    found = compare(study, [*policies, rule, *rules(FAIR)], worlds)
-    agreements = _agreements(study, policies, worlds[0])
+    rule = [p._replace(label="best response") for p in leader.players()]
+    found = compare(study, [*players, rule, *rules(FAIR)], worlds)
+    agreements = _agreements(study, players, worlds[0])
     more = {
         "rho_2": ("consistency weight", {_name(w): w for w in weights}),
         "agreement": ("share of offered RBGs used as the DCM says", {k: i.mean for k, i in agreements.items()}),
     }
-    mine = {weight: [m for m in found if m.policy == _name(weight)] for weight in weights}
+    mine = {weight: [m for m in found if m.player == _name(weight)] for weight in weights}
     return Report(
         table=table_of(found, (_name(weights[0]), FAIR), more, "weight that the followers were trained with"),
         figure=_figure(mine, agreements, weights),
@@ -71,17 +70,17 @@ def _name(weight: float) -> str:
     return f"rho_2 = {weight:g}"
 
 
-def _agreements(study: Study, policies: list[list[Policy]], world: World) -> dict[str, Interval]:
+def _agreements(study: Study, players: list[list[PlayerSpec]], world: World) -> dict[str, Interval]:
     parts = [
         agreement_part(p.bundle, world.scenario, world.ues, world.cells, world.slots, seed)
-        for same in policies
+        for same in players
         for p in same
         if p.bundle is not None
         for seed in world_seeds(world)
     ]
     results = iter(study.run(parts))
     found = {}
-    for same in policies:
+    for same in players:
         runs = [[next(results)["agreement"] for _ in world_seeds(world)] for _ in same]
         by_run = [[v for cells in run for v in cells if v is not None] for run in runs]
         if len(by_run) > 1:
@@ -118,12 +117,12 @@ def _paragraph(
     ]
     agreed = ", ".join(f"{shown(agreements[_name(w)], digits=2)} at {w:g}" for w in weights)
     best = max(weights, key=lambda w: mine[w][0].mean("utility"))
-    unfair = [f"{w:g}" for w in weights if mine[w][0].mean("jain") < UNFAIR_JAIN]
-    rule = [m for m in found if m.policy == "best response"]
+    unfair = [f"{w:g}" for w in weights if mine[w][0].mean("jain") < FAIR_JAIN]
+    rule = [m for m in found if m.player == "best response"]
     against = [Claim(f"{_name(best)} ({m.world.ues} UEs)", m.minus(r, "utility")) for m, r in zip(mine[best], rule)]
     return (
         f"Utility: {verdict(claims, _name(first))} Followers do as the DCM says on {agreed} of the offered RBGs. The "
-        f"best mean utility is at rho_2 = {best:g}. Jain's index is below {UNFAIR_JAIN} at "
+        f"best mean utility is at rho_2 = {best:g}. Jain's index is below {FAIR_JAIN} at "
         f"{'rho_2 = ' + ', '.join(unfair) if unfair else 'no rho_2'}. "
         f"Under the same leader: {verdict(against, 'the best-response rule')}"
     )

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.measurement import Measured, Plan, Policy, World, measure
+from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
 from training.experiments.paragraph import Claim, listed, shown, verdict
 from training.experiments.report import Report
 from training.experiments.study import Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
+from training.intervals import Interval, mean_interval
 from training.simulator.scenario import make_scenario
 
 SCENARIO = "paper"
@@ -51,8 +51,8 @@ def run(study: Study) -> Report:
     test_ues = counts[len(counts) // 2]
     world = World(scenario, test_ues, budget.cells, budget.world_seeds, budget.slots)
     points = [0, *recipes[0].stops]
-    plans = [Plan(t.policies(t.at(point)), world) for t in trained for point in points]
-    *found, fair = measure(study.run, [*plans, Plan((Policy(FAIR, FAIR),), world)])
+    plans = [Plan(t.players(t.at(point)), world) for t in trained for point in points]
+    *found, fair = measure(study.run, [*plans, Plan((PlayerSpec(FAIR, FAIR),), world)])
     curves = {t.label: found[k * len(points) : (k + 1) * len(points)] for k, t in enumerate(trained)}
     settled = {label: converged(points, ms) for label, ms in curves.items()}
     return Report(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.comparison import FAIR, compare, rules, sample_of
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import FIRST_WORLD_SEED, Measured, Plan, World, measure
@@ -22,6 +21,7 @@ from training.experiments.studies.learning_rates import TOGETHER
 from training.experiments.study import Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
+from training.intervals import Interval, mean_interval
 from training.simulator.scenario import Scenario, make_scenario
 
 SCENARIO = "coupled"
@@ -77,7 +77,7 @@ def _curves(
     study: Study, trained: list[Trained], worlds: dict[float, World], points: tuple[int, ...]
 ) -> dict[float, list[Measured]]:
     plans = [
-        Plan(t.policies(t.at(point), followers="learned"), world)
+        Plan(t.players(t.at(point), followers="learned"), world)
         for t, world in zip(trained, worlds.values())
         for point in points
     ]
@@ -186,7 +186,7 @@ def _paragraph(
     return (
         f"{ways}. Utility: {verdict(gains, 'the warm start')} {verdict(above, FAIR)} Between-player blocks (bu and ub, "
         f"squared norms): {cross}. Blocks whose interval is above 0: {'; '.join(seen)}. Dominance: {ratios}; where a "
-        "block's mean is not above 0 it cannot be told from noise and no ratio is given."
+        "block's mean is not above 0 it cannot be distinguished from noise and no ratio is given."
     )
 
 

@@ -1,4 +1,4 @@
-"""Fig. 6: what the followers' freedom is worth. Followers that choose, against followers that only obey.
+"""Fig. 6: the value of the followers' freedom. Followers that choose, against followers that only obey.
 
 The Dictator is the same game with the followers' choice taken away: a UE sends on all that it was granted and nowhere
 else. Compared are a learned leader with followers that learned under it and with best-response followers, a leader
@@ -43,18 +43,18 @@ def run(study: Study) -> Report:
         mine, played = _measure(study, scenario)
         found += mine
         worlds += played
-    policies = [LEARNED, RULE, PF_LEARNED, FAIR, LEARNED_DICTATOR, PF_OBEYED]
+    players = [LEARNED, RULE, PF_LEARNED, FAIR, LEARNED_DICTATOR, PF_OBEYED]
     sentences = []
-    for policy in (LEARNED, RULE, PF_LEARNED, FAIR):
-        sentences.append(sentence(found, policy, DICTATOR))
+    for player in (LEARNED, RULE, PF_LEARNED, FAIR):
+        sentences.append(sentence(found, player, DICTATOR))
         percent = ", ".join(
             f"{m.percent_above(_dictator(found, m.world), 'throughput_bits_per_slot'):+.1f} % ({where(m)})"
             for m in found
-            if m.policy == policy
+            if m.player == player
         )
         sentences.append(f"Its throughput: {percent}.")
-    sentences += [sentence(found, policy, FAIR) for policy in (LEARNED, RULE)]
-    gaps = ", ".join(_gap(found, m) for m in found if m.policy == LEARNED)
+    sentences += [sentence(found, player, FAIR) for player in (LEARNED, RULE)]
+    gaps = ", ".join(_gap(found, m) for m in found if m.player == LEARNED)
     sentences.append(
         f"The Dictator's utility against that of {LEARNED}: {gaps}; the paper's figure is -{PAPER_PERCENT} %."
     )
@@ -63,9 +63,9 @@ def run(study: Study) -> Report:
         figure=Figure(
             "Followers that choose, and followers that obey (the paper's Fig. 6)",
             [
-                Panel("Utility", "", "above the Dictator, nats per UE", bars(found, policies, DICTATOR), level=0.0),
+                Panel("Utility", "", "above the Dictator, nats per UE", bars(found, players, DICTATOR), level=0.0),
                 Panel("Throughput", "", "above the Dictator, bits per slot and cell",
-                      bars(found, policies, DICTATOR, "throughput_bits_per_slot"), level=0.0),
+                      bars(found, players, DICTATOR, "throughput_bits_per_slot"), level=0.0),
             ],
         ),
         definitions=DEFINITIONS,
@@ -90,20 +90,20 @@ def _measure(study: Study, scenario: Scenario) -> tuple[list[Measured], list[Wor
     (pair,) = train_all(study, [Recipe(LEARNED, config, starts=leader.bundles)])
     under_pf = train_under_pf(study, PF_LEARNED, leader.bundles, scenario, ues)
     worlds = [World(scenario, count, budget.cells, budget.world_seeds, budget.slots) for count in tests]
-    dictators = obeyed.policies(baseline=LEARNED_DICTATOR)
-    who = [pair.policies(followers="learned"), leader.policies(), dictators, under_pf, *rules(FAIR, PF_OBEYED)]
+    dictators = obeyed.players(baseline=LEARNED_DICTATOR)
+    who = [pair.players(followers="learned"), leader.players(), dictators, under_pf, *rules(FAIR, PF_OBEYED)]
     found = compare(study, who, worlds)
     return found + [_better_dictator(found, world) for world in worlds], worlds
 
 
 def _better_dictator(found: list[Measured], world: World) -> Measured:
     """The obeyed leader that is better by utility in this world, under the name of both."""
-    obeyed = [m for m in found if m.world == world and m.policy in (LEARNED_DICTATOR, PF_OBEYED)]
-    return max(obeyed, key=lambda m: m.mean("utility"))._replace(policy=DICTATOR)
+    obeyed = [m for m in found if m.world == world and m.player in (LEARNED_DICTATOR, PF_OBEYED)]
+    return max(obeyed, key=lambda m: m.mean("utility"))._replace(player=DICTATOR)
 
 
 def _dictator(found: list[Measured], world: World) -> Measured:
-    return next(m for m in found if m.policy == DICTATOR and m.world == world)
+    return next(m for m in found if m.player == DICTATOR and m.world == world)
 
 
 def _gap(found: list[Measured], m: Measured) -> str:
@@ -112,5 +112,5 @@ def _gap(found: list[Measured], m: Measured) -> str:
 
 def _table(found: list[Measured]) -> Table:
     return table_of(
-        found, (DICTATOR,), policy_meaning="who leads and how followers answer; dictator: the better obeyed"
+        found, (DICTATOR,), player_meaning="who leads and how followers answer; dictator: the better obeyed"
     )

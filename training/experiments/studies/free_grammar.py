@@ -1,8 +1,8 @@
-"""The protocol action grammar switched off: every token may be said at every step, and an illegal one loses the DCM.
+"""The protocol action grammar switched off: every token may be chosen at every step, and an illegal one loses the DCM.
 
 A FreeGrammar stands wherever a Grammar does: decoding, scoring and training then compute the unmasked distribution with
 the code that computes the masked one. What is illegal is still the grammar's own word. After an illegal token the DCM
-goes on with the first legal one, so that it has an end, but what is said is lost.
+goes on with the first legal one, so that it has an end, but the DCM is lost.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class FreeGrammar:
         self.max_tokens = grammar.max_tokens
         self.max_grants = grammar.max_grants
         self.illegal_tokens = 0
-        """In the DCM that was said last."""
+        """In the last DCM."""
 
     def start(self) -> FreeCursor:
         return FreeCursor(self)
 
 
 class FreeCursor:
-    """One DCM being spoken without a grammar."""
+    """One DCM being decoded without a grammar."""
 
     def __init__(self, free: FreeGrammar) -> None:
         self._free = free
@@ -84,12 +84,12 @@ def free(grammar: Grammar) -> Grammar:
 
 
 class Freedom(NamedTuple):
-    """How a run went in which the leader's words were taken as they came."""
+    """How a run went in which the leader's tokens were taken as they came."""
 
     cells: list[CellMetrics]
     decisions: int
     lost: int
-    """Decisions with at least one illegal token: the node heard nothing."""
+    """Decisions with at least one illegal token: the node got nothing."""
     tokens: int
     illegal_tokens: int
 
@@ -111,14 +111,14 @@ def replay_freely(
     A lost decision is no control: the one before governs until its lease ends, then the node schedules for itself.
     """
     world = CellBatch(scenario, cells, ues, seed)
-    pace = scenario.slots_per_dcm
-    schedules = [ControlSchedule(pace) for _ in range(cells)]
+    slots_per_dcm = scenario.slots_per_dcm
+    schedules = [ControlSchedule(slots_per_dcm) for _ in range(cells)]
     rng = np.random.default_rng([seed, 1])
     decisions = lost = tokens = illegal = 0
     for _ in range(periods):
-        spoken = _speak(model, world.observe(), options, masked, rng if sampled else None)
-        first = world.slot + scenario.control_lead_periods * pace
-        for schedule, (allocation, length, wrong) in zip(schedules, spoken, strict=True):
+        decoded = _decode(model, world.observe(), options, masked, rng if sampled else None)
+        first = world.slot + scenario.control_lead_periods * slots_per_dcm
+        for schedule, (allocation, length, wrong) in zip(schedules, decoded, strict=True):
             decisions, tokens, illegal = decisions + 1, tokens + length, illegal + wrong
             if wrong:
                 lost += 1
@@ -127,22 +127,22 @@ def replay_freely(
                     allocation, next_slot=world.slot, apply_from_slot=first, valid_for_slots=scenario.lease_slots
                 )
         terms = [schedule.governing(world.slot) for schedule in schedules]
-        world.play([term.control.allocation if term.control else None for term in terms], pace)
+        world.play([term.control.allocation if term.control else None for term in terms], slots_per_dcm)
     return Freedom(world.metrics(), decisions, lost, tokens, illegal)
 
 
-def _speak(
+def _decode(
     model: LeaderNetwork,
     states: Sequence[CellState],
     options: GrammarOptions,
     masked: bool,
     rng: np.random.Generator | None,
 ) -> list[tuple[Allocation, int, int]]:
-    """Per cell: what was said, its tokens, and how many of them were illegal."""
+    """Per cell: the allocation, its tokens, and how many of them were illegal."""
     intents = [Intent()] * len(states)
     strict = [compile_grammar(s, i, options) for s, i in zip(states, intents)]
     grammars = strict if masked else [free(g) for g in strict]
     uniforms_BL = None if rng is None else rng.random((len(states), max(g.max_tokens for g in strict)))
-    decoded_dcms = model.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
+    dcms = model.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
     wrong = [0 if masked else cast(FreeGrammar, g).illegal_tokens for g in grammars]
-    return [(s.allocation, len(s.tokens), w) for s, w in zip(decoded_dcms, wrong)]
+    return [(s.allocation, len(s.tokens), w) for s, w in zip(dcms, wrong)]

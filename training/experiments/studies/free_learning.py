@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.evaluation.rows import FIRST_WORLD_SEED
 from training.experiments.measurement import metrics_of
 from training.experiments.studies.free_grammar import replay_freely
 from training.experiments.study import Part, Results
 from training.simulator.scenario import Scenario
+from training.world_seeds import FIRST_WORLD_SEED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,8 +92,8 @@ def learn(
         real = torch.arange(logits.shape[1])[None] < torch.from_numpy(script.lengths_B)[:, None]
         legal = torch.from_numpy(script.mask_BLA)
         everything = torch.where(real[..., None], _sayable(chosen, logits.shape[-1])[:, None], legal)
-        said = masked_log_softmax(logits, legal if masked else everything)
-        loss = -said.gather(-1, torch.from_numpy(script.tokens_BL)[..., None])[..., 0].sum() / real.sum()
+        log_probs = masked_log_softmax(logits, legal if masked else everything)
+        loss = -log_probs.gather(-1, torch.from_numpy(script.tokens_BL)[..., None])[..., 0].sum() / real.sum()
         for group in optimizer.param_groups:
             group["lr"] = rates.learning_rate_at(step)
         optimizer.zero_grad(set_to_none=True)

@@ -9,9 +9,9 @@ causal form of DiCE; what lies back fades with gamma):
 
     H_ij v = E sum_t A_t [ grad_i c_t  (grad_j c_t . v)  +  (i = j) hess_i c_t v ],   c_t = sum_{s <= t} gamma^{t-s} l_s
 
-where l_s is the log-probability of what was said (leader) or sent (followers) in slot s, and A_t the slot's reward less
-its mean over cells. Directional derivatives are central differences of log-probabilities and of their gradients, which
-are smooth: nothing is played again. The square of an estimate's norm holds its own variance; the product of two
+where l_s is the log-probability of what was decided (leader) or sent (followers) in slot s, and A_t the slot's reward
+less its mean over cells. Directional derivatives are central differences of log-probabilities and of their gradients,
+which are smooth: nothing is played again. The square of an estimate's norm holds its own variance; the product of two
 halves' estimates does not, so a block that is nothing but noise comes out around 0, on either side.
 
 Suffixes: T slots, B cells, N decisions or choices.
@@ -103,18 +103,18 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
 
     rng = np.random.default_rng(seed)
     world = CellBatch(scenario, cells, ues, int(rng.integers(2**31)))
-    pace = scenario.slots_per_dcm
-    world.play(None, WARM_UP_SLOTS // pace * pace)
+    slots_per_dcm = scenario.slots_per_dcm
+    world.play(None, WARM_UP_SLOTS // slots_per_dcm * slots_per_dcm)
     team, config = FollowerTeam(bundle.follower), RecordingConfig(flips=0)
-    said, batches = [], []
+    decided, batches = [], []
     intents = [Intent()] * cells
-    for _ in range(max(2, slots // pace)):
+    for _ in range(max(2, slots // slots_per_dcm)):
         states = world.observe()
         grammars = [compile_grammar(s, i, bundle.options) for s, i in zip(states, intents)]
         uniforms_BL = rng.random((cells, max(g.max_tokens for g in grammars)))
-        decoded_dcms = bundle.leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
-        said.append((states, grammars, [s.tokens for s in decoded_dcms]))
-        batches.append(play_period(world, [s.allocation for s in decoded_dcms], pace, team, config, rng))
+        dcms = bundle.leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
+        decided.append((states, grammars, [dcm.tokens for dcm in dcms]))
+        batches.append(play_period(world, [dcm.allocation for dcm in dcms], slots_per_dcm, team, config, rng))
     batch = join(batches)
     shape = batch.cell_reward_TB.shape
     choices = batch.choices
@@ -123,8 +123,8 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
     def leader(weights_TB: NDArray[np.float64] | None) -> Tensor:
         from policy.leader_models.decoding import score
 
-        flat = [row for states, grammars, tokens in said for row in zip(states, grammars, tokens)]
-        rows_N = (np.arange(len(said))[:, None] * pace * cells + np.arange(cells)).reshape(-1)
+        flat = [row for states, grammars, tokens in decided for row in zip(states, grammars, tokens)]
+        rows_N = (np.arange(len(decided))[:, None] * slots_per_dcm * cells + np.arange(cells)).reshape(-1)
 
         def log_prob(part: slice) -> Tensor:
             states, grammars, tokens = zip(*flat[part])
@@ -165,23 +165,23 @@ def _collected(
 
 
 def products(
-    models: dict[str, nn.Module], played: Played, moved: str, unit: Sequence[Tensor]
+    models: dict[str, nn.Module], played: Played, whose: str, unit: Sequence[Tensor]
 ) -> dict[str, list[Tensor]]:
-    """H_ij unit for j = `moved` and both i."""
+    """H_ij unit for j = `whose` and both i."""
     log_probs = {"b": played.leader, "u": played.follower}
-    model = models[moved]
+    model = models[whose]
     step = STEP * float(torch.sqrt(torch.stack([(p.detach() ** 2).sum() for p in model.parameters()]).sum()))
-    own = _before(_advantage(played.reward[moved]))
+    own = _before(_advantage(played.reward[whose]))
     with _shifted(model, unit, step):
-        above, gradient_above = _gradient(model, log_probs[moved], own)
+        above, gradient_above = _gradient(model, log_probs[whose], own)
     with _shifted(model, unit, -step):
-        below, gradient_below = _gradient(model, log_probs[moved], own)
+        below, gradient_below = _gradient(model, log_probs[whose], own)
     slope_TB = _after(((above - below) / (2 * step)).double().numpy())
     result = {}
     for player, other in models.items():
         weights_TB = _before(_advantage(played.reward[player]) * slope_TB)
         _, product = _gradient(other, log_probs[player], weights_TB)
-        if player == moved:
+        if player == whose:
             curvature = [(a - b) / (2 * step) for a, b in zip(gradient_above, gradient_below)]
             product = [p + c for p, c in zip(product, curvature)]
         result[player] = product
@@ -199,7 +199,7 @@ def _gradient(model: nn.Module, log_probs: LogProbs, weights_TB: NDArray[np.floa
 
 @contextmanager
 def _shifted(model: nn.Module, unit: Sequence[Tensor], step: float) -> Iterator[None]:
-    """The weights, moved for a while."""
+    """The weights, shifted for a while."""
     before = [p.detach().clone() for p in model.parameters()]
     with torch.no_grad():
         for p, v in zip(model.parameters(), unit):
@@ -213,7 +213,7 @@ def _shifted(model: nn.Module, unit: Sequence[Tensor], step: float) -> Iterator[
 
 
 def _advantage(reward_TB: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Less the mean of the other cells, which knows nothing of what was said in this one."""
+    """Less the mean of the other cells, which knows nothing of what was decided in this one."""
     cells = reward_TB.shape[1]
     others_TB = (reward_TB.sum(axis=1, keepdims=True) - reward_TB) / max(1, cells - 1)
     return reward_TB - others_TB

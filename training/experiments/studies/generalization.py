@@ -1,8 +1,8 @@
 """Figs. 4 and 8: trained in small cells, led in larger ones, without training again.
 
 First exactly the paper's: trained on {3, 4} UEs, tested on 5 and 10, against MAPPO-G (attention over UEs, no language)
-and MAPPO (padded) with the same warm start, credit and budget. Then the wide run: trained on 3 to 12, tested on up to
-100. All followers are the best response, so that leaders are compared and nothing else.
+and MAPPO (padded) with the same warm start, objective and budget. Then the wide run: trained on 3 to 12, tested on up
+to 100. All followers are the best response, so that leaders are compared and nothing else.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ WIDE_KINDS = {"mappo_g {3..12}": "mappo_g"}
 
 DEFINITIONS = (
     "{3,4} and {3..12}: UE counts that were trained on. pointer: the language model whose head points at UEs; mappo_g: "
-    "attention over UEs, no language; mappo: one network with padded seats. All have the same warm start, credit and "
-    "number of updates, best-response followers, and decide greedy. Utility: mean over UEs of log(1 + throughput/100), "
-    "minus .5 collisions and .1 waste per RBG-slot. Fairness: Jain's index."
+    "attention over UEs, no language; mappo: one network with padded seats. All have the same warm start, objective "
+    "and number of updates, best-response followers, and decide greedy. Utility: mean over UEs of log(1 + "
+    "throughput/100), minus .5 collisions and .1 waste per RBG-slot. Fairness: Jain's index."
 )
 
 
@@ -59,7 +59,7 @@ def run(study: Study) -> Report:
         ]
     trained = train_all(study, recipes)
     worlds = [World(scenario, ues, budget.cells, budget.world_seeds, budget.slots) for ues in tests]
-    found = compare(study, [*(t.policies() for t in trained), *rules(FAIR, NODE)], worlds)
+    found = compare(study, [*(t.players() for t in trained), *rules(FAIR, NODE)], worlds)
     labels = [t.label for t in trained]
     rival_labels = [label for label in labels if label not in (OURS, WIDE)]
     sentences = [sentence(found, OURS, rival) for rival in rivals]
@@ -69,7 +69,7 @@ def run(study: Study) -> Report:
     if WIDE in labels:
         sentences.append(sentence(found, WIDE, FAIR, "throughput_bits_per_slot", 0))
     return Report(
-        table=table_of(found, (FAIR, *rivals), policy_meaning="who leads, and the UE counts it was trained on"),
+        table=table_of(found, (FAIR, *rivals), player_meaning="who leads, and the UE counts it was trained on"),
         figure=Figure(
             "Cells of sizes never trained on (the paper's Figs. 4 and 8)",
             [

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from policy.bundle_files import BUNDLES
-from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, World, metrics_of, world_seeds
 from training.experiments.paragraph import Claim, shown, verdict
@@ -20,6 +19,7 @@ from training.experiments.studies.free_grammar import replay_freely
 from training.experiments.studies.free_learning import learning_part
 from training.experiments.study import Part, Results, Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
+from training.intervals import Interval, mean_interval
 from training.simulator.scenario import Scenario, make_scenario
 
 SCENARIO = "mix"
@@ -230,9 +230,9 @@ def _reached(runs: list[Results], use: str, end: Interval, target: float, points
 
 
 def _caught_up(runs: list[Results], use: str, target: float, points: tuple[int, ...]) -> int | None:
-    """The first point within .02 of `target` at which the leader is heard."""
+    """The first point within .02 of `target` at which most of the leader's DCMs arrive."""
     for k, step in enumerate(points):
-        heard = _over_seeds(runs, k, use, "lost_share").mean <= MOST_LOST
-        if heard and _over_seeds(runs, k, use, "utility").mean >= target - 0.02:
+        arrives = _over_seeds(runs, k, use, "lost_share").mean <= MOST_LOST
+        if arrives and _over_seeds(runs, k, use, "utility").mean >= target - 0.02:
             return step
     return None

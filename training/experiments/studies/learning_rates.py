@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.comparison import FAIR, compare, rules, sample_of, table_of
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, World
@@ -21,6 +20,7 @@ from training.experiments.report import Report
 from training.experiments.studies.convergence import smoothed
 from training.experiments.study import Study
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
+from training.intervals import Interval, mean_interval
 from training.simulator.scenario import make_scenario
 
 SCENARIO = "mix"
@@ -55,8 +55,8 @@ def run(study: Study) -> Report:
     well = [t for t in trained if not any(t.diverged)]
     ues = (options.ues or (4,))[0]
     worlds = [World(scenario, ues, budget.cells, budget.world_seeds, budget.slots)]
-    start = [p._replace(label=START) for p in trained[0].policies(trained[0].warm_starts, followers="learned")]
-    found = compare(study, [*(t.policies(followers="learned") for t in well), start, *rules(FAIR)], worlds)
+    start = [p._replace(label=START) for p in trained[0].players(trained[0].warm_starts, followers="learned")]
+    found = compare(study, [*(t.players(followers="learned") for t in well), start, *rules(FAIR)], worlds)
     swings = {t.label: swing(t.logs) for t in well}
     more: dict[str, tuple[str, dict[str, Any]]] = {
         "kappa": ("leader's learning rate over the followers'", {_name(r): r for r in ratios}),
@@ -88,8 +88,8 @@ def _figure(
     found: list[Measured], trained: list[Trained], swings: dict[str, Interval], ratios: dict[str, float]
 ) -> Figure:
     labels = list(swings)
-    base = next(m for m in found if m.policy == START)
-    ends = [m.minus(base, "utility") for label in labels for m in found if m.policy == label]
+    base = next(m for m in found if m.player == START)
+    ends = [m.minus(base, "utility") for label in labels for m in found if m.player == label]
     x = [ratios[label] for label in labels]
     ways = [Curve(t.label, *smoothed(t.logs, "reward")) for t in trained if t.label in swings]
     return Figure(
@@ -116,11 +116,11 @@ def _figure(
 
 
 def _paragraph(found: list[Measured], trained: list[Trained], swings: dict[str, Interval]) -> str:
-    base = next(m for m in found if m.policy == START)
-    fair = next(m for m in found if m.policy == FAIR)
-    mine = [m for m in found if m.policy in swings]
-    claims = [Claim(m.policy, m.minus(base, "utility")) for m in mine]
-    against = [Claim(m.policy, m.minus(fair, "utility")) for m in mine]
+    base = next(m for m in found if m.player == START)
+    fair = next(m for m in found if m.player == FAIR)
+    mine = [m for m in found if m.player in swings]
+    claims = [Claim(m.player, m.minus(base, "utility")) for m in mine]
+    against = [Claim(m.player, m.minus(fair, "utility")) for m in mine]
     broken = [t.label for t in trained if any(t.diverged)]
     steady = sorted(swings, key=lambda label: swings[label].mean)
     sentences = [

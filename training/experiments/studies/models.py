@@ -1,7 +1,7 @@
 """What kind of network should lead, and how large: utility, latency and weights, with one recipe for all.
 
-Pointer or vocabulary head, block-diagonal or dense attention over UEs, said one by one or in one pass, and the networks
-without language (MAPPO, MAPPO-G).
+Pointer or vocabulary head, block-diagonal or dense attention over UEs, decoded token by token or in one pass, and the
+networks without language (MAPPO, MAPPO-G).
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ MODELS: dict[str, tuple[str, ModelConfig]] = {
 """Label: kind of policy.model_kinds, and its size."""
 
 DEFINITIONS = (
-    "tiny (where nothing is said): 2 layers of width 64; micro: 1 of 32; small: 4 of 128. pointer: the head points at "
-    "UEs' blocks; vocabulary: UEs have names in the vocabulary; dense: blocks see each other; one pass: all RBGs are "
-    f"answered by one forward. Latency: one cell of {LATENCY_UES} UEs, greedy, no draft, one core. Same warm start, "
-    "credit and number of updates for all; best-response followers."
+    "tiny (where nothing else is named): 2 layers of width 64; micro: 1 of 32; small: 4 of 128. pointer: the head "
+    "points at UEs' blocks; vocabulary: UEs have names in the vocabulary; dense: blocks see each other; one pass: all "
+    f"RBGs are answered by one forward. Latency: one cell of {LATENCY_UES} UEs, greedy, no draft, one core. Same warm "
+    "start, objective and number of updates for all; best-response followers."
 )
 
 
@@ -56,7 +56,7 @@ def run(study: Study) -> Report:
     trained = train_all(study, recipes)
     counts = options.ues or budget.pick(smoke=(3,), quick=(4, 10), full=(4, 10, 30))
     worlds = [World(scenario, ues, budget.cells, budget.world_seeds, budget.slots) for ues in counts]
-    found = compare(study, [*(t.policies() for t in trained), *rules(FAIR)], worlds)
+    found = compare(study, [*(t.players() for t in trained), *rules(FAIR)], worlds)
     decisions = budget.pick(smoke=2, quick=30, full=300)
     latency_ues = budget.pick(smoke=6, quick=LATENCY_UES, full=LATENCY_UES)
     parts = [latency_part(t.label, t.bundles[0], scenario, latency_ues, decisions, 0) for t in trained]

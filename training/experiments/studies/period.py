@@ -12,16 +12,16 @@ from pathlib import Path
 
 from policy.bundle_files import BUNDLES
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
-from training.evaluation.intervals import Interval
 from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.measurement import Measured, Plan, Policy, World, measure
+from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
 from training.experiments.paragraph import Claim, shown
 from training.experiments.report import Report
 from training.experiments.study import Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
+from training.intervals import Interval
 from training.simulator.scenario import SLOW_LEADER_SLOTS, make_scenario
 
-SLOTS_PER_DCM = (1, 2, 5, 10, 20, 100)
+PERIODS = (1, 2, 5, 10, 20, 100)
 GAMES = {"mix": 4, "sporadic": 4, "ric20": 30}
 """Scenario: UEs."""
 NODE = "node_scheduler"
@@ -43,33 +43,33 @@ DEFINITIONS = (
 def run(study: Study) -> Report:
     budget = study.budget
     games = {name: GAMES.get(name, 10) for name in study.options.scenarios} or GAMES
-    paces: tuple[int, ...] = SLOTS_PER_DCM
+    periods: tuple[int, ...] = PERIODS
     if budget.level == "smoke":
-        games, paces = {"mix": 3}, (1, 10)
+        games, periods = {"mix": 3}, (1, 10)
     shortest, decisions = budget.pick(smoke=(20, 2), quick=(100, 6), full=(400, 20))
     paper = Path(study.options.bundle) if study.options.bundle else BUNDLES / "paper"
-    policies = (
-        Policy(NODE, NODE),
-        Policy(GRANTS[0], GRANTS[0]),
-        Policy(GRANTS[1], bundle=paper),
-        Policy(RULES[0], RULES[0]),
-        Policy(RULES[1], bundle=BUNDLES / "lab"),
+    players = (
+        PlayerSpec(NODE, NODE),
+        PlayerSpec(GRANTS[0], GRANTS[0]),
+        PlayerSpec(GRANTS[1], bundle=paper),
+        PlayerSpec(RULES[0], RULES[0]),
+        PlayerSpec(RULES[1], bundle=BUNDLES / "lab"),
     )
     plans = []
     for name, usual in games.items():
         for ues in study.options.ues or (usual,):
-            for pace in paces:
-                scenario = make_scenario(name).with_(slots_per_dcm=pace)
-                world = World(scenario, ues, budget.cells, budget.world_seeds, max(shortest, decisions * pace))
-                plans += [Plan((policy,), world) for policy in policies]
+            for slots_per_dcm in periods:
+                scenario = make_scenario(name).with_(slots_per_dcm=slots_per_dcm)
+                world = World(scenario, ues, budget.cells, budget.world_seeds, max(shortest, decisions * slots_per_dcm))
+                plans += [Plan((player,), world) for player in players]
     found = measure(study.run, plans)
     table = _table(found)
-    stops = {game: stopped_paying(_of(found, game), paces) for game in _games(found)}
+    stops = {game: stopped_paying(_of(found, game), periods) for game in _games(found)}
     return Report(
         table=table,
         figure=_figure(found, stops),
         definitions=DEFINITIONS,
-        paragraph=" ".join(_sentences(found, game, stops[game], paces) for game in stops),
+        paragraph=" ".join(_sentences(found, game, stops[game], periods) for game in stops),
         sample=f"{budget.world_seeds} world seeds of {budget.cells} cells, {shortest} slots each or {decisions} "
         "decisions if that is longer; intervals over world seeds.",
         scenarios=list({m.world.scenario.name: make_scenario(m.world.scenario.name) for m in found}.values()),
@@ -85,23 +85,23 @@ def _games(found: list[Measured]) -> list[Game]:
 
 
 def _of(found: list[Measured], game: Game) -> dict[tuple[int, str], Measured]:
-    """By (K, policy)."""
-    return {(m.world.pace, m.policy): m for m in found if (m.world.scenario.name, m.world.ues) == game}
+    """By (K, player)."""
+    return {(m.world.slots_per_dcm, m.player): m for m in found if (m.world.scenario.name, m.world.ues) == game}
 
 
-def best(by: dict[tuple[int, str], Measured], pace: int, names: tuple[str, ...]) -> tuple[str, Interval]:
-    """The better by utility of some policies at one K, and how far it is above the node's own scheduler."""
-    name = max(names, key=lambda n: by[pace, n].mean("utility"))
-    return name, by[pace, name].minus(by[pace, NODE], "utility")
+def best(by: dict[tuple[int, str], Measured], slots_per_dcm: int, names: tuple[str, ...]) -> tuple[str, Interval]:
+    """The better by utility of some players at one K, and how far it is above the node's own scheduler."""
+    name = max(names, key=lambda n: by[slots_per_dcm, n].mean("utility"))
+    return name, by[slots_per_dcm, name].minus(by[slots_per_dcm, NODE], "utility")
 
 
-def stopped_paying(by: dict[tuple[int, str], Measured], paces: tuple[int, ...]) -> int | None:
+def stopped_paying(by: dict[tuple[int, str], Measured], periods: tuple[int, ...]) -> int | None:
     """The smallest K from which on grants are not above the node's own scheduler; None = they always are."""
     last = None
-    for pace in reversed(paces):
-        if best(by, pace, GRANTS)[1].low > 0:
+    for slots_per_dcm in reversed(periods):
+        if best(by, slots_per_dcm, GRANTS)[1].low > 0:
             return last
-        last = pace
+        last = slots_per_dcm
     return last
 
 
@@ -111,7 +111,7 @@ def _table(found: list[Measured]) -> Table:
             Column("scenario", "name"),
             Column("ues", "UEs per cell"),
             Column("k", "slots per DCM"),
-            Column("policy", f"who decides; followers give the best response; {NODE} is no xApp"),
+            Column("player", f"who decides; followers give the best response; {NODE} is no xApp"),
             *interval_columns("utility_diff", f"utility above {NODE}'s, paired by cell"),
             Column("utility", "nats per UE"),
             Column("throughput_bits_per_slot", "bits per slot and cell"),
@@ -122,13 +122,13 @@ def _table(found: list[Measured]) -> Table:
     )
     for game in _games(found):
         by = _of(found, game)
-        for (pace, policy), m in by.items():
+        for (slots_per_dcm, player), m in by.items():
             table.add(
                 scenario=game[0],
                 ues=game[1],
-                k=pace,
-                policy=policy,
-                **interval_cells("utility_diff", m.minus(by[pace, NODE], "utility")),
+                k=slots_per_dcm,
+                player=player,
+                **interval_cells("utility_diff", m.minus(by[slots_per_dcm, NODE], "utility")),
                 utility=m.mean("utility"),
                 **{metric: m.mean(metric) for metric in METRICS},
             )
@@ -139,9 +139,9 @@ def _figure(found: list[Measured], stops: dict[Game, int | None]) -> Figure:
     panels = []
     for game, stop in stops.items():
         by = _of(found, game)
-        paces = sorted({pace for pace, _ in by})
+        periods = sorted({slots_per_dcm for slots_per_dcm, _ in by})
         curves = [
-            Curve(name, paces, [by[p, name].minus(by[p, NODE], "utility") for p in paces], dashed=name in RULES)
+            Curve(name, periods, [by[p, name].minus(by[p, NODE], "utility") for p in periods], dashed=name in RULES)
             for name in GRANTS + RULES
         ]
         panels.append(
@@ -155,36 +155,35 @@ def _figure(found: list[Measured], stops: dict[Game, int | None]) -> Figure:
                 marks=() if stop is None else ((stop, "grants stop paying"),),
             )
         )
-    return Figure("Per-RBG grants and DYNAMIC + rules, as the leader speaks more rarely", panels)
+    return Figure("Per-RBG grants and DYNAMIC + rules, as the leader decides more rarely", panels)
 
 
-def _sentences(found: list[Measured], game: Game, stop: int | None, paces: tuple[int, ...]) -> str:
+def _sentences(found: list[Measured], game: Game, stop: int | None, periods: tuple[int, ...]) -> str:
     by = _of(found, game)
-    first = best(by, paces[0], GRANTS)
+    first = best(by, periods[0], GRANTS)
     if stop is None:
-        head = f"per-RBG grants pay at every K tried, up to {paces[-1]}"
-    elif stop == paces[0]:
+        head = f"per-RBG grants pay at every K tried, up to {periods[-1]}"
+    elif stop == periods[0]:
         head = f"per-RBG grants pay at no K tried, not even at K = {stop}"
     else:
-        head = (
-            f"per-RBG grants stop paying at K = {stop}; the last K at which they pay is {paces[paces.index(stop) - 1]}"
-        )
+        last = periods[periods.index(stop) - 1]
+        head = f"per-RBG grants stop paying at K = {stop}; the last K at which they pay is {last}"
     claims = []
-    for pace in paces:
+    for slots_per_dcm in periods:
         for names in (GRANTS, RULES):
-            name, difference = best(by, pace, names)
-            claims.append(Claim(f"{name} at K = {pace}", difference))
+            name, difference = best(by, slots_per_dcm, names)
+            claims.append(Claim(f"{name} at K = {slots_per_dcm}", difference))
     worst = min(claims, key=lambda c: c.difference.mean)
-    rules = [best(by, pace, RULES) for pace in paces]
-    above = [str(p) for p, (_, d) in zip(paces, rules) if d.low > 0]
-    below = [str(p) for p, (_, d) in zip(paces, rules) if d.high < 0]
+    rules = [best(by, slots_per_dcm, RULES) for slots_per_dcm in periods]
+    above = [str(p) for p, (_, d) in zip(periods, rules) if d.low > 0]
+    below = [str(p) for p, (_, d) in zip(periods, rules) if d.high < 0]
     return (
-        f"**{game[0]}, {game[1]} UEs**: {head} (K = {paces[0]}: {first[0]} {shown(first[1], signed=True)} utility "
+        f"**{game[0]}, {game[1]} UEs**: {head} (K = {periods[0]}: {first[0]} {shown(first[1], signed=True)} utility "
         f"against {NODE}). DYNAMIC with rules is above {NODE} {_at(above)}, below it {_at(below)}. Worst "
         f"of the better ones: {worst}."
         + ("" if math.isfinite(first[1].low) else " One world seed only: intervals are over cells.")
     )
 
 
-def _at(paces: list[str]) -> str:
-    return f"at K = {', '.join(paces)}" if paces else "at no K"
+def _at(periods: list[str]) -> str:
+    return f"at K = {', '.join(periods)}" if periods else "at no K"

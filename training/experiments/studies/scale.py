@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from policy.bundle_files import BUNDLES
-from training.evaluation.intervals import Interval, mean_interval
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.latency import latency_part
-from training.experiments.measurement import Measured, Plan, Policy, World, long_enough, measure
+from training.experiments.measurement import Measured, Plan, PlayerSpec, World, long_enough, measure
 from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.report import Report
 from training.experiments.study import Results, Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
+from training.intervals import Interval, mean_interval
 from training.simulator.scenario import SLOT_MS, Scenario, make_scenario
 
 SCENARIOS = ("mix", "sporadic")
@@ -56,13 +56,13 @@ def run(study: Study) -> Report:
     cells = budget.pick(smoke=2, quick=6, full=32)
     scenarios = [make_scenario(name) for name in names]
     bundle = _bundle(options.bundle, scenarios)
-    policies = (Policy(LEARNED, bundle=bundle), Policy(FAIR, FAIR), Policy(NODE, NODE), Policy(ALOHA, ALOHA))
+    players = (PlayerSpec(LEARNED, bundle=bundle), *(PlayerSpec(name, name) for name in (FAIR, NODE, ALOHA)))
     worlds = [
         World(s, ues, cells, budget.world_seeds, long_enough(s, budget.pick(smoke=10, quick=60, full=200)))
         for s in scenarios
         for ues in counts
     ]
-    found = measure(study.run, [Plan((policy,), world) for world in worlds for policy in policies])
+    found = measure(study.run, [Plan((player,), world) for world in worlds for player in players])
     # Clocks are read one at a time, with nothing beside them.
     repeats = max(2, budget.world_seeds)
     parts = [latency_part(LEARNED, bundle, scenarios[0], ues, decisions, k) for ues in counts for k in range(repeats)]
@@ -118,7 +118,7 @@ def _table(found: list[Measured], costs: dict[int, Cost]) -> Table:
         (
             Column("scenario", "name"),
             Column("ues", "UEs per cell"),
-            Column("policy", "who decides"),
+            Column("player", "who decides"),
             *interval_columns("utility_diff", f"utility above {NODE}'s, paired by cell"),
             Column("utility", "nats per UE"),
             Column("throughput_bits_per_slot", "bits per slot and cell"),
@@ -129,17 +129,17 @@ def _table(found: list[Measured], costs: dict[int, Cost]) -> Table:
             Column("leader_p99_ms", "its 99th percentile, ms"),
             Column("follower_ms", "median latency of all the cell's followers in one slot, ms"),
             Column("prompt_tokens", "tokens read for a decision"),
-            Column("dcm_tokens", "tokens said in a decision"),
+            Column("dcm_tokens", "tokens of a decision"),
         )
     )
-    base = {(m.world.scenario.name, m.world.ues): m for m in found if m.policy == NODE}
+    base = {(m.world.scenario.name, m.world.ues): m for m in found if m.player == NODE}
     nothing = Cost(Interval(math.nan, math.nan, math.nan), math.nan, math.nan, 0, math.nan)
     for m in found:
-        cost = costs[m.world.ues] if m.policy == LEARNED else nothing
+        cost = costs[m.world.ues] if m.player == LEARNED else nothing
         table.add(
             scenario=m.world.scenario.name,
             ues=m.world.ues,
-            policy=m.policy,
+            player=m.player,
             **interval_cells("utility_diff", m.minus(base[m.world.scenario.name, m.world.ues], "utility")),
             utility=m.mean("utility"),
             **{metric: m.mean(metric) for metric in METRICS},
@@ -185,16 +185,16 @@ def _figure(found: list[Measured], costs: dict[int, Cost], names: tuple[str, ...
     ]
     for name in names:
         mine = [m for m in found if m.world.scenario.name == name]
-        base = {m.world.ues: m for m in mine if m.policy == NODE}
+        base = {m.world.ues: m for m in mine if m.player == NODE}
         curves = [
-            Curve(p, ues, [m.minus(base[m.world.ues], "utility") for m in mine if m.policy == p])
+            Curve(p, ues, [m.minus(base[m.world.ues], "utility") for m in mine if m.player == p])
             for p in (LEARNED, FAIR, ALOHA)
         ]
         panels.append(
             Panel(f"{name}: utility", "UEs per cell", f"above {NODE}, nats per UE", curves, log_x=True, level=0.0)
         )
         curves = [
-            Curve(p, ues, [m.interval("throughput_bits_per_slot") for m in mine if m.policy == p])
+            Curve(p, ues, [m.interval("throughput_bits_per_slot") for m in mine if m.player == p])
             for p in (LEARNED, FAIR, NODE, ALOHA)
         ]
         panels.append(Panel(f"{name}: throughput", "UEs per cell", "bits per slot and cell", curves, log_x=True))
@@ -212,7 +212,11 @@ def _paragraph(found: list[Measured], costs: dict[int, Cost], growth: Interval, 
         f"{costs[many].follower_ms:.1f} ms a slot.",
     ]
     if math.isfinite(growth.mean):
-        below = "below the quadratic" if growth.high < 2 or math.isnan(growth.high) else "not told from the quadratic"
+        below = (
+            "below the quadratic"
+            if growth.high < 2 or math.isnan(growth.high)
+            else "not distinguishable from the quadratic"
+        )
         sentences.append(f"Latency grows as I^{shown(growth, '', 2)}, {below}.")
     sentences.append(
         f"With this engine the leader keeps up with {many} UEs from K = {least_k} slots of {SLOT_MS:g} ms on"
@@ -225,7 +229,7 @@ def _paragraph(found: list[Measured], costs: dict[int, Cost], growth: Interval, 
 
 
 def _against(found: list[Measured], name: str, other: str) -> str:
-    mine = [m for m in found if m.world.scenario.name == name and m.policy == LEARNED]
-    base = {m.world.ues: m for m in found if m.world.scenario.name == name and m.policy == other}
+    mine = [m for m in found if m.world.scenario.name == name and m.player == LEARNED]
+    base = {m.world.ues: m for m in found if m.world.scenario.name == name and m.player == other}
     claims = [Claim(f"{m.world.ues} UEs", m.minus(base[m.world.ues], "utility")) for m in mine]
     return f"In {name}, the learned leader's utility. {verdict(claims, other)}"

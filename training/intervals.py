@@ -49,6 +49,11 @@ def student_t(degrees: float) -> float:
     return z + first / n + second / n**2 + third / n**3
 
 
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Of independent values, two at least: their mean and its standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def mean_interval(values: Sample) -> Interval:
     """Of independent values, those that are not finite apart; one alone has no width."""
     finite = _finite(values)
