@@ -21,7 +21,7 @@ from policy.intent import Intent
 from policy.leader import never_expires
 from policy.leader_models.transcript import teacher_forcing_example
 from policy.schedulers.schedulers import SCHEDULERS
-from training.counterfactual import Search, Spoken, branch_values, evaluate
+from training.counterfactual import DecidedDcm, Search, branch_values, evaluate
 from training.imitation.collector import random_allocation
 from training.imitation.warm_start import options_for
 from training.rewards import served_weights
@@ -38,9 +38,9 @@ def world_of(name: str, cells: int, ues: int, seed: int, periods: int) -> CellBa
     return world
 
 
-def spoken_by(world: CellBatch, speaker: str = "random", intent: Intent | None = None) -> list[Spoken]:
+def decided_by(world: CellBatch, speaker: str = "random", intent: Intent | None = None) -> list[DecidedDcm]:
     rng, options, intent = np.random.default_rng(0), options_for([world.scenario]), intent or Intent()
-    spoken = []
+    decided = []
     for state in world.observe():
         grammar = compile_grammar(state, intent, options)
         if speaker == "random":
@@ -49,8 +49,8 @@ def spoken_by(world: CellBatch, speaker: str = "random", intent: Intent | None =
             allocation = SCHEDULERS[speaker].decide([state], [intent], never_expires)[0].allocation
         tokens = grammar.tokens(allocation)
         assert tokens is not None
-        spoken.append(Spoken(state, intent, grammar, tokens))
-    return spoken
+        decided.append(DecidedDcm(state, intent, grammar, tokens))
+    return decided
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def spoken_by(world: CellBatch, speaker: str = "random", intent: Intent | None =
 )
 def test_what_is_played_in_a_branch_is_the_dcm_with_that_token(name, speaker, periods):
     world = world_of(name, 3, 7, 5, periods)
-    spoken = spoken_by(world, speaker)
+    decided = decided_by(world, speaker)
     before, slot = world.state.copy(), world.slot
-    values, plan = evaluate(world, spoken, SPARSE, np.random.default_rng(1))
+    values, plan = evaluate(world, decided, SPARSE, np.random.default_rng(1))
     assert all(np.array_equal(now, then) for now, then in zip(world.state, before))
     assert world.slot == slot
     weights_BU = served_weights(world.state, np.ones(3))
     checked = 0
-    for cell, (said, value) in enumerate(zip(spoken, values)):
+    for cell, (said, value) in enumerate(zip(decided, values)):
         lone = np.array([cell])
         for step, token in zip(*np.nonzero(value.known_LA)):
             tokens = list(said.tokens)
@@ -99,7 +99,7 @@ def test_what_is_played_in_a_branch_is_the_dcm_with_that_token(name, speaker, pe
 def test_every_action_is_tried_where_all_are_asked_for():
     world = world_of("lab_paper", 2, 4, 3, 50)
     for said, value in zip(
-        spoken_by(world), evaluate(world, spoken_by(world), EVERYTHING, np.random.default_rng(0))[0]
+        decided_by(world), evaluate(world, decided_by(world), EVERYTHING, np.random.default_rng(0))[0]
     ):
         choice_L = value.line.mask_LA.sum(axis=1) > 1
         assert np.array_equal(value.known_LA[choice_L], value.line.mask_LA[choice_L])
@@ -112,7 +112,7 @@ def test_a_hole_in_a_good_dcm_is_best_filled_with_who_was_there():
     world = world_of("mix", 4, 3, 8, 40)
     rng = np.random.default_rng(2)
     best = checked = 0
-    for said in spoken_by(world, "proportional_fair"):
+    for said in decided_by(world, "proportional_fair"):
         cell = int(said.state.cell.rsplit("/", 1)[1])
         lone = world.select([cell])
         for step in range(3, len(said.tokens)):
@@ -130,11 +130,11 @@ def test_a_hole_in_a_good_dcm_is_best_filled_with_who_was_there():
 def test_silence_is_seen_to_be_worse_where_only_contention_serves():
     """All RBGs OPEN, nobody allowed to contend: any class and eagerness is better, and an owner is."""
     world = world_of("mix", 6, 4, 1, 40)
-    spoken = []
+    decided = []
     for state in world.observe():
         grammar = compile_grammar(state, Intent(), options_for([world.scenario]))
-        spoken.append(Spoken(state, Intent(), grammar, (FIRST_MASK, FIRST_CONTENDERS, END_GRANTS, *[0] * 6)))
-    values, _ = evaluate(world, spoken, EVERYTHING, np.random.default_rng(0))
+        decided.append(DecidedDcm(state, Intent(), grammar, (FIRST_MASK, FIRST_CONTENDERS, END_GRANTS, *[0] * 6)))
+    values, _ = evaluate(world, decided, EVERYTHING, np.random.default_rng(0))
     embb = FIRST_MASK + (1 << TrafficClass.EMBB)
     everybody = FIRST_MASK + ALL_CLASSES
     assert sum(v.value_LA[0, [embb, everybody]].max() > v.base for v in values) >= 5
@@ -147,17 +147,17 @@ def test_silence_is_seen_to_be_worse_where_only_contention_serves():
 def test_periodic_grants_are_left_out_and_put_in():
     world = world_of("ric20", 8, 9, 4, 3)
     options = GrammarOptions(max_periodic_grants=8)
-    spoken, ues = [], []
+    decided, ues = [], []
     for state in world.observe():
         grammar = compile_grammar(state, Intent(), options)
         sensors = np.flatnonzero(state.has_class(TrafficClass.PERIODIC))
         a, b = (FIRST_UE + int(u) for u in sensors[:2])
         header = (FIRST_MASK + ALL_CLASSES, FIRST_CONTENDERS + 3)
         grants = (a, FIRST_RBG, a, FIRST_RBG + 1, b, FIRST_RBG + 2)
-        spoken.append(Spoken(state, Intent(), grammar, (*header, *grants, END_GRANTS, *[DYNAMIC_TOKEN] * 17)))
+        decided.append(DecidedDcm(state, Intent(), grammar, (*header, *grants, END_GRANTS, *[DYNAMIC_TOKEN] * 17)))
         ues.append((a, b, FIRST_UE + int(sensors[2])))
     search = Search(owner_steps=0, grants=99)
-    values, _ = evaluate(world, spoken, search, np.random.default_rng(0))
+    values, _ = evaluate(world, decided, search, np.random.default_rng(0))
     differs = 0
     for (a, b, c), value in zip(ues, values):
         assert value.known_LA[2, [a, b]].all()  # without a's grants, b's come first
@@ -173,8 +173,8 @@ def test_alternatives_keep_an_operators_caps_and_floors():
     world = world_of("lab_paper", 6, 4, 6, 40)
     intent = Intent(max_share_percent={1: 20.0}, min_share_percent={2: 40.0})
     for said, value in zip(
-        spoken_by(world, "proportional_fair", intent),
-        evaluate(world, spoken_by(world, "proportional_fair", intent), EVERYTHING, np.random.default_rng(0))[0],
+        decided_by(world, "proportional_fair", intent),
+        evaluate(world, decided_by(world, "proportional_fair", intent), EVERYTHING, np.random.default_rng(0))[0],
     ):
         for step, token in zip(*np.nonzero(value.known_LA)):
             if step >= 3:
@@ -211,7 +211,7 @@ def test_weights_follow_the_operators_alpha_at_equal_mean():
 
 def test_several_futures_are_the_mean_of_each_and_the_first_is_the_cells_own():
     world = world_of("sporadic", 4, 5, 8, 60)
-    plan = world.plan([s.grammar.allocation(s.tokens) for s in spoken_by(world)])
+    plan = world.plan([s.grammar.allocation(s.tokens) for s in decided_by(world)])
     rows, weights_BU = np.arange(4), served_weights(world.state, np.ones(4))
     alone = []
     for future in range(4):
@@ -228,9 +228,9 @@ def test_several_futures_are_the_mean_of_each_and_the_first_is_the_cells_own():
 
 def test_followers_that_obey_obey_in_branches_too():
     world = world_of("mix", 6, 4, 3, 60)
-    spoken, rng = spoken_by(world, "contention"), np.random.default_rng(0)
-    values, _ = evaluate(world, spoken, SPARSE, rng, "obey")
+    decided, rng = decided_by(world, "contention"), np.random.default_rng(0)
+    values, _ = evaluate(world, decided, SPARSE, rng, "obey")
     # Everything is open, and who obeys never enters what is open: only what a changed token grants can be worth more.
     assert all(v.value_LA[1][v.known_LA[1]] == pytest.approx(v.base) for v in values)
-    freely, _ = evaluate(world, spoken, SPARSE, np.random.default_rng(0))
+    freely, _ = evaluate(world, decided, SPARSE, np.random.default_rng(0))
     assert np.mean([v.base for v in freely]) > np.mean([v.base for v in values])

@@ -191,4 +191,4 @@ def test_commands_print_scenarios_and_tune(capsys: pytest.CaptureFixture[str]) -
     options = ["--players", "inflight_pf_smart", "--ues", "3", "--cells", "8"]
     assert main(["tune", "--scenarios", "mix", *options]) == 0
     assert "3" in json.loads(capsys.readouterr().out)["mix"]["inflight_pf_smart"]
-    assert main(["tune", "--ues", "0"]) == 2 and "expected numbers from 1 to 200" in capsys.readouterr().err
+    assert main(["tune", "--ues", "0"]) == 2 and "expected counts from 1 to 200" in capsys.readouterr().err
