@@ -1,4 +1,4 @@
-"""What a DCM would have been worth with one token different, by branching the simulator.
+"""The value that a DCM would have had with one token different, by branching the simulator.
 
 A branch meets the very future of the cell that it was taken from, so the difference between two branches is what the
 token did and nothing else. All branches of a batch are played together.
@@ -72,7 +72,7 @@ class DecidedDcm(NamedTuple):
 
 
 class Values(NamedTuple):
-    """What one DCM was worth, and what it would have been."""
+    """One DCM's value, and what it would have been."""
 
     line: TeacherForcingExample
     base: float

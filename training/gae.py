@@ -3,7 +3,7 @@
     delta_t = r_t + gamma V_{t+1} (1 - terminated_t) - V_t
     A_t     = delta_t + gamma lambda (1 - terminated_t) (1 - truncated_t) A_{t+1}
 
-Termination: the agent has left, nothing comes after. Truncation: only the watching ends, so what comes after is worth
+Termination: the agent has left, nothing comes after. Truncation: only the watching ends, so what comes after has the value
 V of the state that follows, `next_value_TN`; at the last slot of a batch everybody who has not left is truncated.
 (Schulman et al., High-dimensional continuous control using generalized advantage estimation, 2016.)
 
@@ -22,7 +22,7 @@ BoolTN = NDArray[np.bool_]
 
 
 class Advantages(NamedTuple):
-    """What an action was worth against what was expected, and what the critic should have predicted."""
+    """An action's value against what was expected, and what the critic should have predicted."""
 
     advantage_TN: FloatTN
     return_TN: FloatTN

@@ -1,4 +1,4 @@
-"""What slots were worth: to a cell, and to each of its UEs.
+"""The rewards of slots: a cell's, and each of its UEs'.
 
     cell      (1/n) sum_i w_i served_i - .5 collisions/M - .1 waste/M,    w_i = 1 / (R_i + 100)
     UE        served/1000 - .5 collided - .1 waste + team_share x cell + consistency x agreement
@@ -35,7 +35,7 @@ UNIT_UES = 4
 
 
 def served_weights(state: State, alpha_B: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What one more served bit is worth to utility, [B, U]."""
+    """The value of one more served bit to utility, [B, U]."""
     served_BU, present_BU = state.counters_BUC[:, :, SERVED], state.counters_BUC[:, :, PRESENT]
     average_BU = (served_BU + EARLIER_SLOTS * EARLIER_BITS_PER_SLOT) / (present_BU + EARLIER_SLOTS)
     weight_BU = (average_BU + UTILITY_UNIT_BITS) ** -alpha_B[:, None]

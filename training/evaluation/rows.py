@@ -69,7 +69,7 @@ class Row(NamedTuple):
     oracle_gap_share: float
     """Utility: (this - inflight_pf_smart) / (oracle - inflight_pf_smart); NaN unless both are among the rows."""
     untrained: bool | None
-    """See UNTRAINED_PERCENT; None = cannot be told: no teacher, or no number of UEs that it was trained on."""
+    """See UNTRAINED_PERCENT; None = unknown: no teacher, or no number of UEs that it was trained on."""
     vs: dict[str, Against]
     label: str
     """Tells the rows of one table apart."""

@@ -31,7 +31,7 @@ class Budget:
 
     @property
     def mark(self) -> str:
-        """Said wherever the numbers are."""
+        """Stands wherever the numbers are."""
         return {
             "smoke": "SMOKE budget: shows that it runs, the numbers mean nothing",
             "quick": "QUICK budget: a look, no claim rests on it",

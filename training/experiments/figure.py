@@ -24,7 +24,7 @@ TITLE_CHARACTERS = 50
 """Of a title's line, a panel's width."""
 DPI = 150
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-"""Okabe and Ito's: told apart by everybody."""
+"""Okabe and Ito's: distinguishable for everybody."""
 MARKERS = "osD^vP*X"
 
 

@@ -42,7 +42,7 @@ def verdict(claims: Sequence[Claim], against: str) -> str:
     parts = [
         ("Better than", [c for c in claims if c.side > 0]),
         ("Worse than", [c for c in claims if c.side < 0]),
-        ("Not told apart from", [c for c in claims if c.side == 0]),
+        ("Not distinguishable from", [c for c in claims if c.side == 0]),
     ]
     sentences = [f"{word} {against}: {'; '.join(map(str, chosen))}." for word, chosen in parts if chosen]
     if not parts[1][1] and claims:

@@ -26,7 +26,7 @@ from training.simulator.scenario import Scenario
 
 Results = dict[str, Any]
 Notify = Callable[[str], None]
-"""Told how far a part is."""
+"""Called with how far a part is."""
 KEY_DIGITS = 16
 
 

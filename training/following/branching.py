@@ -1,4 +1,4 @@
-"""What one bit of one UE was worth: the same slot with that bit flipped, in a branch of the simulator.
+"""The value of one bit of one UE: the same slot with that bit flipped, in a branch of the simulator.
 
 Both branches of a bit meet the same futures, the cell's own and those of other cells of its world from here on, so the
 difference between them is what the bit did and nothing else. After the slot a branch is played on by the hand-written

@@ -54,7 +54,7 @@ class FollowerLearner:
         self.optimizers = {"followers": self._optimizer}
 
     def batches_of(self, recorded: Sequence[FollowerBatch]) -> list[ChoiceBatch]:
-        """What was recorded, with what it was worth."""
+        """What was recorded, with its values."""
         return [choice_batch_of(self.team.critic, batch, self._config) for batch in recorded]
 
     def learn(self, batches: Sequence[ChoiceBatch], rate: float, rng: np.random.Generator) -> FollowerLosses | None:

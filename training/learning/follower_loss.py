@@ -37,7 +37,7 @@ class OverTime(NamedTuple):
 
 
 class ChoiceBatch(NamedTuple):
-    """Choices of one world, with what they were worth: made once per update, learnt from in several epochs."""
+    """Choices of one world, with their values: made once per update, learnt from in several epochs."""
 
     choices: Choices
     size: float
@@ -70,7 +70,7 @@ class FollowerLosses(NamedTuple):
 
 
 def choice_batch_of(critic: FollowerCritic | None, batch: FollowerBatch, config: FollowConfig) -> ChoiceBatch:
-    """A world's slots. With a critic its last slot is only looked at: it says what the one before was worth.
+    """A world's slots. With a critic its last slot is only looked at: it shows what came of the one before.
 
     Raises TrainingError for a critic with fewer than 2 slots.
     """

@@ -128,13 +128,13 @@ class Objective(ABC):
     needs_critic: ClassVar[bool] = False
     """A critic says what comes after: worlds are played for one more period, whose states it looks at."""
     stops_at_target_kl: ClassVar[bool] = True
-    """An update's epochs end where the followers have moved config.target_kl from those that played."""
+    """An update's epochs end where the followers are config.target_kl away from those that played."""
     rests: ClassVar[bool] = False
     """The objective has a fixed point of its own: an entropy bonus would only move it."""
     divides_by_spread: ClassVar[bool] = False
     """A leader's advantages have a spread of 1 in each batch, whatever the units of its rewards."""
     defaults: ClassVar[Mapping[str, Any]] = {}
-    """What a run's config has under this objective unless it is told otherwise."""
+    """What a run's config has under this objective unless another value is given."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -302,7 +302,7 @@ class Sequence(Objective):
 
     needs_branches = False
     needs_critic = True
-    # GAE needs some time; what learned least badly before (a rate of 6e-4 moved the leader by .05 nats a step).
+    # GAE needs some time; what learned least badly before (a rate of 6e-4 changed the leader by .05 nats a step).
     defaults: ClassVar[Mapping[str, Any]] = {"horizon": 16, "leader_lr": 3e-4, "epochs": 2}
 
     def of_tokens(self, choices: TokenChoices, before: Baseline, logits: Tensor) -> Gain:

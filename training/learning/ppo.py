@@ -90,7 +90,7 @@ def dcm_advantages(critic: LeaderCritic, examples: Sequence[Example], gamma: flo
 
 
 class BitAdvantages(NamedTuple):
-    """Advantages of what UEs did, a row each. The last slot only says what the one before was worth."""
+    """Advantages of what UEs did, a row each. The last slot only shows what came of the one before."""
 
     choice_N: NDArray[np.int64]
     """Rows of the batch's choices that have an advantage; the columns below are theirs."""

@@ -2,7 +2,7 @@
 
 Cells are led under the period rule of evaluations and of the live path, by tokens drawn or, a share of cells, by the
 likeliest. What comes out are examples: what the leader saw, what it decided and how likely that was, what came of it,
-and, where asked for, what the DCM would have been worth with any other token. Suffixes: B cells, L steps, A actions.
+and, where asked for, the DCM's value with any other token. Suffixes: B cells, L steps, A actions.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Rollout:
         grammars: Sequence[Grammar],
         uniforms_BL: NDArray[np.float64],
     ) -> list[DecodedDcm]:
-        """Tokens drawn, in some cells the likeliest ones: what a token is worth depends on the others around it."""
+        """Tokens drawn, in some cells the likeliest ones: a token's value depends on the others around it."""
         share = self._greedy_share
         # Spread evenly over each world's cells.
         greedy_B = np.floor(np.arange(1, len(states) + 1) * share) > np.floor(np.arange(len(states)) * share)

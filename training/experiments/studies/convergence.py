@@ -104,7 +104,7 @@ def smoothed(logs: Sequence[list[dict[str, float]]], name: str) -> tuple[list[in
 def _table(trained: list[Trained], curves: dict[str, list[Measured]], points: list[int], fair: Measured) -> Table:
     table = Table(
         (
-            Column("objective", "how a DCM's worth is shared among its tokens"),
+            Column("objective", "what the leader climbs"),
             Column("epoch", "updates so far; 0 is the warm start"),
             Column("cell_steps", "slots x cells played so far, branches not counted"),
             *interval_columns("utility", "nats per UE, greedy"),
