@@ -3,8 +3,8 @@
     delta_t = r_t + gamma V_{t+1} (1 - terminated_t) - V_t
     A_t     = delta_t + gamma lambda (1 - terminated_t) (1 - truncated_t) A_{t+1}
 
-Termination: the agent has left, nothing comes after. Truncation: only the watching ends, so what comes after has the value
-V of the state that follows, `next_value_TN`; at the last slot of a batch everybody who has not left is truncated.
+Termination: the agent has left, nothing comes after. Truncation: only the watching ends, so what comes after has the
+value V of the state that follows, `next_value_TN`; at the last slot of a batch everybody who has not left is truncated.
 (Schulman et al., High-dimensional continuous control using generalized advantage estimation, 2016.)
 
 Suffixes: T slots, N agents (any shape: only the first axis is time).

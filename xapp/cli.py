@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "training.learning.command:train_app",
         "Train leader and followers against each other: warm start, then rounds.",
     ),
-    "train-followers": ("training.learning.follower_command:followers_app", "Train followers under a frozen leader."),
+    "train-followers": ("training.follower_run.command:followers_app", "Train followers under a frozen leader."),
     "scenarios": ("training.simulator.command:scenarios_app", "The simulator's worlds, with their numbers and hashes."),
     "tune": ("training.baselines.command:tune_app", "How eagerly UEs should contend, for every row of a comparison."),
     "evaluate": ("training.evaluation.command:evaluate_app", "A bundle against every baseline, in the same worlds."),

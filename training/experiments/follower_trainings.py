@@ -70,7 +70,7 @@ def followers_part(
     from policy.bundle import load_bundle, save_bundle
     from policy.follower import FOLLOWER_CONFIG, new_follower_model
     from policy.schedulers.schedulers import SCHEDULERS
-    from training.learning.follower_run import train_followers
+    from training.follower_run.run import train_followers
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)

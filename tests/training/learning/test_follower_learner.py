@@ -16,11 +16,11 @@ from policy.leader_models.language_model import ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
 from training.errors import TrainingError
+from training.follower_run.run import train_followers
 from training.following.recording import FollowerTeam, join, play_period
 from training.learning.follower_config import FollowConfig, FollowTraining
 from training.learning.follower_learner import minibatches
 from training.learning.follower_loss import both, choice_batch_of, follower_loss
-from training.learning.follower_run import train_followers
 from training.learning.objectives import OBJECTIVES
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import as_followers

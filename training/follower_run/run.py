@@ -22,13 +22,13 @@ from policy.bundle import Bundle, save_bundle
 from policy.follower import FOLLOWER_CONFIG, FollowerLayout, FollowerModel, new_follower_model
 from policy.leader import Leader
 from training.errors import Stopped, TrainingError
+from training.follower_run.card import write_card
+from training.follower_run.report import FollowReport
 from training.following.leaders import named_leader
 from training.following.worlds import FollowerWorld, LeaderOf, new_worlds
-from training.learning.follower_card import write_card
 from training.learning.follower_config import FollowTraining
 from training.learning.follower_learner import FollowerLearner
 from training.learning.follower_loss import FollowerLosses, choice_batch_of
-from training.learning.follower_report import FollowReport
 from training.rounds import Clock, run_rounds
 from training.run_folder import RunFolder
 from training.simulator.scenario import Scenario

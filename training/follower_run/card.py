@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.card_format import CARD, sparkline
-from training.learning.follower_report import FollowReport
+from training.follower_run.report import FollowReport
 
 CURVES = ("reward", "loss", "entropy", "step_kl")
 

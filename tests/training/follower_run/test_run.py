@@ -17,10 +17,10 @@ from policy.leader_models.language_model import ModelConfig, new_leader_model, s
 from policy.prompt.compact import PromptLayout
 from training.errors import Diverged, TrainingError
 from training.evaluation.bundle_players import enter_baseline
+from training.follower_run.run import follow
 from training.following.leaders import named_leader
 from training.following.worlds import new_worlds
 from training.learning.follower_config import FollowConfig, FollowTraining
-from training.learning.follower_run import follow
 from training.simulator.scenario import make_scenario
 from xapp.cli import main
 
@@ -101,7 +101,9 @@ def test_every_ue_count_is_in_every_update_and_scenarios_take_turns():
 
 
 def test_words_are_for_a_leader_that_reads_them(tmp_path):
-    save_bundle(bundle(words=True), tmp_path / "words")
+    # Of the shipped bundles' size: other sizes would be compiled for this test alone.
+    leader = new_leader_model(ModelConfig(), PromptLayout.with_ucm(), 0)
+    save_bundle(replace(bundle(words=True), leader=leader), tmp_path / "words")
     assert named_leader(str(tmp_path / "words"), speaks=True)(MIX, 3) is not None
     with pytest.raises(TrainingError, match="leader max_weight does not read the followers' words"):
         named_leader("max_weight", speaks=True)

@@ -16,8 +16,8 @@ from training.result_file import check_json_path, write_json
 
 if TYPE_CHECKING:
     from policy.bundle import Bundle
+    from training.follower_run.report import FollowReport
     from training.learning.follower_config import FollowTraining
-    from training.learning.follower_report import FollowReport
 
 followers_app = typer.Typer(help="Train followers.", no_args_is_help=True)
 
@@ -50,8 +50,8 @@ class TrainFollowersOptions:
 
     def config(self, start: Bundle) -> FollowTraining:
         """Raises UserMistake."""
+        from training.follower_run.run import FRESH_IMITATION_UPDATES, is_current
         from training.learning.follower_config import FollowConfig, FollowTraining
-        from training.learning.follower_run import FRESH_IMITATION_UPDATES, is_current
 
         imitation = self.imitation_updates
         if imitation is None:
@@ -64,7 +64,7 @@ class TrainFollowersOptions:
 
     def command(self, ues: tuple[int, ...], config: FollowTraining) -> str:
         """What makes the bundle again, wherever it is written."""
-        from training.learning.follower_run import shareable_name
+        from training.follower_run.run import shareable_name
 
         spelled_out = replace(
             self,
@@ -85,7 +85,7 @@ def train_followers_command(options: TrainFollowersOptions) -> None:
     import torch
 
     from policy.bundle import load_bundle
-    from training.learning.follower_run import follow
+    from training.follower_run.run import follow
     from training.simulator.scenario import make_scenario
 
     check_json_path(options.json_file)
