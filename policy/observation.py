@@ -7,7 +7,7 @@ gNBs: no buffer status, no traffic class, no channel quality.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,15 +15,31 @@ from policy.cell_state import CellState
 
 FULL = "full"
 
-COLUMNS_OF_MEASUREMENT: dict[str, tuple[str, ...]] = {
-    "DRB.UEThpUl": ("served_bits_per_slot_U", "long_served_bits_per_slot_U"),
-    "RRU.PrbTotUl": ("prb_share_U",),
-    "CQI": ("cqi_U", "cqi_mean_U"),
-}
-"""What a leader makes of a KPM measurement; the rest of what nodes offer fills no column.
 
-A delay of delivered bits (DRB.AirIfDelayUl) is not the age of what waits, so it does not stand in for it.
-"""
+class Measurement(NamedTuple):
+    """A KPM measurement that a leader can use, or a screen shows."""
+
+    highest: float
+    """No node can mean more: what is above, or below 0, counts as not reported. In its unit, as the next one."""
+    column: str = ""
+    """The column of CellState that it fills, where no DCM indication does; "" = none by itself."""
+    per: float = 1.0
+    """Units of the measurement that are one of the column."""
+    others: tuple[str, ...] = ()
+    """Columns that xapp.control.cell_tracker makes of it in ways of their own."""
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    # kbit/s: 100 Gbit/s.
+    "DRB.UEThpUl": Measurement(1e8, others=("served_bits_per_slot_U", "long_served_bits_per_slot_U")),
+    "RRU.PrbTotUl": Measurement(100, "prb_share_U", per=100.0),  # percent
+    "RRU.PrbUsedUl": Measurement(275),
+    "DRB.AirIfDelayUl": Measurement(1e6),  # 0.1 ms: 100 s; of delivered bits, so not the age of what waits
+    "DRB.RlcSduTransmittedVolumeUL": Measurement(1e9),  # kbit: the largest rate over the longest report period
+    "CQI": Measurement(15, others=("cqi_U", "cqi_mean_U")),
+}
+"""Those that a node is asked for if it offers them. An entry is all that it takes for another one to be asked for,
+to be checked, to fill a column, and so to stand in every prompt that has the column's field."""
 ALWAYS_KNOWN = ("age_slots_U",)
 """What follows from a report having come at all."""
 
@@ -43,7 +59,8 @@ class ObservationProfile:
         """Those of CellState that can be known; None = all."""
         if self.dcm_columns:
             return None
-        known = (column for m in self.measurements for column in COLUMNS_OF_MEASUREMENT.get(m, ()))
+        used = [MEASUREMENTS[name] for name in self.measurements if name in MEASUREMENTS]
+        known = (column for m in used for column in (m.column, *m.others) if column)
         return frozenset((*known, *ALWAYS_KNOWN))
 
 

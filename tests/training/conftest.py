@@ -41,7 +41,7 @@ def half_open():
 @pytest.fixture
 def record(follower, half_open):
     """Play some slots of `mix` under it; the world, the team, and what was recorded."""
-    from policy.critic import new_follower_critic
+    from training.critic import new_follower_critic
     from training.following.recording import FollowerTeam, play_period
 
     def play(config: RecordingConfig, *, slots: int = 4, model=None, critic: bool = False):

@@ -139,7 +139,9 @@ def _contenders(players: Sequence[Player], setup: Setup) -> dict[str, dict[int, 
 
 
 def _row_json(row: Row) -> dict[str, Any]:
-    plain: dict[str, Any] = _plain(row)
+    plain: dict[str, Any] = {}
+    for key, value in _plain(row).items():
+        plain.update(value if key == "figures" else {key: value})
     del plain["label"]
     return plain
 

@@ -9,14 +9,14 @@ Axes: S training seeds, W world seeds, C cells of a world seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import TrafficClass
 from training.baselines.players import INFLIGHT_PF, INFLIGHT_PF_SMART, ORACLE, Player, World
+from training.evaluation.columns import COLUMNS, mean_of
 from training.intervals import Interval, difference, percent_above
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
@@ -51,17 +51,8 @@ class Row(NamedTuple):
     """What leaders saw; it changes nothing for those that do not decide from reports (node, ALOHA, oracle)."""
     decoding: str | None
     followers: str
-    throughput_bits_per_slot: float
-    jain: float
-    utility: float
-    collision_fraction: float
-    waste_fraction: float
-    drop_fraction: float
-    drop_fraction_by_class: dict[str, float]
-    """By class name; NaN for a class without arrivals."""
-    delay_slots_p50: float
-    """Mean over cells of each cell's quantile."""
-    delay_slots_p95: float
+    figures: dict[str, Any]
+    """By the key of its column (training.evaluation.columns)."""
     train_seeds: tuple[int, ...]
     world_seeds: tuple[int, ...]
     cells: int
@@ -73,6 +64,18 @@ class Row(NamedTuple):
     vs: dict[str, Against]
     label: str
     """Tells the rows of one table apart."""
+
+    @property
+    def utility(self) -> float:
+        return float(self.figures["utility"])
+
+    @property
+    def jain(self) -> float:
+        return float(self.figures["jain"])
+
+    @property
+    def throughput_bits_per_slot(self) -> float:
+        return float(self.figures["throughput_bits_per_slot"])
 
 
 class Setup(NamedTuple):
@@ -106,7 +109,7 @@ class Sheet(NamedTuple):
         return [cell for worlds in self.cells_SWC for cells in worlds for cell in cells]
 
     def mean(self, metric: str) -> float:
-        return _finite_mean([getattr(cell, metric) for cell in self.every_cell])
+        return mean_of(metric)(self.every_cell)
 
     def values_SWC(self, metric: str) -> NDArray[np.float64]:
         return np.array([[[getattr(cell, metric) for cell in cells] for cells in worlds] for worlds in self.cells_SWC])
@@ -182,18 +185,7 @@ def _row(
         profile=setup.observe,
         decoding=player.decoding,
         followers=player.followers,
-        throughput_bits_per_slot=sheet.mean("throughput_bits_per_slot"),
-        jain=sheet.mean("jain"),
-        utility=utility,
-        collision_fraction=sheet.mean("collision_fraction"),
-        waste_fraction=sheet.mean("waste_fraction"),
-        drop_fraction=sheet.mean("drop_fraction"),
-        drop_fraction_by_class={
-            traffic_class.name.lower(): _finite_mean([cell.drop_fraction_by_class[i] for cell in mine])
-            for i, traffic_class in enumerate(TrafficClass)
-        },
-        delay_slots_p50=sheet.mean("p50_delay_slots"),
-        delay_slots_p95=sheet.mean("p95_delay_slots"),
+        figures={column.key: column.value(mine) for column in COLUMNS},
         train_seeds=player.train_seeds,
         world_seeds=world_seeds(len(sheet.cells_SWC[0]), setup.first_seed),
         cells=setup.cells,
@@ -234,8 +226,3 @@ def against(mine: Sheet, base: Sheet, *, within_seed: bool = False) -> Against:
 
 def _by_world(values_WC: NDArray[np.float64]) -> NDArray[np.float64]:
     return values_WC.mean(axis=1) if len(values_WC) > 1 else values_WC[0]
-
-
-def _finite_mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.mean(finite)) if finite else math.nan

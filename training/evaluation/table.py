@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from training.baselines.players import INFLIGHT_PF_SMART, ORACLE
+from training.evaluation.columns import SHOWN_COLUMNS
 from training.evaluation.rows import DICTATOR, Row
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def show(console: Console, result: Evaluation, leading: str, missing: Sequence[s
             table.add_row(label + (" UNTRAINED" if row.untrained else ""), *_figures(row), *_margin(rows[leading], row))
         if DICTATOR in rows[leading].vs:
             name = f"{DICTATOR} = {result.dictators[ues]}"
-            table.add_row(name, *[""] * 5, *_margin(rows[leading], None), style="dim")
+            table.add_row(name, *[""] * (len(SHOWN_COLUMNS) + 1), *_margin(rows[leading], None), style="dim")
         console.print(table)
         _show_seeds(console, [row for row in result.seed_rows if row.ues == ues], rows[leading].label)
     lines = [
@@ -51,7 +52,7 @@ def _table(result: Evaluation, ues: int, leading: str) -> Table:
     title = f"{scenario.name}, K = {scenario.slots_per_dcm}, {ues} UEs"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("player", overflow="fold")
-    for heading in ("bits\n/slot", "Jain", "U", "drops", "gap"):
+    for heading in (*(column.heading for column in SHOWN_COLUMNS), "gap"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column(f"{leading.replace(' ', chr(10))}\nabove: U %", justify="right", no_wrap=True)
     table.add_column("bits\n%", justify="right", no_wrap=True)
@@ -73,10 +74,7 @@ def _show_seeds(console: Console, rows: Sequence[Row], leading: str) -> None:
 
 def _figures(row: Row) -> tuple[str, ...]:
     return (
-        f"{row.throughput_bits_per_slot:.0f}",
-        f"{row.jain:.3f}",
-        f"{row.utility:.3f}",
-        f"{row.drop_fraction:.1%}",
+        *(format(row.figures[column.key], column.shown) for column in SHOWN_COLUMNS),
         "" if math.isnan(row.oracle_gap_share) else f"{row.oracle_gap_share:.0%}",
     )
 

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from policy.allocation import Allocation
-from policy.critic import FollowerCritic, features_of
 from policy.follower import UCM_TOKENS, Access, Answer, FollowerModel, FollowerPolicy, FollowerView
+from training.critic import FollowerCritic, features_of
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import RecordingConfig
 from training.rewards import SERVED_UNIT_BITS, agreement, cell_reward, costs, served_weights

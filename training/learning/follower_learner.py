@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from policy.critic import new_follower_critic
 from policy.follower import FollowerModel
+from training.critic import new_follower_critic
 from training.following.recording import FollowerBatch, FollowerTeam
 from training.learning.distributed import Ranks
 from training.learning.follower_config import FollowConfig

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from policy.critic import FollowerCritic
+from training.critic import FollowerCritic
 from training.following.recording import Choices, FollowerBatch, FollowerTeam, Words
 from training.learning.follower_config import FollowConfig
 from training.learning.objectives import BitChoices, Objective

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from policy.critic import FollowerCritic
+from training.critic import FollowerCritic
 from training.errors import TrainingError
 from training.following.recording import FollowerBatch
 from training.gae import generalised_advantages, next_values

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from policy.cell_state import TrafficClass
 from policy.errors import UserMistake
+from policy.lease import LEASE_PERIODS
 from training.simulator.traffic import KNOB, TrafficProfile, resolved
 
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0
@@ -109,8 +110,8 @@ class Scenario:
 
     @property
     def lease_slots(self) -> int:
-        """Validity of a control: until two periods after its report; then the node's own scheduler takes over."""
-        return (2 - self.control_lead_periods) * self.slots_per_dcm
+        """Validity of a control, from its first slot: the lead is part of the lease, and a period is the least."""
+        return max(1, LEASE_PERIODS - self.control_lead_periods) * self.slots_per_dcm
 
     @property
     def hash(self) -> str:

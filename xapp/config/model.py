@@ -9,18 +9,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from policy.lease import LEASE_PERIODS
+from policy.observation import MEASUREMENTS
+
 NAME = "stackmac"
 """What this project's distribution is called, and its xApp unless the descriptor has another name."""
 CONFIG_IN_POD = "/opt/ric/config/config-file.json"
 """Where the generated chart mounts the descriptor."""
-KPM_MEASUREMENTS = (
-    "DRB.UEThpUl",
-    "RRU.PrbTotUl",
-    "RRU.PrbUsedUl",
-    "DRB.AirIfDelayUl",
-    "DRB.RlcSduTransmittedVolumeUL",
-    "CQI",
-)
+KPM_MEASUREMENTS = tuple(MEASUREMENTS)
 """What a decision can use; a subscription asks for those of them that the node's RAN function lists."""
 
 
@@ -227,7 +223,7 @@ class Controls(_Section):
         default=2.0, ge=0, le=100, description="Cells whose reports arrive this close share a batch."
     )
     lease_periods: int = Field(
-        default=2,
+        default=LEASE_PERIODS,
         ge=1,
         le=100,
         description="Periods after a report until which its control holds; then the node takes its MAC back.",

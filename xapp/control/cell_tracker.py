@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from policy.cell_state import (
     update_cqi_mean,
     update_served_average,
 )
+from policy.observation import MEASUREMENTS
 from xapp.control.column_ranges import Range, dcm_column, kpm_column, within
 from xapp.control.measurement_pace import MeasurementPace
 from xapp.e2.dcm.messages import AppliedControl, Indication, IndicationHeader
@@ -153,8 +155,18 @@ class CellTracker:
     def state(self) -> CellState | None:
         """The newest state; None before the first report."""
         if self._dcm is not None:
-            return self._state_from_dcm(*self._dcm)
-        return self._state_from_kpm() if self._kpm is not None and not self.has_dcm else None
+            return self._filled(self._state_from_dcm(*self._dcm))
+        return self._filled(self._state_from_kpm()) if self._kpm is not None and not self.has_dcm else None
+
+    def _filled(self, state: CellState) -> CellState:
+        """With what KPM measurements say where a column is not known otherwise (policy.observation.MEASUREMENTS)."""
+        filled: dict[str, Any] = {}
+        for name, measurement in MEASUREMENTS.items():
+            if measurement.column:
+                known_U = filled.get(measurement.column, getattr(state, measurement.column))
+                measured_U = self._kpm_column(name, state.ue_ids) / measurement.per
+                filled[measurement.column] = np.where(np.isnan(known_U), measured_U, known_U)
+        return replace(state, **filled)
 
     @property
     def lead_slots(self) -> int:
@@ -184,7 +196,6 @@ class CellTracker:
             served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
             long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
             cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),
-            prb_share_U=self._kpm_column("RRU.PrbTotUl", ue_ids) / 100.0,
             deadline_slots_U=dcm_column("deadline_slots", indication.deadline_slots),
             arrival_period_slots_U=dcm_column("arrival_period_slots", indication.arrival_period_slots),
             arrival_phase_slots_U=dcm_column("arrival_phase_slots", indication.arrival_phase_slots),
@@ -212,7 +223,6 @@ class CellTracker:
             served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
             long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
             cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),
-            prb_share_U=self._kpm_column("RRU.PrbTotUl", ue_ids) / 100.0,
             age_slots_U=np.zeros(len(ue_ids)),
         )
 

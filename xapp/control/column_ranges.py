@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import MAX_LAST_CQI_AGE, NUM_OUTCOMES, TrafficClass
+from policy.observation import MEASUREMENTS
 
 Values = NDArray[np.float64]
 
@@ -31,16 +32,8 @@ MAX_BITS = 1e13
 MAX_SLOTS = 1e9
 """Older than days: nothing that is reported."""
 MAX_CQI = 15
-MAX_PRB = 275
 
-KPM_RANGES = {
-    "DRB.UEThpUl": Range(0, 1e8),  # kbit/s: 100 Gbit/s
-    "RRU.PrbTotUl": Range(0, 100),  # percent
-    "RRU.PrbUsedUl": Range(0, MAX_PRB),
-    "DRB.AirIfDelayUl": Range(0, 1e6),  # 0.1 ms: 100 s
-    "DRB.RlcSduTransmittedVolumeUL": Range(0, 1e9),  # kbit: the largest rate over the longest report period
-    "CQI": Range(0, MAX_CQI),
-}
+KPM_RANGES = {name: Range(0, measurement.highest) for name, measurement in MEASUREMENTS.items()}
 """By E2SM-KPM measurement, in its unit."""
 ANY_MEASUREMENT = Range(0, 1e15)
 """Of a measurement that is not in the table: none that is asked for can be negative."""

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.critic import FEATURES, features_of, new_follower_critic
 from policy.follower import Access, Answer
 from policy.leader_models.language_model import ModelConfig
 from training.counterfactual import TAIL_SLOTS
+from training.critic import FEATURES, features_of, new_follower_critic
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.recording import FollowerTeam, join, play_period
 from training.learning.follower_config import FollowConfig

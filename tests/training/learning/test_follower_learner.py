@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from policy.critic import new_follower_critic
 from policy.errors import UserMistake
 from policy.follower import FIRST_LAYOUT, new_follower_model
 from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
+from training.critic import new_follower_critic
 from training.errors import TrainingError
 from training.follower_run.run import train_followers
 from training.following.recording import FollowerTeam, join, play_period
