@@ -220,6 +220,8 @@ def test_the_model_of_a_volume_becomes_the_leader() -> None:
 
 def test_the_environment_is_what_the_platform_gives_an_xapp() -> None:
     assert chart.render().environment == {
+        "ALARM_MGR_SERVICE_NAME": "service-ricplt-alarmmanager-rmr.ricplt",
+        "ALARM_MGR_SERVICE_PORT": "4560",
         "CONFIG_FILE": "/opt/ric/config/config-file.json",
         "DBAAS_SERVICE_HOST": "service-ricplt-dbaas-tcp.ricplt.svc.cluster.local",
         "DBAAS_SERVICE_PORT": "6379",
