@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from policy.errors import UserMistake
+
 FORMAT_VERSION = 1
 BUNDLES = Path(__file__).parent / "bundles"
 """Where the shipped bundles are."""
@@ -22,7 +24,7 @@ MAX_FILE_BYTES = 1 << 35
 """All weights of a language model of some 10^9, in float32."""
 
 
-class BundleError(ValueError):
+class BundleError(UserMistake, ValueError):
     """A bundle that cannot be trusted or understood; one line that names file, value and expectation."""
 
 

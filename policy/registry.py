@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from policy.errors import UserMistake
 from policy.leader import Leader
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED
@@ -24,7 +25,7 @@ ENGINE_LEADERS = "policy.engine.loading"
 """Imported only when a language model is asked for: it brings numba."""
 
 
-class LeaderError(ValueError):
+class LeaderError(UserMistake):
     """A leader that cannot be had: unknown name, damaged bundle, or a class that is not one."""
 
 
@@ -91,7 +92,7 @@ def load_by_torch(name: str, reason: str, *, threads: int = 1) -> Leader:
             if name == BUNDLED
             else models.load_leader(name, threads=threads)
         )
-    except (ValueError, OSError) as error:
+    except (UserMistake, ValueError, OSError) as error:
         raise LeaderError(f"leader {name!r}: {error}") from error
     return leader
 

@@ -7,8 +7,10 @@ import json
 import os
 from pathlib import Path
 
+from policy.errors import UserMistake
 
-class ResultFileError(RuntimeError):
+
+class ResultFileError(UserMistake):
     """Results cannot be written there: one line that says why."""
 
 

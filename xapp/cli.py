@@ -67,6 +67,8 @@ def _run(name: str, args: list[str]) -> int:
     import typer.main
     from typer.exceptions import TyperException
 
+    from policy.errors import StackmacError
+
     place, _ = COMMANDS[name]
     if name == "bench" and args[:1] == ["training"]:
         name, args, place = "bench training", args[1:], BENCH_TRAINING
@@ -76,6 +78,9 @@ def _run(name: str, args: list[str]) -> int:
         status = command.main(args=args, prog_name=f"stackmac {name}", standalone_mode=False)
     except TyperException as error:
         return _mistake(f"stackmac {name}: {_explained(error)}")
+    except StackmacError as error:
+        _mistake(f"stackmac {name}: {error}")
+        return error.exit_status
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPT_STATUS
     except BrokenPipeError:

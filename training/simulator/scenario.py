@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from policy.cell_state import TrafficClass
+from policy.errors import UserMistake
 from training.simulator.traffic import KNOB, TrafficProfile, resolved
 
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0
@@ -29,6 +30,10 @@ REGIME_SHARE = 0.6
 """Of the UEs are of the class whose regime it is; the others are shared by their `ue_share`."""
 SLOW_LEADER_SLOTS = 10
 """From this K on a decision arrives while its period already runs, and governs the next one."""
+
+
+class ScenarioError(UserMistake, ValueError):
+    """A scenario that there is not, or that cannot be. It is a ValueError too, as the lab's gNB refuses its options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,10 @@ class Scenario:
         }
         for field_name, fine in expected.items():
             if not fine:
-                raise ValueError(f"scenario {self.name}: {field_name} is {getattr(self, field_name)}, out of range")
+                raise ScenarioError(f"scenario {self.name}: {field_name} is {getattr(self, field_name)}, out of range")
         share = sum(profile.ue_share for profile in self.traffic)
         if abs(share - 1.0) > 1e-6:
-            raise ValueError(f"scenario {self.name}: the traffic's ue_share add up to {share}, expected 1")
+            raise ScenarioError(f"scenario {self.name}: the traffic's ue_share add up to {share}, expected 1")
 
     @property
     def control_lead_periods(self) -> int:
@@ -267,4 +272,4 @@ def make_scenario(name: str) -> Scenario:
     try:
         return SCENARIOS[name]
     except KeyError:
-        raise ValueError(f"unknown scenario {name!r}; known: {', '.join(SCENARIOS)}") from None
+        raise ScenarioError(f"unknown scenario {name!r}; known: {', '.join(SCENARIOS)}") from None

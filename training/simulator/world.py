@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulator.scenario import BITS_PER_RBG_AT_FULL_LOAD, MAX_SEED, Scenario
+from training.simulator.scenario import BITS_PER_RBG_AT_FULL_LOAD, MAX_SEED, Scenario, ScenarioError
 
 CHUNK_SLOTS = 64
 """Slots drawn at a time."""
@@ -132,7 +132,7 @@ class Draws(NamedTuple):
 def generator(seed: int, stream: Stream, index: int) -> np.random.Generator:
     """The generator of one stream at one index: equal arguments, equal numbers."""
     if not 0 <= seed <= MAX_SEED or not 0 <= index < 2**56:
-        raise ValueError(f"seed {seed} or index {index} out of range: expected below 2^63 and 2^56")
+        raise ScenarioError(f"seed {seed} or index {index} out of range: expected below 2^63 and 2^56")
     return np.random.Generator(np.random.Philox(key=np.array([seed, (int(stream) << 56) | index], dtype=np.uint64)))
 
 

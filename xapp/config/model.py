@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from policy.errors import UserMistake
+
 NAME = "stackmac"
 """What this project's distribution is called, and its xApp unless the descriptor has another name."""
 CONFIG_IN_POD = "/opt/ric/config/config-file.json"
@@ -30,7 +32,7 @@ MAX_RBGS = 18
 """RBGs that a leader is asked about."""
 
 
-class ConfigError(ValueError):
+class ConfigError(UserMistake):
     """A configuration that cannot be used: one line naming the field, its value and what was expected."""
 
 
