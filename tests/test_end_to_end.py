@@ -97,7 +97,7 @@ def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -
 @pytest.mark.parametrize("k", [1, 100])
 def test_the_model_decides_and_the_radio_obeys(k: int, tmp_path: Path) -> None:
     recording = tmp_path / "recording"
-    summary = run_lab(LabOptions(seconds=2, k=k, compare=("node_scheduler",), record=str(recording)), quiet())
+    summary = run_lab(LabOptions(seconds=2, k=k, compare="node_scheduler", record=recording), quiet())
     assert main(["replay", str(recording)]) == 0, "the recorded inputs make the same control bytes"
 
     assert_loop_is_sound(summary, cells=1, periods=20)
@@ -115,7 +115,7 @@ def test_the_model_decides_and_the_radio_obeys(k: int, tmp_path: Path) -> None:
 def test_three_cells_of_twenty_ues_under_a_classical_leader(tmp_path: Path) -> None:
     options = LabOptions(seconds=2, cells=3, ues=20, leader="proportional_fair", routes="file")
     recording = tmp_path / "recording"
-    summary = run_lab(replace(options, record=str(recording)), quiet())
+    summary = run_lab(replace(options, record=recording), quiet())
     assert main(["replay", str(recording)]) == 0
 
     assert_loop_is_sound(summary, cells=3, periods=20)

@@ -49,7 +49,7 @@ def shared_data(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def test_quotas_close_the_loop_hold_in_every_report_and_end_with_the_xapp(tmp_path: Path) -> None:
     recording = tmp_path / "recording"
-    options = LabOptions(seconds=5, control="rc", compare=("node_scheduler", "dynamic"), record=str(recording))
+    options = LabOptions(seconds=5, control="rc", compare="node_scheduler,dynamic", record=recording)
     summary = run_lab(options, Console(file=io.StringIO(), width=120))
     assert main(["replay", str(recording)]) == 0, "the recorded inputs make the same quotas"
 

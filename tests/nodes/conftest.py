@@ -13,7 +13,8 @@ from replaying_node import Captured, ReplayingNode
 
 from policy.registry import make_leader
 from xapp.config.model import Controls
-from xapp.lab.ric.command import RIC_PORTS, Ric, RicOptions
+from xapp.lab.ric.command import Ric
+from xapp.lab.ric.options import RIC_PORTS, RicOptions
 from xapp.run.app import App
 
 PATIENCE_S = 20.0
@@ -62,7 +63,7 @@ def opposite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
     def start(agent: str, nodes: list[dict[str, Any]] | None = None, **changes: Any) -> Opposite:
         routes = tmp_path / "routes.rt"
-        ric = Ric(RicOptions(**dict.fromkeys(RIC_PORTS, 0), write_routes=str(routes)))
+        ric = Ric(RicOptions(**dict.fromkeys(RIC_PORTS, 0), xapp_route_port=0, write_routes=str(routes)))
         opened.append(ric.close)
         monkeypatch.setenv("RMR_SEED_RT", str(routes))
         monkeypatch.setenv("RMR_RTG_SVC", "-1")

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from policy.cell_state import CellState, TrafficClass, make_cell_state
+from policy.errors import UserMistake
 from policy.limits import NO_SLICE_CAP, compile_limits
 from xapp.a1.enforcement import unmet
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
-from xapp.config.model import ConfigError, Controls, load_controls
+from xapp.config.model import Controls, load_controls
 from xapp.ric.rest import RestClient, RestError
 
 MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
@@ -58,13 +59,10 @@ def show(
     as_json: JsonOption = False,
 ) -> int:
     """What policies come to in a cell: who has precedence, and each limit in RBGs. A file's name is the policy's id."""
-    policies = {file.stem: _read_or_exit(file) for file in files}
+    policies = {file.stem: _read(file) for file in files}
     if len(policies) < len(files):
-        raise typer.BadParameter(f"{len(files)} files, but {len(policies)} names: each policy's id is its file's name")
-    try:
-        controls = load_controls(config) if config is not None else Controls()
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise UserMistake(f"{len(files)} files, but {len(policies)} names: each policy's id is its file's name")
+    controls = load_controls(config) if config is not None else Controls()
     known = PolicySet(policies, controls.a1.slices, controls.report_period_ms, controls.a1.floor_window_periods)
     cell = cell or next((name for p in policies.values() for name in p.scope.cells), ANY_CELL)
     shown = compiled(known, _cell_state(cell, rbgs, ue if ue is not None else _named_ues(policies, cell)))
@@ -83,16 +81,12 @@ def put(
 ) -> int:
     """Put a policy in force, or delete it; the policy type is made known to the mediator if it is not."""
     name = instance or file.stem
-    policy = None if delete else _read_or_exit(file)
+    policy = None if delete else _read(file)
+    client = RestClient("A1 mediator", f"{_policy_types(url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
     try:
-        client = RestClient("A1 mediator", f"{_policy_types(url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
-        try:
-            result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
-        finally:
-            client.close()
-    except RestError as error:
-        typer.echo(f"stackmac intent put: {error}", err=True)
-        return 1
+        result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
+    finally:
+        client.close()
     typer.echo(json.dumps(result) if as_json else f"{name}: {result['result']}")
     return 0 if result["ok"] else 1
 
@@ -207,12 +201,12 @@ def _range(row: dict[str, Any]) -> str:
 
 
 def _cell_state(cell: str, rbgs: int, ues: list[str]) -> CellState:
-    """A cell with these live UEs. Raises typer.BadParameter."""
+    """A cell with these live UEs. Raises UserMistake."""
     classes: dict[int, float] = {}
     for text in ues:
         number, _, class_name = text.partition(":")
         if not number.isdecimal() or class_name.upper() not in ("", *TrafficClass.__members__):
-            raise typer.BadParameter(f"--ue is {text!r}, expected ID or ID:embb, ID:periodic, ID:sporadic")
+            raise UserMistake(f"--ue is {text!r}, expected ID or ID:embb, ID:periodic, ID:sporadic")
         classes[int(number)] = float(TrafficClass[class_name.upper()]) if class_name else float("nan")
     ue_ids = tuple(sorted(classes))
     return make_cell_state(
@@ -242,10 +236,3 @@ def _read(file: Path) -> Policy:
         raise PolicyError(f"{file}: {error.strerror}") from None
     except PolicyError as error:
         raise PolicyError(f"{file}: {error}") from None
-
-
-def _read_or_exit(file: Path) -> Policy:
-    try:
-        return _read(file)
-    except PolicyError as error:
-        raise typer.BadParameter(str(error)) from None

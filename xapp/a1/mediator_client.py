@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, parse_policy
+from xapp.errors import DecodeError
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_RESPONSE, RmrMessage, Transport
@@ -48,7 +49,7 @@ class Answer(StrEnum):
     DELETED = "DELETED"
 
 
-class BadRequest(ValueError):
+class BadRequest(DecodeError):
     """A request that cannot even be answered."""
 
 

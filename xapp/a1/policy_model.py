@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from policy.cell_state import TrafficClass
+from policy.errors import UserMistake
 from policy.intent import Mode
 from xapp.a1.json_schema import DRAFT, inlined, without_null
 
@@ -28,7 +29,7 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 ClassName = Literal["embb", "periodic", "sporadic"]
 
 
-class PolicyError(ValueError):
+class PolicyError(UserMistake):
     """A policy that cannot be taken: one line naming the field, its value and what was expected."""
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from policy.errors import UserMistake
 from policy.lease import LEASE_PERIODS
 from policy.observation import MEASUREMENTS
 
@@ -26,7 +27,7 @@ MAX_RBGS = 18
 """RBGs that a leader is asked about."""
 
 
-class ConfigError(ValueError):
+class ConfigError(UserMistake):
     """A configuration that cannot be used: one line naming the field, its value and what was expected."""
 
 

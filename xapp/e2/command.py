@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from policy.errors import UserMistake
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dcm.json_types import DCM_TYPES
 from xapp.e2.dialect import Dialect
@@ -17,9 +18,7 @@ from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
 from xapp.e2.kpm.json_types import KPM_TYPES
 from xapp.e2.rc.json_types import RC_TYPES
 from xapp.e2.rc.layout import message_layout
-
-BAD_INPUT_STATUS = 1
-USAGE_STATUS = 2
+from xapp.errors import DecodeError, EncodeError
 
 e2_app = typer.Typer(
     add_completion=False,
@@ -83,7 +82,7 @@ def decode(
     except E2DecodeError as error:
         other = next(each for each in Dialect if each is not dialect)
         readable = message_type.has_dialects and _reads(message_type, octets, other)
-        _refuse(f"{error}{f'; it can be read with --dialect {other}' if readable else ''}")
+        raise DecodeError(f"{error}{f'; it can be read with --dialect {other}' if readable else ''}") from None
     if as_json:
         typer.echo(json.dumps(tree, indent=2))
     else:
@@ -102,18 +101,20 @@ def encode(
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
-        _refuse(f"{source} is not JSON: {error}")
+        raise DecodeError(f"{source} is not JSON: {error}") from None
     if not isinstance(tree, dict):
-        _refuse(f"{source} holds a {type(tree).__name__}, expected a JSON object")
+        raise DecodeError(f"{source} holds a {type(tree).__name__}, expected a JSON object")
     try:
         typer.echo(message_type.encode(tree, *([dialect] if message_type.has_dialects else [])).hex())
     except E2EncodeError as error:
-        _refuse(str(error) if str(error).startswith(kind) else f"{kind}: {error}")
+        if str(error).startswith(kind):
+            raise
+        raise EncodeError(f"{kind}: {error}") from None
 
 
 def _type(kind: str) -> MessageType:
     if kind not in TYPES:
-        _refuse(f"no message type {kind!r}; expected one of {', '.join(TYPES)}", USAGE_STATUS)
+        raise UserMistake(f"no message type {kind!r}; expected one of {', '.join(TYPES)}")
     return TYPES[kind]
 
 
@@ -130,20 +131,16 @@ def _octets(text: str) -> bytes:
     try:
         return bytes.fromhex(digits)
     except ValueError:
-        _refuse(f"{digits[:40]!r}{'...' if len(digits) > 40 else ''} is not an even number of hexadecimal digits")
+        shown = f"{digits[:40]!r}{'...' if len(digits) > 40 else ''}"
+        raise DecodeError(f"{shown} is not an even number of hexadecimal digits") from None
 
 
 def _read(file: str) -> str:
     try:
         return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        _refuse(f"cannot read {file}: {error.strerror if isinstance(error, OSError) else 'not text'}")
-
-
-def _refuse(reason: str, status: int = BAD_INPUT_STATUS) -> NoReturn:
-    """One line on stderr, and out."""
-    typer.echo(f"stackmac e2: {' '.join(reason.split())}", err=True)
-    raise typer.Exit(status)
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise DecodeError(f"cannot read {file}: {reason}") from None
 
 
 def _lines(tree: Any) -> Iterator[str]:

@@ -11,18 +11,20 @@ import httpx
 import typer
 from rich.console import Console
 
+from policy.errors import RunFailed
 from xapp.control.decision_record import DecisionRecord
+from xapp.errors import DecodeError
 from xapp.explain.api import DECISIONS
 from xapp.explain.document import explain as explain_record
 from xapp.explain.screen import show
-from xapp.record.file_format import Recording, RecordingError
+from xapp.record.file_format import Recording
 
 explain_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 TIMEOUT_S = 30.0
 
 
-class CannotExplainError(Exception):
+class CannotExplainError(RunFailed):
     """One line for the user."""
 
 
@@ -40,11 +42,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="The whole document as JSON.")] = False,
 ) -> int:
     """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
-    try:
-        document = _ask(url, cell, ue, decision) if record is None else _look_up(record, cell, ue, decision)
-    except (CannotExplainError, RecordingError) as error:
-        typer.echo(f"stackmac explain: {error}", err=True)
-        return 1
+    document = _ask(url, cell, ue, decision) if record is None else _look_up(record, cell, ue, decision)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
@@ -55,11 +53,19 @@ def explain(
 def _ask(url: str, cell: str, ue: int | None, decision: int | None) -> dict[str, Any]:
     try:
         with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False) as http:
-            name = choose_cell([kept["cell"] for kept in _get(http, DECISIONS, {})["cells"]], cell)
+            name = choose_cell(_cells_in(_get(http, DECISIONS, {})), cell)
             asked = {key: value for key, value in (("ue", ue), ("id", decision)) if value is not None}
             return _get(http, f"{DECISIONS}/{quote(name)}", asked)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, DecodeError) as error:
         raise CannotExplainError(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None
+
+
+def _cells_in(listed: dict[str, Any]) -> list[str]:
+    """The cells in an xApp's list of decisions. Raises DecodeError for another document."""
+    try:
+        return [str(kept["cell"]) for kept in listed["cells"]]
+    except (KeyError, TypeError) as error:
+        raise DecodeError(f"no list of cells: {type(error).__name__}: {error}") from None
 
 
 def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> dict[str, Any]:
@@ -98,11 +104,14 @@ def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> d
 
 def _get(http: httpx.Client, path: str, asked: dict[str, int]) -> dict[str, Any]:
     answer = http.get(path, params=asked)
-    document = answer.json()
+    try:
+        document = answer.json()
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"{path} answered no JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise DecodeError(f"{path} answered {type(document).__name__}, expected an object")
     if answer.status_code != 200:
         raise CannotExplainError(str(document.get("detail", document)))
-    if not isinstance(document, dict):
-        raise CannotExplainError(f"{path} answered {type(document).__name__}, expected an object")
     return document
 
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from training.result_file import ResultFileError, check_json_path, write_json
+from training.result_file import check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.lab.comparison import MARGIN_CELLS, margins, verdict
 from xapp.lab.lab import run_lab
 from xapp.lab.options import LabOptions
-from xapp.lab.processes import LabError, stop_on_sigterm
+from xapp.lab.processes import stop_on_sigterm
 
 demo_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -36,23 +36,19 @@ def demo(
     results: list[dict[str, Any]] = []
     verdicts: list[str] = []
     stop_on_sigterm()
-    try:
-        check_json_path(json_file)
-        for number, (title, k) in enumerate(ACTS, 1):
-            console.rule(f"act {number}: {title}")
-            options = LabOptions(seconds=seconds, k=k, seed=seed, compare=AGAINST).resolved()
-            result = run_lab(options, console, title=f"act {number}: {title}")
-            results.append(result)
-            if result["interrupted"]:
-                return 130
-            rows = margins(options, AGAINST, console)
-            result["margins"] = [row._asdict() for row in rows]
-            verdicts.append(f"K = {k}: {verdict(rows)}")
-        if json_file:
-            write_json(json_file, results)
-    except (LabError, ResultFileError) as error:
-        typer.echo(f"stackmac demo: {error}", err=True)
-        return 1
+    check_json_path(json_file)
+    for number, (title, k) in enumerate(ACTS, 1):
+        console.rule(f"act {number}: {title}")
+        options = LabOptions(seconds=seconds, k=k, seed=seed, compare=",".join(AGAINST)).resolved()
+        result = run_lab(options, console, title=f"act {number}: {title}")
+        results.append(result)
+        if result["interrupted"]:
+            return 130
+        rows = margins(options, AGAINST, console)
+        result["margins"] = [row._asdict() for row in rows]
+        verdicts.append(f"K = {k}: {verdict(rows)}")
+    if json_file:
+        write_json(json_file, results)
     console.rule("where the leader wins, and where it does not")
     console.print(f"utility over {MARGIN_CELLS} other worlds, paired, with 95 % intervals", style="dim")
     for line in verdicts:

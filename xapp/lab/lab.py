@@ -7,9 +7,7 @@ import random
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from training.command_line import words_of
 from training.simulator.scenario import make_scenario
 from xapp.lab.comparison import compare_leaders, margins, verdict
 from xapp.lab.gnb.options import GnbOptions
 from xapp.lab.gnb.ran_functions import make_carriers
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child, LabError
-from xapp.lab.ric.command import RIC_PORTS
+from xapp.lab.ric.options import RIC_PORTS, RicOptions
 from xapp.lab.screen import live_view, print_summary
 
 NOT_EPHEMERAL = range(20_000, 32_768)
@@ -71,7 +70,7 @@ class Lab:
         self.start_gnb(wait=False)
         config = Path(self._folder.name) / "config-file.json"
         config.write_text(json.dumps(xapp_descriptor(self.options, self._ric_ports), indent=2), encoding="utf-8")
-        record = ["--record", self.options.record] if self.options.record else []
+        record = ["--record", str(self.options.record)] if self.options.record else []
         self._xapp_arguments = ["run", "--config", str(config), *record]
         self.start_xapp(wait=False)
         assert self.gnb is not None
@@ -80,13 +79,13 @@ class Lab:
 
     def start_ric(self) -> None:
         """Start the RIC (again, on the same ports)."""
-        ports = {name: str(self._ric_ports.get(name, 0)) for name in RIC_PORTS}
-        options = [text for name, port in ports.items() for text in (f"--{name.replace('_', '-')}", port)]
-        self.ric = Child(
-            "ric",
-            ["ric", "--host", "127.0.0.1", *options, "--xapp-route-port", str(self._route_port)]
-            + ["--write-routes", str(self._routes), "--e2-transport", self.options.e2_transport],
+        options = RicOptions(
+            **{name: self._ric_ports.get(name, 0) for name in RIC_PORTS},
+            xapp_route_port=self._route_port,
+            write_routes=str(self._routes),
+            e2_transport=self.options.e2_transport,
         )
+        self.ric = Child("ric", ["ric", *words_of(options)])
         self._ric_ports = self.ric.wait_ready(START_TIMEOUT_S)
         self.a1_url = f"http://127.0.0.1:{self._ric_ports['a1_port']}"
 
@@ -119,27 +118,26 @@ class Lab:
 
     def start_gnb(self, *, wait: bool = True) -> None:
         """Start the gNB (again)."""
-        o, e2 = self.options, f"127.0.0.1:{self._ric_ports['e2_port']}"
-        self.gnb = Child(
-            "gnb",
-            ["gnb", "--cells", str(o.cells), "--ues", str(o.ues), "--scenario", o.scenario, "--k", str(o.k)]
-            + ["--period-ms", str(o.period_ms), "--seed", str(o.seed), "--slots", str(o.periods * o.k)]
-            + ["--start-on-subscription", "--followers", o.followers, "--bundle", o.follower_bundle]
-            + [
-                "--observe",
-                o.observe,
-                "--control",
-                o.control,
-                "--dialect",
-                o.dialect,
-                "--behave",
-                o.behave,
-                "--e2",
-                e2,
-                "--e2-transport",
-                o.e2_transport,
-            ],
+        o = self.options
+        options = GnbOptions(
+            e2=f"127.0.0.1:{self._ric_ports['e2_port']}",
+            cells=o.cells,
+            ues=o.ues,
+            scenario=o.scenario,
+            k=o.k,
+            period_ms=o.period_ms,
+            seed=o.seed,
+            slots=o.periods * o.k,
+            start_on_subscription=True,
+            followers=o.followers,
+            bundle=o.follower_bundle,
+            e2_transport=o.e2_transport,
+            observe=o.observe,
+            control=o.control,
+            dialect=o.dialect,
+            behave=o.behave,
         )
+        self.gnb = Child("gnb", ["gnb", *words_of(options)])
         if wait:
             self.gnb.wait_ready(START_TIMEOUT_S)
 
@@ -228,7 +226,7 @@ def node_settings(options: LabOptions) -> list[dict[str, Any]]:
 
 def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xapp_exit: int | None) -> dict[str, Any]:
     """One flat result of a live run (`--json`)."""
-    summary: dict[str, Any] = {"leader": options.leader, "options": asdict(options), "xapp_exit_status": xapp_exit}
+    summary: dict[str, Any] = {"leader": options.leader, "options": options.to_json(), "xapp_exit_status": xapp_exit}
     for name in (
         "indications_received",
         "decode_errors",
@@ -309,18 +307,13 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
         summary = lab.finish()
     summary["interrupted"] = interrupted
     if not interrupted:
-        summary["compare"] = compare_leaders(options, options.compare, console)
+        summary["compare"] = compare_leaders(options, options.compared, console)
     print_summary(console, summary)
-    if options.worlds and options.compare and not interrupted:
-        rows = margins(options, options.compare, console, worlds=options.worlds, seed=options.world_seed)
+    if options.worlds and options.compared and not interrupted:
+        rows = margins(options, options.compared, console, worlds=options.worlds, seed=options.world_seed)
         summary["margins"] = [row._asdict() for row in rows]
         console.print(f"utility over {options.worlds} other worlds, paired, with 95 % intervals", style="dim")
         console.print(f"{options.leader} {verdict(rows)}", highlight=False, soft_wrap=True)
         shares = ", ".join(f"{row.throughput_percent:+.1f} % against {row.name}" for row in rows)
         console.print(f"throughput {shares}", highlight=False, soft_wrap=True)
     return summary
-
-
-def parse_names(names: str) -> Sequence[str]:
-    """`a,b` -> (a, b)."""
-    return tuple(name.strip() for name in names.split(",") if name.strip())

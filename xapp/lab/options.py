@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from training.simulator.scenario import SLOT_MS
-from xapp.lab.gnb.behaviour import make_behaviour
+from training.command_line import names_in, option
+from training.simulator.scenario import MAX_SEED, SLOT_MS
+from xapp.e2.dialect import Dialect
+from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES, make_behaviour
 
 MARGIN_SEED = 90_001
 """Neither the live run's world nor any that a bundle or a tuned rate has seen."""
@@ -14,39 +17,54 @@ MARGIN_SEED = 90_001
 
 @dataclass(frozen=True, slots=True)
 class LabOptions:
-    """One run of the lab."""
+    """One run of the lab: what is typed, and what its JSON says of it."""
 
-    cells: int = 1
-    ues: int = 8
-    seconds: float = 15.0
-    leader: str = ""
+    cells: int = option(1, "Cells of the gNB.", min=1, max=15)
+    ues: int = option(8, "UEs per cell.", min=0, max=200)
+    seconds: float = option(15.0, "Length of the run, from the first indication.", min=1, max=86_400)
+    leader: str = option(
+        "",
+        "bundled, a scheduler, a bundle directory, or module:Class; default bundled, with --control rc fair_caps.",
+    )
     """"" = bundled; under RC fair_caps: what the bundled leader says means no quota."""
-    compare: tuple[str, ...] = ()
-    period_ms: int = 100
-    k: int = 0
-    """Slots per DCM; 0 = period / slot."""
-    seed: int = 1
-    scenario: str = ""
-    """"" = lab_paper for K <= 5, else lab."""
-    followers: str = "rule"
-    e2_transport: str = "auto"
-    control: str = "dcm"
-    """The service model that the gNB is controlled by: dcm, or rc as gNBs of today."""
-    observe: str = ""
-    """"" = full; under RC kpm_srsran."""
-    dialect: str = "standard"
-    """How the gNB writes KPM and RC: by the standard, or as FlexRIC up to v2.0.0 does."""
-    worlds: int = 0
-    """Other worlds over which the leader is compared as well; 0 = none."""
-    world_seed: int = MARGIN_SEED
-    routes: str = "rtmgr"
-    """Where the xApp's routes come from: it asks the route manager, or reads a static `file`."""
-    record: str = ""
-    """Where the xApp writes its recording; "" = nowhere."""
-    rmr: str = "auto"
-    """The xApp's transport: auto, si95 or librmr."""
-    behave: str = ""
-    """Whose ways the gNB has: ocudu, oai or srsran, which are controlled by rc; "" = its own."""
+    compare: str = option("", "Leaders to replay the same world under, also node_idle and node_scheduler (no xApp).")
+    """Names, separated by commas: see `compared`."""
+    worlds: int = option(0, "With --compare: the leader's margin over so many other worlds.", min=0, max=1000)
+    world_seed: int = option(MARGIN_SEED, "Seed of those worlds.", min=0, max=MAX_SEED)
+    period_ms: int = option(100, "E2 report period.", min=10, max=10_240)
+    k: int = option(
+        0, "Slots per DCM; 0 = period / slot. A smaller K slows simulated time.", flag="--k", min=0, max=10_240
+    )
+    seed: int = option(1, "Seed of the world.", min=0, max=MAX_SEED)
+    scenario: str = option("", "Simulator scenario; default lab_paper for K <= 5, else lab.")
+    followers: str = option("rule", "rule = best response; learned = the bundle's followers.")
+    e2_transport: str = option("auto", "auto, sctp or tcp (length-prefixed: the lab's one departure).")
+    control: str = option("dcm", "What the gNB is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
+    observe: str = option(
+        "", "What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control rc kpm_srsran."
+    )
+    dialect: Dialect = option(Dialect.STANDARD, "How the gNB writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
+    routes: str = option("rtmgr", "rtmgr = the xApp asks the RIC's route manager; file = a static file.")
+    record: Path | None = option(
+        None,
+        "The xApp writes every input and decision there, for `stackmac replay` and `explain`.",
+        dir_okay=False,
+    )
+    rmr: str = option("auto", "The xApp's RMR: si95, librmr, auto = librmr where it loads.")
+    behave: str = option("", f"Whose ways the gNB has: {BEHAVIOUR_NAMES} (with --control rc; docs/nodes.md).")
+    """"" = its own; every other is controlled by rc."""
+    json_file: str = option("", "Write the results there (- = standard output).", flag="--json")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The rows that the leader is compared with."""
+        return tuple(names_in(self.compare))
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as the lab's results name them."""
+        typed = asdict(self)
+        del typed["json_file"]  # where results go is no part of them
+        return {**typed, "compare": list(self.compared), "record": str(self.record or "")}
 
     def resolved(self) -> LabOptions:
         """With the defaults that depend on other options filled in."""

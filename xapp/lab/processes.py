@@ -12,13 +12,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from policy.errors import RunFailed
+
 
 def stop_on_sigterm() -> None:
     """For commands that have children: SIGTERM ends them in order, as Ctrl-C does. Main thread only."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-class LabError(RuntimeError):
+class LabError(RunFailed):
     """The lab cannot go on: one line that says which process failed and how."""
 
 

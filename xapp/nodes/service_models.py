@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from xapp.e2.asn1.errors import E2DecodeError
 from xapp.ric.nodes import E2Node, RanFunction, oid_matches
 
 _OID = re.compile(r"\.?[0-9]+(\.[0-9]+)*\.?")
@@ -38,5 +39,5 @@ def find_function(
 def _short_name(function: RanFunction, decode: Callable[[bytes], Described]) -> str:
     try:
         return decode(function.definition).short_name.strip().casefold()
-    except ValueError:
+    except E2DecodeError:
         return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from xapp.config.model import NodeConfig, SliceId, SliceMembers
+from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import messages as kpm
@@ -109,7 +110,7 @@ def plan_node(
         used = "dcm"
         try:
             carriers = {carrier.cell: carrier for carrier in dcm.decode_ran_function(own.definition).cells}
-        except ValueError as error:
+        except E2DecodeError as error:
             problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
         wanted += [
             Wanted(
@@ -159,7 +160,7 @@ def _quota_function(node: E2Node, problems: list[Problem]) -> tuple[RanFunction 
         return nothing
     try:
         described = rc.decode_ran_function(function.definition)
-    except ValueError as error:
+    except E2DecodeError as error:
         problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
         return nothing
     form, listed = described.quota_form()
@@ -197,7 +198,7 @@ def _kpm(
     try:
         described = kpm.decode_ran_function(reporter.definition)
         listed, styles = listed_measurements(described), described.report_styles
-    except ValueError as error:
+    except E2DecodeError as error:
         problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
         listed = frozenset()
     asked = tuple(name for name in measurements if name in listed)

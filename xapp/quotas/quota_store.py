@@ -14,6 +14,7 @@ from typing import Any
 from xapp.config.model import Controls
 from xapp.control.observer import Observer
 from xapp.e2.asn1.aper_writer import BitWriter
+from xapp.e2.asn1.errors import E2EncodeError
 from xapp.e2.dialect import Dialect
 from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value, write_ue_id
@@ -142,6 +143,6 @@ def _read(node: str, value: Any) -> list[UeId]:
             ue_id = ue_id_from_value(entry)
             write_ue_id(BitWriter(), ue_id)  # what cannot be written would fail in every control from now on
             ues.append(ue_id)
-        except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        except (E2EncodeError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
             log.warning("%s: a UE under quota is not readable in shared data: %.60r: %s", node, entry, error)
     return ues

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xapp.record.file_format import Recording, RecordingError
+from xapp.record.file_format import Recording
 
 replay_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -20,15 +20,11 @@ def replay(
     """Feed a recording's inputs to receiver, trackers, leader, guard and encoder; exit 1 at the first other byte."""
     from xapp.record.replay import AbsentLeader, Replay, load_leader
 
-    try:
-        with Recording(file) as recording:
-            asked = load_leader(recording, leader)
-            if isinstance(asked, AbsentLeader):
-                typer.echo(f"leader {asked.name} is not here: its recorded decisions are taken as given", err=True)
-            result = Replay(recording, asked, ask_leader=not isinstance(asked, AbsentLeader)).run()
-    except RecordingError as error:
-        typer.echo(f"stackmac replay: {error}", err=True)
-        return 2
+    with Recording(file) as recording:
+        asked = load_leader(recording, leader)
+        if isinstance(asked, AbsentLeader):
+            typer.echo(f"leader {asked.name} is not here: its recorded decisions are taken as given", err=True)
+        result = Replay(recording, asked, ask_leader=not isinstance(asked, AbsentLeader)).run()
     if result.ended_early:
         typer.echo(f"{file} ends early: {result.ended_early}")
     counts = f"{result.messages} messages, {result.decisions} decisions"

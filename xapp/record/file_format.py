@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
+from policy.errors import UserMistake
 from policy.intent import Intent
 from policy.leader import Decision
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
@@ -45,7 +46,7 @@ _SUBSCRIPTION: TypeAdapter[ReportSubscription] = TypeAdapter(ReportSubscription)
 Event = dict[str, Any]
 
 
-class RecordingError(ValueError):
+class RecordingError(UserMistake):
     """A file that is no recording, or that cannot be replayed: one line."""
 
 

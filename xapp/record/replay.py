@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from policy.cell_state import CellState
+from policy.errors import StackmacError
 from policy.intent import Intent
 from policy.leader import Decision, Leader
 from policy.leader_models.token_probabilities import TokenProbabilities
@@ -141,7 +142,7 @@ class Replay:
             try:
                 if kind in handlers:
                     handlers[kind](event)
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            except (StackmacError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
                 text = " ".join(f"{type(error).__name__}: {error}".split())
                 raise RecordingError(f"{self._recording.path}, line {line} ({kind}): {text}") from None
             if self.result.difference:

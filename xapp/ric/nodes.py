@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+from xapp.errors import ServiceError
 from xapp.platform.rnib_entities import entities
 from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore
@@ -75,7 +76,7 @@ class NodeEvent(NamedTuple):
     node: E2Node
 
 
-class SourceError(Exception):
+class SourceError(ServiceError):
     """A source that gave no usable answer: one line."""
 
 

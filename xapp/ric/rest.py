@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 import httpx
 
+from xapp.errors import ServiceError
+
 MAX_ANSWER_BYTES = 1 << 22
 """Hundreds of nodes with their RAN functions; a stream that never ends is none."""
 
 
-class RestError(Exception):
+class RestError(ServiceError):
     """A request without a usable answer: one line that names the service."""
 
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from xapp.errors import DecodeError
 from xapp.ric.rest import Answer, RestError
 
 MAX_EVENT_INSTANCE_ID = 65535
@@ -127,7 +128,7 @@ class Notification(NamedTuple):
     outcomes: tuple[Outcome, ...]
 
 
-class MalformedNotification(ValueError):
+class MalformedNotification(DecodeError):
     """A notification that is not one: names the field."""
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 
+from policy.errors import StackmacError
 from xapp.rmr.transport import RmrMessage
 
 TRANSPORT_HEADER_BYTES = 50
@@ -43,7 +44,7 @@ _LENGTHS_OFFSET = TRANSPORT_HEADER_BYTES + 196
 _HEAD_OFFSET = TRANSPORT_HEADER_BYTES
 
 
-class FrameError(ValueError):
+class FrameError(StackmacError):
     """A message that cannot be framed: names the field, its value and the limit."""
 
 

@@ -32,9 +32,18 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+from policy.errors import StackmacError
 from xapp.http.server import cannot_listen
 from xapp.platform.libraries import HOW_TO_ADD, is_missing
-from xapp.rmr.frame import D1_BYTES, RMR_HEADER_BYTES, SOURCE_BYTES, TRANSPORT_HEADER_BYTES, decode_frame, encode_frame
+from xapp.rmr.frame import (
+    D1_BYTES,
+    RMR_HEADER_BYTES,
+    SOURCE_BYTES,
+    TRANSPORT_HEADER_BYTES,
+    FrameError,
+    decode_frame,
+    encode_frame,
+)
 from xapp.rmr.io_loop import Si95Options
 from xapp.rmr.link import ReceiveQueue
 from xapp.rmr.routes import is_endpoint
@@ -61,7 +70,7 @@ XID_OFFSET = 12
 SOURCE_OFFSET = 76
 
 
-class LibrmrMissing(RuntimeError):
+class LibrmrMissing(StackmacError):
     """librmr_si.so cannot be loaded: one line that says so."""
 
 
@@ -212,7 +221,7 @@ class LibrmrTransport:
     def _enqueue(self, message: RmrMessage, reply_to: str = "") -> bool:
         try:
             frame = encode_frame(message, source=self.source)
-        except ValueError as error:
+        except (FrameError, UnicodeError) as error:
             self.count("unencodable")
             log.warning("message of type %d not sent: %s", message.mtype, error)
             return False
@@ -301,7 +310,7 @@ class LibrmrTransport:
             received_ns = time.perf_counter_ns()
             try:
                 message = _read(buffer.contents, received_ns)
-            except ValueError as error:
+            except FrameError as error:
                 self.count(f"frame_{error}")
                 continue
             finally:
@@ -323,7 +332,7 @@ def _read(buffer: Any, received_ns: int) -> RmrMessage:
     header = _address(buffer.xaction) - XID_OFFSET
     size = _address(buffer.payload) - header + buffer.len
     if not RMR_HEADER_BYTES <= size <= MAX_FRAME_BYTES:
-        raise ValueError("lengths")
+        raise FrameError("lengths")
     frame = ctypes.string_at(header - TRANSPORT_HEADER_BYTES, TRANSPORT_HEADER_BYTES + size)
     return decode_frame(frame, received_ns=received_ns)
 

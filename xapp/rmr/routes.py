@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from xapp.errors import DecodeError
+
 UNSET_SUB_ID = -1
 MAX_ENTRIES = 1 << 17
 """Routes and meids together: changes upon changes must not fill the memory."""
@@ -32,7 +34,7 @@ _STARTS = ("start", "begin")
 """librmr's code writes start, its guide begin."""
 
 
-class RouteError(ValueError):
+class RouteError(DecodeError):
     """A route table that was refused: one line that names the record."""
 
 

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from xapp.rmr.frame import FrameReader, encode_frame
+from xapp.rmr.frame import FrameError, FrameReader, encode_frame
 from xapp.rmr.io_loop import IoLoop, Si95Options
 from xapp.rmr.link import Link, LinkState, Offer, ReceiveQueue
 from xapp.rmr.routes import RouteTable, is_endpoint
@@ -143,7 +143,7 @@ class Si95Transport:
     def _encode(self, message: RmrMessage) -> bytes | None:
         try:
             return encode_frame(message, source=self.source)
-        except ValueError as error:
+        except (FrameError, UnicodeError) as error:
             self.count("unencodable")
             log.warning("message of type %d not sent: %s", message.mtype, error)
             return None

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from policy.errors import RunFailed, UserMistake
 from xapp.config.live import Configuration, default_path
-from xapp.config.model import CONFIG_IN_POD, ConfigError
+from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.logs import set_up
 
 if TYPE_CHECKING:
@@ -49,11 +50,8 @@ def run(
     """Run the xApp until SIGTERM or Ctrl-C; then release every cell, unsubscribe and exit 0."""
     path = config or default_path()
     if path is None:
-        raise typer.BadParameter(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
-    try:
-        configuration = Configuration.from_file(path, {"leader": leader} if leader else {})
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise UserMistake(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
+    configuration = Configuration.from_file(path, {"leader": leader} if leader else {})
     controls = configuration.controls
     recent = set_up(controls.log_level, controls.log_format)
     stop = stop_on_signals()
@@ -111,18 +109,15 @@ def serve(
     try:
         leader = make_live_leader(controls.leader, threads=controls.torch_threads)
     except LeaderError as error:
-        raise typer.BadParameter(f"controls.leader: {error}") from None
+        raise UserMistake(f"controls.leader: {error}") from None
     app = App(configuration, leader, log_lines=log_lines)
     recorder = None
     try:
         if record is not None:
             recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes)
         app.start()
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
-    except OSError as error:
-        typer.echo(f"stackmac run: {error}", err=True)
-        return 1
+    except OSError as error:  # a port that is taken, or a recording that cannot be written
+        raise RunFailed(str(error)) from error
     try:
         _report(app, controls.leader, stop, json_lines=json_lines)
     finally:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
 from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, PeriodicGrant
-from xapp.e2.command import TYPES, e2_app
+from xapp.cli import main
+from xapp.e2.command import TYPES
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.rc import messages as rc
 
@@ -80,10 +84,24 @@ SAMPLES = {
 }
 
 
+class Result(NamedTuple):
+    """What a command came to."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+
 def run(*arguments: str, stdin: str = "") -> Result:
-    result = CliRunner().invoke(e2_app, list(arguments), input=stdin)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+    with ExitStack() as replaced:
+        out, err = (replaced.enter_context(to(io.StringIO())) for to in (redirect_stdout, redirect_stderr))
+        replaced.enter_context(patch("sys.stdin", io.StringIO(stdin)))
+        status = main(["e2", *arguments])
+    return Result(status, out.getvalue(), err.getvalue())
 
 
 def decode_json(kind: str, digits: str) -> str:

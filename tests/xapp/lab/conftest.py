@@ -23,7 +23,8 @@ from xapp.http.server import BackgroundServer
 from xapp.lab.e2_link.e2_wire import available_wires
 from xapp.lab.gnb.gnb import Gnb
 from xapp.lab.gnb.options import GnbOptions
-from xapp.lab.ric.command import RIC_PORTS, Ric, RicOptions
+from xapp.lab.ric.command import Ric
+from xapp.lab.ric.options import RIC_PORTS, RicOptions
 from xapp.lab.status_lines import Lines
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
@@ -261,7 +262,7 @@ class LabRig:
     wait_until = staticmethod(wait_until)
 
     def __init__(self, **ric: Any) -> None:
-        self.ric = Ric(RicOptions(**dict.fromkeys(RIC_PORTS, 0), **ric))
+        self.ric = Ric(RicOptions(**{**dict.fromkeys(RIC_PORTS, 0), "xapp_route_port": 0, **ric}))
         self.xapp = TestXapp(self.ric)
         self._gnbs: list[RunningGnb] = []
         self._gnb_ids = itertools.count(1)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.bundle import Bundle, save_bundle
+from policy.errors import UserMistake
 from policy.follower import FOLLOWER_CONFIG, Access, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.leader_models.language_model import ModelConfig, new_leader_model
@@ -29,7 +30,8 @@ from xapp.lab.gnb.gnb import Gnb
 from xapp.lab.gnb.mac import Mac
 from xapp.lab.gnb.options import GnbOptions
 from xapp.lab.gnb.ran_functions import make_carriers, make_identity
-from xapp.lab.ric.command import RIC_PORTS, Ric, RicOptions
+from xapp.lab.ric.command import Ric
+from xapp.lab.ric.options import RIC_PORTS, RicOptions
 
 STOP_S = 60.0
 """Neither process ends by itself: whatever ends sooner was stopped."""
@@ -103,7 +105,7 @@ def test_two_processes_meet_and_stop_cleanly() -> None:
     ],
 )
 def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(UserMistake, match=message) as caught:
         Gnb(GnbOptions(**options))
     assert "\n" not in str(caught.value)
 
@@ -118,7 +120,7 @@ def test_a_port_in_use_is_named(taken: str) -> None:
 
 
 def test_a_ric_refuses_an_xapp_that_is_no_address() -> None:
-    with pytest.raises(ValueError, match="--xapp-rmr is 'xapp', expected host:port"):
+    with pytest.raises(UserMistake, match="--xapp-rmr is 'xapp', expected host:port"):
         Ric(RicOptions(xapp_rmr="xapp"))
 
 

@@ -1,9 +1,11 @@
-"""The one error of every E2 decoder."""
+"""The one error of every E2 decoder, and the one of every encoder."""
 
 from __future__ import annotations
 
+from xapp.errors import DecodeError, EncodeError
 
-class E2DecodeError(ValueError):
+
+class E2DecodeError(DecodeError):
     """Bytes that are not what they should be: says where (`path`, `offset_bits`) and why."""
 
     def __init__(self, reason: str, *, path: str = "", offset_bits: int | None = None) -> None:
@@ -15,5 +17,5 @@ class E2DecodeError(ValueError):
         super().__init__(f"{where}{reason}{at}")
 
 
-class E2EncodeError(ValueError):
+class E2EncodeError(EncodeError):
     """A value that cannot be encoded: names the field, its value and what was expected."""

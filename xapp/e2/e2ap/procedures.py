@@ -100,8 +100,6 @@ def decode(pdu: bytes) -> Message:
     try:
         decoded: Message = codec.read(Elements(message["protocolIEs"], codec.name))
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, E2DecodeError):
-            raise
         # Choices and extensions that pycrate lets through and no reader here expects.
         raise E2DecodeError(f"unexpected content: {error}", path=codec.name) from None
     return decoded

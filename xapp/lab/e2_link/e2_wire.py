@@ -11,6 +11,9 @@ import socket
 import struct
 from typing import Literal
 
+from policy.errors import UserMistake
+from xapp.errors import DecodeError
+
 logger = logging.getLogger(__name__)
 
 E2Wire = Literal["sctp", "tcp"]
@@ -43,16 +46,16 @@ def available_wires() -> tuple[E2Wire, ...]:
 
 
 def choose_wire(name: str) -> E2Wire:
-    """`auto`, `sctp` or `tcp` to what will be used. Raises ValueError when it cannot be had."""
+    """`auto`, `sctp` or `tcp` to what will be used. Raises UserMistake when it cannot be had."""
     if name == "auto":
         return available_wires()[0]
     if name == "tcp":
         return "tcp"
     if name == "sctp":
         if not sctp_available():
-            raise ValueError("this kernel has no SCTP sockets (modprobe sctp), use auto or tcp")
+            raise UserMistake("this kernel has no SCTP sockets (modprobe sctp), use auto or tcp")
         return "sctp"
-    raise ValueError(f"E2 transport {name!r} is none of auto, sctp, tcp")
+    raise UserMistake(f"E2 transport {name!r} is none of auto, sctp, tcp")
 
 
 def make_socket(wire: E2Wire, family: int) -> socket.socket:
@@ -75,7 +78,7 @@ def tune(sock: socket.socket, wire: E2Wire) -> None:
             logger.debug("socket option %d/%d: %s", level, name, error)
 
 
-class BadLength(Exception):
+class BadLength(DecodeError):
     """The peer announced or sent a PDU of an impossible size."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from policy.errors import RunFailed, UserMistake
 from xapp.e2.kpm.messages import Condition
 from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, Guami, UeId
 from xapp.lab.gnb.ran_functions import PLMN
@@ -19,7 +20,7 @@ NODE_SST = b"\x01"
 """The only slice of the lab's nodes."""
 
 
-class NodeDied(RuntimeError):
+class NodeDied(RunFailed):
     """The node that is imitated would have crashed here: one line."""
 
 
@@ -77,14 +78,16 @@ def _is_our_slice(condition: Condition) -> bool:
 BEHAVIOURS: dict[str, Behaviour] = {
     "": Behaviour(),
     "ocudu": Behaviour("kpm_srsran", True, True, 1000, numbers_indications=False, echoes_calls=False),
-    "srsran": Behaviour("kpm_srsran", True, True, 1000, numbers_indications=False),
     "oai": Behaviour("kpm_oai", numbers_indications=False, echoes_calls=False, conditions="snssai", ue_ids="gnb"),
+    "srsran": Behaviour("kpm_srsran", True, True, 1000, numbers_indications=False),
 }
 """By name; "" = the lab's own."""
+BEHAVIOUR_NAMES = " or ".join(", ".join(filter(None, BEHAVIOURS)).rsplit(", ", 1))
+"""The names for a sentence."""
 
 
 def make_behaviour(name: str) -> Behaviour:
-    """Raises ValueError for an unknown name."""
+    """Raises UserMistake for an unknown name."""
     if name not in BEHAVIOURS:
-        raise ValueError(f"--behave is {name!r}, expected one of {', '.join(filter(None, BEHAVIOURS))}")
+        raise UserMistake(f"--behave is {name!r}, expected one of {', '.join(filter(None, BEHAVIOURS))}")
     return BEHAVIOURS[name]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import typer
 
+from policy.errors import UserMistake
 from policy.observation import PROFILES
-from training.simulator.scenario import MAX_SEED, SCENARIOS, Scenario, make_scenario
-from xapp.e2.dialect import Dialect
+from training.command_line import command
+from training.simulator.scenario import Scenario, make_scenario
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_transport import E2Association, E2Client
 from xapp.lab.e2_link.e2_wire import choose_wire
@@ -23,7 +24,7 @@ from xapp.lab.gnb.behaviour import NodeDied, make_behaviour
 from xapp.lab.gnb.e2_agent import E2Agent
 from xapp.lab.gnb.mac import Mac
 from xapp.lab.gnb.options import CONTROLS, GnbOptions, make_followers
-from xapp.lab.gnb.ran_functions import MAX_CELLS, make_carriers, make_identity
+from xapp.lab.gnb.ran_functions import make_carriers, make_identity
 from xapp.lab.gnb.slot_clock import SlotClock
 from xapp.lab.gnb.status import CellScreen, figures
 from xapp.lab.status_lines import Lines
@@ -58,14 +59,14 @@ class Gnb:
     """The node; `run` owns the calling thread until `lines.stop`."""
 
     def __init__(self, options: GnbOptions) -> None:
-        """Raises ValueError for options that do not fit together; one line each."""
+        """Raises UserMistake for options that do not fit together; one line each."""
         self.options = options
         if not is_endpoint(options.e2):
-            raise ValueError(f"--e2 is {options.e2!r}, expected host:port")
+            raise UserMistake(f"--e2 is {options.e2!r}, expected host:port")
         if options.observe not in PROFILES:
-            raise ValueError(f"--observe is {options.observe!r}, expected one of {', '.join(PROFILES)}")
+            raise UserMistake(f"--observe is {options.observe!r}, expected one of {', '.join(PROFILES)}")
         if options.control not in CONTROLS:
-            raise ValueError(f"--control is {options.control!r}, expected one of {', '.join(CONTROLS)}")
+            raise UserMistake(f"--control is {options.control!r}, expected one of {', '.join(CONTROLS)}")
         behaviour = make_behaviour(options.behave)
         self.control: Literal["dcm", "rc"] = "rc" if options.control == "rc" or options.behave else "dcm"
         self.observe = behaviour.observe if options.behave and options.observe == "full" else options.observe
@@ -304,64 +305,13 @@ def _human(event: str, fields: dict[str, Any]) -> str:
 gnb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@gnb_app.command()
-def gnb_command(
-    e2: Annotated[str, typer.Option(help="host:port of the RIC's E2 termination.")] = "127.0.0.1:36421",
-    cells: Annotated[int, typer.Option(min=1, max=MAX_CELLS, help="Cells of the node.")] = 1,
-    ues: Annotated[int, typer.Option(min=0, max=1000, help="UEs per cell.")] = 8,
-    scenario: Annotated[str, typer.Option(help=f"Which world: {', '.join(SCENARIOS)}.")] = "lab",
-    k: Annotated[int, typer.Option(min=0, help="Slots per DCM (0 = period / slot).")] = 0,
-    period_ms: Annotated[int, typer.Option(min=1, help="Wall time of a report period.")] = 100,
-    time_scale: Annotated[float, typer.Option(min=0, help="Simulated per wall time (0 = from K and period).")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the world.")] = 1,
-    slots: Annotated[int, typer.Option(min=0, help="Metrics cover the first N slots (0 = all).")] = 0,
-    start_on_subscription: Annotated[bool, typer.Option(help="Slot 0 waits for subscriptions.")] = False,
-    followers: Annotated[str, typer.Option(help="rule (best response) or learned (a bundle's).")] = "rule",
-    bundle: Annotated[str, typer.Option(help="Bundle of learned followers (default: shipped, by K).")] = "",
-    e2_transport: Annotated[str, typer.Option(help="auto, sctp or tcp (length-prefixed).")] = "auto",
-    observe: Annotated[str, typer.Option(help="What is reported: full, kpm_srsran or kpm_oai.")] = "full",
-    gnb_id: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="gNB identity.")] = 1,
-    control: Annotated[
-        str, typer.Option(help="What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
-    ] = "dcm",
-    dialect: Annotated[
-        Dialect, typer.Option(help="How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
-    ] = Dialect.STANDARD,
-    behave: Annotated[
-        str, typer.Option(help="Whose ways it has: ocudu, oai or srsran (with --control rc); default its own.")
-    ] = "",
-    json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
-) -> None:
+@command(gnb_app, "gnb", GnbOptions)
+def gnb_command(options: GnbOptions) -> None:
     """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls, or RC quotas."""
-    lines = Lines(json_lines, _human)
+    lines = Lines(options.json_lines, _human)
     lines.own_process()
-    options = GnbOptions(
-        e2,
-        cells,
-        ues,
-        scenario,
-        k,
-        period_ms,
-        time_scale,
-        seed,
-        slots,
-        start_on_subscription,
-        followers,
-        bundle,
-        e2_transport,
-        observe,
-        gnb_id,
-        control,
-        dialect,
-        behave,
-    )
-    try:
-        gnb = Gnb(options)
-    except (ValueError, OSError) as error:
-        typer.echo(f"stackmac gnb: {error}", err=True)
-        raise typer.Exit(2) from None
+    gnb = Gnb(options)
     try:
         gnb.run(lines)
     except NodeDied as death:
-        typer.echo(f"stackmac gnb: died as {behave} would: {death}", err=True)
-        raise typer.Exit(1) from None
+        raise NodeDied(f"died as {options.behave} would: {death}") from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from policy.allocation import DYNAMIC, NO_CAP, Allocation, PeriodicGrant
 from policy.cell_state import CellState
+from policy.errors import UserMistake
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics, UeTable
@@ -76,10 +77,10 @@ class Mac:
     def __init__(
         self, scenario: Scenario, carriers: tuple[Carrier, ...], ues: int, seed: int, followers: Followers
     ) -> None:
-        """One cell per carrier. Raises ValueError when scenario, carriers and numbers do not fit together."""
+        """One cell per carrier. Raises UserMistake when scenario, carriers and numbers do not fit together."""
         for carrier in carriers:
             if carrier.num_rbgs != scenario.num_rbgs:
-                raise ValueError(f"{carrier} for a scenario of {scenario.num_rbgs} RBGs")
+                raise UserMistake(f"{carrier} for a scenario of {scenario.num_rbgs} RBGs")
         self.scenario, self.carriers, self.followers = scenario, carriers, followers
         self.batch: CellBatch | EmptyCells = (
             CellBatch(scenario, len(carriers), ues, seed) if ues else EmptyCells(scenario, len(carriers))

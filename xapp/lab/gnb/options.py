@@ -4,54 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from policy.errors import UserMistake
+from training.command_line import option
 from training.simulator.cell import Followers
-from training.simulator.scenario import SLOT_MS
+from training.simulator.scenario import MAX_SEED, SCENARIOS, SLOT_MS
 from xapp.e2.dialect import Dialect
+from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES
+from xapp.lab.gnb.ran_functions import MAX_CELLS
 
 
 @dataclass(frozen=True, slots=True)
 class GnbOptions:
-    """One simulated node."""
+    """One simulated node: what is typed, by a person or by the lab."""
 
-    e2: str = "127.0.0.1:36421"
-    """host:port of the RIC's E2 termination."""
-    cells: int = 1
-    ues: int = 8
-    scenario: str = "lab"
-    k: int = 0
-    """Slots per DCM; 0 = what the period and the time scale say."""
-    period_ms: int = 100
-    """Wall time of a report period."""
-    time_scale: float = 0.0
-    """Simulated time per wall time; 0 = k x 1 ms / period."""
-    seed: int = 1
-    slots: int = 0
-    """Metrics cover exactly the first so many slots; 0 = all."""
-    start_on_subscription: bool = False
-    """Slot 0 waits until every cell is subscribed to."""
-    followers: str = "rule"
-    bundle: str = ""
-    e2_transport: str = "auto"
-    observe: str = "full"
-    gnb_id: int = 1
-    control: str = "dcm"
-    """The service model that the node is controlled by: dcm, or rc as nodes of today."""
-    dialect: Dialect = Dialect.STANDARD
-    """How it writes KPM and RC."""
-    behave: str = ""
-    """Whose ways it has: ocudu, oai or srsran, which are controlled by rc; "" = its own."""
+    e2: str = option("127.0.0.1:36421", "host:port of the RIC's E2 termination.")
+    cells: int = option(1, "Cells of the node.", min=1, max=MAX_CELLS)
+    ues: int = option(8, "UEs per cell.", min=0, max=1000)
+    scenario: str = option("lab", f"Which world: {', '.join(SCENARIOS)}.")
+    k: int = option(0, "Slots per DCM (0 = period / slot).", flag="--k", min=0)
+    period_ms: int = option(100, "Wall time of a report period.", min=1)
+    time_scale: float = option(0.0, "Simulated per wall time (0 = from K and period).", min=0)
+    seed: int = option(1, "Seed of the world.", min=0, max=MAX_SEED)
+    slots: int = option(0, "Metrics cover the first N slots (0 = all).", min=0)
+    start_on_subscription: bool = option(False, "Slot 0 waits for subscriptions.")
+    followers: str = option("rule", "rule (best response) or learned (a bundle's).")
+    bundle: str = option("", "Bundle of learned followers (default: shipped, by K).")
+    e2_transport: str = option("auto", "auto, sctp or tcp (length-prefixed).")
+    observe: str = option("full", "What is reported: full, kpm_srsran or kpm_oai.")
+    gnb_id: int = option(1, "gNB identity.", min=0, max=2**32 - 1)
+    control: str = option("dcm", "What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
+    dialect: Dialect = option(Dialect.STANDARD, "How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
+    behave: str = option("", f"Whose ways it has: {BEHAVIOUR_NAMES} (with --control rc); default its own.")
+    json_lines: bool = option(False, "Print JSON lines.")
 
     def slots_per_dcm(self) -> int:
-        """K out of k, period and time scale. Raises ValueError when they contradict each other."""
+        """K out of k, period and time scale. Raises UserMistake when they contradict each other."""
         from_scale = self.period_ms * self.time_scale / SLOT_MS if self.time_scale else self.period_ms / SLOT_MS
         if self.k and self.time_scale and abs(self.k - from_scale) > 1e-6 * self.k:
-            raise ValueError(
+            raise UserMistake(
                 f"--k {self.k} and --time-scale {self.time_scale:g} with --period-ms {self.period_ms}: "
                 f"a period would have {from_scale:g} slots; give one of the two"
             )
         k = self.k or round(from_scale)
         if k < 1 or (self.time_scale and not self.k and abs(k - from_scale) > 1e-6 * k):
-            raise ValueError(f"a period of {from_scale:g} slots, expected a whole number of at least 1")
+            raise UserMistake(f"a period of {from_scale:g} slots, expected a whole number of at least 1")
         return k
 
 
@@ -61,12 +57,12 @@ CONTROLS = ("dcm", "rc")
 def make_followers(name: str, bundle: str, k: int) -> Followers:
     """The followers called `name`; learned ones are of `bundle`, "" = the shipped one for K.
 
-    Raises ValueError for an unknown name or a bundle that cannot be read.
+    Raises UserMistake for an unknown name or a bundle that cannot be read.
     """
     if name == "rule":
         return "best_response"
     if name != "learned":
-        raise ValueError(f"--followers is {name!r}, expected rule or learned")
+        raise UserMistake(f"--followers is {name!r}, expected rule or learned")
     # torch is heavy: only when it is asked for.
     import torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from policy.errors import UserMistake
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dcm.messages import Carrier
 from xapp.e2.e2ap import procedures
@@ -27,9 +28,9 @@ def make_identity(gnb_id: int, *, is_du: bool = False) -> procedures.GnbId:
 
 
 def make_carriers(gnb_id: int, cells: int, num_rbgs: int) -> tuple[Carrier, ...]:
-    """Cells 1, 2, ... of the gNB. Raises ValueError for more than its cell identity can number."""
+    """Cells 1, 2, ... of the gNB. Raises UserMistake for more than its cell identity can number."""
     if not 1 <= cells <= MAX_CELLS:
-        raise ValueError(f"{cells} cells: expected 1 to {MAX_CELLS}")
+        raise UserMistake(f"{cells} cells: expected 1 to {MAX_CELLS}")
     return tuple(
         Carrier.of(
             f"{PLMN.hex()}{gnb_id << CELL_ID_BITS | number:09x}",

@@ -7,19 +7,21 @@ part can be replaced by the real one: what goes over the wire is RMR, E2AP and t
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from policy.errors import UserMistake
+from training.command_line import command
 from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_wire import choose_wire
-from xapp.lab.ric.a1_mediator import A1Mediator, Form, make_a1_app
+from xapp.lab.ric.a1_mediator import A1Mediator, make_a1_app
 from xapp.lab.ric.alarm_manager import AlarmManager
 from xapp.lab.ric.appmgr import AppManager, make_appmgr_app
 from xapp.lab.ric.e2term import E2Term
+from xapp.lab.ric.options import RicOptions
 from xapp.lab.ric.rnib import NodeInventory, make_e2mgr_app
 from xapp.lab.ric.rtmgr import RouteManager
 from xapp.lab.ric.static_routes import write_xapp_routes
@@ -30,59 +32,14 @@ from xapp.rmr.si95 import Si95Transport
 
 logger = logging.getLogger(__name__)
 
-E2_PORT = 36421
-"""E2AP's registered SCTP port."""
-
-
-RIC_PORTS = (
-    "e2_port",
-    "rmr_port",
-    "submgr_port",
-    "e2mgr_port",
-    "appmgr_port",
-    "rtmgr_port",
-    "a1_port",
-    "a1_rmr_port",
-    "alarm_port",
-)
-"""What it listens on, as options and in its `ready` line."""
-
-
-@dataclass(frozen=True, slots=True)
-class RicOptions:
-    """Where the stand-ins listen; port 0 = any free one."""
-
-    host: str = "127.0.0.1"
-    e2_port: int = E2_PORT
-    rmr_port: int = 38000
-    submgr_port: int = 8088
-    e2mgr_port: int = 3800
-    appmgr_port: int = 8081
-    """Not the real one's 8080, which is the xApp's own: in the lab both are on one host."""
-    a1_port: int = 10000
-    a1_rmr_port: int = 38002
-    a1_form: str = Form.GO
-    """Whose policy messages: the Go mediator's, or the older one's in Python."""
-    rtmgr_port: int = 38001
-    alarm_port: int = 38003
-    xapp_route_port: int = 0
-    """Where registered xApps take route tables; 0 = only those who ask get one."""
-    xapp_rmr: str = ""
-    """RMR host:port of an xApp that gets what belongs to no subscription."""
-    e2_transport: str = "auto"
-    write_routes: str = ""
-    """Where to write the xApp's static route file."""
-    notify_first: bool = False
-    """The subscription manager notifies before it answers 201."""
-
 
 class Ric:
     """All stand-ins together."""
 
     def __init__(self, options: RicOptions) -> None:
-        """Listening when made. Raises OSError for an address that cannot be had, ValueError for other options."""
+        """Listening when made. Raises OSError for an address that cannot be had, UserMistake for other options."""
         if options.xapp_rmr and not is_endpoint(options.xapp_rmr):
-            raise ValueError(f"--xapp-rmr is {options.xapp_rmr!r}, expected host:port")
+            raise UserMistake(f"--xapp-rmr is {options.xapp_rmr!r}, expected host:port")
         self.options = options
         self.wire = choose_wire(options.e2_transport)
         self.counters = Counters()
@@ -127,7 +84,7 @@ class Ric:
             opened.append(self.e2mgr_http)
             self.appmgr_http = BackgroundServer(make_appmgr_app(self.appmgr), options.host, options.appmgr_port)
             opened.append(self.appmgr_http)
-            self.a1 = A1Mediator(options.host, options.a1_rmr_port, self.counters, form=Form(options.a1_form))
+            self.a1 = A1Mediator(options.host, options.a1_rmr_port, self.counters, form=options.a1_form)
             opened.append(self.a1)
             self.routes.add_platform(self.a1.rmr.routes)
             self.routes.set_a1_mediator(self.a1.rmr.source)
@@ -200,54 +157,12 @@ def _human(event: str, fields: dict[str, Any]) -> str:
 ric_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@ric_app.command()
-def ric_command(
-    host: Annotated[str, typer.Option(help="Address that everything listens on.")] = "127.0.0.1",
-    e2_port: Annotated[int, typer.Option(min=0, max=65535, help="E2 (0 = any free port).")] = E2_PORT,
-    rmr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the E2 termination.")] = 38000,
-    submgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Subscription manager's REST.")] = 8088,
-    e2mgr_port: Annotated[int, typer.Option(min=0, max=65535, help="E2 manager's REST.")] = 3800,
-    appmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="Application manager's REST.")] = 8081,
-    a1_port: Annotated[int, typer.Option(min=0, max=65535, help="A1 mediator's REST.")] = 10000,
-    a1_rmr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the A1 mediator.")] = 38002,
-    a1_form: Annotated[Form, typer.Option(help="Whose policy messages: the mediator's in Go or in Python.")] = Form.GO,
-    rtmgr_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the route manager.")] = 38001,
-    alarm_port: Annotated[int, typer.Option(min=0, max=65535, help="RMR of the alarm manager.")] = 38003,
-    xapp_route_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Route tables are pushed to this port of registered xApps; 0 = never.")
-    ] = 4561,
-    xapp_rmr: Annotated[str, typer.Option(help="host:port of an xApp for what belongs to no subscription.")] = "",
-    e2_transport: Annotated[str, typer.Option(help="auto, sctp or tcp (length-prefixed).")] = "auto",
-    write_routes: Annotated[str, typer.Option(help="Write the xApp's route file (RMR_SEED_RT) here.")] = "",
-    notify_first: Annotated[bool, typer.Option(help="Notify an xApp before its POST is answered.")] = False,
-    json_lines: Annotated[bool, typer.Option(help="Print JSON lines.")] = False,
-) -> None:
+@command(ric_app, "ric", RicOptions)
+def ric_command(options: RicOptions) -> None:
     """Stand-ins for the near-RT RIC platform: E2 termination, R-NIB; managers of subscriptions, xApps, routes; A1."""
-    lines = Lines(json_lines, _human)
+    lines = Lines(options.json_lines, _human)
     lines.own_process()
-    options = RicOptions(
-        host=host,
-        e2_port=e2_port,
-        rmr_port=rmr_port,
-        submgr_port=submgr_port,
-        e2mgr_port=e2mgr_port,
-        appmgr_port=appmgr_port,
-        a1_port=a1_port,
-        a1_rmr_port=a1_rmr_port,
-        a1_form=a1_form,
-        rtmgr_port=rtmgr_port,
-        alarm_port=alarm_port,
-        xapp_route_port=xapp_route_port,
-        xapp_rmr=xapp_rmr,
-        e2_transport=e2_transport,
-        write_routes=write_routes,
-        notify_first=notify_first,
-    )
-    try:
-        ric = Ric(options)
-    except (OSError, ValueError) as error:
-        typer.echo(f"stackmac ric: {error}", err=True)
-        raise typer.Exit(2) from None
+    ric = Ric(options)
     try:
         lines.emit("ready", ric.ports())
         while not lines.stop.wait(0.1):

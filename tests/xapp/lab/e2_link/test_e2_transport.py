@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from policy.errors import UserMistake
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_transport import E2Association, E2Client, E2Server
 from xapp.lab.e2_link.e2_wire import (
@@ -207,8 +208,8 @@ def test_the_prefix_reader_gives_the_same_pdus_however_the_stream_is_cut() -> No
 def test_the_transport_is_chosen_by_name() -> None:
     assert choose_wire("auto") == available_wires()[0]
     assert choose_wire("tcp") == "tcp"
-    with pytest.raises(ValueError, match="carrier_pigeon"):
+    with pytest.raises(UserMistake, match="carrier_pigeon"):
         choose_wire("carrier_pigeon")
     if "sctp" not in available_wires():
-        with pytest.raises(ValueError, match="no SCTP"):
+        with pytest.raises(UserMistake, match="no SCTP"):
             choose_wire("sctp")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy.errors import UserMistake
 from policy.observation import PROFILES
 from training.simulator.scenario import make_scenario
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -161,5 +162,5 @@ def test_openairinterface_reports_who_is_in_the_slice(octets: str, reports: int)
 
 
 def test_a_way_to_behave_that_nobody_has_is_one_line() -> None:
-    with pytest.raises(ValueError, match="--behave is 'nokia', expected one of ocudu, srsran, oai"):
+    with pytest.raises(UserMistake, match="--behave is 'nokia', expected one of ocudu, oai, srsran"):
         Gnb(GnbOptions(behave="nokia"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from policy.allocation import DYNAMIC, IDLE, OPEN, Allocation, LeftoverRule, PeriodicGrant
+from policy.errors import UserMistake
 from policy.observation import PROFILES
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
@@ -170,9 +171,9 @@ def test_carriers_must_be_the_cells() -> None:
     other = Carrier.of(mac.carriers[0].cell, bwp_size_prb=24, rbg_size_prb=4, bwp_start_prb=4)
     assert give(mac, make_control(mac, 1, carrier=other)) is OutcomeCode.BAD_CARRIER
     assert mac.control("00f110000000099", make_control(mac, 1)).code is OutcomeCode.UNKNOWN_CELL
-    with pytest.raises(ValueError, match="RBGs"):
+    with pytest.raises(UserMistake, match="RBGs"):
         Mac(make_scenario("mix"), make_carriers(1, 1, 5), UES, 1, "best_response")
-    with pytest.raises(ValueError, match="cells"):
+    with pytest.raises(UserMistake, match="cells"):
         make_carriers(1, 16, 6)
 
 
