@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +160,7 @@ class CellTracker:
 
     def _filled(self, state: CellState) -> CellState:
         """With what KPM measurements say where a column is not known otherwise (policy.observation.MEASUREMENTS)."""
-        filled: dict[str, FloatU] = {}
+        filled: dict[str, Any] = {}
         for name, measurement in MEASUREMENTS.items():
             if measurement.column:
                 known_U = filled.get(measurement.column, getattr(state, measurement.column))
