@@ -20,8 +20,9 @@ SCHEDULERS: dict[str, Scheduler] = {''',
         ),
         ("        fair_caps,\n", "        fair_caps,\n        first_takes_all,\n"),
     )
-    assert tree.python(
-        """
+    assert (
+        tree.python(
+            """
 from policy.intent import Intent
 from policy.registry import make_leader
 from training.replay import replay
@@ -39,7 +40,9 @@ decisions = leader.decide(world.observe(), [Intent()] * 2, lambda: False)
 world.play([decision.allocation for decision in decisions], 5)
 print({decision.decided_by for decision in decisions}, decisions[0].allocation.owner_M.max(), world.slot)
 """
-    ).split("\n")[0] == "{'first_takes_all'} 0 5"
+        ).split("\n")[0]
+        == "{'first_takes_all'} 0 5"
+    )
     refused = tree.stackmac("lab", "--leader", "nobody")
     assert refused.returncode == 2 and "fair_caps, first_takes_all" in refused.stderr
 
