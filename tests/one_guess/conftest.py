@@ -1,0 +1,73 @@
+"""A copy of the tree with one file changed: what docs/contributing.md promises is tried in it.
+
+The copy is made of links, but for the changed file and the folders above it, so that compiled code is found where it
+lies: its cache is named by the sources that it is made of, and none of the changed files is one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 240.0
+
+
+class Tree(NamedTuple):
+    """The changed tree."""
+
+    root: Path
+
+    def _run(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(self.root), "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+
+    def python(self, code: str) -> str:
+        """Run a program that succeeds; what it prints."""
+        done = self._run(["-c", code])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stackmac(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run(["-m", "xapp.cli", *arguments])
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[..., Tree]:
+    """`changed(file, (old, new), ...)`: the tree with these pieces of one file replaced; each stands there once."""
+
+    def change(name: str, *edits: tuple[str, str]) -> Tree:
+        root = tmp_path / "tree"
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for old, new in edits:
+            assert text.count(old) == 1, f"{name}: {old!r} stands there {text.count(old)} times"
+            text = text.replace(old, new)
+        folder, here = ROOT, root
+        for part in Path(name).parts:
+            here.mkdir()
+            for path in folder.iterdir():
+                if path.name not in (part, ".git"):
+                    (here / path.name).symlink_to(path)
+            folder, here = folder / part, here / part
+        here.write_text(text, encoding="utf-8")
+        return Tree(root)
+
+    return change
+
+
+@pytest.fixture
+def unchanged() -> Tree:
+    """The tree as it is."""
+    return Tree(ROOT)
