@@ -120,6 +120,26 @@ def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, object
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+class Backwards(OBJECTIVES["regression"]):
+    """What is worth most becomes least likely."""
+
+    def of_tokens(self, choices, before, logits):
+        return super().of_tokens(choices._replace(value=-choices.value), before, logits)
+
+    def of_bits(self, bits):
+        return super().of_bits(bits._replace(gain=-bits.gain))
+
+
+def test_another_objective_is_one_class_and_its_entry(tmp_path, monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, "backwards", Backwards)
+    both = {"roles": ("leader", "follower"), "alternate": False, "updates": 2}
+    made = [load_bundle(run(tmp_path / name, objective=name, **both).bundle) for name in ("backwards", "regression")]
+    assert made[0].provenance["trained"]["objective"] == "backwards"
+    for role in ("leader", "follower"):
+        a, b = (state_of(getattr(bundle, role)) for bundle in made)
+        assert any(not torch.equal(a[name], b[name]) for name in a), role
+
+
 @pytest.mark.usefixtures("short_looks")
 def test_a_slow_leader_is_trained_and_resumed_too(tmp_path):
     changes = {"search": Search(owner_steps=1, owners_per_step=1, grants=1), "updates": 2}
