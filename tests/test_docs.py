@@ -1,4 +1,4 @@
-"""README and docs: every command in them is one, with options that it has; the cheap ones run; every link leads somewhere."""
+"""README and docs: commands and options in them exist, the cheap ones run, and every link leads somewhere."""
 
 from __future__ import annotations
 

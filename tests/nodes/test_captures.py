@@ -11,6 +11,7 @@ from replaying_node import Captured
 
 from xapp.config.model import KPM_MEASUREMENTS, NodeConfig
 from xapp.control.cell_tracker import CellTracker
+from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
@@ -70,7 +71,7 @@ def test_reports_of_all_three_are_in_the_standards_form_and_in_no_other(
         again = decode_report_generic(indication.message)
         assert (report.ue_keys, report.names) == (again.ue_keys, again.names)
         np.testing.assert_array_equal(report.values, again.values)
-        with pytest.raises(ValueError):
+        with pytest.raises(E2DecodeError):
             decode_report(indication.message, (), Dialect.FLEXRIC)
 
 

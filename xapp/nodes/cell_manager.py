@@ -8,20 +8,20 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
-from xapp.control.cell_tracker import CellTracker
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.e2.dialect import Dialect
 from xapp.nodes.applied_check import AppliedCheck, check_applied
-from xapp.nodes.gnb_parts import HARMLESS, controlled_part
+from xapp.nodes.gnb_parts import HARMLESS
+from xapp.nodes.new_link import new_link
+from xapp.nodes.node_problems import other_parts, problems_of, unmatched_entries
 from xapp.nodes.refused_measurements import RefusedMeasurements
 from xapp.nodes.report_check import report_problems
-from xapp.nodes.silence import Renewals, Silence, evidence_of
-from xapp.nodes.subscription_plan import NodePlan, Problem, Wanted, cell_key, plan_node
+from xapp.nodes.silence import Renewals, Silence, UnknownToManager, evidence_of
+from xapp.nodes.subscription_plan import NodePlan, Wanted, cell_key, plan_node
 from xapp.quotas.quota_store import QuotaKeeper
 from xapp.quotas.rc_encoder import RcEncoder
 from xapp.ric.nodes import E2Node, NodeChange, NodeEvent
@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 SILENT_PERIODS = 20
 """An active subscription without a report for so many periods (and SILENT_S) is silent."""
 SILENT_S = 5.0
-ASK_MANAGER_S = 30.0
-"""How often the subscription manager is asked whether it still holds what is silent."""
 UNMATCHED_S = 30.0
 """How long after the first node an entry of controls.nodes may match none, before that is warned of."""
 LATER = float("inf")
@@ -90,9 +88,7 @@ class Cells:
         self._silence: dict[SubscriptionKey, Silence] = {}
         """Of the subscriptions that are silent."""
         self._renewals: Renewals[SubscriptionKey] = Renewals()
-        self._unknown: set[SubscriptionKey] = set()
-        """Silent ones that the manager did not know when it was asked last."""
-        self._ask_manager_at_s = 0.0
+        self._unknown: UnknownToManager[SubscriptionKey] = UnknownToManager(self.subscriptions.unknown_to_manager)
         self._refused = RefusedMeasurements()
         self._answers: queue.SimpleQueue[tuple[SubscriptionKey, tuple[str, ...], bool]] = queue.SimpleQueue()
         """What nodes said to KPM subscriptions: key, measurements, whether they took them."""
@@ -127,19 +123,11 @@ class Cells:
     def problems(self) -> dict[str, list[dict[str, str]]]:
         """What each node lacks: names of faults and lines for a person."""
         with self._lock:
-            others = self._other_parts()
-            shared = self._receiver.ues_in_several_cells()
+            others, shared = self._other_parts(), self._receiver.ues_in_several_cells()
             found = {
-                name: [problem for problem in plan.problems if name not in others or problem.fault not in HARMLESS]
+                name: problems_of(name, plan, name in others, self._refused.of(name), len(shared.get(name, ())))
                 for name, plan in self._plans.items()
             }
-            for name, problems in found.items():
-                if refused := self._refused.of(name):
-                    text = f"{name} refuses {', '.join(refused)}: subscribed to without"
-                    problems.append(Problem("measurements_refused", text))
-                if name in shared:
-                    text = f"{name} reports {len(shared[name])} UEs in several cells: each counts for one"
-                    problems.append(Problem("ues_in_several_cells", text))
         return {name: [problem._asdict() for problem in problems] for name, problems in found.items()}
 
     def roles(self) -> dict[str, str]:
@@ -160,7 +148,7 @@ class Cells:
         """Entries of controls.nodes that fit no node seen so far; none of them before there is a node."""
         with self._lock:
             names = list(self._plans)
-        return [e.name for e in self._controls.nodes if names and not any(fnmatchcase(n, e.name) for n in names)]
+        return unmatched_entries((entry.name for entry in self._controls.nodes), names)
 
     def dialects(self) -> dict[str, str]:
         """How each node writes KPM and RC; "" = no report has told yet."""
@@ -225,10 +213,8 @@ class Cells:
             self._events.put(NodeEvent(NodeChange.CHANGED, known))
 
     def _other_parts(self) -> dict[str, str]:
-        """Node that cannot be controlled -> another part of the same gNB that is. Locked."""
-        controlled = [name for name in self._nodes if self._plans[name].control and self._plans[name].carriers]
-        parts = {name: controlled_part(name, controlled) for name, p in self._plans.items() if not p.control}
-        return {name: part for name, part in parts.items() if part}
+        """Locked."""
+        return other_parts(self._plans, self._nodes)
 
     def _take(self, event: NodeEvent) -> None:
         node = event.node
@@ -325,7 +311,7 @@ class Cells:
             for key in keys:
                 del self._wanted[key]
                 self._silence.pop(key, None)
-                self._unknown.discard(key)
+                self._unknown.forget(key)
                 self._renewals.reported(key)
                 self._detach(key)
         if lost:
@@ -345,20 +331,13 @@ class Cells:
                     silent[key] = seconds
                 elif self._receiver.has_reported(instance):
                     self._renewals.reported(key)
-        self._ask_manager(set(silent), now_s)
+        self._unknown.update(set(silent), now_s)
         with self._lock:
             self._silence = {key: Silence(seconds, self._evidence(key)) for key, seconds in silent.items()}
             sick = {key: silence.evidence for key, silence in self._silence.items() if silence.evidence}
         for key, evidence in sick.items():
             if self._renewals.is_due(key, now_s):
                 self.subscriptions.resubscribe(key, f"no report for {silent_s:g} s, and {evidence}")
-
-    def _ask_manager(self, silent: set[SubscriptionKey], now_s: float) -> None:
-        """Whether the manager still knows what is silent: it drops subscriptions without a word."""
-        self._unknown &= silent
-        if silent and now_s >= self._ask_manager_at_s:
-            self._ask_manager_at_s = now_s + ASK_MANAGER_S
-            self._unknown = self.subscriptions.unknown_to_manager() & silent
 
     def _evidence(self, key: SubscriptionKey) -> str:
         """Why there should be a report; "" = there may be nobody to report. Locked."""
@@ -399,15 +378,7 @@ class Cells:
         carrier = plan.carriers[wanted.cell]
         link = self._links.get(wanted.cell_key)
         if link is None:
-            kinds = {other.kind for other in plan.wanted if other.cell == wanted.cell}
-            tracker = CellTracker(
-                wanted.cell_key,
-                num_rbgs=carrier.num_rbgs,
-                report_period_ms=self._controls.report_period_ms,
-                has_kpm="kpm" in kinds,
-                has_dcm="dcm" in kinds,
-            )
-            link = self._links[wanted.cell_key] = CellLink(tracker, None)
+            link = self._links[wanted.cell_key] = new_link(plan, wanted, self._controls.report_period_ms)
         if wanted.kind == "dcm" and plan.control == "dcm":
             link.target = ControlTarget(wanted.node, wanted.cell_key, wanted.function_id, instance_id, carrier)
         if plan.quota_function_id is not None:

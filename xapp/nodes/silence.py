@@ -6,13 +6,15 @@ they do not measure UEs. So silence alone is no fault. It is one if something el
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
 """What is still silent after it was made anew is made anew again after a pause that doubles."""
+ASK_MANAGER_S = 30.0
+"""How often the subscription manager is asked whether it still holds what is silent."""
 NO_UE_REPORTED = "no UE reported"
 WHY_NO_UE = (
     "a node sends no report where no UE is attached, or where it does not measure single UEs"
@@ -74,3 +76,26 @@ class Renewals(Generic[Key]):
             return False
         self._renewed[key] = _Renewed(now_s, min(2 * last.pause_s, LONGEST_PAUSE_S))
         return True
+
+
+class UnknownToManager(Generic[Key]):
+    """Which silent subscriptions the manager does not know any more: it drops them without a word."""
+
+    def __init__(self, ask: Callable[[], set[Key]]) -> None:
+        """ask: those of ours that the manager does not list; it may block."""
+        self._ask = ask
+        self._unknown: set[Key] = set()
+        self._ask_at_s = 0.0
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._unknown
+
+    def forget(self, key: Key) -> None:
+        self._unknown.discard(key)
+
+    def update(self, silent: set[Key], now_s: float) -> None:
+        """Ask anew, every ASK_MANAGER_S while anything is silent."""
+        self._unknown &= silent
+        if silent and now_s >= self._ask_at_s:
+            self._ask_at_s = now_s + ASK_MANAGER_S
+            self._unknown = self._ask() & silent

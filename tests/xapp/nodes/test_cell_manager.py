@@ -12,6 +12,7 @@ import pytest
 
 import xapp.control.sender
 import xapp.nodes.cell_manager
+import xapp.nodes.silence
 from policy.allocation import all_dynamic
 from xapp.config.model import Controls
 from xapp.control.cell_link import Report
@@ -123,7 +124,7 @@ def make(node: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     """Whatever has not reported in this very moment is silent."""
     monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_S", -1.0)
     monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_PERIODS", 0)
-    monkeypatch.setattr(xapp.nodes.cell_manager, "ASK_MANAGER_S", 0.0)
+    monkeypatch.setattr(xapp.nodes.silence, "ASK_MANAGER_S", 0.0)
     store = SharedStore(environ={})
     rigs: list[Rig] = []
 
