@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from policy.allocation import Allocation
+from policy.time_scales import LEASE_PERIODS
 
 FOREVER = 2**62
 """A slot that never comes."""
@@ -51,12 +52,12 @@ class ControlSchedule:
         valid_for_slots: int = 0,
         decision: tuple[int, int] = (0, 0),
     ) -> Control:
-        """Accept a control while `next_slot` is the next slot to be played; 0 = the next boundary, a lease of 2 K.
+        """Accept a control while `next_slot` is the next slot to be played; 0 = the next boundary, and LEASE_PERIODS.
 
         It replaces whatever was to begin at its boundary or later.
         """
         first = self.boundary(next_slot, apply_from_slot)
-        control = Control(allocation, first, first + (valid_for_slots or 2 * self.slots_per_dcm), decision)
+        control = Control(allocation, first, first + (valid_for_slots or LEASE_PERIODS * self.slots_per_dcm), decision)
         self._controls = [c for c in self._controls if c.first_slot < first]
         self._controls.append(control)
         return control

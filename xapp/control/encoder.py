@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
+from policy.time_scales import LEASE_PERIODS
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.kpm.report_reader import KpmReport
 
@@ -41,7 +42,7 @@ class SendContext(NamedTuple):
     """A number for one more control, larger than all before."""
     now_s: float
     """time.monotonic()."""
-    lease_periods: int = 2
+    lease_periods: int = LEASE_PERIODS
     """Periods after a report until which its control holds, where a control has a lease."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from xapp.config.model import Controls
+from xapp.config.model import Controls, silent_after_s
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.receiver import Receiver
@@ -32,9 +32,6 @@ from xapp.ric.subscriptions import SubscriptionClient
 
 log = logging.getLogger(__name__)
 
-SILENT_PERIODS = 20
-"""An active subscription without a report for so many periods (and SILENT_S) is silent."""
-SILENT_S = 5.0
 ASK_MANAGER_S = 30.0
 """How often the subscription manager is asked whether it still holds what is silent."""
 UNMATCHED_S = 30.0
@@ -336,7 +333,7 @@ class Cells:
 
     def _look_at_silence(self) -> None:
         """Note what is silent; make anew what should not be."""
-        silent_s, now_s = max(SILENT_S, SILENT_PERIODS * self._controls.report_period_ms / 1e3), time.monotonic()
+        silent_s, now_s = silent_after_s(self._controls.report_period_ms), time.monotonic()
         with self._lock:
             silent = {}
             for key, instance in self._attached.items():
