@@ -32,7 +32,7 @@ from xapp.config.model import parse_controls
 from xapp.lab.command import check_names
 from xapp.lab.options import LabOptions
 
-check_names(LabOptions(leader="first_takes_all", compare=("first_takes_all",)).resolved())
+check_names(LabOptions(leader="first_takes_all", compare="first_takes_all").resolved())
 parse_controls({"leader": "first_takes_all"})
 leader = make_leader("first_takes_all")
 world = CellBatch(make_scenario("mix"), cells=2, ues=3, seed=1)
@@ -91,7 +91,7 @@ print(fields)
 
 def test_the_lease_is_one_constant(changed: Callable[..., Any]) -> None:
     """The configuration, the control on the wire, and the simulator that leaders are trained in all follow it."""
-    tree = changed("policy/lease.py", ("LEASE_PERIODS = 2", "LEASE_PERIODS = 5"))
+    tree = changed("policy/time_scales.py", ("LEASE_PERIODS = 2", "LEASE_PERIODS = 5"))
     printed = tree.python(
         """
 import numpy as np

@@ -18,12 +18,11 @@ from typing import Any, Literal
 
 from policy.cell_state import TrafficClass
 from policy.errors import UserMistake
-from policy.lease import LEASE_PERIODS
+from policy.time_scales import LEASE_PERIODS
 from training.simulator.traffic import KNOB, TrafficProfile, resolved
 
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0
 """A load of 1 offers this many bits per RBG and slot."""
-SLOT_MS = 1.0
 MAX_SEED = 2**63 - 1
 """Of a world."""
 NODE_RULES = ("proportional_fair", "max_weight", "max_rate")
@@ -110,8 +109,8 @@ class Scenario:
 
     @property
     def lease_slots(self) -> int:
-        """Validity of a control, from its first slot: the lead is part of the lease, and a period is the least."""
-        return max(1, LEASE_PERIODS - self.control_lead_periods) * self.slots_per_dcm
+        """Validity of a control: until LEASE_PERIODS after its report."""
+        return (LEASE_PERIODS - self.control_lead_periods) * self.slots_per_dcm
 
     @property
     def hash(self) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from policy.cell_state import CellState, TrafficClass, make_cell_state
 from policy.errors import UserMistake
+from policy.grammar import MAX_RBGS
 from policy.limits import NO_SLICE_CAP, compile_limits
 from xapp.a1.enforcement import unmet
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
@@ -50,7 +51,7 @@ def validate(files: FilesArgument) -> int:
 def show(
     files: FilesArgument,
     cell: Annotated[str, typer.Option(help="<RAN name>/<NR-CGI>; default: the first that a policy names.")] = "",
-    rbgs: Annotated[int, typer.Option(min=1, max=18, help="RBGs of the cell.")] = 17,
+    rbgs: Annotated[int, typer.Option(min=1, max=MAX_RBGS, help="RBGs of the cell.")] = 17,
     ue: Annotated[
         list[str] | None,
         typer.Option(metavar="ID[:CLASS]", help="A live UE and its class; default: those named, and three more."),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from policy.cell_state import TrafficClass
 from policy.errors import UserMistake
 from policy.intent import Mode
+from policy.time_scales import MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.a1.json_schema import DRAFT, inlined, without_null
 
 POLICY_TYPE_ID = 20100
@@ -113,7 +114,10 @@ class Policy(_Part):
         description="control; shadow: decide and record, send nothing; fallback: the classical schedule, no model.",
     )
     period_ms: int | None = Field(
-        default=None, ge=10, le=10_240, description="Report and decision period. Not enforced if it is another one."
+        default=None,
+        ge=MIN_PERIOD_MS,
+        le=MAX_PERIOD_MS,
+        description="Report and decision period. Not enforced if it is another one.",
     )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
+from policy.time_scales import LEASE_PERIODS
 from xapp.config.model import KPM_MEASUREMENTS, Controls
 from xapp.control.cell_link import CellLink, ControlTarget, Report, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
@@ -62,7 +63,7 @@ class DecisionPath:
         self.sent = Sent()
         self.metrics = Metrics()
         self.mailbox: Mailbox[Report] = Mailbox(0.0)
-        self.sender = ControlSender(self.sent, self.metrics, instance_epoch=1, lease_periods=2)
+        self.sender = ControlSender(self.sent, self.metrics, instance_epoch=1, lease_periods=LEASE_PERIODS)
         self.receiver = Receiver(self.sent, self.mailbox, self.sender, self.metrics)
         controls = Controls(decision_deadline_ms=MODEL_DEADLINE_MS)
         self.loop = ControlLoop(controls, leader, self.mailbox, self.sender, self.metrics, links=self.receiver.links)

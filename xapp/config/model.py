@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from policy.errors import UserMistake
-from policy.lease import LEASE_PERIODS
+from policy.grammar import MAX_RBGS
 from policy.observation import MEASUREMENTS
+from policy.time_scales import LEASE_PERIODS, MAX_PERIOD_MS, MIN_PERIOD_MS
 
 NAME = "stackmac"
 """What this project's distribution is called, and its xApp unless the descriptor has another name."""
@@ -23,8 +24,13 @@ KPM_MEASUREMENTS = tuple(MEASUREMENTS)
 
 NOMINAL_RBG_SIZES = ((36, 2), (72, 4), (144, 8), (275, 16))
 """Largest bandwidth part, PRB, and its RBG size: TS 38.214 table 5.1.2.2.1-1, configuration 1."""
-MAX_RBGS = 18
-"""RBGs that a leader is asked about."""
+SILENT_S, SILENT_PERIODS = 5.0, 20
+"""A cell, or a subscription, without a report for this long, and for so many periods, is silent."""
+
+
+def silent_after_s(report_period_ms: float) -> float:
+    """How long nothing must be reported until that is called silence."""
+    return max(SILENT_S, SILENT_PERIODS * report_period_ms / 1e3)
 
 
 class ConfigError(UserMistake):
@@ -212,12 +218,12 @@ class Controls(_Section):
         default="bundled", min_length=1, description="bundled, a scheduler, a bundle directory, module:Class."
     )
     report_period_ms: int = Field(
-        default=100, ge=10, le=10_240, description="E2 report period; one decision per report."
+        default=100, ge=MIN_PERIOD_MS, le=MAX_PERIOD_MS, description="E2 report period; one decision per report."
     )
     decision_deadline_ms: float | None = Field(
         default=None,
         gt=0,
-        le=10_240,
+        le=MAX_PERIOD_MS,
         description="Past this the classical schedule is sent; default 80 % of the period.",
     )
     coalesce_ms: float = Field(

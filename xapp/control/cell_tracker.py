@@ -18,18 +18,15 @@ from policy.cell_state import (
     update_served_average,
 )
 from policy.observation import MEASUREMENTS
+from policy.time_scales import SLOT_MS
 from xapp.control.column_ranges import Range, dcm_column, kpm_column, within
 from xapp.control.measurement_pace import MeasurementPace
 from xapp.e2.dcm.messages import AppliedControl, Indication, IndicationHeader
+from xapp.e2.e2ap.hot_messages import SN_RANGE
 from xapp.e2.kpm.report_reader import NO_UE, KpmReport
 from xapp.e2.ue_id.ue_key import own_number
 
 FloatU = NDArray[np.float64]
-
-SN_RANGE = 65_536
-"""RICindicationSN is 0..65535 and wraps."""
-SLOT_MS = 1.0
-"""Slot length assumed for a node that reports no DCM indication (15 kHz subcarriers)."""
 
 
 def is_newer(sn: int | None, last_sn: int | None) -> bool:

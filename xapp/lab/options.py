@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from policy.time_scales import MAX_PERIOD_MS, MIN_PERIOD_MS, SLOT_MS
 from training.command_line import names_in, option
-from training.simulator.scenario import MAX_SEED, SLOT_MS
+from training.simulator.scenario import MAX_SEED
 from xapp.e2.dialect import Dialect
 from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES, make_behaviour
+from xapp.lab.gnb.ran_functions import MAX_CELLS
 
 MARGIN_SEED = 90_001
 """Neither the live run's world nor any that a bundle or a tuned rate has seen."""
@@ -19,7 +21,7 @@ MARGIN_SEED = 90_001
 class LabOptions:
     """One run of the lab: what is typed, and what its JSON says of it."""
 
-    cells: int = option(1, "Cells of the gNB.", min=1, max=15)
+    cells: int = option(1, "Cells of the gNB.", min=1, max=MAX_CELLS)
     ues: int = option(8, "UEs per cell.", min=0, max=200)
     seconds: float = option(15.0, "Length of the run, from the first indication.", min=1, max=86_400)
     leader: str = option(
@@ -31,9 +33,9 @@ class LabOptions:
     """Names, separated by commas: see `compared`."""
     worlds: int = option(0, "With --compare: the leader's margin over so many other worlds.", min=0, max=1000)
     world_seed: int = option(MARGIN_SEED, "Seed of those worlds.", min=0, max=MAX_SEED)
-    period_ms: int = option(100, "E2 report period.", min=10, max=10_240)
+    period_ms: int = option(100, "E2 report period.", min=MIN_PERIOD_MS, max=MAX_PERIOD_MS)
     k: int = option(
-        0, "Slots per DCM; 0 = period / slot. A smaller K slows simulated time.", flag="--k", min=0, max=10_240
+        0, "Slots per DCM; 0 = period / slot. A smaller K slows simulated time.", flag="--k", min=0, max=MAX_PERIOD_MS
     )
     seed: int = option(1, "Seed of the world.", min=0, max=MAX_SEED)
     scenario: str = option("", "Simulator scenario; default lab_paper for K <= 5, else lab.")

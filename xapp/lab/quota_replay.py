@@ -10,10 +10,11 @@ from policy.guard import guard
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from policy.observation import FULL, make_profile, observed
+from policy.time_scales import SLOT_MS
 from training.replay import Worlds
 from training.simulator.cell import CellBatch
 from training.simulator.metrics import CellMetrics
-from training.simulator.scenario import SLOT_MS, Scenario
+from training.simulator.scenario import Scenario
 from xapp.lab.gnb.quota_table import QuotaTable
 from xapp.lab.gnb.ran_functions import make_carriers
 from xapp.quotas.allocation_to_quota import CellQuotas, QuotaRules

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from xapp.config.model import Controls
+from xapp.config.model import Controls, silent_after_s
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
@@ -322,7 +322,7 @@ class Cells:
 
     def _look_at_silence(self) -> None:
         """Note what is silent; make anew what should not be."""
-        silent_s, now_s = max(SILENT_S, SILENT_PERIODS * self._controls.report_period_ms / 1e3), time.monotonic()
+        silent_s, now_s = silent_after_s(self._controls.report_period_ms), time.monotonic()
         with self._lock:
             silent = {}
             for key, instance in self._attached.items():

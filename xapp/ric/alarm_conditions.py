@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from xapp.config.model import silent_after_s
 from xapp.ric.alarms import Failing, Problem
 
-SILENT_S = 5.0
-"""A cell without a report for this long, and for SILENT_PERIODS, gives none."""
-SILENT_PERIODS = 20
 WINDOW_S = 10.0
 """Over which controls and decisions are counted."""
 FEWEST = 5
@@ -48,7 +46,7 @@ class AlarmWatch:
         self._silence_s = silence_s
         self._nodes = nodes
         self._sdl_healthy = sdl_healthy
-        self._silent_s = max(SILENT_S, SILENT_PERIODS * report_period_ms / 1e3)
+        self._silent_s = silent_after_s(report_period_ms)
         self._clock = clock
         self._window: deque[_Counts] = deque()
         self._reporters: frozenset[str] = frozenset()

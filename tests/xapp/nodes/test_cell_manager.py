@@ -122,8 +122,8 @@ class Rig:
 @pytest.fixture
 def make(node: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
     """Whatever has not reported in this very moment is silent."""
-    monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_S", -1.0)
-    monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_PERIODS", 0)
+    monkeypatch.setattr(xapp.config.model, "SILENT_S", -1.0)
+    monkeypatch.setattr(xapp.config.model, "SILENT_PERIODS", 0)
     monkeypatch.setattr(xapp.nodes.silence, "ASK_MANAGER_S", 0.0)
     store = SharedStore(environ={})
     rigs: list[Rig] = []

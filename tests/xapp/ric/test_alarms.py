@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from xapp.config.model import SILENT_S
 from xapp.monitoring.metrics import Metrics
-from xapp.ric.alarm_conditions import FEWEST, SILENT_S, WINDOW_S, AlarmWatch
+from xapp.ric.alarm_conditions import FEWEST, WINDOW_S, AlarmWatch
 from xapp.ric.alarms import (
     REMIND_S,
     AlarmLine,

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import xapp.nodes.cell_manager
+import xapp.config.model
 import xapp.run.periodic_tasks
 from policy.observation import PROFILES
 from policy.registry import make_leader
@@ -248,8 +248,8 @@ def test_a_node_with_other_cells_than_before_is_planned_anew(platform: Platform)
 def test_a_subscription_that_falls_silent_beside_a_lively_one_is_made_anew(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_S", 0.2)
-    monkeypatch.setattr(xapp.nodes.cell_manager, "SILENT_PERIODS", 1)
+    monkeypatch.setattr(xapp.config.model, "SILENT_S", 0.2)
+    monkeypatch.setattr(xapp.config.model, "SILENT_PERIODS", 1)
     platform.wait_active()
     silent = platform.instances["2"]
     sn = 0

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policy.bundle_files import BUNDLES
+from policy.time_scales import SLOT_MS
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.latency import latency_part
 from training.experiments.measurement import Measured, Plan, PlayerSpec, World, long_enough, measure
@@ -21,7 +22,7 @@ from training.experiments.report import Report
 from training.experiments.study import Results, Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.intervals import Interval, mean_interval
-from training.simulator.scenario import SLOT_MS, Scenario, make_scenario
+from training.simulator.scenario import Scenario, make_scenario
 
 SCENARIOS = ("mix", "sporadic")
 UES = (3, 5, 10, 20, 30, 50, 70, 100)

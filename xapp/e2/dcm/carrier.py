@@ -20,7 +20,7 @@ DCM_OID = "1.3.6.1.4.1.32473.5.1"
 DCM_FUNCTION_ID = 5
 """RAN function id under which our own node offers it."""
 
-MAX_RBGS = 64
+MAX_CARRIER_RBGS = 64
 """More than any carrier of TS 38.214 has (19), small enough to keep a bitmap of any message cheap."""
 MAX_PRBS = 275
 """TS 38.211 4.4.4.1."""
@@ -72,7 +72,7 @@ class Carrier:
             ("bwp_start_prb", self.bwp_start_prb, 0, MAX_PRBS - 1),
             ("bwp_size_prb", self.bwp_size_prb, 1, MAX_PRBS),
             ("numerology", self.numerology, 0, MAX_NUMEROLOGY),
-            ("num_rbgs", self.num_rbgs, 1, MAX_RBGS),
+            ("num_rbgs", self.num_rbgs, 1, MAX_CARRIER_RBGS),
         ):
             if not low <= value <= high:
                 return f"{name} is {value}, expected {low} to {high}"

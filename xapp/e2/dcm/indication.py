@@ -16,7 +16,7 @@ from policy.cell_state import MAX_LAST_CQI_AGE, NUM_OUTCOMES, TrafficClass
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dcm import dcm_pb2
 from xapp.e2.dcm.carrier import (
-    MAX_RBGS,
+    MAX_CARRIER_RBGS,
     DcmColumnError,
     check_cell,
     decode_ue_ids,
@@ -260,7 +260,7 @@ def _decode_heard(octets: bytes, ues: int, path: str) -> tuple[FloatUM, FloatUM]
     """CQI and age, NaN where not known; [U, 0] for nothing."""
     if not octets:
         return np.zeros((ues, 0)), np.zeros((ues, 0))
-    if not ues or len(octets) % ues or len(octets) > ues * MAX_RBGS:
+    if not ues or len(octets) % ues or len(octets) > ues * MAX_CARRIER_RBGS:
         raise DcmColumnError(f"{len(octets)} octets for {ues} UEs, expected one for each UE and RBG", path=path)
     channel_history_UM = np.frombuffer(octets, np.uint8).reshape(ues, -1)
     age_UM, cqi_UM = np.divmod(channel_history_UM.astype(np.float64), _AGE)
@@ -280,8 +280,8 @@ def _encode_outcomes(outcome_M: FloatM) -> bytes:
 
 
 def _decode_outcomes(octets: bytes, path: str) -> FloatM:
-    if len(octets) > MAX_RBGS:
-        raise DcmColumnError(f"{len(octets)} octets, expected at most {MAX_RBGS}", path=path)
+    if len(octets) > MAX_CARRIER_RBGS:
+        raise DcmColumnError(f"{len(octets)} octets, expected at most {MAX_CARRIER_RBGS}", path=path)
     outcome_M = np.frombuffer(octets, np.uint8).astype(np.float64) - 1.0
     if (outcome_M >= NUM_OUTCOMES).any():
         raise E2DecodeError(f"an outcome above {NUM_OUTCOMES}", path=path)
@@ -299,7 +299,7 @@ def _applied(message: Any, path: str) -> AppliedControl | None:
         message.applied_dynamic_bitmap,
     )
     octets = len(applied.open_bitmap)
-    if octets > MAX_RBGS // 8 or len(applied.dynamic_bitmap) != octets:
+    if octets > MAX_CARRIER_RBGS // 8 or len(applied.dynamic_bitmap) != octets:
         raise DcmColumnError(
             "applied_open_bitmap and applied_dynamic_bitmap differ in length or are too long", path=path
         )

@@ -13,7 +13,7 @@ from xapp.e2.dcm import dcm_pb2
 from xapp.e2.dcm.carrier import (
     DCM_FUNCTION_ID,
     DCM_OID,
-    MAX_RBGS,
+    MAX_CARRIER_RBGS,
     Carrier,
     DcmColumnError,
     carrier_num_rbgs,
@@ -53,7 +53,7 @@ __all__ = [
     "DCM_FUNCTION_ID",
     "DCM_OID",
     "INDICATION_COLUMNS",
-    "MAX_RBGS",
+    "MAX_CARRIER_RBGS",
     "RBG_COLUMNS",
     "ActionDefinition",
     "AppliedControl",

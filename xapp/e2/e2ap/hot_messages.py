@@ -99,6 +99,9 @@ class ControlFailure(NamedTuple):
 
 
 # Faster than calling the enumeration.
+SN_RANGE = 65_536
+"""RICindicationSN is 0..65535 and wraps."""
+
 _INDICATION_TYPES = (IndicationType.REPORT, IndicationType.INSERT)
 _ACK_REQUESTS = (AckRequest.NO_ACK, AckRequest.ACK)
 

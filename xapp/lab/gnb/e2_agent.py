@@ -35,8 +35,6 @@ from xapp.lab.gnb.subscriptions import NodeSubscription, Refusal, ReportAction, 
 
 logger = logging.getLogger(__name__)
 
-SN_RANGE = 65_536
-
 RAN_FUNCTION_INVALID = e2ap.Cause("ricRequest", "ran-function-id-invalid")
 CONTROL_INVALID = e2ap.Cause("ricRequest", "control-message-invalid")
 CONTROL_FAILED = e2ap.Cause("ricRequest", "control-failed-to-execute")
@@ -198,7 +196,7 @@ class E2Agent:
 
     def _indication(self, subscription: NodeSubscription, action_id: int, header: bytes, message: bytes) -> bytes:
         number = subscription.next_sn
-        subscription.next_sn = (number + 1) % SN_RANGE
+        subscription.next_sn = (number + 1) % e2ap.SN_RANGE
         if subscription.kind == "dcm":
             self.mac.reported_as(subscription.row, number)
         return e2ap.encode_indication(

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from policy.time_scales import SLOT_MS
 from training.simulator.metrics import UeTable
-from training.simulator.scenario import SLOT_MS
 from xapp.e2.dcm.messages import Carrier
 from xapp.lab.gnb.mac import CellReport
 

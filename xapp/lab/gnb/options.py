@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policy.errors import UserMistake
+from policy.time_scales import SLOT_MS
 from training.command_line import option
 from training.simulator.cell import Followers
-from training.simulator.scenario import MAX_SEED, SCENARIOS, SLOT_MS
+from training.simulator.scenario import MAX_SEED, SCENARIOS
 from xapp.e2.dialect import Dialect
 from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES
 from xapp.lab.gnb.ran_functions import MAX_CELLS

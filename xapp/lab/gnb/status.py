@@ -9,8 +9,8 @@ from typing import Any
 
 from policy.cell_state import TrafficClass
 from policy.limits import held_rbgs
+from policy.time_scales import SLOT_MS
 from training.simulator.metrics import CellMetrics, UeTable
-from training.simulator.scenario import SLOT_MS
 from xapp.lab.gnb.mac import Applied, CellReport, onto_ues
 from xapp.lab.gnb.measurements import Totals, totals_since
 from xapp.quotas.allocation_to_quota import Quota
