@@ -1,4 +1,4 @@
-"""README and docs: every command in them is one, with options that it has; the cheap ones run; every link leads somewhere."""
+"""README and docs: every command in them has the options that it is shown with, the cheap ones run, links lead on."""
 
 from __future__ import annotations
 

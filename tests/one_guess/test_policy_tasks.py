@@ -53,7 +53,7 @@ def test_a_kpm_measurement_of_the_prompt_is_one_entry(changed: Callable[..., Any
         "policy/observation.py",
         (
             '    "CQI": Measurement(',
-            '    "DRB.RlcDelayUl": Measurement(1e6, "head_delay_slots_U", per=10.0),  # 0.1 ms\n    "CQI": Measurement(',
+            '    "DRB.RlcDelayUl": Measurement(1e6, "head_delay_slots_U", per=10.0),\n    "CQI": Measurement(',
         ),
     )
     printed = tree.python(

@@ -41,7 +41,7 @@ print(parse_policy('{"mode": "shadow", "priority": 3}').priority)
 
 
 def test_a_lab_fault_is_an_entry_of_the_registry(changed: Callable[..., Any]) -> None:
-    """`stackmac lab --behave NAME` takes it, and its gNB repeats measurements and answers without naming the control."""
+    """`stackmac lab --behave NAME` takes it: the gNB repeats measurements, and its answers name no control."""
     tree = changed(
         "xapp/lab/gnb/behaviour.py",
         (
