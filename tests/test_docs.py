@@ -1,4 +1,4 @@
-"""README and docs: commands and options in them exist, the cheap ones run, and every link leads somewhere."""
+"""README and docs: every command in them has the options that it is shown with, the cheap ones run, links lead on."""
 
 from __future__ import annotations
 

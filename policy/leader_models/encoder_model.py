@@ -165,5 +165,5 @@ class SeatModel(TrainableNetwork):
         rows = torch.arange(len(query), device=self.device)[:, None]
         logits_BLN = memory.table_BQN[rows, query] + self.outcome(features[:, :, 0] // OUTCOMES)
         number_BLA = memory.number_BA[:, None].expand(-1, query.shape[1], -1)
-        told_BLA1 = self.match(features % 2) + self.heard(features // FEATURE_CODES % CHANNEL_HISTORY_LEVELS)
-        return logits_BLN.gather(-1, number_BLA) + told_BLA1[..., 0]
+        featured_BLA1 = self.match(features % 2) + self.heard(features // FEATURE_CODES % CHANNEL_HISTORY_LEVELS)
+        return logits_BLN.gather(-1, number_BLA) + featured_BLA1[..., 0]

@@ -28,7 +28,7 @@ class Head(nn.Module, ABC):
     """Keys and feedback of a cell's actions, and logits from a hidden state."""
 
     def __init__(self, hidden_size: int, has_channel_history: bool = False) -> None:
-        """hears: keys are told how well UEs were heard on an RBG."""
+        """has_channel_history: keys depend on how well UEs were decoded on an RBG."""
         super().__init__()
         self.has_channel_history = has_channel_history
         self.situation = nn.Embedding(FEATURE_CODES, 2 * hidden_size)
@@ -51,11 +51,11 @@ class Head(nn.Module, ABC):
 
     def forward(self, hidden_BLd: Tensor, keys_BAd: Tensor, features_BLA: Tensor) -> Tensor:
         """Unmasked logits [B, L, A]."""
-        scale, shift = self._told(features_BLA).chunk(2, dim=-1)
-        told_BLAd = torch.addcmul(keys_BAd[:, None] + shift, keys_BAd[:, None], scale)
-        return torch.matmul(told_BLAd, self.ask(hidden_BLd)[..., None])[..., 0]
+        scale, shift = self._scale_and_shift(features_BLA).chunk(2, dim=-1)
+        featured_BLAd = torch.addcmul(keys_BAd[:, None] + shift, keys_BAd[:, None], scale)
+        return torch.matmul(featured_BLAd, self.ask(hidden_BLd)[..., None])[..., 0]
 
-    def _told(self, features_BLA: Tensor) -> Tensor:
+    def _scale_and_shift(self, features_BLA: Tensor) -> Tensor:
         if not self.has_channel_history:
             shifted: Tensor = self.situation(features_BLA % FEATURE_CODES)
             return shifted
@@ -68,7 +68,7 @@ class PointerHead(Head):
     """Points: a UE's key is made of its block's last hidden state, so UEs have no names and any number will do."""
 
     def __init__(self, hidden_size: int, feeds_back: bool = True, has_channel_history: bool = False) -> None:
-        """feeds_back: False = for a model that never hears what was said."""
+        """feeds_back: False = for a model that is not fed with what was chosen."""
         super().__init__(hidden_size, has_channel_history)
         self.fixed_keys = nn.Parameter(torch.randn(FIRST_UE, hidden_size))
         self.ue_key = nn.Linear(hidden_size, hidden_size)
@@ -80,8 +80,8 @@ class PointerHead(Head):
         return torch.cat((self.fixed_keys.expand(ues_BUd.shape[0], -1, -1), self.ue_key(ues_BUd)), dim=1)
 
     def feedback(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
-        said_BUd = ues_BUd if self.ue_feedback is None else self.ue_feedback(ues_BUd)
-        return torch.cat((fixed_Fd.expand(ues_BUd.shape[0], -1, -1), said_BUd), dim=1)
+        chosen_BUd = ues_BUd if self.ue_feedback is None else self.ue_feedback(ues_BUd)
+        return torch.cat((fixed_Fd.expand(ues_BUd.shape[0], -1, -1), chosen_BUd), dim=1)
 
     def ask(self, hidden_BLd: Tensor) -> Tensor:
         asked: Tensor = self.query(hidden_BLd) * hidden_BLd.shape[-1] ** -0.5

@@ -127,11 +127,11 @@ def teacher_forcing_example(grammar: Grammar, state: CellState, tokens: Sequence
         asked.append(dcm_steps.ask())
         masks.append(dcm_steps.mask())
         dcm_steps.append(int(token))
-    queries, previous, situations = zip(*asked)
+    queries, previous, features = zip(*asked)
     return TeacherForcingExample(
         np.array(queries, np.int64),
         np.array(previous, np.int64),
-        np.array(situations, np.uint16),
+        np.array(features, np.uint16),
         np.array(masks, bool),
         np.array(tokens, np.int64),
     )

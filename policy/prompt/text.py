@@ -112,9 +112,9 @@ def prompt_text(state: CellState, intent: Intent) -> str:
     for row, traffic_class in enumerate(state.traffic_class_U.tolist()):
         words = [f"UE{row} {CLASS_NAMES.get(traffic_class, UNKNOWN)}"]
         words += [f"{name} {number_text(values[row])}" for name, values in fields]
-        heard_M = state.last_cqi_UM[row]
-        if np.isfinite(heard_M).any():
-            words.append(f"heard {' '.join(map(number_text, heard_M.tolist()))}")
+        last_cqi_M = state.last_cqi_UM[row]
+        if np.isfinite(last_cqi_M).any():
+            words.append(f"heard {' '.join(map(number_text, last_cqi_M.tolist()))}")
         if limits.capped_U[row]:
             words.append(f"at most {limits.cap_U[row]}")
         if limits.floor_U[row]:
@@ -132,10 +132,10 @@ def number_text(value: float) -> str:
 
 def step_prefix_text(kind: StepKind, rbg: int) -> str:
     """What a step's line begins with. rbg: whose owner is asked, for StepKind.OWNER."""
-    return f"RBG{rbg}" if kind is StepKind.OWNER else CUES[kind]
+    return f"RBG{rbg}" if kind is StepKind.OWNER else STEP_PREFIXES[kind]
 
 
-CUES = {
+STEP_PREFIXES = {
     StepKind.MASK: "leftover",
     StepKind.CONTENDERS: "contenders",
     StepKind.GRANT_UE: "periodic",

@@ -125,8 +125,8 @@ class TextModel(TrainableNetwork):
             self.lm.activation_checkpointing_enable({"use_reentrant": False})
         self.trie = self._spell_out(base.tokenizer)
         fixed = (StepKind.MASK, StepKind.CONTENDERS, StepKind.GRANT_UE, StepKind.GRANT_RBG)
-        cues = [*((kind, -1) for kind in fixed), *((StepKind.OWNER, rbg) for rbg in range(MAX_RBGS))]
-        self._step_prefixes = {(kind, rbg): self.layout.spell(step_prefix_text(kind, rbg)) for kind, rbg in cues}
+        steps = [*((kind, -1) for kind in fixed), *((StepKind.OWNER, rbg) for rbg in range(MAX_RBGS))]
+        self._step_prefixes = {(kind, rbg): self.layout.spell(step_prefix_text(kind, rbg)) for kind, rbg in steps}
         limits = (getattr(self.lm.config, name, None) for name in ("max_position_embeddings", "sliding_window"))
         self.context = min((limit for limit in limits if limit), default=UNLIMITED)
         """Tokens that prompt and DCM may have together."""
@@ -135,7 +135,7 @@ class TextModel(TrainableNetwork):
     def _check_reading(self) -> None:
         """Beside forks the model must read a chain as it does alone. Raises BaseModelError if it does not."""
         try:
-            right = self._reads_forks()
+            right = self._reads_branches()
         except (ValueError, TypeError, RuntimeError, IndexError, KeyError):  # each model has its own way to fail
             right = False
         if not right:
@@ -145,7 +145,7 @@ class TextModel(TrainableNetwork):
             )
 
     @torch.no_grad()
-    def _reads_forks(self) -> bool:
+    def _reads_branches(self) -> bool:
         step_prefix, words = self.step_prefix(StepKind.OWNER, 0), self.trie.spelling(OPEN_TOKEN)
         mask_A = np.zeros(FIRST_UE + 11, bool)
         mask_A[[OPEN_TOKEN, IDLE_TOKEN, FIRST_UE + 1, FIRST_UE + 10]] = True
@@ -343,12 +343,12 @@ class TextModel(TrainableNetwork):
 
 def chosen(log_probs_BLA: Tensor, teacher_batch: TeacherForcingBatch) -> ChosenLogProbs:
     """What a script said, out of the log-probabilities of all that it might have."""
-    said_BL = torch.from_numpy(teacher_batch.tokens_BL).to(log_probs_BLA.device)
+    chosen_BL = torch.from_numpy(teacher_batch.tokens_BL).to(log_probs_BLA.device)
     illegal = torch.isinf(log_probs_BLA)
     # exp(-inf) * -inf is no number, and neither is its gradient.
     finite = log_probs_BLA.masked_fill(illegal, 0.0)
     entropy_BL = -(finite.exp() * finite).masked_fill(illegal, 0.0).sum(-1)
-    return ChosenLogProbs(log_probs_BLA.gather(-1, said_BL[..., None])[..., 0], entropy_BL)
+    return ChosenLogProbs(log_probs_BLA.gather(-1, chosen_BL[..., None])[..., 0], entropy_BL)
 
 
 def new_text_model(config: TextConfig, *, seed: int = 0, local_files_only: bool = False) -> TextModel:

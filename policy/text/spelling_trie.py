@@ -101,7 +101,7 @@ class Trie:
         if found is None:
             if len(self._kept) >= MAX_KEPT_STEPS:
                 self._kept.clear()
-            found = self._kept[key] = _forks({int(a): self._spellings[a] for a in np.flatnonzero(mask_A)})
+            found = self._kept[key] = _branch_nodes({int(a): self._spellings[a] for a in np.flatnonzero(mask_A)})
         return found
 
 
@@ -125,7 +125,7 @@ class _Node:
         self.index = ROOT
 
 
-def _forks(spellings: Mapping[int, Spelling]) -> BranchNodes:
+def _branch_nodes(spellings: Mapping[int, Spelling]) -> BranchNodes:
     root = _Node()
     for spelling in spellings.values():
         node = root
