@@ -94,5 +94,5 @@ def test_a_mistake_is_one_line_and_a_programming_error_keeps_its_trace_back(
 def test_a_directory_that_cannot_be_used_is_a_mistake(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["warm-start", "--scenario", "mix", "--out", str(tmp_path / "file" / "run"), "--steps", "1"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("stackmac warm-start: ") and "Not a directory" in error
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("stackmac warm-start: ") and "Not a directory" in last
