@@ -13,10 +13,11 @@ from fnmatch import fnmatchcase
 from xapp.config.model import Controls, silent_after_s
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
+from xapp.control.encoder import AppliedCheck
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.e2.dialect import Dialect
-from xapp.nodes.applied_check import AppliedCheck, check_applied
+from xapp.nodes.applied_check import check_applied
 from xapp.nodes.gnb_parts import HARMLESS, controlled_part
 from xapp.nodes.refused_measurements import RefusedMeasurements
 from xapp.nodes.report_check import report_problems
