@@ -7,7 +7,7 @@ which are many, stay for ever and wait for their turn. The sender (xapp.control.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
@@ -46,6 +46,14 @@ class SendContext(NamedTuple):
     """Periods after a report until which its control holds, where a control has a lease."""
 
 
+class OnAnswer(Protocol):
+    """What an encoder does with an answer to one of its controls."""
+
+    def __call__(self, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
+        """accepted: None = no answer came in time. echoed: the answer named the control that it answers."""
+        ...
+
+
 class ControlMessage(NamedTuple):
     """One control on its way out."""
 
@@ -60,15 +68,30 @@ class ControlMessage(NamedTuple):
     """The UE that it is about; None = the whole cell."""
     call_process_id: bytes | None = None
     """What the answer names again; None = nothing, for a node that knows no format of it."""
+    on_answer: OnAnswer | None = None
+    """Called with the node's answer, where the encoder waits for it."""
+    on_not_sent: Callable[[], None] | None = None
+    """Called where the message could not be handed over, instead of `on_answer`."""
+
+
+class AppliedCheck(NamedTuple):
+    """What a cell's newest report shows of whether it does what it is asked for."""
+
+    effective: bool | None
+    """None = the reports do not say."""
+    text: str = ""
 
 
 class ControlEncoder(Protocol):
     """One service model. Thread safe.
 
-    Whatever it returns is to be sent now; it hears of each with a subject by `answered` or `not_sent`.
+    Whatever it returns is to be sent now; a message says itself who wants to know what became of it.
     """
 
-    def control(
+    service_model: ClassVar[str]
+    """Its name in configurations and recordings."""
+
+    def encode(
         self,
         cell: str,
         carrier: dcm.Carrier,
@@ -76,23 +99,23 @@ class ControlEncoder(Protocol):
         context: DecisionContext,
         send_context: SendContext,
     ) -> Sequence[ControlMessage]:
-        """Say an allocation, which has passed the guard. Raises E2EncodeError if it does not fit the carrier."""
+        """Write an allocation, which has passed the guard. Raises E2EncodeError if it does not fit the carrier."""
         ...
 
     def release(self, cell: str, carrier: dcm.Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
         """Give a cell back to the node's own scheduler."""
         ...
 
+    def is_applied(self, state: CellState, applied: dcm.AppliedControl | None, epoch: int) -> AppliedCheck:
+        """Whether the cell does what it is asked for, as far as its newest state and report say.
+
+        applied: the control that the report names as in force, if it names one. epoch: this instance's. Asked for on
+        demand, never in the decision path.
+        """
+        ...
+
     def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         """What had to wait and need not any longer. closing: everything is to be given back, as fast as may be."""
-        ...
-
-    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
-        """A node's answer; None = none came in time. echoed: the answer named the control that it answers."""
-        ...
-
-    def not_sent(self, subject: int) -> None:
-        """A message could not be handed over."""
         ...
 
     def explain(self, cell: str) -> dict[str, Any]:
@@ -108,7 +131,9 @@ class ControlEncoder(Protocol):
 class DcmEncoder:
     """The project's own service model. Stateless: what was decided last replaces what was before."""
 
-    def control(
+    service_model: ClassVar[str] = "dcm"
+
+    def encode(
         self,
         cell: str,
         carrier: dcm.Carrier,
@@ -137,6 +162,14 @@ class DcmEncoder:
         )
         return (self._message("releases", decision_id, carrier, message, cell, send_context),)
 
+    def is_applied(self, state: CellState, applied: dcm.AppliedControl | None, epoch: int) -> AppliedCheck:
+        """A DCM indication names the control that governs the cell."""
+        if applied is None:
+            return AppliedCheck(False, "the node's own scheduler is in charge")
+        if applied.instance_epoch != epoch:
+            return AppliedCheck(False, f"it follows decision {applied.decision_id} of another instance")
+        return AppliedCheck(True, f"it follows decision {applied.decision_id}")
+
     @staticmethod
     def _message(
         what: str, decision_id: int, carrier: dcm.Carrier, message: bytes, cell: str, send_context: SendContext
@@ -147,12 +180,6 @@ class DcmEncoder:
 
     def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         return ()
-
-    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
-        """Its messages have no subject."""
-
-    def not_sent(self, subject: int) -> None:
-        """Its messages have no subject."""
 
     def explain(self, cell: str) -> dict[str, Any]:
         return {}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from policy.allocation import Allocation
 from xapp.control.cell_link import ControlTarget
 from xapp.control.decision_record import ControlOutcome, ControlStatus, SentControl
-from xapp.control.encoder import ControlEncoder, ControlMessage, DecisionContext, SendContext
+from xapp.control.encoder import ControlEncoder, ControlMessage, DecisionContext, OnAnswer, SendContext
 from xapp.control.observer import Observer
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -34,6 +34,7 @@ class _Outstanding(NamedTuple):
     instance_id: int
     encoder: ControlEncoder
     subject: int | None
+    on_answer: OnAnswer | None
 
 
 class ControlSender:
@@ -65,7 +66,7 @@ class ControlSender:
         """time.monotonic() at which a node's silence was noticed; not of nodes that have answered since."""
         self._in_standby = False
         self.on_refused: Callable[[], None] = lambda: None
-        """Told when a node refuses our epoch: a younger instance controls it."""
+        """Called when a node refuses our epoch: a younger instance controls it."""
         self._closing = False
 
     def send(
@@ -76,10 +77,10 @@ class ControlSender:
         *,
         outcome: ControlOutcome | None = None,
     ) -> bool:
-        """Say a decision; False = nothing was handed to RMR: no route or queue full (counted), no longer ours to
+        """Send a decision; False = nothing was handed to RMR: no route or queue full (counted), no longer ours to
         control, or nothing that the node has not been told.
 
-        trail: is told what was sent, now or later, and what came of it.
+        outcome: it notes what was sent, now or later, and what came of it.
 
         Raises E2EncodeError for an allocation that does not fit the target's carrier.
         """
@@ -90,7 +91,7 @@ class ControlSender:
                 return False
             self._controlled[target.cell] = target
             self._outcomes[target.cell] = outcome
-        messages = target.encoder.control(target.cell, target.carrier, allocation, context, self._send_context())
+        messages = target.encoder.encode(target.cell, target.carrier, allocation, context, self._send_context())
         if not messages:
             outcome.nothing = "unchanged"
         outcome.in_force = target.encoder.explain(target.cell)
@@ -212,9 +213,9 @@ class ControlSender:
 
     def _answered(self, found: _Outstanding, node: str, accepted: bool | None, *, echoed: bool = False) -> None:
         """Tell the encoder, and send what waited for this answer."""
-        if found.subject is None:
+        if found.on_answer is None:
             return
-        found.encoder.answered(found.subject, accepted, echoed=echoed, now_s=time.monotonic())
+        found.on_answer(accepted, echoed=echoed, now_s=time.monotonic())
         with self._lock:
             watched = self._watched.get(node)
         if watched is not None and watched.encoder is found.encoder:
@@ -230,7 +231,7 @@ class ControlSender:
     def unfinished(self) -> bool:
         """Something that was sent has not been answered, or something was limited that has not been released.
 
-        Never of an instance that stands back: what it left behind is another's business.
+        Never of an instance in standby: what it left behind is another's business.
         """
         with self._lock:
             if self._in_standby:
@@ -267,7 +268,7 @@ class ControlSender:
     def _hand_over(
         self, target: ControlTarget, messages: Sequence[ControlMessage], outcome: ControlOutcome | None
     ) -> bool:
-        """Send messages; True if one at least left. A release that no decision asked for is told to the tap."""
+        """Send messages; True if one at least left. A release that no decision asked for goes to the observer."""
         sent = [self._send(target, message) for message in messages]
         for control in sent:
             if outcome is not None:
@@ -304,7 +305,7 @@ class ControlSender:
         )
         with self._lock:
             self._outstanding[key] = _Outstanding(
-                sent, target.function_id, target.instance_id, target.encoder, message.subject
+                sent, target.function_id, target.instance_id, target.encoder, message.subject, message.on_answer
             )
         if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
             self._metrics.count(f"{message.what}_sent")
@@ -313,8 +314,8 @@ class ControlSender:
             self._outstanding.pop(key, None)
         sent.status = ControlStatus.NOT_SENT
         self._metrics.drop("control_not_sent")
-        if message.subject is not None:
-            target.encoder.not_sent(message.subject)
+        if message.on_not_sent is not None:
+            message.on_not_sent()
         return sent
 
     def _match_answer(self, node: str, answer: e2ap.ControlAcknowledge | e2ap.ControlFailure) -> _Outstanding | None:

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from xapp.config.model import Controls, silent_after_s
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
+from xapp.control.encoder import AppliedCheck
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.e2.dialect import Dialect
-from xapp.nodes.applied_check import AppliedCheck, check_applied
+from xapp.nodes.applied_check import check_applied
 from xapp.nodes.gnb_parts import HARMLESS
 from xapp.nodes.new_link import new_link
 from xapp.nodes.node_problems import other_parts, problems_of, unmatched_entries

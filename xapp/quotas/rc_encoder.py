@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 from zlib import crc32
 
 from policy.allocation import Allocation
-from xapp.control.encoder import ControlMessage, DecisionContext, SendContext
-from xapp.e2.dcm.messages import Carrier
+from policy.cell_state import CellState
+from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
+from xapp.e2.dcm.messages import AppliedControl, Carrier
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm.report_reader import KpmReport
 from xapp.e2.rc import messages as rc
@@ -20,6 +23,8 @@ from xapp.quotas.quota_book import Order, QuotaBook
 
 MOST_IN_FLIGHT = 16
 """Quotas that a node which names what it answers has to work on at a time."""
+SLACK_RBGS = 1.0
+"""Shares are reported in whole percent, quotas hold in whole PRBs: less than one RBG above a quota is not a breach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,10 @@ class RcEncoder:
         on_change: Callable[[], None] = lambda: None,
         on_call: Callable[[str, dict[str, Any]], None] = lambda call, in_force: None,
     ) -> None:
-        """on_change: told whenever `to_keep` has changed; it must not block.
+        """on_change: called whenever `to_keep` has changed; it must not block.
 
-        hear: told of every call that changes anything, in the order in which they do: from these, and the decisions,
-        all that this encoder ever said can be made again. Neither may block.
+        on_call: called for every call that changes anything, in the order in which they do: from these, and the
+        decisions, all that this encoder ever wrote can be made again. Neither may block.
         """
         self._settings = settings
         self._rules = rules
@@ -66,6 +71,8 @@ class RcEncoder:
         self._in_flight = 0
         self._echoes = False
         self._kept: frozenset[int] = frozenset()
+
+    service_model: ClassVar[str] = "rc"
 
     @property
     def settings(self) -> RcSettings:
@@ -89,7 +96,7 @@ class RcEncoder:
             self._book.restore(known)
             self._kept |= known.keys()
 
-    def control(
+    def encode(
         self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext
     ) -> Sequence[ControlMessage]:
         """Take over the quotas of one more decision; those that are due now."""
@@ -97,7 +104,7 @@ class RcEncoder:
         return self.due(send_context)
 
     def take(self, cell: str, allocation: Allocation, context: DecisionContext, now_s: float) -> None:
-        """The first half of `control`."""
+        """The first half of `encode`."""
         with self._lock:
             self._on_call("control", {"cell": cell, "now_s": now_s})
             quotas = self._cells.setdefault(cell, CellQuotas(self._rules))
@@ -115,6 +122,21 @@ class RcEncoder:
         """Take back every quota in the cell."""
         self.give_back(cell)
         return self.due(send_context)
+
+    def is_applied(self, state: CellState, applied: AppliedControl | None, epoch: int) -> AppliedCheck:
+        """Quotas have no identity: what a UE used must be within what it may use."""
+        quotas = self.explain(state.cell)["quotas"]
+        shares = dict(zip(state.ue_ids, (state.prb_share_U * 100.0).tolist(), strict=True))
+        known = {ue: shares[ue] for ue in quotas if ue in shares and math.isfinite(shares[ue])}
+        slack = 100.0 * SLACK_RBGS / state.num_rbgs
+        above = [
+            f"UE {ue} used {share:.0f} % of {quotas[ue]} %" for ue, share in known.items() if share > quotas[ue] + slack
+        ]
+        if above:
+            return AppliedCheck(False, ", ".join(above))
+        if not known:
+            return AppliedCheck(None, f"{len(quotas)} UEs are under a quota, none of which is in the newest report")
+        return AppliedCheck(True, f"{len(known)} UEs are within their quotas")
 
     def give_back(self, cell: str) -> None:
         """The first half of `release`."""
@@ -146,7 +168,17 @@ class RcEncoder:
         header, message = rc.encode_prb_quota_control(self._names[order.ue], shares, s.dialect, s.form.layout)
         what, number = "releases" if order.is_release else "controls", send_context.next_id()
         call = _call_process_id(send_context.instance_epoch, number) if s.form.call_process_ids else None
-        return ControlMessage(what, number, header, message, self._book.cell_of(order.ue), order.ue, call)
+        return ControlMessage(
+            what,
+            number,
+            header,
+            message,
+            self._book.cell_of(order.ue),
+            order.ue,
+            call,
+            on_answer=partial(self.answered, order.ue),
+            on_not_sent=partial(self.not_sent, order.ue),
+        )
 
     def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
         """The node took a quota, refused it, or did not say."""

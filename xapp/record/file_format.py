@@ -91,7 +91,7 @@ def _target(target: ControlTarget | None) -> dict[str, Any] | None:
         "function_id": target.function_id,
         "instance_id": target.instance_id,
         "carrier": _CARRIER.dump_python(target.carrier, mode="json"),
-        "control": "dcm" if isinstance(target.encoder, DcmEncoder) else "rc",
+        "control": target.encoder.service_model,
     }
 
 
@@ -274,7 +274,7 @@ def read_target(
         int(value["function_id"]),
         int(value["instance_id"]),
         _CARRIER.validate_python(value["carrier"]),
-        DcmEncoder() if value["control"] == "dcm" else quotas[node],
+        DcmEncoder() if value["control"] == DcmEncoder.service_model else quotas[node],
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from xapp.control.cell_link import Report
-from xapp.control.encoder import ControlMessage, DecisionContext, SendContext
+from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
 from xapp.control.leader_thread import Answer
 from xapp.control.mailbox import Mailbox
 from xapp.control.sender import ControlSender
@@ -72,6 +72,7 @@ class ReplayedQuotas:
     """
 
     limited = 0
+    service_model: ClassVar[str] = RcEncoder.service_model
 
     def __init__(self, encoder: RcEncoder, instance_epoch: int, lease_periods: int) -> None:
         self._encoder, self._epoch, self._lease_periods = encoder, instance_epoch, lease_periods
@@ -83,7 +84,7 @@ class ReplayedQuotas:
         self._waiting.append(event)
         self._catch_up()
 
-    def control(
+    def encode(
         self,
         cell: str,
         carrier: dcm.Carrier,
@@ -104,14 +105,11 @@ class ReplayedQuotas:
     def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         return ()
 
-    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
-        """See the class."""
-
-    def not_sent(self, subject: int) -> None:
-        """See the class."""
-
     def explain(self, cell: str) -> dict[str, Any]:
         return self._encoder.explain(cell)
+
+    def is_applied(self, state: CellState, applied: dcm.AppliedControl | None, epoch: int) -> AppliedCheck:
+        return self._encoder.is_applied(state, applied, epoch)
 
     def _catch_up(self) -> None:
         while self._waiting and self._waiting[0]["call"] != "control":
