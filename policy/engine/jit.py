@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCacheLocator, _CacheLocator
+from numba.core.options import DefaultOptions
 
 from policy import cell_state, cqi, grammar, model_config
 from policy.engine.portable_target import set_portable_target
@@ -32,6 +33,9 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "nogil": True,
 }
+# Nobody calls them from Python, and the code that would unpack their arguments takes longer to compile than they do. The
+# options are not of numba's public interface: a version without them compiles the same, only longer.
+_NO_WRAPPERS = {name: True for name in ("no_cpython_wrapper", "no_cfunc_wrapper") if hasattr(DefaultOptions, name)}
 FOLDER = Path(__file__).parent
 KERNELS = (
     "decide", "dcm", "encode", "jit", "memory", "prefill", "remaining", "simd", "sizes", "steps", "tables", "tiles",
@@ -57,7 +61,7 @@ class NotCompiled(Exception):
 
 def kernel(function: Function) -> Function:
     """For the engine's functions: part of every entry point that calls them."""
-    compiled: Function = njit(**OPTIONS)(function)
+    compiled: Function = njit(**OPTIONS, **_NO_WRAPPERS)(function)
     return compiled
 
 

@@ -28,7 +28,7 @@ from policy.grammar import (
 )
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.leader_models.token_probabilities import TokenProbabilities
+from policy.leader_models.token_probabilities import HasTokenProbabilities, TokenProbabilities
 from policy.limits import Limits, compile_limits
 from policy.shipped import EXPIRED, draws
 
@@ -50,6 +50,7 @@ class EngineLeader:
         self.sampling_seed = sampling_seed
         self._folder = folder
         self._free: list[Workspace] = []
+        self._reference: HasTokenProbabilities | None = None
 
     def sampled(self, seed: int) -> EngineLeader:
         """The same leader with sampled decoding; the weights are shared."""
@@ -77,12 +78,14 @@ class EngineLeader:
         return decisions
 
     def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
-        """How likely every alternative was, for a DCM that this leader said; by torch (token_probabilities.HasOdds)."""
-        from policy.model_leader import load_leader
+        """How likely every alternative was, for a DCM that this leader decoded; worked out by torch."""
+        if self._reference is None:
+            from policy.model_leader import load_leader
 
-        if self._folder is None:
-            raise ValueError("this leader was not made of a bundle's directory, which its odds are worked out from")
-        return load_leader(self._folder).token_probabilities(state, intent, tokens)
+            if self._folder is None:
+                raise ValueError("this leader was not made of a bundle's directory, which its odds are worked out from")
+            self._reference = load_leader(self._folder)
+        return self._reference.token_probabilities(state, intent, tokens)
 
     def _decide(self, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Decision]:
         limits = [compile_limits(state, intent) for state, intent in zip(states, intents)]

@@ -28,6 +28,8 @@ from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.text.model import TextConfig, new_text_model
 
+pytestmark = pytest.mark.timeout(900)  # whoever is first compiles: 20 s of a core, if it has one to itself
+
 
 def random_model(options: GrammarOptions) -> Leader:
     """A language model that learned nothing: the contract holds whatever the weights say."""

@@ -6,6 +6,7 @@ of its own compiles it, because compiling in this one would hold up every other 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import subprocess
 import sys
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 COMPILING = "compiling"
 """Reason of a fallback while nobody but it can decide."""
+SHOWN_CHARACTERS = 400
+"""Of what a process said that failed, its end."""
 COMPILE_TIMEOUT_S = 900.0
 """A process that compiles takes 20 s alone on a core; one that takes this long hangs."""
 
@@ -60,6 +63,9 @@ class ColdLeader:
         self._engine = engine
         self._make_stand_in, self._compile = stand_in, compile_code
         self._leader: Leader | None = None
+        self._lock = threading.Lock()
+        self._nobody = ""
+        """Why there is no stand-in."""
         self.settled = threading.Event()
         """Who decides will not change any more."""
         threading.Thread(target=self._compile_engine, name="compile", daemon=True).start()
@@ -83,32 +89,41 @@ class ColdLeader:
         try:
             self._compile()
             self._engine.prepare(may_compile=True)
-            self._leader = self._engine
-            log.info("leader %s: compiled", self.name)
         except Exception as error:  # numba and LLVM have many ways to fail
-            missing.join()
             log.exception("leader %s cannot be compiled", self.name)
-            if self._leader is None:
-                self._leader = FailedLeader(self.name, f"no compiled engine ({error}), and torch is not installed")
+            missing.join()
+            with self._lock:
+                self._leader = self._leader or FailedLeader(self.name, f"not compiled ({error}); {self._nobody}")
+        else:
+            with self._lock:
+                self._leader = self._engine
+            log.info("leader %s: compiled", self.name)
         finally:
             self.settled.set()
 
     def _load_stand_in(self) -> None:
         try:
             stand_in = self._make_stand_in()
-        except LeaderError as error:
+        except Exception as error:  # torch can be there and not work
+            self._nobody = str(error)
             log.warning("until it is compiled the fallback decides: %s", error)
             return
-        if self._leader is None:
-            self._leader = stand_in
+        with self._lock:
+            self._leader = self._leader or stand_in
 
 
 def compile_apart(name: str) -> None:
     """Compile a bundle's decision in another process, into a cache that this one finds it in, if there is a place."""
     command = [sys.executable, "-m", "policy.engine", *([] if name == BUNDLED else [str(Path(name).resolve())])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
-    if done.returncode:
-        log.warning("%s: exit status %d: %s", " ".join(command[1:]), done.returncode, done.stderr.strip()[-400:])
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        atexit.register(child.terminate)  # whoever stops now has no use for it
+        try:
+            _, said = child.communicate(timeout=COMPILE_TIMEOUT_S)
+        finally:
+            child.kill()
+            atexit.unregister(child.terminate)
+    if child.returncode:
+        log.warning("%s: exit status %d: %s", " ".join(command[1:]), child.returncode, said.strip()[-SHOWN_CHARACTERS:])
 
 
 def make_live_leader(name: str, *, threads: int = 1) -> Leader:
