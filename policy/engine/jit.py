@@ -33,9 +33,11 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "nogil": True,
 }
-# Nobody calls them from Python, and the code that would unpack their arguments takes longer to compile than they do. The
-# options are not of numba's public interface: a version without them compiles the same, only longer.
-_NO_WRAPPERS = {name: True for name in ("no_cpython_wrapper", "no_cfunc_wrapper") if hasattr(DefaultOptions, name)}
+# Nobody calls them from Python, and the code that would unpack their arguments takes longer to compile than they do.
+# The options are not of numba's public interface: a version without them compiles the same, only longer.
+_NO_WRAPPERS: dict[str, Any] = {
+    name: True for name in ("no_cpython_wrapper", "no_cfunc_wrapper") if hasattr(DefaultOptions, name)
+}
 FOLDER = Path(__file__).parent
 KERNELS = (
     "decide", "dcm", "encode", "jit", "memory", "prefill", "remaining", "simd", "sizes", "steps", "tables", "tiles",

@@ -33,9 +33,6 @@ from xapp.ric.subscriptions import SubscriptionClient
 
 log = logging.getLogger(__name__)
 
-SILENT_PERIODS = 20
-"""An active subscription without a report for so many periods (and SILENT_S) is silent."""
-SILENT_S = 5.0
 UNMATCHED_S = 30.0
 """How long after the first node an entry of controls.nodes may match none, before that is warned of."""
 LATER = float("inf")
