@@ -3,6 +3,9 @@
 StackmacError
   UserMistake        what was asked for cannot be done as asked: exit status 2
   RunFailed          a run that was rightly asked for must not go on: exit status 1
+  DecodeError        bytes or a document from outside that are not what they should be
+  EncodeError        a value that cannot be written as it should be
+  ServiceError       the platform, or another xApp, gives no answer that can be used
 
 A programming error is none of them and keeps its trace-back. Packages derive their own from these.
 """
@@ -26,3 +29,15 @@ class UserMistake(StackmacError):
 
 class RunFailed(StackmacError):
     """A run that was rightly asked for must not go on."""
+
+
+class DecodeError(StackmacError):
+    """Bytes, or a document, that somebody else wrote and that are not what they should be."""
+
+
+class EncodeError(StackmacError):
+    """A value that cannot be written."""
+
+
+class ServiceError(StackmacError):
+    """A service that does not answer, or answers something else than it should."""

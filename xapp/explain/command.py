@@ -11,9 +11,8 @@ import httpx
 import typer
 from rich.console import Console
 
-from policy.errors import RunFailed
+from policy.errors import DecodeError, RunFailed
 from xapp.control.decision_record import DecisionRecord
-from xapp.errors import DecodeError
 from xapp.explain.api import DECISIONS
 from xapp.explain.document import explain as explain_record
 from xapp.explain.screen import show

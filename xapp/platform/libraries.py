@@ -6,8 +6,14 @@ their pins they work. Until then stackmac runs without: shared data over Redis a
 
 from __future__ import annotations
 
+from policy.errors import StackmacError
+
 ADD_COMMAND = "pip install --no-deps ricsdl==3.1.3 ricxappframe==3.2.2"
 HOW_TO_ADD = f"the platform's libraries are not installed; to add them: {ADD_COMMAND}"
+
+
+class LibrmrMissing(StackmacError):
+    """librmr_si.so cannot be loaded: one line that says so."""
 
 
 def is_missing(error: ImportError) -> bool:

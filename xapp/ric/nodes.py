@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-from xapp.errors import ServiceError
+from policy.errors import ServiceError
 from xapp.platform.rnib_entities import entities
 from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore

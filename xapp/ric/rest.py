@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from xapp.errors import ServiceError
+from policy.errors import ServiceError
 
 MAX_ANSWER_BYTES = 1 << 22
 """Hundreds of nodes with their RAN functions; a stream that never ends is none."""

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from xapp.errors import DecodeError
+from policy.errors import DecodeError
 from xapp.ric.rest import Answer, RestError
 
 MAX_EVENT_INSTANCE_ID = 65535

@@ -32,9 +32,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from policy.errors import StackmacError
 from xapp.http.server import cannot_listen
-from xapp.platform.libraries import HOW_TO_ADD, is_missing
+from xapp.platform.libraries import HOW_TO_ADD, LibrmrMissing, is_missing
 from xapp.rmr.frame import (
     D1_BYTES,
     RMR_HEADER_BYTES,
@@ -56,8 +55,7 @@ NORMAL_PAYLOAD_BYTES = 16_384
 """librmr keeps a buffer of this size for every message that waits in its ring of 4096; longer ones get their own."""
 MAX_FRAME_BYTES = 1 << 26
 RECEIVE_TIMEOUT_MS = 100
-RETRY_PAUSE_S = 0.001
-SEND_PATIENCE_S = 0.005
+RETRY_PAUSE_S, SEND_PATIENCE_S = 0.001, 0.005
 SETTLED_S = 0.5
 """The longest that a start waits for librmr to have read its settings; a route file that is not there yet costs it."""
 LAST_WORDS_S = 0.5
@@ -66,12 +64,7 @@ ERRORS_ONLY = 2
 """librmr's log level: warnings would come with every message that finds no route."""
 
 # Offsets in the RMR header, from its start (see frame.py).
-XID_OFFSET = 12
-SOURCE_OFFSET = 76
-
-
-class LibrmrMissing(StackmacError):
-    """librmr_si.so cannot be loaded: one line that says so."""
+XID_OFFSET, SOURCE_OFFSET = 12, 76
 
 
 @cache

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from xapp.errors import DecodeError
+from policy.errors import DecodeError
 
 UNSET_SUB_ID = -1
 MAX_ENTRIES = 1 << 17

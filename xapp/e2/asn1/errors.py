@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xapp.errors import DecodeError, EncodeError
+from policy.errors import DecodeError, EncodeError
 
 
 class E2DecodeError(DecodeError):

@@ -11,8 +11,7 @@ import socket
 import struct
 from typing import Literal
 
-from policy.errors import UserMistake
-from xapp.errors import DecodeError
+from policy.errors import DecodeError, UserMistake
 
 logger = logging.getLogger(__name__)
 
