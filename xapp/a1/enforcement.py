@@ -105,7 +105,7 @@ class PoliciesInForce:
         return kept.intent
 
     def on_decided(self, state: CellState, intent: Intent, allocation: Allocation, sent: bool) -> None:
-        """Enter into the books what came of a decision under `intent`; sent = the node was told.
+        """Enter into the books what came of a decision under `intent`; sent = a control went to the node.
 
         More than a floor is no credit: it holds again in the next period, but for what rounding up gave too much. What
         was not given is made up, as far as it is not older than the window.

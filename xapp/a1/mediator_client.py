@@ -4,7 +4,7 @@ Two mediators are about: the Go one sends the type id as a string and the policy
 one a number and an object. Both insist on an answer that has all four fields and a number for the type.
 
 Policies are kept in SDL and there again after a restart. What comes from the mediator replaces them; until it does, a
-policy is in force as `restored`: the mediator may have deleted it while nobody was there to hear of it.
+policy is in force as `restored`: the mediator may have deleted it while nobody was there to notice it.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class A1Policies:
         query_period_s: float,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """on_change: hears of every new set of policies, before the mediator is answered. wake: has `run_due` called.
+        """on_change: called with every new set of policies, before the mediator is answered. wake: makes `run_due` due.
 
         query_period_s: how soon the mediator is asked again, at first; 0 = it is never asked.
         """
@@ -137,7 +137,7 @@ class A1Policies:
         self._received: set[str] = set()
         """Instances that the mediator has spoken of before SDL did: it knows better."""
         self._unsaved: dict[str, Policy | None] = {}
-        """What SDL has yet to be told; None = deleted."""
+        """What has yet to be written to SDL; None = deleted."""
         self._is_restored = False
         self._all_unsaved = False
         self._is_answered = False

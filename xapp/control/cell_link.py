@@ -82,4 +82,4 @@ class Report:
     kpm: KpmReport | None = None
     """The newest KPM report in it."""
     measurement: int | None = None
-    """Counts the cell's measurements, see xapp.control.encoder.Basis."""
+    """Counts the cell's measurements, see xapp.control.encoder.DecisionContext."""

@@ -157,7 +157,7 @@ class ControlLoop:
     def _send(
         self, report: Report, decision: Decision, classical: Decision | None, intent_then: Intent, decision_ms: float
     ) -> DecisionRecord:
-        """Policies may have changed, and UEs come, since the leader was `told`: what holds now is what counts."""
+        """Policies may have changed, and UEs come, since the leader had `intent_then`: what holds now counts."""
         state, link = report.state, report.link
         newest = link.newest or report
         intent = self._intent_of(newest.state)

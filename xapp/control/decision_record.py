@@ -79,7 +79,7 @@ class ControlOutcome:
     nothing: str = ""
     """Why nothing was sent: `shadow`, `no_function`, `yielded`, `closing`, `unchanged`; empty when something was."""
     in_force: Mapping[str, Any] = field(default_factory=dict)
-    """What the node had been told before and holds to, where that is more than the newest control (RC quotas)."""
+    """What the node was sent before and holds to, where that is more than the newest control (RC quotas)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +99,9 @@ class DecisionRecord:
     newest_number: int
     """... of the one that `newest` came with."""
     intent_then: Intent
-    """What the leader was told to heed."""
+    """The intent that the leader was given."""
     intent: Intent
-    """What held when the decision was sent, for the UEs of `newest`: what the guard saw, mostly equal to `told`."""
+    """What held when the decision was sent, for the UEs of `newest`: what the guard saw, mostly `intent_then`."""
     leader: Leader
     """Who was, or would have been, asked."""
     decision: Decision

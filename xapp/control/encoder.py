@@ -35,7 +35,7 @@ class DecisionContext(NamedTuple):
 
 
 class SendContext(NamedTuple):
-    """When, and as whose how manieth control, something is said."""
+    """When a control is sent, by which instance and under which number."""
 
     instance_epoch: int
     next_id: Callable[[], int]

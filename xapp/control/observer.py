@@ -1,7 +1,7 @@
 """Where a recorder listens: everything that the loop's decisions depend on passes here, in order.
 
-`Tap` itself hears nothing: it stands where nobody records. Its methods are called from the loop's threads, some under
-a lock, so they must return at once and never raise.
+`Observer` itself does nothing: it stands where nobody records. Its methods are called from the loop's threads, some
+under a lock, so they must return at once and never raise.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Observer:
         """The quotas of a node (xapp.quotas.rc_encoder) were changed by this call, or some were sent; `new` made its
         book."""
 
-    def stood_back(self) -> None:
+    def entered_standby(self) -> None:
         """Another instance controls: nothing is sent, and what was controlled is forgotten."""
 
     def released(self, sent: SentControl) -> None:

@@ -78,7 +78,7 @@ class ControlSender:
         outcome: ControlOutcome | None = None,
     ) -> bool:
         """Send a decision; False = nothing was handed to RMR: no route or queue full (counted), no longer ours to
-        control, or nothing that the node has not been told.
+        control, or nothing that the node does not hold to already.
 
         outcome: it notes what was sent, now or later, and what came of it.
 
@@ -160,7 +160,7 @@ class ControlSender:
     def enter_standby(self) -> None:
         """Another instance controls, or is about to: send nothing from now on. What was controlled is its business."""
         with self._lock:
-            self._observer.stood_back()
+            self._observer.entered_standby()
             self._in_standby = True
             self._controlled.clear()
             self._watched.clear()

@@ -63,7 +63,7 @@ def _table(findings: list[Finding]) -> Table:
         mark = f"[{STYLES[finding.state]}]{finding.state.value}[/]"
         name = f" ({finding.fault})" if finding.fault else ""
         lines = [finding.found + name, *([f"-> {finding.advice}"] if finding.advice else [])]
-        table.add_row(mark, finding.check, Text("\n".join(lines)))  # what was heard is no markup
+        table.add_row(mark, finding.check, Text("\n".join(lines)))  # answers are no markup
     return table
 
 

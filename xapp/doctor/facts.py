@@ -1,4 +1,4 @@
-"""What the doctor asks, and what it heard. It may block for a time-out; nothing raises for a bad answer."""
+"""What the doctor asks, and the answers. It may block for a time-out; nothing raises for a bad answer."""
 
 from __future__ import annotations
 

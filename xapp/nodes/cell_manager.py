@@ -81,7 +81,7 @@ class Cells:
         self._nodes: dict[str, E2Node] = {}
         """Those that are connected."""
         self._known_dialects: dict[str, Dialect] = {}
-        """How nodes write KPM and RC, as their reports have told."""
+        """How nodes write KPM and RC, as their reports show."""
         receiver.on_dialect = self._on_dialect
         self._silence: dict[SubscriptionKey, Silence] = {}
         """Of the subscriptions that are silent."""
@@ -89,7 +89,7 @@ class Cells:
         self._unknown: UnknownToManager[SubscriptionKey] = UnknownToManager(self.subscriptions.unknown_to_manager)
         self._refused = RefusedMeasurements()
         self._answers: queue.SimpleQueue[tuple[SubscriptionKey, tuple[str, ...], bool]] = queue.SimpleQueue()
-        """What nodes said to KPM subscriptions: key, measurements, whether they took them."""
+        """How nodes answered KPM subscriptions: key, measurements, whether they took them."""
         self._look_for_unmatched_at_s = LATER
 
     def on_node(self, event: NodeEvent) -> None:
@@ -149,7 +149,7 @@ class Cells:
         return unmatched_entries((entry.name for entry in self._controls.nodes), names)
 
     def dialects(self) -> dict[str, str]:
-        """How each node writes KPM and RC; "" = no report has told yet."""
+        """How each node writes KPM and RC; "" = no report has shown it yet."""
         with self._lock:
             return {
                 name: str(plan.dialect or self._known_dialects.get(name) or "") for name, plan in self._plans.items()
@@ -162,7 +162,7 @@ class Cells:
         return {cell: [problem._asdict() for problem in report_problems(link)] for cell, link in links.items()}
 
     def effects(self, epoch: int) -> dict[str, AppliedCheck]:
-        """By cell: whether it does what this instance, of that epoch, told it; a silent one does not say."""
+        """By cell: whether it does what this instance, of that epoch, asks of it; a silent one does not show it."""
         with self._lock:
             links = dict(self._links)
             silent = {cell_key(key.node, key.cell) for key in self._silence}
@@ -195,7 +195,7 @@ class Cells:
             return silent
 
     def _on_dialect(self, node: str, dialect: Dialect) -> None:
-        """A node's first readable report has told how it writes; from the receive thread, before anybody decides.
+        """A node's first readable report has shown how it writes; from the receive thread, before anybody decides.
 
         What the node was asked in the other dialect it has misread, even if it took it: it is asked anew.
         """

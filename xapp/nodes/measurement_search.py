@@ -39,7 +39,7 @@ class MeasurementSearch:
         return self.done and self._last_was_taken
 
     def answer(self, taken: bool) -> None:
-        """What the node said to the attempt."""
+        """The node's answer to the attempt."""
         part, *self._parts = self._parts
         self._last_was_taken = taken
         if taken:

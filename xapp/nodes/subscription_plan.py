@@ -94,8 +94,8 @@ def plan_node(
     """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception.
 
     control: auto, dcm, rc or none (xapp.config.model). A node with both is controlled by DCM under auto: it says more.
-    Under none it is subscribed to, by the same functions as under auto, and never controlled. told: the dialect that
-    its reports were found to be in, if they were. slices: those that policies speak of.
+    Under none it is subscribed to, by the same functions as under auto, and never controlled. known_dialect: that
+    which its reports were found to be in, if they were. slices: those that policies speak of.
     """
     settings = settings or NodeConfig()
     dialect = known_dialect if settings.dialect == "auto" else Dialect(settings.dialect)

@@ -53,7 +53,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QuotaRules:
-    """How allocations become quotas, and how often a node hears of it."""
+    """How allocations become quotas, and how often a node is sent them."""
 
     min_share_percent: int = 5
     smooth_periods: int = 5

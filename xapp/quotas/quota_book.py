@@ -1,4 +1,4 @@
-"""What one node's UEs have been told of their quotas, and what they are to be told next. Pure: time is an argument.
+"""The quotas that one node's UEs have been sent, and those that are to be sent next. Pure: time is an argument.
 
 A quota has no lease: it stays at the node until the UE leaves or somebody takes it back. So the book is written ahead:
 nobody is limited whose id has not been kept where the next instance of the xApp finds it.
@@ -177,7 +177,7 @@ class QuotaBook:
         return frozenset(ue for ue, entry in self._entries.items() if entry.limited)
 
     def in_force(self, cell: str | None = None) -> dict[int, Quota]:
-        """What UEs (of one cell, or all) were told, where that is known and a limit."""
+        """The quotas that UEs (of one cell, or all) were sent, where that is known and a limit."""
         return {
             ue: e.in_force
             for ue, e in self._entries.items()
@@ -207,7 +207,7 @@ class QuotaBook:
     # -- what is sent --------------------------------------------------------------------------------------------
 
     def due(self, now_s: float, most: int, *, unhurried: bool = True) -> list[Order]:
-        """The controls to send now, at most `most`; each is in flight until it is settled.
+        """The controls to send now, at most `most`; each is in flight until it is answered.
 
         Broken caps first, then releases, then whoever has waited longest. unhurried=False disregards the rate limit:
         for a xApp that stops.
@@ -231,7 +231,7 @@ class QuotaBook:
         return orders
 
     def on_answer(self, ue: int, accepted: bool | None, now_s: float) -> None:
-        """What became of the UE's control in flight; None = nobody said."""
+        """What became of the UE's control in flight; None = no answer came."""
         entry = self._entries.get(ue)
         if entry is None or entry.in_flight is None:
             return

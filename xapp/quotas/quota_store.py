@@ -41,7 +41,7 @@ class QuotaKeeper:
         on_change: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
     ) -> None:
-        """on_change: told when `save` has something to do; it must not block."""
+        """on_change: called when `save` has something to do; it must not block."""
         self._observer = observer or Observer()
         self._controls = controls
         self._store = store
@@ -57,7 +57,7 @@ class QuotaKeeper:
         """The node's, with the UEs that an earlier instance left under quotas. A node that comes back has what it had,
         but nobody knows whether it started over.
 
-        dialect: None = not told yet, see RcSettings.
+        dialect: None = not known yet, see RcSettings.
         """
         with self._lock:
             q, settings = self._controls.quota, self._controls.node(node)

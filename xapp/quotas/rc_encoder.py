@@ -1,4 +1,4 @@
-"""Decisions as E2SM-RC quotas of one node: the book of who was told what, under a lock, and its bytes."""
+"""Decisions as E2SM-RC quotas of one node: the book of who was sent what, under a lock, and its bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RcSettings:
     sst: int = 1
     sd: int | None = None
     dialect: Dialect | None = Dialect.STANDARD
-    """None: the node's reports have not told yet, and nothing is sent before they have."""
+    """None: the node's reports have not shown it yet, and nothing is sent before they have."""
     form: rc.QuotaForm = rc.QuotaForm()
 
 
@@ -79,7 +79,7 @@ class RcEncoder:
         return self._settings
 
     def use_settings(self, settings: RcSettings) -> None:
-        """What the node takes, from now on: told by its reports, or listed anew by a node that came back."""
+        """What the node takes, from now on: as its reports show, or listed anew by a node that came back."""
         with self._lock:
             if settings != self._settings:
                 self._on_call("settings", {"settings": settings})
@@ -218,7 +218,7 @@ class RcEncoder:
             return self._book.waiting
 
     def doubt(self) -> None:
-        """The node was away, and may have started over: what it was told is not known any more."""
+        """The node was away, and may have started over: what holds there is not known any more."""
         with self._lock:
             self._on_call("doubt", {})
             self._book.doubt()

@@ -133,7 +133,7 @@ def _cell(record: DecisionRecord) -> dict[str, Any]:
 
 
 def quota_event(node: str, call: str, intent_then: Mapping[str, Any]) -> Event:
-    """One call of a node's RcEncoder: what it was told as JSON."""
+    """One call of a node's RcEncoder: its arguments as JSON."""
     event: Event = {"event": "quota", "node": node, "call": call, **intent_then}
     if call in ("new", "settings"):
         settings: RcSettings = intent_then["settings"]

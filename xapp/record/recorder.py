@@ -58,7 +58,7 @@ class _Waiting(NamedTuple):
 
 
 class Recorder(Observer):
-    """Use: `opened` once, then as a tap, then `close`. Raises OSError for a file that cannot be made.
+    """Use: `opened` once, then as an observer, then `close`. Raises OSError for a file that cannot be made.
 
     A file that is there already is kept, as FILE.1 (and what was FILE.1 is gone); a folder is no place for a recording.
     """
@@ -96,7 +96,7 @@ class Recorder(Observer):
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    # -- the tap: called by the loop's threads ------------------------------------------------------------------------
+    # -- the observer: called by the loop's threads ------------------------------------------------------------------
 
     def opened(self, controls: Controls, instance_epoch: int) -> None:
         event = header(
@@ -129,7 +129,7 @@ class Recorder(Observer):
     def quota(self, node: str, call: str, intent_then: Mapping[str, Any]) -> None:
         self._put(lambda: quota_event(node, call, intent_then))
 
-    def stood_back(self) -> None:
+    def entered_standby(self) -> None:
         self._put(lambda: {"event": "stood_back"})
 
     def released(self, sent: SentControl) -> None:

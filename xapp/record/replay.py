@@ -82,7 +82,7 @@ class Replay:
         ask_leader: bool = True,
         on_record: Callable[[DecisionRecord], None] = lambda record: None,
     ) -> None:
-        """ask_leader=False: the recorded proposals stand for the leader's. on_record: hears of every decision, with
+        """ask_leader=False: the recorded proposals stand for the leader's. on_record: called with every decision, with
         the recorded times. Raises RecordingError for a header that this version cannot use.
         """
         self._recording = recording
@@ -102,7 +102,7 @@ class Replay:
         self._receiver = Receiver(self._wire, self._mailbox, self._sender, self._metrics)
         self._answers = ReplayedAnswers(leader if ask_leader else None)
         self._intents: dict[str, deque[Intent]] = {}
-        """By cell: what the leader was told, and what held when the decision was sent."""
+        """By cell: what the leader was given, and what held when the decision was sent."""
         self._loop = ControlLoop(
             controls,
             leader,
@@ -118,7 +118,7 @@ class Replay:
         """By node."""
         self._links: dict[int, CellLink] = {}
         self._early: list[RmrMessage] = []
-        """Answers that the recorder heard before it heard of the control that they answer."""
+        """Answers that the recorder saw before the control that they answer."""
 
     def run(self) -> ReplayResult:
         """Up to the first difference, or the end. Raises RecordingError for a line that says what cannot be."""

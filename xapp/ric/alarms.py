@@ -1,7 +1,7 @@
 """Alarms: conditions that last become RMR messages to the platform's alarm manager, raised once and cleared once.
 
-`Alarms.run` is a task: it is told what fails (`observe`) and sends what is due. A condition must last `raise_after_s`
-to be raised and be gone for `clear_after_s` to be cleared. What is raised is said again every REMIND_S, as the manager
+`Alarms.run` is a task: it takes what fails (`observe`) and sends what is due. A condition must last `raise_after_s`
+to be raised and be gone for `clear_after_s` to be cleared. What is raised is sent again every REMIND_S, as the manager
 may have restarted: it drops duplicates itself.
 """
 
@@ -120,7 +120,7 @@ class _State:
     since_s: float = 0.0
     """Since when `failing` is what it is."""
     raised: bool | None = None
-    """What the manager was told; None = nothing yet by this run."""
+    """What was sent to the manager; None = nothing yet by this run."""
     raised_ms: int = 0
     reported_s: float = 0.0
 
@@ -145,7 +145,7 @@ class Alarms:
         self._lock = threading.Lock()
         self._states: dict[tuple[Problem, str], _State] = {}
         self.raised = 0
-        """Alarms raised so far, each once however often it was said."""
+        """Alarms raised so far, each once however often it was sent."""
 
     def observe(self, failing: Iterable[Failing], *, healthy: Iterable[tuple[Problem, str]] = ()) -> None:
         """What fails now; everything else does not. `healthy`: what is known not to, so that an alarm of an earlier run

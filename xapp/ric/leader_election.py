@@ -1,9 +1,9 @@
 """Which of several instances of this xApp controls (a rolling update): the youngest, by epoch; the others stand by.
 
 Each instance writes `instance/<id>` into SDL, with its epoch, its role and a beat that goes on for as long as it lives.
-A new one claims an epoch above all others, waits until every older one has stood back (it says so, or its beat has
-stopped), and then begins; so at no time two of them send. An older one that finds a younger one stands back for good,
-unless every younger one is gone: then it claims a new epoch.
+A new one claims an epoch above all others, waits until every older one is in standby (it says so, or its beat has
+stopped), and then begins; so at no time two of them send. An older one that finds a younger one enters standby for
+good, unless every younger one is gone: then it claims a new epoch.
 
 Clocks are compared nowhere: epochs grow because each is claimed above what SDL holds, beats count. Without SDL there is
 nobody to agree with: an instance controls, until a node refuses it for a younger one's sake.
@@ -35,7 +35,7 @@ FORGET_S = 60.0
 
 class Role(Enum):
     WAITING = "waiting"
-    """For an older instance to stand back."""
+    """An older instance has this long to enter standby."""
     CONTROL = "control"
     SHADOW = "shadow"
     """A younger instance is there: decide, but send nothing."""
@@ -52,8 +52,8 @@ class _Other(NamedTuple):
 
 
 class LeaderElection:
-    """`run` is a task; it and the constructor may block for SDL's time-out. `on_role` is told of each new role by the
-    thread that calls `run`, before the other instances can read of it.
+    """`run` is a task; it and the constructor may block for SDL's time-out. `on_role` is called with each new role by
+    the thread that calls `run`, before the other instances can read of it.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LeaderElection:
             if self._refused:
                 self._become(Role.SHADOW)
             return BEAT_S
-        # Of two that start at once, one at least reads of the other: nobody looks before it has said that it is there.
+        # Of two that start at once, one at least reads of the other: nobody looks before it has written its own entry.
         if not self._beat and not self._report():
             self._without_sdl()
             return BEAT_S

@@ -6,9 +6,9 @@
 
 The notification may come before the 201, so the entry is PENDING (and found by its XappEventInstanceId) before the
 request leaves. Ids are kept in SDL: after a restart an unchanged subscription is taken over by sending the same body
-again, any other is deleted; the same goes for those of an older instance that has stood back. An instance that stands
-back itself (`stand_back`) asks for nothing and deletes nothing: what it had is the younger one's to take over or to
-delete.
+again, any other is deleted; the same goes for those of an older instance that is in standby. An instance that is
+in standby itself (`enter_standby`) asks for nothing and deletes nothing: what it had is the younger one's to take over
+or to delete.
 
 `run_due` and `forget_node` belong to the task runner's thread, `close` to whichever thread stops it; they may block for
 HTTP and SDL time-outs. The rest never blocks and may be called from any thread.
@@ -53,8 +53,8 @@ MIN_PAUSE_S = 0.02
 
 
 class SubscriptionClient:
-    """Keeps the wanted subscriptions active. `owner` names this instance in SDL. `on_change` hears of every new state
-    from whichever thread brought it about, one call at a time: what it heard last is how things are.
+    """Keeps the wanted subscriptions active. `owner` names this instance in SDL. `on_change` is called with every new
+    state from whichever thread brought it about, one call at a time: the last call is how things are.
     """
 
     def __init__(

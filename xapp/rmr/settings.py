@@ -1,4 +1,4 @@
-"""What this xApp's RMR endpoint is told by the environment and the configuration, in that order of precedence.
+"""What this xApp's RMR endpoint is given by the environment and the configuration, in that order of precedence.
 
 The variables mean what they mean for librmr 4.9.4:
 
@@ -76,13 +76,13 @@ def resolve_settings(config: RmrConfig, environ: Mapping[str, str]) -> RmrSettin
     bind_host, own_hosts = _bind_address(
         bind_if or config.bind_host, "RMR_BIND_IF" if bind_if else "controls.rmr.bind_host"
     )
-    said, name = environ.get("RMR_RTG_SVC", ""), "RMR_RTG_SVC"
-    if not said:
-        said, name = config.route_manager, "controls.rmr.route_manager"
+    written, name = environ.get("RMR_RTG_SVC", ""), "RMR_RTG_SVC"
+    if not written:
+        written, name = config.route_manager, "controls.rmr.route_manager"
     control_port = environ.get("RMR_CTL_PORT", "")
-    if not said and control_port:
-        said = WELL_KNOWN_MANAGER
-    tables, manager, port = _table_source(said, name)
+    if not written and control_port:
+        written = WELL_KNOWN_MANAGER
+    tables, manager, port = _table_source(written, name)
     if port is None:
         port = _port(control_port, "RMR_CTL_PORT") if control_port else DEFAULT_CONTROL_PORT
     return RmrSettings(
@@ -93,24 +93,24 @@ def resolve_settings(config: RmrConfig, environ: Mapping[str, str]) -> RmrSettin
         tables=tables,
         manager=manager,
         control_port=port,
-        control_port_is_wanted=bool(said),
+        control_port_is_wanted=bool(written),
         request_period_s=_request_period_s(environ.get("RMR_RTREQ_FREQ", "")),
         seed=Path(environ["RMR_SEED_RT"]) if environ.get("RMR_SEED_RT") else None,
     )
 
 
-def _table_source(said: str, name: str) -> tuple[TableSource, str, int | None]:
-    """Who brings tables, who is asked, and the control port if that is what `said` names."""
-    if not said:
+def _table_source(written: str, name: str) -> tuple[TableSource, str, int | None]:
+    """Who brings tables, who is asked, and the control port if that is what `written` names."""
+    if not written:
         return TableSource.PUSHED, "", DEFAULT_CONTROL_PORT
-    if re.match(r"\s*-[0-9]*[1-9]", said):
+    if re.match(r"\s*-[0-9]*[1-9]", written):
         return TableSource.FILE, "", 0
-    port = said.removeprefix("tcp:").strip()
+    port = written.removeprefix("tcp:").strip()
     if re.fullmatch("[0-9]{1,5}", port):
         return TableSource.PUSHED, "", _port(port, name)
-    if is_endpoint(said):
-        return TableSource.ASKED, said, None
-    raise ConfigError(f"{name} is {said!r:.80}: expected a port, host:port, or -1")
+    if is_endpoint(written):
+        return TableSource.ASKED, written, None
+    raise ConfigError(f"{name} is {written!r:.80}: expected a port, host:port, or -1")
 
 
 def _port(text: str, name: str) -> int:
@@ -129,9 +129,9 @@ def _request_period_s(text: str) -> float:
     return REQUEST_PERIOD_S
 
 
-def _host(said: str, configured: str) -> str:
+def _host(written: str, configured: str) -> str:
     """What peers reply to."""
-    name, host = "RMR_SRC_ID", _without_port(said)
+    name, host = "RMR_SRC_ID", _without_port(written)
     if not host:
         name, host = "controls.rmr.host", configured
     if len(host.encode("utf-8", "replace")) > MAX_HOST_BYTES:
@@ -146,20 +146,20 @@ def _without_port(host: str) -> str:
     return host.split(":", 1)[0]
 
 
-def _bind_address(said: str, name: str) -> tuple[str, tuple[str, ...]]:
+def _bind_address(written: str, name: str) -> tuple[str, tuple[str, ...]]:
     """The address to listen on, and under which addresses this endpoint is known. Asks the name server for a name."""
-    if said in ANY_ADDRESS:
+    if written in ANY_ADDRESS:
         found = (address for name, held in interface_addresses().items() if name != LOOPBACK for address in held)
-        return said.strip("[]"), tuple(found)
+        return written.strip("[]"), tuple(found)
     interfaces = interface_addresses()
-    held = interfaces.get(said)
+    held = interfaces.get(written)
     if held is None:
         try:
-            socket.getaddrinfo(said.strip("[]"), None)
+            socket.getaddrinfo(written.strip("[]"), None)
         except (OSError, UnicodeError):
             known = ", ".join(sorted(interfaces))
-            raise ConfigError(f"{name} is {said!r:.80}: expected an address, or an interface ({known})") from None
-        return said.strip("[]"), (said,)
+            raise ConfigError(f"{name} is {written!r:.80}: expected an address, or an interface ({known})") from None
+        return written.strip("[]"), (written,)
     if not held:
-        raise ConfigError(f"{name} is {said!r}: that interface has no address")
+        raise ConfigError(f"{name} is {written!r}: that interface has no address")
     return held[0].strip("[]"), tuple(held)

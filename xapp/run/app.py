@@ -54,8 +54,8 @@ class App:
         observer: Observer | None = None,
         log_lines: Callable[[], list[str]] = list,
     ) -> None:
-        """Controls alone never change; a Configuration follows its file. tap: who records. log_lines: the newest ones,
-        for symptom data.
+        """Controls alone never change; a Configuration follows its file. observer: who records. log_lines: the newest
+        ones, for symptom data.
         """
         self._log_lines = log_lines
         self.configuration = controls if isinstance(controls, Configuration) else Configuration(controls)

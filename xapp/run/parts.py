@@ -84,7 +84,7 @@ def wire(
     http_port: int,
     opened: ExitStack,
 ) -> Parts:
-    """http_port: where the xApp's HTTP server will answer. opened: is told how to close what is opened here.
+    """http_port: where the xApp's HTTP server will answer. opened: called with how to close what is opened here.
 
     Raises OSError for a port that cannot be bound, ConfigError for RMR_*.
     """
@@ -162,7 +162,7 @@ def wire(
 
 
 def registration(configuration: Configuration, endpoint: ClientEndpoint) -> Registration:
-    """What appmgr is told."""
+    """The registration at appmgr."""
     return Registration(
         appName=os.environ.get("HOSTNAME") or configuration.name,
         appInstanceName=configuration.name,

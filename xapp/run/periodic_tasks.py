@@ -36,7 +36,7 @@ class PeriodicTasks:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._poll_nodes_at_s = 0.0
-        self._has_stood_back = False
+        self._was_in_standby = False
         self._controls_since_s = time.monotonic()
         parts.leader_election.on_role = self.on_role
 
@@ -59,7 +59,7 @@ class PeriodicTasks:
         """Told by the leader election's task: who may send, subscribe and be registered."""
         if role is Role.CONTROL:
             self._parts.sdl_documents.claimed(self._parts.leader_election.epoch)
-            if self._has_stood_back:  # what was known then is forgotten before anything is sent
+            if self._was_in_standby:  # what was known then is forgotten before anything is sent
                 self._parts.cells.take_control(node for node in self._parts.watcher.nodes.values() if node.connected)
                 self._parts.registrar.resume()
                 self._parts.policies.a1.look_again()
@@ -68,7 +68,7 @@ class PeriodicTasks:
             for task in (REGISTRATION, SUBSCRIPTIONS):
                 self._parts.task_runner.wake(task)
         elif role is Role.SHADOW:
-            self._has_stood_back = True
+            self._was_in_standby = True
             self._parts.sender.enter_standby()
             self._parts.cells.enter_standby()
             self._parts.registrar.abandon()

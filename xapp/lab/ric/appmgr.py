@@ -63,7 +63,7 @@ class XappEndpoint(NamedTuple):
 
 
 class AppManager:
-    """Who is registered. Thread safe. `on_change` hears of every new state from whichever thread brought it about."""
+    """Who is registered. Thread safe. Whichever thread brings a new state about calls `on_change`."""
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self.on_change = on_change

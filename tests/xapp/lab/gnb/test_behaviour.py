@@ -17,14 +17,16 @@ from xapp.e2.kpm.messages import Condition
 from xapp.e2.kpm.report_reader import KpmReport, decode_report
 from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, Guami
+from xapp.lab.command import check_names
 from xapp.lab.counters import Counters
-from xapp.lab.gnb.behaviour import BEHAVIOURS, NodeDied
+from xapp.lab.gnb.behaviour import BEHAVIOURS, Behaviour, NodeDied
 from xapp.lab.gnb.e2_agent import E2Agent
 from xapp.lab.gnb.gnb import Gnb
 from xapp.lab.gnb.mac import Mac
 from xapp.lab.gnb.options import GnbOptions
 from xapp.lab.gnb.ran_functions import make_carriers, make_identity
 from xapp.lab.gnb.rc_function import RC_FUNCTION_ID, f1ap_id
+from xapp.lab.options import LabOptions
 from xapp.quotas.allocation_to_quota import Quota
 
 PERIOD_MS = 100
@@ -164,3 +166,12 @@ def test_openairinterface_reports_who_is_in_the_slice(octets: str, reports: int)
 def test_a_way_to_behave_that_nobody_has_is_one_line() -> None:
     with pytest.raises(UserMistake, match="--behave is 'nokia', expected one of ocudu, oai, srsran"):
         Gnb(GnbOptions(behave="nokia"))
+
+
+def test_another_behaviour_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BEHAVIOURS, "mute", Behaviour("kpm_oai", echoes_calls=False))
+    options = LabOptions(behave="mute")
+    check_names(options)
+    assert (options.resolved().control, options.resolved().observe) == ("rc", "kpm_oai")
+    gnb = Gnb(GnbOptions(behave="mute", scenario="mix", k=1, e2_transport="tcp"))
+    assert (gnb.control, gnb.observe) == ("rc", "kpm_oai")
