@@ -91,7 +91,7 @@ print(fields)
 
 def test_the_lease_is_one_constant(changed: Callable[..., Any]) -> None:
     """The configuration, the control on the wire, and the simulator that leaders are trained in all follow it."""
-    tree = changed("policy/lease.py", ("LEASE_PERIODS = 2", "LEASE_PERIODS = 5"))
+    tree = changed("policy/time_scales.py", ("LEASE_PERIODS = 2", "LEASE_PERIODS = 5"))
     printed = tree.python(
         """
 import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from policy.allocation import Allocation
-from policy.lease import LEASE_PERIODS
+from policy.time_scales import LEASE_PERIODS
 
 FOREVER = 2**62
 """A slot that never comes."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from policy.cell_state import TrafficClass
-from policy.lease import LEASE_PERIODS
+from policy.time_scales import LEASE_PERIODS
 from training.simulator.traffic import KNOB, TrafficProfile, resolved
 
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0

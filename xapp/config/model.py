@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from policy.lease import LEASE_PERIODS
 from policy.observation import MEASUREMENTS
+from policy.time_scales import LEASE_PERIODS
 
 NAME = "stackmac"
 """What this project's distribution is called, and its xApp unless the descriptor has another name."""

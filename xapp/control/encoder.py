@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
-from policy.lease import LEASE_PERIODS
+from policy.time_scales import LEASE_PERIODS
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.kpm.report_reader import KpmReport
 
