@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from policy.engine.code_cache import EntryPoint
 from policy.engine.dcm import Options, decode_dcm
 from policy.engine.encode import encode_cell
-from policy.engine.jit import EntryPoint
 from policy.engine.memory import NUM_UES, Cells, Memory
 from policy.engine.prefill import read_group
 from policy.engine.simd import LANES

@@ -135,7 +135,7 @@ def make_live_leader(name: str, *, threads: int = 1) -> Leader:
         return make_leader(name, threads=threads)
     engine = engine_or_reason(name)
     if not isinstance(engine, str):
-        from policy.engine.jit import NotCompiled
+        from policy.engine.code_cache import NotCompiled
 
         try:
             engine.prepare(may_compile=False)

@@ -148,7 +148,7 @@ def test_a_bundle_that_nothing_here_can_run_leaves_the_fallback_in_charge(monkey
 LOOK = """
 import sys
 from policy.engine.decide import decide_cells
-from policy.engine.jit import NotCompiled
+from policy.engine.code_cache import NotCompiled
 from policy.engine.loading import engine_leader
 try:
     engine_leader("bundled").prepare(may_compile=False)
