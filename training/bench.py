@@ -107,10 +107,10 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
         for b, (dcm, v, one) in enumerate(zip(dcms, values, decoded))
     ]
     learner = LeaderLearner(leader, config, None)
-    script = token_choices(examples, torch.device("cpu")).script
+    teacher_batch = token_choices(examples, torch.device("cpu")).teacher_batch
 
     def forward() -> object:
-        return leader.teacher_forcing_logits(leader.layout.encode(states, intents), script)
+        return leader.teacher_forcing_logits(leader.layout.encode(states, intents), teacher_batch)
 
     times = {
         "simulator": median_ms(lambda: world.select(np.arange(cells)).play(plan, slots_per_dcm), repeats),

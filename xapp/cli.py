@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. One line on stderr and 2 for a user's mistake, 130 after Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
-        print(_overview())
+        print(_command_list())
         return 0 if args else USAGE_STATUS
     if args[0] == "--version":
         from importlib.metadata import version
@@ -111,7 +111,7 @@ def _mistake(line: str) -> int:
     return USAGE_STATUS
 
 
-def _overview() -> str:
+def _command_list() -> str:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
     return f"Usage: stackmac COMMAND [OPTIONS]      stackmac COMMAND --help\n\n{rows}\n"

@@ -223,7 +223,7 @@ def take_owner(
 
 
 @kernel
-def tell_situation(
+def action_features_of(
     cells: Cells, m: Memory, first_ue: int, kind: int, rbg: int, named: int, usage_A: Any, legal: Any, count: int,
     features_A: Any,
 ) -> None:  # fmt: skip
@@ -306,7 +306,7 @@ def decode_dcm(
                 )  # fmt: skip
                 first_answer, guessed_to = n, n + 1 + ahead
                 read = guessed_to
-            tell_situation(cells, m, first_ue, kind, rbg, named, usage_A, legal, count, features_A)
+            action_features_of(cells, m, first_ue, kind, rbg, named, usage_A, legal, count, features_A)
             uniform = uniforms[n] if sampled else -1.0
             token, log_prob = choose(
                 net, w, m, n - first_answer, first_block, features_A, legal, count, uniform, scores, weights

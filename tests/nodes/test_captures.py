@@ -16,7 +16,7 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
 from xapp.e2.kpm import messages as kpm
-from xapp.e2.kpm.report_reader import NO_UE, decode_report, decode_report_told
+from xapp.e2.kpm.report_reader import NO_UE, decode_report, decode_report_of_any_form
 from xapp.e2.kpm.report_table import decode_report_generic
 from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, ue_name
@@ -66,7 +66,7 @@ def test_reports_of_all_three_are_in_the_standards_form_and_in_no_other(
 ) -> None:
     for indication in captured(agent).indications():
         assert kpm.decode_indication_header(indication.header).start_time
-        report, dialect = decode_report_told(indication.message)
+        report, dialect = decode_report_of_any_form(indication.message)
         assert dialect is Dialect.STANDARD
         again = decode_report_generic(indication.message)
         assert (report.ue_keys, report.names) == (again.ue_keys, again.names)

@@ -35,7 +35,7 @@ class TuneOptions:
 @command(tune_app, "tune", TuneOptions)
 def tune_command(options: TuneOptions) -> None:
     """Tune how eagerly UEs contend for what a leader leaves over, for every row of a comparison."""
-    from training.baselines.contention_tuning import TUNED_PLAYERS, is_worth_tuning, tune_table
+    from training.baselines.contention_tuning import TUNED_PLAYERS, should_be_tuned, tune_table
     from training.progress_bar import ProgressBar
     from training.simulator.scenario import make_scenario
 
@@ -45,7 +45,7 @@ def tune_command(options: TuneOptions) -> None:
     for row in rows:
         if row not in TUNED_PLAYERS:
             raise UserMistake(f"--players has {row!r}, expected all or of {', '.join(TUNED_PLAYERS)}")
-    steps = len(counts) * sum(is_worth_tuning(make_scenario(name), row) for name in names for row in rows)
+    steps = len(counts) * sum(should_be_tuned(make_scenario(name), row) for name in names for row in rows)
     table = _read(out)
     done = 0
     with ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}") as bar:

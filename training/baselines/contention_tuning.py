@@ -164,7 +164,7 @@ def _play_leader(batch: CellBatch, player: str, contenders_B: NDArray[np.float64
         batch.play(plan._replace(contenders_B=contenders_B), slots_per_dcm)
 
 
-def is_worth_tuning(scenario: Scenario, player: str) -> bool:
+def should_be_tuned(scenario: Scenario, player: str) -> bool:
     """At a RIC's period a grant per RBG is a lock over the whole period: no c makes up for that."""
     return scenario.slots_per_dcm < SLOW_LEADER_SLOTS or player in (NODE_SCHEDULER, "static_config")
 
@@ -213,7 +213,7 @@ def tune_table(
     for name in names:
         scenario = make_scenario(name)
         for player in players:
-            if not is_worth_tuning(scenario, player):
+            if not should_be_tuned(scenario, player):
                 continue
             for count in ues:
                 best = _tuned(scenario, _played_as(scenario, player), count, cells)

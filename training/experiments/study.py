@@ -100,7 +100,7 @@ class Study:
         else:
             for part in missing:
                 self._report(part.label)
-                self._keep(part, _call(part, self.folder_of(part), partial(self._tell_of, part)), kept)
+                self._keep(part, _call(part, self.folder_of(part), partial(self._progress_of, part)), kept)
         self._report("")
         return [kept[part.key] for part in parts]
 
@@ -145,7 +145,7 @@ class Study:
             raise StudyError(f"{self.out / 'parts' / key}.json: {error}") from error
         return cast(Results, kept["result"])
 
-    def _tell_of(self, part: Part, what: str) -> None:
+    def _progress_of(self, part: Part, what: str) -> None:
         self._report(f"{part.label}: {what}")
 
     def _report(self, what: str) -> None:

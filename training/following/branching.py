@@ -83,6 +83,6 @@ def flip_gains(
         value_R = cell_reward(weights_BU[rows_R], served_RU, events_RE, world.scenario.num_rbgs, cost)
         gain_K += value_R[flipped] - value_R[base_K]
         if own_share:
-            worth_RU = weights_BU[rows_R] * served_RU
-            gain_K += own_share * (worth_RU[flipped, seat_K] - worth_RU[base_K, seat_K]) / ues
+            value_RU = weights_BU[rows_R] * served_RU
+            gain_K += own_share * (value_RU[flipped, seat_K] - value_RU[base_K, seat_K]) / ues
     return np.asarray(gain_K / futures)

@@ -230,15 +230,15 @@ class _Run:
         return StepReport(self.step, loss.item(), accuracy, follower_loss, rate)
 
     def _leader_loss(self, examples: list[LeaderExample]) -> tuple[Tensor, float]:
-        script = teacher_forcing_batch([e.line for e in examples])
+        teacher_batch = teacher_forcing_batch([e.line for e in examples])
         is_text = self.leader.uses_words
         prompts = [e.blocks_PT[0].tolist() for e in examples] if is_text else prompts_of(examples)
-        logits = self.leader.teacher_forcing_logits(prompts, script)
-        log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(script.mask_BLA).to(logits.device))
-        tokens_BL = torch.from_numpy(script.tokens_BL).to(logits.device)
-        choices = int((script.mask_BLA.sum(-1) > 1).sum())
+        logits = self.leader.teacher_forcing_logits(prompts, teacher_batch)
+        log_probs_BLA = masked_log_softmax(logits, torch.from_numpy(teacher_batch.mask_BLA).to(logits.device))
+        tokens_BL = torch.from_numpy(teacher_batch.tokens_BL).to(logits.device)
+        choices = int((teacher_batch.mask_BLA.sum(-1) > 1).sum())
         teacher_BL = log_probs_BLA.gather(-1, tokens_BL[..., None])[..., 0]
-        free_BL = torch.from_numpy(script.mask_BLA.sum(-1) > 1).to(logits.device)
+        free_BL = torch.from_numpy(teacher_batch.mask_BLA.sum(-1) > 1).to(logits.device)
         hits = int(((log_probs_BLA.argmax(-1) == tokens_BL) & free_BL).sum())
         return -teacher_BL.sum() / max(choices, 1), hits / max(choices, 1)
 

@@ -93,8 +93,8 @@ def follower_loss(
     if not total:
         raise ValueError("no UE had anything to choose")
     parts = [_parts(team, batch, config, objective) for batch in batches if len(batch.choices.slot_N)]
-    gained, entropy, step_kl, kl, value_error, bits = (torch.stack(column).sum() for column in zip(*parts))
-    loss = (-gained - objective.entropy_weight * entropy + config.kl * kl + config.value * value_error) / total
+    climbed, entropy, step_kl, kl, value_error, bits = (torch.stack(column).sum() for column in zip(*parts))
+    loss = (-climbed - objective.entropy_weight * entropy + config.kl * kl + config.value * value_error) / total
     entropy, step_kl, kl, value_error = (x.detach() for x in (entropy, step_kl, kl, value_error))
     return FollowerLosses(loss, entropy / bits, step_kl / bits, kl / bits, value_error / total)
 
@@ -121,11 +121,11 @@ def _parts(team: FollowerTeam, batch: ChoiceBatch, config: FollowConfig, objecti
         batch.size,
         None if over_time is None else torch.from_numpy(over_time.advantage_N).float().to(device),
     )
-    gained = objective.of_bits(bits)
+    climbed = objective.of_bits(bits)
     zero = torch.zeros((), device=device)
     value_error = kl = zero
     if over_time is not None:
-        gained = gained + _words_gained(team, batch.words, over_time.word_advantage_N, config.clip)
+        climbed = climbed + _word_objective(team, batch.words, over_time.word_advantage_N, config.clip)
         if team.critic is not None:
             value = team.critic(tensor(over_time.features_NF))
             value_error = (value - torch.from_numpy(over_time.return_N).float().to(device)).square().sum()
@@ -135,10 +135,10 @@ def _parts(team: FollowerTeam, batch: ChoiceBatch, config: FollowConfig, objecti
         with torch.no_grad():
             before = both(team.reference(tokens))
         kl = ((new.exp() * (new - before)).sum(-1) * allowed).sum()
-    return gained, entropy, step_kl, kl, value_error, allowed.sum().float()
+    return climbed, entropy, step_kl, kl, value_error, allowed.sum().float()
 
 
-def _words_gained(team: FollowerTeam, words: Words, advantage_N: NDArray[np.float64], clip: float) -> Tensor:
+def _word_objective(team: FollowerTeam, words: Words, advantage_N: NDArray[np.float64], clip: float) -> Tensor:
     """The words' clipped ratios."""
     device = team.model.send.weight.device
     if not len(words.slot_N):

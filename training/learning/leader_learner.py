@@ -128,7 +128,7 @@ class LeaderLearner:
     def _logits(self, model: TrainableNetwork, part: _Part) -> Tensor:
         """[B, L, A]"""
         prompts = model.layout.encode([e.state for e in part.examples], [e.intent for e in part.examples])
-        return model.teacher_forcing_logits(prompts, part.choices.script).float()
+        return model.teacher_forcing_logits(prompts, part.choices.teacher_batch).float()
 
     def _look_at_old(self, part: _Part, logits: Tensor) -> None:
         part.old_log_prob = log_probs(logits.detach(), part.choices.legal)
@@ -156,7 +156,7 @@ class LeaderLearner:
             with torch.no_grad():
                 start = log_probs(self._logits(self._reference, part), choices.legal)
             kl = (log_prob.exp() * (log_prob - start)).sum()
-        loss = config.kl * kl - gain.gained - self.objective.entropy_weight * entropy_BL.sum()
+        loss = config.kl * kl - gain.total - self.objective.entropy_weight * entropy_BL.sum()
 
         choice_BL = choices.legal.sum(-1) > 1
         counted_BL = choices.varied if self.objective.needs_branches else choice_BL
@@ -175,8 +175,8 @@ class LeaderLearner:
 
 def token_choices(examples: Sequence[Example], device: torch.device) -> TokenChoices:
     """Of all tokens of the examples' DCMs."""
-    script = teacher_forcing_batch([e.line for e in examples])
-    shape = script.mask_BLA.shape
+    teacher_batch = teacher_forcing_batch([e.line for e in examples])
+    shape = teacher_batch.mask_BLA.shape
     known_BLA, value_BLA = np.zeros(shape, bool), np.zeros(shape, np.float32)
     log_prob_BL = np.zeros(shape[:2], np.float32)
     for row, example in enumerate(examples):
@@ -190,12 +190,12 @@ def token_choices(examples: Sequence[Example], device: torch.device) -> TokenCho
         return torch.from_numpy(array).to(device)
 
     return TokenChoices(
-        script,
-        tensor(script.mask_BLA),
-        tensor(np.where(varied_BL[:, :, None], known_BLA, script.mask_BLA)),
+        teacher_batch,
+        tensor(teacher_batch.mask_BLA),
+        tensor(np.where(varied_BL[:, :, None], known_BLA, teacher_batch.mask_BLA)),
         tensor(varied_BL),
         tensor(value_BLA),
-        tensor(script.tokens_BL),
+        tensor(teacher_batch.tokens_BL),
         tensor(log_prob_BL),
     )
 

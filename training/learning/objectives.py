@@ -56,7 +56,7 @@ class Settings(Protocol):
 class TokenChoices(NamedTuple):
     """What is known of a batch of DCMs, padded to the longest."""
 
-    script: TeacherForcingBatch
+    teacher_batch: TeacherForcingBatch
     legal: Tensor
     """[B, L, A]."""
     known: Tensor
@@ -91,7 +91,7 @@ class Baseline(NamedTuple):
 class Gain(NamedTuple):
     """What a leader climbs, summed over the batch."""
 
-    gained: Tensor
+    total: Tensor
     clipped: Tensor
     """Weight of the ratios beyond the clip, and of all ratios: their quotient is the clip fraction."""
     weighed: Tensor
@@ -216,8 +216,8 @@ class Regression(Objective):
         error = (logits - value).masked_fill(~choices.known, 0.0)
         error = error - (weight * error).sum(-1, keepdim=True)
         squared = (weight * error**2).sum(-1) / sharpness**2
-        gained = self.settings.scale * -squared[choices.varied].sum()
-        return Gain(gained, torch.zeros(()), choices.varied.sum())
+        total = self.settings.scale * -squared[choices.varied].sum()
+        return Gain(total, torch.zeros(()), choices.varied.sum())
 
     def of_bits(self, bits: BitChoices) -> Tensor:
         scale, values = self.settings.scale, self._bit_values(bits)
@@ -288,8 +288,8 @@ class AllAction(Objective):
         push = before.weight * before.advantage
         # What is common to all logits changes no probability, but would turn the query that makes them.
         push = (push - push.sum(-1, keepdim=True) / choices.known.sum(-1, keepdim=True)) * choices.known
-        gained = self.settings.scale * (push * logits.masked_fill(~choices.known, 0.0)).sum()
-        return Gain(gained, torch.zeros(()), before.weight.sum())
+        total = self.settings.scale * (push * logits.masked_fill(~choices.known, 0.0)).sum()
+        return Gain(total, torch.zeros(()), before.weight.sum())
 
     def of_bits(self, bits: BitChoices) -> Tensor:
         push = self._bit_weights(bits) * self._bit_advantages(bits)
@@ -339,5 +339,5 @@ def _chosen_log_ratio(choices: TokenChoices, logits: Tensor) -> Tensor:
 
 
 def _clipped_gain(ratio: Tensor, advantage: Tensor, weight: Tensor, clip: float) -> Gain:
-    gained = (weight * clipped(ratio, advantage, clip)).sum()
-    return Gain(gained, (weight * outside_clip(ratio, clip)).sum().detach(), weight.sum())
+    total = (weight * clipped(ratio, advantage, clip)).sum()
+    return Gain(total, (weight * outside_clip(ratio, clip)).sum().detach(), weight.sum())

@@ -26,11 +26,11 @@ from training.simulator import core
 from training.simulator.metrics import CellMetrics, UeTable, cell_metrics, ue_table
 from training.simulator.plan import Plan, make_plan, node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
-from training.simulator.slot_view import EARLIER_SLOTS, Followers, SlotView, SpeakingFollowers
+from training.simulator.slot_view import EARLIER_SLOTS, Followers, ReportingFollowers, SlotView
 from training.simulator.state import (
-    HEARD_AGE,
+    LAST_CQI_AGE,
     NEVER,
-    NOTHING_SAID,
+    NO_WORD,
     NUM_COUNTERS,
     PRESENT,
     SERVED,
@@ -147,7 +147,7 @@ class CellBatch:
         profile_BU, period_BU, phase_BU = self._reported_traffic()
         fast = self.scenario.slots_per_dcm < SLOW_LEADER_SLOTS
         level_mid_bits = self.rules.tables.buffer_mid_bits
-        heard_BUM = state.heard_BUM if fast else np.zeros_like(state.heard_BUM)
+        last_cqi_BUM = state.last_cqi_BUM if fast else np.zeros_like(state.last_cqi_BUM)
         outcome_BM = state.outcome_BM if fast else np.full_like(state.outcome_BM, -1)
         return {
             "traffic_class_U": profiles.traffic_class[profile_BU].astype(np.float64),
@@ -166,10 +166,10 @@ class CellBatch:
             "arrival_period_slots_U": _known(period_BU > 0, period_BU),
             "arrival_phase_slots_U": _known(period_BU > 0, phase_BU),
             "packet_bits_U": profiles.packet_bits[profile_BU],
-            "ucm_U": _known(state.ucm_BUD1[:, :, at] != NOTHING_SAID, state.ucm_BUD1[:, :, at]),
+            "ucm_U": _known(state.ucm_BUD1[:, :, at] != NO_WORD, state.ucm_BUD1[:, :, at]),
             "age_slots_U": np.minimum(delay, self.slot - self._seen_since_BU).astype(np.float64),
-            "last_cqi_UM": _known(heard_BUM > 0, heard_BUM % HEARD_AGE),
-            "last_cqi_age_slots_UM": _known(heard_BUM > 0, heard_BUM // HEARD_AGE),
+            "last_cqi_UM": _known(last_cqi_BUM > 0, last_cqi_BUM % LAST_CQI_AGE),
+            "last_cqi_age_slots_UM": _known(last_cqi_BUM > 0, last_cqi_BUM // LAST_CQI_AGE),
             "last_outcome_M": _known(outcome_BM >= 0, outcome_BM),
         }
 
@@ -201,8 +201,8 @@ class CellBatch:
             if callable(followers):
                 self._begin(plan)
                 self.finish_slot(followers(self.view()))
-                if isinstance(followers, SpeakingFollowers) and followers.speaks:
-                    self.say(followers.words(self.report_view()))
+                if isinstance(followers, ReportingFollowers) and followers.speaks:
+                    self.choose_words(followers.words(self.report_view()))
                 slots -= 1
                 continue
             t = self.slot % CHUNK_SLOTS
@@ -287,10 +287,10 @@ class CellBatch:
             snr_to_cqi(state.gain_BUM).astype(np.int8),
         )  # fmt: skip
 
-    def say(self, words_BU: NDArray[np.int8]) -> None:
+    def choose_words(self, words_BU: NDArray[np.int8]) -> None:
         """Add a word to the report that each UE has just made: of its state at the start of the next slot."""
         ucm_BUD1 = self.state.ucm_BUD1
-        ucm_BUD1[:, :, self.slot % ucm_BUD1.shape[2]] = np.where(self.state.present_BU, words_BU, NOTHING_SAID)
+        ucm_BUD1[:, :, self.slot % ucm_BUD1.shape[2]] = np.where(self.state.present_BU, words_BU, NO_WORD)
 
     def finish_slot(self, sends_BUM: NDArray[np.bool_]) -> Plan:
         """Play what the UEs send; what the rule did not allow is played too, and counted. Returns the slot's plan, with

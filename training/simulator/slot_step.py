@@ -19,11 +19,11 @@ from training.simulator.state import (
     COLLISIONS,
     DELAY,
     DROPPED,
-    HEARD_AGE,
+    LAST_CQI_AGE,
     LONG_AGO,
     NEVER,
     NO_ATTEMPTS,
-    NOTHING_SAID,
+    NO_WORD,
     OCCUPIED,
     OUTSIDE,
     PRESENT,
@@ -128,7 +128,7 @@ def transmit(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch:
                 if senders_M[m] == 1:
                     bits += rate
                     if rate > 0.0:
-                        state.heard_BUM[b, u, m] = level_of(rules.tables.snr_steps, state.gain_BUM[b, u, m])
+                        state.last_cqi_BUM[b, u, m] = level_of(rules.tables.snr_steps, state.gain_BUM[b, u, m])
                         state.outcome_BM[b, m] += OUTCOME_DECODED - OUTCOME_LOST
         if state.queue_BU[b, u] <= 0.0:
             state.events_BE[b, WASTE] += k
@@ -214,8 +214,8 @@ def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) ->
     state.average_BU[b, u] = rules.constants.served_start
     state.served_slot_BU[b, u] = NEVER
     state.attempts_BU[b, u] = NO_ATTEMPTS
-    for m in range(state.heard_BUM.shape[2]):
-        state.heard_BUM[b, u, m] = 0
+    for m in range(state.last_cqi_BUM.shape[2]):
+        state.last_cqi_BUM[b, u, m] = 0
     for d in range(state.served_BUD.shape[2]):
         state.served_BUD[b, u, d] = 0.0
     for c in range(state.counters_BUC.shape[2]):
@@ -334,7 +334,7 @@ def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
         state.cqi_BUD1[b, u, index] = level_of(rules.tables.snr_steps, mean / num_rbgs)
         state.preferred_BUD1[b, u, index] = best
         state.head_BUD1[b, u, index] = head
-        state.ucm_BUD1[b, u, index] = NOTHING_SAID
+        state.ucm_BUD1[b, u, index] = NO_WORD
 
 
 @inlined
@@ -362,8 +362,8 @@ def step_world(state: State, rules: Rules, plan: Plan, draws: Draws, b: int, slo
                 state.fading_BUM2[b, u, m, part] = h
                 power += h * h
             state.gain_BUM[b, u, m] = power * state.mean_snr_BU[b, u]
-            heard = state.heard_BUM[b, u, m]
-            if heard > 0:
-                state.heard_BUM[b, u, m] = heard + HEARD_AGE if heard < MAX_LAST_CQI_AGE * HEARD_AGE else 0
+            decoded = state.last_cqi_BUM[b, u, m]
+            if decoded > 0:
+                state.last_cqi_BUM[b, u, m] = decoded + LAST_CQI_AGE if decoded < MAX_LAST_CQI_AGE * LAST_CQI_AGE else 0
         if state.present_BU[b, u]:
             report(state, rules, b, u, slot + 1)

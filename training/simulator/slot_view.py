@@ -43,7 +43,7 @@ class SlotView(NamedTuple):
 
 
 @runtime_checkable
-class SpeakingFollowers(Protocol):
+class ReportingFollowers(Protocol):
     """Followers that add a word to their reports: a UCM, which the leader reads as old as the report is."""
 
     speaks: bool

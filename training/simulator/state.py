@@ -40,13 +40,13 @@ with a sender; transmissions that the MAC's rule did not allow."""
 
 NEVER = -1
 """As a slot: it has not happened."""
-NOTHING_SAID = -1
+NO_WORD = -1
 """As a UCM's word."""
 NO_ATTEMPTS = 1
 """State.attempts_BU of a UE that has not contended yet."""
 ATTEMPTS_KEPT = 8
 """Attempts that a UE remembers."""
-HEARD_AGE = 16
+LAST_CQI_AGE = 16
 """State.heard_BUM counts ages in these."""
 
 
@@ -95,7 +95,7 @@ class State(NamedTuple):
     """What the UE's follower said with it; NOTHING_SAID if it does not speak."""
     level_before_BU: NDArray[np.int8]
     """The buffer level of the report one slot older than any in level_BUD1."""
-    heard_BUM: NDArray[np.uint8]
+    last_cqi_BUM: NDArray[np.uint8]
     """Of the UE's last decoded transmission on the RBG: HEARD_AGE x its age + its CQI at full power; 0 = longer than
     MAX_LAST_CQI_AGE slots ago, or never."""
     outcome_BM: NDArray[np.int8]
@@ -263,9 +263,9 @@ def make_state(scenario: Scenario, start: Start) -> State:
         cqi_BUD1=history(cqi, np.int8),
         preferred_BUD1=history(gain.argmax(-1), np.int8),
         head_BUD1=np.zeros((cells, ues, depth), np.int16),
-        ucm_BUD1=np.full((cells, ues, depth), NOTHING_SAID, np.int8),
+        ucm_BUD1=np.full((cells, ues, depth), NO_WORD, np.int8),
         level_before_BU=level.astype(np.int8),
-        heard_BUM=np.zeros(gain.shape, np.uint8),
+        last_cqi_BUM=np.zeros(gain.shape, np.uint8),
         outcome_BM=np.full((cells, scenario.num_rbgs), -1, np.int8),
         attempts_BU=np.full((cells, ues), NO_ATTEMPTS),
         served_slot_BU=np.full((cells, ues), NEVER),

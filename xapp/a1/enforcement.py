@@ -143,8 +143,8 @@ class PoliciesInForce:
             for name in compiled.order:
                 cells[name].append(cell)
             is_silent = reporting[cell].last_report_s < silent_since_s
-            not_told = [] if is_silent else _not_told(reporting[cell], compiled, state)
-            for name, reason in (*unmet(policies, compiled, state), *not_told):
+            not_sent_yet = [] if is_silent else _not_sent_yet(reporting[cell], compiled, state)
+            for name, reason in (*unmet(policies, compiled, state), *not_sent_yet):
                 reasons[name].setdefault(f"{cell}: {reason}")
         without_function = {link.tracker.cell for link in links if link.target is None}
         for name, policy in policies.policies.items():
@@ -198,7 +198,7 @@ def unmet(policies: PolicySet, compiled: Compiled, state: CellState) -> list[tup
     return found
 
 
-def _not_told(link: CellLink, compiled: Compiled, state: CellState) -> list[tuple[str, str]]:
+def _not_sent_yet(link: CellLink, compiled: Compiled, state: CellState) -> list[tuple[str, str]]:
     """(policy id, whose cap is not in force) at a node of quotas, which wait for shared data and for answers."""
     intent = compiled.intent
     quotas = link.target.encoder.explain(state.cell).get("quotas") if link.target is not None else None

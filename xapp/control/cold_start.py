@@ -118,12 +118,14 @@ def compile_apart(name: str) -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
         atexit.register(child.terminate)  # whoever stops now has no use for it
         try:
-            _, said = child.communicate(timeout=COMPILE_TIMEOUT_S)
+            _, message = child.communicate(timeout=COMPILE_TIMEOUT_S)
         finally:
             child.kill()
             atexit.unregister(child.terminate)
     if child.returncode:
-        log.warning("%s: exit status %d: %s", " ".join(command[1:]), child.returncode, said.strip()[-SHOWN_CHARACTERS:])
+        log.warning(
+            "%s: exit status %d: %s", " ".join(command[1:]), child.returncode, message.strip()[-SHOWN_CHARACTERS:]
+        )
 
 
 def make_live_leader(name: str, *, threads: int = 1) -> Leader:

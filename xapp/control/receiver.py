@@ -18,7 +18,7 @@ from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.e2.kpm.report_reader import NO_UE, KpmReport, decode_report, decode_report_told
+from xapp.e2.kpm.report_reader import NO_UE, KpmReport, decode_report, decode_report_of_any_form
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
 
@@ -272,7 +272,7 @@ class Receiver:
         """A KPM report. Raises E2DecodeError."""
         if subscription.dialect is not None:
             return decode_report(message, subscription.measurements, subscription.dialect)
-        report, dialect = decode_report_told(message, subscription.measurements)
+        report, dialect = decode_report_of_any_form(message, subscription.measurements)
         with self._lock:
             for instance_id, other in self._subscriptions_by_instance.items():
                 if other.node == subscription.node and other.dialect is None:

@@ -74,7 +74,7 @@ def explain(
         "allocation": _allocation(record),
         "guard": list(record.guard_changes),
         "control": _control(record),
-        "odds": _odds_document(record, token_probabilities, no_token_probabilities),
+        "odds": _probabilities_document(record, token_probabilities, no_token_probabilities),
         "prompt": _prompt(record, token_probabilities, wanted),
         "ues": [_ue(record, token_probabilities, ue, earlier) for ue in wanted],
     }
@@ -93,7 +93,7 @@ def _token_probabilities(record: DecisionRecord) -> tuple[TokenProbabilities | N
         return None, f"{type(error).__name__}: {error}"
 
 
-def _odds_document(
+def _probabilities_document(
     record: DecisionRecord, token_probabilities: TokenProbabilities | None, no_token_probabilities: str
 ) -> dict[str, Any]:
     if token_probabilities is None:

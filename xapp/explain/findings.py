@@ -111,7 +111,7 @@ def findings_of(
     findings += _limits(record, ue, share)
     findings += _buffer(record, ue)
     if token_probabilities is not None:
-        findings += _by_odds(record, token_probabilities, ue, share)
+        findings += _by_probabilities(record, token_probabilities, ue, share)
     elif share.nothing:
         findings += _by_rule(record, ue)
     findings += _left_to_the_node(record, ue, share)
@@ -205,7 +205,9 @@ def _buffer(record: DecisionRecord, ue: int) -> list[Finding]:
     return [Finding("buffer", f"it had reported {buffer:.0f} bits waiting{when}{less}")]
 
 
-def _by_odds(record: DecisionRecord, token_probabilities: TokenProbabilities, ue: int, share: Got) -> list[Finding]:
+def _by_probabilities(
+    record: DecisionRecord, token_probabilities: TokenProbabilities, ue: int, share: Got
+) -> list[Finding]:
     """What the model's own probabilities say."""
     token = FIRST_UE + record.state.ue_ids.index(ue)
     steps = [step for step in token_probabilities.steps if step.kind is StepKind.OWNER]

@@ -231,14 +231,14 @@ class Replay:
             return
         what = f"decision {record.id} about {name}"
         if under_quotas or cell["nothing"] in NOT_COMPARED:  # quotas are compared by their own events
-            self.result.difference = f"{what}: {said}" if (said := _said_otherwise(cell, record)) else ""
+            self.result.difference = f"{what}: {decoded}" if (decoded := _decoded_otherwise(cell, record)) else ""
             return
         recorded = [read_bytes(control["pdu"]) for control in cell["controls"]]
         replayed = [control.pdu for control in record.outcome.controls]
         for then, now in zip(recorded, replayed):
             self.result.controls += 1
             if then != now:
-                self.result.difference = f"{what}: {_said_otherwise(cell, record)}{_first_difference(then, now)}"
+                self.result.difference = f"{what}: {_decoded_otherwise(cell, record)}{_first_difference(then, now)}"
                 return
         if len(recorded) != len(replayed):
             self.result.difference = f"{what}: {len(recorded)} controls were sent, now {len(replayed)}"
@@ -286,7 +286,7 @@ def load_leader(recording: Recording, name: str = "") -> Leader:
         return AbsentLeader(name, str(error))
 
 
-def _said_otherwise(cell: Mapping[str, Any], record: DecisionRecord) -> str:
+def _decoded_otherwise(cell: Mapping[str, Any], record: DecisionRecord) -> str:
     """Whether the leader said something else, and where."""
     decision = cell["decision"] or {}
     then, now = tuple(decision.get("tokens", ())), record.decision.tokens

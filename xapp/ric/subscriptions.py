@@ -158,7 +158,7 @@ class SubscriptionClient:
             self._table.counts["resubscribed"] += 1
             self._table.start_over(entry, reason, delete=True)
         log.warning("subscription %s: %s; subscribing again", key, reason)
-        self._tell(entry)
+        self._notify(entry)
 
     def run_due(self) -> None:
         """Send the requests and deletions that are due. Never raises. Once the manager does not answer, what is left
@@ -180,7 +180,7 @@ class SubscriptionClient:
                 self._table.start_over(entry, "no notification came", delete=True)
             removals = [removal for removal in self._table.removals if now >= removal.due_at]
         for entry in overdue:
-            self._tell(entry)
+            self._notify(entry)
         for removal in removals:
             if not self._delete(removal):
                 return
@@ -228,7 +228,7 @@ class SubscriptionClient:
                 self._table.start_over(entry, "the younger instance has gone", delete=True)
         self._in_standby = False
         for entry in entries:
-            self._tell(entry)
+            self._notify(entry)
 
     def next_due_s(self) -> float:
         """Seconds until `run_due` may have something to do: MIN_PAUSE_S to 1."""
@@ -283,7 +283,7 @@ class SubscriptionClient:
         with self._lock:
             self._table.counts[name] += 1
 
-    def _tell(self, entry: Entry) -> None:
+    def _notify(self, entry: Entry) -> None:
         with self._telling:
             with self._lock:
                 if not self._table.holds(entry):
@@ -315,7 +315,7 @@ class SubscriptionClient:
         self._forget(adopted)
         if error:
             log.warning("subscription %s: %s", entry.request.key, error)
-        self._tell(entry)
+        self._notify(entry)
         return answer is not None
 
     def _after_post(self, entry: Entry, subscription_id: str, error: str) -> None:
@@ -361,7 +361,7 @@ class SubscriptionClient:
             error = entry.last_error
         if error:
             log.warning("subscription %s: %s", entry.request.key, error)
-        self._tell(entry)
+        self._notify(entry)
 
     def _delete(self, removal: Removal, timeout_s: float | None = None) -> bool:
         """One DELETE; False if the manager did not answer."""

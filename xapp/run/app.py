@@ -37,7 +37,7 @@ RELEASE_ANSWER_S = 1.5
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
 UNSUBSCRIBE_S = 3.0
 DEREGISTER_S = 1.0
-HOUSEKEEPING_S = 1.0
+TASKS_STOP_S = 1.0
 """How long a stopping xApp waits for a request of its task runner to come back."""
 LET_GO_S = 4.0
 """The longest that unsubscribing and shared data may hold up a stop: time-outs of HTTP and Redis do not cover DNS."""
@@ -116,7 +116,7 @@ class App:
         until_s = time.monotonic() + RELEASE_ANSWER_S
         while parts.sender.unfinished and time.monotonic() < until_s:
             time.sleep(0.01)
-        parts.task_runner.stop(HOUSEKEEPING_S)
+        parts.task_runner.stop(TASKS_STOP_S)
         letting_go = threading.Thread(target=self._let_go, name="let-go", daemon=True)
         letting_go.start()
         letting_go.join(timeout=LET_GO_S)

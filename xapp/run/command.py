@@ -82,7 +82,7 @@ def emit(event: str, values: dict[str, Any]) -> None:
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-def say(line: str) -> None:
+def show(line: str) -> None:
     """To a person at a terminal; else into the log, where every line has one shape."""
     if sys.stdout.isatty():
         print(line, flush=True)
@@ -128,7 +128,7 @@ def serve(
     if json_lines:
         emit("final", final)
     else:
-        say(f"stopped: {status_line(final)}")
+        show(f"stopped: {status_line(final)}")
     return 0
 
 
@@ -138,12 +138,12 @@ def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -
     if json_lines:
         emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
     else:
-        say(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}")
+        show(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}")
     while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
         if json_lines:
             emit("status", app.status())
         else:
-            say(status_line(app.status()))
+            show(status_line(app.status()))
 
 
 def status_line(status: dict[str, Any]) -> str:

@@ -35,8 +35,8 @@ class Case(NamedTuple):
 
     def logits(self) -> torch.Tensor:
         prompts = self.leader.layout.encode([self.example.state], [self.example.intent])
-        script = teacher_forcing_batch([self.example.line])
-        return self.leader.logits(self.leader.read(prompts), script.steps, script.features_BLA)
+        teacher_batch = teacher_forcing_batch([self.example.line])
+        return self.leader.logits(self.leader.read(prompts), teacher_batch.steps, teacher_batch.features_BLA)
 
     def probabilities(self) -> torch.Tensor:
         """Of the varied step."""
@@ -92,7 +92,7 @@ def test_without_exploration_the_gradient_is_that_of_the_expected_value(case, na
     logits = case.logits()
     objective = objective_of(name, exploration=0.0)
     objective.divides_by_spread = False
-    objective.of_tokens(tried, objective.baseline(tried, logits), logits).gained.backward()
+    objective.of_tokens(tried, objective.baseline(tried, logits), logits).total.backward()
     found, parameter.grad = parameter.grad.clone(), None
     (case.probabilities() * torch.from_numpy(case.example.value_LA[STEP]).float()).sum().mul(
         case.example.size
@@ -109,7 +109,7 @@ def test_beyond_the_clip_nothing_pulls_any_more(case):
     logits[0, STEP, BEST] += 5.0  # far likelier than it was, and with it every other far less likely
     logits.requires_grad_()
     gain = objective.of_tokens(tried, before, logits)
-    gain.gained.backward()
+    gain.total.backward()
     assert logits.grad.abs().max() == 0
     assert gain.clipped / gain.weighed > 0.5
 
@@ -120,8 +120,8 @@ def test_a_regression_rests_where_the_logits_are_the_values(case):
     before = objective.baseline(tried, case.logits())
     logits = (100.0 * tried.value + 7.0).requires_grad_()
     gain = objective.of_tokens(tried, before, logits)
-    gain.gained.backward()
-    assert abs(gain.gained.item()) < 1e-9
+    gain.total.backward()
+    assert abs(gain.total.item()) < 1e-9
     assert logits.grad.abs().max() < 1e-6
 
 
@@ -158,7 +158,7 @@ def test_what_was_drawn_is_as_likely_as_the_learner_says():
     leader, examples = played("all_action", 1)
     tried = token_choices(examples, torch.device("cpu"))
     prompts = leader.layout.encode([e.state for e in examples], [e.intent for e in examples])
-    logits = leader.logits(leader.read(prompts), tried.script.steps, tried.script.features_BLA)
+    logits = leader.logits(leader.read(prompts), tried.teacher_batch.steps, tried.teacher_batch.features_BLA)
     new = log_probs(logits, tried.legal).gather(-1, tried.chosen[..., None])[..., 0]
     assert torch.allclose(new, tried.old_log_prob, atol=1e-4)
 

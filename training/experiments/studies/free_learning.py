@@ -87,13 +87,13 @@ def learn(
             examples = collector.collect(model, 0.0, ROUND_STEPS * batch // 2, rng).leader
         model.train()
         chosen = [examples[k] for k in rng.integers(len(examples), size=batch)]
-        script = teacher_forcing_batch([e.line for e in chosen])
-        logits = model.logits(model.read(prompts_of(chosen)), script.steps, script.features_BLA)
-        real = torch.arange(logits.shape[1])[None] < torch.from_numpy(script.lengths_B)[:, None]
-        legal = torch.from_numpy(script.mask_BLA)
+        teacher_batch = teacher_forcing_batch([e.line for e in chosen])
+        logits = model.logits(model.read(prompts_of(chosen)), teacher_batch.steps, teacher_batch.features_BLA)
+        real = torch.arange(logits.shape[1])[None] < torch.from_numpy(teacher_batch.lengths_B)[:, None]
+        legal = torch.from_numpy(teacher_batch.mask_BLA)
         everything = torch.where(real[..., None], _sayable(chosen, logits.shape[-1])[:, None], legal)
         log_probs = masked_log_softmax(logits, legal if masked else everything)
-        loss = -log_probs.gather(-1, torch.from_numpy(script.tokens_BL)[..., None])[..., 0].sum() / real.sum()
+        loss = -log_probs.gather(-1, torch.from_numpy(teacher_batch.tokens_BL)[..., None])[..., 0].sum() / real.sum()
         for group in optimizer.param_groups:
             group["lr"] = rates.learning_rate_at(step)
         optimizer.zero_grad(set_to_none=True)

@@ -136,8 +136,8 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
         def log_prob(part: slice) -> Tensor:
             logit = bundle.follower(torch.from_numpy(choices.tokens_NL[part]))
             sign = torch.from_numpy(np.where(choices.bits_NM[part], 1.0, -1.0)).float()
-            said_NM = nn.functional.logsigmoid(sign * logit)
-            return (said_NM * torch.from_numpy(choices.allowed_NM[part])).sum(-1)
+            chosen_NM = nn.functional.logsigmoid(sign * logit)
+            return (chosen_NM * torch.from_numpy(choices.allowed_NM[part])).sum(-1)
 
         return _collected(log_prob, cell_N, shape, weights_TB)
 

@@ -30,7 +30,14 @@ from xapp.e2.kpm.report_table import (
 from xapp.e2.ue_id.ue_id import ue_id_from_value, ue_key
 from xapp.e2.ue_id.ue_key import UeIdKind, key_of
 
-__all__ = ["NO_UE", "KpmReport", "decode_report", "decode_report_generic", "decode_report_told", "measurement_names"]
+__all__ = [
+    "NO_UE",
+    "KpmReport",
+    "decode_report",
+    "decode_report_generic",
+    "decode_report_of_any_form",
+    "measurement_names",
+]
 
 
 class _UnusualError(Exception):
@@ -53,7 +60,7 @@ def decode_report(message: bytes, known_names: Sequence[str] = (), dialect: Dial
     return _Walk(body, tuple(known_names)).read(count)
 
 
-def decode_report_told(message: bytes, known_names: Sequence[str] = ()) -> tuple[KpmReport, Dialect]:
+def decode_report_of_any_form(message: bytes, known_names: Sequence[str] = ()) -> tuple[KpmReport, Dialect]:
     """A report of a node of which nobody knows how it writes, and the dialect that it is in.
 
     The standard comes first; nodes that write otherwise send reports that cannot be read by it. Raises E2DecodeError
