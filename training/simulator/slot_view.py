@@ -52,7 +52,7 @@ class ReportingFollowers(Protocol):
         """What the UEs send on, bool [B, U, M]."""
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:
-        """What each UE says, [B, U]; NOTHING_SAID = no word. The slot's DCM is not known yet: nothing is offered."""
+        """What each UE says, [B, U]; NO_WORD = no word. The slot's DCM is not known yet: nothing is offered."""
 
 
 Followers = Literal["best_response", "obey"] | Callable[[SlotView], NDArray[np.bool_]]

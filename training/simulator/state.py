@@ -92,7 +92,7 @@ class State(NamedTuple):
     preferred_BUD1: NDArray[np.int8]
     head_BUD1: NDArray[np.int16]
     ucm_BUD1: NDArray[np.int8]
-    """What the UE's follower said with it; NOTHING_SAID if it does not speak."""
+    """What the UE's follower said with it; NO_WORD if it does not speak."""
     level_before_BU: NDArray[np.int8]
     """The buffer level of the report one slot older than any in level_BUD1."""
     last_cqi_BUM: NDArray[np.uint8]
