@@ -72,8 +72,10 @@ def lend_machine_code(site_packages: Path) -> None:
         for compiled in (CHECKOUT / name).rglob("__pycache__/*.nb[ci]"):
             source = compiled.parents[1] / f"{compiled.name.partition('.')[0]}.py"
             ours, theirs = (root / source.relative_to(CHECKOUT) for root in (CHECKOUT, site_packages))
-            if theirs.read_bytes() == ours.read_bytes():
-                shutil.copystat(ours, theirs)
+            is_by_digest = not ours.exists()  # the engine's code, which the digest of its sources names
+            if is_by_digest or theirs.read_bytes() == ours.read_bytes():
+                if not is_by_digest:
+                    shutil.copystat(ours, theirs)
                 cache = theirs.parent / "__pycache__"
                 cache.mkdir(exist_ok=True)
                 shutil.copy(compiled, cache)

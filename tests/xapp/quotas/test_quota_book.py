@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 from hypothesis import given, settings
@@ -318,6 +318,10 @@ def test_the_rate_holds_and_in_the_end_the_node_has_what_was_said_last(
     rules = QuotaRules(max_controls_per_s=rate, step_percent=5)
     node, sent_s, wanted = Kept(max_controls_per_s=rate), [], {}
     at_node: dict[int, Quota] = defaultdict(lambda: RELEASED)
+    absent: Counter[int] = Counter()
+    """Decisions in a row that did not know the UE."""
+    forgotten: set[int] = set()
+    """UEs that have left, and whose one release was refused."""
 
     def play(accepted: bool | None) -> None:
         for order in node.due():
@@ -326,6 +330,9 @@ def test_the_rate_holds_and_in_the_end_the_node_has_what_was_said_last(
             # A control that nobody answers may have arrived.
             if accepted is not False:
                 at_node[order.ue] = order.quota
+                forgotten.discard(order.ue)
+            elif order.is_release and absent[order.ue] >= GONE_AFTER_PERIODS:
+                forgotten.add(order.ue)
             node.book.on_answer(order.ue, accepted, node.now_s)
 
     for pause_s, said, accepted in story:
@@ -338,6 +345,7 @@ def test_the_rate_holds_and_in_the_end_the_node_has_what_was_said_last(
                 ue: Target(Quota(min(percent, cap) // 2, min(percent, cap)), cap) for ue, (percent, cap) in said.items()
             }
             node.book.want(CELL, wanted, node.now_s)
+            absent = Counter({ue: absent[ue] + 1 for ue in range(1, 7) if ue not in wanted})
         play(accepted)
     released = bool(story) and isinstance(story[-1][1], str)
     for _ in range(30):
@@ -347,7 +355,7 @@ def test_the_rate_holds_and_in_the_end_the_node_has_what_was_said_last(
         play(True)
     for first_s, later_s in zip(sent_s, sent_s[rate:]):
         assert later_s - first_s >= 1.0 - 1e-9
-    for ue in range(1, 7):
+    for ue in set(range(1, 7)) - forgotten:
         target = wanted.get(ue, Target(RELEASED))
         assert at_node[ue].max_percent <= target.cap_percent
         assert at_node[ue].min_percent == target.quota.min_percent
