@@ -34,7 +34,7 @@ def new_model(
     model's, which may not be there: BaseModelError.
     """
     if (kind == TEXT) != isinstance(config, TextConfig):
-        raise ValueError(f"policy {kind} does not go with {type(config).__name__}")
+        raise ValueError(f"model kind {kind} does not go with {type(config).__name__}")
     if isinstance(config, TextConfig):
         return new_text_model(config, seed=seed)
     layout_class = _layout_class(kind)
@@ -61,5 +61,5 @@ def read_layout(kind: str, document: Mapping[str, Any]) -> PromptLayout:
 
 def _layout_class(kind: str) -> type[PromptLayout]:
     if kind not in KINDS:
-        raise ValueError(f"policy is {kind!r}, expected one of {', '.join(KINDS)}")
+        raise ValueError(f"model kind is {kind!r}, expected one of {', '.join(KINDS)}")
     return NumericLayout if kind in WITHOUT_LANGUAGE else PromptLayout

@@ -66,8 +66,8 @@ class ModelLeader:
         return [_decision(decoded) for decoded in decoded_dcms]
 
     def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
-        """How likely every alternative was, for a DCM that this leader said
-        (policy.leader_models.token_probabilities.HasOdds)."""
+        """How likely every alternative was, for a DCM that this leader decoded
+        (policy.leader_models.token_probabilities.HasTokenProbabilities)."""
         return compute_token_probabilities(self.model, self.options, state, intent, tokens)
 
     def warm_up(self, num_rbgs: int = 6, slots_per_dcm: int = 1) -> None:

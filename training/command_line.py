@@ -12,6 +12,7 @@ A field's name is the option's, its default the option's; typer's commands are m
 
 from __future__ import annotations
 
+import errno
 import inspect
 import shlex
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,8 @@ INTERRUPTED = 130
 
 Options = TypeVar("Options")
 _FLAG, _TYPER, _ARGUMENT = "flag", "typer", "argument"
+USERS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENOSPC, errno.EROFS)
+"""Without a file's name: what the machine does not give, rather than what we did wrong."""
 
 
 def option(default: Any = MISSING, help: str = "", flag: str = "", **limits: Any) -> Any:
@@ -53,10 +56,10 @@ def command(
         def typed(**given: Any) -> int | None:
             try:
                 return run(options(**given))
-            except BrokenPipeError:
-                raise
-            except OSError as error:  # a file or directory of the user's that cannot be used
-                raise UserMistake(str(error)) from error
+            except OSError as error:
+                if error.filename is None and error.errno not in USERS_ERRORS:
+                    raise
+                raise UserMistake(str(error)) from error  # a file, directory or port that cannot be used
 
         parameters = list(_parameters(options))
         typed.__doc__ = run.__doc__
@@ -94,8 +97,16 @@ def command_of(name: str, options: Any, leave_out: Iterable[str] = (), *rest: st
 
 
 def names_in(text: str) -> list[str]:
-    """Comma-separated names."""
+    """Comma-separated names, which may be none."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def some_names_in(flag: str, text: str) -> list[str]:
+    """Comma-separated names, one at least. Raises UserMistake."""
+    names = names_in(text)
+    if not names:
+        raise UserMistake(f"{flag} is {text!r}, expected names separated by commas")
+    return names
 
 
 def counts_in(flag: str, text: str, most: int | None = None) -> tuple[int, ...]:

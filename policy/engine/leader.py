@@ -43,7 +43,7 @@ class EngineLeader:
     def __init__(
         self, model: PackedModel, name: str = "model", *, sampling_seed: int | None = None, folder: Path | None = None
     ) -> None:
-        """sampling_seed: None = greedy. folder: the bundle's, for `odds`."""
+        """sampling_seed: None = greedy. folder: the bundle's, for `token_probabilities`."""
         self.name = name
         self.model = model
         self.options = model.grammar
@@ -83,7 +83,9 @@ class EngineLeader:
             from policy.model_leader import load_leader
 
             if self._folder is None:
-                raise ValueError("this leader was not made of a bundle's directory, which its odds are worked out from")
+                raise ValueError(
+                    "this leader was not made of a bundle's directory, which token probabilities are worked out from"
+                )
             self._reference = load_leader(self._folder)
         return self._reference.token_probabilities(state, intent, tokens)
 

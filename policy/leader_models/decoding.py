@@ -81,14 +81,14 @@ def decode(
 
 
 class _Ask(NamedTuple):
-    """One step of a stretch that is read at once."""
+    """One step of a run of steps that is read at once."""
 
     query: int
     previous: int
     features_A: NDArray[np.int64]
     legal: NDArray[np.int64]
     guess: int
-    """What was assumed here to read on; NO_TOKEN at the stretch's end."""
+    """What was assumed here to read on; NO_TOKEN at the run's end."""
 
 
 class _Row:
@@ -207,7 +207,7 @@ class _Decoder:
 
     @staticmethod
     def _without_forced_end(row: _Row, asks: list[_Ask]) -> list[_Ask]:
-        """What must be read; a stretch without any choice is the DCM's end, and is said at once."""
+        """What must be read; a run of steps without any choice is the DCM's end, and is said at once."""
         last = max((i for i, ask in enumerate(asks) if len(ask.legal) > 1), default=-1)
         if last < 0:
             for ask in asks:
@@ -216,7 +216,7 @@ class _Decoder:
         return asks[: last + 1]
 
     def _forward(self, read_aheads: list[list[_Ask]]) -> NDArray[np.float64]:
-        """Read the stretches (padded on the left); the logits of every step, [B, L, A]."""
+        """Read the runs of steps (padded on the left); the logits of every step, [B, L, A]."""
         cells, length = len(read_aheads), max(map(len, read_aheads))
         query_BL, previous_BL = (np.zeros((cells, length), np.int64) for _ in range(2))
         features_BLA = np.zeros((cells, length, self._actions), np.int64)
@@ -229,7 +229,7 @@ class _Decoder:
         return logits_BLA.double().cpu().numpy()
 
     def _take(self, b: int, row: _Row, asks: list[_Ask], logits_LA: NDArray[np.float64]) -> int:
-        """Say the stretch up to the first choice that was not guessed; how many of its steps stand."""
+        """Say the run of steps up to the first choice that was not guessed; how many of its steps stand."""
         for i, ask in enumerate(asks):
             token = int(ask.legal[0])
             log_prob = 0.0

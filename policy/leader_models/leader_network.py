@@ -81,7 +81,7 @@ class LeaderNetwork(Protocol):
         """
 
     def teacher_forcing_logits(self, prompts: Any, teacher_batch: TeacherForcingBatch) -> Tensor:
-        """Teacher forcing from prompts on, [B, L, A]; what the script's mask forbids may be -inf."""
+        """Teacher forcing from prompts on, [B, L, A]; what the batch's mask forbids may be -inf."""
 
     def read(self, prompts: Prompts) -> Any:
         """What the model keeps of a batch of prompts: its memory, good for one DCM a cell."""

@@ -36,7 +36,7 @@ class DecodedDcm(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """A stretch of a DCM as the model sees it, [B, L]; every row is a cell."""
+    """A run of steps of a DCM as the model sees it, [B, L]; every row is a cell."""
 
     query_BL: NDArray[np.int64]
     """What is asked: a StepKind, or StepKind.OWNER + RBG."""
@@ -110,7 +110,7 @@ class TeacherForcingBatch(NamedTuple):
 
 
 class TeacherForcingExample(NamedTuple):
-    """One DCM of a Script, unpadded: [L] and [L, A]."""
+    """One DCM of a TeacherForcingBatch, unpadded: [L] and [L, A]."""
 
     query_L: NDArray[np.int64]
     previous_L: NDArray[np.int64]

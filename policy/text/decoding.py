@@ -1,4 +1,5 @@
-"""Speaking a DCM in a pretrained model's words: one forward a choice, in which it reads all forks of the trie at once.
+"""Speaking a DCM in a pretrained model's words: one forward a choice, in which it reads all branch nodes of the trie at
+once.
 
 So the model chooses among actions, not among pieces of words: greedy decoding says the likeliest action of each step,
 sampling draws one by its exact probability (the product of the masked softmaxes on its way). Steps that leave no choice
@@ -59,7 +60,7 @@ class WordModel(Protocol):
     def read_trees(
         self, trees: Sequence[TokenTree], cache: DynamicCache | None, visible_BS: NDArray[np.bool_] | None
     ) -> torch.Tensor:
-        """Last hidden states of a batch of stretches, padded on the left, [B, T, d]; `cache` is appended to."""
+        """Last hidden states of a batch of token trees, padded on the left, [B, T, d]; `cache` is appended to."""
 
     def choose_log_probs(
         self,
@@ -111,13 +112,13 @@ def _batches(lengths_B: Sequence[int]) -> list[list[int]]:
 
 
 class _Ask(NamedTuple):
-    """One step of a stretch."""
+    """One step of a token tree."""
 
     legal: NDArray[np.int64]
     choice: Choice | None
     """None = no choice."""
     guess: int | None
-    """What was assumed here to read on; None at the stretch's end."""
+    """What was assumed here to read on; None at the token tree's end."""
 
 
 class _Row:
@@ -182,9 +183,9 @@ class _Row:
         return action if action in legal else None
 
     def take(self, log_probs_LA: NDArray[np.float64], uniforms_L: NDArray[np.float64] | None) -> NDArray[np.bool_]:
-        """Say the stretch up to the first choice that was not guessed; which of its tokens stay visible, [T].
+        """Say the token tree up to the first choice that was not guessed; which of its tokens stay visible, [T].
 
-        log_probs_LA: of the stretch's steps. uniforms_L: of the whole DCM's, or None for the likeliest actions.
+        log_probs_LA: of the token tree's steps. uniforms_L: of the whole DCM's, or None for the likeliest actions.
         """
         last = ROOT
         for step, (legal, choice, guess) in enumerate(self.asks):

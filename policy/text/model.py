@@ -1,15 +1,15 @@
 """The leader as a pretrained language model: it reads a cell as text and chooses its words through a trie.
 
-    prompt tokens | "leftover" | forks of " none", " embb", ... | "\\n" "contenders" | ... | "RBG0" | ...
+    prompt tokens | "leftover" | branch nodes of " none", " embb", ... | "\\n" "contenders" | ... | "RBG0" | ...
 
-Of each step, the model reads the cue and the forks of the trie (policy.text.spelling_trie) side by side: every fork
-sees the prompt, what was said, and its own path, nothing of its siblings. So one pass over a step gives the exact
-probability of every legal action, spelled in however many tokens; and one pass over a whole DCM gives those of all its
-steps.
+Of each step, the model reads the step prefix and the branch nodes of the trie (policy.text.spelling_trie) side by side:
+every branch node sees the prompt, what was said, and its own path, nothing of its siblings. So one pass over a step
+gives the exact probability of every legal action, spelled in however many tokens; and one pass over a whole DCM gives
+those of all its steps.
 
 Logits are taken for the tokens that may come next alone: last hidden state times those rows of the output layer.
-Suffixes: B = cells, T = tokens of a stretch, S = tokens that may be seen, L = steps, A = actions, F = forks, W = ways
-on from a fork, P = pairs of action and way, d = hidden size.
+Suffixes: B = cells, T = tokens of a token tree, S = tokens that may be seen, L = steps, A = actions, F = branch nodes,
+W = ways on from a branch node, P = pairs of action and way, d = hidden size.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class TextModel(TrainableNetwork):
         self._check_reading()
 
     def _check_reading(self) -> None:
-        """Beside forks the model must read a chain as it does alone. Raises BaseModelError if it does not."""
+        """Beside branch nodes the model must read a chain as it does alone. Raises BaseModelError if it does not."""
         try:
             right = self._reads_branches()
         except (ValueError, TypeError, RuntimeError, IndexError, KeyError):  # each model has its own way to fail
@@ -213,7 +213,7 @@ class TextModel(TrainableNetwork):
     def teacher_forcing_logits(self, prompts: Sequence[Sequence[int]], teacher_batch: TeacherForcingBatch) -> Tensor:
         """Log-probability of every action at every step of whole DCMs, [B, L, A]; differentiable.
 
-        -inf where illegal; beyond a DCM's end token 0 alone is legal, as in the script.
+        -inf where illegal; beyond a DCM's end token 0 alone is legal, as in the batch.
         """
         trees: list[TokenTree] = []
         choices: list[Choice] = []
@@ -243,7 +243,7 @@ class TextModel(TrainableNetwork):
         cache: DynamicCache | None = None,
         visible_BS: NDArray[np.bool_] | None = None,
     ) -> Tensor:
-        """Last hidden states of a batch of stretches, padded on the left, [B, T, d].
+        """Last hidden states of a batch of token trees, padded on the left, [B, T, d].
 
         cache, visible_BS: what was read before, appended to, and which of it each cell may see.
         """
@@ -290,7 +290,7 @@ class TextModel(TrainableNetwork):
     ) -> Tensor:
         """Log-probability of every legal action of every step, [B, L, A] of `legal_BLA`, from what was read.
 
-        lengths: of each cell's stretch before padding.
+        lengths: of each cell's token tree before padding.
         """
         device = self.device
         legal = torch.from_numpy(legal_BLA).to(device)
@@ -342,7 +342,7 @@ class TextModel(TrainableNetwork):
 
 
 def chosen(log_probs_BLA: Tensor, teacher_batch: TeacherForcingBatch) -> ChosenLogProbs:
-    """What a script said, out of the log-probabilities of all that it might have."""
+    """What was decided in a batch, out of the log-probabilities of all that it might have."""
     chosen_BL = torch.from_numpy(teacher_batch.tokens_BL).to(log_probs_BLA.device)
     illegal = torch.isinf(log_probs_BLA)
     # exp(-inf) * -inf is no number, and neither is its gradient.

@@ -5,12 +5,12 @@ them, so an action's probability is the product of the masked softmaxes on its w
 sum to 1: no spelling ends where another goes on. A tokenizer that drops line ends would break that (UE1, UE10); then a
 separator is spelled after every action.
 
-    root --" UE"--> o --"1"--> o --"\\n"--> UE1          A fork is a node with more than one way on. Only forks and what
-      |             |          +---"0"--> .. UE10       leads to them must be read by the model; the rest is forced.
-      +--" OPEN"--> .. OPEN    "\\n"
+    root --" UE"--> o --"1"--> o --"\\n"--> UE1          A branch node is a node with more than one way on.
+      |             |          +---"0"--> .. UE10       Only branch nodes and what leads to them must be read
+      +--" OPEN"--> .. OPEN    "\\n"                    by the model; the rest is forced.
 
-Suffixes: N = nodes that must be read, F = forks, W = ways on from a fork (padded), P = pairs of an action and one of
-the ways on its path.
+Suffixes: N = nodes that must be read, F = branch nodes, W = ways on from a branch node (padded), P = pairs of an action
+and one of the ways on its path.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = -1
-"""`parent` of a node that follows the cue itself, and `node` of a fork there."""
+"""`parent` of a node that follows the step prefix itself, and `node` of a branch node there."""
 MAX_KEPT_STEPS = 4096
 """Tries kept for steps that recur; masks of live cells recur much."""
 
@@ -37,11 +37,11 @@ class BranchNodes(NamedTuple):
     """The trie of one step, reduced to where there is a choice."""
 
     token_N: NDArray[np.int64]
-    """Model tokens to be read after the cue, parents first."""
+    """Model tokens to be read after the step prefix, parents first."""
     parent_N: NDArray[np.int64]
     """The node before, or ROOT."""
     node_F: NDArray[np.int64]
-    """Where each fork is: a node, or ROOT."""
+    """Where each branch node is: a node, or ROOT."""
     ways_FW: NDArray[np.int64]
     """Model tokens that may come next; 0 where `real_FW` is False."""
     real_FW: NDArray[np.bool_]
@@ -51,7 +51,7 @@ class BranchNodes(NamedTuple):
     """Index into `actions`, and ..."""
     branch_P: NDArray[np.int64]
     way_P: NDArray[np.int64]
-    """... the way that it takes at a fork on its path."""
+    """... the way that it takes at a branch node on its path."""
     read: Mapping[int, tuple[int, ...]]
     """By action: the nodes on its path, in order; the rest of its spelling is forced once it is chosen."""
 
@@ -143,7 +143,7 @@ def _branch_nodes(spellings: Mapping[int, Spelling]) -> BranchNodes:
             branch_of[id(node)] = len(branches)
             branches.append(node)
         for token, child in node.next.items():
-            if child.actions > 1:  # a fork lies beyond
+            if child.actions > 1:  # a branch node lies beyond
                 child.index = len(tokens)
                 tokens.append(token)
                 parents.append(node.index)

@@ -1,7 +1,8 @@
-"""Model tokens of one cell that are read at once: a chain, and beside it the forks at which a word is chosen.
+"""Model tokens of one cell that are read at once: a chain, and beside it the branch nodes at which a word is chosen.
 
-A token sees its own path: the chain before it and, within a step's forks (policy.text.spelling_trie), the nodes that
-lead to it. So what lies beside the chain changes nothing that the chain reads. Suffix: T = tokens of the stretch.
+A token sees its own path: the chain before it and, within a step's branch nodes (policy.text.spelling_trie), the nodes
+that lead to it. So what lies beside the chain changes nothing that the chain reads. Suffix: T = tokens of the token
+tree.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from policy.text.spelling_trie import ROOT, BranchNodes
 
 
 class TokenTree:
-    """Tokens of one cell that are read at once: a chain, with the forks of its choices beside it."""
+    """Tokens of one cell that are read at once: a chain, with the branch nodes of its choices beside it."""
 
     def __init__(self, start: int) -> None:
         """start: how many tokens the chain had before."""
         self.tokens: list[int] = []
         self.before: list[int] = []
-        """Place of the token before, in the stretch; ROOT = the chain as it was."""
+        """Place of the token before, in the token tree; ROOT = the chain as it was."""
         self.depths: list[int] = []
         """Position of each token: how many come before it on its path."""
         self._start, self._end = start, ROOT
@@ -41,7 +42,7 @@ class TokenTree:
             self._end = self._put(token, self._end)
 
     def add_branches(self, branches: BranchNodes) -> int:
-        """Put a step's forks beside the chain's end; the place of the first one."""
+        """Put a step's branch nodes beside the chain's end; the place of the first one."""
         first, step_prefix = len(self.tokens), self._end
         for token, parent in zip(branches.token_N.tolist(), branches.parent_N.tolist()):
             self._put(token, step_prefix if parent == ROOT else first + parent)
@@ -67,7 +68,7 @@ class TokenTree:
         return path_T
 
     def seen(self) -> NDArray[np.bool_]:
-        """Which tokens of the stretch each of them sees, [T, T]: those on its path, and itself."""
+        """Which tokens of the token tree each of them sees, [T, T]: those on its path, and itself."""
         count = len(self.tokens)
         seen_TT = np.zeros((count, count), bool)
         for place, before in enumerate(self.before):
@@ -85,6 +86,6 @@ class Choice(NamedTuple):
     step: int
     branches: BranchNodes
     step_prefix: int
-    """Place of the cue's last token in the stretch; fork nodes follow it ..."""
+    """Place of the step prefix's last token in the token tree; branch nodes follow it ..."""
     first: int
     """... from this place on."""

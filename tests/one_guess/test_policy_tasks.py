@@ -108,7 +108,7 @@ carrier = make_carriers(1, 1, 6)[0]
 allocation = Allocation((1,), np.full(6, OPEN, np.int16), LeftoverRule())
 state = make_cell_state("gnb/x", num_rbgs=6, slots_per_dcm=20, slot=0, ue_ids=(1,))
 context, send_context = DecisionContext(state, lead_slots=20), SendContext(1, lambda: 1, 0.0)
-(sent,) = DcmEncoder().control("gnb/x", carrier, allocation, context, send_context)
+(sent,) = DcmEncoder().encode("gnb/x", carrier, allocation, context, send_context)
 print(Controls().lease_periods, decode_control(sent.message).valid_for_slots)
 print([make_scenario(name).lease_slots for name in ("mix", "ric20")])
 print(ControlSchedule(20).offer(allocation, next_slot=0).end_slot)

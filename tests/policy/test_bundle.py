@@ -151,7 +151,7 @@ def test_a_pickle_in_disguise_is_refused(folder):
         ({"grammar": {"allow_poetry": True}}, "allow_poetry"),
         ({"leader": {"hidden_size": 15}}, "hidden_size is 15"),
         ({"leader": {"head": "megaphone"}}, "head is 'megaphone', expected pointer or vocabulary"),
-        ({"model": "oracle"}, "policy is 'oracle', expected one of pointer, vocabulary, mappo, mappo_g"),
+        ({"model": "oracle"}, "model kind is 'oracle', expected one of pointer, vocabulary, mappo, mappo_g"),
         ({"prompt_layout": {"version": 7}}, "prompt layout version is 7, expected 1"),
         ({"prompt_layout": None}, "bundle.json"),
         ({"files": {}}, "files are"),

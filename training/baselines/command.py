@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.errors import UserMistake
-from training.command_line import MAX_UES, command, counts_in, names_in, option
+from training.command_line import MAX_UES, command, counts_in, option, some_names_in
 
 if TYPE_CHECKING:
     from training.baselines.contention_tuning import Tuned
@@ -39,8 +39,12 @@ def tune_command(options: TuneOptions) -> None:
     from training.progress_bar import ProgressBar
     from training.simulator.scenario import make_scenario
 
-    names = list(dict.fromkeys(names_in(options.scenarios)))
-    rows = list(TUNED_PLAYERS) if options.players == "all" else list(dict.fromkeys(names_in(options.players)))
+    names = list(dict.fromkeys(some_names_in("--scenarios", options.scenarios)))
+    rows = (
+        list(TUNED_PLAYERS)
+        if options.players == "all"
+        else list(dict.fromkeys(some_names_in("--players", options.players)))
+    )
     counts, out = list(dict.fromkeys(counts_in("--ues", options.ues, MAX_UES))), options.out
     for row in rows:
         if row not in TUNED_PLAYERS:
@@ -75,6 +79,8 @@ def _read(out: str) -> dict[str, dict[str, dict[str, float]]]:
         table: dict[str, dict[str, dict[str, float]]] = json.loads(Path(out).read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserMistake(f"--json {out}: not a table of tuned c ({error})") from None
+    if not isinstance(table, dict) or not all(isinstance(by_player, dict) for by_player in table.values()):
+        raise UserMistake(f"--json {out}: not a table of tuned c, expected objects by scenario and player")
     return table
 
 

@@ -88,7 +88,7 @@ class BundlePlay:
 def enter_bundles(names: str, slots_per_dcm: int, decodings: Sequence[str], followers: str) -> Entry:
     """What the evaluation is about: `bundled` (the shipped one for this K) or directories, comma-separated.
 
-    followers: rule or learned. Raises BundleError, and ValueError for training seeds that are not different ones.
+    followers: rule or learned. Raises BundleError, and UserMistake for training seeds that are not different ones.
     """
     given, folders, bundles = _loaded(names, slots_per_dcm)
     players = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from training.command_line import command, command_of, counts_in, names_in, option
+from training.command_line import command, command_of, counts_in, option, some_names_in
 from training.progress_bar import ProgressBar
 from training.result_file import check_json_path, write_json
 
@@ -89,7 +89,7 @@ def train_followers_command(options: TrainFollowersOptions) -> None:
     from training.simulator.scenario import make_scenario
 
     check_json_path(options.json_file)
-    scenarios = [make_scenario(name) for name in names_in(options.scenario)]
+    scenarios = [make_scenario(name) for name in some_names_in("--scenario", options.scenario)]
     own = tuple(sorted({count for scenario in scenarios for count in scenario.ue_counts}))
     counts = counts_in("--ues", options.ues) if options.ues else own
     start = load_bundle(options.start)

@@ -165,6 +165,12 @@ class _Run:
         options = options_for(scenarios)
         self.collector = Collector(scenarios, counts, teacher, options)
         layout = layout_for(config.model_kind, options)
+        positions = getattr(config.leader, "block_positions", 0)
+        if positions and (layout is None or positions > layout.block_tokens or config.model_kind != "pointer"):
+            most = (
+                f"0 to {layout.block_tokens}" if layout and config.model_kind == "pointer" else "0 for this model kind"
+            )
+            raise UserMistake(f"--positions is {positions}, expected {most}")
         self.leader = new_model(config.model_kind, config.leader, config.seed, layout).to(device)
         self.follower: FollowerModel = new_follower_model(config.follower, config.seed + 1)
         self._models: dict[str, nn.Module] = {"leader": self.leader, "follower": self.follower}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from training.command_line import command, command_of, counts_in, names_in, option
+from training.command_line import command, command_of, counts_in, names_in, option, some_names_in
 from training.progress_bar import ProgressBar
 from training.result_file import check_json_path, write_json
 
@@ -53,7 +53,7 @@ def warm_start_command(options: WarmStartOptions) -> None:
     from training.simulator.scenario import make_scenario
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
-    scenarios = [make_scenario(name) for name in names_in(options.scenario)]
+    scenarios = [make_scenario(name) for name in some_names_in("--scenario", options.scenario)]
     counts = counts_in("--ues", options.ues) if options.ues else ()
     figures = "loss {loss:.3f}  accuracy {accuracy:.1%}  follower {follower:.3f}"
     with ProgressBar("warm start", options.steps, figures) as bar:
@@ -136,7 +136,7 @@ class TrainOptions:
             changes["roles"] = tuple(names_in(self.roles))
         if self.ues is not None:
             changes["ues"] = counts_in("--ues", self.ues)
-        return make_config(self.preset, names_in(self.scenario), **changes)
+        return make_config(self.preset, some_names_in("--scenario", self.scenario), **changes)
 
     def command(self) -> str:
         """What makes the bundle again, wherever it is written."""

@@ -352,7 +352,7 @@ class Cells:
         )
 
     def _on_subscription(self, status: SubscriptionStatus) -> None:
-        """Attach a cell's feed when its subscription is active, detach it when it is not."""
+        """Attach a cell's subscription when its subscription is active, detach it when it is not."""
         with self._lock:
             active = status.state is SubscriptionState.ACTIVE
             if active and self._attached.get(status.key) == status.e2_instance_id:

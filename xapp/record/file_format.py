@@ -66,7 +66,7 @@ def header(*, leader: str, controls: Mapping[str, Any], instance_epoch: int, ver
 
 
 def attach_event(instance_id: int, subscription: ReportSubscription, link_number: int, link: CellLink) -> Event:
-    """link_number: equal for the feeds of one link, so that its history goes on or starts anew as it did."""
+    """link_number: equal for the subscriptions of one link, so that its history goes on or starts anew as it did."""
     tracker = link.tracker
     return {
         "event": "attach",

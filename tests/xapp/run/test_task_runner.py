@@ -63,7 +63,7 @@ def test_every_makes_a_chore_of_a_function() -> None:
     assert done == [1]
 
 
-def test_a_chore_that_fails_is_counted_and_the_others_go_on(
+def test_a_task_that_fails_is_counted_and_the_others_go_on(
     house: TaskRunner, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(xapp.run.task_runner, "RETRY_S", 0.001)

@@ -18,7 +18,7 @@ from training.experiments.report import Report
 from training.experiments.studies.convergence import converged, stops_of
 from training.experiments.studies.game_jacobian import BLOCKS, jacobian_part
 from training.experiments.studies.learning_rates import TOGETHER
-from training.experiments.study import Study
+from training.experiments.study import Study, StudyError
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
 from training.intervals import Interval, mean_interval
@@ -42,6 +42,8 @@ DEFINITIONS = (
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
     base = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    if base.control_lead_periods:
+        raise StudyError(f"--scenario is {base.name!r}, expected one whose leader decides for the period that begins")
     couplings = budget.pick(smoke=(0.0, 0.1), quick=(0.0, 0.1, 1.0), full=COUPLINGS)
     scenarios = {c: base.with_(coupling=c) for c in couplings}
     configs = {c: budget_config(budget, [s], ues=base.ue_counts, **TOGETHER) for c, s in scenarios.items()}

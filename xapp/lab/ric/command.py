@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from policy.errors import UserMistake
+from policy.errors import RunFailed, UserMistake
 from training.command_line import command
 from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
@@ -92,7 +92,7 @@ class Ric:
             opened.append(self.a1_http)
             for server in (self.submgr_http, self.e2mgr_http, self.appmgr_http, self.a1_http):
                 if not server.wait_started():
-                    raise OSError(f"no HTTP server on {options.host}:{server.port}")
+                    raise RunFailed(f"no HTTP server on {options.host}:{server.port}")
             if options.write_routes:
                 write_xapp_routes(Path(options.write_routes), self.transport.source, self.a1.rmr.source)
         except BaseException:
