@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.follower_run.report import FollowReport
     from training.learning.follower_config import FollowTraining
 
-followers_app = typer.Typer(help="Train followers.", no_args_is_help=True)
+followers_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Train followers.", no_args_is_help=True)
 
 
 @dataclass(frozen=True)

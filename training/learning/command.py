@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from training.learning.config import TrainConfig
     from training.learning.report import UpdateReport
 
-training_app = typer.Typer(help="Train bundles by imitation.", no_args_is_help=True)
-train_app = typer.Typer(help="Improve bundles.", no_args_is_help=True)
+training_app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, help="Train bundles by imitation.", no_args_is_help=True
+)
+train_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Improve bundles.", no_args_is_help=True)
 
 
 @dataclass(frozen=True)

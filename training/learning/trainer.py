@@ -101,6 +101,7 @@ def _warm_start(
     if ranks.is_first:
         from training.imitation.teachers import make_teacher
 
+        device = str(choose_device(config.device))  # before the warm start: what is not here is said at once
         pretrained = config.model_kind == TEXT
         rates: dict[str, Any] = (
             {"learning_rate": PRETRAINED_LR if config.lora_rank else PRETRAINED_LR / 10} if pretrained else {}
@@ -117,7 +118,7 @@ def _warm_start(
             seconds=clock.left_s,
             progress=progress,
             command=command,
-            device=str(choose_device(config.device)) if pretrained else "cpu",
+            device=device if pretrained else "cpu",
         )
         if not result.complete:
             raise Stopped(f"stopped in the warm start, step {result.steps}/{settings.steps}: --resume goes on")

@@ -53,7 +53,7 @@ class LabOptions:
         dir_okay=False,
     )
     rmr: str = option("auto", "The xApp's RMR: si95, librmr, auto = librmr where it loads.")
-    behave: str = option("", f"Whose ways the gNB has: {BEHAVIOUR_NAMES} (with --control rc; docs/nodes.md).")
+    behave: str = option("", f"Whose ways the gNB has: {BEHAVIOUR_NAMES} (implies --control rc; docs/nodes.md).")
     """"" = its own; every other is controlled by rc."""
     json_file: str = option("", "Write the results there (- = standard output).", flag="--json")
 

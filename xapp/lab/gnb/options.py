@@ -35,7 +35,7 @@ class GnbOptions:
     gnb_id: int = option(1, "gNB identity.", min=0, max=2**32 - 1)
     control: str = option("dcm", "What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
     dialect: Dialect = option(Dialect.STANDARD, "How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
-    behave: str = option("", f"Whose ways it has: {BEHAVIOUR_NAMES} (with --control rc); default its own.")
+    behave: str = option("", f"Whose ways it has: {BEHAVIOUR_NAMES} (implies --control rc); default its own.")
     json_lines: bool = option(False, "Print JSON lines.")
 
     def slots_per_dcm(self) -> int:
