@@ -189,10 +189,10 @@ class TextModel(TrainableNetwork):
     # ---- probabilities of what was said ----
 
     def read(self, prompts: Any) -> Any:
-        raise NotImplementedError("a text model reads prompt and DCM in one: script_logits, or decode")
+        raise NotImplementedError("a text model reads prompt and DCM in one: teacher_forcing_logits, or decode")
 
     def logits(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
-        raise NotImplementedError("a text model's words depend on the mask: script_logits, or decode")
+        raise NotImplementedError("a text model's words depend on the mask: teacher_forcing_logits, or decode")
 
     def chosen_log_probs_of(
         self,
