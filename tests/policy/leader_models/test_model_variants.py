@@ -230,7 +230,7 @@ def test_numbers_stay_in_their_range_whatever_is_reported(make_random_state):
 
 @pytest.mark.parametrize("kind", ["gpt", ""])
 def test_an_unknown_kind_is_named(kind):
-    with pytest.raises(ValueError, match="policy is"):
+    with pytest.raises(ValueError, match="model kind is"):
         new_model(kind, SIZE, seed=0)
 
 
