@@ -58,7 +58,7 @@ class LeaderNetwork(Protocol):
 
     @property
     def uses_words(self) -> bool:
-        """An action takes several of the model's tokens: logits depend on the mask, so all is `teacher_forcing_logits`."""
+        """An action takes several of the model's tokens, so logits come from `teacher_forcing_logits` alone."""
 
     @property
     def device(self) -> torch.device: ...
