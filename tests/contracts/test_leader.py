@@ -28,7 +28,7 @@ from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.text.model import TextConfig, new_text_model
 
-pytestmark = pytest.mark.timeout(900)  # whoever is first compiles: 20 s of a core, if it has one to itself
+pytestmark = pytest.mark.timeout(900)  # whoever is first compiles: 42 s of a core when measured
 
 
 def random_model(options: GrammarOptions) -> Leader:

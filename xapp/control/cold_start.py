@@ -29,7 +29,7 @@ COMPILING = "compiling"
 SHOWN_CHARACTERS = 400
 """Of what a process said that failed, its end."""
 COMPILE_TIMEOUT_S = 900.0
-"""A process that compiles takes 20 s alone on a core; one that takes this long hangs."""
+"""A process that compiles took 42 s of a core on a busy machine; one that takes this long hangs."""
 
 
 class Engine(Leader, Protocol):
