@@ -73,8 +73,8 @@ def lab() -> Iterator[Any]:
 
 
 def kept_time(summary: dict[str, Any]) -> bool:
-    """Whether the machine had time for the lab: no slot was late, and decisions left well within their period."""
-    return bool(summary["loop_ms"]["p95"] < summary["options"]["period_ms"] / 2 and not summary["slots_late"])
+    """Whether the machine had time for the lab: no slot of the gNB, which waits for nobody, was late."""
+    return not summary["slots_late"]
 
 
 def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -> None:
@@ -99,6 +99,7 @@ def assert_decided_in_time_by(who: str, summary: dict[str, Any]) -> None:
     """But for what a busy machine made late."""
     decided_by = summary["decided_by"]
     assert set(decided_by) <= {who, "fallback:late", "fallback:busy"}
+    assert decided_by.get(who, 0) > 0
     assert decided_by.get(who, 0) >= 0.9 * summary["decisions"] or not kept_time(summary)
 
 

@@ -51,6 +51,7 @@ def faults(planned: NodePlan) -> set[str]:
 @pytest.mark.parametrize("agent", AGENTS)
 def test_every_captured_pdu_is_read(captured: Callable[[str], Captured], agent: str) -> None:
     pdus = captured(agent)
+    assert pdus.all("indication")
     for kind in ("setup-request", "subscription-response", "subscription-delete-response"):
         for pdu in pdus.all(kind):
             assert procedures.decode(pdu)
@@ -64,7 +65,9 @@ def test_every_captured_pdu_is_read(captured: Callable[[str], Captured], agent: 
 def test_reports_of_all_three_are_in_the_standards_form_and_in_no_other(
     captured: Callable[[str], Captured], agent: str
 ) -> None:
-    for indication in captured(agent).indications():
+    indications = captured(agent).indications()
+    assert indications
+    for indication in indications:
         assert kpm.decode_indication_header(indication.header).start_time
         report, dialect = decode_report_of_any_form(indication.message)
         assert dialect is Dialect.STANDARD
@@ -158,6 +161,7 @@ def test_no_node_is_ever_asked_with_lessthan(
         if node == "srsran"
         else plan_announced(ran_functions[node], slices=slices)
     )
+    assert planned.wanted
     for wanted in planned.wanted:
         asked = kpm.decode_action_definition(wanted.action_definition).conditions
         assert [(c.test, c.expression, c.value) for c in asked] == [

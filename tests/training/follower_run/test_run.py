@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def test_a_resumed_run_is_the_unbroken_one(tmp_path, objective):
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
     with pytest.raises(TrainingError, match="leader was proportional_fair, is now round_robin"):
         follow(bundle(), "round_robin", [MIX], [2, 3], tmp_path / "part", config, resume=True)
+
+
+def test_a_run_stops_on_time_and_goes_on(tmp_path, monkeypatch):
+    now_s = [0.0]
+    monkeypatch.setattr("training.rounds.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+
+    def take_a_second(report) -> None:
+        now_s[0] += 1.0
+
+    leader = "proportional_fair"
+    part = follow(bundle(), leader, [MIX], [2], tmp_path, TINY, seconds=3.0, progress=take_a_second)
+    assert (part.complete, part.updates) == (False, 3)
+    rest = follow(bundle(), leader, [MIX], [2], tmp_path, TINY, resume=True)
+    assert (rest.complete, rest.updates) == (True, 7)
 
 
 def test_a_bundle_keeps_its_leader_and_says_how_its_followers_came_to_be(tmp_path):
