@@ -32,8 +32,12 @@ TINY = FollowTraining(
 )
 
 
+SHIPPED = ModelConfig()
+"""The shipped bundles' size: a leader of another one would be compiled for these tests alone."""
+
+
 def bundle(layout=None, words: bool = False) -> Bundle:
-    leader = new_leader_model(SMALL, PromptLayout.with_ucm() if words else PromptLayout(), 0)
+    leader = new_leader_model(SHIPPED, PromptLayout.with_ucm() if words else PromptLayout(), 0)
     return Bundle(leader, new_follower_model(SMALL, 0, layout), PAPER, 1, 1, {"seed": 7, "command": "before"})
 
 
@@ -116,9 +120,7 @@ def test_every_ue_count_is_in_every_update_and_scenarios_take_turns():
 
 
 def test_words_are_for_a_leader_that_reads_them(tmp_path):
-    # Of the shipped bundles' size: other sizes would be compiled for this test alone.
-    leader = new_leader_model(ModelConfig(), PromptLayout.with_ucm(), 0)
-    save_bundle(replace(bundle(words=True), leader=leader), tmp_path / "words")
+    save_bundle(bundle(words=True), tmp_path / "words")
     assert named_leader(str(tmp_path / "words"), speaks=True)(MIX, 3) is not None
     with pytest.raises(TrainingError, match="leader max_weight does not read the followers' words"):
         named_leader("max_weight", speaks=True)

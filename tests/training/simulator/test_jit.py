@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -57,3 +58,17 @@ def test_a_numba_without_the_private_option_is_used_without_it(monkeypatch: pyte
     finally:
         monkeypatch.undo()
         importlib.reload(jit)
+
+
+COMPILED_AHEAD = """
+import runpy
+runpy.run_module("training.simulator", run_name="__main__")
+from training.simulator import core, jit
+entry_points = [each for each in vars(core).values() if getattr(each, "__qualname__", "").endswith(jit.SOURCES_DIGEST)]
+print([bool(each.overloads) for each in entry_points])
+"""
+
+
+def test_whoever_sets_a_machine_up_has_every_entry_point_compiled() -> None:
+    done = subprocess.run([sys.executable, "-c", COMPILED_AHEAD], capture_output=True, text=True, timeout=280)
+    assert done.stdout.strip() == "[True, True, True, True]", done.stderr
