@@ -21,10 +21,10 @@ CONFIG_IN_POD = "/opt/ric/config/config-file.json"
 KPM_MEASUREMENTS = tuple(MEASUREMENTS)
 """What a decision can use; a subscription asks for those of them that the node's RAN function lists."""
 CONTROL_KINDS = ("dcm", "rc")
-"""What nodes are controlled by, preferred first: each is a module of xapp.control_kinds, named only here, because a
-configuration stands below all that it configures."""
+"""What nodes are controlled by; `auto` prefers the first, which says most. Each is a module of xapp.control_kinds, and
+named here, because a configuration stands below all that it configures."""
 if TYPE_CHECKING:
-    ControlName = str
+    ControlName = str  # type checkers take no Literal of names that are looked up
 else:
     ControlName = Literal["auto", *CONTROL_KINDS, "none"]
 
