@@ -99,7 +99,7 @@ def test_srsrans_du_is_controlled_in_the_layout_with_groups_and_with_call_proces
     captured: Callable[[str], Captured],
 ) -> None:
     planned = plan_captured(captured("srsran"))
-    assert (planned.control, planned.quota_form) == ("rc", rc.QuotaForm(rc.Layout.WRAPPED, True))
+    assert (planned.control, planned.offers["rc"].form) == ("rc", rc.QuotaForm(rc.Layout.WRAPPED, True))
     assert planned.problems == ()
     (wanted,) = planned.wanted
     assert wanted.measurements == tuple(name for name in KPM_MEASUREMENTS if name != "CQI")
@@ -109,13 +109,13 @@ def test_flexrics_emulator_lists_another_actions_parameters_and_is_never_control
     captured: Callable[[str], Captured],
 ) -> None:
     planned = plan_captured(captured("flexric"))
-    assert (planned.control, planned.control_function_id, planned.quota_function_id) == ("", None, None)
+    assert (planned.control, planned.offers) == ("", {})
     assert "parameters 1-2 (DRB ID, ...)" in planned.problems[0].text
 
 
 def test_oscs_simulator_has_nothing_to_be_controlled_with(captured: Callable[[str], Captured]) -> None:
     planned = plan_captured(captured("osc_e2sim"))
-    assert (planned.control, planned.quota_function_id) == ("", None)
+    assert (planned.control, planned.offers) == ("", {})
     assert "no_control_function" in faults(planned)
 
 
@@ -135,7 +135,7 @@ def test_nodes_are_planned_for_by_what_they_announce(
     planned = plan_announced(ran_functions[node])
     assert planned.control == control
     assert fault is None or fault in faults(planned)
-    assert control or planned.quota_function_id is None
+    assert control or planned.offers == {}
 
 
 def test_the_forks_shifted_ids_are_named(ran_functions: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ def test_the_forks_shifted_ids_are_named(ran_functions: dict[str, Any]) -> None:
 
 def test_ocudus_du_gets_no_call_process_ids(ran_functions: dict[str, Any]) -> None:
     planned = plan_announced(ran_functions["ocudu-du"])
-    assert planned.quota_form == rc.QuotaForm(rc.Layout.WRAPPED, False)
+    assert planned.offers["rc"].form == rc.QuotaForm(rc.Layout.WRAPPED, False)
     assert planned.problems == ()
 
 

@@ -1,6 +1,6 @@
-"""A copy of the tree with one file changed: what docs/contributing.md promises is tried in it.
+"""A copy of the tree with one file changed, and sometimes a new one: what docs/contributing.md promises is tried in it.
 
-The copy is made of links, but for the changed file and the folders above it, so that compiled code is found where it
+The copy is made of links, but for these files and the folders above them, so that compiled code is found where it
 lies: its cache is named by the sources that it is made of, and none of the changed files is one of them.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -46,22 +47,27 @@ class Tree(NamedTuple):
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Callable[..., Tree]:
-    """`changed(file, (old, new), ...)`: the tree with these pieces of one file replaced; each stands there once."""
+    """`changed(file, (old, new), ..., added={file: text})`: the tree with these pieces of one file replaced, each of
+    which stands there once, and with new files.
+    """
 
-    def change(name: str, *edits: tuple[str, str]) -> Tree:
+    def change(name: str, *edits: tuple[str, str], added: Mapping[str, str] = MappingProxyType({})) -> Tree:
         root = tmp_path / "tree"
         text = (ROOT / name).read_text(encoding="utf-8")
         for old, new in edits:
             assert text.count(old) == 1, f"{name}: {old!r} stands there {text.count(old)} times"
             text = text.replace(old, new)
-        folder, here = ROOT, root
-        for part in Path(name).parts:
-            here.mkdir()
-            for path in folder.iterdir():
-                if path.name not in (part, ".git"):
-                    (here / path.name).symlink_to(path)
-            folder, here = folder / part, here / part
-        here.write_text(text, encoding="utf-8")
+        for file, content in {name: text, **added}.items():
+            for folder in (*reversed(Path(file).parents), Path(file)):
+                here = root / folder
+                if here.is_symlink():
+                    here.unlink()
+                if folder != Path(file) and not here.exists():
+                    here.mkdir()
+                    for path in (ROOT / folder).iterdir():
+                        if path.name != ".git":
+                            (here / path.name).symlink_to(path)
+            here.write_text(content, encoding="utf-8")
         return Tree(root)
 
     return change

@@ -100,7 +100,8 @@ from policy.cell_state import make_cell_state
 from training.simulator.lease import ControlSchedule
 from training.simulator.scenario import make_scenario
 from xapp.config.model import Controls
-from xapp.control.encoder import DcmEncoder, DecisionContext, SendContext
+from xapp.control.encoder import DecisionContext, SendContext
+from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.dcm.messages import decode_control
 from xapp.lab.gnb.ran_functions import make_carriers
 

@@ -23,6 +23,7 @@ from xapp.control.encoder import DecisionContext
 from xapp.control.mailbox import Mailbox
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
+from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -148,7 +149,7 @@ class FakeNode:
 
     def target(self, nci: str = "") -> ControlTarget:
         carrier = dcm.Carrier.of(nci, bwp_size_prb=24, rbg_size_prb=4) if nci else self.carrier
-        return ControlTarget(self.name, f"{self.name}/{carrier.cell}", 5, self.dcm_instance, carrier)
+        return ControlTarget(self.name, f"{self.name}/{carrier.cell}", 5, self.dcm_instance, carrier, DcmEncoder())
 
     def context(self, *, k: int = 1, **fields: Any) -> DecisionContext:
         """Of a decision about UEs 1 and 2."""

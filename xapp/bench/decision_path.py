@@ -16,6 +16,7 @@ from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
 from xapp.control.receiver import Receiver
 from xapp.control.sender import REQUESTOR_ID, ControlSender
+from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.kpm.report_writer import encode_report
@@ -69,7 +70,7 @@ class DecisionPath:
         self.loop = ControlLoop(controls, leader, self.mailbox, self.sender, self.metrics, links=self.receiver.links)
         cell = f"{NODE}/{NCI}"
         tracker = CellTracker(cell, num_rbgs=num_rbgs, report_period_ms=100, has_kpm=True, has_dcm=True)
-        target = ControlTarget(NODE, cell, dcm.DCM_FUNCTION_ID, DCM_INSTANCE, carrier(num_rbgs))
+        target = ControlTarget(NODE, cell, dcm.DCM_FUNCTION_ID, DCM_INSTANCE, carrier(num_rbgs), DcmEncoder())
         self.link = CellLink(tracker, target)
         self.receiver.attach(DCM_INSTANCE, ReportSubscription(cell, "dcm"), self.link)
         self.receiver.attach(KPM_INSTANCE, ReportSubscription(cell, "kpm", MEASUREMENTS), self.link)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -20,7 +20,13 @@ CONFIG_IN_POD = "/opt/ric/config/config-file.json"
 """Where the generated chart mounts the descriptor."""
 KPM_MEASUREMENTS = tuple(MEASUREMENTS)
 """What a decision can use; a subscription asks for those of them that the node's RAN function lists."""
-
+CONTROL_KINDS = ("dcm", "rc")
+"""What nodes are controlled by; `auto` prefers the first, which says most. Each is a module of xapp.control_kinds, and
+named here, because a configuration stands below all that it configures."""
+if TYPE_CHECKING:
+    ControlName = str  # type checkers take no Literal of names that are looked up
+else:
+    ControlName = Literal["auto", *CONTROL_KINDS, "none"]
 
 NOMINAL_RBG_SIZES = ((36, 2), (72, 4), (144, 8), (275, 16))
 """Largest bandwidth part, PRB, and its RBG size: TS 38.214 table 5.1.2.2.1-1, configuration 1."""
@@ -137,7 +143,7 @@ class NodeConfig(_Section):
     sd: str = Field(
         default="", pattern=r"^([0-9a-fA-F]{6})?$", description="Slice differentiator, 6 hex digits; empty = none."
     )
-    control: Literal["auto", "dcm", "rc", "none"] | None = Field(
+    control: ControlName | None = Field(
         default=None, description="As controls.control, for this node; left out = what that says."
     )
     num_prb: int = Field(default=106, ge=1, le=275, description="PRBs of a cell's uplink, where no DCM function says.")
@@ -240,7 +246,7 @@ class Controls(_Section):
     measurements: tuple[str, ...] = Field(
         default=KPM_MEASUREMENTS, min_length=1, description="E2SM-KPM measurements wanted."
     )
-    control: Literal["auto", "dcm", "rc", "none"] = Field(
+    control: ControlName = Field(
         default="auto",
         description="Service model that nodes are controlled by; auto = DCM where there is one, else RC; none ="
         " they are only watched.",
@@ -268,7 +274,7 @@ class Controls(_Section):
         return next((node for node in self.nodes if fnmatchcase(name, node.name)), NodeConfig())
 
     def control_of(self, name: str) -> str:
-        """By which service model the node with this RAN name is controlled: auto, dcm, rc, none."""
+        """By which service model the node with this RAN name is controlled: auto, none, or one of CONTROL_KINDS."""
         return self.node(name).control or self.control
 
 

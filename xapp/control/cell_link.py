@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from policy.cell_state import CellState
 from xapp.control.cell_tracker import CellTracker
-from xapp.control.encoder import ControlEncoder, DcmEncoder
+from xapp.control.encoder import ControlEncoder
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm.report_reader import KpmReport
@@ -30,7 +30,7 @@ class ControlTarget:
     instance_id: int
     """E2EventInstanceId of our own subscription: answers are routed by it."""
     carrier: dcm.Carrier
-    encoder: ControlEncoder = DcmEncoder()
+    encoder: ControlEncoder
 
 
 @dataclass(slots=True)

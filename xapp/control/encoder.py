@@ -7,13 +7,14 @@ which are many, stay for ever and wait for their turn. The sender (xapp.control.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.time_scales import LEASE_PERIODS
-from xapp.e2.dcm import messages as dcm
+from xapp.e2.dcm.messages import AppliedControl, Carrier, Outcome
+from xapp.e2.dialect import Dialect
 from xapp.e2.kpm.report_reader import KpmReport
 
 
@@ -88,25 +89,20 @@ class ControlEncoder(Protocol):
     Whatever it returns is to be sent now; a message says itself who wants to know what became of it.
     """
 
-    service_model: ClassVar[str]
+    service_model: str
     """Its name in configurations and recordings."""
 
     def encode(
-        self,
-        cell: str,
-        carrier: dcm.Carrier,
-        allocation: Allocation,
-        context: DecisionContext,
-        send_context: SendContext,
+        self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext
     ) -> Sequence[ControlMessage]:
         """Write an allocation, which has passed the guard. Raises E2EncodeError if it does not fit the carrier."""
         ...
 
-    def release(self, cell: str, carrier: dcm.Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
+    def release(self, cell: str, carrier: Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
         """Give a cell back to the node's own scheduler."""
         ...
 
-    def is_applied(self, state: CellState, applied: dcm.AppliedControl | None, epoch: int) -> AppliedCheck:
+    def is_applied(self, state: CellState, applied: AppliedControl | None, epoch: int) -> AppliedCheck:
         """Whether the cell does what it is asked for, as far as its newest state and report say.
 
         applied: the control that the report names as in force, if it names one. epoch: this instance's. Asked for on
@@ -116,78 +112,21 @@ class ControlEncoder(Protocol):
 
     def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
         """What had to wait and need not any longer. closing: everything is to be given back, as fast as may be."""
-        ...
+        return ()
+
+    def read_outcome(self, outcome: bytes) -> Outcome | None:
+        """What a refusal says beside its cause, if that can be read. Raises E2DecodeError."""
+        return None
+
+    def use_dialect(self, dialect: Dialect | None) -> None:
+        """How the node writes E2SM, as its first report has shown; None = that is not known yet."""
+        return None
 
     def explain(self, cell: str) -> dict[str, Any]:
         """What is in force beyond the newest allocation, for a screen."""
-        ...
-
-    @property
-    def limited(self) -> int:
-        """UEs that stay limited until they are released, whoever lives."""
-        ...
-
-
-class DcmEncoder:
-    """The project's own service model. Stateless: what was decided last replaces what was before."""
-
-    service_model: ClassVar[str] = "dcm"
-
-    def encode(
-        self,
-        cell: str,
-        carrier: dcm.Carrier,
-        allocation: Allocation,
-        context: DecisionContext,
-        send_context: SendContext,
-    ) -> Sequence[ControlMessage]:
-        """One control. Its lease ends `lease_periods` periods after the report: the lead is part of them."""
-        slots = context.state.slots_per_dcm
-        decision_id = send_context.next_id()
-        message = dcm.encode_control(
-            allocation,
-            instance_epoch=send_context.instance_epoch,
-            decision_id=decision_id,
-            based_on_indication_sn=context.indication_sn,
-            carrier=carrier,
-            apply_from_slot=0,
-            valid_for_slots=max(slots, send_context.lease_periods * slots - context.lead_slots),
-        )
-        return (self._message("controls", decision_id, carrier, message, cell, send_context),)
-
-    def release(self, cell: str, carrier: dcm.Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
-        decision_id = send_context.next_id()
-        message = dcm.encode_release(
-            instance_epoch=send_context.instance_epoch, decision_id=decision_id, carrier=carrier
-        )
-        return (self._message("releases", decision_id, carrier, message, cell, send_context),)
-
-    def is_applied(self, state: CellState, applied: dcm.AppliedControl | None, epoch: int) -> AppliedCheck:
-        """A DCM indication names the control that governs the cell."""
-        if applied is None:
-            return AppliedCheck(False, "the node's own scheduler is in charge")
-        if applied.instance_epoch != epoch:
-            return AppliedCheck(False, f"it follows decision {applied.decision_id} of another instance")
-        return AppliedCheck(True, f"it follows decision {applied.decision_id}")
-
-    @staticmethod
-    def _message(
-        what: str, decision_id: int, carrier: dcm.Carrier, message: bytes, cell: str, send_context: SendContext
-    ) -> ControlMessage:
-        # With the epoch in it: answers to another instance's controls may come here, and its ids count from 1 as well.
-        call = send_context.instance_epoch.to_bytes(8, "big") + decision_id.to_bytes(8, "big")
-        return ControlMessage(what, decision_id, _header(carrier), message, cell, call_process_id=call)
-
-    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
-        return ()
-
-    def explain(self, cell: str) -> dict[str, Any]:
         return {}
 
     @property
     def limited(self) -> int:
+        """UEs that stay limited until they are released, whoever lives."""
         return 0
-
-
-def _header(carrier: dcm.Carrier) -> bytes:
-    return dcm.encode_control_header(dcm.ControlHeader(carrier.cell))

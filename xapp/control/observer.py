@@ -47,9 +47,8 @@ class Observer:
     def decided(self, batch: Batch) -> None:
         """A batch was decided, and what came of it was sent."""
 
-    def quota(self, node: str, call: str, intent_then: Mapping[str, Any]) -> None:
-        """The quotas of a node (xapp.quotas.rc_encoder) were changed by this call, or some were sent; `new` made its
-        book."""
+    def encoder_called(self, kind: str, node: str, call: str, arguments: Mapping[str, Any]) -> None:
+        """A node's encoder with a state (xapp.control_kinds) was changed by this call, or has sent; `new` made it."""
 
     def entered_standby(self) -> None:
         """Another instance controls: nothing is sent, and what was controlled is forgotten."""

@@ -60,7 +60,8 @@ class ControlSender:
         self._outstanding: dict[tuple[str, bytes | int], _Outstanding] = {}
         """By node and RICcallProcessID; by its own number where a control has none."""
         self._controlled: dict[str, ControlTarget] = {}
-        self._watched: dict[str, ControlTarget] = {}
+        self._watched: dict[tuple[str, int], ControlTarget] = {}
+        """By node and RAN function."""
         self._outcomes: dict[str, ControlOutcome] = {}
         self._unanswered_s: dict[str, float] = {}
         """time.monotonic() at which a node's silence was noticed; not of nodes that have answered since."""
@@ -124,13 +125,13 @@ class ControlSender:
     def watch(self, target: ControlTarget) -> None:
         """Send what waits in the target's encoder as soon as it may be sent: `pump` looks after it."""
         with self._lock:
-            self._watched[target.node] = target
+            self._watched[target.node, target.function_id] = target
         self._pump(target)
 
     def unwatch(self, node: str) -> None:
         """The node is gone."""
         with self._lock:
-            self._watched.pop(node, None)
+            self._watched = {key: target for key, target in self._watched.items() if target.node != node}
 
     def pump(self) -> None:
         """Send what had to wait (for a rate limit, an answer, or an id to be kept) and need not any longer."""
@@ -200,8 +201,7 @@ class ControlSender:
             what = "release" if sent.what == "releases" else "quota"
             self._metrics.drop(f"{what}_refused_{failure.cause.value.replace('-', '_')}")
             log.info("%s refuses %s for UE %d: %s", node, what, found.subject, sent.detail)
-        elif failure.outcome:
-            outcome = dcm.decode_outcome(failure.outcome)
+        elif failure.outcome and (outcome := found.encoder.read_outcome(failure.outcome)):
             sent.detail = f"{outcome.code.name}: {outcome.detail}"
             self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
             if outcome.code is dcm.OutcomeCode.STALE_EPOCH:
@@ -217,7 +217,7 @@ class ControlSender:
             return
         found.on_answer(accepted, echoed=echoed, now_s=time.monotonic())
         with self._lock:
-            watched = self._watched.get(node)
+            watched = self._watched.get((node, found.function_id))
         if watched is not None and watched.encoder is found.encoder:
             self._pump(watched)
 

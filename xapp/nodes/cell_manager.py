@@ -6,14 +6,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
 from xapp.config.model import Controls, silent_after_s
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
-from xapp.control.encoder import AppliedCheck
+from xapp.control.encoder import AppliedCheck, ControlEncoder
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
+from xapp.control_kinds.control_kind import ControlKind
 from xapp.e2.dialect import Dialect
 from xapp.nodes.applied_check import check_applied
 from xapp.nodes.gnb_parts import HARMLESS
@@ -23,8 +23,6 @@ from xapp.nodes.refused_measurements import RefusedMeasurements
 from xapp.nodes.report_check import report_problems
 from xapp.nodes.silence import Renewals, Silence, UnknownToManager, evidence_of
 from xapp.nodes.subscription_plan import NodePlan, Wanted, cell_key, plan_node
-from xapp.quotas.quota_store import QuotaKeeper
-from xapp.quotas.rc_encoder import RcEncoder
 from xapp.ric.nodes import E2Node, NodeChange, NodeEvent
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import Action, ClientEndpoint, SubscriptionKey, SubscriptionRequest
@@ -52,7 +50,7 @@ class Cells:
         endpoint: ClientEndpoint,
         store: SharedStore,
         sender: ControlSender,
-        keeper: QuotaKeeper,
+        kinds: Mapping[str, ControlKind],
         *,
         owner: str = "0",
         options: SubscriptionOptions | None = None,
@@ -60,7 +58,7 @@ class Cells:
         self._controls = controls
         self._receiver = receiver
         self._sender = sender
-        self._keeper = keeper
+        self._kinds = kinds
         self.subscriptions = SubscriptionClient(
             controls.ric.submgr_url,
             endpoint,
@@ -76,8 +74,8 @@ class Cells:
         self._wanted_since_s: dict[SubscriptionKey, float] = {}
         self._attached: dict[SubscriptionKey, int] = {}
         self._links: dict[str, CellLink] = {}
-        self._encoders: dict[str, RcEncoder] = {}
-        """Of nodes that take quotas."""
+        self._encoders: dict[str, dict[str, ControlEncoder]] = {}
+        """By node, for each kind of control that it offers."""
         self._nodes: dict[str, E2Node] = {}
         """Those that are connected."""
         self._known_dialects: dict[str, Dialect] = {}
@@ -99,7 +97,8 @@ class Cells:
     def enter_standby(self) -> None:
         """Another instance controls: subscriptions and quotas are its business."""
         self.subscriptions.enter_standby()
-        self._keeper.enter_standby()
+        for kind in self._kinds.values():
+            kind.enter_standby()
 
     def take_control(self, nodes: Iterable[E2Node]) -> None:
         """This instance controls again: with each of these nodes it begins anew."""
@@ -200,12 +199,12 @@ class Cells:
         What the node was asked in the other dialect it has misread, even if it took it: it is asked anew.
         """
         with self._lock:
-            known, encoder = self._nodes.get(node), self._encoders.get(node)
+            known = self._nodes.get(node)
             if known is None:
                 return
             self._known_dialects[node] = dialect
-            if encoder is not None:
-                encoder.use_settings(replace(encoder.settings, dialect=dialect))
+            for encoder in self._encoders.get(node, {}).values():
+                encoder.use_dialect(dialect)
         log.info("E2 node %s writes E2SM in its %s form, as its first report tells", node, dialect.value)
         if dialect is not Dialect.STANDARD:
             self._events.put(NodeEvent(NodeChange.CHANGED, known))
@@ -230,14 +229,13 @@ class Cells:
         if not self._plans:
             self._look_for_unmatched_at_s = time.monotonic() + UNMATCHED_S
         log.info("E2 node %s: %d cells, %d subscriptions", node.name, len(plan.carriers), len(plan.wanted))
-        encoder = None
-        if plan.quota_function_id is not None:
-            encoder = self._keeper.encoder(node.name, plan.quota_form, plan.dialect)
+        encoders = {
+            kind: self._kinds[kind].encoder(node.name, offer.form, plan.dialect) for kind, offer in plan.offers.items()
+        }
         with self._lock:
             self._plans[node.name], self._nodes[node.name] = plan, node
+            self._encoders[node.name] = encoders
             others = self._other_parts()
-            if encoder is not None:
-                self._encoders[node.name] = encoder
             for wanted in plan.wanted:
                 key = SubscriptionKey(wanted.node, wanted.function_id, wanted.cell)
                 self._wanted[key], self._wanted_since_s[key] = wanted, time.monotonic()
@@ -371,18 +369,19 @@ class Cells:
             self._receiver.attach(status.e2_instance_id, subscription, link)
 
     def _link(self, wanted: Wanted, instance_id: int) -> CellLink:
-        """The cell's link; its controls are answered to the DCM subscription's instance, or the only one. Locked."""
+        """The cell's link; a control is answered to the subscription to its own function, or the only one. Locked."""
         plan = self._plans[wanted.node]
         carrier = plan.carriers[wanted.cell]
         link = self._links.get(wanted.cell_key)
         if link is None:
             link = self._links[wanted.cell_key] = new_link(plan, wanted, self._controls.report_period_ms)
-        if wanted.kind == "dcm" and plan.control == "dcm":
-            link.target = ControlTarget(wanted.node, wanted.cell_key, wanted.function_id, instance_id, carrier)
-        if plan.quota_function_id is not None:
-            encoder = self._encoders[wanted.node]
-            target = ControlTarget(wanted.node, wanted.cell_key, plan.quota_function_id, instance_id, carrier, encoder)
-            if plan.control == "rc":
+        subscribed = {each.function_id for each in plan.wanted}
+        for kind, encoder in self._encoders[wanted.node].items():
+            function_id = plan.offers[kind].function_id
+            if function_id != wanted.function_id and function_id in subscribed:
+                continue
+            target = ControlTarget(wanted.node, wanted.cell_key, function_id, instance_id, carrier, encoder)
+            if kind == plan.control:
                 link.target = target
             self._sender.watch(target)  # whatever the node is controlled by: an earlier instance's quotas go first
         return link

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from xapp.control_kinds.control_kind import Problem
 from xapp.nodes.gnb_parts import HARMLESS, controlled_part
-from xapp.nodes.subscription_plan import NodePlan, Problem
+from xapp.nodes.subscription_plan import NodePlan
 
 
 def other_parts(plans: Mapping[str, NodePlan], connected: Iterable[str]) -> dict[str, str]:

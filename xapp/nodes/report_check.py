@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xapp.control.measurement_pace import pace_text
 from xapp.control.receiver import CellLink
+from xapp.control_kinds.control_kind import Problem
 from xapp.e2.ue_id.ue_id import ue_name
 from xapp.e2.ue_id.ue_key import own_number
-from xapp.nodes.subscription_plan import Problem
 
 MAX_NAMED = 5
 """Of UEs that cannot be told apart, so many are named and the rest counted."""

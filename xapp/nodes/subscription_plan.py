@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
 
 from xapp.config.model import NodeConfig, SliceId, SliceMembers
+from xapp.control_kinds.control_kind import Offer, Problem, configured_carriers, control_kinds
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import messages as kpm
-from xapp.e2.rc import messages as rc
-from xapp.e2.rc.layout import EXPECTED
 from xapp.nodes.kpm_condition import left_out, slice_condition, slice_text
 from xapp.nodes.service_models import find_function
-from xapp.ric.nodes import E2Node, RanFunction
+from xapp.ric.nodes import E2Node
 
 KPM_STYLE = 4
 """Measurements of each UE that meets a common condition: action definition format 4, message format 3."""
-KPM_NAME, RC_NAME, DCM_NAME = "ORAN-E2SM-KPM", "ORAN-E2SM-RC", "STACKMAC-DCM"
-"""What service models are called where a function's OID is none."""
+KPM_NAME = "ORAN-E2SM-KPM"
+"""What the function calls itself where its OID is none."""
 WHOLE_NODE = "node"
 """In the name of the one cell of a node whose cells nobody has named."""
 
@@ -52,31 +50,18 @@ def cell_key(node: str, cell: str) -> str:
     return f"{node}/{cell or WHOLE_NODE}"
 
 
-class Problem(NamedTuple):
-    """What a node lacks, or describes in a way that cannot be read."""
-
-    fault: str
-    """A fixed name, see xapp.doctor.faults."""
-    text: str
-    """One line that names the node."""
-
-
 @dataclass(frozen=True, slots=True)
 class NodePlan:
     """Everything the xApp wants of one node. Problems are kept, not raised."""
 
     carriers: dict[str, dcm.Carrier]
     """By NR-CGI: the cells that can be controlled."""
-    control: Literal["dcm", "rc", ""]
-    """The service model that the node is controlled by; "" = by none: it is left alone."""
-    control_function_id: int | None
+    control: str
+    """The kind of control that the node is under; "" = none: it is left alone."""
     wanted: tuple[Wanted, ...]
     problems: tuple[Problem, ...] = ()
-    quota_function_id: int | None = None
-    """Its RC function, if it has one that takes quotas, whatever the node is controlled by: what an earlier instance
-    left there is taken back."""
-    quota_form: rc.QuotaForm = rc.QuotaForm()
-    """How that function wants them."""
+    offers: dict[str, Offer] = field(default_factory=dict)
+    """By kind of control, all that the node offers: what an earlier instance left under another is taken back."""
     dialect: Dialect | None = Dialect.STANDARD
     """How the node writes KPM and RC; None: its first report tells."""
 
@@ -93,85 +78,49 @@ def plan_node(
 ) -> NodePlan:
     """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception.
 
-    control: auto, dcm, rc or none (xapp.config.model). A node with both is controlled by DCM under auto: it says more.
-    Under none it is subscribed to, by the same functions as under auto, and never controlled. known_dialect: that
-    which its reports were found to be in, if they were. slices: those that policies speak of.
+    control: auto, none or a kind of control. Under auto a node is controlled by the first kind that it offers. Under
+    none it is subscribed to, by the same functions as under auto, and never controlled. known_dialect: that which its
+    reports were found to be in, if they were. slices: those that policies speak of.
     """
     settings = settings or NodeConfig()
     dialect = known_dialect if settings.dialect == "auto" else Dialect(settings.dialect)
-    problems: list[Problem] = []
+    offers, unusable = _offers(node, settings)
+    used = next((name for name in offers if control in ("auto", "none", name)), "")
     carriers: dict[str, dcm.Carrier] = {}
     wanted: list[Wanted] = []
-    own = find_function(node, (dcm.DCM_OID,), DCM_NAME, dcm.decode_ran_function)
-    by_dcm = own is not None and control != "rc"
-    quotas, form = _quota_function(node, [] if by_dcm or control == "none" else problems)
-    used: Literal["dcm", "rc", ""] = ""
-    if by_dcm and own is not None:
-        used = "dcm"
-        try:
-            carriers = {carrier.cell: carrier for carrier in dcm.decode_ran_function(own.definition).cells}
-        except E2DecodeError as error:
-            problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
-        wanted += [
-            Wanted(
-                node.name,
-                own.id,
-                cell,
-                "dcm",
-                dcm.encode_event_trigger(dcm.EventTrigger(report_period_ms)),
-                dcm.encode_action_definition(dcm.ActionDefinition(cell)),
-            )
-            for cell in carriers
-        ]
-    elif (quotas is not None and control != "dcm") or control == "none":
-        used = "rc"
-        carriers = {
-            cell: dcm.Carrier.of(cell, bwp_size_prb=settings.num_prb, rbg_size_prb=settings.rbg_prb)
-            for cell in settings.cells or ("",)
-        }
+    problems: list[Problem] = []
+    if used:
+        function_id, carriers, _, problems[:] = offers[used]
+        asked = {cell: control_kinds()[used].indications(cell, report_period_ms) for cell in carriers}
+        wanted = [Wanted(node.name, function_id, cell, "dcm", *each) for cell, each in asked.items() if each]
+    elif control == "none":
+        carriers = configured_carriers(settings)
     else:
-        lacks = {"dcm": "no DCM function", "rc": "no RC function for PRB quotas"}.get(
-            control, "neither a DCM function nor an RC function for PRB quotas"
-        )
-        problems.append(Problem("no_control_function", f"{node.name} has {lacks}: nothing to control"))
+        problems = [*unusable, Problem("no_control_function", f"{node.name} has {_lacks(control)}: nothing to control")]
     if carriers:
         problems += _left_out(node.name, left_out(node.name, settings, slices))
     wanted += _kpm(node, carriers, report_period_ms, measurements, problems, dialect, settings)
-    if control == "none":
-        used = ""
-    function = own if used == "dcm" else quotas if used == "rc" else None
-    return NodePlan(
-        carriers,
-        used,
-        function.id if function else None,
-        tuple(wanted),
-        tuple(problems),
-        quotas.id if quotas else None,
-        form,
-        dialect,
-    )
+    return NodePlan(carriers, "" if control == "none" else used, tuple(wanted), tuple(problems), offers, dialect)
 
 
-def _quota_function(node: E2Node, problems: list[Problem]) -> tuple[RanFunction | None, rc.QuotaForm]:
-    """The node's RC function, if it takes PRB quotas, and how."""
-    nothing = None, rc.QuotaForm()
-    function = find_function(node, rc.RC_OIDS, RC_NAME, rc.decode_ran_function)
-    if function is None:
-        return nothing
-    try:
-        described = rc.decode_ran_function(function.definition)
-    except E2DecodeError as error:
-        problems.append(Problem("function_unreadable", f"{node.name}: {error}"))
-        return nothing
-    form, listed = described.quota_form()
-    if form is not None:
-        return function, form
-    if not described.offers(rc.SLICE_PRB_QUOTA):
-        problems.append(Problem("quotas_not_offered", f"{node.name}: its RC function lists {listed.what}"))
-    else:
-        text = f"{node.name}: its PRB quotas list {listed.what}, expected {EXPECTED}: never controlled"
-        problems.append(Problem("quota_layout_unknown", text))
-    return nothing
+def _offers(node: E2Node, settings: NodeConfig) -> tuple[dict[str, Offer], list[Problem]]:
+    """What the node offers to each kind of control, and why functions of others cannot be used."""
+    offers: dict[str, Offer] = {}
+    unusable: list[Problem] = []
+    for name, kind in control_kinds().items():
+        function = find_function(node, kind.oids, kind.short_name, kind.decode)
+        found = kind.offer(node.name, function, settings) if function else None
+        if isinstance(found, Offer):
+            offers[name] = found
+        elif found is not None:
+            unusable.append(found)
+    return offers, unusable
+
+
+def _lacks(control: str) -> str:
+    """What a node has not that could be controlled so."""
+    needed = [kind.function for name, kind in control_kinds().items() if control in ("auto", name)]
+    return f"neither {' nor '.join(needed)}" if len(needed) > 1 else f"no {needed[0].partition(' ')[2]}"
 
 
 def _left_out(node: str, slices: Iterable[SliceId], reason: str = "") -> list[Problem]:

@@ -69,10 +69,9 @@ class QuotaKeeper:
                 known.use_settings(slice_)
                 known.doubt()
                 return known
-            self._observer.quota(node, "new", {"settings": slice_, "rules": rules})
-            encoder = self._encoders[node] = RcEncoder(
-                slice_, rules, on_change=self._on_change, on_call=partial(self._observer.quota, node)
-            )
+            on_call = partial(self._observer.encoder_called, RcEncoder.service_model, node)
+            on_call("new", {"settings": slice_, "rules": rules})
+            encoder = self._encoders[node] = RcEncoder(slice_, rules, on_change=self._on_change, on_call=on_call)
             self._recall(node, encoder)
             return encoder
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 from zlib import crc32
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
-from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
+from xapp.control.encoder import AppliedCheck, ControlEncoder, ControlMessage, DecisionContext, SendContext
 from xapp.e2.dcm.messages import AppliedControl, Carrier
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm.report_reader import KpmReport
@@ -39,7 +39,7 @@ class RcSettings:
     form: rc.QuotaForm = rc.QuotaForm()
 
 
-class RcEncoder:
+class RcEncoder(ControlEncoder):
     """One node's. Thread safe. UEs are known by `ue_key`.
 
     A node that does not say which control it answers gets one at a time, and so does one that has not answered yet.
@@ -72,11 +72,10 @@ class RcEncoder:
         self._echoes = False
         self._kept: frozenset[int] = frozenset()
 
-    service_model: ClassVar[str] = "rc"
+    service_model = "rc"
 
-    @property
-    def settings(self) -> RcSettings:
-        return self._settings
+    def use_dialect(self, dialect: Dialect | None) -> None:
+        self.use_settings(replace(self._settings, dialect=dialect))
 
     def use_settings(self, settings: RcSettings) -> None:
         """What the node takes, from now on: as its reports show, or listed anew by a node that came back."""

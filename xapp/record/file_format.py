@@ -11,7 +11,6 @@ import base64
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,14 +24,10 @@ from policy.leader import Decision
 from xapp.control.cell_link import CellLink, ControlTarget, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.decision_record import ControlStatus, DecisionRecord, SentControl
-from xapp.control.encoder import ControlEncoder, ControlMessage, DcmEncoder
+from xapp.control.encoder import ControlEncoder, ControlMessage
 from xapp.control.observer import Batch
+from xapp.control_kinds.control_kind import control_kinds
 from xapp.e2.dcm import messages as dcm
-from xapp.e2.dialect import Dialect
-from xapp.e2.rc import messages as rc
-from xapp.e2.ue_id.ue_id import UeId, ue_id_from_value, ue_id_to_value
-from xapp.quotas.allocation_to_quota import QuotaRules
-from xapp.quotas.rc_encoder import RcEncoder, RcSettings
 from xapp.rmr.transport import RmrMessage
 
 VERSION = 1
@@ -132,24 +127,18 @@ def _cell(record: DecisionRecord) -> dict[str, Any]:
     }
 
 
-def quota_event(node: str, call: str, intent_then: Mapping[str, Any]) -> Event:
-    """One call of a node's RcEncoder: its arguments as JSON."""
-    event: Event = {"event": "quota", "node": node, "call": call, **intent_then}
-    if call in ("new", "settings"):
-        settings: RcSettings = intent_then["settings"]
-        event["settings"] = {**asdict(settings), "plmn": settings.plmn.hex(), "form": settings.form._asdict()}
-    if call == "new":
-        event["rules"] = asdict(intent_then["rules"])
-    elif call == "restore":
-        event["ues"] = [ue_id_to_value(ue_id) for ue_id in intent_then["ues"]]
-    elif call == "kept":
-        event["ues"] = sorted(intent_then["ues"])
-    elif call == "due":
-        event["messages"] = [quota_message(message) for message in intent_then["messages"]]
-    return event
+def call_event(kind: str, node: str, call: str, arguments: Mapping[str, Any]) -> Event:
+    """One call of a node's encoder that has a state."""
+    calls = control_kinds()[kind].calls
+    assert calls is not None
+    if call == "due":
+        written = {**arguments, "messages": [message_entry(message) for message in arguments["messages"]]}
+    else:
+        written = calls.write(call, arguments)
+    return {"event": calls.event, "node": node, "call": call, **written}
 
 
-def quota_message(message: ControlMessage) -> dict[str, Any]:
+def message_entry(message: ControlMessage) -> dict[str, Any]:
     return {
         "what": message.what,
         "ue": message.subject,
@@ -262,19 +251,20 @@ def read_subscription(value: object) -> ReportSubscription:
 
 
 def read_target(
-    value: Mapping[str, Any] | None, cell: str, quotas: Mapping[str, ControlEncoder]
+    value: Mapping[str, Any] | None, cell: str, replayed: Mapping[tuple[str, str], ControlEncoder]
 ) -> ControlTarget | None:
-    """quotas: the encoders of nodes under RC control."""
+    """replayed: by kind of control and node, the encoders that have a state."""
     if value is None:
         return None
-    node = str(value["node"])
+    node, name = str(value["node"]), value["control"]
+    kind = control_kinds()[name]
     return ControlTarget(
         node,
         cell,
         int(value["function_id"]),
         int(value["instance_id"]),
         _CARRIER.validate_python(value["carrier"]),
-        DcmEncoder() if value["control"] == DcmEncoder.service_model else quotas[node],
+        kind.shared if kind.calls is None else replayed[name, node],
     )
 
 
@@ -291,28 +281,6 @@ def read_link(event: Event) -> CellLink:
         ),
         None,
     )
-
-
-def read_quotas(event: Event) -> RcEncoder:
-    """The encoder of a quota event `new`."""
-    return RcEncoder(read_settings(event), QuotaRules(**event["rules"]))
-
-
-def read_settings(event: Event) -> RcSettings:
-    """Of a quota event `new` or `settings`; recordings made before there were forms had the first one."""
-    settings = event["settings"]
-    form = settings.get("form", {"layout": rc.Layout.WRAPPED, "call_process_ids": False})
-    return RcSettings(
-        bytes.fromhex(settings["plmn"]),
-        settings["sst"],
-        settings["sd"],
-        None if settings["dialect"] is None else Dialect(settings["dialect"]),
-        rc.QuotaForm(rc.Layout(form["layout"]), bool(form["call_process_ids"])),
-    )
-
-
-def read_ue_ids(event: Event) -> list[UeId]:
-    return [ue_id_from_value(value) for value in event["ues"]]
 
 
 def read_message(event: Event) -> RmrMessage:

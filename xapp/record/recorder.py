@@ -25,12 +25,12 @@ from xapp.monitoring.metrics import Metrics
 from xapp.record.file_format import (
     Event,
     attach_event,
+    call_event,
     control_entry,
     decided_event,
     header,
     line_of,
     message_event,
-    quota_event,
 )
 from xapp.rmr.transport import RmrMessage
 
@@ -126,8 +126,8 @@ class Recorder(Observer):
     def decided(self, batch: Batch) -> None:
         self._put(lambda: decided_event(batch), EVENT_BYTES + sum(record.kept_bytes for record in batch.records))
 
-    def quota(self, node: str, call: str, intent_then: Mapping[str, Any]) -> None:
-        self._put(lambda: quota_event(node, call, intent_then))
+    def encoder_called(self, kind: str, node: str, call: str, arguments: Mapping[str, Any]) -> None:
+        self._put(lambda: call_event(kind, node, call, arguments))
 
     def entered_standby(self) -> None:
         self._put(lambda: {"event": "stood_back"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from policy.cell_state import CellState
@@ -22,6 +23,7 @@ from xapp.control.cell_link import CellLink, Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.decision_record import DecisionRecord
 from xapp.control.receiver import Receiver
+from xapp.control_kinds.control_kind import RecordedCalls, control_kinds
 from xapp.monitoring.metrics import Metrics
 from xapp.record.file_format import (
     Event,
@@ -32,11 +34,10 @@ from xapp.record.file_format import (
     read_intent,
     read_link,
     read_message,
-    read_quotas,
     read_subscription,
     read_target,
 )
-from xapp.record.replay_fakes import ReplayedAnswers, ReplayedQuotas, ReplayedReports, ReplayedSender, ReplayedWire
+from xapp.record.replay_fakes import ReplayedAnswers, ReplayedEncoder, ReplayedReports, ReplayedSender, ReplayedWire
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RmrMessage
 
 NOT_COMPARED = ("yielded", "closing")
@@ -114,8 +115,8 @@ class Replay:
             worker=self._answers,
         )
         self._epoch, self._lease_periods = epoch, controls.lease_periods
-        self._quotas: dict[str, ReplayedQuotas] = {}
-        """By node."""
+        self._encoders: dict[tuple[str, str], ReplayedEncoder] = {}
+        """By kind of control and node: those with a state."""
         self._links: dict[int, CellLink] = {}
         self._early: list[RmrMessage] = []
         """Answers that the recorder saw before the control that they answer."""
@@ -128,7 +129,7 @@ class Replay:
             "message": self._message,
             "decided": self._decided,
             "released": self._released,
-            "quota": self._quota,
+            **{k.calls.event: partial(self._called, name, k.calls) for name, k in control_kinds().items() if k.calls},
             "stood_back": lambda event: self._sender.enter_standby(),
         }
         for event in self._recording.events():
@@ -155,7 +156,7 @@ class Replay:
         number = int(event["link"])
         link = self._links.setdefault(number, read_link(event))
         subscription = read_subscription(event["feed"])
-        link.target = read_target(event["target"], subscription.cell, self._quotas)
+        link.target = read_target(event["target"], subscription.cell, self._encoders)
         self._receiver.attach(int(event["instance"]), subscription, link)
 
     def _message(self, event: Event) -> None:
@@ -194,7 +195,7 @@ class Replay:
             for control in cell["controls"]:
                 self._sender.take_control(int(control["epoch"]))
                 self._sender.lease_periods = int(control["lease"])
-            for control in cell["controls"] if not _under_quotas(link) else ():
+            for control in cell["controls"] if not _has_state(link) else ():
                 self._sender.ids.append(int(control["decision_id"]))
                 self._wire.sent.append(bool(control["sent"]))
         self._loop.decide(reports)
@@ -203,7 +204,7 @@ class Replay:
         for report in reports:
             if (cell := cells.get(report.state.cell)) is not None:
                 self._compare_cell(report.state.cell, cell)
-        self._look_at_quotas()
+        self._look_at_encoders()
         early, self._early = self._early, []
         for message in early:
             self._handle(message)
@@ -220,17 +221,17 @@ class Replay:
             decision_ms=float(cell["decision_ms"]),
             loop_ms=float(cell["loop_ms"]),
         )
-        under_quotas = any(_under_quotas(link) for link in self._receiver.links() if link.tracker.cell == name)
-        if cell["nothing"] in NOT_COMPARED or under_quotas:
+        has_state = any(_has_state(link) for link in self._receiver.links() if link.tracker.cell == name)
+        if cell["nothing"] in NOT_COMPARED or has_state:
             record.outcome.nothing = str(cell["nothing"])
-        if under_quotas:
+        if has_state:
             record.outcome.controls += [read_control(control) for control in cell["controls"]]
         self.result.decisions += 1
         self._on_record(record)
         if self.result.difference:
             return
         what = f"decision {record.id} about {name}"
-        if under_quotas or cell["nothing"] in NOT_COMPARED:  # quotas are compared by their own events
+        if has_state or cell["nothing"] in NOT_COMPARED:  # compared by events of its own
             self.result.difference = f"{what}: {decoded}" if (decoded := _decoded_otherwise(cell, record)) else ""
             return
         recorded = [read_bytes(control["pdu"]) for control in cell["controls"]]
@@ -243,20 +244,20 @@ class Replay:
         if len(recorded) != len(replayed):
             self.result.difference = f"{what}: {len(recorded)} controls were sent, now {len(replayed)}"
 
-    def _quota(self, event: Event) -> None:
+    def _called(self, kind: str, calls: RecordedCalls, event: Event) -> None:
         node, call = str(event["node"]), str(event["call"])
         if call == "new":
-            self._quotas[node] = ReplayedQuotas(read_quotas(event), self._epoch, self._lease_periods)
+            self._encoders[kind, node] = ReplayedEncoder(calls, event, self._epoch, self._lease_periods)
             return
-        self._quotas[node].on_call(event)
-        self._look_at_quotas()
+        self._encoders[kind, node].on_call(event)
+        self._look_at_encoders()
 
-    def _look_at_quotas(self) -> None:
-        for node, quotas in self._quotas.items():
-            self.result.controls += quotas.compared
-            quotas.compared = 0
-            if quotas.difference and not self.result.difference:
-                self.result.difference = f"quotas of {node}: {quotas.difference}"
+    def _look_at_encoders(self) -> None:
+        for (_, node), encoder in self._encoders.items():
+            self.result.controls += encoder.compared
+            encoder.compared = 0
+            if encoder.difference and not self.result.difference:
+                self.result.difference = f"{encoder.calls.event}s of {node}: {encoder.difference}"
 
     def _released(self, event: Event) -> None:
         if event["subject"] is not None:
@@ -298,8 +299,9 @@ def _decoded_otherwise(cell: Mapping[str, Any], record: DecisionRecord) -> str:
     return ""
 
 
-def _under_quotas(link: CellLink) -> bool:
-    return link.target is not None and isinstance(link.target.encoder, ReplayedQuotas)
+def _has_state(link: CellLink) -> bool:
+    """Its controls depend on more than the newest decision."""
+    return link.target is not None and isinstance(link.target.encoder, ReplayedEncoder)
 
 
 def _first_difference(then: bytes, now: bytes) -> str:

@@ -1,23 +1,23 @@
-"""Stand-ins of a replay for what time and the network decided then: wire, sender, quotas, mailbox, answers."""
+"""Stand-ins of a replay for what time and the network decided then: wire, sender, encoders, mailbox, answers."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from xapp.control.cell_link import Report
-from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
+from xapp.control.encoder import AppliedCheck, ControlEncoder, ControlMessage, DecisionContext, SendContext
 from xapp.control.leader_thread import Answer
 from xapp.control.mailbox import Mailbox
 from xapp.control.sender import ControlSender
-from xapp.e2.dcm import messages as dcm
-from xapp.quotas.rc_encoder import RcEncoder
-from xapp.record.file_format import Event, quota_message, read_decision, read_settings, read_ue_ids
+from xapp.control_kinds.control_kind import RecordedCalls
+from xapp.e2.dcm.messages import AppliedControl, Carrier
+from xapp.record.file_format import Event, message_entry, read_decision
 from xapp.rmr.transport import RmrMessage
 
 MAX_WAITING_REPORTS = 10_000
@@ -64,18 +64,17 @@ class ReplayedSender(ControlSender):
         return super()._next_id()
 
 
-class ReplayedQuotas:
-    """An RcEncoder that is called when, and in the order in which, it was called then.
+class ReplayedEncoder(ControlEncoder):
+    """An encoder with a state that is called when, and in the order in which, it was called then.
 
     Its sender is not listened to, the recorded calls are made. Only decisions come from the loop: a `control` call
     waits for its decision, and so does what was called after it.
     """
 
-    limited = 0
-    service_model: ClassVar[str] = RcEncoder.service_model
-
-    def __init__(self, encoder: RcEncoder, instance_epoch: int, lease_periods: int) -> None:
-        self._encoder, self._epoch, self._lease_periods = encoder, instance_epoch, lease_periods
+    def __init__(self, calls: RecordedCalls, new: Event, instance_epoch: int, lease_periods: int) -> None:
+        self.calls, self._encoder = calls, calls.read_new(new)
+        self.service_model = self._encoder.service_model
+        self._epoch, self._lease_periods = instance_epoch, lease_periods
         self._waiting: deque[Event] = deque()
         self.difference = ""
         self.compared = 0
@@ -85,12 +84,7 @@ class ReplayedQuotas:
         self._catch_up()
 
     def encode(
-        self,
-        cell: str,
-        carrier: dcm.Carrier,
-        allocation: Allocation,
-        context: DecisionContext,
-        send_context: SendContext,
+        self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext
     ) -> Sequence[ControlMessage]:
         if not self._waiting or self._waiting[0]["cell"] != cell:
             self.difference = self.difference or f"nothing was decided about {cell} then, now there is"
@@ -99,42 +93,22 @@ class ReplayedQuotas:
         self._catch_up()
         return ()
 
-    def release(self, cell: str, carrier: dcm.Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
-        return ()
-
-    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
+    def release(self, cell: str, carrier: Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
         return ()
 
     def explain(self, cell: str) -> dict[str, Any]:
         return self._encoder.explain(cell)
 
-    def is_applied(self, state: CellState, applied: dcm.AppliedControl | None, epoch: int) -> AppliedCheck:
+    def is_applied(self, state: CellState, applied: AppliedControl | None, epoch: int) -> AppliedCheck:
         return self._encoder.is_applied(state, applied, epoch)
 
     def _catch_up(self) -> None:
         while self._waiting and self._waiting[0]["call"] != "control":
-            self._call(self._waiting.popleft())
-
-    def _call(self, event: Event) -> None:
-        encoder, call = self._encoder, event["call"]
-        if call == "due":
-            self._compare(event)
-        elif call == "release":
-            encoder.give_back(str(event["cell"]))
-        elif call == "answered":
-            encoder.answered(event["subject"], event["accepted"], echoed=event["echoed"], now_s=float(event["now_s"]))
-        elif call == "not_sent":
-            encoder.not_sent(event["subject"])
-        elif call == "doubt":
-            encoder.doubt()
-        elif call == "kept":
-            encoder.kept(frozenset(event["ues"]))
-        elif call == "settings":
-            encoder.use_settings(read_settings(event))
-        elif call == "restore":
-            encoder.restore(read_ue_ids(event))
-        else:
-            raise ValueError(f"unknown call {call!r}")
+            event = self._waiting.popleft()
+            if event["call"] == "due":
+                self._compare(event)
+            else:
+                self.calls.repeat[event["call"]](self._encoder, event)
 
     def _compare(self, event: Event) -> None:
         then = event["messages"]
@@ -142,7 +116,7 @@ class ReplayedQuotas:
         send_context = SendContext(
             self._epoch, lambda: ids.popleft() if ids else 0, float(event["now_s"]), self._lease_periods
         )
-        now = [quota_message(message) for message in self._encoder.due(send_context, closing=bool(event["closing"]))]
+        now = [message_entry(message) for message in self._encoder.due(send_context, closing=bool(event["closing"]))]
         for before, after in zip(then, now):
             self.compared += 1
             if before != after and not self.difference:

@@ -130,7 +130,7 @@ class App:
         parts.alarms.clear_all()
         parts.registrar.deregister(DEREGISTER_S)
         parts.cells.subscriptions.close(UNSUBSCRIBE_S)
-        parts.quotas.save()
+        parts.save_quotas()
         if parts.leader_election.role is Role.CONTROL:
             parts.sdl_documents.withdraw()
         parts.leader_election.leave()

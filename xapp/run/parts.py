@@ -17,10 +17,10 @@ from xapp.control.mailbox import Mailbox
 from xapp.control.observer import Observer
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
+from xapp.control_kinds.control_kind import ControlKind, control_kinds
 from xapp.monitoring.metrics import Metrics
 from xapp.nodes.cell_manager import Cells
 from xapp.packaging.descriptor import completed
-from xapp.quotas.quota_store import QuotaKeeper
 from xapp.ric.alarm_conditions import AlarmWatch
 from xapp.ric.alarms import AlarmLine, Alarms, alarm_line
 from xapp.ric.appmgr import Registrar, Registration
@@ -60,7 +60,8 @@ class Parts:
     receiver: Receiver
     policies: Policies
     loop: ControlLoop
-    quotas: QuotaKeeper
+    kinds: dict[str, ControlKind]
+    """Of control, by name."""
     cells: Cells
     watcher: NodeWatcher
     registrar: Registrar
@@ -68,6 +69,11 @@ class Parts:
     alarms: Alarms
     alarm_watch: AlarmWatch
     sdl_documents: SdlDocuments
+
+    def save_quotas(self) -> None:
+        """Keep in shared data whom encoders limit; may block."""
+        for kind in self.kinds.values():
+            kind.save()
 
     @property
     def controls(self) -> Controls:
@@ -126,8 +132,11 @@ def wire(
     )
     opened.callback(loop.close)
     endpoint = _endpoint(controls, settings, http_port=http_port, rmr_port=transport.port)
-    quotas = QuotaKeeper(controls, store, on_change=lambda: task_runner.wake(QUOTAS), observer=observer)
-    cells = Cells(controls, receiver, endpoint, store, sender, quotas, owner=leader_election.id)
+    kinds = {
+        name: kind(controls, store, on_change=lambda: task_runner.wake(QUOTAS), observer=observer)
+        for name, kind in control_kinds().items()
+    }
+    cells = Cells(controls, receiver, endpoint, store, sender, kinds, owner=leader_election.id)
     watcher = _watcher(controls, store)
     line = alarm_line(transport.send, controls.ric.alarm_message_type)
     opened.callback(line.close)
@@ -135,7 +144,8 @@ def wire(
     sdl_documents = SdlDocuments(
         store, loop.log, model=model, cells=lambda: [link.tracker.cell for link in receiver.links()]
     )
-    sdl_documents.on_lost += [cells.subscriptions.remember_again, quotas.save_again, policies.a1.save_again]
+    sdl_documents.on_lost += [cells.subscriptions.remember_again, policies.a1.save_again]
+    sdl_documents.on_lost += [kind.save_again for kind in kinds.values()]
     return Parts(
         configuration=configuration,
         metrics=metrics,
@@ -148,7 +158,7 @@ def wire(
         receiver=receiver,
         policies=policies,
         loop=loop,
-        quotas=quotas,
+        kinds=kinds,
         cells=cells,
         watcher=watcher,
         registrar=Registrar(

@@ -47,7 +47,7 @@ class PeriodicTasks:
         add(PeriodicTask("nodes", self.look_at_nodes, task_thread="nodes"))
         add(PeriodicTask("leader election", self._parts.leader_election.run, task_thread="leader election"))
         add(PeriodicTask(REGISTRATION, self.register, task_thread=REGISTRATION))
-        add(PeriodicTask(QUOTAS, every(QUOTAS_S, self._parts.quotas.save), task_thread=QUOTAS))
+        add(PeriodicTask(QUOTAS, every(QUOTAS_S, self._parts.save_quotas), task_thread=QUOTAS))
         add(PeriodicTask(POLICIES, self._parts.policies.a1.run_due, task_thread=POLICIES))
         add(PeriodicTask("configuration", every(CONFIGURATION_S, self.follow_configuration)))
         add(PeriodicTask(ANSWERS, every(SWEEP_S, self._parts.sender.sweep), task_thread=ANSWERS))

@@ -38,7 +38,7 @@ def status_of(parts: Parts) -> dict[str, Any]:
             cell: {"silent_s": round(silence.seconds, 1), "evidence": silence.evidence, "text": str(silence)}
             for cell, silence in parts.cells.silences().items()
         },
-        "ues_limited": parts.quotas.limited,
+        "ues_limited": sum(kind.limited for kind in parts.kinds.values()),
         "subscriptions": {"/".join(map(str, status.key)): status.state.value for status in statuses},
         "subscription_errors": {
             "/".join(map(str, status.key)): status.last_error for status in statuses if status.last_error
@@ -75,8 +75,8 @@ def set_gauges(parts: Parts) -> None:
         "subscriptions_active": states.count(SubscriptionState.ACTIVE),
         "cells": len(parts.receiver.links()),
         "ue_twins": sum(sum(link.tracker.twins.values()) for link in parts.receiver.links()),
-        "ues_limited": parts.quotas.limited,
-        "quotas_waiting": parts.quotas.waiting,
+        "ues_limited": sum(kind.limited for kind in parts.kinds.values()),
+        "quotas_waiting": sum(kind.waiting for kind in parts.kinds.values()),
         "policies": len(policies),
         "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED.value),
         "alarms_active": len(parts.alarms.active()),

@@ -18,6 +18,7 @@ from xapp.a1.policy_model import Policy, parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.control.cell_link import CellLink, ControlTarget, Report
 from xapp.control.cell_tracker import CellTracker
+from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.dcm import messages as dcm
 
 NCI = "00f110000000011"
@@ -42,7 +43,7 @@ def cell(num_ues: int = 3, num_rbgs: int = 5, slot: int = 0) -> CellState:
 def link(state: CellState, *, has_function: bool = True) -> CellLink:
     tracker = CellTracker(state.cell, num_rbgs=state.num_rbgs, report_period_ms=100, has_kpm=False, has_dcm=True)
     carrier = dcm.Carrier.of(NCI, bwp_size_prb=4 * state.num_rbgs, rbg_size_prb=4)
-    found = CellLink(tracker, ControlTarget("gnb_1", state.cell, 5, 1, carrier) if has_function else None)
+    found = CellLink(tracker, ControlTarget("gnb_1", state.cell, 5, 1, carrier, DcmEncoder()) if has_function else None)
     found.newest = Report(found, state, 1, 0)
     return found
 

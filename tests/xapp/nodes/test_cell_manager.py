@@ -19,13 +19,13 @@ from xapp.control.cell_link import Report
 from xapp.control.mailbox import Mailbox
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
+from xapp.control_kinds.control_kind import control_kinds
 from xapp.e2.kpm import messages as kpm
 from xapp.lab.gnb.ran_functions import dcm_function, make_carriers
 from xapp.lab.gnb.rc_function import function_item
 from xapp.monitoring.metrics import Metrics
 from xapp.nodes.cell_manager import Cells
 from xapp.nodes.silence import FIRST_PAUSE_S, NO_UE_REPORTED, Renewals
-from xapp.quotas.quota_store import QuotaKeeper
 from xapp.ric.nodes import E2Node, NodeChange, NodeEvent, RanFunction
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import ClientEndpoint
@@ -96,9 +96,9 @@ class Rig:
         self.controls = Controls.model_validate({"ric": {"submgr_url": service.url}, **controls})
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
         self.receiver = Receiver(node.xapp, Mailbox[Report](0.0), self.sender, self.metrics)
-        keeper = QuotaKeeper(self.controls, store)
+        kinds = {name: kind(self.controls, store) for name, kind in control_kinds().items()}
         endpoint, at_once = ClientEndpoint("127.0.0.1", 1, 1), SubscriptionOptions(first_backoff_s=0.0)
-        self.cells = Cells(self.controls, self.receiver, endpoint, store, self.sender, keeper, options=at_once)
+        self.cells = Cells(self.controls, self.receiver, endpoint, store, self.sender, kinds, options=at_once)
         submgr.notify = self.cells.subscriptions.on_notification
 
     def connect(self, *functions: RanFunction, name: str = NODE) -> None:

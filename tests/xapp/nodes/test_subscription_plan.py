@@ -60,11 +60,16 @@ def plan(
     return plan_node(node, report_period_ms=period_ms, measurements=measurements, **settings)
 
 
+def controlled_by(planned: NodePlan) -> tuple[str, int]:
+    """The kind of control, and the id of the RAN function."""
+    return planned.control, planned.offers[planned.control].function_id
+
+
 def test_each_cell_gets_one_subscription_of_each_kind() -> None:
     wanted = plan(dcm_function(), kpm_function(), period_ms=40)
     assert wanted.problems == ()
     assert wanted.carriers == dict(zip(CELLS, CARRIERS))
-    assert wanted.control_function_id == 5
+    assert controlled_by(wanted) == ("dcm", 5)
     assert {(w.kind, w.cell, w.function_id) for w in wanted.wanted} == {
         *(("dcm", cell, 5) for cell in CELLS),
         *(("kpm", cell, 2) for cell in CELLS),
@@ -117,13 +122,13 @@ def test_any_version_of_kpm_will_do(oid: str) -> None:
 
 def test_functions_are_known_by_their_oid_not_their_id() -> None:
     wanted = plan(kpm_function(), dcm_function(id=77))
-    assert wanted.control_function_id == 77
+    assert controlled_by(wanted) == ("dcm", 77)
     assert {w.function_id for w in wanted.wanted if w.kind == "dcm"} == {77}
 
 
 def test_a_node_without_our_functions_is_a_problem_not_an_exception() -> None:
     empty = plan()
-    assert (empty.wanted, empty.control_function_id) == ((), None)
+    assert (empty.wanted, empty.offers) == ((), {})
     assert len(empty.problems) == 2
     no_kpm = plan(dcm_function())
     assert [w.kind for w in no_kpm.wanted] == ["dcm", "dcm"]
@@ -218,7 +223,7 @@ def test_slices_that_policies_speak_of_and_nobody_asks_for_are_named() -> None:
 def test_a_node_with_rc_quotas_and_no_dcm_is_controlled_by_them() -> None:
     settings = NodeConfig(num_prb=106, cells=CELLS)
     planned = plan(rc_function(id=9), kpm_function(PROFILES["kpm_srsran"].measurements), settings=settings)
-    assert (planned.control, planned.control_function_id, planned.quota_function_id) == ("rc", 9, 9)
+    assert controlled_by(planned) == ("rc", 9)
     assert planned.problems == ()
     assert [(w.kind, w.cell, w.measurements) for w in planned.wanted] == [
         ("kpm", cell, ("DRB.UEThpUl", "RRU.PrbTotUl")) for cell in CELLS
@@ -237,7 +242,7 @@ def test_a_node_whose_cells_nobody_has_named_is_one_cell() -> None:
 @pytest.mark.parametrize(("control", "used", "id"), [("auto", "dcm", 5), ("dcm", "dcm", 5), ("rc", "rc", 3)])
 def test_dcm_wins_where_a_node_has_both_unless_told_otherwise(control: str, used: str, id: int) -> None:
     planned = plan(rc_function(), kpm_function(), dcm_function(), control=control)
-    assert (planned.control, planned.control_function_id, planned.quota_function_id) == (used, id, 3)
+    assert (*controlled_by(planned), planned.offers["rc"].function_id) == (used, id, 3)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +266,7 @@ def test_a_node_that_cannot_be_controlled_is_left_alone(
     functions: tuple[RanFunction, ...], control: str, problem: str
 ) -> None:
     planned = plan(*functions, kpm_function(), control=control)
-    assert (planned.control, planned.control_function_id, planned.wanted) == ("", None, ())
+    assert (planned.control, planned.wanted) == ("", ())
     assert problem in planned.problems[0].text
 
 
@@ -283,4 +288,4 @@ def test_a_control_is_laid_out_as_the_node_lists_it(
 ) -> None:
     offered = rc_function(parameters=parameters, call_process_id_format=call_process_id_format, **formats)
     planned = plan(offered, kpm_function())
-    assert (planned.control, planned.quota_form, planned.problems) == ("rc", form, ())
+    assert (planned.control, planned.offers["rc"].form, planned.problems) == ("rc", form, ())

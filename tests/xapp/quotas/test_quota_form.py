@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,11 +44,11 @@ def test_call_process_ids_are_the_service_models_and_each_its_own(rig: Controlli
 
 def test_nothing_is_sent_to_a_node_before_its_reports_have_told_how_it_writes(node: Any, store: SharedStore) -> None:
     rig = Controlling(node, store)
-    rig.encoder.use_settings(replace(rig.encoder.settings, dialect=None))
+    rig.encoder.use_dialect(None)
     rig.decide(shares(4))
     assert rig.silence()
     assert rig.encoder.waiting == 1
-    rig.encoder.use_settings(replace(rig.encoder.settings, dialect=Dialect.FLEXRIC))
+    rig.encoder.use_dialect(Dialect.FLEXRIC)
     rig.sender.pump()
     request = rig.receive()
     assert request is not None

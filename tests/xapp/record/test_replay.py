@@ -7,7 +7,6 @@ import base64
 import json
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +309,7 @@ def under_quotas(cell: Any, dialect: Dialect | None = None) -> None:
     known = Dialect.STANDARD if dialect is None else None
     form = rc.QuotaForm(rc.Layout.WRAPPED if dialect is None else rc.Layout.UNWRAPPED, call_process_ids=True)
     encoder = keeper.encoder(node.name, form, known)
-    cell.receiver.on_dialect = lambda name, form: encoder.use_settings(replace(encoder.settings, dialect=form))
+    cell.receiver.on_dialect = lambda name, form: encoder.use_dialect(form)
     link.target = ControlTarget(node.name, node.cell, 3, node.kpm_instance, node.carrier, encoder)
     cell.sender.watch(link.target)
     cell.receiver.attach(node.kpm_instance, ReportSubscription(node.cell, "kpm", ("DRB.UEThpUl", "CQI"), known), link)
