@@ -56,6 +56,9 @@ class ControlSender:
         self.lease_periods = lease_periods
         """Periods after a report until which its control holds, where a control has a lease."""
         self._lock = threading.Lock()
+        self._handing_over = threading.Lock()
+        """Held while a control is handed to RMR, and while this instance ceases to control: no control that was being
+        made meanwhile leaves after the last release, or in standby. Taken before `_lock`; encoders never see it."""
         self._decision_id = 0
         self._outstanding: dict[tuple[str, bytes | int], _Outstanding] = {}
         """By node and RICcallProcessID; by its own number where a control has none."""
@@ -108,19 +111,21 @@ class ControlSender:
         messages = target.encoder.release(target.cell, target.carrier, self._send_context())
         return self._hand_over(target, messages, outcome)
 
-    def release_all(self) -> int:
-        """Release every controlled cell, for good: nothing is controlled after it. The number of releases sent.
+    def release_all(self) -> None:
+        """Release every controlled cell, for good: no control leaves after it, not even one that is being made.
 
         What has to wait for answers is sent by `pump`.
         """
-        with self._lock:
+        with self._handing_over, self._lock:
             self._closing = True
             cells = list(self._controlled)
-        before = self._metrics["releases_sent"]
         for cell in cells:
-            self.release(cell)
+            try:
+                self.release(cell)
+            except Exception:  # one cell's trouble is not the others'
+                self._metrics.drop("send_error")
+                log.exception("no release for %s", cell)
         self.pump()
-        return self._metrics["releases_sent"] - before
 
     def watch(self, target: ControlTarget) -> None:
         """Send what waits in the target's encoder as soon as it may be sent: `pump` looks after it."""
@@ -138,7 +143,11 @@ class ControlSender:
         with self._lock:
             watched = list(self._watched.values())
         for target in watched:
-            self._pump(target)
+            try:
+                self._pump(target)
+            except Exception:  # one node's trouble is not the others'
+                self._metrics.drop("send_error")
+                log.exception("nothing that waits is sent to %s", target.node)
 
     def _pump(self, target: ControlTarget) -> None:
         if self._in_standby:
@@ -160,7 +169,7 @@ class ControlSender:
 
     def enter_standby(self) -> None:
         """Another instance controls, or is about to: send nothing from now on. What was controlled is its business."""
-        with self._lock:
+        with self._handing_over, self._lock:
             self._observer.entered_standby()
             self._in_standby = True
             self._controlled.clear()
@@ -303,17 +312,20 @@ class ControlSender:
             self._epoch,
             self.lease_periods,
         )
-        with self._lock:
-            self._outstanding[key] = _Outstanding(
-                sent, target.function_id, target.instance_id, target.encoder, message.subject, message.on_answer
-            )
-        if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
-            self._metrics.count(f"{message.what}_sent")
-            return sent
+        with self._handing_over:
+            may_send = not self._in_standby and (message.what == "releases" or not self._closing)
+            if may_send:
+                with self._lock:
+                    self._outstanding[key] = _Outstanding(
+                        sent, target.function_id, target.instance_id, target.encoder, message.subject, message.on_answer
+                    )
+                if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
+                    self._metrics.count(f"{message.what}_sent")
+                    return sent
+                self._metrics.drop("control_not_sent")
         with self._lock:
             self._outstanding.pop(key, None)
         sent.status = ControlStatus.NOT_SENT
-        self._metrics.drop("control_not_sent")
         if message.on_not_sent is not None:
             message.on_not_sent()
         return sent

@@ -57,6 +57,8 @@ class SharedStore:
         self._own = threading.local()
         self._databases = len(environ.get("DBAAS_CLUSTER_ADDR_LIST", "").split(","))
         self._received: dict[tuple[str, str], list[str]] = {}
+        self._lock = threading.Lock()
+        """Around the counts and `healthy`, which every caller's thread changes."""
         self._counts: Counter[str] = Counter()
         self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="sdl", daemon=True)
@@ -70,7 +72,8 @@ class SharedStore:
     @property
     def counters(self) -> dict[str, int]:
         """Calls that worked (`ok`), failed (`error`), took too long (`timeout`), found nonsense (`unreadable`)."""
-        return dict(self._counts)
+        with self._lock:
+            return dict(self._counts)
 
     def set(self, key: str, value: object) -> bool:
         """Store a JSON value; False if that failed."""
@@ -107,13 +110,15 @@ class SharedStore:
         """
         return self._call(lambda sdl: self._channel(sdl, namespace, channel)) or []
 
-    def close(self) -> None:
-        """End the thread once its work is done; not waiting longer than a time-out."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """End the thread once its work is done; not waiting longer than a time-out, of a call where none is given."""
+        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        give_up_at = time.monotonic() + limit_s
         try:
-            self._jobs.put(None, timeout=self.timeout_s)
+            self._jobs.put(None, timeout=limit_s)
         except queue.Full:
             return  # it hangs in Redis; a daemon thread does not hold up the exit
-        self._thread.join(self.timeout_s)
+        self._thread.join(max(0.0, give_up_at - time.monotonic()))
 
     def _channel(self, sdl: Any, namespace: str, channel: str) -> list[str]:
         """In the store's own thread."""
@@ -138,7 +143,8 @@ class SharedStore:
                 raise ValueError(f"version {document['version']!r}")
             return document["value"]
         except (ValueError, TypeError, KeyError) as error:
-            self._counts["unreadable"] += 1
+            with self._lock:
+                self._counts["unreadable"] += 1
             log.warning("shared data %s/%s ignored: %s", self.namespace, key, error)
             return None
 
@@ -159,17 +165,20 @@ class SharedStore:
             self._failed("error", str(job.error))
             return None
         self._own.answered = True
-        self._counts["ok"] += 1
-        if not self.healthy:
+        if not self._count("ok", healthy=True):
             log.info("shared data layer: back")
-        self.healthy = True
         return job.result
 
     def _failed(self, kind: str, reason: str) -> None:
-        self._counts[kind] += 1
-        if self.healthy:
+        if self._count(kind, healthy=False):
             log.warning("shared data layer: %s", reason)
-        self.healthy = False
+
+    def _count(self, kind: str, *, healthy: bool) -> bool:
+        """Count one call; whether the store was healthy before it."""
+        with self._lock:
+            self._counts[kind] += 1
+            was_healthy, self.healthy = self.healthy, healthy
+            return was_healthy
 
     def _run(self) -> None:
         sdl = None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 import xapp.control.sender
 from policy.allocation import Allocation, all_dynamic
+from xapp.control.encoder import ControlMessage, DcmEncoder
 from xapp.control.sender import ControlSender
 from xapp.e2.asn1.errors import E2EncodeError
 from xapp.e2.dcm.messages import OutcomeCode
@@ -110,7 +114,7 @@ def test_a_stale_epoch_makes_this_instance_yield_for_good(sending: Sending) -> N
     assert sending.sender.yielded
     assert not sending.send()
     assert not sending.sender.release(sending.node.cell)
-    assert sending.sender.release_all() == 0
+    sending.sender.release_all()
     assert sending.node.rmr.receive(0.05) is None
 
 
@@ -156,11 +160,91 @@ def test_only_what_was_controlled_is_released_and_only_once(sending: Sending) ->
 def test_after_the_last_release_nothing_is_controlled_any_more(sending: Sending) -> None:
     for target in (sending.node.target(), sending.node.target(OTHER_NCI)):
         assert sending.send(target=target)
-    assert sending.sender.release_all() == 2
+    sending.sender.release_all()
     assert [sending.node.next_control()[1].release for _ in range(4)] == [False, False, True, True]
     assert not sending.send()
-    assert sending.sender.release_all() == 0
+    sending.sender.release_all()
     assert sending.node.rmr.receive(0.05) is None
+
+
+class SlowEncoder(DcmEncoder):
+    """Its controls are made when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def encode(self, *arguments: Any) -> Sequence[ControlMessage]:
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE_S)
+        return super().encode(*arguments)
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_control_that_is_being_made_does_not_overtake_the_last_release(sending: Sending, stops: bool) -> None:
+    encoder = SlowEncoder()
+    target = replace(sending.node.target(), encoder=encoder)
+    sent: list[bool] = []
+    pacer = threading.Thread(target=lambda: sent.append(sending.send(target=target)))
+    pacer.start()
+    assert encoder.begun.wait(PATIENCE_S)
+    if stops:
+        sending.sender.release_all()
+        assert sending.node.next_control()[1].release
+    else:
+        sending.sender.enter_standby()
+    encoder.go_on.set()
+    pacer.join(PATIENCE_S)
+    assert sent == [False]
+    assert sending.node.rmr.receive(0.05) is None
+    assert sending.sender.outstanding == int(stops)  # the release
+
+
+class BreakingEncoder(DcmEncoder):
+    """Can neither release nor send what waits, once it is broken."""
+
+    broken = False
+
+    def release(self, *arguments: Any) -> Sequence[ControlMessage]:
+        if self.broken:
+            raise E2EncodeError("told to")
+        return super().release(*arguments)
+
+    def due(self, *arguments: Any, **options: Any) -> Sequence[ControlMessage]:
+        if self.broken:
+            raise E2EncodeError("told to")
+        return ()
+
+
+def test_a_cell_that_cannot_be_released_keeps_no_other_from_it(sending: Sending) -> None:
+    encoder = BreakingEncoder()
+    first = replace(sending.node.target(OTHER_NCI), encoder=encoder)
+    for target in (first, sending.node.target()):
+        sending.sender.watch(target)
+        assert sending.send(target=target)
+        sending.node.next_control()
+    encoder.broken = True
+    sending.sender.release_all()
+    assert sending.node.next_control()[1].release
+
+
+class WaitingEncoder(DcmEncoder):
+    """Counts how often it is asked for what waits."""
+
+    asked = 0
+
+    def due(self, *arguments: Any, **options: Any) -> Sequence[ControlMessage]:
+        self.asked += 1
+        return ()
+
+
+def test_what_waits_for_one_node_waits_for_no_other(sending: Sending) -> None:
+    encoders = BreakingEncoder(), WaitingEncoder()
+    for name, encoder in zip(("one node", "another"), encoders, strict=True):
+        sending.sender.watch(replace(sending.node.target(), node=name, encoder=encoder))
+    encoders[0].broken = True
+    before = encoders[1].asked
+    sending.sender.pump()
+    assert encoders[1].asked == before + 1
 
 
 def test_a_control_without_a_route_is_counted_and_expects_no_answer(sending: Sending) -> None:

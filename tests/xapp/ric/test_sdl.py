@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 from ricxappframe.xapp_sdl import SDLWrapper
+from waiting import PATIENCE_S
 
+import xapp.ric.sdl
 from xapp.ric.sdl import SharedStore
 
 NAMESPACES = iter(range(1000))
@@ -85,6 +89,34 @@ def test_after_close_calls_fail_without_raising(store: SharedStore) -> None:
     assert not store.set("key", 1)
     assert store.get("key") is None
     assert not store.healthy
+
+
+def between_any_two_instructions(frame: FrameType, event: str, _: Any) -> Any:
+    """A trace function that lets the other threads run wherever the store's own code could be interrupted."""
+    if frame.f_code.co_filename != xapp.ric.sdl.__file__:
+        return None
+    frame.f_trace_opcodes = True
+    time.sleep(0)
+    return between_any_two_instructions
+
+
+def test_calls_of_many_threads_are_all_counted() -> None:
+    store = SharedStore(timeout_s=PATIENCE_S, environ={})
+    together = threading.Barrier(8)
+
+    def call() -> None:
+        together.wait(PATIENCE_S)
+        sys.settrace(between_any_two_instructions)
+        for _ in range(10):
+            store.get("key")
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store.close()
+    assert store.counters == {"ok": 80}
 
 
 def shared(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> SDLWrapper:
