@@ -65,7 +65,7 @@ def decided_by(world: CellBatch, speaker: str = "random", intent: Intent | None 
 def test_what_is_played_in_a_branch_is_the_dcm_with_that_token(name, speaker, periods):
     world = world_of(name, 3, 7, 5, periods)
     decided = decided_by(world, speaker)
-    before, slot = world.state.copy(), world.slot
+    before, slot = world.select(range(world.cells)).state, world.slot
     values, plan = evaluate(world, decided, SPARSE, np.random.default_rng(1))
     assert all(np.array_equal(now, then) for now, then in zip(world.state, before))
     assert world.slot == slot

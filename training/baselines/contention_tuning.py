@@ -27,6 +27,7 @@ from policy.leader import Decision, Leader, never_expires
 from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, oracle_plan
 from training.replay import NODE_SCHEDULER, replay
+from training.run_length import FAST_GAME_SLOTS, SLOW_GAME_PERIODS
 from training.simulator.cell import CellBatch
 from training.simulator.plan import Plan, node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
@@ -80,12 +81,10 @@ class FixedContenders:
         self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
     ) -> list[Decision]:
         decisions = self._leader.decide(states, intents, expired)
-        return [replace(d, allocation=with_contenders(d.allocation, self._contenders)) for d in decisions]
+        return [replace(d, allocation=self._changed(d.allocation)) for d in decisions]
 
-
-def with_contenders(allocation: Allocation, contenders: float) -> Allocation:
-    """The allocation with another c."""
-    return replace(allocation, leftover=allocation.leftover._replace(contenders=contenders))
+    def _changed(self, allocation: Allocation) -> Allocation:
+        return replace(allocation, leftover=allocation.leftover._replace(contenders=self._contenders))
 
 
 def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, slots: int = 1000) -> list[Tuned]:
@@ -101,35 +100,33 @@ def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, 
     return sorted(rows, key=lambda row: -row.utility)
 
 
-def tune_open_contenders(
-    scenario: Scenario, player: str, ues: int, *, cells: int = 400, slots: int = 100, seed: int = TUNING_SEED
-) -> list[Tuned]:
+def tune_open_contenders(scenario: Scenario, player: str, ues: int, *, cells: int = 400) -> list[Tuned]:
     """Many c for one of TUNED_PLAYERS, the best utility first: powers of two up to c = ues (p = 1), then finer steps
     around the best. All in the same worlds. Raises ValueError for an unknown player."""
     if player not in TUNED_PLAYERS:
         raise ValueError(f"no c to tune for {player!r}; known: {', '.join(TUNED_PLAYERS)}")
     if player == "round_robin_smart":
         return [Tuned(0.0, math.nan, math.nan)]
-    slots = max(slots, 20 * scenario.slots_per_dcm)
+    slots = max(FAST_GAME_SLOTS, SLOW_GAME_PERIODS * scenario.slots_per_dcm)
     cells = max(_FEW_ROWS, cells * _CELLS_ARE_LARGE // max(ues, _CELLS_ARE_LARGE))
     coarse = [0.0, *(0.3 * 2.0**k for k in range(32) if 0.3 * 2.0**k < ues), float(ues)]
-    rows = _try_all(scenario, player, ues, coarse, cells, slots, seed)
+    rows = _try_all(scenario, player, ues, coarse, cells, slots)
     best = max(rows, key=lambda row: row.utility).contenders
     finer = sorted({min(float(ues), best * 2.0**step) for step in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)} - {best})
     if best > 0:
-        rows += _try_all(scenario, player, ues, finer, cells, slots, seed)
+        rows += _try_all(scenario, player, ues, finer, cells, slots)
     return sorted(rows, key=lambda row: (-row.utility, row.contenders))
 
 
 def _try_all(
-    scenario: Scenario, player: str, ues: int, candidates: Sequence[float], cells: int, slots: int, seed: int
+    scenario: Scenario, player: str, ues: int, candidates: Sequence[float], cells: int, slots: int
 ) -> list[Tuned]:
     """All candidates at once, as branches of the same cells from slot 0 on."""
     slow = scenario.slots_per_dcm > 1
     as_node = _AS_NODE.get(player) if not slow or player == NODE_SCHEDULER else None
     if as_node is None and player not in ("contention", "oracle"):
         cells = max(1, cells // _FEW_ROWS)
-    start = CellBatch(scenario.with_(**as_node) if as_node else scenario, cells, ues, seed)
+    start = CellBatch(scenario.with_(**as_node) if as_node else scenario, cells, ues, TUNING_SEED)
     batch = start.select(np.tile(np.arange(cells), len(candidates)))
     contenders_B = np.repeat(np.array(candidates, np.float64), cells)
     if as_node is not None:

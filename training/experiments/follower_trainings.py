@@ -98,16 +98,15 @@ def measure_agreement(bundle: Path, scenario: Scenario, ues: int, cells: int, sl
     import torch
 
     from policy.bundle import load_bundle
-    from policy.follower import FollowerPolicy
     from policy.model_leader import leader_of
     from training.replay import replay
     from training.rewards import agreement
     from training.simulator.cell import SlotView
-    from training.simulator.learned_followers import LearnedFollowers, follower_view
+    from training.simulator.learned_followers import as_followers, follower_view
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)
-    followers = LearnedFollowers(FollowerPolicy(loaded.follower))
+    followers = as_followers(loaded.follower)
     agreed_B, asked_B = np.zeros(cells), np.zeros(cells)
 
     def watched(slot: SlotView) -> Any:

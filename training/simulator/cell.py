@@ -42,20 +42,19 @@ from training.simulator.state import (
     make_state,
     make_tables,
 )
-from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_profiles, make_seats
+from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_profiles
 
 
 class CellBatch:
     """`cells` cells with `ues` seats each, from slot 0 on."""
 
-    def __init__(self, scenario: Scenario, cells: int, ues: int, seed: int, *, name: str = "sim") -> None:
-        """name: prefix of CellState.cell. Raises ValueError for counts below 1 or a seed out of range."""
+    def __init__(self, scenario: Scenario, cells: int, ues: int, seed: int) -> None:
+        """Raises ValueError for counts below 1 or a seed out of range."""
         if cells < 1 or ues < 1:
             raise ValueError(f"{cells} cells of {ues} UEs: expected at least one of each")
-        self.scenario, self.cells, self.ues, self.seed, self.name = scenario, cells, ues, seed, name
+        self.scenario, self.cells, self.ues, self.seed = scenario, cells, ues, seed
         self.slot = 0
         """The next slot to be played."""
-        self.seats = make_seats(scenario, ues)
         self.rules = Rules(make_profiles(scenario, ues), make_tables(scenario.num_rbgs), make_constants(scenario))
         self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
         self._scratch = make_scratch(ues, scenario.num_rbgs)
@@ -100,9 +99,7 @@ class CellBatch:
         for b, (count, ids) in enumerate(zip(count_B.tolist(), ids_BU.tolist())):
             own = {n: a[b, :count] if of_ue else a[b] for n, a, of_ue in zip(names, arrays, per_ue)}
             states.append(
-                CellState(
-                    f"{self.name}/{b}", scenario.num_rbgs, scenario.slots_per_dcm, self.slot, tuple(ids[:count]), **own
-                )
+                CellState(f"sim/{b}", scenario.num_rbgs, scenario.slots_per_dcm, self.slot, tuple(ids[:count]), **own)
             )
         return states
 

@@ -24,7 +24,7 @@ from policy.cqi import (
 )
 from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator.scenario import NODE_RULES, Scenario
-from training.simulator.world import Profiles, Seats, Start, make_profiles, make_seats
+from training.simulator.world import Profiles, Start, make_profiles, make_seats
 
 # Columns of State.counters_BUC: totals per seat since slot 0.
 SERVED, ARRIVED, DROPPED, ABANDONED, DELAY, USED, PRESENT = range(7)
@@ -114,10 +114,6 @@ class State(NamedTuple):
     events_BE: NDArray[np.int64]
     class_bits_BC2: NDArray[np.float64]
     """Per TrafficClass: bits arrived, and dropped of them."""
-
-    def copy(self) -> State:
-        arrays: list[Any] = [array.copy() for array in self]
-        return State(*arrays)
 
     def select(self, rows_N: NDArray[np.int64]) -> State:
         """The chosen cells, in that order, repeats allowed; shares nothing with the original."""
@@ -212,16 +208,16 @@ def make_constants(scenario: Scenario) -> Constants:
 def make_state(scenario: Scenario, start: Start) -> State:
     """The cells at slot 0, all UEs present with ids 1, 2, ...; the past looks as if the start had always been."""
     cells, ues = start.on_BU.shape
-    seats: Seats = make_seats(scenario, ues)
+    seats = make_seats(scenario, ues)
     depth = scenario.report_delay_slots + 1
-    profiles = make_profiles(scenario, ues)
-    # Of all profiles, also of those that nobody has yet.
-    oldest = int(profiles.deadline_slots.max() if scenario.regime_slots else seats.deadline_slots.max())
+    # With regimes a UE may come to have a profile that nobody has yet.
+    possible = make_profiles(scenario, ues) if scenario.regime_slots else seats
+    oldest = int(possible.deadline_slots.max())
     gain = (start.fading_BUM2**2).sum(-1) * start.newcomers.mean_snr[:, :, None]
     queue = np.minimum(start.packets_BU * seats.packet_bits, scenario.buffer_limit_bits) * (
         start.on_BU & start.awake_BU
     )
-    queue[:, profiles.full_buffer[seats.profile]] = scenario.buffer_limit_bits
+    queue[:, seats.full_buffer] = scenario.buffer_limit_bits
     waiting = np.zeros((cells, ues, oldest))
     waiting[:, :, 0] = queue
     counters = np.zeros((cells, ues, NUM_COUNTERS))
@@ -231,7 +227,7 @@ def make_state(scenario: Scenario, start: Start) -> State:
         class_bits[:, traffic_class, 0] = queue[:, seats.traffic_class == traffic_class].sum(axis=1)
     # A packet whose time is too early to be drawn comes in time.
     period, phase = start.newcomers.period_slots, start.newcomers.phase_slots
-    drawn_later = phase > profiles.jitter_slots[seats.profile]
+    drawn_later = phase > seats.jitter_slots
     level = np.searchsorted(BUFFER_EDGES, queue, side="right")
     cqi = np.searchsorted(SNR_STEPS, gain.mean(-1), side="right")
 
@@ -243,7 +239,7 @@ def make_state(scenario: Scenario, start: Start) -> State:
         fading_BUM2=start.fading_BUM2.copy(),
         gain_BUM=gain,
         mean_snr_BU=start.newcomers.mean_snr.copy(),
-        profile_BU=np.tile(seats.profile, (cells, 1)),
+        profile_BU=np.tile(np.array(scenario.profile_of_seats(ues), np.int64), (cells, 1)),
         load_BU=np.ones((cells, ues)),
         shifted_BU=np.full((cells, ues), LONG_AGO),
         before_BU3=np.zeros((cells, ues, 3), np.int64),

@@ -16,7 +16,7 @@ from training.simulator import core
 from training.simulator.cell import CellBatch, Followers, SlotView
 from training.simulator.scenario import LAB, LAB_PAPER, MIX, SCENARIOS, SPORADIC, Scenario
 from training.simulator.state import ABANDONED, ARRIVED, DELAY, DROPPED, SERVED, USED
-from training.simulator.world import CHUNK_SLOTS, draw_chunk, draw_start
+from training.simulator.world import CHUNK_SLOTS, draw_chunk, draw_start, make_seats
 
 BUSY_PRESENCE = LAB_PAPER.with_(present_slots=60.0, absent_slots=10.0)
 
@@ -108,7 +108,8 @@ def test_the_load_that_arrives_is_the_load_that_is_stated() -> None:
             continue
         # Two UEs of each class: sessions share the load, sensors send 1000 bits every 10-25 slots, alarms 60 bits a
         # slot in the half of the time in which they are awake.
-        by_class = [arrived_U[batch.seats.traffic_class == c].mean() for c in range(3)]
+        class_U = make_seats(scenario, 6).traffic_class
+        by_class = [arrived_U[class_U == c].mean() for c in range(3)]
         expected = [1.3 * 17_000 / 2, 1000 * np.mean([1 / p for p in range(10, 26)]), 30.0]
         np.testing.assert_allclose(by_class, expected, rtol=0.1)
 
