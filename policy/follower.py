@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.leader_models.language_model import Backbone, ModelConfig
-from policy.prompt.compact import Field
+from policy.prompt.compact import Field, each_integer
 
 NUM_CQI = 16
 UCM_TOKENS = 8
@@ -103,10 +103,6 @@ def stack_views(views: list[FollowerView]) -> FollowerView:
     return FollowerView(*(np.concatenate(columns) for columns in zip(*views)))
 
 
-def _each(first: int, last: int) -> tuple[float, ...]:
-    return tuple(k + 0.5 for k in range(first, last))
-
-
 BUFFER_BITS = Field(
     "buffer_bits",
     (1, 250, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 3500, 4000, 5000, 6000, 8000, 10000, 14000, 20000),
@@ -119,18 +115,22 @@ HEADER: tuple[tuple[Field, ...], ...] = (
     (
         BUFFER_BITS,
         HEAD_DELAY,
-        Field("slack_slots", (*_each(0, 9), 12.5, 20.5)),
-        Field("traffic_class", _each(0, 2)),
+        Field("slack_slots", (*each_integer(0, 9), 12.5, 20.5)),
+        Field("traffic_class", each_integer(0, 2)),
         Field("served_bits_per_slot", (10, 25, 50, 80, 120, 170, 230, 300, 400, 550, 800, 1200)),
     ),
     (
         PROBABILITY,
-        Field("contending_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5)),
-        Field("own_rbgs", (*_each(0, 6), 8.5, 11.5)),
-        Field("open_rbgs", (*_each(0, 6), 8.5, 11.5)),
-        Field("others_granted", (*_each(0, 6), 8.5, 11.5)),
+        Field("contending_ues", (*each_integer(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5)),
+        Field("own_rbgs", (*each_integer(0, 6), 8.5, 11.5)),
+        Field("open_rbgs", (*each_integer(0, 6), 8.5, 11.5)),
+        Field("others_granted", (*each_integer(0, 6), 8.5, 11.5)),
     ),
-    (Field("attempts", (0.5, 2.5, 5.5)), Field("attempts_lost", _each(0, 8)), Field("last_lost", _each(0, 1))),
+    (
+        Field("attempts", (0.5, 2.5, 5.5)),
+        Field("attempts_lost", each_integer(0, 8)),
+        Field("last_lost", each_integer(0, 1)),
+    ),
 )
 """Fields of the header tokens, by token."""
 
@@ -161,7 +161,7 @@ class FollowerLayout:
         return sum(len(group) for group in self.header)
 
     def as_json(self) -> dict[str, Any]:
-        header = [[[f.name, list(f.edges)] for f in group] for group in self.header]
+        header = [[field.as_json() for field in group] for group in self.header]
         return {"header": header, "rbg": list(self.rbg), "ucm_tokens": self.ucm_tokens}
 
     @classmethod
@@ -169,9 +169,7 @@ class FollowerLayout:
         """None = a bundle from before layouts were kept. Raises ValueError, TypeError or KeyError."""
         if document is None:
             return FIRST_LAYOUT
-        header = tuple(
-            tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in group) for group in document["header"]
-        )
+        header = tuple(tuple(map(Field.from_json, group)) for group in document["header"])
         return cls(header, tuple(str(n) for n in document["rbg"]), int(document["ucm_tokens"]))
 
 

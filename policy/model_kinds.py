@@ -11,7 +11,7 @@ import torch
 from policy.grammar import GrammarOptions
 from policy.leader_models.encoder_model import SeatModel, SetModel
 from policy.leader_models.language_model import new_leader_model
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork
 from policy.model_config import HEADS, ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
@@ -26,7 +26,7 @@ policy.leader_models.encoder_model."""
 
 def new_model(
     kind: str, config: ModelConfig | TextConfig, seed: int, layout: PromptLayout | None = None
-) -> TrainableNetwork:
+) -> LeaderNetwork:
     """A model of that kind with fresh weights that depend on `seed` alone. Raises ValueError for an unknown kind.
 
     The kind decides the head, whatever `config` says of it; of mappo and mappo_g `config` is the size alone. layout:

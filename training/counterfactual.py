@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,11 @@ from policy.leader_models.transcript import TeacherForcingExample, teacher_forci
 from training.rewards import cell_reward, served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.plan import NOBODY, Plan, make_plan
+from training.simulator.slot_view import Rule
 from training.simulator.state import SERVED
 
 TAIL_SLOTS = 3
 """Slots after the DCM's and the report delay in which its consequences still count."""
-
-
-Rule = Literal["best_response", "obey"]
-"""What followers do in a branch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from policy.leader_models.action_features import CHANNEL_HISTORY_LEVELS, FEATURE
 from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, without_channel_history
 from policy.leader_models.language_model import ModelConfig
-from policy.leader_models.leader_network import QUERIES, TrainableNetwork
+from policy.leader_models.leader_network import QUERIES, StepNetwork
 from policy.leader_models.transcript import Steps
 from policy.prompt.compact import Prompts
 from policy.prompt.numeric import NumericLayout
@@ -73,7 +73,7 @@ def _features(layout: NumericLayout, prompts: Prompts, device: torch.device) -> 
     )
 
 
-class SetModel(TrainableNetwork):
+class SetModel(StepNetwork):
     """mappo_g: the cell and its UEs attend to each other; a question, asked of the cell, points at a UE."""
 
     kind = "mappo_g"
@@ -117,7 +117,7 @@ class SetModel(TrainableNetwork):
         return self.head(self.ask(asked_BLd), memory.keys_BAd, features)
 
 
-class SeatModel(TrainableNetwork):
+class SeatModel(StepNetwork):
     """mappo: one MLP over SEATS padded seats, one categorical head for each question."""
 
     kind = "mappo"

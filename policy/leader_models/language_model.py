@@ -41,7 +41,7 @@ from policy.grammar import FIRST_UE
 from policy.leader_models.action_features import OUTCOME_LEVELS, OUTCOMES
 from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, VocabularyHead, without_channel_history
-from policy.leader_models.leader_network import QUERIES, PromptError, TrainableNetwork
+from policy.leader_models.leader_network import QUERIES, Autoregressive, LeaderNetwork, PromptError
 from policy.leader_models.transcript import NO_TOKEN, Steps
 from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout, Prompts
@@ -125,7 +125,7 @@ class Backbone(nn.Module):
         return self.llama.model.norm(hidden)
 
 
-class LeaderModel(TrainableNetwork):
+class LeaderModel(Autoregressive):
     """Prompts and steps in, logits over a cell's actions out."""
 
     decode = decode
@@ -279,7 +279,6 @@ class LeaderModel(TrainableNetwork):
         return self._answer(memory, steps, features_BLA, positions_BL, visible)
 
     def extend(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
-        """Logits [B, L, A] of the next steps, padded on the left to `lengths_B` real ones; the memory keeps them."""
         length = steps.query_BL.shape[1]
         place_BL = np.arange(length) - (length - np.asarray(lengths_B))[:, None]
         visible = self._visible(memory, place_BL >= 0)
@@ -288,7 +287,7 @@ class LeaderModel(TrainableNetwork):
         return logits
 
     def forget(self, memory: Memory, steps_B: Sequence[int]) -> None:
-        """Discard each cell's last steps: cut off for one cell, made invisible in a batch."""
+        """The steps are cut off for one cell, and made invisible in a batch."""
         if not any(steps_B):
             return
         memory.positions_B = memory.positions_B - np.asarray(steps_B)
@@ -360,6 +359,6 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
     Of a model that is trained in part (policy.text.model), the part.
     """
-    if isinstance(model, TrainableNetwork) and (part := model.trained_state()) is not None:
+    if isinstance(model, LeaderNetwork) and (part := model.trained_state()) is not None:
         return part
     return {k: v.detach().contiguous() for k, v in model.state_dict().items() if not k.endswith("lm_head.weight")}

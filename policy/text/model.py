@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from policy.cell_state import CellState
 from policy.errors import UserMistake
-from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, Grammar, StepKind
+from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, StepKind
 from policy.intent import Intent
-from policy.leader_models.leader_network import PromptError, TrainableNetwork
-from policy.leader_models.transcript import Steps, TeacherForcingBatch, teacher_forcing_batch, teacher_forcing_example
+from policy.leader_models.leader_network import LeaderNetwork, PromptError
+from policy.leader_models.transcript import TeacherForcingBatch
 from policy.prompt.text import TEMPLATE_VERSION, action_text, prompt_text, step_prefix_text
 from policy.text.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
 from policy.text.decoding import decode_text
@@ -70,15 +70,6 @@ class TextConfig:
             raise UserMistake(f"lora_rank is {self.lora_rank}, expected 0 (no LoRA) to 1024")
 
 
-class ChosenLogProbs(NamedTuple):
-    """What was said, and how sure the model was."""
-
-    log_probs_BL: Tensor
-    """Of each action; 0 beyond a DCM's end."""
-    entropy_BL: Tensor
-    """Of each step's choice, nats; 0 where there was none."""
-
-
 class TextLayout:
     """Prompts in a tokenizer's tokens."""
 
@@ -98,7 +89,7 @@ class TextLayout:
         return {"template": TEMPLATE_VERSION}
 
 
-class TextModel(TrainableNetwork):
+class TextModel(LeaderNetwork):
     """Any causal language model of transformers, its adapters, and the words of the grammar in its tokens."""
 
     kind = "text"
@@ -185,30 +176,6 @@ class TextModel(TrainableNetwork):
     def step_prefix(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
         """What is read before a step's action."""
         return self._step_prefixes[kind, rbg if kind is StepKind.OWNER else -1]
-
-    # ---- probabilities of what was said ----
-
-    def read(self, prompts: Any) -> Any:
-        raise NotImplementedError("a text model reads prompt and DCM in one: teacher_forcing_logits, or decode")
-
-    def logits(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
-        raise NotImplementedError("a text model's words depend on the mask: teacher_forcing_logits, or decode")
-
-    def chosen_log_probs_of(
-        self,
-        states: Sequence[CellState],
-        intents: Sequence[Intent],
-        grammars: Sequence[Grammar],
-        tokens: Sequence[Sequence[int]],
-    ) -> ChosenLogProbs:
-        """Of whole DCMs (grammar tokens), each action's log-probability and each step's entropy; differentiable.
-
-        Raises GrammarError for a DCM that is not its grammar's.
-        """
-        teacher_batch = teacher_forcing_batch(
-            [teacher_forcing_example(g, s, t) for g, s, t in zip(grammars, states, tokens)]
-        )
-        return chosen(self.teacher_forcing_logits(self.layout.encode(states, intents), teacher_batch), teacher_batch)
 
     def teacher_forcing_logits(self, prompts: Sequence[Sequence[int]], teacher_batch: TeacherForcingBatch) -> Tensor:
         """Log-probability of every action at every step of whole DCMs, [B, L, A]; differentiable.
@@ -339,16 +306,6 @@ class TextModel(TrainableNetwork):
         )
         cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
-
-
-def chosen(log_probs_BLA: Tensor, teacher_batch: TeacherForcingBatch) -> ChosenLogProbs:
-    """What was decided in a batch, out of the log-probabilities of all that it might have."""
-    chosen_BL = torch.from_numpy(teacher_batch.tokens_BL).to(log_probs_BLA.device)
-    illegal = torch.isinf(log_probs_BLA)
-    # exp(-inf) * -inf is no number, and neither is its gradient.
-    finite = log_probs_BLA.masked_fill(illegal, 0.0)
-    entropy_BL = -(finite.exp() * finite).masked_fill(illegal, 0.0).sum(-1)
-    return ChosenLogProbs(log_probs_BLA.gather(-1, chosen_BL[..., None])[..., 0], entropy_BL)
 
 
 def new_text_model(config: TextConfig, *, seed: int = 0, local_files_only: bool = False) -> TextModel:

@@ -27,14 +27,6 @@ METRICS = (
     "waste_fraction",
     "drop_fraction",
 )
-UNITS = {
-    "utility": "utility, nats per UE",
-    "throughput_bits_per_slot": "bits per slot and cell",
-    "jain": "Jain's index of the UEs' throughputs",
-    "collision_fraction": "share of RBG-slots in which several UEs sent",
-    "waste_fraction": "empty transmissions per RBG-slot",
-    "drop_fraction": "bits dropped per bit arrived",
-}
 
 
 class PlayerSpec(NamedTuple):

@@ -19,7 +19,7 @@ from policy.follower import Answer, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Leader
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork
 from policy.leader_models.transcript import TeacherForcingExample, teacher_forcing_example
 from policy.prompt.compact import Prompts
 from training.imitation.teachers import Teacher, as_teacher
@@ -83,7 +83,7 @@ class Collector:
     options: GrammarOptions
 
     def collect(
-        self, student: TrainableNetwork, student_share: float, examples: int, rng: np.random.Generator
+        self, student: LeaderNetwork, student_share: float, examples: int, rng: np.random.Generator
     ) -> Collected:
         """About `examples` states from as many worlds as there are scenarios; depends on the arguments alone.
 
@@ -103,7 +103,7 @@ class Collector:
         return collected
 
     def _play(
-        self, world: CellBatch, student: TrainableNetwork, student_share: float, periods: int, rng: np.random.Generator
+        self, world: CellBatch, student: LeaderNetwork, student_share: float, periods: int, rng: np.random.Generator
     ) -> Collected:
         slots_per_dcm = world.scenario.slots_per_dcm
         world.play(None, slots_per_dcm * int(rng.integers(0, max(1, MAX_WARM_UP_SLOTS // slots_per_dcm) + 1)))
@@ -134,7 +134,7 @@ class Collector:
 
     def _led(
         self,
-        student: TrainableNetwork,
+        student: LeaderNetwork,
         student_B: NDArray[np.bool_],
         states: Sequence[CellState],
         intents: Sequence[Intent],

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from policy.bundle import Bundle, save_bundle
 from policy.errors import UserMistake
-from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
+from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model, stack_views
 from policy.grammar import LAB, PAPER, GrammarOptions
 from policy.leader import Leader
 from policy.leader_models.language_model import ModelConfig
@@ -343,7 +343,6 @@ def _stack(examples: Sequence[FollowerExamples]) -> list[FollowerExamples]:
     stacks = []
     for num_rbgs in sorted({e.sends_NM.shape[1] for e in examples}):
         chosen = [e for e in examples if e.sends_NM.shape[1] == num_rbgs]
-        columns = [np.concatenate(parts) for parts in zip(*(e.view for e in chosen))]
-        view = type(chosen[0].view)(*columns)
+        view = stack_views([e.view for e in chosen])
         stacks.append(FollowerExamples(view, np.concatenate([e.sends_NM for e in chosen])))
     return stacks

@@ -15,15 +15,15 @@ from policy.errors import UserMistake
 from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text.model import TextConfig
-from training.counterfactual import Rule, Search
+from training.counterfactual import Search
 from training.learning.follower_config import FollowConfig
 from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges
 from training.schedules import cosine, warm_up
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
+from training.simulator.slot_view import RULES, Rule
 
 ROLES = ("leader", "follower")
-RULES = ("best_response", "obey")
 DEVICES = ("auto", "cpu", "cuda")
 
 _AT_LEAST_ONE = ("updates", "worlds", "cells", "horizon", "round_updates", "epochs", "batch", "warm_up_updates")

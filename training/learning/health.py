@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from policy.grammar import GrammarOptions
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork
 from policy.model_leader import ModelLeader
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
@@ -84,7 +84,7 @@ def unseen_ues(config: TrainConfig) -> int:
     return max(most + 1, min(2 * most, MOST_UNSEEN_UES))
 
 
-def utilities_at_unseen(leader: TrainableNetwork, config: TrainConfig, options: GrammarOptions) -> np.ndarray:
+def utilities_at_unseen(leader: LeaderNetwork, config: TrainConfig, options: GrammarOptions) -> np.ndarray:
     """The utility of each of a few cells with that many UEs, always the same ones, under a greedy leader: [cells]."""
     scenario, ues = config.scenarios[0], unseen_ues(config)
     periods = max(3, WATCH_SLOTS // scenario.slots_per_dcm)

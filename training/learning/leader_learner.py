@@ -25,7 +25,7 @@ from training.learning.ppo import dcm_advantages
 from training.learning.report import LeaderFigures
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import TrainableNetwork
+    from policy.leader_models.leader_network import LeaderNetwork
 
 CRITIC_LR = 3e-3
 CRITIC_PASSES = 4
@@ -56,9 +56,9 @@ class LeaderLearner:
 
     def __init__(
         self,
-        leader: TrainableNetwork,
+        leader: LeaderNetwork,
         config: TrainConfig,
-        reference: TrainableNetwork | None,
+        reference: LeaderNetwork | None,
         ranks: Ranks | None = None,
     ) -> None:
         """reference: what `config.kl` holds it to; None = nothing."""
@@ -125,7 +125,7 @@ class LeaderLearner:
         advantage = None if advantage_B is None else advantage_B[torch.from_numpy(rows)].to(device)
         return _Part(chosen, token_choices(chosen, device)._replace(advantage=advantage))
 
-    def _logits(self, model: TrainableNetwork, part: _Part) -> Tensor:
+    def _logits(self, model: LeaderNetwork, part: _Part) -> Tensor:
         """[B, L, A]"""
         prompts = model.layout.encode([e.state for e in part.examples], [e.intent for e in part.examples])
         return model.teacher_forcing_logits(prompts, part.choices.teacher_batch).float()

@@ -33,21 +33,6 @@ class LeaderFigures(NamedTuple):
     """Share of the returns' variance that the critic knew; None without a critic."""
 
 
-class FollowerFigures(NamedTuple):
-    """Of one update: what its last step saw."""
-
-    entropy: float
-    """Nats a bit that could be chosen."""
-    step_kl: float
-    """Between the followers that played and those last looked at, nats a bit."""
-    value_error: float
-    """Mean square of the critic's error; 0 without one."""
-
-    @classmethod
-    def of(cls, losses: FollowerLosses) -> FollowerFigures:
-        return cls(losses.entropy.item(), losses.step_kl.item(), losses.value_error.item())
-
-
 class UpdateReport(NamedTuple):
     """One line of the log. None = not measured: a role stood still, or its objective does not need it."""
 
@@ -95,10 +80,10 @@ def report_of(
     examples: Sequence[Example],
     rollout: Rollout,
     leader: tuple[LeaderFigures, float] | None,
-    followers: tuple[FollowerFigures, float] | None,
+    followers: tuple[FollowerLosses, float] | None,
     unseen: tuple[float, float] | None,
 ) -> UpdateReport:
-    """leader, followers: figures and learning rate of those that learnt."""
+    """leader, followers: figures (the last step's losses) and learning rate of those that learnt."""
     tried = [e for e in examples if e.known_LA.any()]
     gains = [float(np.where(e.known_LA, e.value_LA, e.base).max()) - e.base for e in tried]
     report = UpdateReport(
@@ -125,11 +110,11 @@ def report_of(
             leader_lr=rate,
         )
     if followers is not None:
-        of_followers, rate = followers
+        losses, rate = followers
         report = report._replace(
-            follower_entropy=round(of_followers.entropy, 6),
-            follower_kl=round(of_followers.step_kl, 6),
-            follower_value_error=round(of_followers.value_error, 6),
+            follower_entropy=round(losses.entropy.item(), 6),
+            follower_kl=round(losses.step_kl.item(), 6),
+            follower_value_error=round(losses.value_error.item(), 6),
             follower_lr=rate,
         )
     return report

@@ -30,7 +30,7 @@ from training.simulator.scenario import Scenario
 from training.simulator.state import COLLISIONS, SERVED
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import TrainableNetwork
+    from policy.leader_models.leader_network import LeaderNetwork
 
 WARM_UP_PERIODS = 10
 """Worlds are played up to so many periods, or WARM_UP_SLOTS if that is more, before the leader takes over."""
@@ -72,7 +72,7 @@ class Rollout:
         self.cell_steps = 0
         """Slots x cells played under the leader."""
 
-    def play(self, leader: TrainableNetwork) -> list[Example]:
+    def play(self, leader: LeaderNetwork) -> list[Example]:
         """One period of every world, led by `leader`; the DCMs that governed it.
 
         A slow leader's first period is governed by nobody: no examples. Raises InvalidToken.
@@ -101,7 +101,7 @@ class Rollout:
 
     def _decode(
         self,
-        leader: TrainableNetwork,
+        leader: LeaderNetwork,
         states: Sequence[CellState],
         intents: Sequence[Intent],
         grammars: Sequence[Grammar],

@@ -31,7 +31,7 @@ from training.learning.health import utilities_at_unseen, warnings_of
 from training.learning.leader_learner import LeaderLearner
 from training.learning.learner import Limits
 from training.learning.model_card import write_card
-from training.learning.report import FollowerFigures, UpdateReport, from_log, means, report_of
+from training.learning.report import UpdateReport, from_log, means, report_of
 from training.learning.rollout import Rollout
 from training.learning.scalars import Scalars
 from training.learning.selection import Selection
@@ -249,7 +249,7 @@ class _Run:
         if self.followers is not None and recorded:
             rate = config.learning_rate_at(self.update, config.follower_lr)
             losses = self.followers.learn(self.followers.batches_of(recorded), rate, rng)
-            follower = None if losses is None else (FollowerFigures.of(losses), rate)
+            follower = None if losses is None else (losses, rate)
         return report_of(self.update, self.cell_steps, examples, rollout, leader, follower, unseen)
 
     def record(self, report: UpdateReport) -> None:

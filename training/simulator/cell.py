@@ -26,7 +26,7 @@ from training.simulator import core
 from training.simulator.metrics import CellMetrics, UeTable, cell_metrics, ue_table
 from training.simulator.plan import Plan, make_plan, node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
-from training.simulator.slot_view import EARLIER_SLOTS, Followers, ReportingFollowers, SlotView
+from training.simulator.slot_view import EARLIER_SLOTS, RULES, Followers, ReportingFollowers, SlotView
 from training.simulator.state import (
     LAST_CQI_AGE,
     NEVER,
@@ -191,8 +191,8 @@ class CellBatch:
         followers: Followers = "best_response",
     ) -> None:
         """Play `slots` slots under one allocation per cell. Any number of calls may share a period."""
-        if not callable(followers) and followers not in ("best_response", "obey"):
-            raise ValueError(f"followers are {followers!r}, expected best_response, obey or a function")
+        if not callable(followers) and followers not in RULES:
+            raise ValueError(f"followers are {followers!r}, expected {', '.join(RULES)} or a function")
         plan = self.plan(allocations)
         while slots > 0:
             if callable(followers):

@@ -6,7 +6,7 @@ Suffixes: B cells, U seats, M RBGs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,5 +55,8 @@ class ReportingFollowers(Protocol):
         """What each UE says, [B, U]; NO_WORD = no word. The slot's DCM is not known yet: nothing is offered."""
 
 
-Followers = Literal["best_response", "obey"] | Callable[[SlotView], NDArray[np.bool_]]
+Rule = Literal["best_response", "obey"]
+"""What followers do that do not learn."""
+RULES = get_args(Rule)
+Followers = Rule | Callable[[SlotView], NDArray[np.bool_]]
 """A rule, or a function from what the UEs see to what they send on, bool [B, U, M]."""

@@ -16,7 +16,6 @@ from training.experiments.study import Study
 from training.experiments.trainings import Recipe, budget_config, train_all
 from training.intervals import Interval, mean_interval
 from training.learning.health import FAIR_JAIN
-from training.simulator.scenario import make_scenario
 
 SCENARIO = "mix"
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -36,7 +35,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     weights = budget.pick(smoke=WEIGHTS[:2], quick=(0.0, 0.1, 1.0), full=WEIGHTS)
     ues = options.ues or (4,)
     (leader,) = train_all(study, [Recipe("leader", budget_config(budget, [scenario], ues=scenario.ue_counts))])
@@ -56,7 +55,7 @@ def run(study: Study) -> Report:
     }
     mine = {weight: [m for m in found if m.player == _name(weight)] for weight in weights}
     return Report(
-        table=table_of(found, (_name(weights[0]), FAIR), more, "weight that the followers were trained with"),
+        table=table_of(found, (_name(weights[0]), FAIR), "weight that the followers were trained with", more),
         figure=_figure(mine, agreements, weights),
         definitions=DEFINITIONS,
         paragraph=_paragraph(mine, found, agreements, weights),

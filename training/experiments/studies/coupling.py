@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 from training.experiments.comparison import FAIR, compare, rules, sample_of
-from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.measurement import FIRST_WORLD_SEED, Measured, Plan, World, measure
+from training.experiments.figure import Curve, Figure, Panel, point
+from training.experiments.measurement import Measured, Plan, World, measure
 from training.experiments.paragraph import Claim, listed, verdict
 from training.experiments.report import Report
 from training.experiments.studies.convergence import converged, stops_of
@@ -22,7 +22,8 @@ from training.experiments.study import Study, StudyError
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
 from training.intervals import Interval, mean_interval
-from training.simulator.scenario import Scenario, make_scenario
+from training.simulator.scenario import Scenario
+from training.world_seeds import FIRST_WORLD_SEED
 
 SCENARIO = "coupled"
 COUPLINGS = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
@@ -41,7 +42,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    base = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    base = options.scenario(SCENARIO)
     if base.control_lead_periods:
         raise StudyError(f"--scenario is {base.name!r}, expected one whose leader decides for the period that begins")
     couplings = budget.pick(smoke=(0.0, 0.1), quick=(0.0, 0.1, 1.0), full=COUPLINGS)
@@ -155,7 +156,7 @@ def _figure(curves: dict[float, list[Measured]], squares: dict[float, Squares], 
     ways = [Curve(_name(c), points, [m.minus(curve[0], "utility") for m in curve]) for c, curve in curves.items()]
     couplings = list(squares)
     blocks = [Curve(f"H_{block}", couplings, [squares[c][block] for c in couplings]) for block in BLOCKS]
-    ratios = [Interval(dominance(squares[c]), math.nan, math.nan) for c in couplings]
+    ratios = [point(dominance(squares[c])) for c in couplings]
     return Figure(
         "Coupling between UEs and the game's convergence",
         [

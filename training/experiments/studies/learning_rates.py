@@ -21,7 +21,6 @@ from training.experiments.studies.convergence import smoothed
 from training.experiments.study import Study
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
 from training.intervals import Interval, mean_interval
-from training.simulator.scenario import make_scenario
 
 SCENARIO = "mix"
 RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -41,7 +40,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     ratios = budget.pick(smoke=(1.0,), quick=(0.1, 1.0, 10.0), full=RATIOS)
     follower_lr = budget_config(budget, [scenario]).follower_lr
     recipes = [
@@ -64,7 +63,7 @@ def run(study: Study) -> Report:
         "diverged": ("runs that diverged", {t.label: sum(t.diverged) for t in trained}),
     }
     return Report(
-        table=table_of(found, (START, FAIR), more, "ratio of the learning rates"),
+        table=table_of(found, (START, FAIR), "ratio of the learning rates", more),
         figure=_figure(found, trained, swings, dict(zip((_name(r) for r in ratios), ratios))),
         definitions=DEFINITIONS,
         paragraph=_paragraph(found, trained, swings),
@@ -91,7 +90,7 @@ def _figure(
     base = next(m for m in found if m.player == START)
     ends = [m.minus(base, "utility") for label in labels for m in found if m.player == label]
     x = [ratios[label] for label in labels]
-    ways = [Curve(t.label, *smoothed(t.logs, "reward")) for t in trained if t.label in swings]
+    ways = [Curve(t.label, *smoothed(t.logs)) for t in trained if t.label in swings]
     return Figure(
         "Ratio of the learning rates (Theorem 2)",
         [
