@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.leader_models.language_model import Backbone, ModelConfig
+from policy.leader_models.leader_network import seeded
 from policy.prompt.compact import Field, each_integer
 
 NUM_CQI = 16
@@ -283,6 +284,5 @@ class FollowerPolicy:
 
 def new_follower_model(config: ModelConfig, seed: int, layout: FollowerLayout | None = None) -> FollowerModel:
     """A model with fresh weights that depend on `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return FollowerModel(config, layout)

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from policy.grammar import GrammarOptions
 from policy.leader_models.encoder_model import SeatModel, SetModel
 from policy.leader_models.language_model import new_leader_model
-from policy.leader_models.leader_network import LeaderNetwork
+from policy.leader_models.leader_network import LeaderNetwork, seeded
 from policy.model_config import HEADS, ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
@@ -41,8 +39,7 @@ def new_model(
     layout = layout or layout_class()
     if not isinstance(layout, NumericLayout):
         return new_leader_model(replace(config, head=kind), layout, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return WITHOUT_LANGUAGE[kind](config, layout)
 
 

@@ -71,7 +71,7 @@ class DecidedDcm(NamedTuple):
 class Values(NamedTuple):
     """One DCM's value, and what it would have been."""
 
-    line: TeacherForcingExample
+    steps: TeacherForcingExample
     base: float
     known_LA: NDArray[np.bool_]
     """Which actions were tried; with them the one that was chosen. False throughout a step that was not varied."""

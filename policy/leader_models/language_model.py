@@ -41,7 +41,7 @@ from policy.grammar import FIRST_UE
 from policy.leader_models.action_features import OUTCOME_LEVELS, OUTCOMES
 from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, VocabularyHead, without_channel_history
-from policy.leader_models.leader_network import QUERIES, Autoregressive, LeaderNetwork, PromptError
+from policy.leader_models.leader_network import QUERIES, Autoregressive, LeaderNetwork, PromptError, seeded
 from policy.leader_models.transcript import NO_TOKEN, Steps
 from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout, Prompts
@@ -349,8 +349,7 @@ def _deal_names(prompts: Prompts) -> NDArray[np.int64]:
 
 def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> LeaderModel:
     """A model with fresh weights that depend on `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return LeaderModel(config, layout)
 
 

@@ -11,7 +11,8 @@ Suffixes: B = cells, L = steps, A = actions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -117,6 +118,14 @@ class Autoregressive(StepNetwork):
     @abstractmethod
     def forget(self, memory: Any, steps_B: Sequence[int]) -> None:
         """Take the last `steps_B[b]` steps of cell b out of the memory."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What is drawn from torch's global generator within depends on `seed` alone, and changes nothing outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from policy.cell_state import CellState, TrafficClass
 from policy.intent import Intent
 from policy.prompt.compact import Field, PromptLayout
-from policy.prompt.numeric import NAMES, NumericLayout
+from policy.prompt.numeric import NAMES, NumericLayout, width_of
 from policy.prompt.text import prompt_text
 
 CONTINUOUS = ("alpha", "cqi_mean")
@@ -82,9 +82,8 @@ def _levels(fields: Sequence[Field], tokens_T: NDArray[Any], first: int) -> tupl
 def _numbers(fields: Sequence[Field], features_T: NDArray[Any], _: int) -> tuple[Shown, ...]:
     shown, at = [], 0
     for field in fields:
-        width = len(field.edges) + 1 if field.name in NAMES else 2
-        features = features_T[at : at + width]
-        at += width
+        features = features_T[at : at + width_of(field)]
+        at += width_of(field)
         if field.name in NAMES:
             value = float(np.argmax(features)) if features.any() else math.nan
         else:

@@ -30,7 +30,7 @@ from policy.cell_state import CellState
 from policy.errors import UserMistake
 from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, StepKind
 from policy.intent import Intent
-from policy.leader_models.leader_network import LeaderNetwork, PromptError
+from policy.leader_models.leader_network import LeaderNetwork, PromptError, seeded
 from policy.leader_models.transcript import TeacherForcingBatch
 from policy.prompt.text import TEMPLATE_VERSION, action_text, prompt_text, step_prefix_text
 from policy.text.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
@@ -325,8 +325,7 @@ def _add_adapters(model: nn.Module, rank: int, seed: int) -> None:
     except ImportError as error:
         raise BaseModelError("LoRA needs the package peft: pip install 'stackmac[text]'") from error
     config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA_PER_RANK * rank, target_modules="all-linear", lora_dropout=0.0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)

@@ -101,8 +101,8 @@ def test_every_action_is_tried_where_all_are_asked_for():
     for said, value in zip(
         decided_by(world), evaluate(world, decided_by(world), EVERYTHING, np.random.default_rng(0))[0]
     ):
-        choice_L = value.line.mask_LA.sum(axis=1) > 1
-        assert np.array_equal(value.known_LA[choice_L], value.line.mask_LA[choice_L])
+        choice_L = value.steps.mask_LA.sum(axis=1) > 1
+        assert np.array_equal(value.known_LA[choice_L], value.steps.mask_LA[choice_L])
         assert not value.known_LA[~choice_L].any()
         assert np.isfinite(value.value_LA).all()
         assert len(said.tokens) == len(choice_L)

@@ -5,13 +5,11 @@ A column is a mean over all cells of a row's world seeds and training seeds. Ano
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from policy.cell_state import TrafficClass
+from training.intervals import finite_mean
 from training.simulator.metrics import CellMetrics
 
 
@@ -26,12 +24,6 @@ class Column(NamedTuple):
     """Over its column on the terminal; "" = only in the JSON."""
     shown: str = ".3f"
     """How the terminal formats it."""
-
-
-def finite_mean(values: Sequence[float]) -> float:
-    """NaN if none is finite."""
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.mean(finite)) if finite else math.nan
 
 
 def mean_of(metric: str) -> Callable[[Sequence[CellMetrics]], float]:

@@ -87,14 +87,11 @@ def followers_part(
     return {"log": [report._asdict() for report in reports]}
 
 
-def agreement_part(bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, seed: int) -> Part:
-    """Share of the offered RBGs on which UEs with something to send do as the DCM says, per cell."""
-    arguments = {"bundle": bundle, "scenario": scenario, "ues": ues, "cells": cells, "slots": slots, "seed": seed}
-    return Part(f"agreement, {ues} UEs, world seed {seed}", measure_agreement, arguments)
-
-
 def measure_agreement(bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, seed: int) -> Results:
-    """Under the bundle's own leader, followers drawing."""
+    """Share of the offered RBGs on which UEs with something to send do as the DCM says, per cell.
+
+    The bundle's own leader leads, and its followers draw their bits.
+    """
     import torch
 
     from policy.bundle import load_bundle

@@ -6,14 +6,12 @@ An interval is Student's t: over training seeds where there are several, else ov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from training.experiments.study import Part, Results
-from training.intervals import Interval, mean_interval
+from training.intervals import Interval, finite_mean, mean_interval
 from training.run_length import SLOW_GAME_PERIODS
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
@@ -129,12 +127,12 @@ class Measured(NamedTuple):
     """Trainings that it is over."""
 
     def mean(self, metric: str) -> float:
-        return _mean(v for run in self.runs for result in run for v in result[metric])
+        return finite_mean(v for run in self.runs for result in run for v in result[metric])
 
     def interval(self, metric: str) -> Interval:
         """Of the mean itself: worlds differ, so this is wider than that of a difference."""
         if len(self.runs) > 1:
-            return mean_interval([_mean(v for result in run for v in result[metric]) for run in self.runs])
+            return mean_interval([finite_mean(v for result in run for v in result[metric]) for run in self.runs])
         return _over(self.runs[0], lambda result: result[metric])
 
     def minus(self, other: Measured, metric: str) -> Interval:
@@ -144,7 +142,7 @@ class Measured(NamedTuple):
         trainings = max(len(self.runs), len(other.runs))
         if trainings > 1:
             pairs = [(_same(self.runs, k), _same(other.runs, k)) for k in range(trainings)]
-            return mean_interval([_mean(_paired(mine, theirs, metric)) for mine, theirs in pairs])
+            return mean_interval([finite_mean(_paired(mine, theirs, metric)) for mine, theirs in pairs])
         worlds = list(zip(self.runs[0], other.runs[0]))
         return _over(worlds, lambda pair: _paired([pair[0]], [pair[1]], metric))
 
@@ -160,7 +158,7 @@ def _same(runs: list[list[Results]], k: int) -> list[Results]:
 
 def _over(items: Sequence[Any], values: Any) -> Interval:
     if len(items) > 1:
-        return mean_interval([_mean(values(item)) for item in items])
+        return mean_interval([finite_mean(values(item)) for item in items])
     return mean_interval([math.nan if v is None else v for v in values(items[0])])
 
 
@@ -171,11 +169,6 @@ def _paired(mine: Sequence[Results], theirs: Sequence[Results], metric: str) -> 
         for a, b in zip(m[metric], t[metric], strict=True)
         if a is not None and b is not None
     ]
-
-
-def _mean(values: Iterable[float | None]) -> float:
-    finite = [v for v in values if v is not None and math.isfinite(v)]
-    return float(np.mean(finite)) if finite else math.nan
 
 
 def _finite(value: float) -> float | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from policy.allocation import Allocation
 from policy.follower import UCM_TOKENS, Access, Answer, FollowerModel, FollowerPolicy, FollowerView
-from training.critic import FollowerCritic, features_of
+from training.critic import Critic, follower_features
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import RecordingConfig
 from training.rewards import SERVED_UNIT_BITS, agreement, cell_reward, costs, served_weights
@@ -34,7 +34,7 @@ class FollowerTeam(NamedTuple):
     """The followers' shared model, its critic, and what it began as."""
 
     model: FollowerModel
-    critic: FollowerCritic | None = None
+    critic: Critic | None = None
     """Only where the objective needs one."""
     reference: FollowerModel | None = None
     """`kl` only."""
@@ -215,7 +215,7 @@ class _Recorder:
         self._weights_BU.append(weights_BU)
         self._ids_BU.append(state.ue_id_BU.copy())
         if self._team.critic is not None:
-            self._features.append(features_of(view).reshape(*shape[:2], -1))
+            self._features.append(follower_features(view).reshape(*shape[:2], -1))
         self._count()
         return sends_BUM
 

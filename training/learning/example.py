@@ -24,7 +24,7 @@ class Example(NamedTuple):
     """Which cell of the rollout: examples of a chain, in their order, are one cell's decisions over time."""
     state: CellState
     intent: Intent
-    line: TeacherForcingExample
+    steps: TeacherForcingExample
     log_probs_L: NDArray[np.float64]
     """Of each token, as it was drawn."""
     reward: float

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.critic import FollowerCritic
+from training.critic import Critic
 from training.following.recording import Choices, FollowerBatch, FollowerTeam, Words
 from training.learning.follower_config import FollowConfig
 from training.learning.objectives import BitChoices, Objective
@@ -55,7 +55,7 @@ class FollowerLosses(NamedTuple):
     """Mean square of the critic's error."""
 
 
-def choice_batch_of(critic: FollowerCritic | None, batch: FollowerBatch, config: FollowConfig) -> ChoiceBatch:
+def choice_batch_of(critic: Critic | None, batch: FollowerBatch, config: FollowConfig) -> ChoiceBatch:
     """A world's slots. With a critic its last slot is only looked at: it shows what came of the one before.
 
     Raises TrainingError for a critic with fewer than 2 slots.

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.critic import FollowerCritic
+from training.critic import Critic
 from training.errors import TrainingError
 from training.following.recording import Choices, FollowerBatch, Words
 from training.gae import generalised_advantages, next_values
 from training.learning.example import Example
-from training.learning.leader_critic import LeaderCritic
+from training.learning.leader_features import leader_features
 
 MIN_STD = 1e-6
 """Advantages are divided by their spread, but not by less."""
@@ -50,7 +50,7 @@ class DcmAdvantages(NamedTuple):
     """Share of the returns' variance that the critic knew."""
 
 
-def dcm_advantages(critic: LeaderCritic, examples: Sequence[Example], gamma: float, lam: float) -> DcmAdvantages:
+def dcm_advantages(critic: Critic, examples: Sequence[Example], gamma: float, lam: float) -> DcmAdvantages:
     """Advantages over each cell's decisions. Raises TrainingError for fewer than two decisions of a cell."""
     chains: dict[int, list[Example]] = {}
     for example in examples:
@@ -60,7 +60,8 @@ def dcm_advantages(critic: LeaderCritic, examples: Sequence[Example], gamma: flo
         raise TrainingError(f"objective sequence needs a horizon of 2 or more periods, has {length}")
     grid = [[chain[t] for chain in chains.values()] for t in range(length)]
     flat = [example for row in grid for example in row]
-    features = critic.features([e.state for e in flat])
+    device = next(critic.parameters()).device
+    features = torch.from_numpy(leader_features([e.state for e in flat])).to(device)
     with torch.no_grad():
         value_TC = critic(features).double().cpu().numpy().reshape(length, -1)
     # Returns are near 1: an optimizer's steps are of a fixed size.
@@ -106,7 +107,7 @@ class BitAdvantages(NamedTuple):
 
 
 def bit_advantages(
-    critic: FollowerCritic, batch: FollowerBatch, choices: Choices, words: Words, gamma: float, lam: float
+    critic: Critic, batch: FollowerBatch, choices: Choices, words: Words, gamma: float, lam: float
 ) -> BitAdvantages:
     """Advantages over each UE's slots in its seat. Raises TrainingError for fewer than 2 slots.
 

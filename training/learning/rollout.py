@@ -170,7 +170,7 @@ class _LedWorld:
         dcms = [d.dcm for d in governing]
         if self._tries_alternatives:
             values, plan = evaluate(world, dcms, self._config.search, rng, self._config.rule)
-            lines, bases = [v.line for v in values], [v.base for v in values]
+            lines, bases = [v.steps for v in values], [v.base for v in values]
             tried = [(v.known_LA, v.value_LA) for v in values]
             outcome = self._play(plan, dcms, rng)
         else:

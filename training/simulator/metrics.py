@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from policy.cqi import bits_per_rbg
 from training.simulator.state import (
     ARRIVED,
     COLLISIONS,
@@ -93,6 +95,24 @@ def cell_metrics(state: State, slots: int, row: int) -> CellMetrics:
         transmissions_outside_grant=int(events_E[OUTSIDE]),
         slots=slots,
     )
+
+
+class LostTransmissions(NamedTuple):
+    """What each UE sends in vain in one slot, [B, U]."""
+
+    collided_BU: NDArray[np.int64]
+    """RBGs on which somebody else sends too."""
+    wasted_BU: NDArray[np.int64]
+    """Transmissions that carry nothing whatever the others do: no data, or no rate at that power."""
+
+
+def lost_transmissions(state: State, sends_BUM: NDArray[np.bool_]) -> LostTransmissions:
+    """What is lost of `sends_BUM` [B, U, M] in the slot that `state` is about to play."""
+    count_BU = sends_BUM.sum(axis=2)
+    rate_BUM = bits_per_rbg(state.gain_BUM.astype(np.float64) / np.maximum(count_BU, 1)[:, :, None])
+    collided_BU = (sends_BUM & (sends_BUM.sum(axis=1, keepdims=True) > 1)).sum(axis=2)
+    wasted_BU = (sends_BUM & (rate_BUM == 0)).sum(axis=2) + np.where(state.queue_BU <= 0, count_BU, 0)
+    return LostTransmissions(collided_BU, wasted_BU)
 
 
 class UeTable(NamedTuple):

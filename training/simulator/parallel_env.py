@@ -38,12 +38,12 @@ from pettingzoo import ParallelEnv
 
 from policy.allocation import IDLE, OPEN
 from policy.cell_state import COLUMNS, CellState
-from policy.cqi import bits_per_rbg, snr_to_cqi
+from policy.cqi import snr_to_cqi
 from policy.grammar import CONTENDERS
 from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
-from training.simulator.metrics import COLLISION_COST, WASTE_COST
+from training.simulator.metrics import COLLISION_COST, WASTE_COST, lost_transmissions
 from training.simulator.plan import owner_plan
 from training.simulator.scenario import MAX_SEED, Scenario
 from training.simulator.state import COLLISIONS, SERVED, WASTE, make_constants
@@ -179,10 +179,7 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
             asked_UM[seat] = self._action(agent, actions) == 1
         sends_UM = asked_UM & (self._view.entitlement_BUM[0] != core.NONE)
         outside_U = (asked_UM & ~sends_UM).sum(axis=1)
-        count_U = sends_UM.sum(axis=1)
-        rate_UM = bits_per_rbg(state.gain_BUM[0].astype(np.float64) / np.maximum(count_U, 1)[:, None])
-        waste_U = (sends_UM & (rate_UM == 0)).sum(axis=1) + np.where(state.queue_BU[0] <= 0, count_U, 0)
-        collided_U = (sends_UM & (sends_UM.sum(axis=0) > 1)).sum(axis=1)
+        lost = lost_transmissions(state, sends_UM[None])
         present_U = state.present_BU[0].copy()
         average_U = state.average_BU[0].copy()
         served_before_U, events_before_E = state.counters_BUC[0, :, SERVED].copy(), state.events_BE[0].copy()
@@ -202,8 +199,8 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
         ) / self.scenario.num_rbgs
         follower_U = (
             served_U / FOLLOWER_SERVED_UNIT_BITS
-            - COLLISION_COST * collided_U
-            - WASTE_COST * waste_U
+            - COLLISION_COST * lost.collided_BU[0]
+            - WASTE_COST * lost.wasted_BU[0]
             - OUTSIDE_COST * outside_U
             + LEADER_SHARE * leader
         )

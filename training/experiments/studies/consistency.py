@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from training.experiments.comparison import FAIR, compare, rules, sample_of, table_of
 from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.follower_trainings import agreement_part
+from training.experiments.follower_trainings import measure_agreement
 from training.experiments.measurement import Measured, PlayerSpec, World, world_seeds
 from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.report import Report
-from training.experiments.study import Study
+from training.experiments.study import Part, Study
 from training.experiments.trainings import Recipe, budget_config, train_all
 from training.intervals import Interval, mean_interval
 from training.learning.health import FAIR_JAIN
@@ -71,7 +71,12 @@ def _name(weight: float) -> str:
 
 def _agreements(study: Study, players: list[list[PlayerSpec]], world: World) -> dict[str, Interval]:
     parts = [
-        agreement_part(p.bundle, world.scenario, world.ues, world.cells, world.slots, seed)
+        Part(
+            f"agreement, {world.ues} UEs, world seed {seed}",
+            measure_agreement,
+            {"bundle": p.bundle, "scenario": world.scenario, "ues": world.ues, "cells": world.cells}
+            | {"slots": world.slots, "seed": seed},
+        )
         for same in players
         for p in same
         if p.bundle is not None

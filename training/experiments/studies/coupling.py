@@ -16,9 +16,9 @@ from training.experiments.measurement import Measured, Plan, World, measure
 from training.experiments.paragraph import Claim, listed, verdict
 from training.experiments.report import Report
 from training.experiments.studies.convergence import converged, stops_of
-from training.experiments.studies.game_jacobian import BLOCKS, jacobian_part
+from training.experiments.studies.game_jacobian import BLOCKS, measure_blocks
 from training.experiments.studies.learning_rates import TOGETHER
-from training.experiments.study import Study, StudyError
+from training.experiments.study import Part, Study, StudyError
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
 from training.intervals import Interval, mean_interval
@@ -94,7 +94,12 @@ def _squares(study: Study, trained: list[Trained], scenarios: dict[float, Scenar
     repeats = 1 if budget.level != "full" else 3
     seeds = range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + repeats)
     parts = [
-        jacobian_part(f"{t.label}, run {k}", bundle, scenario, ues, cells, slots, directions, seed)
+        Part(
+            f"Jacobian {t.label}, run {k}, world seed {seed}",
+            measure_blocks,
+            {"bundle": bundle, "scenario": scenario, "ues": ues, "cells": cells, "slots": slots}
+            | {"directions": directions, "seed": seed},
+        )
         for t, scenario in zip(trained, scenarios.values())
         for k, bundle in enumerate(t.bundles, 1)
         for seed in seeds

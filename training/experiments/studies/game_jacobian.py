@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.experiments.study import Part, Results
+from training.experiments.study import Results
 from training.simulator.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -57,19 +57,13 @@ class Played(NamedTuple):
     """By player, [T, B]."""
 
 
-def jacobian_part(
-    label: str, bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, directions: int, seed: int
-) -> Part:
-    """Two halves of `cells` cells; equal seeds meet equal worlds, coins and directions."""
-    arguments = {"bundle": bundle, "scenario": scenario, "ues": ues, "cells": cells, "slots": slots,
-                 "directions": directions, "seed": seed}  # fmt: skip
-    return Part(f"Jacobian {label}, world seed {seed}", measure_blocks, arguments)
-
-
 def measure_blocks(
     bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, directions: int, seed: int
 ) -> Results:
-    """Per block and direction an unbiased estimate of its squared Frobenius norm."""
+    """Per block and direction an unbiased estimate of its squared Frobenius norm.
+
+    It takes two halves of `cells` cells; equal seeds meet equal worlds, coins and directions.
+    """
     from policy.bundle import load_bundle
 
     torch.set_num_threads(1)

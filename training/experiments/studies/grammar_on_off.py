@@ -16,7 +16,7 @@ from training.experiments.measurement import Measured, World, metrics_of, world_
 from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.report import Report
 from training.experiments.studies.free_grammar import replay_freely
-from training.experiments.studies.free_learning import learning_part
+from training.experiments.studies.free_learning import learn
 from training.experiments.study import Part, Results, Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.intervals import Interval, mean_interval
@@ -50,7 +50,12 @@ def run(study: Study) -> Report:
     test_ues = 4
     learned = study.run(
         [
-            learning_part(scenario, TRAINED_UES, test_ues, points, cells, slots, masked, seed, batch)
+            Part(
+                f"learn {'with' if masked else 'without'} grammar, seed {seed}",
+                learn,
+                {"scenario": scenario, "ues": TRAINED_UES, "test_ues": test_ues, "points": points, "cells": cells}
+                | {"slots": slots, "masked": masked, "seed": seed, "batch": batch},
+            )
             for masked in (True, False)
             for seed in seeds
         ]
