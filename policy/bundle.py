@@ -1,8 +1,8 @@
-"""A trained policy on disk: a directory of two weight files and one description.
+"""A trained leader and its followers on disk: a directory of two weight files and one description.
 
     leader.safetensors   follower.safetensors   bundle.json   (of a text model: policy.text.bundle)
 
-bundle.json holds the format version, the prompt's layout, the models' sizes, what the leader may say, for which K it
+bundle.json holds the format version, the prompt's layout, the models' sizes, what the leader may decide, for which K it
 was trained, where it comes from, what it measured, and each file's size and sha256. Loading checks all of it: what is
 not exactly as described is refused, and so is any pickle.
 """
@@ -53,7 +53,7 @@ class Bundle:
     leader: LeaderNetwork
     follower: FollowerModel
     options: GrammarOptions
-    """What the leader may say at its operating point."""
+    """What a DCM of the leader may hold."""
     min_slots_per_dcm: int
     max_slots_per_dcm: int
     """The K it was trained for."""

@@ -1,4 +1,4 @@
-"""The networks that can lead, by name: what `--policy` and a bundle's `model` say."""
+"""The networks that can lead, by name: the values of `--model-kind` and of a bundle's `model`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def new_model(
 
 
 def layout_for(kind: str, options: GrammarOptions) -> PromptLayout | None:
-    """What a new model of that kind should read to say what `options` allow; None for one that reads text."""
+    """What a new model of that kind should read to decide what `options` allow; None for one that reads text."""
     if kind == TEXT:
         return None
     layout_class = _layout_class(kind)

@@ -38,7 +38,7 @@ class Row:
     what: str
     median_ms: float
     share: float | None
-    """Of the update; None for a comparison."""
+    """Share of the update's time; None for a comparison."""
     alternative: str = ""
     ratio: float | None = None
     """The alternative's time per ours: above 1 we are faster."""

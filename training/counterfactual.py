@@ -76,7 +76,7 @@ class Values(NamedTuple):
     known_LA: NDArray[np.bool_]
     """Which actions were tried; with them the one that was chosen. False throughout a step that was not varied."""
     value_LA: NDArray[np.float64]
-    """Of the whole DCM with this action at this step, and what must change with it; `base` for what was chosen."""
+    """Value of the DCM with this action at this step, and what must change with it; `base` for what was chosen."""
 
 
 class Alternative(NamedTuple):
@@ -86,9 +86,9 @@ class Alternative(NamedTuple):
     step: int
     token: int
     contenders: float | None = None
-    """Of the leftover rule, where the class mask makes it change."""
+    """The leftover rule's c, where the class mask makes it change."""
     allocation: Allocation | None = None
-    """All of it, where more than one owner or the leftover rule differs."""
+    """The whole allocation, where more than one owner or the leftover rule differs."""
 
 
 def evaluate(
@@ -186,7 +186,7 @@ def _leftover_rules(
         contenders = None
         if token == FIRST_MASK:
             contenders = 0.0
-        elif silent:  # whoever lets a class contend must say how eagerly
+        elif silent:  # a rule that lets a class contend needs to be eager by some c
             contenders = CONTENDERS[int(rng.integers(1, len(CONTENDERS)))]
         yield Alternative(cell, 0, token, contenders)
     for token in _others(line, 1).tolist():

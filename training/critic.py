@@ -30,7 +30,7 @@ _NUMBERS = (
 """Columns of a view, and what is put down as 1."""
 _SETS = 8
 FOLLOWER_FEATURES = 2 * len(_NUMBERS) + 3 + 2 * _SETS
-"""Of each number its square root and whether it is known; the class; share and mean CQI of sets of RBGs."""
+"""Numbers of a UE: each number's square root and whether it is known; the class; share and mean CQI of sets of RBGs."""
 
 
 def follower_features(view: FollowerView) -> NDArray[np.float32]:

@@ -50,12 +50,12 @@ def student_t(degrees: float) -> float:
 
 
 def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Of independent values, two at least: their mean and its standard error."""
+    """The mean of independent values, two at least, and its standard error."""
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def mean_interval(values: Sample) -> Interval:
-    """Of independent values, those that are not finite apart; one alone has no width."""
+    """The mean of independent values and its interval; values that are not finite are left out, one has no width."""
     finite = _finite(values)
     if not len(finite):
         return Interval(math.nan, math.nan, math.nan)

@@ -23,7 +23,7 @@ from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
 
 NODE_SCHEDULER = "node_scheduler"
-"""Row without an xApp: the node's own scheduler, leftovers contended for at its tuned rate."""
+"""The row without an xApp: the node's own scheduler, leftovers contended for at its tuned rate."""
 NODE_IDLE = "node_idle"
 """The same, leftovers unused."""
 
@@ -40,7 +40,7 @@ class Comparison(NamedTuple):
     difference: float
     """mean - baseline_mean, over the cells in which both have a value."""
     half_width: float
-    """Of the 95 % confidence interval of the difference, Student's t; NaN with fewer than two cells."""
+    """Half the 95 % confidence interval of the difference, Student's t; NaN with fewer than two cells."""
     cells: int
 
 

@@ -18,7 +18,7 @@ class ResultFileError(UserMistake):
 
 
 def as_plain(value: Any) -> Any:
-    """As JSON can carry it: named tuples as objects, keys as text, and numbers that are not finite as null."""
+    """A value as JSON can carry it: named tuples as objects, keys as text, numbers that are not finite as null."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return as_plain(value._asdict())
     if isinstance(value, Mapping):

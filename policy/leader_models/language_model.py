@@ -1,4 +1,4 @@
-"""The leader as a language model: a small Llama that reads a cell in blocks and says who gets the next RBG.
+"""The leader as a language model: a small Llama that reads a cell in blocks and chooses who gets the next RBG.
 
 The backbone is `LlamaForCausalLM` of transformers, nothing of ours inside it. What it reads, and what each token sees:
 
@@ -15,8 +15,8 @@ what was answered just before. Its answer is query . key over the fixed tokens a
   all names are learnt alike, whatever number of UEs was trained on, and the same prompt always has the same names.
 
 With attention "dense" the prompt is one sequence: block after block at positions 0..N*T-1, each token sees all earlier
-ones, and the order of the UEs matters. In "one_pass" decoding a step sees the blocks and itself, and is told nothing of
-what was said: the grammar alone keeps a DCM's tokens together.
+ones, and the order of the UEs matters. In "one_pass" decoding a step sees the blocks and itself, and nothing of
+what was chosen: the grammar alone keeps a DCM's tokens together.
 
 With `block_positions` the fields of a block share so many positions, their embeddings summed: reading a cell costs in
 proportion to them.
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from transformers.cache_utils import DynamicCache
 
 NAMES = 127
-"""UEs that a vocabulary head can tell apart; a prime, so that names can be dealt by stride."""
+"""Names that a vocabulary head has for UEs; a prime, so that names can be dealt by stride."""
 
 
 @dataclass(slots=True, eq=False)
 class Memory:
-    """What the model keeps of a batch of prompts, and of the steps said so far."""
+    """What the model keeps of a batch of prompts, and of the steps so far."""
 
     cache: DynamicCache
     """Keys and values of every layer, [B, heads, S, d / heads]; steps append theirs."""
@@ -67,7 +67,7 @@ class Memory:
     feedback_BAd: Tensor
     """What is fed back for each token."""
     positions_B: NDArray[np.int64]
-    """Of each cell's next step."""
+    """Position of each cell's next step."""
 
 
 def build_backbone(config: ModelConfig, vocabulary_size: int) -> LlamaForCausalLM:
@@ -189,7 +189,7 @@ class LeaderModel(Autoregressive):
         )
 
     def embed_blocks(self, tokens_NT: Tensor) -> Tensor:
-        """[N, positions, d]: the sum of each position's fields, which have rows of the table of their own."""
+        """The blocks' inputs, [N, positions, d]: each position is the sum of its fields, rows of the table."""
         if self.block_positions == self.layout.block_tokens:
             return self.backbone.embed(tokens_NT)
         blocks, fields = tokens_NT.shape
@@ -248,10 +248,10 @@ class LeaderModel(Autoregressive):
         return torch.from_numpy(block_of_BP.reshape(-1)).to(self.device), torch.from_numpy(visible_BS).to(self.device)
 
     def embed_steps(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
-        """[B, L, d]."""
+        """The input of each step, [B, L, d]: what is asked, and the feedback of what was chosen just before."""
         asked = self.backbone.embed(torch.from_numpy(steps.query_BL + self.first_query).to(self.device))
         if self.knows_outcomes:
-            # It is the RBG's: every action of a step has the same.
+            # The outcome is the RBG's, so that every action of a step has the same.
             asked = asked + self.outcome(torch.from_numpy(features_BLA[:, :, 0] // OUTCOMES).to(self.device))
         if self.one_pass:
             return asked
@@ -356,7 +356,7 @@ def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> Le
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """A model's tensors by name, each once: the vocabulary head is the embedding again (tied), and left out.
 
-    Of a model that is trained in part (policy.text.model), the part.
+    A model that is trained in part (policy.text.model) has only that part here.
     """
     if isinstance(model, LeaderNetwork) and (part := model.trained_state()) is not None:
         return part

@@ -22,9 +22,9 @@ from policy.schedulers.estimate import estimate
 from policy.schedulers.periodic_grants import MAX_GRANTS, wanted_grants
 
 LAYOUT_VERSION = 2
-"""Of the meaning of the fields below; the levels themselves travel with the bundle. Version 1 knew nothing per RBG."""
+"""Version of the fields' meaning; the levels themselves travel with the bundle. Version 1 knew nothing per RBG."""
 RBG_FEATURES = ("heard", "outcome")
-"""What a model may be told of RBGs as it is asked about them (policy.leader_models.action_features)."""
+"""What a model may know of RBGs as it is asked about them (policy.leader_models.action_features)."""
 
 
 class Field(NamedTuple):
@@ -99,7 +99,7 @@ CELL_FIELDS: tuple[Field, ...] = (
 
 UCM_UE_FIELD = Field("ucm", each_integer(0, 7))
 UCM_CELL_FIELD = Field("ucm_ues", (*each_integer(0, 12), 17.5, 32.5, 60.5))
-"""Only for a leader whose followers speak: `PromptLayout.with_ucm`."""
+"""Fields for a leader whose followers send UCMs alone: `PromptLayout.with_ucm`."""
 
 
 GRANT_UE_FIELDS: tuple[Field, ...] = (
@@ -114,7 +114,7 @@ GRANT_CELL_FIELDS: tuple[Field, ...] = (
     Field("grant_rbgs", each_integer(0, 3 * MAX_GRANTS)),
     Field("total_floor_rbgs", each_integer(0, 12)),
 )
-"""Only for a leader that gives periodic grants, at a RIC's pace: `PromptLayout.with_grants`. Without them it cannot
+"""Fields for a leader that gives periodic grants, at a RIC's period: `PromptLayout.with_grants`. Without them it cannot
 know which UEs a grant would save, nor in which order to name them, and stops after half of them."""
 
 
@@ -159,7 +159,7 @@ class PromptLayout:
 
     @classmethod
     def with_ucm(cls) -> PromptLayout:
-        """Everything, and what the followers say."""
+        """Everything, and the followers' UCMs."""
         return cls((*UE_FIELDS, UCM_UE_FIELD), (*CELL_FIELDS, UCM_CELL_FIELD))
 
     @classmethod
@@ -261,7 +261,7 @@ def _ue_features(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:
         "deadline_slots": column("deadline_slots_U"),
         "age_slots": column("age_slots_U"),
         "deadline_less_age_slots": slack,
-        # Without the phase no periodic grant can be given, so the period alone says nothing.
+        # Without the phase no periodic grant can be given, so the period alone is of no use.
         "arrival_period_slots": np.where(np.isnan(column("arrival_phase_slots_U")), np.nan, period),
         "prb_share": column("prb_share_U"),
         "ucm": column("ucm_U"),

@@ -25,8 +25,8 @@ class Shown(NamedTuple):
 
     field: str
     low: float | None
-    """The level that its token says holds values from here up to, not including, `high`; None = no bound. Both NaN =
-    `not known`. For a network that reads numbers: both its value in -1..1."""
+    """The token's level holds values from here up to, not including, `high`; None = no bound, both NaN = not known. For
+    a network that reads numbers both are its value in -1..1."""
     high: float | None
 
     def __str__(self) -> str:
@@ -43,12 +43,12 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadablePrompt:
-    """text: of a model that reads text, else empty, and the blocks say it all."""
+    """What a model was shown. text: the prompt of a model that reads text; else empty, and the blocks hold all."""
 
     text: str
     cell: tuple[Shown, ...]
     ues: Mapping[int, tuple[Shown, ...]]
-    """By UE id."""
+    """Each UE's fields, by UE id."""
 
 
 def readable_prompt(layout: object, state: CellState, intent: Intent) -> ReadablePrompt:

@@ -59,7 +59,7 @@ class Scheduler:
 
 
 def spare_owner(slots_per_dcm: int) -> int:
-    """Whose an RBG is that nobody is meant to hold."""
+    """The owner of an RBG that nobody is meant to hold: OPEN below OPEN_BELOW_SLOTS, else DYNAMIC."""
     return OPEN if slots_per_dcm < OPEN_BELOW_SLOTS else DYNAMIC
 
 
@@ -159,7 +159,7 @@ SCHEDULERS: dict[str, Scheduler] = {
         fair_caps,
     )
 }
-"""By name, for configuration and the command line."""
+"""The classical leaders by name, for configuration and the command line."""
 
 
 def _greedy(state: CellState, intent: Intent, weigh: Callable[[Estimate], NDArray[np.float64]]) -> Allocation:

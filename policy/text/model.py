@@ -3,7 +3,7 @@
     prompt tokens | "leftover" | branch nodes of " none", " embb", ... | "\\n" "contenders" | ... | "RBG0" | ...
 
 Of each step, the model reads the step prefix and the branch nodes of the trie (policy.text.spelling_trie) side by side:
-every branch node sees the prompt, what was said, and its own path, nothing of its siblings. So one pass over a step
+every branch node sees the prompt, what was chosen, and its own path, nothing of its siblings. So one pass over a step
 gives the exact probability of every legal action, spelled in however many tokens; and one pass over a whole DCM gives
 those of all its steps.
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 FLOAT_ERROR, BF16_ERROR = 1e-4, 0.1
 """How far logits may be off, by rounding, of the largest."""
 MANY_UES = 128
-"""Whose names must be told apart in a tokenizer's words before it is accepted: all digits, one to three of them."""
+"""UEs whose names a tokenizer must spell differently before it is accepted: all digits, one to three of them."""
 UNLIMITED = 1 << 30
-"""Context of a model that names none."""
+"""The context, in tokens, of a model that names none."""
 LORA_ALPHA_PER_RANK = 2
-"""LoRA's usual scale: what the adapter says counts twice."""
+"""LoRA's usual scale: the adapter's output counts twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class TextModel(LeaderNetwork):
 
     @cached_property
     def base_sha256(self) -> str:
-        """Of the base model's files."""
+        """The digest of the base model's files."""
         return fingerprint(self.folder)
 
     def trained_state(self) -> dict[str, Tensor]:
@@ -295,7 +295,7 @@ class TextModel(LeaderNetwork):
         return sums.reshape(legal.shape).masked_fill(~legal, -torch.inf)
 
     def _logits(self, hidden_Fd: Tensor, words: Tensor) -> Tensor:
-        """Of the vocabulary's `words` alone, in float32."""
+        """Logits [F, words] of the given tokens of the vocabulary alone, in float32. hidden_Fd: last hidden states."""
         layer = self.lm.get_output_embeddings()
         logits = hidden_Fd.float() @ layer.weight[words].float().T
         if (bias := getattr(layer, "bias", None)) is not None:
@@ -334,7 +334,7 @@ def _add_adapters(model: nn.Module, rank: int, seed: int) -> None:
 
 
 def _kind_of(query: int) -> tuple[StepKind, int]:
-    """A Line's query: its kind and, for an owner, the RBG."""
+    """What a query asks: its kind and, for an owner, the RBG; -1 = no RBG."""
     if query >= StepKind.OWNER:
         return StepKind.OWNER, query - int(StepKind.OWNER)
     return StepKind(query), -1

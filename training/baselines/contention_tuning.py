@@ -52,7 +52,7 @@ _LEADERS = {
     "static_config": "static_config",
 }
 TUNED_PLAYERS = (*_AS_NODE, "round_robin_smart", "static_config", "contention", "oracle")
-"""By the names of their rows. Round robin leaves nothing over: its c is 0."""
+"""Players with a c to tune, by the names of their rows. Round robin leaves nothing over: its c is 0."""
 
 _FEW_ROWS = 8
 """Leaders in Python are slow: they get one cell where the others get so many."""
@@ -71,7 +71,7 @@ class Tuned(NamedTuple):
 
 
 class FixedContenders:
-    """A leader whose leftover rule has another c: the same for every decision. Classes stay as it says."""
+    """A leader whose leftover rule has another c: the same for every decision. Its classes stay."""
 
     def __init__(self, leader: Leader, contenders: float) -> None:
         self.name = leader.name
@@ -88,7 +88,7 @@ class FixedContenders:
 
 
 def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, slots: int = 1000) -> list[Tuned]:
-    """Every c that a DCM can say, under the node's own scheduler, the best utility first."""
+    """Every c that a DCM can hold, under the node's own scheduler, the best utility first."""
     rows = []
     for contenders in CONTENDERS:
         tried = scenario.with_(node_contenders=contenders)
@@ -188,7 +188,7 @@ def _shipped() -> Table:
 def tuned_contenders(scenario: str, player: str, ues: int, table: Table | None = None) -> float | None:
     """c of a row by the shipped table (or another one): that of the nearest number of UEs, by ratio, at most `ues`.
 
-    None = not tuned: what the row's leader itself says is all there is.
+    None = not tuned: the row's leader then keeps its own.
     """
     by_ues = (_shipped() if table is None else table).get(scenario, {}).get(player)
     if not by_ues:

@@ -32,7 +32,7 @@ def mean_of(metric: str) -> Callable[[Sequence[CellMetrics]], float]:
 
 
 def _drops_by_class(cells: Sequence[CellMetrics]) -> dict[str, float]:
-    """By class name; NaN for a class without arrivals."""
+    """Share of bits dropped, by class name; NaN for a class without arrivals."""
     return {
         traffic_class.name.lower(): finite_mean([cell.drop_fraction_by_class[i] for cell in cells])
         for i, traffic_class in enumerate(TrafficClass)
@@ -51,5 +51,5 @@ COLUMNS: tuple[Column, ...] = (
     Column("delay_slots_p50", mean_of("p50_delay_slots")),
     Column("delay_slots_p95", mean_of("p95_delay_slots")),
 )
-"""In the order of the terminal's table."""
+"""All columns, in the order of the terminal's table."""
 SHOWN_COLUMNS = tuple(column for column in COLUMNS if column.heading)

@@ -23,7 +23,7 @@ from training.replay import NODE_SCHEDULER
 from training.result_file import as_plain
 
 ADAPTIVE = "adaptive"
-"""In place of a c: the rule says it anew in every decision, from reports."""
+"""In place of a c: the rule chooses it anew in every decision, from reports."""
 
 
 class Evaluation(NamedTuple):
@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
     contenders: dict[str, dict[int, float | str]]
     """c of the leftover rule by baseline and number of UEs, where the evaluation or the scenario sets it."""
     dictators: dict[int, str]
-    """By number of UEs: which player `dictator` stands for."""
+    """Which player `dictator` stands for, by number of UEs."""
     seeds_done: int
 
     @property

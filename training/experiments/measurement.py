@@ -1,4 +1,4 @@
-"""Policies in the same worlds, as parts of a study; differences are paired cell by cell.
+"""Players in the same worlds, as parts of a study; differences are paired cell by cell.
 
 An interval is Student's t: over training seeds where there are several, else over world seeds, else over cells.
 """
@@ -36,7 +36,7 @@ class PlayerSpec(NamedTuple):
     bundle: Path | None = None
     decoding: str = "greedy"
     followers: str = "rule"
-    """Of a bundle: rule or learned."""
+    """How a bundle's followers answer: rule or learned."""
 
 
 class World(NamedTuple):
@@ -110,7 +110,7 @@ def play(
 
 
 def metrics_of(cells: Sequence[CellMetrics]) -> Results:
-    """By name, one value a cell; None where there is none."""
+    """Each metric by name, one value a cell; None where there is none."""
     return {name: [_finite(getattr(cell, name)) for cell in cells] for name in METRICS} | {
         "drop_fraction_by_class": [[_finite(v) for v in cell.drop_fraction_by_class] for cell in cells]
     }
@@ -130,13 +130,13 @@ class Measured(NamedTuple):
         return finite_mean(v for run in self.runs for result in run for v in result[metric])
 
     def interval(self, metric: str) -> Interval:
-        """Of the mean itself: worlds differ, so this is wider than that of a difference."""
+        """The interval of the mean itself: worlds differ, so it is wider than that of a difference."""
         if len(self.runs) > 1:
             return mean_interval([finite_mean(v for result in run for v in result[metric]) for run in self.runs])
         return _over(self.runs[0], lambda result: result[metric])
 
     def minus(self, other: Measured, metric: str) -> Interval:
-        """Of the paired difference. Raises ValueError unless both were in the same worlds."""
+        """The paired difference and its interval. Raises ValueError unless both were in the same worlds."""
         if self.world != other.world:
             raise ValueError(f"{self.player} and {other.player} were not in the same worlds")
         trainings = max(len(self.runs), len(other.runs))
@@ -147,7 +147,7 @@ class Measured(NamedTuple):
         return _over(worlds, lambda pair: _paired([pair[0]], [pair[1]], metric))
 
     def percent_above(self, other: Measured, metric: str) -> float:
-        """Of the means."""
+        """How far this mean is above the other, percent."""
         base = other.mean(metric)
         return 100 * (self.mean(metric) / base - 1) if base else math.nan
 

@@ -16,7 +16,7 @@ from training.simulator.scenario import Scenario
 
 
 class Report(NamedTuple):
-    """Numbers, their picture, and what they say."""
+    """Numbers, their picture, and what they mean."""
 
     table: Table
     figure: Figure

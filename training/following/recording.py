@@ -49,7 +49,7 @@ class Drawn(NamedTuple):
     allowed_NM: NDArray[np.bool_]
     bits_NM: NDArray[np.bool_]
     logit_NM: NDArray[np.float32]
-    """Of sending."""
+    """Logits of sending."""
 
 
 def draw_bits(model: FollowerModel, view: FollowerView, uniforms_NM: NDArray[np.float64]) -> Drawn:
@@ -78,7 +78,7 @@ class Choices(NamedTuple):
     """What the hand-written rule would have sent on."""
     bits_NM: NDArray[np.bool_]
     logit_NM: NDArray[np.float32]
-    """Of sending, from the followers that played."""
+    """Logits of sending, from the followers that played."""
     known_NM: NDArray[np.bool_]
     """Which bits were flipped in a branch."""
     gain_NM: NDArray[np.float32]
@@ -121,7 +121,7 @@ class FollowerBatch(NamedTuple):
     choices: Choices
     words: Words
     reward_TBU: NDArray[np.float64]
-    """Of each UE: training.rewards."""
+    """Each UE's reward (training.rewards)."""
     cell_reward_TB: NDArray[np.float64]
     ue_id_TBU: NDArray[np.int64]
     """Who sat there; 0 = nobody."""
@@ -160,7 +160,7 @@ def join(batches: Sequence[FollowerBatch]) -> FollowerBatch:
 
 
 class _Recorder:
-    """The followers of a period, with a notebook."""
+    """The followers of a period, which record what they see and do."""
 
     def __init__(
         self, world: CellBatch, slots: int, team: FollowerTeam, config: RecordingConfig, rng: np.random.Generator
@@ -241,7 +241,7 @@ class _Recorder:
         return gain_K
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:
-        """Drawn with the UEs' own uniforms, as LearnedFollowers does."""
+        """The word of each UE, [B, U], drawn with the UEs' own uniforms as LearnedFollowers does."""
         model, view = self._team.model, follower_view(slot)
         reporting = np.flatnonzero(view.buffer_bits_N > 0)
         word_N = FollowerPolicy(model).words(view, word_uniforms(slot).reshape(-1))

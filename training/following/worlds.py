@@ -20,7 +20,7 @@ from training.simulator.scenario import Scenario
 WARM_UP_SLOTS = 200
 """Worlds are played up to so many slots by the rule before the followers take over."""
 MIN_CELLS = 4
-"""Of a world, however many UE counts share an update."""
+"""The least cells of a world, however many UE counts share an update."""
 
 LeaderOf = Callable[[Scenario, int], Leader | None]
 """Who leads cells of so many UEs; None = the node's own scheduler."""

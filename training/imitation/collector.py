@@ -31,13 +31,13 @@ CELLS = 16
 MAX_WARM_UP_SLOTS = 200
 """Recording begins up to this many slots after the start, so that not all states are of a cell's first moments."""
 RANDOM_SHARE = 0.1
-"""Of decisions: a random legal DCM."""
+"""Share of decisions that are a random legal DCM."""
 INTENT_SHARE = 0.25
-"""Of decisions: an operator's intent other than the default."""
+"""Share of decisions under an intent other than the default."""
 MISSING_SHARE = 0.1
-"""Of states: some columns are not reported."""
+"""Share of states in which some columns are not reported."""
 MISSING_COLUMN = 0.25
-"""Of columns in such a state."""
+"""Share of columns that are not reported in such a state."""
 FOLLOWER_SLOTS = 2
 """Slots per decision, at most, in which the followers are watched."""
 
@@ -79,7 +79,7 @@ class Collector:
     ) -> Collected:
         """About `examples` states from as many worlds as there are scenarios; depends on the arguments alone.
 
-        student_share: of the cells, those led by the student.
+        student_share: share of the cells that the student leads.
         """
         collected = Collected([], [], 0)
         per_world = -(-examples // len(self.scenarios))

@@ -72,7 +72,7 @@ def choice_batch_of(critic: Critic | None, batch: FollowerBatch, config: FollowC
 def follower_loss(
     team: FollowerTeam, batches: Sequence[ChoiceBatch], config: FollowConfig, objective: Objective
 ) -> FollowerLosses:
-    """Of all batches together, a mean over their choices. They may be of different numbers of RBGs and UEs.
+    """The loss of all batches together, a mean over their choices. Batches may differ in RBGs and UEs.
 
     Raises ValueError for no choices at all.
     """

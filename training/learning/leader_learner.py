@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CRITIC_LR = 3e-3
 CRITIC_PASSES = 4
-"""Over a batch, per epoch of the leader: it must keep up with a leader that changes."""
+"""The critic's passes over a batch, per epoch of the leader: it must keep up with a leader that changes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +127,7 @@ class LeaderLearner:
         return _Part(chosen, token_choices(chosen, device)._replace(advantage=advantage))
 
     def _logits(self, model: LeaderNetwork, part: _Part) -> Tensor:
-        """[B, L, A]"""
+        """Unmasked logits of every step of the part's DCMs, [B, L, A]."""
         prompts = model.layout.encode([e.state for e in part.examples], [e.intent for e in part.examples])
         return model.teacher_forcing_logits(prompts, part.choices.teacher_batch).float()
 
@@ -136,7 +136,7 @@ class LeaderLearner:
         part.before = self.objective.baseline(part.choices, logits)
 
     def _costs(self, batch: Sequence[_Part]) -> Iterator[Cost]:
-        """Of each part of a batch, a mean over the batch's examples."""
+        """The cost of each part of a batch, as its share of the mean over the batch's examples."""
         count = sum(len(part.examples) for part in batch)
         for part in batch:
             logits = self._logits(self.leader, part)
@@ -146,7 +146,7 @@ class LeaderLearner:
             yield cost._replace(loss=cost.loss / count)
 
     def _cost(self, part: _Part, logits: Tensor) -> Cost:
-        """Summed over the part's examples."""
+        """The cost of one part, summed over its examples; figures go into the epoch's sums."""
         config, choices, sums = self._config, part.choices, self._sums
         assert part.before is not None and part.old_log_prob is not None
         gain = self.objective.of_tokens(choices, part.before, logits)
@@ -175,7 +175,7 @@ class LeaderLearner:
 
 
 def token_choices(examples: Sequence[Example], device: torch.device) -> TokenChoices:
-    """Of all tokens of the examples' DCMs."""
+    """What is known of all tokens of the examples' DCMs."""
     teacher_batch = teacher_forcing_batch([e.steps for e in examples])
     shape = teacher_batch.mask_BLA.shape
     known_BLA, value_BLA = np.zeros(shape, bool), np.zeros(shape, np.float32)

@@ -68,7 +68,7 @@ class Rollout:
             for index, ues in enumerate(counts)
         ]
         self.node_jain = self.jain()
-        """Of what the node alone served, before the leader came."""
+        """Jain's index of what the node alone served, before the leader came."""
         self.cell_steps = 0
         """Slots x cells played under the leader."""
 
@@ -124,7 +124,7 @@ class Rollout:
         return [decoded[b] for b in range(len(states))]
 
     def jain(self) -> float:
-        """Mean over cells, of all that was served there so far, before the leader came too."""
+        """Jain's index, mean over cells, of all that was served there so far, before the leader came too."""
         return float(np.mean([cell.jain for led in self._worlds for cell in led.world.metrics()]))
 
 

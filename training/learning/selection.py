@@ -27,7 +27,7 @@ from training.world_seeds import CHOOSING_SEED
 CELLS = 6
 SLOTS = 100
 PERIODS = 30
-"""Of a run in them, if that is longer."""
+"""Length of a run in them, if that is longer than SLOTS."""
 
 
 class Selection:

@@ -39,7 +39,7 @@ from training.rounds import Clock, run_rounds
 from training.run_folder import RunFolder
 
 PRETRAINED_LR = 5e-4
-"""Of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
+"""Learning rate of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
 WARM_START = "warm_start"
 """Folder within OUT of the run that made the bundle to begin with."""
 FOLLOWER_BATCH = 1024
@@ -101,7 +101,7 @@ def _warm_start(
     if ranks.is_first:
         from training.imitation.teachers import make_teacher
 
-        device = str(choose_device(config.device))  # before the warm start: what is not here is said at once
+        device = str(choose_device(config.device))  # now: a missing device is refused before the warm start
         pretrained = config.model_kind == TEXT
         rates: dict[str, Any] = (
             {"learning_rate": PRETRAINED_LR if config.lora_rank else PRETRAINED_LR / 10} if pretrained else {}
@@ -263,7 +263,7 @@ class _Run:
             self._progress(report)
 
     def _look_at_unseen(self) -> tuple[float, float] | None:
-        """Every so many rounds."""
+        """Utility at a UE count that is not trained on, less the start's, and its error; None = not in this round."""
         every, config = self.config.watch_rounds, self.config
         if self._reference is None or not every or not self.update or self.update // config.round_updates % every:
             return None

@@ -285,7 +285,7 @@ class CellBatch:
         )  # fmt: skip
 
     def choose_words(self, words_BU: NDArray[np.int8]) -> None:
-        """Add a word to the report that each UE has just made: of its state at the start of the next slot."""
+        """Add a word [B, U] to the report that each UE has just made of its state at the start of the next slot."""
         ucm_BUD1 = self.state.ucm_BUD1
         ucm_BUD1[:, :, self.slot % ucm_BUD1.shape[2]] = np.where(self.state.present_BU, words_BU, NO_WORD)
 

@@ -53,7 +53,7 @@ def follower_view(slot: SlotView) -> FollowerView:
 def _turns(slot: SlotView, contending_B: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many UEs come before each UE on each open RBG, [B, U, M]; -1 where it may not contend.
 
-    The DCM tells everybody who may contend and what is open: the first open RBG begins with one UE, the second with
+    The DCM lets everybody know who may contend and what is open: the first open RBG begins with one UE, the second with
     the next, and a slot later each with the one after.
     """
     open_BUM = slot.entitlement_BUM == Access.CONTEND
@@ -98,7 +98,7 @@ class LearnedFollowers:
         return self._policy.bits(follower_view(slot), uniforms_NM).reshape(shape)
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:
-        """What the UEs say, [B, U]: UEs without data say nothing."""
+        """The word of each UE, [B, U]: UEs without data send none."""
         uniforms_N = None if self._greedy else word_uniforms(slot).reshape(-1)
         return self._policy.words(follower_view(slot), uniforms_N).astype(np.int8).reshape(slot.present_BU.shape)
 

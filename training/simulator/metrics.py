@@ -46,9 +46,9 @@ class CellMetrics(NamedTuple):
     drop_fraction: float
     """Bits dropped (too late, or no room) per bit arrived."""
     drop_fraction_by_class: tuple[float, ...]
-    """In the order of TrafficClass; NaN for a class without arrivals."""
+    """The same per class, in the order of TrafficClass; NaN for a class without arrivals."""
     mean_delay_slots: float
-    """Of served bits, the slot of delivery included; NaN if nothing was served."""
+    """Mean delay of served bits, the slot of delivery included; NaN if nothing was served."""
     p50_delay_slots: float
     p95_delay_slots: float
     transmissions_outside_grant: int
@@ -123,7 +123,7 @@ class UeTable(NamedTuple):
 
     ue_ids: tuple[int, ...]
     traffic_class_U: np.ndarray
-    """As it is now: a leader may not know yet."""
+    """The UE's class as it is now: a leader may not know yet."""
     buffer_bits_U: np.ndarray
     """Now, exactly."""
     cqi_U: np.ndarray

@@ -54,14 +54,14 @@ LEADERS_TURN, FOLLOWERS_TURN = 0, 1
 """Values of `turn` in every observation."""
 
 OWN_FIELDS = ("buffer_bits", "head_delay_slots", "deadline_slots", "probability")
-"""Of a UE's observation `own`; the last is p of the leftover rule."""
+"""Fields of a UE's observation `own`; the last is p of the leftover rule."""
 
 UNKNOWN = -1.0
 """In the leader's `columns`: not reported, or nobody in the seat. (NaN would not equal itself in a replay.)"""
 FREE_BIT = 2
 """In a MultiBinary's mask: either value may be taken; 0 = only 0."""
 
-# Of the rewards above; a collision and a waste cost what they cost in utility.
+# The rewards above; a collision and a waste cost what they cost in utility.
 LEADER_SERVED_UNIT_BITS = 500.0
 FAIRNESS_RANGE = (0.3, 3.0)
 FOLLOWER_SERVED_UNIT_BITS = 1000.0

@@ -37,7 +37,7 @@ from training.simulator.state import (
 from training.simulator.world import Draws
 
 MOST_PACKETS = 500
-"""In a slot, on average, that are drawn at random."""
+"""The largest mean number of packets in a slot that is drawn at random; a larger one is its mean."""
 
 
 @inlined
@@ -174,7 +174,7 @@ def serve_queue(state: State, rules: Rules, b: int, u: int, slot: int, served: f
 
 @inlined
 def abandon(state: State, b: int, u: int) -> None:
-    """What waits is of no use to anybody any more."""
+    """Empty the UE's queue: what waits is of no use to anybody any more."""
     state.counters_BUC[b, u, ABANDONED] += state.queue_BU[b, u]
     state.queue_BU[b, u] = 0.0
     for a in range(state.waiting_BUA.shape[2]):
@@ -224,7 +224,7 @@ def come(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int) ->
 
 @inlined
 def shift(state: State, draws: Draws, b: int, u: int, slot: int) -> None:
-    """The seat's part of the regime that begins in `slot`."""
+    """Give the seat its part of the regime that begins in `slot`."""
     w, regimes = state.world_B[b], draws.regimes
     state.load_BU[b, u] = regimes.load_BU[w, u]
     if state.profile_BU[b, u] == regimes.profile_BU[w, u]:
@@ -258,7 +258,7 @@ def poisson(uniform: float, mean: float) -> int:
 
 @inlined
 def refill(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
-    """A full buffer: what was sent is there again, and everything is as new as that."""
+    """Fill a full buffer again: what was sent is there once more, and everything is as new as that."""
     limit = rules.constants.buffer_limit_bits
     profile = state.profile_BU[b, u]
     bits = limit - state.queue_BU[b, u]
@@ -273,7 +273,7 @@ def refill(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
 
 @inlined
 def arrive(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int, t: int) -> None:
-    """Packets that become ready in `slot`, drawn with entry t of the chunk."""
+    """Queue the packets that become ready in `slot`, drawn with entry t of the chunk."""
     w, k, p = state.world_B[b], state.profile_BU[b, u], rules.profiles
     burst, sleep = draws.burst_BTU[w, t, u], draws.sleep_BTU[w, t, u]
     state.on_BU[b, u] = burst >= p.p_off[k] if state.on_BU[b, u] else burst < p.p_on[k]
@@ -309,7 +309,7 @@ def arrive(state: State, rules: Rules, draws: Draws, b: int, u: int, slot: int, 
 
 @inlined
 def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
-    """The UE's report of its state at the start of `slot`; a UE that just came fills its whole past with it."""
+    """Write the UE's report of its state at the start of `slot`; one that just came fills its whole past with it."""
     num_rbgs, oldest = state.gain_BUM.shape[2], state.waiting_BUA.shape[2]
     depth = state.cqi_BUD1.shape[2]
     best, mean = 0, 0.0
@@ -339,7 +339,7 @@ def report(state: State, rules: Rules, b: int, u: int, slot: int) -> None:
 
 @inlined
 def step_world(state: State, rules: Rules, plan: Plan, draws: Draws, b: int, slot: int, t: int) -> None:
-    """From the end of `slot` (entry t of the chunk) to the start of the next: UEs, packets, fading, reports."""
+    """Step from the end of `slot` (entry t of the chunk) to the start of the next: UEs, packets, fading, reports."""
     w = state.world_B[b]
     if rules.constants.p_shift > 0.0 and draws.regimes.shift_BT[w, t] < rules.constants.p_shift:
         for u in range(state.queue_BU.shape[1]):

@@ -39,17 +39,15 @@ NUM_EVENTS = 4
 with a sender; transmissions that the MAC's rule did not allow."""
 
 NEVER = -1
-"""As a slot: it has not happened."""
+"""The slot of what has not happened."""
 NO_WORD = -1
-"""As a UCM's word."""
+"""The word of a UCM that was not sent."""
 NO_ATTEMPTS = 1
 """State.attempts_BU of a UE that has not contended yet."""
 ATTEMPTS_KEPT = 8
 """Attempts that a UE remembers."""
 LAST_CQI_AGE = 16
-"""State.heard_BUM counts ages in these."""
-
-
+"""State.last_cqi_BUM counts ages in these."""
 LONG_AGO = -(2**40)
 """A slot that is further back than anything remembers."""
 
@@ -68,8 +66,9 @@ class State(NamedTuple):
     load_BU: NDArray[np.float64]
     """Factor on the profile's mean_packets, in scenarios with regimes."""
     shifted_BU: NDArray[np.int64]
-    """First slot of that profile, LONG_AGO = since the UE came; and what went before: profile, period, phase."""
+    """First slot of that profile; LONG_AGO = since the UE came."""
     before_BU3: NDArray[np.int64]
+    """What the UE sent before that: profile, period, phase."""
     due_BU: NDArray[np.int64]
     """Periodic traffic: the slot in which the packet comes that was drawn last."""
     period_BU: NDArray[np.int64]
@@ -92,11 +91,11 @@ class State(NamedTuple):
     preferred_BUD1: NDArray[np.int8]
     head_BUD1: NDArray[np.int16]
     ucm_BUD1: NDArray[np.int8]
-    """What the UE's follower said with it; NO_WORD if it does not speak."""
+    """The word that the UE's follower sent with it; NO_WORD if it sends none."""
     level_before_BU: NDArray[np.int8]
     """The buffer level of the report one slot older than any in level_BUD1."""
     last_cqi_BUM: NDArray[np.uint8]
-    """Of the UE's last decoded transmission on the RBG: HEARD_AGE x its age + its CQI at full power; 0 = longer than
+    """The UE's last decoded transmission on the RBG: LAST_CQI_AGE x its age + its CQI at full power; 0 = longer than
     MAX_LAST_CQI_AGE slots ago, or never."""
     outcome_BM: NDArray[np.int8]
     """What became of the RBG in the last slot, as in policy.cell_state; -1 before the first slot."""
@@ -150,7 +149,7 @@ class Constants(NamedTuple):
     coupling: float
     residents: int
     p_shift: float
-    """That a new regime begins."""
+    """Probability per slot that a new regime begins."""
 
 
 class Rules(NamedTuple):

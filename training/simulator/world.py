@@ -108,7 +108,7 @@ class Draws(NamedTuple):
     presence_BTU: NDArray[np.float32]
     """Uniform: does the UE leave, or a new one come?"""
     newcomers: Newcomers
-    """Who comes, if someone comes to the seat in this chunk."""
+    """Which UE comes, if one comes to the seat in this chunk."""
     regimes: Regimes
 
 

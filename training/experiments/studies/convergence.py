@@ -22,7 +22,7 @@ from training.intervals import Interval, mean_interval
 SCENARIO = "paper"
 PAPER_EPOCHS = 1250
 SETTLED_SHARE = 0.05
-"""Of the whole gain: closer than this to the last bundle, and staying there, is converged."""
+"""Share of the whole gain: closer than this to the last bundle, and staying there, is converged."""
 OBJECTIVES = ("regression", "counterfactual", "all_action", "sequence")
 """The trainer's default, two policy gradients of the same values, and the paper's GAE over whole DCMs."""
 SMOOTHED_UPDATES = 10

@@ -69,7 +69,7 @@ def run(study: Study) -> Report:
 
 
 Squares = dict[str, Interval]
-"""By block, of the squared Frobenius norm."""
+"""Each block's squared Frobenius norm."""
 
 
 def _name(coupling: float) -> str:

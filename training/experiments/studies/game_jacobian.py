@@ -40,12 +40,12 @@ BLOCKS = ("bb", "bu", "ub", "uu")
 GAMMA = 0.9
 WARM_UP_SLOTS = 100
 STEP = 2e-3
-"""Of a central difference, as a share of the weights' norm."""
+"""Step of a central difference, as a share of the weights' norm."""
 CHUNK = 192
 """Decisions a forward."""
 
 LogProbs = Callable[[NDArray[np.float64] | None], Tensor]
-"""Of each slot and cell [T, B]; with weights [T, B] their gradients have been added up, too."""
+"""Log-probabilities of each slot and cell [T, B]; with weights [T, B] their gradients have been added up, too."""
 
 
 class Played(NamedTuple):
@@ -54,7 +54,7 @@ class Played(NamedTuple):
     leader: LogProbs
     follower: LogProbs
     reward: dict[str, NDArray[np.float64]]
-    """By player, [T, B]."""
+    """Each player's rewards, [T, B]."""
 
 
 def measure_blocks(

@@ -25,7 +25,7 @@ from training.intervals import Interval, mean_interval
 SCENARIO = "mix"
 RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)
 LATE_SHARE = 1 / 3
-"""Of a run: where it should have settled."""
+"""Share of a run, its end, in which it should be steady."""
 START = "warm start"
 TOGETHER: dict[str, Any] = {"roles": ("leader", "follower"), "alternate": False, "objective": "counterfactual"}
 """Both in every update, each by the gradient of its own objective: the game that the theorem is about."""
@@ -78,7 +78,7 @@ def _name(ratio: float) -> str:
 
 
 def swing(logs: Sequence[list[dict[str, float]]]) -> Interval:
-    """Over training seeds."""
+    """The reward's swing late in the runs, over training seeds."""
     late = [[line["reward"] for line in log[-max(2, round(len(log) * LATE_SHARE)) :]] for log in logs]
     return mean_interval([float(np.std(values)) for values in late])
 

@@ -1,4 +1,4 @@
-"""At which K does granting single RBGs stop paying? The leader speaks once per K slots; K = 1 is the paper's game.
+"""At which K does granting single RBGs stop paying? The leader decides once per K slots; K = 1 is the paper's game.
 
 Two kinds of DCM: per-RBG grants (inflight PF with best-response followers, and the learned leader of the paper bundle)
 and DYNAMIC with rules (the constant class configuration, and the learned leader of the lab bundle), against the node's
@@ -85,7 +85,7 @@ def _games(found: list[Measured]) -> list[Game]:
 
 
 def _of(found: list[Measured], game: Game) -> dict[tuple[int, str], Measured]:
-    """By (K, player)."""
+    """The players of one game by (K, player)."""
     return {(m.world.slots_per_dcm, m.player): m for m in found if (m.world.scenario.name, m.world.ues) == game}
 
 

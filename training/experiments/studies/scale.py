@@ -41,7 +41,7 @@ DEFINITIONS = (
 
 
 class Cost(NamedTuple):
-    """Of one decision at one number of UEs."""
+    """What one decision costs at one number of UEs."""
 
     median_ms: Interval
     p99_ms: float
