@@ -51,5 +51,5 @@ class Leader(Protocol):
 
 
 def never_expires() -> bool:
-    """For callers without a deadline."""
+    """The `expired` of callers without a deadline."""
     return False

@@ -18,8 +18,8 @@ version 1, for one slot a DCM, two UEs and three RBGs:
 
 Everything below `DCM` is the answer, one line a step. Its first word, the step prefix, is given; the rest, the action,
 is the model's choice among the actions that the grammar allows there (policy.text.spelling_trie). Bits and slots are
-whole numbers, rates in bits a slot, shares of the cell's PRBs in percent. `Last slot` is what became of each RBG, `heard`
-the CQI that the UE was last decoded with on each; `at most` and `at least` are an operator's limits, in RBGs.
+whole numbers, rates in bits a slot, shares of the cell's PRBs in percent. `Last slot` is what became of each RBG,
+`heard` the CQI that the UE was last decoded with on each; `at most` and `at least` are an operator's limits, in RBGs.
 """
 
 from __future__ import annotations

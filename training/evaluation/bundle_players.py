@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     players: list[Player]
 
     def described(self) -> list[dict[str, Any]]:
-        """For a result file."""
+        """The bundles as a result file names them."""
         return [
             {
                 "player": self.player,

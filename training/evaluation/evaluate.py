@@ -23,7 +23,7 @@ from training.replay import NODE_SCHEDULER
 from training.result_file import as_plain
 
 ADAPTIVE = "adaptive"
-"""In place of a c: the rule chooses it anew in every decision, from reports."""
+"""What stands in place of a c where the rule chooses it anew in every decision, from reports."""
 
 
 class Evaluation(NamedTuple):
@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
         return f"95 %, Student's t over {worlds}"
 
     def as_json(self) -> dict[str, Any]:
-        """For a result file: NaN is null, the scenario is spelled out."""
+        """The content of a result file: NaN is null, the scenario is spelled out."""
         scenario = self.setup.scenario
         return {
             "scenario": asdict(scenario),

@@ -35,7 +35,7 @@ CRITIC_PASSES = 4
 
 @dataclass(slots=True, eq=False)
 class _Part:
-    """As many examples as one forward takes."""
+    """A part of a batch: as many examples as one forward takes."""
 
     examples: Sequence[Example]
     choices: TokenChoices

@@ -57,9 +57,9 @@ OWN_FIELDS = ("buffer_bits", "head_delay_slots", "deadline_slots", "probability"
 """Fields of a UE's observation `own`; the last is p of the leftover rule."""
 
 UNKNOWN = -1.0
-"""In the leader's `columns`: not reported, or nobody in the seat. (NaN would not equal itself in a replay.)"""
+"""What was not reported, or has nobody in its seat, in the leader's `columns`. (NaN would not equal itself in a replay.)"""
 FREE_BIT = 2
-"""In a MultiBinary's mask: either value may be taken; 0 = only 0."""
+"""Entry of a MultiBinary's mask where either value may be taken; 0 = only 0."""
 
 # The rewards above; a collision and a waste cost what they cost in utility.
 LEADER_SERVED_UNIT_BITS = 500.0

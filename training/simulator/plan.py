@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     cap_BU: NDArray[np.int64]
 
     def copy(self) -> Plan:
-        """For a run in which UEs leave: the slot loop takes their RBGs back in place."""
+        """A plan of one's own, for a run in which UEs leave: the slot loop takes their RBGs back in place."""
         arrays: list[Any] = [array.copy() for array in self]
         return Plan(*arrays)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policy.allocation import IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import COLUMNS, CellState, update_served_average
-from policy.cqi import BUFFER_MID_BITS, buffer_level, snr_to_cqi
+from policy.cqi import BUFFER_EDGES, BUFFER_MID_BITS, snr_to_cqi
 from training.simulator import core
 from training.simulator.cell import CellBatch, Followers, SlotView
 from training.simulator.scenario import LAB, LAB_PAPER, MIX, SCENARIOS, SPORADIC, Scenario
@@ -119,7 +119,7 @@ def test_a_state_shows_reports_that_are_d_slots_old() -> None:
     batch = CellBatch(MIX, 2, 4, seed=4)
     true_levels, true_cqis, served = [], [], [batch.state.counters_BUC[:, :, SERVED].copy()]
     for slot in range(40):
-        true_levels.append(BUFFER_MID_BITS[buffer_level(batch.state.queue_BU)])
+        true_levels.append(BUFFER_MID_BITS[np.searchsorted(BUFFER_EDGES, batch.state.queue_BU, side="right")])
         true_cqis.append(snr_to_cqi(batch.state.gain_BUM.mean(axis=-1)))
         at = max(0, slot - delay)
         for b, state in enumerate(batch.observe()):

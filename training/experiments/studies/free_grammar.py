@@ -34,7 +34,7 @@ class FreeGrammar:
         self.max_tokens = grammar.max_tokens
         self.max_grants = grammar.max_grants
         self.illegal_tokens = 0
-        """In the last DCM."""
+        """Illegal tokens of the last DCM."""
 
     def start(self) -> FreeCursor:
         return FreeCursor(self)
