@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.allocation import Allocation
-from policy.cell_state import CellState
 from policy.grammar import CONTENDERS
 from policy.intent import Intent
-from policy.leader import Decision, Leader, never_expires
+from policy.leader import never_expires
 from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, oracle_plan
+from training.baselines.rules import RULES
 from training.replay import NODE_SCHEDULER, replay
 from training.run_length import FAST_GAME_SLOTS, SLOW_GAME_PERIODS
 from training.simulator.cell import CellBatch
-from training.simulator.plan import Plan, node_plan
+from training.simulator.lease import BatchSchedule
+from training.simulator.plan import node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 from training.world_seeds import TUNING_SEED
 
@@ -44,13 +42,7 @@ _AS_NODE: dict[str, dict[str, Any]] = {
     "max_weight_smart": {"node_rule": "max_weight"},
     "max_rate_smart": {"node_rule": "max_rate"},
 }
-_LEADERS = {
-    "inflight_pf_smart": "proportional_fair",
-    "max_weight_smart": "max_weight",
-    "max_rate_smart": "max_rate",
-    "round_robin_smart": "round_robin",
-    "static_config": "static_config",
-}
+_LEADERS = {f"{name}_smart": leader for name, leader in RULES.items()} | {"static_config": SCHEDULERS["static_config"]}
 TUNED_PLAYERS = (*_AS_NODE, "round_robin_smart", "static_config", "contention", "oracle")
 """Players with a c to tune, by the names of their rows. Round robin leaves nothing over: its c is 0."""
 
@@ -68,23 +60,6 @@ class Tuned(NamedTuple):
     contenders: float
     utility: float
     throughput_bits_per_slot: float
-
-
-class FixedContenders:
-    """A leader whose leftover rule has another c: the same for every decision. Its classes stay."""
-
-    def __init__(self, leader: Leader, contenders: float) -> None:
-        self.name = leader.name
-        self._leader, self._contenders = leader, contenders
-
-    def decide(
-        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
-    ) -> list[Decision]:
-        decisions = self._leader.decide(states, intents, expired)
-        return [replace(d, allocation=self._changed(d.allocation)) for d in decisions]
-
-    def _changed(self, allocation: Allocation) -> Allocation:
-        return replace(allocation, leftover=allocation.leftover._replace(contenders=self._contenders))
 
 
 def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, slots: int = 1000) -> list[Tuned]:
@@ -147,17 +122,12 @@ def _try_all(
 
 def _play_leader(batch: CellBatch, player: str, contenders_B: NDArray[np.float64], slots: int) -> None:
     """The leader of a row, period by period; until its first decision governs, the node schedules by itself."""
-    plain_pf = player == "proportional_fair_smart"
-    leader = SCHEDULERS["proportional_fair" if plain_pf else _LEADERS[player]]
-    slots_per_dcm, lead = batch.scenario.slots_per_dcm, batch.scenario.control_lead_periods
-    decided: deque[list[Allocation]] = deque()
+    slots_per_dcm = batch.scenario.slots_per_dcm
+    schedule = BatchSchedule(batch.scenario, batch.cells)
     for _ in range(slots // slots_per_dcm):
-        states = batch.observe()
-        if plain_pf:
-            states = [replace(state, inflight_bits_U=np.zeros(state.num_ues)) for state in states]
-        decisions = leader.decide(states, [Intent()] * batch.cells, never_expires)
-        decided.append([decision.allocation for decision in decisions])
-        plan: Plan = batch.plan(decided.popleft() if len(decided) > lead else None)
+        decisions = _LEADERS[player].decide(batch.observe(), [Intent()] * batch.cells, never_expires)
+        schedule.offer([decision.allocation for decision in decisions], batch.slot)
+        plan = batch.plan(schedule.governing(batch.slot))
         batch.play(plan._replace(contenders_B=contenders_B), slots_per_dcm)
 
 

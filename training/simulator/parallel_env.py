@@ -57,7 +57,7 @@ OWN_FIELDS = ("buffer_bits", "head_delay_slots", "deadline_slots", "probability"
 """Fields of a UE's observation `own`; the last is p of the leftover rule."""
 
 UNKNOWN = -1.0
-"""What was not reported, or has nobody in its seat, in the leader's `columns`. (NaN would not equal itself in a replay.)"""
+"""Stands in the leader's `columns` for what was not reported, and for an empty seat (NaN does not equal itself)."""
 FREE_BIT = 2
 """Entry of a MultiBinary's mask where either value may be taken; 0 = only 0."""
 

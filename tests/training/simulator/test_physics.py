@@ -15,10 +15,10 @@ from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.contention_tuning import (
     TABLE,
     TUNED_PLAYERS,
-    FixedContenders,
     tune_open_contenders,
     tuned_contenders,
 )
+from training.baselines.rules import FixedContenders
 from training.replay import replay
 from training.simulator.cell import CellBatch
 from training.simulator.parallel_env import UplinkParallelEnv
