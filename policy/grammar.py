@@ -31,7 +31,7 @@ from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.limits import Limits, compile_limits, held_rbgs
 from policy.remaining_limits import RemainingLimits
-from policy.schedulers.periodic_grants import is_slot_pattern
+from policy.schedulers.periodic_grants import MAX_GRANTS, is_slot_pattern
 
 CONTENDERS = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
 """Levels of the leftover rule's c. The last one lets everybody send, in any cell."""
@@ -89,7 +89,7 @@ class GrammarOptions:
 
 PAPER = GrammarOptions(allow_dynamic=False)
 """K <= 5, the paper's game: the leader beside the node names every RBG's owner."""
-LAB = GrammarOptions(max_periodic_grants=8)
+LAB = GrammarOptions(max_periodic_grants=MAX_GRANTS)
 """K >= 10, a RIC's period: mostly DYNAMIC, leftover rules per class, periodic grants."""
 
 
@@ -105,7 +105,6 @@ class Grammar:
         self.ue_ids = state.ue_ids
         self.num_rbgs = num_rbgs
         self.num_actions = FIRST_UE + count
-        self.not_enforced = limits.not_enforced
 
         self._remaining = RemainingLimits(limits)
         """The limits before anything is given; never changed."""

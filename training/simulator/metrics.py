@@ -131,13 +131,10 @@ class UeTable(NamedTuple):
     sinr_db_U: np.ndarray
     """Now, mean over RBGs, one RBG at full power."""
     served_bits_U: np.ndarray
-    arrived_bits_U: np.ndarray
-    dropped_bits_U: np.ndarray
     delay_bit_slots_U: np.ndarray
     """Sum over served bits of their delay in slots."""
     rbg_slots_U: np.ndarray
     """RBG-slots sent on."""
-    present_slots_U: np.ndarray
 
 
 def ue_table(state: State, profiles: Profiles, snr_steps: np.ndarray, row: int) -> UeTable:
@@ -153,9 +150,6 @@ def ue_table(state: State, profiles: Profiles, snr_steps: np.ndarray, row: int) 
         cqi_U=np.searchsorted(snr_steps, snr_U, side="right"),
         sinr_db_U=10.0 * np.log10(np.maximum(snr_U, 1e-3)),
         served_bits_U=since_UC[:, SERVED],
-        arrived_bits_U=since_UC[:, ARRIVED],
-        dropped_bits_U=since_UC[:, DROPPED],
         delay_bit_slots_U=since_UC[:, DELAY],
         rbg_slots_U=since_UC[:, USED],
-        present_slots_U=since_UC[:, PRESENT],
     )

@@ -164,10 +164,7 @@ def test_ues_come_and_go_under_ever_new_ids() -> None:
             gone[b] |= seen[b] - now
             seen[b] |= now
             counts.add(len(now))
-            table = batch.ue_table(b)
-            assert table.ue_ids == state.ue_ids
-            assert (table.served_bits_U <= table.arrived_bits_U + 1e-6).all()
-            assert (table.present_slots_U <= batch.slot).all()
+            assert batch.ue_table(b).ue_ids == state.ue_ids
         batch.play(None, 1)
     assert all(len(ids) > 10 for ids in seen) and min(counts) < 5 == max(counts)
 
@@ -188,7 +185,7 @@ def test_a_new_ue_has_no_past_of_its_predecessor() -> None:
                 assert state.cqi_U[row] == table.cqi_U[row]
                 # Nobody tells the base station's side when in the period it came: it was served nothing for all of it.
                 assert state.served_bits_per_slot_U[row] == update_served_average(np.array([np.nan]), np.zeros(1), 1)
-                assert state.prb_share_U[row] == table.present_slots_U[row] == 0
+                assert state.prb_share_U[row] == 0
             known[b] |= set(state.ue_ids)
     assert newcomers > 20
 
