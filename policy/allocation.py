@@ -1,4 +1,4 @@
-"""What a decision says: who may use which RBG for the next period, and what happens with what is left over.
+"""What is decided: who may use which RBG for the next period, and what happens with what is left over.
 
 Per RBG one owner: a UE, OPEN, DYNAMIC or IDLE. A periodic grant takes its RBG in its own slots from whoever owns it.
 On an RBG that nobody holds in a slot (OPEN, or DYNAMIC that the node's scheduler left over) every UE whose class is in

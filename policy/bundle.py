@@ -1,8 +1,8 @@
-"""A trained policy on disk: a directory of two weight files and one description.
+"""A trained leader and its followers on disk: a directory of two weight files and one description.
 
     leader.safetensors   follower.safetensors   bundle.json   (of a text model: policy.text.bundle)
 
-bundle.json holds the format version, the prompt's layout, the models' sizes, what the leader may say, for which K it
+bundle.json holds the format version, the prompt's layout, the models' sizes, what the leader may decide, for which K it
 was trained, where it comes from, what it measured, and each file's size and sha256. Loading checks all of it: what is
 not exactly as described is refused, and so is any pickle.
 """
@@ -38,7 +38,7 @@ from policy.errors import UserMistake
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
 from policy.grammar import GrammarOptions
 from policy.leader_models.language_model import ModelConfig, state_of
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork
 from policy.model_kinds import TEXT, new_model, read_layout
 from policy.text.bundle import BASE_FOLDER, base_document, base_files, open_text_model
 from policy.text.model import TextConfig, TextModel
@@ -50,10 +50,10 @@ _BASE_FILE = re.compile(BASE_FOLDER + r"/[\w.-]+")
 class Bundle:
     """A pair of models and what they were made for."""
 
-    leader: TrainableNetwork
+    leader: LeaderNetwork
     follower: FollowerModel
     options: GrammarOptions
-    """What the leader may say at its operating point."""
+    """What a DCM of the leader may hold."""
     min_slots_per_dcm: int
     max_slots_per_dcm: int
     """The K it was trained for."""
@@ -133,7 +133,7 @@ def load_bundle(path: str | Path) -> Bundle:
     return Bundle(leader.eval(), follower.eval(), options, low, high, provenance, metrics)
 
 
-def _leader(kind: str, description: Mapping[str, Any], base_files: set[str], folder: Path) -> TrainableNetwork:
+def _leader(kind: str, description: Mapping[str, Any], base_files: set[str], folder: Path) -> LeaderNetwork:
     """The leader, its weights yet to be filled in. Raises ValueError, TypeError or KeyError."""
     if kind == TEXT:
         config = TextConfig(**description["leader"])

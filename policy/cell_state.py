@@ -1,6 +1,6 @@
 """What a decision sees: columns of one cell at one instant, per UE, per RBG, and per UE and RBG.
 
-The hallway between the rooms: a live gNB's reports and the simulator both end here, so one policy serves both.
+A live gNB's reports and the simulator's both become these columns, so the same leader serves both.
 Suffixes: U = UEs of the cell, in the order of `ue_ids`, M = its RBGs. NaN in any column = not reported.
 """
 
@@ -23,7 +23,7 @@ SERVED_START_BITS_PER_SLOT = 300.0
 LONG_DECAY_PER_SLOT = 0.97
 """Per-slot decay of what is remembered longer: about thirty slots."""
 MAX_LAST_CQI_AGE = 12
-"""How a UE was heard on an RBG longer ago than so many slots says nothing of now."""
+"""Slots after which the CQI that a UE was last decoded with on an RBG is forgotten: it means nothing by then."""
 
 # What became of an RBG in a slot. A base station cannot tell a collision from one UE that was too weak.
 OUTCOME_IDLE, OUTCOME_DECODED, OUTCOME_LOST = 0, 1, 2
@@ -69,7 +69,7 @@ class CellState:
     cqi_U: FloatU
     """Wideband uplink channel quality, 0-15 (TS 38.214 table 5.2.2.1-2)."""
     preferred_rbg_U: FloatU
-    """The RBG on which the UE hears best, 0..num_rbgs-1."""
+    """The RBG on which the UE's channel is best, 0..num_rbgs-1."""
     head_delay_slots_U: FloatU
     """Age of the oldest waiting packet, slots."""
     served_bits_per_slot_U: FloatU
@@ -93,13 +93,13 @@ class CellState:
     packet_bits_U: FloatU
     """Typical packet size, bits (PERIODIC: the burst size of TSCAI)."""
     ucm_U: FloatU
-    """The word that the UE's follower said with that report (policy.follower); its meaning is learned."""
+    """The word of the UCM that came with that report (policy.follower); its meaning is learned."""
     age_slots_U: FloatU
-    """Slots between the report behind this row and `slot`; of a UE that came within the last period at most these."""
+    """Slots between the report behind this row and `slot`, at most; fewer where the UE came within the last period."""
     last_cqi_UM: FloatUM
     """Channel quality at full power, 0-15, measured on the UE's last decoded transmission on this RBG."""
     last_cqi_age_slots_UM: FloatUM
-    """Slots since then, 1..MAX_HEARD_AGE; 1 = in the last slot played."""
+    """Slots since then, 1..MAX_LAST_CQI_AGE; 1 = in the last slot played."""
     last_outcome_M: FloatM
     """What became of the RBG in the last slot played: OUTCOME_..., plus WAS_OPEN."""
 

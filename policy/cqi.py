@@ -49,8 +49,3 @@ def snr_to_cqi(snr: ArrayLike) -> NDArray[np.int64]:
 def bits_per_rbg(snr: ArrayLike) -> NDArray[np.float64]:
     """Bits that one RBG carries in one slot at a linear SNR, same shape."""
     return BITS_PER_RBG[snr_to_cqi(snr)]
-
-
-def buffer_level(bits: ArrayLike) -> NDArray[np.int64]:
-    """The buffer status level 0..7 that is reported for `bits`, same shape."""
-    return np.searchsorted(BUFFER_EDGES, np.asarray(bits), side="right")

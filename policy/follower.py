@@ -1,4 +1,4 @@
-"""A UE as a language model: one forward says, for every RBG, whether to send on it.
+"""A UE as a language model: one forward decides, for every RBG, whether to send on it.
 
 All UEs share the weights. What a follower reads is its own and fresh, plus the DCM as the MAC lets it see it: a few
 header tokens, then one token per RBG. Every token is a sum of its fields' embeddings; which fields are read stands in a
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.leader_models.language_model import Backbone, ModelConfig
-from policy.prompt.compact import Field
+from policy.leader_models.leader_network import seeded
+from policy.prompt.compact import Field, each_integer
 
 NUM_CQI = 16
 UCM_TOKENS = 8
@@ -43,7 +44,7 @@ class Access(IntEnum):
 
 
 class Answer(IntFlag):
-    """Of an RBG: which of the UE's myopic best responses use it, its power split over the RBGs of each."""
+    """Which of a UE's myopic best responses use an RBG, the UE's power split over the RBGs of each."""
 
     OWN = 1
     """If it had only what it was granted."""
@@ -86,7 +87,7 @@ class FollowerView(NamedTuple):
     answer_NM: NDArray[np.int64]
     """Answer flags."""
     turn_NM: NDArray[np.int64]
-    """Of an open RBG: how many UEs come before it in an order that all know (0 = its turn); -1 = not open to it."""
+    """UEs that come before this one on an open RBG, in an order that all know (0 = its turn); -1 = not open to it."""
 
     def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> FollowerView:
         columns: list[Any] = [column[chosen] for column in self]
@@ -103,10 +104,6 @@ def stack_views(views: list[FollowerView]) -> FollowerView:
     return FollowerView(*(np.concatenate(columns) for columns in zip(*views)))
 
 
-def _each(first: int, last: int) -> tuple[float, ...]:
-    return tuple(k + 0.5 for k in range(first, last))
-
-
 BUFFER_BITS = Field(
     "buffer_bits",
     (1, 250, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 3500, 4000, 5000, 6000, 8000, 10000, 14000, 20000),
@@ -119,18 +116,22 @@ HEADER: tuple[tuple[Field, ...], ...] = (
     (
         BUFFER_BITS,
         HEAD_DELAY,
-        Field("slack_slots", (*_each(0, 9), 12.5, 20.5)),
-        Field("traffic_class", _each(0, 2)),
+        Field("slack_slots", (*each_integer(0, 9), 12.5, 20.5)),
+        Field("traffic_class", each_integer(0, 2)),
         Field("served_bits_per_slot", (10, 25, 50, 80, 120, 170, 230, 300, 400, 550, 800, 1200)),
     ),
     (
         PROBABILITY,
-        Field("contending_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5)),
-        Field("own_rbgs", (*_each(0, 6), 8.5, 11.5)),
-        Field("open_rbgs", (*_each(0, 6), 8.5, 11.5)),
-        Field("others_granted", (*_each(0, 6), 8.5, 11.5)),
+        Field("contending_ues", (*each_integer(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5)),
+        Field("own_rbgs", (*each_integer(0, 6), 8.5, 11.5)),
+        Field("open_rbgs", (*each_integer(0, 6), 8.5, 11.5)),
+        Field("others_granted", (*each_integer(0, 6), 8.5, 11.5)),
     ),
-    (Field("attempts", (0.5, 2.5, 5.5)), Field("attempts_lost", _each(0, 8)), Field("last_lost", _each(0, 1))),
+    (
+        Field("attempts", (0.5, 2.5, 5.5)),
+        Field("attempts_lost", each_integer(0, 8)),
+        Field("last_lost", each_integer(0, 1)),
+    ),
 )
 """Fields of the header tokens, by token."""
 
@@ -146,7 +147,7 @@ class FollowerLayout:
     header: tuple[tuple[Field, ...], ...] = HEADER
     rbg: tuple[str, ...] = tuple(RBG_FIELDS)
     ucm_tokens: int = UCM_TOKENS
-    """0 = it has nothing to say."""
+    """Words of its UCM; 0 = it sends none."""
 
     def __post_init__(self) -> None:
         known = {f.name for group in (*HEADER, *FIRST_HEADER) for f in group}
@@ -161,7 +162,7 @@ class FollowerLayout:
         return sum(len(group) for group in self.header)
 
     def as_json(self) -> dict[str, Any]:
-        header = [[[f.name, list(f.edges)] for f in group] for group in self.header]
+        header = [[field.as_json() for field in group] for group in self.header]
         return {"header": header, "rbg": list(self.rbg), "ucm_tokens": self.ucm_tokens}
 
     @classmethod
@@ -169,22 +170,20 @@ class FollowerLayout:
         """None = a bundle from before layouts were kept. Raises ValueError, TypeError or KeyError."""
         if document is None:
             return FIRST_LAYOUT
-        header = tuple(
-            tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in group) for group in document["header"]
-        )
+        header = tuple(tuple(map(Field.from_json, group)) for group in document["header"])
         return cls(header, tuple(str(n) for n in document["rbg"]), int(document["ucm_tokens"]))
 
 
 FIRST_HEADER = ((BUFFER_BITS,), (HEAD_DELAY,), (PROBABILITY,))
 FIRST_LAYOUT = FollowerLayout(FIRST_HEADER, ("offer",), 0)
-"""Of bundles whose followers knew no answer, turn or past."""
+"""The layout of bundles whose followers knew no answer, turn or past."""
 
 FOLLOWER_CONFIG = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, intermediate_size=88)
 """A third of the leader's width does: a follower has no other UEs to weigh."""
 
 
 class FollowerModel(nn.Module):
-    """Views in, one logit per RBG out; and the words of a UCM."""
+    """Views in, one logit per RBG out, and one per word of a UCM."""
 
     pool_GH: Tensor
 
@@ -205,7 +204,7 @@ class FollowerModel(nn.Module):
         self.register_buffer("pool_GH", pool_GH, persistent=False)
 
     def tokens(self, view: FollowerView) -> NDArray[np.int64]:
-        """[N, H + M x R]: the header's fields, then the RBGs', RBG by RBG."""
+        """The UEs' tokens, [N, H + M x R]: the header's fields, then the RBGs', RBG by RBG."""
         header = []
         for field, first in zip((f for group in self.layout.header for f in group), self._header_starts):
             value = _header_value(view, field.name)
@@ -233,7 +232,7 @@ class FollowerModel(nn.Module):
         return self.send(self._read(tokens_NL)[:, len(self.layout.header) :])[..., 0]
 
     def ucm_logits(self, tokens_NL: Tensor) -> Tensor:
-        """Logits [N, 8] of what to say in a UCM, read at the first header token."""
+        """Logits [N, 8] of the words of a UCM, read at the first header token."""
         return self.ucm(self._read(tokens_NL)[:, 0])
 
 
@@ -252,7 +251,7 @@ class FollowerPolicy:
         self.model = model.eval()
 
     def probabilities(self, view: FollowerView) -> NDArray[np.float64]:
-        """Of sending, [N, M]: 0 where the DCM does not allow it and for UEs without data."""
+        """The probability of sending, [N, M]: 0 where the DCM does not allow it and for UEs without data."""
         probabilities_NM = np.zeros(view.access_NM.shape)
         busy = np.flatnonzero(view.busy_N)
         if len(busy):
@@ -267,7 +266,7 @@ class FollowerPolicy:
         return self.probabilities(view) > (0.5 if uniforms_NM is None else uniforms_NM)
 
     def words(self, view: FollowerView, uniforms_N: NDArray[np.float64] | None = None) -> NDArray[np.int64]:
-        """What each UE says in its UCM, [N]: 0..7, or NO_WORD without data; drawn, or without draws the likeliest."""
+        """The word of each UE's UCM, [N]: 0..7, or NO_WORD without data; drawn, or without draws the likeliest."""
         words_N = np.full(len(view.buffer_bits_N), NO_WORD)
         talking = np.flatnonzero(view.buffer_bits_N > 0)
         if len(talking):
@@ -285,6 +284,5 @@ class FollowerPolicy:
 
 def new_follower_model(config: ModelConfig, seed: int, layout: FollowerLayout | None = None) -> FollowerModel:
     """A model with fresh weights that depend on `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return FollowerModel(config, layout)

@@ -31,7 +31,7 @@ from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.limits import Limits, compile_limits, held_rbgs
 from policy.remaining_limits import RemainingLimits
-from policy.schedulers.periodic_grants import MAX_PERIOD_SLOTS
+from policy.schedulers.periodic_grants import MAX_GRANTS, is_slot_pattern
 
 CONTENDERS = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
 """Levels of the leftover rule's c. The last one lets everybody send, in any cell."""
@@ -55,11 +55,11 @@ MaskA = NDArray[np.bool_]
 
 
 class GrammarError(ValueError):
-    """A token that the grammar does not allow, or a cell that it cannot speak about."""
+    """A token that the grammar does not allow, or a cell that is too large for it."""
 
 
 class StepKind(IntEnum):
-    """What the next token of a DCM says."""
+    """What the next token of a DCM decides."""
 
     MASK = 0
     CONTENDERS = 1
@@ -72,7 +72,7 @@ class StepKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class GrammarOptions:
-    """What a DCM may say at an operating point. All fields are plain values: a bundle stores them as JSON."""
+    """What a DCM may hold at an operating point. All fields are plain values: a bundle stores them as JSON."""
 
     allow_ue_grants: bool = True
     allow_open: bool = True
@@ -89,12 +89,12 @@ class GrammarOptions:
 
 PAPER = GrammarOptions(allow_dynamic=False)
 """K <= 5, the paper's game: the leader beside the node names every RBG's owner."""
-LAB = GrammarOptions(max_periodic_grants=8)
-"""K >= 10, a RIC's pace: mostly DYNAMIC, leftover rules per class, periodic grants."""
+LAB = GrammarOptions(max_periodic_grants=MAX_GRANTS)
+"""K >= 10, a RIC's period: mostly DYNAMIC, leftover rules per class, periodic grants."""
 
 
 class Grammar:
-    """The language of one cell's DCMs at one instant. Immutable; make as many cursors as needed."""
+    """All DCMs of one cell that are legal at one instant. Immutable; make as many cursors as needed."""
 
     def __init__(self, state: CellState, limits: Limits, options: GrammarOptions) -> None:
         num_rbgs, count = state.num_rbgs, state.num_ues
@@ -105,16 +105,15 @@ class Grammar:
         self.ue_ids = state.ue_ids
         self.num_rbgs = num_rbgs
         self.num_actions = FIRST_UE + count
-        self.not_enforced = limits.not_enforced
 
         self._remaining = RemainingLimits(limits)
-        """Before anything is given; never changed."""
+        """The limits before anything is given; never changed."""
         self._total_floor = self._remaining.total_owed
         self._periods, self._free_UM = self._grantable(state)
         eligible = int(self._free_UM.any(axis=1).sum()) if self._periods is not None else 0
         self.max_grants = min(options.max_periodic_grants, eligible * num_rbgs)
         self.max_tokens = 2 + 2 * self.max_grants + 1 + num_rbgs
-        """Length of the longest DCM."""
+        """Tokens of the longest DCM."""
         self._precompute_masks()
 
     def _grantable(self, state: CellState) -> tuple[NDArray[np.int64] | None, MaskA]:
@@ -123,9 +122,7 @@ class Grammar:
         if self.options.max_periodic_grants == 0 or self._total_floor >= self.num_rbgs:
             return None, free_UM
         period_U, phase_U = state.arrival_period_slots_U, state.arrival_phase_slots_U
-        # Comparisons with NaN are False: an unknown period or phase is not eligible.
-        known_U = (period_U >= 1) & (period_U <= MAX_PERIOD_SLOTS) & (np.floor(period_U) == period_U)
-        known_U &= (phase_U >= 0) & (phase_U < period_U) & (np.floor(phase_U) == phase_U)
+        known_U = np.array([is_slot_pattern(*pattern) for pattern in zip(period_U.tolist(), phase_U.tolist())], bool)
         room_U = np.array([self._remaining.may_hold(ue) for ue in range(state.num_ues)], bool)
         free_UM[known_U & room_U] = True
         return np.where(known_U, np.stack([period_U, phase_U]), 1).astype(np.int64), free_UM
@@ -152,7 +149,7 @@ class Grammar:
             self._offer_ue(self._remaining, ue, self._clean, self._granted, self._owed)
 
     def _offer_ue(self, remaining: RemainingLimits, ue: int, clean: MaskA, granted: MaskA, owed: MaskA) -> None:
-        """Whether `ue` may own an RBG without, with periodic grants, and when floors are tight."""
+        """Write down whether `ue` may own an RBG without, with periodic grants, and when floors are tight."""
         pays, free = remaining.pays(ue), self.options.allow_ue_grants
         clean[FIRST_UE + ue] = pays or (free and remaining.may_own(ue))
         granted[FIRST_UE + ue] = free and remaining.may_hold(ue)
@@ -173,7 +170,7 @@ class Grammar:
         return cursor.allocation()
 
     def tokens(self, allocation: Allocation) -> tuple[int, ...] | None:
-        """How `allocation` is spoken, its contenders at the nearest level; None if this language cannot say it."""
+        """The tokens of `allocation`, its contenders at the nearest level; None if the grammar has no DCM for it."""
         if allocation.ue_ids != self.ue_ids or len(allocation.owner_M) != self.num_rbgs:
             return None
         count = len(self.ue_ids)
@@ -209,7 +206,7 @@ class Grammar:
 
 
 class Cursor:
-    """One DCM being spoken."""
+    """One DCM in the making."""
 
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
@@ -230,7 +227,7 @@ class Cursor:
         return self._mask.copy()
 
     def advance(self, token: int) -> None:
-        """Say `token`. Raises GrammarError, and stays where it is, if it is not legal here."""
+        """Append `token`. Raises GrammarError, and stays where it is, if it is not legal here."""
         if not 0 <= token < self._grammar.num_actions or not self._mask[token]:
             raise GrammarError(f"token {token} is not legal as {self.step_kind.name.lower()} after {self.tokens}")
         self.tokens.append(token)
@@ -250,7 +247,7 @@ class Cursor:
             self._begin_grant(token - FIRST_UE)
 
     def allocation(self) -> Allocation:
-        """What was said. Raises GrammarError before the DCM is complete."""
+        """What the tokens mean. Raises GrammarError before the DCM is complete."""
         if not self.done:
             raise GrammarError(
                 f"incomplete DCM: expected a token for {self.step_kind.name.lower()} after {self.tokens}"

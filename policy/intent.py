@@ -29,7 +29,7 @@ class SliceLimit:
 
     name: str
     ue_ids: frozenset[int]
-    """Its members, alive or not."""
+    """The slice's members, alive or not."""
     min_share_percent: float = 0.0
     max_share_percent: float = 100.0
     owed_rbgs: float = 0.0
@@ -52,7 +52,7 @@ class Intent:
     slice_limits: tuple[SliceLimit, ...] = ()
     """Their members must not overlap: a UE counts for one slice."""
     owed_rbgs: Mapping[int, float] = field(default_factory=dict)
-    """As `SliceLimit.owed_rbgs`, by UE id."""
+    """RBGs that each UE's floor still owes, by UE id: see SliceLimit.owed_rbgs."""
     floor_window_periods: int = 1
     """Periods over which floors hold; 1 = in every single one, without anything owed."""
 

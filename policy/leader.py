@@ -20,13 +20,13 @@ class Decision:
 
     allocation: Allocation
     tokens: tuple[int, ...] = ()
-    """The DCM as the leader spoke it (`policy.grammar` token ids); empty for classical schedulers."""
+    """The DCM as the leader decoded it (`policy.grammar` token ids); empty for classical schedulers."""
     log_probs: NDArray[np.float64] | None = None
     """Log-probability of each token under the masked sequential distribution (paper, Eq. 12)."""
     decided_by: str = ""
     """`model` for a language model, else the scheduler's name."""
     reason: str = ""
-    """Why this was not the model's answer (fallback reason); empty when it was what the leader meant to say."""
+    """Why this was not the model's answer (fallback reason); empty when it is the leader's own."""
 
 
 class LeaderNotReady(Exception):
@@ -51,5 +51,5 @@ class Leader(Protocol):
 
 
 def never_expires() -> bool:
-    """For callers without a deadline."""
+    """The `expired` of callers without a deadline."""
     return False

@@ -26,7 +26,7 @@ class ModelConfig:
     attention: str = "block"
     """One of ATTENTIONS: what a prompt's token sees."""
     decoding: str = "autoregressive"
-    """One of DECODINGS: whether a step knows what was said before it."""
+    """One of DECODINGS: whether a step knows what was chosen before it."""
     block_positions: int = 0
     """Positions that a block of the prompt takes: its fields, in order, are summed into so many. 0 = one per field."""
 

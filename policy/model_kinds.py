@@ -1,4 +1,4 @@
-"""The networks that can lead, by name: what `--policy` and a bundle's `model` say."""
+"""The networks that can lead, by name: the values of `--model-kind` and of a bundle's `model`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from policy.grammar import GrammarOptions
 from policy.leader_models.encoder_model import SeatModel, SetModel
 from policy.leader_models.language_model import new_leader_model
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork, seeded
 from policy.model_config import HEADS, ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
@@ -26,7 +24,7 @@ policy.leader_models.encoder_model."""
 
 def new_model(
     kind: str, config: ModelConfig | TextConfig, seed: int, layout: PromptLayout | None = None
-) -> TrainableNetwork:
+) -> LeaderNetwork:
     """A model of that kind with fresh weights that depend on `seed` alone. Raises ValueError for an unknown kind.
 
     The kind decides the head, whatever `config` says of it; of mappo and mappo_g `config` is the size alone. layout:
@@ -41,13 +39,12 @@ def new_model(
     layout = layout or layout_class()
     if not isinstance(layout, NumericLayout):
         return new_leader_model(replace(config, head=kind), layout, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return WITHOUT_LANGUAGE[kind](config, layout)
 
 
 def layout_for(kind: str, options: GrammarOptions) -> PromptLayout | None:
-    """What a new model of that kind should read to say what `options` allow; None for one that reads text."""
+    """What a new model of that kind should read to decide what `options` allow; None for one that reads text."""
     if kind == TEXT:
         return None
     layout_class = _layout_class(kind)

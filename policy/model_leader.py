@@ -15,7 +15,7 @@ from policy.cell_state import CellState, make_cell_state
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader import Decision, never_expires
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork
 from policy.leader_models.token_probabilities import TokenProbabilities, compute_token_probabilities
 from policy.leader_models.transcript import DecodedDcm
 from policy.schedulers.schedulers import SCHEDULERS, Scheduler
@@ -27,7 +27,7 @@ class ModelLeader:
 
     def __init__(
         self,
-        model: TrainableNetwork,
+        model: LeaderNetwork,
         options: GrammarOptions,
         name: str = "model",
         draft: Scheduler | None = None,

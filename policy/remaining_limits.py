@@ -1,4 +1,4 @@
-"""The books of an allocation in the making: what each UE and slice holds and is owed, RBG by RBG.
+"""The limits that remain in an allocation in the making: what each UE and slice holds and is owed, RBG by RBG.
 
 For a slice, owed = max(its floor - what its members own, what its members are owed). With the answers given here an
 allocation that keeps every limit can always be completed: an RBG is refused to a UE exactly if it could not be.
@@ -12,7 +12,7 @@ from policy.limits import Limits
 
 
 class RemainingLimits:
-    """Rows of UEs as in the Limits. An RBG counts for floors unless somebody has a periodic grant on it."""
+    """What may still be given. UEs are rows as in Limits; an RBG with a periodic grant on it counts for no floor."""
 
     __slots__ = (
         "_cap",

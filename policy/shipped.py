@@ -48,7 +48,7 @@ class BundledLeader:
         return [decisions[k] for k in range(len(states))]
 
     def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
-        """By the one that leads at this K (policy.leader_models.token_probabilities.HasTokenProbabilities)."""
+        """Those of the leader at this K (policy.leader_models.token_probabilities.HasTokenProbabilities)."""
         return (self._paper if self._is_fast(state) else self._lab).token_probabilities(state, intent, tokens)
 
     @staticmethod

@@ -38,7 +38,7 @@ class Row:
     what: str
     median_ms: float
     share: float | None
-    """Of the update; None for a comparison."""
+    """Share of the update's time; None for a comparison."""
     alternative: str = ""
     ratio: float | None = None
     """The alternative's time per ours: above 1 we are faster."""
@@ -103,7 +103,7 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     dcms = [DecidedDcm(s, i, g, one.tokens) for s, i, g, one in zip(states, intents, grammars, decoded)]
     values, plan = evaluate(world, dcms, config.search, rng)
     examples = [
-        Example(b, dcm.state, dcm.intent, v.line, one.log_probs, v.base, 0.0, v.base, v.known_LA, v.value_LA)
+        Example(b, dcm.state, dcm.intent, v.steps, one.log_probs, v.base, 0.0, v.base, v.known_LA, v.value_LA)
         for b, (dcm, v, one) in enumerate(zip(dcms, values, decoded))
     ]
     learner = LeaderLearner(leader, config, None)

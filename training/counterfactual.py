@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,11 @@ from policy.leader_models.transcript import TeacherForcingExample, teacher_forci
 from training.rewards import cell_reward, served_weights
 from training.simulator.cell import CellBatch
 from training.simulator.plan import NOBODY, Plan, make_plan
+from training.simulator.slot_view import Rule
 from training.simulator.state import SERVED
 
 TAIL_SLOTS = 3
 """Slots after the DCM's and the report delay in which its consequences still count."""
-
-
-Rule = Literal["best_response", "obey"]
-"""What followers do in a branch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +71,12 @@ class DecidedDcm(NamedTuple):
 class Values(NamedTuple):
     """One DCM's value, and what it would have been."""
 
-    line: TeacherForcingExample
+    steps: TeacherForcingExample
     base: float
     known_LA: NDArray[np.bool_]
     """Which actions were tried; with them the one that was chosen. False throughout a step that was not varied."""
     value_LA: NDArray[np.float64]
-    """Of the whole DCM with this action at this step, and what must change with it; `base` for what was chosen."""
+    """Value of the DCM with this action at this step, and what must change with it; `base` for what was chosen."""
 
 
 class Alternative(NamedTuple):
@@ -89,9 +86,9 @@ class Alternative(NamedTuple):
     step: int
     token: int
     contenders: float | None = None
-    """Of the leftover rule, where the class mask makes it change."""
+    """The leftover rule's c, where the class mask makes it change."""
     allocation: Allocation | None = None
-    """All of it, where more than one owner or the leftover rule differs."""
+    """The whole allocation, where more than one owner or the leftover rule differs."""
 
 
 def evaluate(
@@ -189,7 +186,7 @@ def _leftover_rules(
         contenders = None
         if token == FIRST_MASK:
             contenders = 0.0
-        elif silent:  # whoever lets a class contend must say how eagerly
+        elif silent:  # a rule that lets a class contend needs to be eager by some c
             contenders = CONTENDERS[int(rng.integers(1, len(CONTENDERS)))]
         yield Alternative(cell, 0, token, contenders)
     for token in _others(line, 1).tolist():

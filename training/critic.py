@@ -1,17 +1,18 @@
-"""What a UE's situation is worth: the followers' shared critic, an MLP. Only training asks it.
+"""The critic of objectives that need one, an MLP, and what it reads of a UE. Only training asks it.
 
-It reads what the follower reads, as numbers instead of tokens, pooled over RBGs: so any number of them fits.
+The followers share one. It reads what a follower reads, as numbers instead of tokens, pooled over RBGs: so any number
+of them fits.
 Suffixes: N = UEs, M = RBGs, F = features.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.follower import Access, Answer, FollowerView
+from policy.leader_models.leader_network import seeded
 
 HIDDEN = 64
 _NUMBERS = (
@@ -28,12 +29,12 @@ _NUMBERS = (
 )
 """Columns of a view, and what is put down as 1."""
 _SETS = 8
-FEATURES = 2 * len(_NUMBERS) + 3 + 2 * _SETS
-"""Of each number its square root and whether it is known; the class; share and mean CQI of sets of RBGs."""
+FOLLOWER_FEATURES = 2 * len(_NUMBERS) + 3 + 2 * _SETS
+"""Numbers of a UE: each number's square root and whether it is known; the class; share and mean CQI of sets of RBGs."""
 
 
-def features_of(view: FollowerView) -> NDArray[np.float32]:
-    """[N, F]."""
+def follower_features(view: FollowerView) -> NDArray[np.float32]:
+    """What the critic reads of each UE, [N, FOLLOWER_FEATURES]."""
     columns = []
     for name, unit in _NUMBERS:
         value_N = np.asarray(getattr(view, name), np.float64) / unit
@@ -53,13 +54,13 @@ def features_of(view: FollowerView) -> NDArray[np.float32]:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-class FollowerCritic(nn.Module):
-    """Features in, discounted sums of rewards to come out."""
+class Critic(nn.Module):
+    """Features of a state in, the discounted sum of the rewards to come out: for leaders and followers alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(FEATURES, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1)
+            nn.Linear(features, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1)
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -67,8 +68,7 @@ class FollowerCritic(nn.Module):
         return self.layers(features)[..., 0]
 
 
-def new_follower_critic(seed: int) -> FollowerCritic:
+def new_critic(features: int, seed: int) -> Critic:
     """A critic with fresh weights that depend on `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return FollowerCritic()
+    with seeded(seed):
+        return Critic(features)

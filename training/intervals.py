@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,12 +50,12 @@ def student_t(degrees: float) -> float:
 
 
 def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Of independent values, two at least: their mean and its standard error."""
+    """The mean of independent values, two at least, and its standard error."""
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def mean_interval(values: Sample) -> Interval:
-    """Of independent values, those that are not finite apart; one alone has no width."""
+    """The mean of independent values and its interval; values that are not finite are left out, one has no width."""
     finite = _finite(values)
     if not len(finite):
         return Interval(math.nan, math.nan, math.nan)
@@ -96,6 +96,12 @@ def percent_above(mine: Sample, theirs: Sample, *, paired: bool) -> Interval:
     ratio = float(a.mean()) / base
     around_zero = difference(a / base, ratio * b / base, paired=paired)
     return Interval.around(100 * (ratio - 1), 100 * around_zero.half_width)
+
+
+def finite_mean(values: Iterable[float | None]) -> float:
+    """The mean of the values that there are; NaN if none is finite."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
 
 
 def _finite(values: Sample) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from policy.errors import UserMistake
 
 
 class Ranges:
-    """Of one config. Raises UserMistake, one line, for the first field that is out of range."""
+    """The checks of one config. Raises UserMistake, one line, for the first field that is out of range."""
 
     def __init__(self, config: object) -> None:
         self._config = config

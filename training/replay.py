@@ -18,12 +18,12 @@ from policy.observation import FULL, make_profile, observed
 from policy.registry import make_leader
 from training.intervals import difference
 from training.simulator.cell import CellBatch, Followers
-from training.simulator.lease import ControlSchedule
+from training.simulator.lease import BatchSchedule
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
 
 NODE_SCHEDULER = "node_scheduler"
-"""Row without an xApp: the node's own scheduler, leftovers contended for at its tuned rate."""
+"""The row without an xApp: the node's own scheduler, leftovers contended for at its tuned rate."""
 NODE_IDLE = "node_idle"
 """The same, leftovers unused."""
 
@@ -40,7 +40,7 @@ class Comparison(NamedTuple):
     difference: float
     """mean - baseline_mean, over the cells in which both have a value."""
     half_width: float
-    """Of the 95 % confidence interval of the difference, Student's t; NaN with fewer than two cells."""
+    """Half the 95 % confidence interval of the difference, Student's t; NaN with fewer than two cells."""
     cells: int
 
 
@@ -72,23 +72,13 @@ def replay_batch(scenario: Scenario, leader: Leader | None, **worlds: Unpack[Wor
     cells = worlds["cells"]
     followers, profile = worlds.get("followers", "best_response"), make_profile(worlds.get("observe", FULL))
     batch = CellBatch(scenario, cells, worlds["ues"], worlds["seed"])
-    slots_per_dcm = scenario.slots_per_dcm
-    schedules = [ControlSchedule(slots_per_dcm) for _ in range(cells)]
+    schedule = BatchSchedule(scenario, cells)
     for _ in range(worlds["periods"]):
         if leader is not None:
             states = [observed(state, profile) for state in batch.observe()]
             decisions = leader.decide(states, [Intent()] * cells, never_expires)
-            first = batch.slot + scenario.control_lead_periods * slots_per_dcm
-            for schedule, decision in zip(schedules, decisions, strict=True):
-                schedule.offer(
-                    decision.allocation,
-                    next_slot=batch.slot,
-                    apply_from_slot=first,
-                    valid_for_slots=scenario.lease_slots,
-                )
-        # Controls begin, and leases of whole periods end, at boundaries only.
-        terms = [schedule.governing(batch.slot) for schedule in schedules]
-        batch.play([term.control.allocation if term.control else None for term in terms], slots_per_dcm, followers)
+            schedule.offer([decision.allocation for decision in decisions], batch.slot)
+        batch.play(schedule.governing(batch.slot), scenario.slots_per_dcm, followers)
     return batch
 
 

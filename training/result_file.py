@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from policy.errors import UserMistake
 
 
 class ResultFileError(UserMistake):
     """Results cannot be written there: one line that says why."""
+
+
+def as_plain(value: Any) -> Any:
+    """A value as JSON can carry it: named tuples as objects, keys as text, numbers that are not finite as null."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return as_plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_json_path(path: str) -> None:

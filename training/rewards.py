@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cqi import bits_per_rbg
 from policy.follower import Access, Answer
-from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST
+from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST, lost_transmissions
 from training.simulator.state import COLLISIONS, PRESENT, SERVED, WASTE, State
 
 EARLIER_SLOTS = 20
@@ -72,8 +71,5 @@ def agreement(
 
 def costs(state: State, sends_BUM: NDArray[np.bool_]) -> NDArray[np.float64]:
     """.5 per RBG on which a UE collides, .1 per transmission of nothing, [B, U]; before the slot is played."""
-    count_BU = sends_BUM.sum(axis=2)
-    rate_BUM = bits_per_rbg(state.gain_BUM.astype(np.float64) / np.maximum(count_BU, 1)[:, :, None])
-    collided_BU = (sends_BUM & (sends_BUM.sum(axis=1, keepdims=True) > 1)).sum(axis=2)
-    waste_BU = (sends_BUM & (rate_BUM == 0)).sum(axis=2) + np.where(state.queue_BU <= 0, count_BU, 0)
-    return np.asarray(COLLISION_COST * collided_BU + WASTE_COST * waste_BU)
+    collided_BU, wasted_BU = lost_transmissions(state, sends_BUM)
+    return np.asarray(COLLISION_COST * collided_BU + WASTE_COST * wasted_BU)

@@ -4,7 +4,7 @@
     OUT/checkpoint.safetensors   weights, optimizers, step: what `--resume` needs
     OUT/log.jsonl                one line a step
 
-A checkpoint says which run it is of: it is resumed with the same settings only.
+A checkpoint names the run that it is of: it is resumed with the same settings only.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ import math
 
 
 def cosine(update: int, updates: int, first: float, last: float) -> float:
-    """From `first` to `last`, which it keeps."""
+    """A half cosine from `first` to `last`, which it keeps."""
     share = 0.5 + 0.5 * math.cos(math.pi * min(update / updates, 1.0))
     return last + (first - last) * share
 
 
 def warm_up(update: int, updates: int) -> float:
-    """From almost 0 to 1, linearly."""
+    """A line from almost 0 to 1, which it keeps."""
     return min(1.0, (update + 1) / updates)

@@ -1,4 +1,4 @@
-"""What a model is told of an action as it is asked about an RBG, packed into one integer: its situation.
+"""What a model knows of an action as it is asked about an RBG: its features, packed into one integer, their code.
 
 How often the action's token was chosen in this DCM, whether it is on its preferred RBG, how well the UE was decoded on
 the RBG lately, and what became of the RBG in the last slot: code = usage and match + FEATURE_CODES x channel history +
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from policy.cell_state import NUM_OUTCOMES, CellState
 
 USAGE_LEVELS = 10
-"""How often a token was said in this DCM: 0, 1, ... 9 or more."""
+"""How often a token was chosen in this DCM: 0, 1, ... 9 or more."""
 FEATURE_CODES = 2 * USAGE_LEVELS
-"""2 * usage + (1 = this is the UE's preferred RBG)."""
+"""Codes of usage and match: 2 * usage + (1 = this is the UE's preferred RBG)."""
 QUALITY_EDGES = (-3.5, -1.5, 1.5, 3.5)
-"""Of the CQI heard on the RBG less the wideband CQI: much worse, worse, alike, better, much better."""
+"""Edges of the CQI last decoded on the RBG less the wideband CQI: much worse, worse, alike, better, much better."""
 AGE_EDGES = (2.5, 5.5)
-"""Of its age, slots."""
+"""Edges of the age of that CQI, slots."""
 CHANNEL_HISTORY_LEVELS = 1 + (len(QUALITY_EDGES) + 1) * (len(AGE_EDGES) + 1)
 """0 = not known."""
 OUTCOMES = FEATURE_CODES * CHANNEL_HISTORY_LEVELS
@@ -32,14 +32,14 @@ OUTCOME_LEVELS = 1 + NUM_OUTCOMES
 
 
 class RbgReports(NamedTuple):
-    """A cell's reports per RBG, as their parts of situations."""
+    """A cell's reports per RBG, as their parts of the codes."""
 
     channel_history_MU: NDArray[np.int64]
     outcome_M: NDArray[np.int64]
 
 
 def rbg_reports(state: CellState) -> RbgReports | None:
-    """None = nothing is known. Values out of range count as not known."""
+    """The parts of the codes that a cell's reports make; None = nothing is known. Values out of range are not known."""
     outcome_M = state.last_outcome_M
     known_M = (outcome_M >= 0) & (outcome_M < NUM_OUTCOMES)
     known_UM = np.isfinite(state.last_cqi_UM) & np.isfinite(state.last_cqi_age_slots_UM)
@@ -55,5 +55,5 @@ def rbg_reports(state: CellState) -> RbgReports | None:
 
 
 def without_usage(features: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same situations as if nothing had been said yet."""
+    """The codes, of any shape, as if nothing had been chosen yet."""
     return features - features % FEATURE_CODES + features % 2

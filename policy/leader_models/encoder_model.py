@@ -3,8 +3,8 @@
 `mappo_g` encodes the UEs as a set with attention and scores UE x RBG by pointer: any number of UEs. `mappo` is the
 classic: one MLP over the features of a fixed number of seats, padded with zeros, and a categorical head for each
 question. It seats the UEs with the largest backlog, in their order; any other UE is "one of the rest", all of them with
-the same number. Both say a DCM in one pass and are told the same situations of actions as a language model
-(policy.leader_models.action_features), less what was said before.
+the same number. Both decode a DCM in one pass and read the same features of actions as a language model
+(policy.leader_models.action_features), less what was chosen before.
 
 Suffixes: B = cells, N = blocks of all cells, U = UEs, S = seats, L = steps, A = actions, F = features, d = hidden size.
 """
@@ -23,7 +23,7 @@ from policy.leader_models.action_features import CHANNEL_HISTORY_LEVELS, FEATURE
 from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, without_channel_history
 from policy.leader_models.language_model import ModelConfig
-from policy.leader_models.leader_network import QUERIES, TrainableNetwork
+from policy.leader_models.leader_network import QUERIES, StepNetwork
 from policy.leader_models.transcript import Steps
 from policy.prompt.compact import Prompts
 from policy.prompt.numeric import NumericLayout
@@ -31,9 +31,9 @@ from policy.prompt.numeric import NumericLayout
 SEATS = 12
 """UEs that the padded network can tell apart."""
 THE_REST = FIRST_UE + SEATS
-"""Its number for any other UE; and how many numbers come before it."""
+"""The number of any UE without a seat; as many numbers come before it."""
 UNTRAINED_LOGIT = -10.0
-"""Of the rest: never said by a network that never met more UEs than seats."""
+"""The rest's first logit: a network that never met more UEs than seats never chooses one of them."""
 
 
 class Features(NamedTuple):
@@ -57,9 +57,9 @@ class SeatMemory(NamedTuple):
     """What `mappo` keeps of a batch."""
 
     table_BQN: Tensor
-    """Of each question the logits of the fixed actions, the seats and the rest."""
+    """Each question's logits of the fixed actions, the seats and the rest."""
     number_BA: Tensor
-    """Which of them each action has."""
+    """Which of these numbers each action has."""
 
 
 def _features(layout: NumericLayout, prompts: Prompts, device: torch.device) -> Features:
@@ -73,7 +73,7 @@ def _features(layout: NumericLayout, prompts: Prompts, device: torch.device) -> 
     )
 
 
-class SetModel(TrainableNetwork):
+class SetModel(StepNetwork):
     """mappo_g: the cell and its UEs attend to each other; a question, asked of the cell, points at a UE."""
 
     kind = "mappo_g"
@@ -117,7 +117,7 @@ class SetModel(TrainableNetwork):
         return self.head(self.ask(asked_BLd), memory.keys_BAd, features)
 
 
-class SeatModel(TrainableNetwork):
+class SeatModel(StepNetwork):
     """mappo: one MLP over SEATS padded seats, one categorical head for each question."""
 
     kind = "mappo"

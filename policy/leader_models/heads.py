@@ -1,7 +1,7 @@
-"""How a hidden state becomes one number per action, and what is fed back of what was said.
+"""How a hidden state becomes one number per action, and what is fed back of what was chosen.
 
-Every action has a key; a step's hidden state asks for one: query . key. A key is first told its situation
-(policy.leader_models.action_features). The heads differ in where keys come from.
+Every action has a key; a step's hidden state asks for one: query . key. A key is first changed by its action's
+features (policy.leader_models.action_features). The heads differ in where keys come from.
 
 Suffixes: B = cells, U = UEs, L = steps, A = actions, F = the fixed actions, d = hidden size.
 """
@@ -20,7 +20,7 @@ from policy.leader_models.action_features import CHANNEL_HISTORY_LEVELS, FEATURE
 
 
 def without_channel_history(features_BLA: NDArray[np.int64], query_BL: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Situations less what was said before: usage, and which RBG the UE that was just named prefers."""
+    """Codes of features, [B, L, A], less what was chosen before: usage, and the preferred RBG of the UE just named."""
     return np.where((query_BL == StepKind.GRANT_RBG)[..., None], 0, without_usage(features_BLA))
 
 
@@ -39,11 +39,11 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def keys(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
-        """[B, F + U, d]; fixed_Fd = embeddings of the fixed tokens."""
+        """Every action's key, [B, F + U, d]. fixed_Fd: embeddings of the fixed tokens."""
 
     @abstractmethod
     def feedback(self, ues_BUd: Tensor, fixed_Fd: Tensor) -> Tensor:
-        """[B, F + U, d]; fixed_Fd = embeddings of the fixed tokens."""
+        """What is fed back after each action, [B, F + U, d]. fixed_Fd: embeddings of the fixed tokens."""
 
     @abstractmethod
     def ask(self, hidden_BLd: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The leader as a language model: a small Llama that reads a cell in blocks and says who gets the next RBG.
+"""The leader as a language model: a small Llama that reads a cell in blocks and chooses who gets the next RBG.
 
 The backbone is `LlamaForCausalLM` of transformers, nothing of ours inside it. What it reads, and what each token sees:
 
@@ -15,8 +15,8 @@ what was answered just before. Its answer is query . key over the fixed tokens a
   all names are learnt alike, whatever number of UEs was trained on, and the same prompt always has the same names.
 
 With attention "dense" the prompt is one sequence: block after block at positions 0..N*T-1, each token sees all earlier
-ones, and the order of the UEs matters. In "one_pass" decoding a step sees the blocks and itself, and is told nothing of
-what was said: the grammar alone keeps a DCM's tokens together.
+ones, and the order of the UEs matters. In "one_pass" decoding a step sees the blocks and itself, and nothing of
+what was chosen: the grammar alone keeps a DCM's tokens together.
 
 With `block_positions` the fields of a block share so many positions, their embeddings summed: reading a cell costs in
 proportion to them.
@@ -41,7 +41,7 @@ from policy.grammar import FIRST_UE
 from policy.leader_models.action_features import OUTCOME_LEVELS, OUTCOMES
 from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, VocabularyHead, without_channel_history
-from policy.leader_models.leader_network import QUERIES, PromptError, TrainableNetwork
+from policy.leader_models.leader_network import QUERIES, Autoregressive, LeaderNetwork, PromptError, seeded
 from policy.leader_models.transcript import NO_TOKEN, Steps
 from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout, Prompts
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from transformers.cache_utils import DynamicCache
 
 NAMES = 127
-"""UEs that a vocabulary head can tell apart; a prime, so that names can be dealt by stride."""
+"""Names that a vocabulary head has for UEs; a prime, so that names can be dealt by stride."""
 
 
 @dataclass(slots=True, eq=False)
 class Memory:
-    """What the model keeps of a batch of prompts, and of the steps said so far."""
+    """What the model keeps of a batch of prompts, and of the steps so far."""
 
     cache: DynamicCache
     """Keys and values of every layer, [B, heads, S, d / heads]; steps append theirs."""
@@ -67,7 +67,7 @@ class Memory:
     feedback_BAd: Tensor
     """What is fed back for each token."""
     positions_B: NDArray[np.int64]
-    """Of each cell's next step."""
+    """Position of each cell's next step."""
 
 
 def build_backbone(config: ModelConfig, vocabulary_size: int) -> LlamaForCausalLM:
@@ -125,7 +125,7 @@ class Backbone(nn.Module):
         return self.llama.model.norm(hidden)
 
 
-class LeaderModel(TrainableNetwork):
+class LeaderModel(Autoregressive):
     """Prompts and steps in, logits over a cell's actions out."""
 
     decode = decode
@@ -189,7 +189,7 @@ class LeaderModel(TrainableNetwork):
         )
 
     def embed_blocks(self, tokens_NT: Tensor) -> Tensor:
-        """[N, positions, d]: the sum of each position's fields, which have rows of the table of their own."""
+        """The blocks' inputs, [N, positions, d]: each position is the sum of its fields, rows of the table."""
         if self.block_positions == self.layout.block_tokens:
             return self.backbone.embed(tokens_NT)
         blocks, fields = tokens_NT.shape
@@ -248,10 +248,10 @@ class LeaderModel(TrainableNetwork):
         return torch.from_numpy(block_of_BP.reshape(-1)).to(self.device), torch.from_numpy(visible_BS).to(self.device)
 
     def embed_steps(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
-        """[B, L, d]."""
+        """The input of each step, [B, L, d]: what is asked, and the feedback of what was chosen just before."""
         asked = self.backbone.embed(torch.from_numpy(steps.query_BL + self.first_query).to(self.device))
         if self.knows_outcomes:
-            # It is the RBG's: every action of a step has the same.
+            # The outcome is the RBG's, so that every action of a step has the same.
             asked = asked + self.outcome(torch.from_numpy(features_BLA[:, :, 0] // OUTCOMES).to(self.device))
         if self.one_pass:
             return asked
@@ -279,7 +279,6 @@ class LeaderModel(TrainableNetwork):
         return self._answer(memory, steps, features_BLA, positions_BL, visible)
 
     def extend(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
-        """Logits [B, L, A] of the next steps, padded on the left to `lengths_B` real ones; the memory keeps them."""
         length = steps.query_BL.shape[1]
         place_BL = np.arange(length) - (length - np.asarray(lengths_B))[:, None]
         visible = self._visible(memory, place_BL >= 0)
@@ -288,7 +287,7 @@ class LeaderModel(TrainableNetwork):
         return logits
 
     def forget(self, memory: Memory, steps_B: Sequence[int]) -> None:
-        """Discard each cell's last steps: cut off for one cell, made invisible in a batch."""
+        """The steps are cut off for one cell, and made invisible in a batch."""
         if not any(steps_B):
             return
         memory.positions_B = memory.positions_B - np.asarray(steps_B)
@@ -350,16 +349,15 @@ def _deal_names(prompts: Prompts) -> NDArray[np.int64]:
 
 def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> LeaderModel:
     """A model with fresh weights that depend on `seed` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return LeaderModel(config, layout)
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """A model's tensors by name, each once: the vocabulary head is the embedding again (tied), and left out.
 
-    Of a model that is trained in part (policy.text.model), the part.
+    A model that is trained in part (policy.text.model) has only that part here.
     """
-    if isinstance(model, TrainableNetwork) and (part := model.trained_state()) is not None:
+    if isinstance(model, LeaderNetwork) and (part := model.trained_state()) is not None:
         return part
     return {k: v.detach().contiguous() for k, v in model.state_dict().items() if not k.endswith("lm_head.weight")}

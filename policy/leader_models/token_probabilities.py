@@ -1,4 +1,4 @@
-"""The odds behind a DCM that was said: the exact distribution at each step, and why what was masked was masked.
+"""The probabilities behind a decoded DCM: the exact distribution at each step, and why tokens were masked.
 
 What a leader decides is a function of state and intent, so this can be worked out whenever somebody asks. Suffixes:
 U = UEs, L = steps, A = actions (tokens).
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 class MaskReason(StrEnum):
-    """Why a token could not be said."""
+    """Why a token could not be chosen."""
 
     LANGUAGE = "language"
-    """The leader's DCMs never say it: GrammarOptions."""
+    """The leader's DCMs never hold it: GrammarOptions."""
     CAP = "cap"
     """The UE holds as many RBGs as its cap allows."""
     SLICE_CAP = "slice_cap"
@@ -54,11 +54,11 @@ class StepProbabilities(NamedTuple):
     rbg: int
     """Whose owner is asked; -1 in other steps."""
     token: int
-    """What was said."""
+    """The token that was chosen."""
     log_probs_A: NDArray[np.float64]
-    """Of every action, -inf where it was masked."""
+    """Log-probability of every action, [A]; -inf where it was masked."""
     masked: Mapping[int, MaskReason]
-    """Owner steps: by token, those that were masked."""
+    """Owner steps only: the tokens that were masked, and why."""
 
 
 class TokenProbabilities(NamedTuple):
@@ -70,16 +70,16 @@ class TokenProbabilities(NamedTuple):
 
     @property
     def log_probs_L(self) -> NDArray[np.float64]:
-        """Of what was said."""
+        """Log-probability of the token that was chosen at each step, [L]."""
         return np.array([step.log_probs_A[step.token] for step in self.steps])
 
 
 @runtime_checkable
 class HasTokenProbabilities(Protocol):
-    """A leader that can say how likely every alternative was."""
+    """A leader that knows how likely every alternative was."""
 
     def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
-        """Of a DCM that it said. Raises GrammarError for tokens that it cannot have said."""
+        """The probabilities behind a DCM of this leader. Raises GrammarError for tokens that it cannot have chosen."""
         ...
 
 
@@ -109,7 +109,7 @@ def _walk(grammar: Grammar, tokens: Sequence[int]) -> list[tuple[StepKind, int, 
     """Each step's kind, RBG and what was masked in it."""
     cursor = grammar.start()
     held: list[set[int]] = [set() for _ in grammar.ue_ids]
-    """By UE: RBGs that it owns or has a periodic grant on."""
+    """The RBGs that each UE owns or has a periodic grant on."""
     steps = []
     for token in tokens:
         kind, rbg = cursor.step_kind, cursor.rbg

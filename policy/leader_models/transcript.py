@@ -1,4 +1,4 @@
-"""A DCM as it is said: the grammar's cursor, each step as a network sees it, and whole DCMs for teacher forcing.
+"""A DCM step by step: the grammar's cursor, each step as a network sees it, and whole DCMs for teacher forcing.
 
 Below every network and every way to decode: numpy alone. Suffixes: B = cells, L = steps, A = actions, U = UEs,
 M = RBGs.
@@ -25,12 +25,12 @@ rounding, which differs between a batch and its cells alone, must not decide bet
 
 
 class DecodedDcm(NamedTuple):
-    """One cell's DCM as it was said."""
+    """One cell's DCM as it was decoded."""
 
     allocation: Allocation
     tokens: tuple[int, ...]
     log_probs: NDArray[np.float64]
-    """Of each token, [L]; 0 where there was no choice."""
+    """Log-probability of each token, [L]; 0 where there was no choice."""
     complete: bool
     """False = time ran out: the rest is the first legal token of each step, not the model's, and its log_probs NaN."""
 
@@ -41,14 +41,14 @@ class Steps(NamedTuple):
     query_BL: NDArray[np.int64]
     """What is asked: a StepKind, or StepKind.OWNER + RBG."""
     previous_BL: NDArray[np.int64]
-    """The token said just before; NO_TOKEN at the start."""
+    """The token chosen just before; NO_TOKEN at the start."""
 
 
 class DcmSteps:
     """One DCM in the making: the grammar's cursor, and each step as the model is to see it."""
 
     def __init__(self, grammar: Grammar, state: CellState, reports: RbgReports | None) -> None:
-        """reports: rbg_reports(state)."""
+        """reports: what rbg_reports(state) returns, once for all DCMs of a cell."""
         self._cursor = grammar.start()
         self._usage_A = np.zeros(grammar.num_actions, np.int64)
         self._match_A = np.zeros(grammar.num_actions, np.int64)
@@ -67,7 +67,7 @@ class DcmSteps:
         return int(cursor.step_kind) + (cursor.rbg if cursor.step_kind is StepKind.OWNER else 0)
 
     def ask(self) -> tuple[int, int, NDArray[np.int64]]:
-        """The next step: its query, the token before, and the situation of each action [A]."""
+        """The next step: its query, the token before, and the code of each action's features [A] (action_features)."""
         cursor, query = self._cursor, self.query
         if cursor.step_kind is StepKind.OWNER:
             self._match_A[FIRST_UE:] = self._preferred_U == cursor.rbg
@@ -105,7 +105,7 @@ class TeacherForcingBatch(NamedTuple):
     mask_BLA: NDArray[np.bool_]
     """Legal tokens; padded steps allow token 0 alone, so that their probability is 1."""
     tokens_BL: NDArray[np.int64]
-    """What was said; 0 in padded steps."""
+    """The token chosen at each step; 0 in padded steps."""
     lengths_B: NDArray[np.int64]
 
 
@@ -120,7 +120,7 @@ class TeacherForcingExample(NamedTuple):
 
 
 def teacher_forcing_example(grammar: Grammar, state: CellState, tokens: Sequence[int]) -> TeacherForcingExample:
-    """How one DCM came about. Raises GrammarError if it is not of this grammar."""
+    """One DCM's steps as a network sees them. Raises GrammarError for tokens that are not of this grammar."""
     dcm_steps = DcmSteps(grammar, state, rbg_reports(state))
     asked, masks = [], []
     for token in tokens:
@@ -138,7 +138,7 @@ def teacher_forcing_example(grammar: Grammar, state: CellState, tokens: Sequence
 
 
 def teacher_forcing_batch(examples: Sequence[TeacherForcingExample]) -> TeacherForcingBatch:
-    """Several DCMs side by side."""
+    """Several DCMs side by side, padded to the longest."""
     lengths_B = np.array([len(example.tokens_L) for example in examples], np.int64)
     cells, length = len(examples), int(lengths_B.max())
     actions = max(example.mask_LA.shape[1] for example in examples)

@@ -22,9 +22,9 @@ from policy.schedulers.estimate import estimate
 from policy.schedulers.periodic_grants import MAX_GRANTS, wanted_grants
 
 LAYOUT_VERSION = 2
-"""Of the meaning of the fields below; the levels themselves travel with the bundle. Version 1 knew nothing per RBG."""
+"""Version of the fields' meaning; the levels themselves travel with the bundle. Version 1 knew nothing per RBG."""
 RBG_FEATURES = ("heard", "outcome")
-"""What a model may be told of RBGs as it is asked about them (policy.leader_models.action_features)."""
+"""What a model may know of RBGs as it is asked about them (policy.leader_models.action_features)."""
 
 
 class Field(NamedTuple):
@@ -38,8 +38,17 @@ class Field(NamedTuple):
         """Tokens: one per level, and the first for "not known"."""
         return len(self.edges) + 2
 
+    def as_json(self) -> list[Any]:
+        return [self.name, list(self.edges)]
 
-def _each(first: int, last: int) -> tuple[float, ...]:
+    @classmethod
+    def from_json(cls, document: Any) -> Field:
+        """Raises ValueError or TypeError."""
+        name, edges = document
+        return cls(str(name), tuple(float(edge) for edge in edges))
+
+
+def each_integer(first: int, last: int) -> tuple[float, ...]:
     """Edges that give each integer first..last its own level."""
     return tuple(k + 0.5 for k in range(first, last))
 
@@ -50,7 +59,7 @@ _SERVED_EDGES = (
 )  # fmt: skip
 
 UE_FIELDS: tuple[Field, ...] = (
-    Field("traffic_class", _each(0, 2)),
+    Field("traffic_class", each_integer(0, 2)),
     Field("buffer_bits_before", tuple(float(e) for e in BUFFER_EDGES)),
     Field("buffer_bits", tuple(float(e) for e in BUFFER_EDGES)),
     Field(
@@ -58,9 +67,9 @@ UE_FIELDS: tuple[Field, ...] = (
         (1, 100, 250, 400, 550, 700, 850, 1000, 1250, 1500, 1800, 2250, 2700, 3200, 3800, 4500, 5300, 6200, 7500)
         + (9000, 11000, 14000, 18000, 24000, 32000),
     ),
-    Field("cqi", _each(0, 15)),
-    Field("cqi_mean", _each(0, 15)),
-    Field("preferred_rbg", _each(0, 17)),
+    Field("cqi", each_integer(0, 15)),
+    Field("cqi_mean", each_integer(0, 15)),
+    Field("preferred_rbg", each_integer(0, 17)),
     Field("served_bits_per_slot", _SERVED_EDGES),
     Field("long_served_bits_per_slot", _SERVED_EDGES),
     Field("slots_since_served", (1.5, 2.5, 3.5, 4.5, 6.5, 9.5, 14.5, 24.5, 49.5, 99.5)),
@@ -73,39 +82,39 @@ UE_FIELDS: tuple[Field, ...] = (
 
 CELL_FIELDS: tuple[Field, ...] = (
     Field("slots_per_dcm", (1.5, 2.5, 5.5, 9.5, 15.5, 25.5, 55.5, 105.5)),
-    Field("num_rbgs", _each(1, 18)),
-    Field("num_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5, 200.5)),
+    Field("num_rbgs", each_integer(1, 18)),
+    Field("num_ues", (*each_integer(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5, 200.5)),
     Field("alpha", (0.25, 0.75, 1.5, 2.5, 5.0)),
-    Field("age_slots", (*_each(0, 8), 10.5, 15.5, 25.5, 55.5, 105.5)),
-    Field("backlogged_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5, 200.5)),
-    Field("latency_bound_ues", (*_each(0, 8), 10.5, 13.5, 17.5, 25.5, 40.5, 80.5)),
+    Field("age_slots", (*each_integer(0, 8), 10.5, 15.5, 25.5, 55.5, 105.5)),
+    Field("backlogged_ues", (*each_integer(0, 12), 14.5, 17.5, 21.5, 26.5, 32.5, 40.5, 60.5, 100.5, 200.5)),
+    Field("latency_bound_ues", (*each_integer(0, 8), 10.5, 13.5, 17.5, 25.5, 40.5, 80.5)),
     Field("shortest_deadline_slots", (2.5, 4.5, 6.5, 8.5, 10.5, 12.5, 15.5, 20.5, 30.5, 60.5, 105.5)),
     Field("total_backlog_bits", (1, 1000, 2000, 3000, 4500, 6500, 9000, 13000, 18000, 26000, 40000, 80000)),
     Field("total_served_bits_per_slot", (250, 500, 750, 1000, 1400, 1900, 2600, 3600, 5000, 8000)),
     Field("total_long_served_bits_per_slot", (250, 500, 750, 1000, 1400, 1900, 2600, 3600, 5000, 8000)),
-    Field("decoded_rbgs", _each(0, 18)),
-    Field("lost_rbgs", _each(0, 18)),
-    Field("open_rbgs", _each(0, 18)),
+    Field("decoded_rbgs", each_integer(0, 18)),
+    Field("lost_rbgs", each_integer(0, 18)),
+    Field("open_rbgs", each_integer(0, 18)),
 )
 
-UCM_UE_FIELD = Field("ucm", _each(0, 7))
-UCM_CELL_FIELD = Field("ucm_ues", (*_each(0, 12), 17.5, 32.5, 60.5))
-"""Only for a leader whose followers speak: `PromptLayout.with_ucm`."""
+UCM_UE_FIELD = Field("ucm", each_integer(0, 7))
+UCM_CELL_FIELD = Field("ucm_ues", (*each_integer(0, 12), 17.5, 32.5, 60.5))
+"""Fields for a leader whose followers send UCMs alone: `PromptLayout.with_ucm`."""
 
 
 GRANT_UE_FIELDS: tuple[Field, ...] = (
-    Field("packet_rbgs", _each(1, MAX_GRANTS)),
-    Field("grant_turn", _each(1, 2 * MAX_GRANTS)),  # RBGs of its own grant and those of cheaper UEs
-    Field("grant_row", _each(0, 15)),  # UEs before it that want a grant: a DCM names them in this order
-    Field("floor_rbgs", _each(0, 6)),
+    Field("packet_rbgs", each_integer(1, MAX_GRANTS)),
+    Field("grant_turn", each_integer(1, 2 * MAX_GRANTS)),  # RBGs of its own grant and those of cheaper UEs
+    Field("grant_row", each_integer(0, 15)),  # UEs before it that want a grant: a DCM names them in this order
+    Field("floor_rbgs", each_integer(0, 6)),
 )
 GRANT_CELL_FIELDS: tuple[Field, ...] = (
-    Field("periodic_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 30.5)),
-    Field("sporadic_ues", (*_each(0, 12), 14.5, 17.5, 21.5, 30.5)),
-    Field("grant_rbgs", _each(0, 3 * MAX_GRANTS)),
-    Field("total_floor_rbgs", _each(0, 12)),
+    Field("periodic_ues", (*each_integer(0, 12), 14.5, 17.5, 21.5, 30.5)),
+    Field("sporadic_ues", (*each_integer(0, 12), 14.5, 17.5, 21.5, 30.5)),
+    Field("grant_rbgs", each_integer(0, 3 * MAX_GRANTS)),
+    Field("total_floor_rbgs", each_integer(0, 12)),
 )
-"""Only for a leader that gives periodic grants, at a RIC's pace: `PromptLayout.with_grants`. Without them it cannot
+"""Fields for a leader that gives periodic grants, at a RIC's period: `PromptLayout.with_grants`. Without them it cannot
 know which UEs a grant would save, nor in which order to name them, and stops after half of them."""
 
 
@@ -150,7 +159,7 @@ class PromptLayout:
 
     @classmethod
     def with_ucm(cls) -> PromptLayout:
-        """Everything, and what the followers say."""
+        """Everything, and the followers' UCMs."""
         return cls((*UE_FIELDS, UCM_UE_FIELD), (*CELL_FIELDS, UCM_CELL_FIELD))
 
     @classmethod
@@ -200,8 +209,8 @@ class PromptLayout:
         return {
             "version": LAYOUT_VERSION,
             "rbg_features": list(self.rbg_features),
-            "cell_fields": [[f.name, list(f.edges)] for f in self.cell_fields],
-            "ue_fields": [[f.name, list(f.edges)] for f in self.ue_fields],
+            "cell_fields": [field.as_json() for field in self.cell_fields],
+            "ue_fields": [field.as_json() for field in self.ue_fields],
         }
 
     @classmethod
@@ -211,8 +220,8 @@ class PromptLayout:
         if version not in (1, LAYOUT_VERSION):
             raise ValueError(f"prompt layout version is {version}, expected 1 or {LAYOUT_VERSION}")
         return cls(
-            ue_fields=tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in document["ue_fields"]),
-            cell_fields=tuple(Field(str(n), tuple(float(e) for e in edges)) for n, edges in document["cell_fields"]),
+            ue_fields=tuple(map(Field.from_json, document["ue_fields"])),
+            cell_fields=tuple(map(Field.from_json, document["cell_fields"])),
             rbg_features=() if version == 1 else tuple(str(n) for n in document["rbg_features"]),
         )
 
@@ -252,7 +261,7 @@ def _ue_features(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:
         "deadline_slots": column("deadline_slots_U"),
         "age_slots": column("age_slots_U"),
         "deadline_less_age_slots": slack,
-        # Without the phase no periodic grant can be given, so the period alone says nothing.
+        # Without the phase no periodic grant can be given, so the period alone is of no use.
         "arrival_period_slots": np.where(np.isnan(column("arrival_phase_slots_U")), np.nan, period),
         "prb_share": column("prb_share_U"),
         "ucm": column("ucm_U"),

@@ -29,12 +29,12 @@ class NumericLayout(PromptLayout):
     @property
     def ue_width(self) -> int:
         """Features of a UE."""
-        return sum(_width(field) for field in self.ue_fields)
+        return sum(width_of(field) for field in self.ue_fields)
 
     @property
     def cell_width(self) -> int:
         """Features of a cell."""
-        return sum(_width(field) for field in self.cell_fields)
+        return sum(width_of(field) for field in self.cell_fields)
 
     def first_feature(self, ue_field: str) -> int:
         """Where in a UE's block a field begins. Raises ValueError for a field that is not there."""
@@ -42,7 +42,7 @@ class NumericLayout(PromptLayout):
         for field in self.ue_fields:
             if field.name == ue_field:
                 return before
-            before += _width(field)
+            before += width_of(field)
         raise ValueError(f"the prompt has no field {ue_field}")
 
     def _blocks(
@@ -57,7 +57,8 @@ class NumericLayout(PromptLayout):
         return padded
 
 
-def _width(field: Field) -> int:
+def width_of(field: Field) -> int:
+    """Features that a field takes."""
     return len(field.edges) + 1 if field.name in NAMES else 2
 
 
@@ -66,6 +67,6 @@ def _columns(field: Field, value: NDArray[np.float64]) -> NDArray[np.float64]:
     known = ~np.isnan(value)
     if field.name in NAMES:
         level = np.searchsorted(field.edges, value, side="right")
-        return (level[:, None] == np.arange(_width(field))) & known[:, None]
+        return (level[:, None] == np.arange(width_of(field))) & known[:, None]
     amount = np.interp(np.where(known, value, 0.0), field.edges, np.linspace(-1.0, 1.0, len(field.edges)))
     return np.stack([np.where(known, amount, 0.0), known], axis=1)

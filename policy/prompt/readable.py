@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from policy.cell_state import CellState, TrafficClass
 from policy.intent import Intent
 from policy.prompt.compact import Field, PromptLayout
-from policy.prompt.numeric import NAMES, NumericLayout
+from policy.prompt.numeric import NAMES, NumericLayout, width_of
 from policy.prompt.text import prompt_text
 
 CONTINUOUS = ("alpha", "cqi_mean")
@@ -25,8 +25,8 @@ class Shown(NamedTuple):
 
     field: str
     low: float | None
-    """The level that its token says holds values from here up to, not including, `high`; None = no bound. Both NaN =
-    `not known`. For a network that reads numbers: both its value in -1..1."""
+    """The token's level holds values from here up to, not including, `high`; None = no bound, both NaN = not known. For
+    a network that reads numbers both are its value in -1..1."""
     high: float | None
 
     def __str__(self) -> str:
@@ -43,12 +43,12 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadablePrompt:
-    """text: of a model that reads text, else empty, and the blocks say it all."""
+    """What a model was shown. text: the prompt of a model that reads text; else empty, and the blocks hold all."""
 
     text: str
     cell: tuple[Shown, ...]
     ues: Mapping[int, tuple[Shown, ...]]
-    """By UE id."""
+    """Each UE's fields, by UE id."""
 
 
 def readable_prompt(layout: object, state: CellState, intent: Intent) -> ReadablePrompt:
@@ -82,9 +82,8 @@ def _levels(fields: Sequence[Field], tokens_T: NDArray[Any], first: int) -> tupl
 def _numbers(fields: Sequence[Field], features_T: NDArray[Any], _: int) -> tuple[Shown, ...]:
     shown, at = [], 0
     for field in fields:
-        width = len(field.edges) + 1 if field.name in NAMES else 2
-        features = features_T[at : at + width]
-        at += width
+        features = features_T[at : at + width_of(field)]
+        at += width_of(field)
         if field.name in NAMES:
             value = float(np.argmax(features)) if features.any() else math.nan
         else:

@@ -1,4 +1,4 @@
-"""A cell's state as text, and the words in which a DCM is spoken: what any pretrained causal language model reads.
+"""A cell's state as text, and the words of which a DCM is made: what any pretrained causal language model reads.
 
 Only fixed words and numbers ever enter a prompt: a cell's name and UE ids do not (UEs are called UE0, UE1, ... by row),
 and what was not reported, or is no number, is `unknown`. A field that no UE of the cell reported is left out. Template,
@@ -16,10 +16,10 @@ version 1, for one slot a DCM, two UEs and three RBGs:
     RBG1 OPEN
     RBG2 UE0
 
-Everything below `DCM` is the answer, one line a step. Its first word, the cue, is given; the rest, the action, is the
-model's choice among the actions that the grammar allows there (policy.text.spelling_trie). Bits and slots are whole
-numbers, rates in bits a slot, shares of the cell's PRBs in percent. `Last slot` says what became of each RBG, `heard`
-the CQI that the UE was last decoded with on each; `at most` and `at least` are an operator's limits, in RBGs.
+Everything below `DCM` is the answer, one line a step. Its first word, the step prefix, is given; the rest, the action,
+is the model's choice among the actions that the grammar allows there (policy.text.spelling_trie). Bits and slots are
+whole numbers, rates in bits a slot, shares of the cell's PRBs in percent. `Last slot` is what became of each RBG,
+`heard` the CQI that the UE was last decoded with on each; `at most` and `at least` are an operator's limits, in RBGs.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ from policy.intent import Intent
 from policy.limits import compile_limits
 
 TEMPLATE_VERSION = 1
-"""Of all words and their order; a bundle names the one that it was trained on."""
+"""Version of all words and their order; a bundle names the one that it was trained on."""
 UNKNOWN = "unknown"
 LARGEST = 999_999_999
-"""Numbers are cut off here, so that a prompt's length is bounded whatever a report says."""
+"""Numbers are cut off here, so that a prompt's length is bounded whatever a report holds."""
 END_OF_LINE = "\n"
 """Ends every action: UE1 is not UE10."""
 
@@ -66,7 +66,7 @@ class TextField(NamedTuple):
     """One number of a UE's line."""
 
     column: str
-    """Of CellState."""
+    """The column of CellState that it comes from."""
     words: str
     scale: float = 1.0
 

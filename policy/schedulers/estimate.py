@@ -33,7 +33,7 @@ class Estimate:
     snr_U: FloatU
     """Linear SNR at full power on one RBG, before the preferred RBG's gain."""
     preferred_rbg_U: NDArray[np.int64]
-    """-1 = not known."""
+    """The UE's preferred RBG; -1 = not known."""
     active_U: NDArray[np.bool_]
     """True = had something waiting when it reported, or did not report its buffer."""
 

@@ -1,4 +1,4 @@
-"""What to send when the model may not speak: the classical answer that harms a cell least."""
+"""What to send when the model may not decide: the classical answer that harms a cell least."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Give RBGs to UEs one at a time, each to whom it adds most: the core of the channel-aware schedulers.
 
 A UE splits its power over its RBGs, so a second RBG can also lower the rate of the first: what counts is the marginal
-weighted bits. The channel is what reports tell: one SNR per UE, better on its preferred RBG. Suffixes: U = UEs,
+weighted bits. The channel is what is reported: one SNR per UE, better on its preferred RBG. Suffixes: U = UEs,
 M = RBGs, N = number of RBGs that the UE's power is split over, less 1.
 """
 

@@ -1,4 +1,4 @@
-"""Configured grants for packets that arrive like clockwork and would be too old by the time a report tells of them.
+"""Configured grants for packets that arrive like clockwork and would be too old by the time a report of them comes.
 
 Suffixes: U = UEs, M = RBGs.
 """
@@ -19,7 +19,7 @@ from policy.remaining_limits import RemainingLimits
 from policy.schedulers.estimate import Estimate
 
 MAX_GRANTS = 8
-"""Periodic grants of one cell: as many as a DCM of the RIC's pace can say."""
+"""Periodic grants of one cell: as many as a DCM at a RIC's period can hold."""
 SLOTS_TO_SERVE = 1
 """Slots that a packet still takes once a report of it has arrived."""
 MAX_PERIOD_SLOTS = 65535
@@ -52,7 +52,7 @@ class WantedGrant(NamedTuple):
 
 
 def wanted_grants(state: CellState, known: Estimate) -> list[WantedGrant]:
-    """UEs whose packets would be too old by the time a report tells of them, and can be foreseen. Ascending by UE."""
+    """UEs whose packets can be foreseen, and would be too old by the time a report of them comes. Ascending by UE."""
     slow_U = state.deadline_slots_U <= state.age_slots_U + SLOTS_TO_SERVE  # NaN: not known to need a grant
     wanted = []
     for ue in np.flatnonzero(slow_U & state.has_class(TrafficClass.PERIODIC)).tolist():
@@ -90,7 +90,7 @@ def give_periodic_grants(
 
 
 def _after_holding(remaining: RemainingLimits, ue: int, rbgs: int) -> RemainingLimits | None:
-    """The books once `ue` holds so many RBGs more; None if it may not."""
+    """The remaining limits once `ue` holds so many RBGs more; None if it may not."""
     after = remaining.copy()
     for _ in range(rbgs):
         if not after.may_hold(ue):

@@ -59,7 +59,7 @@ class Scheduler:
 
 
 def spare_owner(slots_per_dcm: int) -> int:
-    """Whose an RBG is that nobody is meant to hold."""
+    """The owner of an RBG that nobody is meant to hold: OPEN below OPEN_BELOW_SLOTS, else DYNAMIC."""
     return OPEN if slots_per_dcm < OPEN_BELOW_SLOTS else DYNAMIC
 
 
@@ -85,7 +85,7 @@ def round_robin(state: CellState, intent: Intent) -> Allocation:
         owner_M[rbg] = ue
         remaining.own(ue)
         turn = ue + 1
-    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, BLIND_SENDERS))
+    return limits.allocation(state.ue_ids, owner_M, LeftoverRule(ALL_CLASSES, BLIND_SENDERS))
 
 
 def proportional_fair(state: CellState, intent: Intent) -> Allocation:
@@ -159,7 +159,7 @@ SCHEDULERS: dict[str, Scheduler] = {
         fair_caps,
     )
 }
-"""By name, for configuration and the command line."""
+"""The classical leaders by name, for configuration and the command line."""
 
 
 def _greedy(state: CellState, intent: Intent, weigh: Callable[[Estimate], NDArray[np.float64]]) -> Allocation:
@@ -168,7 +168,7 @@ def _greedy(state: CellState, intent: Intent, weigh: Callable[[Estimate], NDArra
     owner_M = greedy_owners(known, weigh(known), limits, state.num_rbgs)
     if not state.num_ues:
         owner_M[:] = spare_owner(state.slots_per_dcm)
-    return _allocation(state, limits, owner_M, LeftoverRule(ALL_CLASSES, contenders_for(state, known)))
+    return limits.allocation(state.ue_ids, owner_M, LeftoverRule(ALL_CLASSES, contenders_for(state, known)))
 
 
 def _constant(state: CellState, intent: Intent, owner: int, leftover: LeftoverRule) -> Allocation:
@@ -176,7 +176,7 @@ def _constant(state: CellState, intent: Intent, owner: int, leftover: LeftoverRu
     owner_M = np.full(state.num_rbgs, owner, np.int16)
     if limits.needed:
         owner_M = _floors_owned(estimate(state), limits, state.num_rbgs, owner)
-    return _allocation(state, limits, owner_M, leftover)
+    return limits.allocation(state.ue_ids, owner_M, leftover)
 
 
 def _floors_owned(known: Estimate, limits: Limits, num_rbgs: int, rest: int) -> NDArray[np.int16]:
@@ -184,7 +184,3 @@ def _floors_owned(known: Estimate, limits: Limits, num_rbgs: int, rest: int) -> 
     owner_M = greedy_owners(known, np.ones(len(known.queue_bits_U)), limits.only_floors(), num_rbgs)
     owner_M[owner_M == OPEN] = rest
     return owner_M
-
-
-def _allocation(state: CellState, limits: Limits, owner_M: NDArray[np.int16], leftover: LeftoverRule) -> Allocation:
-    return limits.allocation(state.ue_ids, owner_M, leftover)

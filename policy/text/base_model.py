@@ -1,7 +1,7 @@
 """A pretrained causal language model and its tokenizer, by directory or hub id: safetensors only, no foreign code.
 
 A hub id is first brought to a local directory, so that there is one way to load and one place where a network can fail.
-Whatever is wrong is told in one line.
+Whatever is wrong becomes an error of one line.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def configuration_files(folder: Path) -> list[Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over all that decides what a base model says: its configuration, tokenizer and weights."""
+    """sha256 over all that decides a base model's output: its configuration, tokenizer and weights."""
     digest = hashlib.sha256()
     for file in sorted((*folder.glob("*.safetensors"), *folder.glob("tokenizer*"), folder / CONFIG_FILE)):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())

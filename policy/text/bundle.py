@@ -20,7 +20,7 @@ BASE_FOLDER = "base"
 
 
 def base_document(model: TextModel) -> dict[str, Any]:
-    """What bundle.json says of the base model."""
+    """The base model's entry in bundle.json."""
     return {"sha256": model.base_sha256, "config": json.loads(model.lm.config.to_json_string(use_diff=False))}
 
 

@@ -1,7 +1,6 @@
-"""Speaking a DCM in a pretrained model's words: one forward a choice, in which it reads all branch nodes of the trie at
-once.
+"""Decoding a DCM in a pretrained model's tokens: one forward a choice, for all branch nodes of the trie at once.
 
-So the model chooses among actions, not among pieces of words: greedy decoding says the likeliest action of each step,
+So the model chooses among actions, not among pieces of words: greedy decoding takes the likeliest action of each step,
 sampling draws one by its exact probability (the product of the masked softmaxes on its way). Steps that leave no choice
 ride along, and a draft (policy.leader_models.decoding) is read whole: the first choice that is not the draft's discards
 what lies beyond it. Suffixes as in `policy.text.model`.
@@ -39,7 +38,7 @@ class PromptLayout(Protocol):
 
 
 class WordModel(Protocol):
-    """What decoding asks of a language model that says actions in words: `policy.text.model.TextModel`."""
+    """What decoding asks of a language model that spells actions in its tokens: `policy.text.model.TextModel`."""
 
     training: bool
 
@@ -82,7 +81,7 @@ def decode_text(
     drafts: Sequence[Sequence[int] | None] | None = None,
     expired: Callable[[], bool] = never_expires,
 ) -> list[DecodedDcm]:
-    """Say one DCM per cell; everything as `policy.leader_models.decoding.decode`. Raises PromptError for a cell too big
+    """One DCM per cell; everything as `policy.leader_models.decoding.decode`. Raises PromptError for a cell too big
     to read."""
     if not states:
         return []
@@ -164,13 +163,13 @@ class _Row:
                 break
             chain += model.trie.spelling(action)[len(read) :]
             cursor.advance(action)
-        if not len(tree):  # no choice is left: the DCM's end is said as it is
+        if not len(tree):  # no choice is left: the DCM's end is forced
             for ask in asks:
                 self._add(int(ask.legal[0]), 0.0)
         self.tree, self.asks = tree, asks
 
     def _guess(self, cursor: Cursor, legal: NDArray[np.int64]) -> int | None:
-        """The draft's action for this step, while what was said is the draft's."""
+        """The draft's action for this step, while what was chosen is the draft's."""
         draft, chosen = self._draft, len(cursor.tokens)
         if draft is None or chosen >= len(draft):
             return None
@@ -183,9 +182,9 @@ class _Row:
         return action if action in legal else None
 
     def take(self, log_probs_LA: NDArray[np.float64], uniforms_L: NDArray[np.float64] | None) -> NDArray[np.bool_]:
-        """Say the token tree up to the first choice that was not guessed; which of its tokens stay visible, [T].
+        """Choose along the token tree up to the first choice not guessed; which of its tokens stay visible, [T].
 
-        log_probs_LA: of the token tree's steps. uniforms_L: of the whole DCM's, or None for the likeliest actions.
+        log_probs_LA: the token tree's steps. uniforms_L: draws of the whole DCM; None = the likeliest actions.
         """
         last = ROOT
         for step, (legal, choice, guess) in enumerate(self.asks):
@@ -246,7 +245,7 @@ def _decode(
 
 
 def _log_probs(model: WordModel, rows: list[_Row], hidden_BTd: torch.Tensor) -> NDArray[np.float64]:
-    """Of the actions of every step that was read, -inf where illegal, [B, L, A]."""
+    """Log-probabilities of the actions of every step that was read, -inf where illegal, [B, L, A]."""
     legal_BLA = np.zeros((len(rows), max(len(row.asks) for row in rows), max(row.num_actions for row in rows)), bool)
     choices = []
     for row in rows:

@@ -3,7 +3,7 @@
     prompt tokens | "leftover" | branch nodes of " none", " embb", ... | "\\n" "contenders" | ... | "RBG0" | ...
 
 Of each step, the model reads the step prefix and the branch nodes of the trie (policy.text.spelling_trie) side by side:
-every branch node sees the prompt, what was said, and its own path, nothing of its siblings. So one pass over a step
+every branch node sees the prompt, what was chosen, and its own path, nothing of its siblings. So one pass over a step
 gives the exact probability of every legal action, spelled in however many tokens; and one pass over a whole DCM gives
 those of all its steps.
 
@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from policy.cell_state import CellState
 from policy.errors import UserMistake
-from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, Grammar, StepKind
+from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, StepKind
 from policy.intent import Intent
-from policy.leader_models.leader_network import PromptError, TrainableNetwork
-from policy.leader_models.transcript import Steps, TeacherForcingBatch, teacher_forcing_batch, teacher_forcing_example
+from policy.leader_models.leader_network import LeaderNetwork, PromptError, seeded
+from policy.leader_models.transcript import TeacherForcingBatch
 from policy.prompt.text import TEMPLATE_VERSION, action_text, prompt_text, step_prefix_text
 from policy.text.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
 from policy.text.decoding import decode_text
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 FLOAT_ERROR, BF16_ERROR = 1e-4, 0.1
 """How far logits may be off, by rounding, of the largest."""
 MANY_UES = 128
-"""Whose names must be told apart in a tokenizer's words before it is accepted: all digits, one to three of them."""
+"""UEs whose names a tokenizer must spell differently before it is accepted: all digits, one to three of them."""
 UNLIMITED = 1 << 30
-"""Context of a model that names none."""
+"""The context, in tokens, of a model that names none."""
 LORA_ALPHA_PER_RANK = 2
-"""LoRA's usual scale: what the adapter says counts twice."""
+"""LoRA's usual scale: the adapter's output counts twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,6 @@ class TextConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.lora_rank <= 1024:
             raise UserMistake(f"lora_rank is {self.lora_rank}, expected 0 (no LoRA) to 1024")
-
-
-class ChosenLogProbs(NamedTuple):
-    """What was said, and how sure the model was."""
-
-    log_probs_BL: Tensor
-    """Of each action; 0 beyond a DCM's end."""
-    entropy_BL: Tensor
-    """Of each step's choice, nats; 0 where there was none."""
 
 
 class TextLayout:
@@ -98,7 +89,7 @@ class TextLayout:
         return {"template": TEMPLATE_VERSION}
 
 
-class TextModel(TrainableNetwork):
+class TextModel(LeaderNetwork):
     """Any causal language model of transformers, its adapters, and the words of the grammar in its tokens."""
 
     kind = "text"
@@ -171,7 +162,7 @@ class TextModel(TrainableNetwork):
 
     @cached_property
     def base_sha256(self) -> str:
-        """Of the base model's files."""
+        """The digest of the base model's files."""
         return fingerprint(self.folder)
 
     def trained_state(self) -> dict[str, Tensor]:
@@ -185,30 +176,6 @@ class TextModel(TrainableNetwork):
     def step_prefix(self, kind: StepKind, rbg: int) -> tuple[int, ...]:
         """What is read before a step's action."""
         return self._step_prefixes[kind, rbg if kind is StepKind.OWNER else -1]
-
-    # ---- probabilities of what was said ----
-
-    def read(self, prompts: Any) -> Any:
-        raise NotImplementedError("a text model reads prompt and DCM in one: teacher_forcing_logits, or decode")
-
-    def logits(self, memory: Any, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
-        raise NotImplementedError("a text model's words depend on the mask: teacher_forcing_logits, or decode")
-
-    def chosen_log_probs_of(
-        self,
-        states: Sequence[CellState],
-        intents: Sequence[Intent],
-        grammars: Sequence[Grammar],
-        tokens: Sequence[Sequence[int]],
-    ) -> ChosenLogProbs:
-        """Of whole DCMs (grammar tokens), each action's log-probability and each step's entropy; differentiable.
-
-        Raises GrammarError for a DCM that is not its grammar's.
-        """
-        teacher_batch = teacher_forcing_batch(
-            [teacher_forcing_example(g, s, t) for g, s, t in zip(grammars, states, tokens)]
-        )
-        return chosen(self.teacher_forcing_logits(self.layout.encode(states, intents), teacher_batch), teacher_batch)
 
     def teacher_forcing_logits(self, prompts: Sequence[Sequence[int]], teacher_batch: TeacherForcingBatch) -> Tensor:
         """Log-probability of every action at every step of whole DCMs, [B, L, A]; differentiable.
@@ -328,7 +295,7 @@ class TextModel(TrainableNetwork):
         return sums.reshape(legal.shape).masked_fill(~legal, -torch.inf)
 
     def _logits(self, hidden_Fd: Tensor, words: Tensor) -> Tensor:
-        """Of the vocabulary's `words` alone, in float32."""
+        """Logits [F, words] of the given tokens of the vocabulary alone, in float32. hidden_Fd: last hidden states."""
         layer = self.lm.get_output_embeddings()
         logits = hidden_Fd.float() @ layer.weight[words].float().T
         if (bias := getattr(layer, "bias", None)) is not None:
@@ -339,16 +306,6 @@ class TextModel(TrainableNetwork):
         )
         cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
-
-
-def chosen(log_probs_BLA: Tensor, teacher_batch: TeacherForcingBatch) -> ChosenLogProbs:
-    """What was decided in a batch, out of the log-probabilities of all that it might have."""
-    chosen_BL = torch.from_numpy(teacher_batch.tokens_BL).to(log_probs_BLA.device)
-    illegal = torch.isinf(log_probs_BLA)
-    # exp(-inf) * -inf is no number, and neither is its gradient.
-    finite = log_probs_BLA.masked_fill(illegal, 0.0)
-    entropy_BL = -(finite.exp() * finite).masked_fill(illegal, 0.0).sum(-1)
-    return ChosenLogProbs(log_probs_BLA.gather(-1, chosen_BL[..., None])[..., 0], entropy_BL)
 
 
 def new_text_model(config: TextConfig, *, seed: int = 0, local_files_only: bool = False) -> TextModel:
@@ -368,8 +325,7 @@ def _add_adapters(model: nn.Module, rank: int, seed: int) -> None:
     except ImportError as error:
         raise BaseModelError("LoRA needs the package peft: pip install 'stackmac[text]'") from error
     config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA_PER_RANK * rank, target_modules="all-linear", lora_dropout=0.0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
@@ -378,7 +334,7 @@ def _add_adapters(model: nn.Module, rank: int, seed: int) -> None:
 
 
 def _kind_of(query: int) -> tuple[StepKind, int]:
-    """A Line's query: its kind and, for an owner, the RBG."""
+    """What a query asks: its kind and, for an owner, the RBG; -1 = no RBG."""
     if query >= StepKind.OWNER:
         return StepKind.OWNER, query - int(StepKind.OWNER)
     return StepKind(query), -1

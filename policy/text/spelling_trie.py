@@ -53,7 +53,7 @@ class BranchNodes(NamedTuple):
     way_P: NDArray[np.int64]
     """... the way that it takes at a branch node on its path."""
     read: Mapping[int, tuple[int, ...]]
-    """By action: the nodes on its path, in order; the rest of its spelling is forced once it is chosen."""
+    """The nodes on each action's path, in order; the rest of its spelling is forced once it is chosen."""
 
 
 class Trie:

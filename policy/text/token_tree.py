@@ -82,7 +82,7 @@ class Choice(NamedTuple):
     """One step of one cell at which there is a choice, and where the model reads it."""
 
     row: int
-    """Of the batch."""
+    """The cell's place in the batch."""
     step: int
     branches: BranchNodes
     step_prefix: int

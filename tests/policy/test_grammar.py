@@ -150,7 +150,7 @@ def test_language_equals_the_feasible_allocations(num_ues: int, num_rbgs: int, m
         state = cell(num_ues, num_rbgs, periods)
         intent = random_intent(rng, state)
         grammar = compile_grammar(state, intent, options)
-        assert grammar.not_enforced == ()
+        assert grammar.limits.not_enforced == ()
         spoken = language(grammar)
         meanings = [meaning(grammar.allocation(tokens)) for tokens in spoken]
         assert len(set(meanings)) == len(spoken), "two spellings of one meaning"
@@ -289,7 +289,7 @@ def test_a_cap_wins_over_the_same_ues_floor() -> None:
 
 def test_limits_of_a_ue_that_is_not_there_wait() -> None:
     grammar = compile_grammar(cell(1, 2), Intent(min_share_percent={99: 100}, max_share_percent={98: 0}), QUIET)
-    assert grammar.not_enforced == ()
+    assert grammar.limits.not_enforced == ()
     assert len(language(grammar)) == 4**2
 
 

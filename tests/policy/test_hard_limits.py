@@ -91,7 +91,7 @@ def test_a_hundred_thousand_decisions_of_random_weights_break_no_limit() -> None
         state = small_cell(rng, slots_per_dcm=(1, 100)[k % 2])
         intent, shares = random_limits(rng, state)
         grammar = compile_grammar(state, intent, options[k % len(options)])
-        assert grammar.not_enforced == ()
+        assert grammar.limits.not_enforced == ()
         limited += grammar.limits.any
         for _ in range(DECISIONS_A_CASE):
             broken += violations(shares, speak(rng, grammar))

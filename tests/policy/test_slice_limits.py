@@ -157,7 +157,7 @@ def test_the_language_is_what_slices_allow(num_ues: int, num_rbgs: int, max_gran
         periods = [((2, 0), (2, 1), (3, 1), (4, 3))[k] for k in rng.integers(0, 4, num_ues)]
         columns = dict(zip(("arrival_period_slots_U", "arrival_phase_slots_U"), np.array(periods, float).T))
         grammar = compile_grammar(cell(num_ues, num_rbgs, **columns), numbers.intent(), options)
-        assert grammar.not_enforced == ()
+        assert grammar.limits.not_enforced == ()
         spoken = language(grammar)
         meanings = [
             (frozenset((g.ue, g.rbg) for g in said.periodic_grants), tuple(said.owner_M.tolist())) for said in spoken

@@ -41,12 +41,12 @@ def half_open():
 @pytest.fixture
 def record(follower, half_open):
     """Play some slots of `mix` under it; the world, the team, and what was recorded."""
-    from training.critic import new_follower_critic
+    from training.critic import FOLLOWER_FEATURES, new_critic
     from training.following.recording import FollowerTeam, play_period
 
     def play(config: RecordingConfig, *, slots: int = 4, model=None, critic: bool = False):
         world = CellBatch(make_scenario("mix"), 6, 4, seed=3)
-        team = FollowerTeam(model or follower(), new_follower_critic(1) if critic else None)
+        team = FollowerTeam(model or follower(), new_critic(FOLLOWER_FEATURES, 1) if critic else None)
         return world, team, play_period(world, half_open(6, 4), slots, team, config, np.random.default_rng(5))
 
     return play

@@ -65,7 +65,7 @@ def decided_by(world: CellBatch, speaker: str = "random", intent: Intent | None 
 def test_what_is_played_in_a_branch_is_the_dcm_with_that_token(name, speaker, periods):
     world = world_of(name, 3, 7, 5, periods)
     decided = decided_by(world, speaker)
-    before, slot = world.state.copy(), world.slot
+    before, slot = world.select(range(world.cells)).state, world.slot
     values, plan = evaluate(world, decided, SPARSE, np.random.default_rng(1))
     assert all(np.array_equal(now, then) for now, then in zip(world.state, before))
     assert world.slot == slot
@@ -101,8 +101,8 @@ def test_every_action_is_tried_where_all_are_asked_for():
     for said, value in zip(
         decided_by(world), evaluate(world, decided_by(world), EVERYTHING, np.random.default_rng(0))[0]
     ):
-        choice_L = value.line.mask_LA.sum(axis=1) > 1
-        assert np.array_equal(value.known_LA[choice_L], value.line.mask_LA[choice_L])
+        choice_L = value.steps.mask_LA.sum(axis=1) > 1
+        assert np.array_equal(value.known_LA[choice_L], value.steps.mask_LA[choice_L])
         assert not value.known_LA[~choice_L].any()
         assert np.isfinite(value.value_LA).all()
         assert len(said.tokens) == len(choice_L)

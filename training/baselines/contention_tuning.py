@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.allocation import Allocation
-from policy.cell_state import CellState
 from policy.grammar import CONTENDERS
 from policy.intent import Intent
-from policy.leader import Decision, Leader, never_expires
+from policy.leader import never_expires
 from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, oracle_plan
+from training.baselines.rules import RULES
 from training.replay import NODE_SCHEDULER, replay
+from training.run_length import FAST_GAME_SLOTS, SLOW_GAME_PERIODS
 from training.simulator.cell import CellBatch
-from training.simulator.plan import Plan, node_plan
+from training.simulator.lease import BatchSchedule
+from training.simulator.plan import node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 from training.world_seeds import TUNING_SEED
 
@@ -43,15 +42,9 @@ _AS_NODE: dict[str, dict[str, Any]] = {
     "max_weight_smart": {"node_rule": "max_weight"},
     "max_rate_smart": {"node_rule": "max_rate"},
 }
-_LEADERS = {
-    "inflight_pf_smart": "proportional_fair",
-    "max_weight_smart": "max_weight",
-    "max_rate_smart": "max_rate",
-    "round_robin_smart": "round_robin",
-    "static_config": "static_config",
-}
+_LEADERS = {f"{name}_smart": leader for name, leader in RULES.items()} | {"static_config": SCHEDULERS["static_config"]}
 TUNED_PLAYERS = (*_AS_NODE, "round_robin_smart", "static_config", "contention", "oracle")
-"""By the names of their rows. Round robin leaves nothing over: its c is 0."""
+"""Players with a c to tune, by the names of their rows. Round robin leaves nothing over: its c is 0."""
 
 _FEW_ROWS = 8
 """Leaders in Python are slow: they get one cell where the others get so many."""
@@ -69,27 +62,8 @@ class Tuned(NamedTuple):
     throughput_bits_per_slot: float
 
 
-class FixedContenders:
-    """A leader whose leftover rule has another c: the same for every decision. Classes stay as it says."""
-
-    def __init__(self, leader: Leader, contenders: float) -> None:
-        self.name = leader.name
-        self._leader, self._contenders = leader, contenders
-
-    def decide(
-        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
-    ) -> list[Decision]:
-        decisions = self._leader.decide(states, intents, expired)
-        return [replace(d, allocation=with_contenders(d.allocation, self._contenders)) for d in decisions]
-
-
-def with_contenders(allocation: Allocation, contenders: float) -> Allocation:
-    """The allocation with another c."""
-    return replace(allocation, leftover=allocation.leftover._replace(contenders=contenders))
-
-
 def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, slots: int = 1000) -> list[Tuned]:
-    """Every c that a DCM can say, under the node's own scheduler, the best utility first."""
+    """Every c that a DCM can hold, under the node's own scheduler, the best utility first."""
     rows = []
     for contenders in CONTENDERS:
         tried = scenario.with_(node_contenders=contenders)
@@ -101,35 +75,33 @@ def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, 
     return sorted(rows, key=lambda row: -row.utility)
 
 
-def tune_open_contenders(
-    scenario: Scenario, player: str, ues: int, *, cells: int = 400, slots: int = 100, seed: int = TUNING_SEED
-) -> list[Tuned]:
+def tune_open_contenders(scenario: Scenario, player: str, ues: int, *, cells: int = 400) -> list[Tuned]:
     """Many c for one of TUNED_PLAYERS, the best utility first: powers of two up to c = ues (p = 1), then finer steps
     around the best. All in the same worlds. Raises ValueError for an unknown player."""
     if player not in TUNED_PLAYERS:
         raise ValueError(f"no c to tune for {player!r}; known: {', '.join(TUNED_PLAYERS)}")
     if player == "round_robin_smart":
         return [Tuned(0.0, math.nan, math.nan)]
-    slots = max(slots, 20 * scenario.slots_per_dcm)
+    slots = max(FAST_GAME_SLOTS, SLOW_GAME_PERIODS * scenario.slots_per_dcm)
     cells = max(_FEW_ROWS, cells * _CELLS_ARE_LARGE // max(ues, _CELLS_ARE_LARGE))
     coarse = [0.0, *(0.3 * 2.0**k for k in range(32) if 0.3 * 2.0**k < ues), float(ues)]
-    rows = _try_all(scenario, player, ues, coarse, cells, slots, seed)
+    rows = _try_all(scenario, player, ues, coarse, cells, slots)
     best = max(rows, key=lambda row: row.utility).contenders
     finer = sorted({min(float(ues), best * 2.0**step) for step in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)} - {best})
     if best > 0:
-        rows += _try_all(scenario, player, ues, finer, cells, slots, seed)
+        rows += _try_all(scenario, player, ues, finer, cells, slots)
     return sorted(rows, key=lambda row: (-row.utility, row.contenders))
 
 
 def _try_all(
-    scenario: Scenario, player: str, ues: int, candidates: Sequence[float], cells: int, slots: int, seed: int
+    scenario: Scenario, player: str, ues: int, candidates: Sequence[float], cells: int, slots: int
 ) -> list[Tuned]:
     """All candidates at once, as branches of the same cells from slot 0 on."""
     slow = scenario.slots_per_dcm > 1
     as_node = _AS_NODE.get(player) if not slow or player == NODE_SCHEDULER else None
     if as_node is None and player not in ("contention", "oracle"):
         cells = max(1, cells // _FEW_ROWS)
-    start = CellBatch(scenario.with_(**as_node) if as_node else scenario, cells, ues, seed)
+    start = CellBatch(scenario.with_(**as_node) if as_node else scenario, cells, ues, TUNING_SEED)
     batch = start.select(np.tile(np.arange(cells), len(candidates)))
     contenders_B = np.repeat(np.array(candidates, np.float64), cells)
     if as_node is not None:
@@ -150,17 +122,12 @@ def _try_all(
 
 def _play_leader(batch: CellBatch, player: str, contenders_B: NDArray[np.float64], slots: int) -> None:
     """The leader of a row, period by period; until its first decision governs, the node schedules by itself."""
-    plain_pf = player == "proportional_fair_smart"
-    leader = SCHEDULERS["proportional_fair" if plain_pf else _LEADERS[player]]
-    slots_per_dcm, lead = batch.scenario.slots_per_dcm, batch.scenario.control_lead_periods
-    decided: deque[list[Allocation]] = deque()
+    slots_per_dcm = batch.scenario.slots_per_dcm
+    schedule = BatchSchedule(batch.scenario, batch.cells)
     for _ in range(slots // slots_per_dcm):
-        states = batch.observe()
-        if plain_pf:
-            states = [replace(state, inflight_bits_U=np.zeros(state.num_ues)) for state in states]
-        decisions = leader.decide(states, [Intent()] * batch.cells, never_expires)
-        decided.append([decision.allocation for decision in decisions])
-        plan: Plan = batch.plan(decided.popleft() if len(decided) > lead else None)
+        decisions = _LEADERS[player].decide(batch.observe(), [Intent()] * batch.cells, never_expires)
+        schedule.offer([decision.allocation for decision in decisions], batch.slot)
+        plan = batch.plan(schedule.governing(batch.slot))
         batch.play(plan._replace(contenders_B=contenders_B), slots_per_dcm)
 
 
@@ -191,7 +158,7 @@ def _shipped() -> Table:
 def tuned_contenders(scenario: str, player: str, ues: int, table: Table | None = None) -> float | None:
     """c of a row by the shipped table (or another one): that of the nearest number of UEs, by ratio, at most `ues`.
 
-    None = not tuned: what the row's leader itself says is all there is.
+    None = not tuned: the row's leader then keeps its own.
     """
     by_ues = (_shipped() if table is None else table).get(scenario, {}).get(player)
     if not by_ues:

@@ -9,27 +9,22 @@ the static configuration and contention have best-response followers always. Dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from policy.cell_state import CellState
 from policy.errors import UserMistake
-from policy.intent import Intent
-from policy.leader import Decision, Leader
+from policy.leader import Leader
 from policy.observation import FULL
-from policy.schedulers.schedulers import SCHEDULERS
-from training.baselines.contention_tuning import FixedContenders, tuned_contenders
+from training.baselines.contention_tuning import tuned_contenders
 from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan
+from training.baselines.rules import INFLIGHT_PF, RULES, FixedContenders
 from training.replay import NODE_IDLE, NODE_SCHEDULER, replay, replay_row
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SCENARIOS, Scenario
 
-INFLIGHT_PF = "inflight_pf"
-INFLIGHT_PF_SMART = "inflight_pf_smart"
+INFLIGHT_PF_SMART = f"{INFLIGHT_PF}_smart"
 ORACLE = "oracle"
 """Knows queues and channels as they are; what is left between the two is what a leader could gain."""
 LEARNED = (
@@ -126,20 +121,6 @@ class Named:
         return replay_row(scenario, self.row, ues=ues, cells=cells, seed=seed, periods=periods, observe=observe)
 
 
-class OldReports:
-    """A leader that does not subtract from a buffer report what was served since: the reference game's plain PF."""
-
-    def __init__(self, leader: Leader) -> None:
-        self.name = leader.name
-        self._leader = leader
-
-    def decide(
-        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
-    ) -> list[Decision]:
-        plain = [replace(state, inflight_bits_U=np.zeros(state.num_ues)) for state in states]
-        return self._leader.decide(plain, intents, expired)
-
-
 def open_contenders(scenario: Scenario, player: str, ues: int) -> float | None:
     """The tuned c of a `_smart` row here; None = not tuned, the rule's own."""
     if SCENARIOS.get(scenario.name) != scenario:
@@ -158,20 +139,6 @@ def make_baselines(against: str) -> list[Player]:
         if name not in BASELINES and name not in LEARNED:
             raise UserMistake(f"unknown player {name!r}; known: all, {', '.join((*BASELINES, *LEARNED))}")
     return [BASELINES[name] for name in names if name in BASELINES]
-
-
-def _rules() -> list[Player]:
-    fair = SCHEDULERS["proportional_fair"]
-    leaders: dict[str, Leader] = {
-        "round_robin": SCHEDULERS["round_robin"],
-        "proportional_fair": OldReports(fair),
-        INFLIGHT_PF: fair,
-        "max_weight": SCHEDULERS["max_weight"],
-        "max_rate": SCHEDULERS["max_rate"],
-    }
-    obeyed = [Player(name, (Led(leader, "obey"),), followers="obey") for name, leader in leaders.items()]
-    smart = [(f"{name}_smart", leader) for name, leader in leaders.items()]
-    return obeyed + [Player(name, (Tuned(name, leader),)) for name, leader in smart]
 
 
 def _play_aloha(world: World) -> list[CellMetrics]:
@@ -193,7 +160,8 @@ BASELINES: dict[str, Player] = {
         Player(NODE_IDLE, (Named(NODE_IDLE),)),
         Player(NODE_SCHEDULER, (Named(NODE_SCHEDULER),)),
         Player("static_config", (Named("static_config"),)),
-        *_rules(),
+        *(Player(name, (Led(leader, "obey"),), followers="obey") for name, leader in RULES.items()),
+        *(Player(f"{name}_smart", (Tuned(f"{name}_smart", leader),)) for name, leader in RULES.items()),
         Player("contention", (Named("contention"),)),
         Player("aloha", (_play_aloha,), followers="genie"),
         Player(ORACLE, (_play_oracle,)),

@@ -1,6 +1,5 @@
-"""Batched players of the K = 1 game: round robin, ALOHA with a genie, and the oracle.
+"""Batched players of the K = 1 game, who know what nobody can know: ALOHA with a genie, and the oracle.
 
-Round robin is here because a leader would decide cell by cell; the other two know what nobody can know.
 Suffixes: B cells, U seats, M RBGs.
 """
 
@@ -17,13 +16,6 @@ from training.simulator.plan import Plan, owner_plan
 
 OPEN_TO_ALL = 64.0
 """Contenders that make p = 1 for any number of UEs here: the genie draws its own coins."""
-
-
-def round_robin_plan(batch: CellBatch) -> Plan:
-    """RBG m to UE (offset + m) mod U, the offset M further every slot."""
-    num_rbgs = batch.scenario.num_rbgs
-    owner_M = (batch.slot * num_rbgs + np.arange(num_rbgs)) % batch.ues
-    return owner_plan(np.tile(owner_M, (batch.cells, 1)).astype(np.int16), batch.ues, 0.0)
 
 
 def all_open_plan(batch: CellBatch) -> Plan:

@@ -30,7 +30,7 @@ BUNDLE = "bundle"
 OBEYED = ("dictator_learned",)
 UNDER_PF = ("pf_leader_learned_followers", "pf_leader_retrained_followers")
 ANSWERED = ("mappo", "mappo_g")
-"""By best-response followers."""
+"""Leaders that best-response followers answer."""
 
 
 class Sampler(Leader, Protocol):
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     players: list[Player]
 
     def described(self) -> list[dict[str, Any]]:
-        """For a result file."""
+        """The bundles as a result file names them."""
         return [
             {
                 "player": self.player,
@@ -67,7 +67,7 @@ class BundlePlay:
 
     folder: str
     digest: str
-    """Of the description, which holds its files' digests: a bundle that changes meanwhile is another one."""
+    """sha256 of the description, which holds its files' digests: a bundle that changes meanwhile is another one."""
     decoding: str
     """greedy or sampled: of DCMs, and of learned followers' bits."""
     followers: str
@@ -140,7 +140,7 @@ def _loaded(names: str, slots_per_dcm: int) -> tuple[tuple[str, ...], list[str],
 
 
 def _train_seeds(names: Sequence[str], bundles: Sequence[Bundle]) -> tuple[int, ...]:
-    """Of each bundle. Raises UserMistake where two have the same: they would not be independent."""
+    """Each bundle's training seed. Raises UserMistake where two are the same: they would not be independent."""
     seeds = [_seed(bundle.provenance) for bundle in bundles]
     if len(seeds) == 1:
         return () if seeds[0] is None else (seeds[0],)
@@ -155,7 +155,7 @@ def _train_seeds(names: Sequence[str], bundles: Sequence[Bundle]) -> tuple[int, 
 
 
 def _seed(provenance: Mapping[str, Any]) -> int | None:
-    """Of the training; of the warm start before it where it was not trained further."""
+    """The seed of the training; that of the warm start where it was not trained further."""
     for part in _stages(provenance):
         if isinstance(part.get("seed"), int):
             return int(part["seed"])
@@ -163,7 +163,7 @@ def _seed(provenance: Mapping[str, Any]) -> int | None:
 
 
 def _stages(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Of a training, the last one first: `train-followers`, `train`, its forerunner, the warm start."""
+    """The stages of a training, the last one first: `train-followers`, `train`, its forerunner, the warm start."""
     parts = (*(provenance.get(name) for name in ("trained_followers", "trained", "improved")), provenance)
     return [part for part in parts if isinstance(part, Mapping)]
 
@@ -192,7 +192,7 @@ def _digest(folder: str) -> str:
 
 @lru_cache(maxsize=32)
 def _models(folder: str, digest: str) -> tuple[Sampler, FollowerPolicy, bool]:
-    """Leader, followers, and whether these learned to speak."""
+    """Leader, followers, and whether these learned to send UCMs."""
     import torch
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike

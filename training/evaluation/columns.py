@@ -5,13 +5,11 @@ A column is a mean over all cells of a row's world seeds and training seeds. Ano
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from policy.cell_state import TrafficClass
+from training.intervals import finite_mean
 from training.simulator.metrics import CellMetrics
 
 
@@ -28,19 +26,13 @@ class Column(NamedTuple):
     """How the terminal formats it."""
 
 
-def finite_mean(values: Sequence[float]) -> float:
-    """NaN if none is finite."""
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.mean(finite)) if finite else math.nan
-
-
 def mean_of(metric: str) -> Callable[[Sequence[CellMetrics]], float]:
     """The mean over cells of one of their metrics."""
     return lambda cells: finite_mean([getattr(cell, metric) for cell in cells])
 
 
 def _drops_by_class(cells: Sequence[CellMetrics]) -> dict[str, float]:
-    """By class name; NaN for a class without arrivals."""
+    """Share of bits dropped, by class name; NaN for a class without arrivals."""
     return {
         traffic_class.name.lower(): finite_mean([cell.drop_fraction_by_class[i] for cell in cells])
         for i, traffic_class in enumerate(TrafficClass)
@@ -59,5 +51,5 @@ COLUMNS: tuple[Column, ...] = (
     Column("delay_slots_p50", mean_of("p50_delay_slots")),
     Column("delay_slots_p95", mean_of("p95_delay_slots")),
 )
-"""In the order of the terminal's table."""
+"""All columns, in the order of the terminal's table."""
 SHOWN_COLUMNS = tuple(column for column in COLUMNS if column.heading)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -21,9 +20,10 @@ from training.evaluation.rows import (
     world_seeds,
 )
 from training.replay import NODE_SCHEDULER
+from training.result_file import as_plain
 
 ADAPTIVE = "adaptive"
-"""In place of a c: the rule says it anew in every decision, from reports."""
+"""What stands in place of a c where the rule chooses it anew in every decision, from reports."""
 
 
 class Evaluation(NamedTuple):
@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
     contenders: dict[str, dict[int, float | str]]
     """c of the leftover rule by baseline and number of UEs, where the evaluation or the scenario sets it."""
     dictators: dict[int, str]
-    """By number of UEs: which player `dictator` stands for."""
+    """Which player `dictator` stands for, by number of UEs."""
     seeds_done: int
 
     @property
@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
         return f"95 %, Student's t over {worlds}"
 
     def as_json(self) -> dict[str, Any]:
-        """For a result file: NaN is null, the scenario is spelled out."""
+        """The content of a result file: NaN is null, the scenario is spelled out."""
         scenario = self.setup.scenario
         return {
             "scenario": asdict(scenario),
@@ -60,8 +60,8 @@ class Evaluation(NamedTuple):
             "slots": self.setup.slots,
             "interval": self.interval,
             "complete": self.complete,
-            "contenders": _plain(self.contenders),
-            "dictator": _plain(self.dictators),
+            "contenders": as_plain(self.contenders),
+            "dictator": as_plain(self.dictators),
             "rows": [_row_json(row) for row in self.rows],
             "seed_rows": [_row_json(row) for row in self.seed_rows],
         }
@@ -140,18 +140,7 @@ def _contenders(players: Sequence[Player], setup: Setup) -> dict[str, dict[int, 
 
 def _row_json(row: Row) -> dict[str, Any]:
     plain: dict[str, Any] = {}
-    for key, value in _plain(row).items():
+    for key, value in as_plain(row).items():
         plain.update(value if key == "figures" else {key: value})
     del plain["label"]
     return plain
-
-
-def _plain(value: Any) -> Any:
-    """As JSON can carry it: named tuples as objects, NaN as null."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -33,7 +33,7 @@ class Against(NamedTuple):
     """One row against one baseline, paired."""
 
     throughput_pct: float
-    """Of the means."""
+    """How far the mean is above the baseline's, percent."""
     utility_diff: Interval
     utility_pct: Interval
     throughput_pct_interval: Interval
@@ -52,7 +52,7 @@ class Row(NamedTuple):
     decoding: str | None
     followers: str
     figures: dict[str, Any]
-    """By the key of its column (training.evaluation.columns)."""
+    """Each figure by the key of its column (training.evaluation.columns)."""
     train_seeds: tuple[int, ...]
     world_seeds: tuple[int, ...]
     cells: int
@@ -115,14 +115,14 @@ class Sheet(NamedTuple):
         return np.array([[[getattr(cell, metric) for cell in cells] for cells in worlds] for worlds in self.cells_SWC])
 
     def alone(self, s: int) -> Sheet:
-        """Of one training seed."""
+        """What the player came to with one of its training seeds."""
         player = self.player
         one = player._replace(plays=player.plays[s : s + 1], train_seeds=player.train_seeds[s : s + 1])
         return Sheet(one, self.cells_SWC[s : s + 1])
 
 
 Sheets = Mapping[str, Sheet]
-"""By label, in the order of a table."""
+"""The sheets by label, in the order of a table."""
 
 
 def world_seeds(count: int, first: int = FIRST_WORLD_SEED) -> tuple[int, ...]:
@@ -145,7 +145,7 @@ def seed_rows_of(sheets: Sheets, setup: Setup, ues: int, untrained: Mapping[str,
 
 
 def untrained_of(sheets_by_ues: Mapping[int, Sheets]) -> dict[str, bool | None]:
-    """By label, judged on the numbers of UEs that a player was trained on: elsewhere it may fail to generalise."""
+    """Whether each label is untrained, judged where it was trained: at other numbers of UEs it may not generalise."""
     found: dict[str, bool | None] = {}
     for sheets in sheets_by_ues.values():
         for label, sheet in sheets.items():

@@ -80,7 +80,7 @@ def _figures(row: Row) -> tuple[str, ...]:
 
 
 def _margin(leading: Row, other: Row | None) -> tuple[str, str]:
-    """Of utility with its interval, and of throughput; None = above the Dictator."""
+    """The margins of utility, with its interval, and of throughput. other: None = the Dictator."""
     margin = leading.vs.get(DICTATOR if other is None else other.player)
     if margin is None or leading is other:
         return "", ""

@@ -22,7 +22,7 @@ class Budget:
     slots: int
     """Length of a run at K < 10; slower leaders get more."""
     updates: int
-    """Of a training."""
+    """Updates of a training."""
     warm_start_steps: int
 
     def pick(self, *, smoke: T, quick: T, full: T) -> T:
@@ -48,4 +48,4 @@ BUDGETS: dict[str, Budget] = {
         Budget("full", train_seeds=3, world_seeds=10, cells=64, slots=200, updates=400, warm_start_steps=1200),
     )
 }
-"""By name."""
+"""The budgets by name."""

@@ -41,8 +41,8 @@ def base_of(found: Sequence[Measured], mine: Measured, name: str) -> Measured:
 def table_of(
     found: Sequence[Measured],
     bases: Sequence[str],
+    player_meaning: str,
     more: Mapping[str, tuple[str, Mapping[str, Any]]] = {},
-    player_meaning: str = "who decides",
 ) -> Table:
     """more: further columns by name: what they mean, and each player's value (missing = unknown)."""
     columns = [
@@ -107,13 +107,13 @@ def bars(found: Sequence[Measured], players: Sequence[str], base: str, metric: s
     ]
 
 
-def over_ues(found: Sequence[Measured], players: Sequence[str], base: str, metric: str = "utility") -> list[Curve]:
-    """Paired differences to `base` over the number of UEs."""
+def over_ues(found: Sequence[Measured], players: Sequence[str], base: str) -> list[Curve]:
+    """Paired differences of utility to `base` over the number of UEs."""
     return [
         Curve(
             player,
             [m.world.ues for m in found if m.player == player],
-            [m.minus(base_of(found, m, base), metric) for m in found if m.player == player],
+            [m.minus(base_of(found, m, base), "utility") for m in found if m.player == player],
         )
         for player in players
     ]
@@ -127,13 +127,12 @@ def absolute(found: Sequence[Measured], players: Sequence[str], metric: str) -> 
     ]
 
 
-def sample_of(study: Study, worlds: Sequence[World], trained: bool = True) -> str:
-    """n, as a sentence."""
-    budget, slots = study.budget, sorted({world.slots for world in worlds})
-    seeds = f"{budget.train_seeds} training seeds; " if trained else ""
-    over = "training seeds for what was trained, " if trained and budget.train_seeds > 1 else ""
+def sample_of(study: Study, worlds: Sequence[World]) -> str:
+    """How many of everything a study's numbers are over, as a sentence."""
+    train_seeds, slots = study.budget.train_seeds, sorted({world.slots for world in worlds})
+    over = "training seeds for what was trained, " if train_seeds > 1 else ""
     lengths = " or ".join(map(str, slots))
     return (
-        f"{seeds}{worlds[0].seeds} world seeds of {worlds[0].cells} cells, {lengths} slots each; intervals over {over}"
-        f"world seeds{' otherwise' if over else ''}."
+        f"{train_seeds} training seeds; {worlds[0].seeds} world seeds of {worlds[0].cells} cells, {lengths} slots "
+        f"each; intervals over {over}world seeds{' otherwise' if over else ''}."
     )

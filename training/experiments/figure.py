@@ -21,7 +21,7 @@ PANEL_HEIGHT_IN = 3.9
 COLUMNS = 2
 """Panels side by side."""
 TITLE_CHARACTERS = 50
-"""Of a title's line, a panel's width."""
+"""Characters of a title's line as wide as a panel."""
 DPI = 150
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Okabe and Ito's: distinguishable for everybody."""

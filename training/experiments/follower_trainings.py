@@ -87,27 +87,23 @@ def followers_part(
     return {"log": [report._asdict() for report in reports]}
 
 
-def agreement_part(bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, seed: int) -> Part:
-    """Share of the offered RBGs on which UEs with something to send do as the DCM says, per cell."""
-    arguments = {"bundle": bundle, "scenario": scenario, "ues": ues, "cells": cells, "slots": slots, "seed": seed}
-    return Part(f"agreement, {ues} UEs, world seed {seed}", measure_agreement, arguments)
-
-
 def measure_agreement(bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, seed: int) -> Results:
-    """Under the bundle's own leader, followers drawing."""
+    """Share of the offered RBGs on which UEs with something to send do as the DCM says, per cell.
+
+    The bundle's own leader leads, and its followers draw their bits.
+    """
     import torch
 
     from policy.bundle import load_bundle
-    from policy.follower import FollowerPolicy
     from policy.model_leader import leader_of
     from training.replay import replay
     from training.rewards import agreement
     from training.simulator.cell import SlotView
-    from training.simulator.learned_followers import LearnedFollowers, follower_view
+    from training.simulator.learned_followers import as_followers, follower_view
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)
-    followers = LearnedFollowers(FollowerPolicy(loaded.follower))
+    followers = as_followers(loaded.follower)
     agreed_B, asked_B = np.zeros(cells), np.zeros(cells)
 
     def watched(slot: SlotView) -> Any:

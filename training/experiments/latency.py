@@ -28,17 +28,16 @@ def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, 
     import torch
 
     from policy.bundle import load_bundle
-    from policy.follower import FollowerPolicy
     from policy.intent import Intent
     from policy.leader import never_expires
     from policy.model_leader import ModelLeader
     from training.simulator.cell import CellBatch
-    from training.simulator.learned_followers import LearnedFollowers
+    from training.simulator.learned_followers import as_followers
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)
     leader = ModelLeader(loaded.leader, loaded.options)
-    answer = LearnedFollowers(FollowerPolicy(loaded.follower))
+    answer = as_followers(loaded.follower)
     world = CellBatch(scenario, 1, ues, FIRST_WORLD_SEED + repeat)
     world.play(None, 50)
     leader_ms, follower_ms, dcm_tokens, prompt = [], [], [], 0

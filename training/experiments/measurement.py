@@ -1,4 +1,4 @@
-"""Policies in the same worlds, as parts of a study; differences are paired cell by cell.
+"""Players in the same worlds, as parts of a study; differences are paired cell by cell.
 
 An interval is Student's t: over training seeds where there are several, else over world seeds, else over cells.
 """
@@ -6,14 +6,12 @@ An interval is Student's t: over training seeds where there are several, else ov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from training.experiments.study import Part, Results
-from training.intervals import Interval, mean_interval
+from training.intervals import Interval, finite_mean, mean_interval
 from training.run_length import SLOW_GAME_PERIODS
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
@@ -27,14 +25,6 @@ METRICS = (
     "waste_fraction",
     "drop_fraction",
 )
-UNITS = {
-    "utility": "utility, nats per UE",
-    "throughput_bits_per_slot": "bits per slot and cell",
-    "jain": "Jain's index of the UEs' throughputs",
-    "collision_fraction": "share of RBG-slots in which several UEs sent",
-    "waste_fraction": "empty transmissions per RBG-slot",
-    "drop_fraction": "bits dropped per bit arrived",
-}
 
 
 class PlayerSpec(NamedTuple):
@@ -46,7 +36,7 @@ class PlayerSpec(NamedTuple):
     bundle: Path | None = None
     decoding: str = "greedy"
     followers: str = "rule"
-    """Of a bundle: rule or learned."""
+    """How a bundle's followers answer: rule or learned."""
 
 
 class World(NamedTuple):
@@ -120,7 +110,7 @@ def play(
 
 
 def metrics_of(cells: Sequence[CellMetrics]) -> Results:
-    """By name, one value a cell; None where there is none."""
+    """Each metric by name, one value a cell; None where there is none."""
     return {name: [_finite(getattr(cell, name)) for cell in cells] for name in METRICS} | {
         "drop_fraction_by_class": [[_finite(v) for v in cell.drop_fraction_by_class] for cell in cells]
     }
@@ -137,27 +127,27 @@ class Measured(NamedTuple):
     """Trainings that it is over."""
 
     def mean(self, metric: str) -> float:
-        return _mean(v for run in self.runs for result in run for v in result[metric])
+        return finite_mean(v for run in self.runs for result in run for v in result[metric])
 
     def interval(self, metric: str) -> Interval:
-        """Of the mean itself: worlds differ, so this is wider than that of a difference."""
+        """The interval of the mean itself: worlds differ, so it is wider than that of a difference."""
         if len(self.runs) > 1:
-            return mean_interval([_mean(v for result in run for v in result[metric]) for run in self.runs])
+            return mean_interval([finite_mean(v for result in run for v in result[metric]) for run in self.runs])
         return _over(self.runs[0], lambda result: result[metric])
 
     def minus(self, other: Measured, metric: str) -> Interval:
-        """Of the paired difference. Raises ValueError unless both were in the same worlds."""
+        """The paired difference and its interval. Raises ValueError unless both were in the same worlds."""
         if self.world != other.world:
             raise ValueError(f"{self.player} and {other.player} were not in the same worlds")
         trainings = max(len(self.runs), len(other.runs))
         if trainings > 1:
             pairs = [(_same(self.runs, k), _same(other.runs, k)) for k in range(trainings)]
-            return mean_interval([_mean(_paired(mine, theirs, metric)) for mine, theirs in pairs])
+            return mean_interval([finite_mean(_paired(mine, theirs, metric)) for mine, theirs in pairs])
         worlds = list(zip(self.runs[0], other.runs[0]))
         return _over(worlds, lambda pair: _paired([pair[0]], [pair[1]], metric))
 
     def percent_above(self, other: Measured, metric: str) -> float:
-        """Of the means."""
+        """How far this mean is above the other, percent."""
         base = other.mean(metric)
         return 100 * (self.mean(metric) / base - 1) if base else math.nan
 
@@ -168,7 +158,7 @@ def _same(runs: list[list[Results]], k: int) -> list[Results]:
 
 def _over(items: Sequence[Any], values: Any) -> Interval:
     if len(items) > 1:
-        return mean_interval([_mean(values(item)) for item in items])
+        return mean_interval([finite_mean(values(item)) for item in items])
     return mean_interval([math.nan if v is None else v for v in values(items[0])])
 
 
@@ -179,11 +169,6 @@ def _paired(mine: Sequence[Results], theirs: Sequence[Results], metric: str) -> 
         for a, b in zip(m[metric], t[metric], strict=True)
         if a is not None and b is not None
     ]
-
-
-def _mean(values: Iterable[float | None]) -> float:
-    finite = [v for v in values if v is not None and math.isfinite(v)]
-    return float(np.mean(finite)) if finite else math.nan
 
 
 def _finite(value: float) -> float | None:

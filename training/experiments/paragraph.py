@@ -14,18 +14,15 @@ class Claim(NamedTuple):
 
     subject: str
     difference: Interval
-    unit: str = ""
     digits: int = 3
-    more_is_better: bool = True
 
     @property
     def side(self) -> int:
         """1 = better, -1 = worse, 0 = the interval holds 0, or there is none."""
-        found = (self.difference.low > 0) - (self.difference.high < 0)
-        return found if self.more_is_better else -found
+        return (self.difference.low > 0) - (self.difference.high < 0)
 
     def __str__(self) -> str:
-        return f"{self.subject} {shown(self.difference, self.unit, self.digits, signed=True)}"
+        return f"{self.subject} {shown(self.difference, digits=self.digits, signed=True)}"
 
 
 def shown(interval: Interval, unit: str = "", digits: int = 3, *, signed: bool = False) -> str:

@@ -39,4 +39,4 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("grammar", "the protocol action grammar on and off", "grammar_on_off"),
     )
 }
-"""In the order of the overview."""
+"""All experiments, in the order in which they are listed."""

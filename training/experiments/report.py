@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any, NamedTuple
 from training.experiments.budget import Budget
 from training.experiments.figure import Figure, draw
 from training.experiments.table import Table
+from training.result_file import as_plain
 from training.simulator.scenario import Scenario
 
 
 class Report(NamedTuple):
-    """Numbers, their picture, and what they say."""
+    """Numbers, their picture, and what they mean."""
 
     table: Table
     figure: Figure
@@ -77,15 +77,6 @@ def as_json(name: str, report: Report, budget: Budget, command: str) -> dict[str
         "scenarios": {s.name: {"hash": s.hash, **asdict(s)} for s in report.scenarios},
         "sample": report.sample,
         "paragraph": report.paragraph,
-        "findings": _known(report.findings),
-        "rows": report.table.as_json(),
+        "findings": as_plain(report.findings),
+        "rows": as_plain(report.table.rows),
     }
-
-
-def _known(value: Any) -> Any:
-    """Unknown numbers as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _known(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_known(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast
 
 from policy.errors import UserMistake
 from training.experiments.budget import Budget
-from training.simulator.scenario import Scenario
+from training.simulator.scenario import Scenario, make_scenario
 
 Results = dict[str, Any]
 Notify = Callable[[str], None]
@@ -41,6 +41,10 @@ class Options(NamedTuple):
     ues: tuple[int, ...] = ()
     bundle: str = ""
     """A bundle's directory; empty = the shipped one."""
+
+    def scenario(self, usual: str) -> Scenario:
+        """The one scenario of a study that has no more. Raises ScenarioError."""
+        return make_scenario(self.scenarios[0] if self.scenarios else usual)
 
 
 DEFAULT_OPTIONS = Options()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from training.intervals import Interval
@@ -65,16 +65,8 @@ class Table:
         """The columns, as a Markdown list."""
         return "\n".join(f"- `{c.name}`: {c.meaning}" for c in self.columns)
 
-    def as_json(self) -> list[Mapping[str, Any]]:
-        """Unknown numbers as null."""
-        return [{k: None if _unknown(v) else v for k, v in row.items()} for row in self.rows]
-
-
-def _unknown(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
-
 
 def _shown(value: Any) -> Any:
-    if _unknown(value):
-        return ""
-    return f"{value:.{SIGNIFICANT_DIGITS}g}" if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return f"{value:.{SIGNIFICANT_DIGITS}g}" if math.isfinite(value) else ""

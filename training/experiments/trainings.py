@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FIRST_TRAIN_SEED = 1
 ROUND_STEPS = 40
-"""Of imitation between two collections of states, at most."""
+"""Steps of imitation between two collections of states, at most."""
 QUICK: dict[str, Any] = {"worlds": 6, "cells": 8, "round_updates": 15, "warm_up_updates": 5, "watch_rounds": 0}
 SMOKE: dict[str, Any] = {
     "worlds": 2, "cells": 2, "round_updates": 2, "warm_up_updates": 1, "watch_rounds": 0, "horizon": 1, "epochs": 1,
@@ -52,7 +52,7 @@ class Trained(NamedTuple):
 
     @property
     def bundles(self) -> list[Path]:
-        """Of the runs' ends. Raises RunFailed for one that diverged."""
+        """The bundles of the runs' ends. Raises RunFailed for one that diverged."""
         if any(self.diverged):
             raise RunFailed(f"the training of {self.label} diverged: nothing to measure")
         return [folder / "bundle" for folder in self.folders]

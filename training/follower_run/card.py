@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from training.card_format import CARD, sparkline
+from training.card_format import CARD, curves, figures, made_by
 from training.follower_run.report import FollowReport
 
 CURVES = ("reward", "loss", "entropy", "step_kl")
@@ -17,19 +15,13 @@ CURVES = ("reward", "loss", "entropy", "step_kl")
 def follower_card(provenance: Mapping[str, Any], metrics: Mapping[str, Any], reports: Sequence[FollowReport]) -> str:
     """Markdown."""
     trained = provenance["trained_followers"]
-    learning = [r for r in reports if r.update >= 0]
     lines = [
         "# Followers for the uplink MAC game",
         "",
         f"Trained under `{trained['leader']}`, which stood still; the bundle's own leader is as it was. "
         f"{trained['method'].capitalize()}; seed {trained['seed']}, {trained['updates']} updates.",
         "",
-        "## Made by",
-        "",
-        "```",
-        str(provenance.get("command") or "(not recorded)"),
-        "```",
-        "",
+        *made_by(provenance),
         "| scenario | hash | UEs trained on |",
         "|---|---|---|",
         *(
@@ -39,16 +31,9 @@ def follower_card(provenance: Mapping[str, Any], metrics: Mapping[str, Any], rep
         "",
         "## How they learned",
         "",
-        "| | first tenth | last tenth | |",
-        "|---|---|---|---|",
-    ]
-    for name in CURVES if learning else ():
-        values = [float(getattr(r, name)) for r in learning]
-        tenth = max(1, len(values) // 10)
-        first, last = np.mean(values[:tenth]), np.mean(values[-tenth:])
-        lines.append(f"| {name} | {first:.4g} | {last:.4g} | `{sparkline(values)}` |")
-    lines += ["", "## Figures of training", "", *(f"- {name}: {value}" for name, value in metrics.items()), ""]
-    lines += [
+        *curves([report for report in reports if report.update >= 0], CURVES),
+        "",
+        *figures(metrics),
         "These are figures of training, not of held-out worlds. Followers answer the leader that they learned under: "
         "`stackmac evaluate --followers learned` measures them under this bundle's, "
         "`--player pf_leader_retrained_followers=DIR` under proportional fair.",

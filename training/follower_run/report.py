@@ -11,14 +11,14 @@ class FollowReport(NamedTuple):
     update: int
     """Negative while imitating."""
     reward: float
-    """Of a cell in a slot."""
+    """Mean reward of a cell in a slot."""
     loss: float
     entropy: float
     """Nats a bit that could be chosen."""
     step_kl: float
-    """Between the followers that played and those last looked at, nats a bit."""
+    """KL between the followers that played and those last looked at, nats a bit."""
     kl: float
-    """From the followers that it began with, nats a bit; 0 where that has no weight."""
+    """KL from the followers that it began with, nats a bit; 0 where that has no weight."""
     value_error: float
     """Mean square of the critic's error; 0 without one."""
     choices: int

@@ -34,7 +34,7 @@ from training.run_folder import RunFolder
 from training.simulator.scenario import Scenario
 
 FRESH_IMITATION_UPDATES = 40
-"""Of followers that begin from nothing; those that are trained further need none."""
+"""Updates of imitation for followers that begin from nothing; those that are trained further need none."""
 REPORTED_UPDATES = 20
 """Figures in the bundle are means over so many last updates."""
 KEPT = ("reward", "entropy", "step_kl")

@@ -6,8 +6,8 @@ from policy.leader import Leader
 from policy.prompt.compact import UCM_UE_FIELD, PromptLayout
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
-from training.baselines.contention_tuning import FixedContenders
 from training.baselines.players import INFLIGHT_PF, open_contenders
+from training.baselines.rules import FixedContenders
 from training.errors import TrainingError
 from training.following.worlds import LeaderOf
 from training.simulator.scenario import Scenario

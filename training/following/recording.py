@@ -9,7 +9,7 @@ Suffixes: T slots, B cells, U seats, M RBGs, N choices (a UE in a slot), L token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from policy.allocation import Allocation
 from policy.follower import UCM_TOKENS, Access, Answer, FollowerModel, FollowerPolicy, FollowerView
-from training.critic import FollowerCritic, features_of
+from training.critic import Critic, follower_features
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.config import RecordingConfig
 from training.rewards import SERVED_UNIT_BITS, agreement, cell_reward, costs, served_weights
@@ -34,12 +34,35 @@ class FollowerTeam(NamedTuple):
     """The followers' shared model, its critic, and what it began as."""
 
     model: FollowerModel
-    critic: FollowerCritic | None = None
+    critic: Critic | None = None
     """Only where the objective needs one."""
     reference: FollowerModel | None = None
     """`kl` only."""
     speaks: bool = False
     """Reports carry a word, for a leader that reads it."""
+
+
+class Drawn(NamedTuple):
+    """What some UEs drew from their model, a row each."""
+
+    tokens_NL: NDArray[np.int64]
+    allowed_NM: NDArray[np.bool_]
+    bits_NM: NDArray[np.bool_]
+    logit_NM: NDArray[np.float32]
+    """Logits of sending."""
+
+
+def draw_bits(model: FollowerModel, view: FollowerView, uniforms_NM: NDArray[np.float64]) -> Drawn:
+    """Every bit by its own uniform: it is set with the model's probability of sending, where the DCM allows it."""
+    allowed_NM = view.access_NM != Access.NONE
+    tokens_NL = model.tokens(view)
+    logit_NM = np.zeros(allowed_NM.shape, np.float32)
+    if len(tokens_NL):
+        with torch.inference_mode():
+            tokens = torch.from_numpy(tokens_NL).to(model.send.weight.device)
+            logit_NM = model(tokens).float().cpu().numpy()
+    bits_NM = allowed_NM & (uniforms_NM < 1.0 / (1.0 + np.exp(-logit_NM.astype(np.float64))))
+    return Drawn(tokens_NL, allowed_NM, bits_NM, logit_NM)
 
 
 class Choices(NamedTuple):
@@ -55,7 +78,7 @@ class Choices(NamedTuple):
     """What the hand-written rule would have sent on."""
     bits_NM: NDArray[np.bool_]
     logit_NM: NDArray[np.float32]
-    """Of sending, from the followers that played."""
+    """Logits of sending, from the followers that played."""
     known_NM: NDArray[np.bool_]
     """Which bits were flipped in a branch."""
     gain_NM: NDArray[np.float32]
@@ -64,6 +87,15 @@ class Choices(NamedTuple):
     def rows(self, chosen: NDArray[np.int64]) -> Choices:
         columns: list[Any] = [column[chosen] for column in self]
         return Choices(*columns)
+
+
+Rows = TypeVar("Rows", Choices, "Words")
+
+
+def one_under_another(parts: Sequence[Rows]) -> Rows:
+    """Rows of several parts. Raises ValueError for none."""
+    columns: list[Any] = [np.concatenate(columns) for columns in zip(*parts)]
+    return type(parts[0])(*columns)
 
 
 class Words(NamedTuple):
@@ -89,7 +121,7 @@ class FollowerBatch(NamedTuple):
     choices: Choices
     words: Words
     reward_TBU: NDArray[np.float64]
-    """Of each UE: training.rewards."""
+    """Each UE's reward (training.rewards)."""
     cell_reward_TB: NDArray[np.float64]
     ue_id_TBU: NDArray[np.int64]
     """Who sat there; 0 = nobody."""
@@ -123,13 +155,12 @@ def join(batches: Sequence[FollowerBatch]) -> FollowerBatch:
     starts = np.cumsum([0, *(b.slots for b in batches)])[:-1]
     all_choices = [b.choices._replace(slot_N=b.choices.slot_N + start) for b, start in zip(batches, starts.tolist())]
     all_words = [b.words._replace(slot_N=b.words.slot_N + start) for b, start in zip(batches, starts.tolist())]
-    choices = Choices(*(np.concatenate(columns) for columns in zip(*all_choices)))
-    words = Words(*(np.concatenate(columns) for columns in zip(*all_words)))
+    choices, words = one_under_another(all_choices), one_under_another(all_words)
     return FollowerBatch(choices, words, *(np.concatenate(columns) for columns in zip(*(b[2:] for b in batches))))
 
 
 class _Recorder:
-    """The followers of a period, with a notebook."""
+    """The followers of a period, which record what they see and do."""
 
     def __init__(
         self, world: CellBatch, slots: int, team: FollowerTeam, config: RecordingConfig, rng: np.random.Generator
@@ -154,15 +185,8 @@ class _Recorder:
         busy = np.flatnonzero(view.busy_N)
         sends_BUM = np.zeros(shape, bool)
         chosen = view.rows(busy)
-        allowed_NM = chosen.access_NM != Access.NONE
-        tokens_NL = self._team.model.tokens(chosen)
-        logit_NM = np.zeros(allowed_NM.shape, np.float32)
-        if len(busy):
-            with torch.inference_mode():
-                device = self._team.model.send.weight.device
-                logit_NM = self._team.model(torch.from_numpy(tokens_NL).to(device)).float().cpu().numpy()
-        uniforms_NM = own_uniforms(slot).reshape(-1, shape[2])[busy]
-        bits_NM = allowed_NM & (uniforms_NM < 1.0 / (1.0 + np.exp(-logit_NM.astype(np.float64))))
+        drawn = draw_bits(self._team.model, chosen, own_uniforms(slot).reshape(-1, shape[2])[busy])
+        allowed_NM, bits_NM = drawn.allowed_NM, drawn.bits_NM
         sends_BUM.reshape(-1, shape[2])[busy] = bits_NM
         weights_BU = served_weights(state, np.ones(world.cells))
         known_NM, gain_NM = np.zeros(allowed_NM.shape, bool), np.zeros(allowed_NM.shape, np.float32)
@@ -175,11 +199,11 @@ class _Recorder:
             Choices(
                 np.full(len(busy), slot.slot - self._first),
                 busy,
-                tokens_NL,
+                drawn.tokens_NL,
                 allowed_NM,
                 rule_NM,
                 bits_NM,
-                logit_NM,
+                drawn.logit_NM,
                 known_NM,
                 gain_NM,
             )
@@ -191,7 +215,7 @@ class _Recorder:
         self._weights_BU.append(weights_BU)
         self._ids_BU.append(state.ue_id_BU.copy())
         if self._team.critic is not None:
-            self._features.append(features_of(view).reshape(*shape[:2], -1))
+            self._features.append(follower_features(view).reshape(*shape[:2], -1))
         self._count()
         return sends_BUM
 
@@ -217,7 +241,7 @@ class _Recorder:
         return gain_K
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:
-        """Drawn with the UEs' own uniforms, as LearnedFollowers does."""
+        """The word of each UE, [B, U], drawn with the UEs' own uniforms as LearnedFollowers does."""
         model, view = self._team.model, follower_view(slot)
         reporting = np.flatnonzero(view.buffer_bits_N > 0)
         word_N = FollowerPolicy(model).words(view, word_uniforms(slot).reshape(-1))
@@ -244,8 +268,7 @@ class _Recorder:
         reward_TBU = served_TBU / SERVED_UNIT_BITS + np.stack(self._own_BU)
         reward_TBU = reward_TBU + self._config.team_share * cell_TB[:, :, None]
         features = np.stack(self._features) if self._features else np.zeros((0, *reward_TBU.shape[1:], 0), np.float32)
-        choices = Choices(*(np.concatenate(columns) for columns in zip(*self._choices)))
-        words = Words(*(np.concatenate(columns) for columns in zip(*self._words)))
+        choices, words = one_under_another(self._choices), one_under_another(self._words)
         return FollowerBatch(choices, words, reward_TBU, cell_TB, np.stack(self._ids_BU), features)
 
 

@@ -14,13 +14,13 @@ from training.errors import TrainingError
 from training.following.config import RecordingConfig
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.simulator.cell import CellBatch
-from training.simulator.lease import ControlSchedule
+from training.simulator.lease import BatchSchedule
 from training.simulator.scenario import Scenario
 
 WARM_UP_SLOTS = 200
 """Worlds are played up to so many slots by the rule before the followers take over."""
 MIN_CELLS = 4
-"""Of a world, however many UE counts share an update."""
+"""The least cells of a world, however many UE counts share an update."""
 
 LeaderOf = Callable[[Scenario, int], Leader | None]
 """Who leads cells of so many UEs; None = the node's own scheduler."""
@@ -35,7 +35,7 @@ class FollowerWorld:
         """warm_up: slots played before, rounded down to whole periods. leader: None = the node's own scheduler."""
         self.world = CellBatch(scenario, cells, ues, seed)
         self._leader = leader
-        self._schedules = [ControlSchedule(scenario.slots_per_dcm) for _ in range(cells)]
+        self._schedule = BatchSchedule(scenario, cells)
         self.world.play(None, warm_up // scenario.slots_per_dcm * scenario.slots_per_dcm)
 
     def play(self, slots: int, team: FollowerTeam, config: RecordingConfig, rng: np.random.Generator) -> FollowerBatch:
@@ -46,22 +46,11 @@ class FollowerWorld:
 
     def governing(self) -> list[Allocation | None]:
         """To be asked once at the begin of every period: what governs it, None = the node's own scheduler."""
+        world = self.world
         if self._leader is not None:
-            self._ask(self._leader)
-        terms = [schedule.governing(self.world.slot) for schedule in self._schedules]
-        return [term.control.allocation if term.control else None for term in terms]
-
-    def _ask(self, leader: Leader) -> None:
-        world, scenario = self.world, self.world.scenario
-        decisions = leader.decide(world.observe(), [Intent()] * world.cells, never_expires)
-        first = world.slot + scenario.control_lead_periods * scenario.slots_per_dcm
-        for schedule, decision in zip(self._schedules, decisions, strict=True):
-            schedule.offer(
-                decision.allocation,
-                next_slot=world.slot,
-                apply_from_slot=first,
-                valid_for_slots=scenario.lease_slots,
-            )
+            decisions = self._leader.decide(world.observe(), [Intent()] * world.cells, never_expires)
+            self._schedule.offer([decision.allocation for decision in decisions], world.slot)
+        return self._schedule.governing(world.slot)
 
 
 def new_worlds(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,10 @@ from policy.cell_state import COLUMNS, RBG_COLUMNS, CellState
 from policy.follower import Answer, FollowerView
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader import Leader
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork
 from policy.leader_models.transcript import TeacherForcingExample, teacher_forcing_example
 from policy.prompt.compact import Prompts
-from training.imitation.teachers import Teacher, as_teacher
+from training.imitation.teachers import Teacher
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import follower_view
 from training.simulator.scenario import Scenario
@@ -32,29 +31,22 @@ CELLS = 16
 MAX_WARM_UP_SLOTS = 200
 """Recording begins up to this many slots after the start, so that not all states are of a cell's first moments."""
 RANDOM_SHARE = 0.1
-"""Of decisions: a random legal DCM."""
+"""Share of decisions that are a random legal DCM."""
 INTENT_SHARE = 0.25
-"""Of decisions: an operator's intent other than the default."""
+"""Share of decisions under an intent other than the default."""
 MISSING_SHARE = 0.1
-"""Of states: some columns are not reported."""
+"""Share of states in which some columns are not reported."""
 MISSING_COLUMN = 0.25
-"""Of columns in such a state."""
+"""Share of columns that are not reported in such a state."""
 FOLLOWER_SLOTS = 2
 """Slots per decision, at most, in which the followers are watched."""
-
-
-class WithPrompt(Protocol):
-    """Anything that keeps its state's prompt."""
-
-    @property
-    def blocks_PT(self) -> NDArray[np.int64]: ...
 
 
 class LeaderExample(NamedTuple):
     """One state's prompt (of a text model one block, as long as it is) and the teacher's DCM."""
 
     blocks_PT: NDArray[np.int64]
-    line: TeacherForcingExample
+    steps: TeacherForcingExample
 
 
 class FollowerExamples(NamedTuple):
@@ -79,15 +71,15 @@ class Collector:
 
     scenarios: tuple[Scenario, ...]
     ue_counts: tuple[int, ...]
-    teacher: Leader | Teacher
+    teacher: Teacher
     options: GrammarOptions
 
     def collect(
-        self, student: TrainableNetwork, student_share: float, examples: int, rng: np.random.Generator
+        self, student: LeaderNetwork, student_share: float, examples: int, rng: np.random.Generator
     ) -> Collected:
         """About `examples` states from as many worlds as there are scenarios; depends on the arguments alone.
 
-        student_share: of the cells, those led by the student.
+        student_share: share of the cells that the student leads.
         """
         collected = Collected([], [], 0)
         per_world = -(-examples // len(self.scenarios))
@@ -103,11 +95,11 @@ class Collector:
         return collected
 
     def _play(
-        self, world: CellBatch, student: TrainableNetwork, student_share: float, periods: int, rng: np.random.Generator
+        self, world: CellBatch, student: LeaderNetwork, student_share: float, periods: int, rng: np.random.Generator
     ) -> Collected:
         slots_per_dcm = world.scenario.slots_per_dcm
         world.play(None, slots_per_dcm * int(rng.integers(0, max(1, MAX_WARM_UP_SLOTS // slots_per_dcm) + 1)))
-        student_B, teacher = rng.random(CELLS) < student_share, as_teacher(self.teacher)
+        student_B = rng.random(CELLS) < student_share
         upcoming: list[list[Allocation]] = []
         leader: list[LeaderExample] = []
         followers: list[FollowerExamples] = []
@@ -116,7 +108,7 @@ class Collector:
             states = [with_gaps(s, rng) for s in world.observe()]
             intents = [random_intent(s, rng) for s in states]
             grammars = [compile_grammar(s, i, self.options) for s, i in zip(states, intents)]
-            answers = teacher.answers(world, states, intents)
+            answers = self.teacher.answers(world, states, intents)
             prompts = student.layout.encode(states, intents)
             for b, (state, grammar, answer) in enumerate(zip(states, grammars, answers)):
                 tokens = grammar.tokens(answer)
@@ -134,7 +126,7 @@ class Collector:
 
     def _led(
         self,
-        student: TrainableNetwork,
+        student: LeaderNetwork,
         student_B: NDArray[np.bool_],
         states: Sequence[CellState],
         intents: Sequence[Intent],
@@ -162,7 +154,7 @@ def random_allocation(grammar: Grammar, rng: np.random.Generator) -> Allocation:
     return cursor.allocation()
 
 
-def prompts_of(examples: Sequence[WithPrompt]) -> Prompts:
+def prompts_of(examples: Sequence[LeaderExample]) -> Prompts:
     """A batch of examples, as PromptLayout.encode would have returned it."""
     sizes = np.array([len(e.blocks_PT) for e in examples])
     return Prompts(

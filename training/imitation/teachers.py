@@ -7,7 +7,7 @@ Suffixes: B cells, M RBGs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
@@ -70,10 +70,6 @@ class Oracle:
             owners = np.where(owner_M >= 0, row_of_seat[owner_M.clip(0)], owner_M).astype(np.int16)
             found.append(Allocation(state.ue_ids, owners, leftover))
         return found
-
-
-def as_teacher(teacher: Leader | Teacher) -> Teacher:
-    return LeaderAsTeacher(cast(Leader, teacher)) if hasattr(teacher, "decide") else teacher
 
 
 def make_teacher(name: str) -> Teacher:

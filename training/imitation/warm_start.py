@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from policy.bundle import Bundle, save_bundle
 from policy.errors import UserMistake
-from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
+from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model, stack_views
 from policy.grammar import LAB, PAPER, GrammarOptions
-from policy.leader import Leader
 from policy.leader_models.language_model import ModelConfig
 from policy.leader_models.leader_network import masked_log_softmax
 from policy.leader_models.transcript import teacher_forcing_batch
@@ -120,9 +119,9 @@ def options_for(scenarios: Sequence[Scenario]) -> GrammarOptions:
 
 def warm_start(
     scenarios: Sequence[Scenario],
-    teacher: Leader | Teacher,
+    teacher: Teacher,
     out: str | Path,
-    config: WarmStartConfig | None = None,
+    config: WarmStartConfig,
     *,
     ues: Sequence[int] = (),
     resume: bool = False,
@@ -136,7 +135,6 @@ def warm_start(
     ues: UE counts to train on; () = the scenarios' own and MORE_UES. device: the leader's; small ones are fastest on a
     CPU. Raises TrainingError.
     """
-    config = config or WarmStartConfig()
     clock = Clock(seconds)
     run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), progress, command, device)
     if resume:
@@ -152,7 +150,7 @@ class _Run:
     def __init__(
         self,
         scenarios: tuple[Scenario, ...],
-        teacher: Leader | Teacher,
+        teacher: Teacher,
         out: Path,
         config: WarmStartConfig,
         ues: tuple[int, ...],
@@ -236,7 +234,7 @@ class _Run:
         return StepReport(self.step, loss.item(), accuracy, follower_loss, rate)
 
     def _leader_loss(self, examples: list[LeaderExample]) -> tuple[Tensor, float]:
-        teacher_batch = teacher_forcing_batch([e.line for e in examples])
+        teacher_batch = teacher_forcing_batch([e.steps for e in examples])
         is_text = self.leader.uses_words
         prompts = [e.blocks_PT[0].tolist() for e in examples] if is_text else prompts_of(examples)
         logits = self.leader.teacher_forcing_logits(prompts, teacher_batch)
@@ -343,7 +341,6 @@ def _stack(examples: Sequence[FollowerExamples]) -> list[FollowerExamples]:
     stacks = []
     for num_rbgs in sorted({e.sends_NM.shape[1] for e in examples}):
         chosen = [e for e in examples if e.sends_NM.shape[1] == num_rbgs]
-        columns = [np.concatenate(parts) for parts in zip(*(e.view for e in chosen))]
-        view = type(chosen[0].view)(*columns)
+        view = stack_views([e.view for e in chosen])
         stacks.append(FollowerExamples(view, np.concatenate([e.sends_NM for e in chosen])))
     return stacks

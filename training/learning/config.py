@@ -15,15 +15,15 @@ from policy.errors import UserMistake
 from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text.model import TextConfig
-from training.counterfactual import Rule, Search
+from training.counterfactual import Search
 from training.learning.follower_config import FollowConfig
 from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges
 from training.schedules import cosine, warm_up
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
+from training.simulator.slot_view import RULES, Rule
 
 ROLES = ("leader", "follower")
-RULES = ("best_response", "obey")
 DEVICES = ("auto", "cpu", "cuda")
 
 _AT_LEAST_ONE = ("updates", "worlds", "cells", "horizon", "round_updates", "epochs", "batch", "warm_up_updates")
@@ -46,7 +46,7 @@ class TrainConfig:
     model_kind: str = "pointer"
     """Kind of the leader's network where none is given to begin with: policy.model_kinds."""
     model: ModelConfig = ModelConfig()
-    """Its size."""
+    """The size of that network."""
     positions: int = 0
     """Positions that a block of its prompt takes (ModelConfig.block_positions); 0 = one per field."""
     base_model: str = ""
@@ -58,7 +58,7 @@ class TrainConfig:
     teacher: str = "proportional_fair"
     """Who is imitated where no bundle is given to begin with; `oracle` knows what no leader can."""
     warm_up_steps: int = 2400
-    """Of imitation."""
+    """Steps of imitation."""
 
     roles: tuple[str, ...] = ("leader",)
     rule: Rule = "best_response"
@@ -77,7 +77,7 @@ class TrainConfig:
     worlds: int = 12
     """Side by side: scenarios in turn, UE counts as even as can be."""
     cells: int = 16
-    """Of each world."""
+    """Cells of each world."""
     horizon: int = 1
     """Periods played between two updates; worlds x cells x horizon = states an update."""
     round_updates: int = 40
@@ -92,12 +92,12 @@ class TrainConfig:
     micro_batch: int = 0
     """States a forward, gradients added up; 0 = all of a batch."""
     clip: float = 0.2
-    """Of the ratio between a token's new and old probability."""
+    """How far the ratio of a token's new and old probability may be from 1."""
     target_kl: float = 0.02
     """Nats a choice between the model that played and the one that learns: more ends the epochs. 0 = never."""
     gamma: float = 0.9
     lam: float = 0.9
-    """Of GAE, over a cell's decisions and over a UE's slots; only objectives with a critic."""
+    """GAE's lambda, over a cell's decisions and over a UE's slots; only objectives with a critic."""
     kl: float = 0.0
     """Weight of the divergence from the leader that it began with."""
     entropy: float = 0.003
@@ -105,7 +105,7 @@ class TrainConfig:
     """Share of a step's weight that is spread evenly over the actions tried: a leader that is nearly certain can change
     its mind. `counterfactual` and `all_action` only."""
     scale: float = 10.0
-    """Of values in the loss: what they weigh against entropy and KL."""
+    """Factor on values in the loss: what they weigh against entropy and KL."""
     greedy_share: float = 0.5
     """`regression`: share of cells that are played by the likeliest tokens, as a leader is in the end. Values of tokens
     among tokens drawn at random are another game's: with none greedy, half of the gain in `sporadic` was lost."""
@@ -180,7 +180,7 @@ class TrainConfig:
         return self.leader_lr / self.follower_lr if self.follower_lr else math.inf
 
     def make_objective(self) -> Objective:
-        """The leader's."""
+        """The leader's objective."""
         return OBJECTIVES[self.objective](self)
 
     def learning_rate_at(self, update: int, peak: float) -> float:

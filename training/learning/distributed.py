@@ -22,7 +22,7 @@ class Ranks:
     """The processes of a run; alone, everything here does nothing."""
 
     def __init__(self) -> None:
-        """Joins the group that torchrun's environment speaks of."""
+        """Take size and rank from torchrun's environment; alone without it."""
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
         self._joined = False
@@ -43,7 +43,7 @@ class Ranks:
             self._joined = False
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Of each value, over the ranks."""
+        """The sum of each value over the ranks."""
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
@@ -68,6 +68,6 @@ class Ranks:
             first += gradient.numel()
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all ranks are here."""
         if self.size > 1:
             torch.distributed.barrier()

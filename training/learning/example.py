@@ -24,23 +24,23 @@ class Example(NamedTuple):
     """Which cell of the rollout: examples of a chain, in their order, are one cell's decisions over time."""
     state: CellState
     intent: Intent
-    line: TeacherForcingExample
+    steps: TeacherForcingExample
     log_probs_L: NDArray[np.float64]
-    """Of each token, as it was drawn."""
+    """Log-probability of each token as it was drawn, [L]."""
     reward: float
     """Mean slot reward (training.rewards) of the period that it governed."""
     collision_fraction: float
-    """Of that period's RBG-slots."""
+    """Share of that period's RBG-slots in which several UEs sent."""
     base: float
     """Value of the DCM as it was decided; the reward, where alternatives were not tried."""
     known_LA: NDArray[np.bool_]
     """Which actions were tried; with them the one that was chosen."""
     value_LA: NDArray[np.float64]
-    """Of the DCM with this action at this step; `base` for what was chosen."""
+    """Value of the DCM with this action at this step; `base` for what was chosen."""
 
     @property
     def size(self) -> float:
-        """What its values count."""
+        """Factor on its values: UEs / UNIT_UES."""
         return self.state.num_ues / UNIT_UES
 
 

@@ -22,7 +22,7 @@ class FollowConfig(RecordingConfig):
     sharpness: float = 120.0
     """`regression`: logits per unit of value; its inverse is the temperature at which the followers play."""
     scale: float = 10.0
-    """Of values in the loss: what they weigh against entropy and KL."""
+    """Factor on values in the loss: what they weigh against entropy and KL."""
     clip: float = 0.2
     entropy: float = 0.0
     kl: float = 0.0
@@ -59,13 +59,13 @@ class FollowTraining:
     follow: FollowConfig = field(default_factory=FollowConfig)
     updates: int = 120
     imitation_updates: int = 40
-    """Before them: learning to do what the best-response rule does."""
+    """Updates before them, in which followers learn to do what the best-response rule does."""
     certainty: float = 0.97
     """With which the rule is imitated: what is left is what followers try first."""
     seed: int = 0
     worlds: int = 2
     cells: int = 64
-    """Of each world."""
+    """Cells of each world."""
     slots: int = 8
     """Played between two updates, rounded up to whole periods."""
     round_updates: int = 12
@@ -87,7 +87,7 @@ class FollowTraining:
 
     @property
     def limits(self) -> Limits:
-        """Of one update."""
+        """How far one update may go."""
         target_kl = self.follow.target_kl if OBJECTIVES[self.follow.objective].stops_at_target_kl else 0.0
         return Limits(self.epochs, self.clip_norm, target_kl, free_epochs=0)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from policy.follower import FollowerModel
-from training.critic import new_follower_critic
+from training.critic import FOLLOWER_FEATURES, new_critic
 from training.following.recording import FollowerBatch, FollowerTeam
 from training.learning.distributed import Ranks
 from training.learning.follower_config import FollowConfig
@@ -45,7 +45,7 @@ class FollowerLearner:
         self._config, self._limits, self._batch, self._ranks = config, limits, batch, ranks or Ranks()
         self.objective: Objective = config.make_objective()
         device = next(model.parameters()).device
-        critic = new_follower_critic(seed).to(device) if self.objective.needs_critic else None
+        critic = new_critic(FOLLOWER_FEATURES, seed).to(device) if self.objective.needs_critic else None
         reference = copy.deepcopy(model).eval() if config.kl else None
         self.team = FollowerTeam(model, critic, reference, speaks)
         learning = nn.ModuleList([model] if critic is None else [model, critic])

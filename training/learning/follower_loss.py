@@ -14,26 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.critic import FollowerCritic
+from training.critic import Critic
 from training.following.recording import Choices, FollowerBatch, FollowerTeam, Words
 from training.learning.follower_config import FollowConfig
 from training.learning.objectives import BitChoices, Objective
-from training.learning.ppo import bit_advantages, clipped
+from training.learning.ppo import BitAdvantages, bit_advantages, clipped
 from training.rewards import UNIT_UES
-
-
-class OverTime(NamedTuple):
-    """What a critic made of a batch, a row a choice; of words, a row a word."""
-
-    advantage_N: NDArray[np.float64]
-    features_NF: NDArray[np.float32]
-    return_N: NDArray[np.float64]
-    word_advantage_N: NDArray[np.float64]
-
-    def rows(self, choices: NDArray[np.int64], words: NDArray[np.int64]) -> OverTime:
-        return OverTime(
-            self.advantage_N[choices], self.features_NF[choices], self.return_N[choices], self.word_advantage_N[words]
-        )
 
 
 class ChoiceBatch(NamedTuple):
@@ -43,7 +29,7 @@ class ChoiceBatch(NamedTuple):
     size: float
     """UEs / UNIT_UES."""
     words: Words
-    over_time: OverTime | None = None
+    over_time: BitAdvantages | None = None
     """None = no critic looked at it; words then keep the meaning that they were first given."""
 
     def rows(self, choices: NDArray[np.int64], words: NDArray[np.int64]) -> ChoiceBatch:
@@ -69,7 +55,7 @@ class FollowerLosses(NamedTuple):
     """Mean square of the critic's error."""
 
 
-def choice_batch_of(critic: FollowerCritic | None, batch: FollowerBatch, config: FollowConfig) -> ChoiceBatch:
+def choice_batch_of(critic: Critic | None, batch: FollowerBatch, config: FollowConfig) -> ChoiceBatch:
     """A world's slots. With a critic its last slot is only looked at: it shows what came of the one before.
 
     Raises TrainingError for a critic with fewer than 2 slots.
@@ -77,15 +63,16 @@ def choice_batch_of(critic: FollowerCritic | None, batch: FollowerBatch, config:
     size = batch.ue_id_TBU.shape[2] / UNIT_UES
     if critic is None:
         return ChoiceBatch(batch.choices, size, batch.words)
-    found = bit_advantages(critic, batch, config.gamma, config.lam)
-    over_time = OverTime(found.advantage_N, found.features_NF, found.return_N, found.word_advantage_N)
-    return ChoiceBatch(batch.choices.rows(found.choice_N), size, batch.words.rows(found.word_N), over_time)
+    choices = batch.choices.rows(np.flatnonzero(batch.choices.slot_N < batch.slots - 1))
+    words = batch.words.rows(np.flatnonzero(batch.words.slot_N < batch.slots - 1))
+    over_time = bit_advantages(critic, batch, choices, words, config.gamma, config.lam)
+    return ChoiceBatch(choices, size, words, over_time)
 
 
 def follower_loss(
     team: FollowerTeam, batches: Sequence[ChoiceBatch], config: FollowConfig, objective: Objective
 ) -> FollowerLosses:
-    """Of all batches together, a mean over their choices. They may be of different numbers of RBGs and UEs.
+    """The loss of all batches together, a mean over their choices. Batches may differ in RBGs and UEs.
 
     Raises ValueError for no choices at all.
     """

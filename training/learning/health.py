@@ -12,13 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from policy.allocation import Allocation
-from policy.grammar import GrammarOptions, compile_grammar
-from policy.intent import Intent
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.grammar import GrammarOptions
+from policy.leader_models.leader_network import LeaderNetwork
+from policy.model_leader import ModelLeader
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
-from training.simulator.cell import CellBatch
+from training.replay import replay
 
 WINDOW = 20
 """Updates that a mean is taken over."""
@@ -85,15 +84,10 @@ def unseen_ues(config: TrainConfig) -> int:
     return max(most + 1, min(2 * most, MOST_UNSEEN_UES))
 
 
-def utilities_at_unseen(leader: TrainableNetwork, config: TrainConfig, options: GrammarOptions) -> np.ndarray:
-    """Of the same few cells whenever it is asked, led greedily with that many UEs: [cells]."""
-    scenario = config.scenarios[0]
-    world = CellBatch(scenario, WATCH_CELLS, unseen_ues(config), config.seed)
-    upcoming: list[list[Allocation] | None] = [None] * scenario.control_lead_periods
-    for _ in range(max(3, WATCH_SLOTS // scenario.slots_per_dcm)):
-        states = world.observe()
-        intents = [Intent()] * len(states)
-        grammars = [compile_grammar(state, intent, options) for state, intent in zip(states, intents)]
-        upcoming.append([dcm.allocation for dcm in leader.decode(states, intents, grammars)])
-        world.play(upcoming.pop(0), scenario.slots_per_dcm)
-    return np.array([cell.utility for cell in world.metrics()])
+def utilities_at_unseen(leader: LeaderNetwork, config: TrainConfig, options: GrammarOptions) -> np.ndarray:
+    """The utility of each of a few cells with that many UEs, always the same ones, under a greedy leader: [cells]."""
+    scenario, ues = config.scenarios[0], unseen_ues(config)
+    periods = max(3, WATCH_SLOTS // scenario.slots_per_dcm)
+    leads = ModelLeader(leader, options)
+    cells = replay(scenario, leads, ues=ues, cells=WATCH_CELLS, seed=config.seed, periods=periods)
+    return np.array([cell.utility for cell in cells])

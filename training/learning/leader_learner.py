@@ -15,26 +15,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.leader_models.transcript import teacher_forcing_batch
+from training.critic import Critic, new_critic
 from training.learning.config import TrainConfig
 from training.learning.distributed import Ranks
 from training.learning.example import Example
-from training.learning.leader_critic import LeaderCritic, new_leader_critic
+from training.learning.leader_features import LEADER_FEATURES
 from training.learning.learner import Cost, Limits, learn, new_optimizer
 from training.learning.objectives import Baseline, TokenChoices, log_probs
 from training.learning.ppo import dcm_advantages
 from training.learning.report import LeaderFigures
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import TrainableNetwork
+    from policy.leader_models.leader_network import LeaderNetwork
 
 CRITIC_LR = 3e-3
 CRITIC_PASSES = 4
-"""Over a batch, per epoch of the leader: it must keep up with a leader that changes."""
+"""The critic's passes over a batch, per epoch of the leader: it must keep up with a leader that changes."""
 
 
 @dataclass(slots=True, eq=False)
 class _Part:
-    """As many examples as one forward takes."""
+    """A part of a batch: as many examples as one forward takes."""
 
     examples: Sequence[Example]
     choices: TokenChoices
@@ -56,9 +57,9 @@ class LeaderLearner:
 
     def __init__(
         self,
-        leader: TrainableNetwork,
+        leader: LeaderNetwork,
         config: TrainConfig,
-        reference: TrainableNetwork | None,
+        reference: LeaderNetwork | None,
         ranks: Ranks | None = None,
     ) -> None:
         """reference: what `config.kl` holds it to; None = nothing."""
@@ -69,9 +70,9 @@ class LeaderLearner:
         self.optimizer = new_optimizer(p for p in leader.parameters() if p.requires_grad)
         self.models: dict[str, nn.Module] = {"leader": leader}
         self.optimizers = {"leader": self.optimizer}
-        self.critic: LeaderCritic | None = None
+        self.critic: Critic | None = None
         if self.objective.needs_critic:
-            self.critic = new_leader_critic(config.seed).to(_device_of(leader))
+            self.critic = new_critic(LEADER_FEATURES, config.seed).to(leader.device)
             self.models["leader_critic"] = self.critic
             self.optimizers["leader_critic"] = torch.optim.AdamW(self.critic.parameters(), weight_decay=0.0)
 
@@ -109,8 +110,8 @@ class LeaderLearner:
             explained,
         )
 
-    def _fit_critic(self, critic: LeaderCritic, features_BF: Tensor, return_B: NDArray[np.float64]) -> None:
-        target = torch.from_numpy(return_B.astype(np.float32)).to(_device_of(self.leader))
+    def _fit_critic(self, critic: Critic, features_BF: Tensor, return_B: NDArray[np.float64]) -> None:
+        target = torch.from_numpy(return_B.astype(np.float32)).to(self.leader.device)
 
         def costs(features: Tensor) -> Iterator[Cost]:
             yield Cost(nn.functional.mse_loss(critic(features), target))
@@ -121,12 +122,12 @@ class LeaderLearner:
 
     def _part(self, examples: Sequence[Example], rows: NDArray[np.int64], advantage_B: Tensor | None) -> _Part:
         chosen = [examples[row] for row in rows.tolist()]
-        device = _device_of(self.leader)
+        device = self.leader.device
         advantage = None if advantage_B is None else advantage_B[torch.from_numpy(rows)].to(device)
         return _Part(chosen, token_choices(chosen, device)._replace(advantage=advantage))
 
-    def _logits(self, model: TrainableNetwork, part: _Part) -> Tensor:
-        """[B, L, A]"""
+    def _logits(self, model: LeaderNetwork, part: _Part) -> Tensor:
+        """Unmasked logits of every step of the part's DCMs, [B, L, A]."""
         prompts = model.layout.encode([e.state for e in part.examples], [e.intent for e in part.examples])
         return model.teacher_forcing_logits(prompts, part.choices.teacher_batch).float()
 
@@ -135,7 +136,7 @@ class LeaderLearner:
         part.before = self.objective.baseline(part.choices, logits)
 
     def _costs(self, batch: Sequence[_Part]) -> Iterator[Cost]:
-        """Of each part of a batch, a mean over the batch's examples."""
+        """The cost of each part of a batch, as its share of the mean over the batch's examples."""
         count = sum(len(part.examples) for part in batch)
         for part in batch:
             logits = self._logits(self.leader, part)
@@ -145,7 +146,7 @@ class LeaderLearner:
             yield cost._replace(loss=cost.loss / count)
 
     def _cost(self, part: _Part, logits: Tensor) -> Cost:
-        """Summed over the part's examples."""
+        """The cost of one part, summed over its examples; figures go into the epoch's sums."""
         config, choices, sums = self._config, part.choices, self._sums
         assert part.before is not None and part.old_log_prob is not None
         gain = self.objective.of_tokens(choices, part.before, logits)
@@ -174,8 +175,8 @@ class LeaderLearner:
 
 
 def token_choices(examples: Sequence[Example], device: torch.device) -> TokenChoices:
-    """Of all tokens of the examples' DCMs."""
-    teacher_batch = teacher_forcing_batch([e.line for e in examples])
+    """What is known of all tokens of the examples' DCMs."""
+    teacher_batch = teacher_forcing_batch([e.steps for e in examples])
     shape = teacher_batch.mask_BLA.shape
     known_BLA, value_BLA = np.zeros(shape, bool), np.zeros(shape, np.float32)
     log_prob_BL = np.zeros(shape[:2], np.float32)
@@ -202,7 +203,3 @@ def token_choices(examples: Sequence[Example], device: torch.device) -> TokenCho
 
 def _pieces(rows: NDArray[np.int64], size: int) -> Iterable[NDArray[np.int64]]:
     return (rows[k : k + size] for k in range(0, len(rows), size))
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

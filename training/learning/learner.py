@@ -26,7 +26,7 @@ class Cost(NamedTuple):
     loss: Tensor
     """To be descended; the parts of a minibatch add up."""
     kl: float = 0.0
-    """From the model that played, nats, summed over `choices`."""
+    """KL from the model that played, nats, summed over `choices`."""
     choices: float = 0.0
 
 

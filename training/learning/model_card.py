@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from training.card_format import CARD, sparkline
+from training.card_format import CARD, curves, figures, made_by
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
 
@@ -26,12 +24,7 @@ def model_card(
         f"objective `{config.objective}`, seed {config.seed}, {len(reports)} updates, "
         f"{reports[-1].cell_steps} cell-steps.",
         "",
-        "## Made by",
-        "",
-        "```",
-        str(provenance.get("command") or "(not recorded)"),
-        "```",
-        "",
+        *made_by(provenance),
         "| scenario | hash | slots per DCM | UEs trained on |",
         "|---|---|---|---|",
         *(
@@ -41,19 +34,9 @@ def model_card(
         "",
         "## How it learned",
         "",
-        "| | first tenth | last tenth | |",
-        "|---|---|---|---|",
-    ]
-    for name in CURVES:
-        values = [value for r in reports if (value := getattr(r, name)) is not None]
-        if values:
-            tenth = max(1, len(values) // 10)
-            first, last = np.mean(values[:tenth]), np.mean(values[-tenth:])
-            lines.append(f"| {name} | {first:.4g} | {last:.4g} | `{sparkline(values)}` |")
-    lines += ["", "## Figures of training", ""]
-    lines += [f"- {name}: {value}" for name, value in metrics.items()]
-    lines += [
+        *curves(reports, CURVES),
         "",
+        *figures(metrics),
         "These are figures of training, not of held-out worlds: `stackmac evaluate --bundle DIR --scenario "
         f"{config.scenarios[0].name} --against all` measures it against every baseline in the same worlds.",
         "",

@@ -58,32 +58,32 @@ class TokenChoices(NamedTuple):
 
     teacher_batch: TeacherForcingBatch
     legal: Tensor
-    """[B, L, A]."""
+    """The actions that the grammar allows, bool [B, L, A]."""
     known: Tensor
-    """[B, L, A]: the actions of known value; all legal ones in a step that was not varied."""
+    """The actions of known value, [B, L, A]; all legal ones in a step that was not varied."""
     varied: Tensor
-    """[B, L]: the steps in which anything was tried."""
+    """The steps in which anything was tried, [B, L]."""
     value: Tensor
-    """[B, L, A]: the value above that of the DCM as it was decided, times its size."""
+    """The value above that of the DCM as it was decided, times the size of the example, [B, L, A]."""
     chosen: Tensor
-    """[B, L] tokens."""
+    """The tokens that were chosen, [B, L]."""
     old_log_prob: Tensor
-    """[B, L], as they were drawn."""
+    """Log-probability of each of them as it was drawn, [B, L]."""
     advantage: Tensor | None = None
-    """[B] of whole DCMs; only where the objective needs a critic."""
+    """Advantage of each whole DCM, [B]; only where the objective needs a critic."""
 
 
 class Baseline(NamedTuple):
     """What is taken from the leader that played, once per batch."""
 
     probability: Tensor
-    """[B, L, A] over what was tried."""
+    """The leader's probabilities over what was tried, [B, L, A]."""
     floor: Tensor
-    """[B, L, A]: the share of exploration in `weight`."""
+    """The share of exploration in `weight`, [B, L, A]."""
     weight: Tensor
-    """[B, L, A]: w, 0 where nothing was tried."""
+    """w of each action, [B, L, A]; 0 where nothing was tried."""
     advantage: Tensor
-    """[B, L, A]."""
+    """A of each action, [B, L, A]."""
     on_policy: float
     """1 less the share of exploration."""
 
@@ -101,23 +101,23 @@ class BitChoices(NamedTuple):
     """What is known of the choices of UEs in one world."""
 
     logit: Tensor
-    """[N, M] of sending, from the followers that learn."""
+    """Logits of sending, [N, M], from the followers that learn."""
     new: Tensor
-    """[N, M, 2] log-probabilities of both values, from the followers that learn."""
+    """Log-probabilities of both values, [N, M, 2], from the followers that learn."""
     old: Tensor
     """The same from the followers that played."""
     bit: Tensor
-    """[N, M, 1]: the value that was drawn."""
+    """The value of each bit that was drawn, [N, M, 1]."""
     allowed: Tensor
-    """[N, M]."""
+    """The bits that the DCM leaves to the UE, bool [N, M]."""
     known: Tensor
-    """[N, M]: the bits that a branch flipped."""
+    """The bits that a branch flipped, bool [N, M]."""
     gain: Tensor
-    """[N, M]: what the flip added to the value of the slot."""
+    """What each flip added to the value of the slot, [N, M]."""
     size: float
     """How much the values of this world count."""
     advantage: Tensor | None
-    """[N] of all bits of a UE in a slot; only where the objective needs a critic."""
+    """Advantage of all bits of a UE in a slot, [N]; only where the objective needs a critic."""
 
 
 class Objective(ABC):
@@ -126,7 +126,7 @@ class Objective(ABC):
     needs_branches: ClassVar[bool] = True
     """Alternatives are tried in branches of the simulator while worlds are played."""
     needs_critic: ClassVar[bool] = False
-    """A critic says what comes after: worlds are played for one more period, whose states it looks at."""
+    """A critic estimates what comes after: worlds are played for one more period, whose states it looks at."""
     stops_at_target_kl: ClassVar[bool] = True
     """An update's epochs end where the followers are config.target_kl away from those that played."""
     rests: ClassVar[bool] = False
@@ -238,9 +238,9 @@ class Counterfactual(Objective):
     def of_tokens(self, choices: TokenChoices, before: Baseline, logits: Tensor) -> Gain:
         """The share of exploration climbs log p instead of a ratio.
 
-        A ratio of something that was all but impossible says nothing and is anything, so that share is held by its own
-        floor: what is worse is not pushed below it, what is better not beyond what the clip would let a certain action
-        lose.
+        A ratio of something that was all but impossible can be anything and means nothing, so that share is held by
+        its own floor: what is worse is not pushed below it, what is better not beyond what the clip would let a certain
+        action lose.
         """
         clip = self.settings.clip
         log_prob = log_probs(logits, choices.known)
@@ -323,12 +323,12 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "all_action": AllAction,
     "sequence": Sequence,
 }
-"""By the name that `--objective` takes."""
+"""All objectives by the name that `--objective` takes."""
 DEFAULT_OBJECTIVE = "regression"
 
 
 def log_probs(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Over the last axis, 0 where not allowed: x log x of what cannot be is 0, and so is its gradient."""
+    """Log-probabilities over the last axis, 0 where not allowed: x log x is 0 there, and so is its gradient."""
     return masked_log_softmax(logits, allowed).masked_fill(~allowed, 0.0)
 
 

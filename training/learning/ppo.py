@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.critic import FollowerCritic
+from training.critic import Critic
 from training.errors import TrainingError
-from training.following.recording import FollowerBatch
+from training.following.recording import Choices, FollowerBatch, Words
 from training.gae import generalised_advantages, next_values
 from training.learning.example import Example
-from training.learning.leader_critic import LeaderCritic
+from training.learning.leader_features import leader_features
 
 MIN_STD = 1e-6
 """Advantages are divided by their spread, but not by less."""
@@ -50,7 +50,7 @@ class DcmAdvantages(NamedTuple):
     """Share of the returns' variance that the critic knew."""
 
 
-def dcm_advantages(critic: LeaderCritic, examples: Sequence[Example], gamma: float, lam: float) -> DcmAdvantages:
+def dcm_advantages(critic: Critic, examples: Sequence[Example], gamma: float, lam: float) -> DcmAdvantages:
     """Advantages over each cell's decisions. Raises TrainingError for fewer than two decisions of a cell."""
     chains: dict[int, list[Example]] = {}
     for example in examples:
@@ -60,7 +60,8 @@ def dcm_advantages(critic: LeaderCritic, examples: Sequence[Example], gamma: flo
         raise TrainingError(f"objective sequence needs a horizon of 2 or more periods, has {length}")
     grid = [[chain[t] for chain in chains.values()] for t in range(length)]
     flat = [example for row in grid for example in row]
-    features = critic.features([e.state for e in flat])
+    device = next(critic.parameters()).device
+    features = torch.from_numpy(leader_features([e.state for e in flat])).to(device)
     with torch.no_grad():
         value_TC = critic(features).double().cpu().numpy().reshape(length, -1)
     # Returns are near 1: an optimizer's steps are of a fixed size.
@@ -90,22 +91,28 @@ def dcm_advantages(critic: LeaderCritic, examples: Sequence[Example], gamma: flo
 
 
 class BitAdvantages(NamedTuple):
-    """Advantages of what UEs did, a row each. The last slot only shows what came of the one before."""
+    """Advantages over time of what UEs did, a row a choice; of their words, a row a word."""
 
-    choice_N: NDArray[np.int64]
-    """Rows of the batch's choices that have an advantage; the columns below are theirs."""
     advantage_N: NDArray[np.float64]
     features_NF: NDArray[np.float32]
     """What the critic reads."""
     return_N: NDArray[np.float64]
     """The critic's target."""
-    word_N: NDArray[np.int64]
-    """Rows of the batch's words that have an advantage."""
     word_advantage_N: NDArray[np.float64]
 
+    def rows(self, choices: NDArray[np.int64], words: NDArray[np.int64]) -> BitAdvantages:
+        return BitAdvantages(
+            self.advantage_N[choices], self.features_NF[choices], self.return_N[choices], self.word_advantage_N[words]
+        )
 
-def bit_advantages(critic: FollowerCritic, batch: FollowerBatch, gamma: float, lam: float) -> BitAdvantages:
-    """Advantages over each UE's slots in its seat. Raises TrainingError for fewer than 2 slots."""
+
+def bit_advantages(
+    critic: Critic, batch: FollowerBatch, choices: Choices, words: Words, gamma: float, lam: float
+) -> BitAdvantages:
+    """Advantages over each UE's slots in its seat. Raises TrainingError for fewer than 2 slots.
+
+    choices, words: those of the batch but for its last slot, which only shows what came of the one before.
+    """
     if batch.slots < 2:
         raise TrainingError(f"objective sequence needs 2 or more slots, has {batch.slots}")
     with torch.inference_mode():
@@ -123,13 +130,8 @@ def bit_advantages(critic: FollowerCritic, batch: FollowerBatch, gamma: float, l
         gamma=gamma,
         lam=lam,
     )
-    choice_N = np.flatnonzero(batch.choices.slot_N < batch.slots - 1)
-    word_N = np.flatnonzero(batch.words.slot_N < batch.slots - 1)
     ues = batch.ue_id_TBU.shape[2]
-    at, word_at = (
-        (rows.slot_N[kept], rows.seat_N[kept] // ues, rows.seat_N[kept] % ues)
-        for rows, kept in ((batch.choices, choice_N), (batch.words, word_N))
-    )
+    at, word_at = ((rows.slot_N, rows.seat_N // ues, rows.seat_N % ues) for rows in (choices, words))
     mean, spread = found.advantage_TN[at].mean() if len(at[0]) else 0.0, found.advantage_TN.std() + MIN_STD
     advantage_N, word_advantage_N = ((found.advantage_TN[where] - mean) / spread for where in (at, word_at))
-    return BitAdvantages(choice_N, advantage_N, batch.features_TBUF[at], found.return_TN[at], word_N, word_advantage_N)
+    return BitAdvantages(advantage_N, batch.features_TBUF[at], found.return_TN[at], word_advantage_N)

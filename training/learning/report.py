@@ -18,34 +18,19 @@ _KEPT = ("value", "reward", "gain", "entropy", "jain", "collision_fraction", "fo
 
 
 class LeaderFigures(NamedTuple):
-    """Of one update."""
+    """What one update of the leader came to."""
 
     entropy: float
     """Nats a step that was varied; a choice, where alternatives are not tried."""
     kl: float
-    """From the leader that it began with, nats a DCM; 0 where it has no weight."""
+    """KL from the leader that it began with, nats a DCM; 0 where it has no weight."""
     step_kl: float
-    """Between the model that played and the one last looked at, nats a choice."""
+    """KL between the model that played and the one last looked at, nats a choice."""
     clip_fraction: float
     epochs: int
-    """Begun."""
+    """Epochs that were begun."""
     explained_variance: float | None
     """Share of the returns' variance that the critic knew; None without a critic."""
-
-
-class FollowerFigures(NamedTuple):
-    """Of one update: what its last step saw."""
-
-    entropy: float
-    """Nats a bit that could be chosen."""
-    step_kl: float
-    """Between the followers that played and those last looked at, nats a bit."""
-    value_error: float
-    """Mean square of the critic's error; 0 without one."""
-
-    @classmethod
-    def of(cls, losses: FollowerLosses) -> FollowerFigures:
-        return cls(losses.entropy.item(), losses.step_kl.item(), losses.value_error.item())
 
 
 class UpdateReport(NamedTuple):
@@ -61,26 +46,26 @@ class UpdateReport(NamedTuple):
     gain: float | None
     """What changing the best single token of each would have added, on average: hindsight, it never gets to 0."""
     jain: float
-    """Of what the cells' UEs were served since their worlds began."""
+    """Jain's index of what the cells' UEs were served since their worlds began."""
     node_jain: float
-    """Of what the node alone served them, before the leader came."""
+    """Jain's index of what the node alone served them, before the leader came."""
     collision_fraction: float
-    """Of the RBG-slots played."""
+    """Share of the RBG-slots played."""
     entropy: float | None = None
     """Nats a step that was varied."""
     kl: float | None = None
-    """From the leader that it began with, nats a DCM; 0 where that has no weight."""
+    """KL from the leader that it began with, nats a DCM; 0 where that has no weight."""
     step_kl: float | None = None
-    """Between the leader that played and the one last looked at, nats a choice."""
+    """KL between the leader that played and the one last looked at, nats a choice."""
     clip_fraction: float | None = None
     epochs: int | None = None
     explained_variance: float | None = None
-    """Of the critic; None without one."""
+    """Share of the returns' variance that the critic knew; None without one."""
     leader_lr: float | None = None
     follower_entropy: float | None = None
     """Nats a bit."""
     follower_kl: float | None = None
-    """Between the followers that played and those last looked at, nats a bit."""
+    """KL between the followers that played and those last looked at, nats a bit."""
     follower_value_error: float | None = None
     follower_lr: float | None = None
     unseen: tuple[float, float] | None = None
@@ -95,10 +80,10 @@ def report_of(
     examples: Sequence[Example],
     rollout: Rollout,
     leader: tuple[LeaderFigures, float] | None,
-    followers: tuple[FollowerFigures, float] | None,
+    followers: tuple[FollowerLosses, float] | None,
     unseen: tuple[float, float] | None,
 ) -> UpdateReport:
-    """leader, followers: figures and learning rate of those that learnt."""
+    """leader, followers: figures (the last step's losses) and learning rate of those that learnt."""
     tried = [e for e in examples if e.known_LA.any()]
     gains = [float(np.where(e.known_LA, e.value_LA, e.base).max()) - e.base for e in tried]
     report = UpdateReport(
@@ -125,11 +110,11 @@ def report_of(
             leader_lr=rate,
         )
     if followers is not None:
-        of_followers, rate = followers
+        losses, rate = followers
         report = report._replace(
-            follower_entropy=round(of_followers.entropy, 6),
-            follower_kl=round(of_followers.step_kl, 6),
-            follower_value_error=round(of_followers.value_error, 6),
+            follower_entropy=round(losses.entropy.item(), 6),
+            follower_kl=round(losses.step_kl.item(), 6),
+            follower_value_error=round(losses.value_error.item(), 6),
             follower_lr=rate,
         )
     return report
@@ -143,7 +128,7 @@ def from_log(line: dict[str, object]) -> UpdateReport:
 
 
 def means(reports: Sequence[UpdateReport]) -> dict[str, float]:
-    """Of the last updates."""
+    """Means of the last updates' figures."""
     last = reports[-REPORTED_UPDATES:]
     found = {name: [v for r in last if (v := getattr(r, name)) is not None] for name in _KEPT}
     return {name: round(float(np.mean(values)), 4) for name, values in found.items() if values}

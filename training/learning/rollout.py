@@ -30,7 +30,7 @@ from training.simulator.scenario import Scenario
 from training.simulator.state import COLLISIONS, SERVED
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import TrainableNetwork
+    from policy.leader_models.leader_network import LeaderNetwork
 
 WARM_UP_PERIODS = 10
 """Worlds are played up to so many periods, or WARM_UP_SLOTS if that is more, before the leader takes over."""
@@ -68,11 +68,11 @@ class Rollout:
             for index, ues in enumerate(counts)
         ]
         self.node_jain = self.jain()
-        """Of what the node alone served, before the leader came."""
+        """Jain's index of what the node alone served, before the leader came."""
         self.cell_steps = 0
         """Slots x cells played under the leader."""
 
-    def play(self, leader: TrainableNetwork) -> list[Example]:
+    def play(self, leader: LeaderNetwork) -> list[Example]:
         """One period of every world, led by `leader`; the DCMs that governed it.
 
         A slow leader's first period is governed by nobody: no examples. Raises InvalidToken.
@@ -101,7 +101,7 @@ class Rollout:
 
     def _decode(
         self,
-        leader: TrainableNetwork,
+        leader: LeaderNetwork,
         states: Sequence[CellState],
         intents: Sequence[Intent],
         grammars: Sequence[Grammar],
@@ -124,7 +124,7 @@ class Rollout:
         return [decoded[b] for b in range(len(states))]
 
     def jain(self) -> float:
-        """Mean over cells, of all that was served there so far, before the leader came too."""
+        """Jain's index, mean over cells, of all that was served there so far, before the leader came too."""
         return float(np.mean([cell.jain for led in self._worlds for cell in led.world.metrics()]))
 
 
@@ -170,7 +170,7 @@ class _LedWorld:
         dcms = [d.dcm for d in governing]
         if self._tries_alternatives:
             values, plan = evaluate(world, dcms, self._config.search, rng, self._config.rule)
-            lines, bases = [v.line for v in values], [v.base for v in values]
+            lines, bases = [v.steps for v in values], [v.base for v in values]
             tried = [(v.known_LA, v.value_LA) for v in values]
             outcome = self._play(plan, dcms, rng)
         else:

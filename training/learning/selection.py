@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from policy.grammar import GrammarOptions
 from policy.leader_models.language_model import state_of
-from policy.leader_models.leader_network import TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork
 from policy.model_leader import ModelLeader
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.intervals import mean_and_error
@@ -27,13 +27,13 @@ from training.world_seeds import CHOOSING_SEED
 CELLS = 6
 SLOTS = 100
 PERIODS = 30
-"""Of a run in them, if that is longer."""
+"""Length of a run in them, if that is longer than SLOTS."""
 
 
 class Selection:
     """The best weights so far, on disk: an interrupted run that is resumed chooses alike."""
 
-    def __init__(self, path: Path, config: TrainConfig, options: GrammarOptions, start: TrainableNetwork) -> None:
+    def __init__(self, path: Path, config: TrainConfig, options: GrammarOptions, start: LeaderNetwork) -> None:
         self._path, self._config, self._options, self._start = path, config, options, start
         self._start_utility: NDArray[np.float64] | None = None
 
@@ -41,7 +41,7 @@ class Selection:
         """Forget what another run chose."""
         self._path.unlink(missing_ok=True)
 
-    def look(self, leader: TrainableNetwork, update: int) -> float:
+    def look(self, leader: LeaderNetwork, update: int) -> float:
         """The leader's value after so many updates; its weights are kept if nothing had more."""
         if self._start_utility is None:
             self._start_utility = self._utilities(self._start)
@@ -59,7 +59,7 @@ class Selection:
         metadata, _ = read_checkpoint(self._path)
         return int(metadata["update"]), float(metadata["value"])
 
-    def restore_best(self, leader: TrainableNetwork) -> None:
+    def restore_best(self, leader: LeaderNetwork) -> None:
         """Put `leader` to the best weights, or back to the start's."""
         if self.best is None:
             best = {f"leader/weight/{key}": tensor for key, tensor in state_of(self._start).items()}
@@ -69,7 +69,7 @@ class Selection:
             for key, weight in state_of(leader).items():
                 weight.copy_(best[f"leader/weight/{key}"])
 
-    def _utilities(self, leader: TrainableNetwork) -> NDArray[np.float64]:
+    def _utilities(self, leader: LeaderNetwork) -> NDArray[np.float64]:
         config, player = self._config, ModelLeader(leader, self._options)
         found = []
         for scenario in dict.fromkeys(config.scenarios):

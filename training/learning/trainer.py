@@ -25,13 +25,12 @@ from training.imitation.warm_start import StepReport, WarmStartConfig, options_f
 from training.intervals import mean_and_error
 from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
-from training.learning.example import Example
 from training.learning.follower_learner import FollowerLearner
 from training.learning.health import utilities_at_unseen, warnings_of
 from training.learning.leader_learner import LeaderLearner
 from training.learning.learner import Limits
 from training.learning.model_card import write_card
-from training.learning.report import FollowerFigures, UpdateReport, from_log, means, report_of
+from training.learning.report import UpdateReport, from_log, means, report_of
 from training.learning.rollout import Rollout
 from training.learning.scalars import Scalars
 from training.learning.selection import Selection
@@ -39,7 +38,7 @@ from training.rounds import Clock, run_rounds
 from training.run_folder import RunFolder
 
 PRETRAINED_LR = 5e-4
-"""Of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
+"""Learning rate of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
 WARM_START = "warm_start"
 """Folder within OUT of the run that made the bundle to begin with."""
 FOLLOWER_BATCH = 1024
@@ -101,7 +100,7 @@ def _warm_start(
     if ranks.is_first:
         from training.imitation.teachers import make_teacher
 
-        device = str(choose_device(config.device))  # before the warm start: what is not here is said at once
+        device = str(choose_device(config.device))  # now: a missing device is refused before the warm start
         pretrained = config.model_kind == TEXT
         rates: dict[str, Any] = (
             {"learning_rate": PRETRAINED_LR if config.lora_rank else PRETRAINED_LR / 10} if pretrained else {}
@@ -191,66 +190,47 @@ class _Run:
         return self.update >= config.updates or bool(config.cell_steps and self.cell_steps >= config.cell_steps)
 
     def round(self) -> Iterator[UpdateReport | None]:
-        """Play fresh worlds and learn from them."""
-        config, ranks = self.config, self._ranks
+        """Play fresh worlds and learn from them, update by update; None where nothing could be learnt yet."""
+        config, ranks, followers = self.config, self._ranks, self.followers
+        # What is to be seen before anything changes.
         if self.update // config.round_updates % max(1, config.choose_rounds) == 0:
             self._choose()
         unseen = self._look_at_unseen()
+        # The round's worlds.
         rng = np.random.default_rng([config.seed, self.update, *([ranks.rank] * (ranks.rank > 0))])
-        learning = self._learning()
-        team = self.followers.team if self.followers else None
+        learning = self._roles_of_round()
+        team = followers.team if followers else None
         rollout = Rollout(config, self._start.options, rng, followers=team, learning=learning)
+        # With a critic one period more is played, whose states show what the last one came to.
+        periods = config.horizon + self.leader.objective.needs_critic
         played_before, end = self.cell_steps, self.update + config.round_updates
         while self.update < end:
-            examples = self._play(rollout)
+            # Play.
+            self.leader.leader.eval()
+            examples = [example for _ in range(periods) for example in rollout.play(self.leader.leader)]
+            recorded = rollout.follower_batches()
             self.cell_steps = played_before + rollout.cell_steps * ranks.size
-            if examples:
-                yield self._learn_from(examples, rollout, learning, rng, unseen)
-                unseen = None
-            else:
+            if not examples:
                 yield None
+                continue
+            # Learn.
+            figures = losses = None
+            leader_rate = config.learning_rate_at(self.update, config.leader_lr)
+            if "leader" in learning:
+                figures = self.leader.learn(examples, leader_rate, rng), leader_rate
+            follower_rate = config.learning_rate_at(self.update, config.follower_lr)
+            if followers is not None and recorded:
+                losses = followers.learn(followers.batches_of(recorded), follower_rate, rng)
+            learnt = None if losses is None else (losses, follower_rate)
+            yield report_of(self.update, self.cell_steps, examples, rollout, figures, learnt, unseen)
+            unseen = None
 
-    def end(self) -> None:
-        """The last checkpoint, and the last look for the best weights."""
-        self.save()
-        self._choose()
-
-    def _choose(self) -> None:
-        """See whether these are the best weights so far."""
-        if self._selection is not None and self.update and self._ranks.is_first:
-            self._selection.look(self.leader.leader.eval(), self.update)
-
-    def _learning(self) -> tuple[str, ...]:
-        """Whose round it is."""
+    def _roles_of_round(self) -> tuple[str, ...]:
+        """The roles that learn in this round: with `alternate` they take turns."""
         roles = self.config.roles
         if len(roles) == 1 or not self.config.alternate:
             return roles
         return (roles[self.update // self.config.round_updates % len(roles)],)
-
-    def _play(self, rollout: Rollout) -> list[Example]:
-        """The periods between two updates; with a critic, one more whose states show what the last came to."""
-        self.leader.leader.eval()
-        periods = self.config.horizon + self.leader.objective.needs_critic
-        return [example for _ in range(periods) for example in rollout.play(self.leader.leader)]
-
-    def _learn_from(
-        self,
-        examples: list[Example],
-        rollout: Rollout,
-        learning: tuple[str, ...],
-        rng: np.random.Generator,
-        unseen: tuple[float, float] | None,
-    ) -> UpdateReport:
-        config, leader, follower = self.config, None, None
-        if "leader" in learning:
-            rate = config.learning_rate_at(self.update, config.leader_lr)
-            leader = self.leader.learn(examples, rate, rng), rate
-        recorded = rollout.follower_batches()
-        if self.followers is not None and recorded:
-            rate = config.learning_rate_at(self.update, config.follower_lr)
-            losses = self.followers.learn(self.followers.batches_of(recorded), rate, rng)
-            follower = None if losses is None else (FollowerFigures.of(losses), rate)
-        return report_of(self.update, self.cell_steps, examples, rollout, leader, follower, unseen)
 
     def record(self, report: UpdateReport) -> None:
         """Count an update, log it and show it."""
@@ -262,8 +242,18 @@ class _Run:
             self._scalars.write(report)
             self._progress(report)
 
+    def end(self) -> None:
+        """The last checkpoint, and the last look for the best weights."""
+        self.save()
+        self._choose()
+
+    def _choose(self) -> None:
+        """See whether these are the best weights so far."""
+        if self._selection is not None and self.update and self._ranks.is_first:
+            self._selection.look(self.leader.leader.eval(), self.update)
+
     def _look_at_unseen(self) -> tuple[float, float] | None:
-        """Every so many rounds."""
+        """Utility at a UE count that is not trained on, less the start's, and its error; None = not in this round."""
         every, config = self.config.watch_rounds, self.config
         if self._reference is None or not every or not self.update or self.update // config.round_updates % every:
             return None

@@ -26,7 +26,7 @@ from training.simulator import core
 from training.simulator.metrics import CellMetrics, UeTable, cell_metrics, ue_table
 from training.simulator.plan import Plan, make_plan, node_plan
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
-from training.simulator.slot_view import EARLIER_SLOTS, Followers, ReportingFollowers, SlotView
+from training.simulator.slot_view import EARLIER_SLOTS, RULES, Followers, ReportingFollowers, SlotView
 from training.simulator.state import (
     LAST_CQI_AGE,
     NEVER,
@@ -42,20 +42,19 @@ from training.simulator.state import (
     make_state,
     make_tables,
 )
-from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_profiles, make_seats
+from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_profiles
 
 
 class CellBatch:
     """`cells` cells with `ues` seats each, from slot 0 on."""
 
-    def __init__(self, scenario: Scenario, cells: int, ues: int, seed: int, *, name: str = "sim") -> None:
-        """name: prefix of CellState.cell. Raises ValueError for counts below 1 or a seed out of range."""
+    def __init__(self, scenario: Scenario, cells: int, ues: int, seed: int) -> None:
+        """Raises ValueError for counts below 1 or a seed out of range."""
         if cells < 1 or ues < 1:
             raise ValueError(f"{cells} cells of {ues} UEs: expected at least one of each")
-        self.scenario, self.cells, self.ues, self.seed, self.name = scenario, cells, ues, seed, name
+        self.scenario, self.cells, self.ues, self.seed = scenario, cells, ues, seed
         self.slot = 0
         """The next slot to be played."""
-        self.seats = make_seats(scenario, ues)
         self.rules = Rules(make_profiles(scenario, ues), make_tables(scenario.num_rbgs), make_constants(scenario))
         self.state: State = make_state(scenario, draw_start(scenario, seed, cells, ues))
         self._scratch = make_scratch(ues, scenario.num_rbgs)
@@ -100,9 +99,7 @@ class CellBatch:
         for b, (count, ids) in enumerate(zip(count_B.tolist(), ids_BU.tolist())):
             own = {n: a[b, :count] if of_ue else a[b] for n, a, of_ue in zip(names, arrays, per_ue)}
             states.append(
-                CellState(
-                    f"{self.name}/{b}", scenario.num_rbgs, scenario.slots_per_dcm, self.slot, tuple(ids[:count]), **own
-                )
+                CellState(f"sim/{b}", scenario.num_rbgs, scenario.slots_per_dcm, self.slot, tuple(ids[:count]), **own)
             )
         return states
 
@@ -194,8 +191,8 @@ class CellBatch:
         followers: Followers = "best_response",
     ) -> None:
         """Play `slots` slots under one allocation per cell. Any number of calls may share a period."""
-        if not callable(followers) and followers not in ("best_response", "obey"):
-            raise ValueError(f"followers are {followers!r}, expected best_response, obey or a function")
+        if not callable(followers) and followers not in RULES:
+            raise ValueError(f"followers are {followers!r}, expected {', '.join(RULES)} or a function")
         plan = self.plan(allocations)
         while slots > 0:
             if callable(followers):
@@ -288,7 +285,7 @@ class CellBatch:
         )  # fmt: skip
 
     def choose_words(self, words_BU: NDArray[np.int8]) -> None:
-        """Add a word to the report that each UE has just made: of its state at the start of the next slot."""
+        """Add a word [B, U] to the report that each UE has just made of its state at the start of the next slot."""
         ucm_BUD1 = self.state.ucm_BUD1
         ucm_BUD1[:, :, self.slot % ucm_BUD1.shape[2]] = np.where(self.state.present_BU, words_BU, NO_WORD)
 

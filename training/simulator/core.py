@@ -84,7 +84,7 @@ def answers(
     answer_BUM: Any,
     scratch: Scratch,
 ) -> None:
-    """In a slot that has begun: each UE's best responses, with its own RBGs alone, by the rule, and with all that is
+    """Each UE's best responses in a slot that has begun: with its own RBGs alone, by the rule, and with all that is
     open to it."""
     cells, ues, num_rbgs = state.gain_BUM.shape
     for b in range(cells):

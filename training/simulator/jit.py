@@ -40,13 +40,13 @@ _OPTIONS: dict[str, Any] = {"nogil": True, **({"_nrt": False} if hasattr(Default
 
 
 def inlined(function: Function) -> Function:
-    """For helpers of the slot loop: part of every entry point that calls them."""
+    """Compile a helper of the slot loop into every entry point that calls it."""
     compiled: Function = njit(forceinline=True, **_OPTIONS)(function)
     return compiled
 
 
 def entry_point(function: Function) -> Function:
-    """For what Python calls: compiled once per machine, where there is a place to keep it, else once per process."""
+    """Compile what Python calls: once per machine, where there is a place to keep it, else once per process."""
     function.__qualname__ += f"_{SOURCES_DIGEST}"
     compiled: Function
     try:

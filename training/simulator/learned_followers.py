@@ -53,7 +53,7 @@ def follower_view(slot: SlotView) -> FollowerView:
 def _turns(slot: SlotView, contending_B: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many UEs come before each UE on each open RBG, [B, U, M]; -1 where it may not contend.
 
-    The DCM tells everybody who may contend and what is open: the first open RBG begins with one UE, the second with
+    The DCM lets everybody know who may contend and what is open: the first open RBG begins with one UE, the second with
     the next, and a slot later each with the one after.
     """
     open_BUM = slot.entitlement_BUM == Access.CONTEND
@@ -81,7 +81,7 @@ class LearnedFollowers:
         speaks: reports carry a word, for a leader that reads it. Raises ValueError if the model has none."""
         if speaks and not policy.model.layout.ucm_tokens:
             raise ValueError("these followers have no words")
-        self.policy = policy
+        self._policy = policy
         self.speaks = speaks
         self._greedy = greedy
 
@@ -91,16 +91,16 @@ class LearnedFollowers:
         uniforms_NM = None
         if not self._greedy:
             # A model that does not see its coins has them to draw with.
-            knows_coins = "answer" in self.policy.model.layout.rbg
+            knows_coins = "answer" in self._policy.model.layout.rbg
             uniforms_NM = (own_uniforms(slot) if knows_coins else slot.coin_BUM.astype(np.float64)).reshape(
                 -1, shape[2]
             )
-        return self.policy.bits(follower_view(slot), uniforms_NM).reshape(shape)
+        return self._policy.bits(follower_view(slot), uniforms_NM).reshape(shape)
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:
-        """What the UEs say, [B, U]: UEs without data say nothing."""
+        """The word of each UE, [B, U]: UEs without data send none."""
         uniforms_N = None if self._greedy else word_uniforms(slot).reshape(-1)
-        return self.policy.words(follower_view(slot), uniforms_N).astype(np.int8).reshape(slot.present_BU.shape)
+        return self._policy.words(follower_view(slot), uniforms_N).astype(np.int8).reshape(slot.present_BU.shape)
 
 
 def word_uniforms(slot: SlotView) -> NDArray[np.float64]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from policy.allocation import Allocation
 from policy.time_scales import LEASE_PERIODS
+from training.simulator.scenario import Scenario
 
 FOREVER = 2**62
 """A slot that never comes."""
@@ -80,3 +82,27 @@ class ControlSchedule:
             return Term(None, head.first_slot)
         following = self._controls[1].first_slot if len(self._controls) > 1 else FOREVER
         return Term(head, min(head.end_slot, following))
+
+
+class BatchSchedule:
+    """The controls of many cells of one scenario, each decided once a period on the state at its beginning."""
+
+    def __init__(self, scenario: Scenario, cells: int) -> None:
+        self._scenario = scenario
+        self._schedules = [ControlSchedule(scenario.slots_per_dcm) for _ in range(cells)]
+
+    def offer(self, allocations: Sequence[Allocation | None], slot: int) -> None:
+        """Accept what was decided on the states observed at the boundary `slot`; None = that cell gets no control."""
+        scenario = self._scenario
+        first = slot + scenario.control_lead_periods * scenario.slots_per_dcm
+        for schedule, allocation in zip(self._schedules, allocations, strict=True):
+            if allocation is not None:
+                schedule.offer(allocation, next_slot=slot, apply_from_slot=first, valid_for_slots=scenario.lease_slots)
+
+    def governing(self, slot: int) -> list[Allocation | None]:
+        """What each cell is played under in the period that begins with `slot`; None = the node's own scheduler.
+
+        Controls begin, and leases of whole periods end, at boundaries only.
+        """
+        controls = [schedule.governing(slot).control for schedule in self._schedules]
+        return [control.allocation if control else None for control in controls]

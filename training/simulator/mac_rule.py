@@ -1,6 +1,7 @@
-"""Who may send on which RBG in a slot, and what a rule-abiding UE then sends; compiled into core.py.
+"""Who may send on which RBG in a slot, and what a rule-abiding UE then sends.
 
-One cell at a time, b, over arrays of many (see state.py, plan.py, world.py for shapes and units).
+Compiled into core.py. One cell at a time, b, over arrays of many (see state.py, plan.py, world.py for shapes and
+units); u is a seat, m an RBG. Each function stands above those that it calls.
 """
 
 from __future__ import annotations
@@ -20,27 +21,53 @@ WORTHWHILE_BITS = 20.0
 
 
 @inlined
-def level_of(steps: Any, value: float) -> int:
-    """Number of ascending steps at or below value (a buffer level, a CQI)."""
-    level = 0
-    for k in range(steps.size):  # no early exit: faster than a search whose branches cannot be predicted
-        level += value >= steps[k]
-    return level
+def entitle(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> float:
+    """Apply the MAC's rule to one slot: fills holder, held and eligible, returns the contention probability p.
 
-
-@inlined
-def rate_of(tables: Tables, snr: float) -> float:
-    """Bits that one RBG carries in one slot."""
-    return tables.bits_per_rbg[level_of(tables.snr_steps, snr)]
-
-
-@inlined
-def expected_bits(tables: Tables, cqi: int, rbgs: int, with_preferred: int, backlog: float) -> float:
-    """What a scheduler expects of a UE on `rbgs` RBGs, its preferred one among them or not."""
-    if rbgs == 0:
+    In this order: periodic grants of the slot, owners, the node's scheduler on what is DYNAMIC, contention on the rest.
+    """
+    holder_M, held_U, eligible_U = scratch.holder_M, scratch.held_U, scratch.eligible_U
+    num_rbgs, ues = holder_M.size, held_U.size
+    for u in range(ues):
+        held_U[u] = 0
+    for m in range(num_rbgs):
+        holder_M[m] = UNDECIDED
+    for g in range(plan.grants_BG4.shape[1]):
+        u, m = plan.grants_BG4[b, g, 0], plan.grants_BG4[b, g, 1]
+        if u == NOBODY or slot % plan.grants_BG4[b, g, 2] != plan.grants_BG4[b, g, 3]:
+            continue
+        if holder_M[m] == UNDECIDED and held_U[u] < plan.cap_BU[b, u]:
+            holder_M[m] = u
+            held_U[u] += 1
+    dynamic = False
+    for m in range(num_rbgs):
+        if holder_M[m] != UNDECIDED:
+            continue
+        owner = plan.owner_BM[b, m]
+        if owner >= 0:
+            if held_U[owner] < plan.cap_BU[b, owner]:
+                holder_M[m] = owner
+                held_U[owner] += 1
+            else:
+                holder_M[m] = IDLE
+        else:
+            holder_M[m] = owner
+            dynamic = dynamic or owner == DYNAMIC
+    if dynamic:
+        node_schedule(state, rules, plan, b, slot, scratch)
+        for m in range(num_rbgs):
+            if holder_M[m] == DYNAMIC:
+                holder_M[m] = OPEN
+    count = 0
+    for u in range(ues):
+        in_mask = (plan.class_mask_B[b] >> rules.profiles.traffic_class[state.profile_BU[b, u]]) & 1 == 1
+        eligible_U[u] = state.present_BU[b, u] and plan.open_allowed_BU[b, u] and in_mask
+        count += eligible_U[u]
+    if count == 0 or plan.contenders_B[b] <= 0.0:
+        for u in range(ues):
+            eligible_U[u] = False
         return 0.0
-    bits = (rbgs - with_preferred) * tables.guess_PCK[0, cqi, rbgs] + with_preferred * tables.guess_PCK[1, cqi, rbgs]
-    return min(backlog, bits)
+    return min(1.0, plan.contenders_B[b] / count)
 
 
 @inlined
@@ -115,53 +142,12 @@ def node_schedule(state: State, rules: Rules, plan: Plan, b: int, slot: int, scr
 
 
 @inlined
-def entitle(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> float:
-    """Apply the MAC's rule to one slot: fills holder, held and eligible, returns the contention probability p.
-
-    In this order: periodic grants of the slot, owners, the node's scheduler on what is DYNAMIC, contention on the rest.
-    """
-    holder_M, held_U, eligible_U = scratch.holder_M, scratch.held_U, scratch.eligible_U
-    num_rbgs, ues = holder_M.size, held_U.size
-    for u in range(ues):
-        held_U[u] = 0
-    for m in range(num_rbgs):
-        holder_M[m] = UNDECIDED
-    for g in range(plan.grants_BG4.shape[1]):
-        u, m = plan.grants_BG4[b, g, 0], plan.grants_BG4[b, g, 1]
-        if u == NOBODY or slot % plan.grants_BG4[b, g, 2] != plan.grants_BG4[b, g, 3]:
-            continue
-        if holder_M[m] == UNDECIDED and held_U[u] < plan.cap_BU[b, u]:
-            holder_M[m] = u
-            held_U[u] += 1
-    dynamic = False
-    for m in range(num_rbgs):
-        if holder_M[m] != UNDECIDED:
-            continue
-        owner = plan.owner_BM[b, m]
-        if owner >= 0:
-            if held_U[owner] < plan.cap_BU[b, owner]:
-                holder_M[m] = owner
-                held_U[owner] += 1
-            else:
-                holder_M[m] = IDLE
-        else:
-            holder_M[m] = owner
-            dynamic = dynamic or owner == DYNAMIC
-    if dynamic:
-        node_schedule(state, rules, plan, b, slot, scratch)
-        for m in range(num_rbgs):
-            if holder_M[m] == DYNAMIC:
-                holder_M[m] = OPEN
-    count = 0
-    for u in range(ues):
-        in_mask = (plan.class_mask_B[b] >> rules.profiles.traffic_class[state.profile_BU[b, u]]) & 1 == 1
-        eligible_U[u] = state.present_BU[b, u] and plan.open_allowed_BU[b, u] and in_mask
-        count += eligible_U[u]
-    if count == 0 or plan.contenders_B[b] <= 0.0:
-        for u in range(ues):
-            eligible_U[u] = False
+def expected_bits(tables: Tables, cqi: int, rbgs: int, with_preferred: int, backlog: float) -> float:
+    """Bits that a scheduler expects of a UE on `rbgs` RBGs, its preferred one among them or not."""
+    if rbgs == 0:
         return 0.0
-    return min(1.0, plan.contenders_B[b] / count)
+    bits = (rbgs - with_preferred) * tables.guess_PCK[0, cqi, rbgs] + with_preferred * tables.guess_PCK[1, cqi, rbgs]
+    return min(backlog, bits)
 
 
 @inlined
@@ -199,3 +185,18 @@ def best_response(
             best, best_k = bits, k
     for j in range(best_k):
         scratch.sends_UM[u, order_M[j]] = True
+
+
+@inlined
+def rate_of(tables: Tables, snr: float) -> float:
+    """Bits that one RBG carries in one slot."""
+    return tables.bits_per_rbg[level_of(tables.snr_steps, snr)]
+
+
+@inlined
+def level_of(steps: Any, value: float) -> int:
+    """Number of ascending steps at or below value (a buffer level, a CQI)."""
+    level = 0
+    for k in range(steps.size):  # no early exit: faster than a search whose branches cannot be predicted
+        level += value >= steps[k]
+    return level

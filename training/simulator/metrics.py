@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from policy.cqi import bits_per_rbg
 from training.simulator.state import (
     ARRIVED,
     COLLISIONS,
@@ -44,9 +46,9 @@ class CellMetrics(NamedTuple):
     drop_fraction: float
     """Bits dropped (too late, or no room) per bit arrived."""
     drop_fraction_by_class: tuple[float, ...]
-    """In the order of TrafficClass; NaN for a class without arrivals."""
+    """The same per class, in the order of TrafficClass; NaN for a class without arrivals."""
     mean_delay_slots: float
-    """Of served bits, the slot of delivery included; NaN if nothing was served."""
+    """Mean delay of served bits, the slot of delivery included; NaN if nothing was served."""
     p50_delay_slots: float
     p95_delay_slots: float
     transmissions_outside_grant: int
@@ -95,6 +97,24 @@ def cell_metrics(state: State, slots: int, row: int) -> CellMetrics:
     )
 
 
+class LostTransmissions(NamedTuple):
+    """What each UE sends in vain in one slot, [B, U]."""
+
+    collided_BU: NDArray[np.int64]
+    """RBGs on which somebody else sends too."""
+    wasted_BU: NDArray[np.int64]
+    """Transmissions that carry nothing whatever the others do: no data, or no rate at that power."""
+
+
+def lost_transmissions(state: State, sends_BUM: NDArray[np.bool_]) -> LostTransmissions:
+    """What is lost of `sends_BUM` [B, U, M] in the slot that `state` is about to play."""
+    count_BU = sends_BUM.sum(axis=2)
+    rate_BUM = bits_per_rbg(state.gain_BUM.astype(np.float64) / np.maximum(count_BU, 1)[:, :, None])
+    collided_BU = (sends_BUM & (sends_BUM.sum(axis=1, keepdims=True) > 1)).sum(axis=2)
+    wasted_BU = (sends_BUM & (rate_BUM == 0)).sum(axis=2) + np.where(state.queue_BU <= 0, count_BU, 0)
+    return LostTransmissions(collided_BU, wasted_BU)
+
+
 class UeTable(NamedTuple):
     """The UEs that are in a cell now, in the order of their ids: what a gNB reports and a screen shows.
 
@@ -103,7 +123,7 @@ class UeTable(NamedTuple):
 
     ue_ids: tuple[int, ...]
     traffic_class_U: np.ndarray
-    """As it is now: a leader may not know yet."""
+    """The UE's class as it is now: a leader may not know yet."""
     buffer_bits_U: np.ndarray
     """Now, exactly."""
     cqi_U: np.ndarray
@@ -111,13 +131,10 @@ class UeTable(NamedTuple):
     sinr_db_U: np.ndarray
     """Now, mean over RBGs, one RBG at full power."""
     served_bits_U: np.ndarray
-    arrived_bits_U: np.ndarray
-    dropped_bits_U: np.ndarray
     delay_bit_slots_U: np.ndarray
     """Sum over served bits of their delay in slots."""
     rbg_slots_U: np.ndarray
     """RBG-slots sent on."""
-    present_slots_U: np.ndarray
 
 
 def ue_table(state: State, profiles: Profiles, snr_steps: np.ndarray, row: int) -> UeTable:
@@ -133,9 +150,6 @@ def ue_table(state: State, profiles: Profiles, snr_steps: np.ndarray, row: int) 
         cqi_U=np.searchsorted(snr_steps, snr_U, side="right"),
         sinr_db_U=10.0 * np.log10(np.maximum(snr_U, 1e-3)),
         served_bits_U=since_UC[:, SERVED],
-        arrived_bits_U=since_UC[:, ARRIVED],
-        dropped_bits_U=since_UC[:, DROPPED],
         delay_bit_slots_U=since_UC[:, DELAY],
         rbg_slots_U=since_UC[:, USED],
-        present_slots_U=since_UC[:, PRESENT],
     )

@@ -38,12 +38,12 @@ from pettingzoo import ParallelEnv
 
 from policy.allocation import IDLE, OPEN
 from policy.cell_state import COLUMNS, CellState
-from policy.cqi import bits_per_rbg, snr_to_cqi
+from policy.cqi import snr_to_cqi
 from policy.grammar import CONTENDERS
 from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
-from training.simulator.metrics import COLLISION_COST, WASTE_COST
+from training.simulator.metrics import COLLISION_COST, WASTE_COST, lost_transmissions
 from training.simulator.plan import owner_plan
 from training.simulator.scenario import MAX_SEED, Scenario
 from training.simulator.state import COLLISIONS, SERVED, WASTE, make_constants
@@ -54,14 +54,14 @@ LEADERS_TURN, FOLLOWERS_TURN = 0, 1
 """Values of `turn` in every observation."""
 
 OWN_FIELDS = ("buffer_bits", "head_delay_slots", "deadline_slots", "probability")
-"""Of a UE's observation `own`; the last is p of the leftover rule."""
+"""Fields of a UE's observation `own`; the last is p of the leftover rule."""
 
 UNKNOWN = -1.0
-"""In the leader's `columns`: not reported, or nobody in the seat. (NaN would not equal itself in a replay.)"""
+"""Stands in the leader's `columns` for what was not reported, and for an empty seat (NaN does not equal itself)."""
 FREE_BIT = 2
-"""In a MultiBinary's mask: either value may be taken; 0 = only 0."""
+"""Entry of a MultiBinary's mask where either value may be taken; 0 = only 0."""
 
-# Of the rewards above; a collision and a waste cost what they cost in utility.
+# The rewards above; a collision and a waste cost what they cost in utility.
 LEADER_SERVED_UNIT_BITS = 500.0
 FAIRNESS_RANGE = (0.3, 3.0)
 FOLLOWER_SERVED_UNIT_BITS = 1000.0
@@ -179,10 +179,7 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
             asked_UM[seat] = self._action(agent, actions) == 1
         sends_UM = asked_UM & (self._view.entitlement_BUM[0] != core.NONE)
         outside_U = (asked_UM & ~sends_UM).sum(axis=1)
-        count_U = sends_UM.sum(axis=1)
-        rate_UM = bits_per_rbg(state.gain_BUM[0].astype(np.float64) / np.maximum(count_U, 1)[:, None])
-        waste_U = (sends_UM & (rate_UM == 0)).sum(axis=1) + np.where(state.queue_BU[0] <= 0, count_U, 0)
-        collided_U = (sends_UM & (sends_UM.sum(axis=0) > 1)).sum(axis=1)
+        lost = lost_transmissions(state, sends_UM[None])
         present_U = state.present_BU[0].copy()
         average_U = state.average_BU[0].copy()
         served_before_U, events_before_E = state.counters_BUC[0, :, SERVED].copy(), state.events_BE[0].copy()
@@ -202,8 +199,8 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
         ) / self.scenario.num_rbgs
         follower_U = (
             served_U / FOLLOWER_SERVED_UNIT_BITS
-            - COLLISION_COST * collided_U
-            - WASTE_COST * waste_U
+            - COLLISION_COST * lost.collided_BU[0]
+            - WASTE_COST * lost.wasted_BU[0]
             - OUTSIDE_COST * outside_U
             + LEADER_SHARE * leader
         )

@@ -6,7 +6,7 @@ Suffixes: B cells, U seats, M RBGs, G periodic grants a cell at most.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +31,9 @@ class Plan(NamedTuple):
     cap_BU: NDArray[np.int64]
 
     def copy(self) -> Plan:
-        """For a run in which UEs leave: the slot loop takes their RBGs back in place."""
-        return Plan(
-            self.owner_BM.copy(),
-            self.grants_BG4.copy(),
-            self.class_mask_B.copy(),
-            self.contenders_B.copy(),
-            self.open_allowed_BU.copy(),
-            self.cap_BU.copy(),
-        )
+        """A plan of one's own, for a run in which UEs leave: the slot loop takes their RBGs back in place."""
+        arrays: list[Any] = [array.copy() for array in self]
+        return Plan(*arrays)
 
 
 def node_plan(cells: int, ues: int, num_rbgs: int, contenders: float, max_grants: int = 0) -> Plan:

@@ -1,11 +1,11 @@
 """What world a run lives in: the cell, its traffic, and what the node does without a leader.
 
 A slot is 1 ms everywhere. `mix` and `sporadic` are the reference game to the number (one decision a slot), `paper` is
-`mix` for I in {3, 4, 5}, and in `paper_dynamic` I changes within an episode. `ric20` and `ric100` AREa RIC's period a
-near-RT RIC, with regimes that shift; `lab_paper` and `lab` are what the lab shows, with UEs that come and go. `dense`
+`mix` for I in {3, 4, 5}, and in `paper_dynamic` I changes within an episode. `ric20` and `ric100` have the period of
+a near-RT RIC, and regimes that shift; `lab_paper` and `lab` are what the lab shows, with UEs that come and go. `dense`
 has 10-30 UEs on 17 RBGs, `mmtc` a hundred and more with short packets, and in `coupled` neighbouring RBGs interfere.
 
-`node_contenders` is the best by utility of what a DCM can say: `tune_node_contenders(scenario, ues=8)`;
+`node_contenders` is the best by utility of what a DCM can hold: `tune_node_contenders(scenario, ues=8)`;
 `paper` at its 4 UEs, `ric20` and `ric100` at 30, where RBGs are scarce (at 8 UEs 4.8 is .4 to .8 % better there).
 """
 
@@ -24,10 +24,10 @@ from training.simulator.traffic import KNOB, TrafficProfile, resolved
 BITS_PER_RBG_AT_FULL_LOAD = 1000.0
 """A load of 1 offers this many bits per RBG and slot."""
 MAX_SEED = 2**63 - 1
-"""Of a world."""
+"""The largest seed of a world."""
 NODE_RULES = ("proportional_fair", "max_weight", "max_rate")
 REGIME_SHARE = 0.6
-"""Of the UEs are of the class whose regime it is; the others are shared by their `ue_share`."""
+"""Share of the UEs that are of the class whose regime it is; the others are shared by their `ue_share`."""
 SLOW_LEADER_SLOTS = 10
 """From this K on a decision arrives while its period already runs, and governs the next one."""
 
@@ -59,7 +59,7 @@ class Scenario:
     absent_slots: float = 0.0
     """Mean time until a UE that left is followed by a new one, with a new id and a new place."""
     node_contenders: float = 1.2
-    """c of the node's own leftover rule (all classes): what it uses when no leader speaks. 0 = leftovers unused."""
+    """c of the node's own leftover rule (all classes): what it uses when no leader decides. 0 = leftovers unused."""
     node_subtracts_inflight: bool = True
     """The node's scheduler subtracts what it served since the report. False = the reference game's plain PF."""
     ue_counts: tuple[int, ...] = (3, 4, 5)
@@ -123,7 +123,7 @@ class Scenario:
 
     @property
     def regime_shares(self) -> tuple[tuple[float, ...], ...]:
-        """Row k: what a UE becomes, by profile, in the regime of profile k."""
+        """Row k: the share of UEs that become of each profile in the regime of profile k."""
         if len(self.traffic) == 1:
             return ((1.0,),)
         shares = []

@@ -1,4 +1,4 @@
-"""What UEs see, and what makes UEs of it: the seam between a CellBatch and its followers.
+"""What UEs see in a slot, and how they answer: the seam between a CellBatch and its followers.
 
 Suffixes: B cells, U seats, M RBGs.
 """
@@ -6,7 +6,7 @@ Suffixes: B cells, U seats, M RBGs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class SlotView(NamedTuple):
     attempts_BU: NDArray[np.int64]
     """What came of its last attempts to contend: see State.attempts_BU."""
     eligible_BU: NDArray[np.bool_]
-    """Who may contend: the DCM says so to all."""
+    """Who may contend, which the DCM lets all know."""
     answer_BUM: NDArray[np.int8]
     """Its best responses to this DCM, core.ANSWER_* added up."""
 
@@ -52,8 +52,11 @@ class ReportingFollowers(Protocol):
         """What the UEs send on, bool [B, U, M]."""
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:
-        """What each UE says, [B, U]; NO_WORD = no word. The slot's DCM is not known yet: nothing is offered."""
+        """The word of each UE, [B, U]; NO_WORD = no word. The slot's DCM is not known yet: nothing is offered."""
 
 
-Followers = Literal["best_response", "obey"] | Callable[[SlotView], NDArray[np.bool_]]
+Rule = Literal["best_response", "obey"]
+"""What followers do that do not learn."""
+RULES = get_args(Rule)
+Followers = Rule | Callable[[SlotView], NDArray[np.bool_]]
 """A rule, or a function from what the UEs see to what they send on, bool [B, U, M]."""

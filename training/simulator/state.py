@@ -24,7 +24,7 @@ from policy.cqi import (
 )
 from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
 from training.simulator.scenario import NODE_RULES, Scenario
-from training.simulator.world import Profiles, Seats, Start, make_profiles, make_seats
+from training.simulator.world import Profiles, Start, make_profiles, make_seats
 
 # Columns of State.counters_BUC: totals per seat since slot 0.
 SERVED, ARRIVED, DROPPED, ABANDONED, DELAY, USED, PRESENT = range(7)
@@ -39,17 +39,15 @@ NUM_EVENTS = 4
 with a sender; transmissions that the MAC's rule did not allow."""
 
 NEVER = -1
-"""As a slot: it has not happened."""
+"""The slot of what has not happened."""
 NO_WORD = -1
-"""As a UCM's word."""
+"""The word of a UCM that was not sent."""
 NO_ATTEMPTS = 1
 """State.attempts_BU of a UE that has not contended yet."""
 ATTEMPTS_KEPT = 8
 """Attempts that a UE remembers."""
 LAST_CQI_AGE = 16
-"""State.heard_BUM counts ages in these."""
-
-
+"""State.last_cqi_BUM counts ages in these."""
 LONG_AGO = -(2**40)
 """A slot that is further back than anything remembers."""
 
@@ -68,8 +66,9 @@ class State(NamedTuple):
     load_BU: NDArray[np.float64]
     """Factor on the profile's mean_packets, in scenarios with regimes."""
     shifted_BU: NDArray[np.int64]
-    """First slot of that profile, LONG_AGO = since the UE came; and what went before: profile, period, phase."""
+    """First slot of that profile; LONG_AGO = since the UE came."""
     before_BU3: NDArray[np.int64]
+    """What the UE sent before that: profile, period, phase."""
     due_BU: NDArray[np.int64]
     """Periodic traffic: the slot in which the packet comes that was drawn last."""
     period_BU: NDArray[np.int64]
@@ -92,11 +91,11 @@ class State(NamedTuple):
     preferred_BUD1: NDArray[np.int8]
     head_BUD1: NDArray[np.int16]
     ucm_BUD1: NDArray[np.int8]
-    """What the UE's follower said with it; NO_WORD if it does not speak."""
+    """The word that the UE's follower sent with it; NO_WORD if it sends none."""
     level_before_BU: NDArray[np.int8]
     """The buffer level of the report one slot older than any in level_BUD1."""
     last_cqi_BUM: NDArray[np.uint8]
-    """Of the UE's last decoded transmission on the RBG: HEARD_AGE x its age + its CQI at full power; 0 = longer than
+    """The UE's last decoded transmission on the RBG: LAST_CQI_AGE x its age + its CQI at full power; 0 = longer than
     MAX_LAST_CQI_AGE slots ago, or never."""
     outcome_BM: NDArray[np.int8]
     """What became of the RBG in the last slot, as in policy.cell_state; -1 before the first slot."""
@@ -114,10 +113,6 @@ class State(NamedTuple):
     events_BE: NDArray[np.int64]
     class_bits_BC2: NDArray[np.float64]
     """Per TrafficClass: bits arrived, and dropped of them."""
-
-    def copy(self) -> State:
-        arrays: list[Any] = [array.copy() for array in self]
-        return State(*arrays)
 
     def select(self, rows_N: NDArray[np.int64]) -> State:
         """The chosen cells, in that order, repeats allowed; shares nothing with the original."""
@@ -154,7 +149,7 @@ class Constants(NamedTuple):
     coupling: float
     residents: int
     p_shift: float
-    """That a new regime begins."""
+    """Probability per slot that a new regime begins."""
 
 
 class Rules(NamedTuple):
@@ -212,16 +207,16 @@ def make_constants(scenario: Scenario) -> Constants:
 def make_state(scenario: Scenario, start: Start) -> State:
     """The cells at slot 0, all UEs present with ids 1, 2, ...; the past looks as if the start had always been."""
     cells, ues = start.on_BU.shape
-    seats: Seats = make_seats(scenario, ues)
+    seats = make_seats(scenario, ues)
     depth = scenario.report_delay_slots + 1
-    profiles = make_profiles(scenario, ues)
-    # Of all profiles, also of those that nobody has yet.
-    oldest = int(profiles.deadline_slots.max() if scenario.regime_slots else seats.deadline_slots.max())
+    # With regimes a UE may come to have a profile that nobody has yet.
+    possible = make_profiles(scenario, ues) if scenario.regime_slots else seats
+    oldest = int(possible.deadline_slots.max())
     gain = (start.fading_BUM2**2).sum(-1) * start.newcomers.mean_snr[:, :, None]
     queue = np.minimum(start.packets_BU * seats.packet_bits, scenario.buffer_limit_bits) * (
         start.on_BU & start.awake_BU
     )
-    queue[:, profiles.full_buffer[seats.profile]] = scenario.buffer_limit_bits
+    queue[:, seats.full_buffer] = scenario.buffer_limit_bits
     waiting = np.zeros((cells, ues, oldest))
     waiting[:, :, 0] = queue
     counters = np.zeros((cells, ues, NUM_COUNTERS))
@@ -231,7 +226,7 @@ def make_state(scenario: Scenario, start: Start) -> State:
         class_bits[:, traffic_class, 0] = queue[:, seats.traffic_class == traffic_class].sum(axis=1)
     # A packet whose time is too early to be drawn comes in time.
     period, phase = start.newcomers.period_slots, start.newcomers.phase_slots
-    drawn_later = phase > profiles.jitter_slots[seats.profile]
+    drawn_later = phase > seats.jitter_slots
     level = np.searchsorted(BUFFER_EDGES, queue, side="right")
     cqi = np.searchsorted(SNR_STEPS, gain.mean(-1), side="right")
 
@@ -243,7 +238,7 @@ def make_state(scenario: Scenario, start: Start) -> State:
         fading_BUM2=start.fading_BUM2.copy(),
         gain_BUM=gain,
         mean_snr_BU=start.newcomers.mean_snr.copy(),
-        profile_BU=np.tile(seats.profile, (cells, 1)),
+        profile_BU=np.tile(np.array(scenario.profile_of_seats(ues), np.int64), (cells, 1)),
         load_BU=np.ones((cells, ues)),
         shifted_BU=np.full((cells, ues), LONG_AGO),
         before_BU3=np.zeros((cells, ues, 3), np.int64),

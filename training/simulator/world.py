@@ -9,7 +9,7 @@ Suffixes: B cells, T slots of a chunk, U seats (a seat holds one UE after anothe
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,25 +39,8 @@ class Stream(IntEnum):
     REGIME = 4
 
 
-class Seats(NamedTuple):
-    """What a seat's UEs have in common at slot 0, [U]; the same in every cell."""
-
-    profile: NDArray[np.int64]
-    """Index into Profiles."""
-    traffic_class: NDArray[np.int64]
-    deadline_slots: NDArray[np.int64]
-    packet_bits: NDArray[np.float64]
-    mean_packets: NDArray[np.float64]
-    """Mean packets a slot while on; 0 = periodic."""
-    p_on: NDArray[np.float64]
-    p_off: NDArray[np.float64]
-    p_wake: NDArray[np.float64]
-    p_sleep: NDArray[np.float64]
-    """Of the slow on/off pattern over the bursts; 0 = never sleeps."""
-
-
 class Profiles(NamedTuple):
-    """The scenario's traffic profiles as arrays over them, [P]."""
+    """Traffic profiles as arrays over them: a scenario's own, [P], or that of each seat at slot 0, [U]."""
 
     traffic_class: NDArray[np.int64]
     deadline_slots: NDArray[np.int64]
@@ -68,7 +51,7 @@ class Profiles(NamedTuple):
     p_off: NDArray[np.float64]
     p_wake: NDArray[np.float64]
     p_sleep: NDArray[np.float64]
-    """Of the slow on/off pattern over the bursts; 0 = never sleeps."""
+    """The slow on/off pattern over the bursts, per slot; p_sleep 0 = the UEs never sleep."""
     jitter_slots: NDArray[np.int64]
     full_buffer: NDArray[np.bool_]
 
@@ -125,7 +108,7 @@ class Draws(NamedTuple):
     presence_BTU: NDArray[np.float32]
     """Uniform: does the UE leave, or a new one come?"""
     newcomers: Newcomers
-    """Who comes, if someone comes to the seat in this chunk."""
+    """Which UE comes, if one comes to the seat in this chunk."""
     regimes: Regimes
 
 
@@ -161,21 +144,11 @@ def make_profiles(scenario: Scenario, ues: int) -> Profiles:
     )
 
 
-def make_seats(scenario: Scenario, ues: int) -> Seats:
-    """The classes of a cell's `ues` seats and the load of each, at slot 0."""
-    profiles = make_profiles(scenario, ues)
-    chosen = np.array(scenario.profile_of_seats(ues), np.int64)
-    return Seats(
-        profile=chosen,
-        traffic_class=profiles.traffic_class[chosen],
-        deadline_slots=profiles.deadline_slots[chosen],
-        packet_bits=profiles.packet_bits[chosen],
-        mean_packets=profiles.mean_packets[chosen],
-        p_on=profiles.p_on[chosen],
-        p_off=profiles.p_off[chosen],
-        p_wake=profiles.p_wake[chosen],
-        p_sleep=profiles.p_sleep[chosen],
-    )
+def make_seats(scenario: Scenario, ues: int) -> Profiles:
+    """The profile that each of a cell's `ues` seats has at slot 0, the same in every cell: arrays [U]."""
+    chosen = scenario.profile_of_seats(ues)
+    arrays: list[Any] = [array[chosen] for array in make_profiles(scenario, ues)]
+    return Profiles(*arrays)
 
 
 def _draw_newcomers(scenario: Scenario, seed: int, cells: int, ues: int, index: int) -> Newcomers:

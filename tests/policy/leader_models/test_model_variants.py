@@ -19,7 +19,7 @@ from policy.intent import Intent
 from policy.leader_models.decoding import score
 from policy.leader_models.encoder_model import SEATS
 from policy.leader_models.language_model import NAMES, ModelConfig
-from policy.leader_models.leader_network import PromptError, TrainableNetwork
+from policy.leader_models.leader_network import LeaderNetwork, PromptError
 from policy.leader_models.transcript import teacher_forcing_batch, teacher_forcing_example
 from policy.model_kinds import WITHOUT_LANGUAGE, new_model
 from policy.prompt.numeric import NumericLayout
@@ -43,11 +43,11 @@ OPTIONS = [PAPER, LAB, GrammarOptions(allow_open=False, allow_contention=False, 
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def model(request) -> TrainableNetwork:
+def model(request) -> LeaderNetwork:
     return loud_model(*MODELS[request.param])
 
 
-def loud_model(kind: str, config: ModelConfig) -> TrainableNetwork:
+def loud_model(kind: str, config: ModelConfig) -> LeaderNetwork:
     """Random weights, loud enough that decisions differ."""
     torch.set_num_threads(1)
     model = new_model(kind, config, seed=1).eval()

@@ -93,25 +93,21 @@ def test_actions_take_several_of_the_tokenizers_tokens(model: TextModel) -> None
 
 
 @pytest.mark.parametrize("options", [PAPER, LAB], ids=["paper", "lab"])
-def test_what_is_said_is_scored_alike_and_legal_actions_sum_to_one(
+def test_what_is_decoded_is_scored_alike(
     model: TextModel, make_random_state: StateMaker, options: GrammarOptions
 ) -> None:
     given = cells(make_random_state, options)
     decoded_dcms = model.decode(*given, uniforms_BL=uniforms(4))
     with torch.no_grad():
-        log_probs_BL, entropy_BL = model.chosen_log_probs_of(*given, [s.tokens for s in decoded_dcms])
-        assert torch.allclose(score(model, *given, [s.tokens for s in decoded_dcms]), log_probs_BL, atol=1e-5)
+        log_probs_BL = score(model, *given, [s.tokens for s in decoded_dcms])
     for b, (decoded, grammar) in enumerate(zip(decoded_dcms, given[2])):
         length = len(decoded.tokens)
         assert grammar.allocation(decoded.tokens).owner_M.tolist() == decoded.allocation.owner_M.tolist()
         assert log_probs_BL[b, :length].tolist() == pytest.approx(decoded.log_probs.tolist(), abs=1e-5)
         assert log_probs_BL[b, length:].tolist() == [0.0] * (log_probs_BL.shape[1] - length)
-        assert bool((entropy_BL[b] >= 0).all()) and bool((entropy_BL[b, length:] == 0).all())
 
 
-def test_probabilities_of_a_step_sum_to_one_and_make_its_entropy(
-    model: TextModel, make_random_state: StateMaker
-) -> None:
+def test_probabilities_of_a_step_sum_to_one(model: TextModel, make_random_state: StateMaker) -> None:
     states, intents, grammars = cells(make_random_state, LAB, ues=(12,))
     (decoded,) = model.decode(states, intents, grammars)
     cursor = grammars[0].start()
@@ -122,11 +118,8 @@ def test_probabilities_of_a_step_sum_to_one_and_make_its_entropy(
     whole = [[*decoded.tokens[:step], int(a), *finished(grammars[0], [*decoded.tokens[:step], int(a)])] for a in others]
     many = [[x[0]] * len(whole) for x in (states, intents, grammars)]
     with torch.no_grad():
-        log_probs_BL, entropy_BL = model.chosen_log_probs_of(*many, whole)
-    probs = log_probs_BL[:, step].double().exp()
+        probs = score(model, *many, whole)[:, step].double().exp()
     assert float(probs.sum()) == pytest.approx(1.0, abs=1e-5)
-    entropy = float(-(probs * probs.log()).sum())
-    assert entropy_BL[:, step].tolist() == pytest.approx([entropy] * len(whole), abs=1e-4)
 
 
 def finished(grammar: Grammar, begun: Sequence[int]) -> list[int]:
@@ -178,8 +171,7 @@ def test_only_adapters_learn_and_checkpointing_changes_no_gradient(
         config = TextConfig(str(tiny_checkpoint), lora_rank=2, gradient_checkpointing=checkpointing)
         model = perturbed(new_text_model(config)).train()
         decoded_dcms = model.decode(*given)
-        chosen = model.chosen_log_probs_of(*given, [s.tokens for s in decoded_dcms])
-        (chosen.log_probs_BL.sum() + chosen.entropy_BL.sum()).backward()
+        score(model, *given, [s.tokens for s in decoded_dcms]).sum().backward()
         learnt = {name for name, p in model.named_parameters() if p.grad is not None}
         assert learnt and learnt == set(model.trained_state()) and all("lora_" in name for name in learnt)
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
@@ -195,7 +187,7 @@ def test_bfloat16_computes_lower_and_learns_in_float32(
     exact = new_text_model(TextConfig(str(tiny_checkpoint), lora_rank=lora_rank))
     lower = new_text_model(TextConfig(str(tiny_checkpoint), lora_rank=lora_rank, bf16=True))
     tokens = [s.tokens for s in exact.decode(*given)]
-    expected, found = (m.chosen_log_probs_of(*given, tokens).log_probs_BL.sum() for m in (exact, lower))
+    expected, found = (score(m, *given, tokens).sum() for m in (exact, lower))
     assert found.dtype is torch.float32 and found.item() != expected.item()
     assert found.item() == pytest.approx(expected.item(), abs=0.5)
     assert all(tensor.dtype is torch.float32 for tensor in lower.trained_state().values())
@@ -236,7 +228,7 @@ def test_other_families_are_led_by_the_same_code(
     model = new_text_model(TextConfig(str(folder), lora_rank=0)).train()
     given = cells(make_random_state, PAPER, ues=(3,))
     (decoded,) = model.decode(*given, uniforms_BL=uniforms(1))
-    model.chosen_log_probs_of(*given, [decoded.tokens]).log_probs_BL.sum().backward()
+    score(model, *given, [decoded.tokens]).sum().backward()
     model.eval()
     expected = one_word_at_a_time(model, *(x[0] for x in given), decoded)
     assert decoded.log_probs.sum() == pytest.approx(expected, abs=1e-4)

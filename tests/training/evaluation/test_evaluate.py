@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from round_robin import round_robin_plan
 
 from policy.bundle import load_bundle, save_bundle
 from policy.intent import Intent
@@ -17,7 +18,6 @@ from policy.leader_models.language_model import new_leader_model
 from policy.model_leader import load_leader
 from policy.shipped import shipped_bundle
 from training.baselines.players import BASELINES, LEARNED, Player, World, make_baselines
-from training.baselines.reference import round_robin_plan
 from training.evaluation.bundle_players import enter_bundles
 from training.evaluation.evaluate import evaluate
 from training.evaluation.rows import Row, Setup

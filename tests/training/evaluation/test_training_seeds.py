@@ -16,8 +16,8 @@ from policy.cell_state import COLUMNS
 from policy.errors import UserMistake
 from policy.observation import PROFILES, make_profile, observed
 from policy.shipped import shipped_bundle
-from training.baselines.contention_tuning import FixedContenders
 from training.baselines.players import BASELINES, Player, World
+from training.baselines.rules import FixedContenders
 from training.evaluation.bundle_players import enter_baseline, enter_bundles
 from training.evaluation.evaluate import Evaluation, count_tasks, evaluate
 from training.evaluation.rows import DICTATOR, Row, Setup

@@ -153,7 +153,6 @@ def test_a_paragraph_says_what_is_better_and_what_is_worse() -> None:
     assert "Better than PF: a +1.000 [+0.500, +1.500]." in text
     assert "Worse than PF: b" in text
     assert "Not distinguishable from PF: c" in text
-    assert verdict([Claim("drops", Interval(1, 0.5, 1.5), more_is_better=False)], "PF").startswith("Worse than PF")
     assert shown(Interval(math.nan, math.nan, math.nan)) == "not measured"
 
 

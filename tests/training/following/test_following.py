@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from policy.follower import Access, Answer
 from policy.leader_models.language_model import ModelConfig
 from training.counterfactual import TAIL_SLOTS
-from training.critic import FEATURES, features_of, new_follower_critic
+from training.critic import FOLLOWER_FEATURES, follower_features, new_critic
 from training.following.branching import Flips, choose_flips, flip_gains
 from training.following.recording import FollowerTeam, join, play_period
 from training.learning.follower_config import FollowConfig
@@ -68,7 +68,7 @@ def test_cell_rewards_are_what_the_world_counted(follower, half_open, record):
 
 def test_periods_are_joined_in_order(follower):
     model, config = follower(), FollowConfig(objective="sequence")
-    team = FollowerTeam(model, new_follower_critic(0))
+    team = FollowerTeam(model, new_critic(FOLLOWER_FEATURES, 0))
     world, rng = CellBatch(MIX, 3, 4, seed=1), np.random.default_rng(0)
     whole = join([play_period(world, None, 2, team, config, rng) for _ in range(3)])
     other = CellBatch(MIX, 3, 4, seed=1)
@@ -76,7 +76,7 @@ def test_periods_are_joined_in_order(follower):
     for a, b in zip(whole.choices, at_once.choices):
         np.testing.assert_allclose(a, b, atol=1e-5)
     np.testing.assert_allclose(whole.reward_TBU, at_once.reward_TBU)
-    assert whole.features_TBUF.shape == (6, 3, 4, FEATURES)
+    assert whole.features_TBUF.shape == (6, 3, 4, FOLLOWER_FEATURES)
 
 
 def test_greedy_and_drawn_followers_are_deterministic_and_uniforms_do_not_depend_on_the_coin(follower, half_open):
@@ -146,8 +146,8 @@ def test_a_ue_remembers_what_came_of_its_attempts(half_open):
 def test_critics_read_any_number_of_rbgs():
     for name in ("mix", "ric20"):
         view = follower_view(CellBatch(make_scenario(name), 2, 3, seed=1).begin_slot(None))
-        features = features_of(view)
-        assert features.shape == (6, FEATURES) and np.isfinite(features).all()
+        features = follower_features(view)
+        assert features.shape == (6, FOLLOWER_FEATURES) and np.isfinite(features).all()
 
 
 # ---- what a bit was worth ----

@@ -18,16 +18,16 @@ from policy.leader import never_expires
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
-from policy.schedulers.schedulers import SCHEDULERS
 from training.errors import Stopped, TrainingError
 from training.imitation.collector import Collector, best_response, prompts_of
+from training.imitation.teachers import make_teacher
 from training.imitation.warm_start import WarmStartConfig, options_for, warm_start
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
 
 MIX = make_scenario("mix")
-TEACHER = SCHEDULERS["proportional_fair"]
+TEACHER = make_teacher("proportional_fair")
 TINY = WarmStartConfig(
     steps=9,
     batch=6,
@@ -151,16 +151,16 @@ def test_one_bundle_has_one_pace():
 def test_what_is_collected_is_the_teachers_answer(name, teacher):
     scenario = make_scenario(name)
     options = options_for([scenario])
-    collector = Collector((scenario,), (6,), SCHEDULERS[teacher], options)
+    collector = Collector((scenario,), (6,), make_teacher(teacher), options)
     student = new_leader_model(TINY.leader, PromptLayout(), 0).eval()
     lesson = collector.collect(student, 0.5, 40, np.random.default_rng(1))
     again = collector.collect(student, 0.5, 40, np.random.default_rng(1))
     assert lesson.unspeakable == 0
     assert len(lesson.leader) >= 40
     for one, other in zip(lesson.leader, again.leader, strict=True):
-        assert np.array_equal(one.line.tokens_L, other.line.tokens_L)
+        assert np.array_equal(one.steps.tokens_L, other.steps.tokens_L)
         assert np.array_equal(one.blocks_PT, other.blocks_PT)
-        assert one.line.mask_LA[np.arange(len(one.line.tokens_L)), one.line.tokens_L].all()
+        assert one.steps.mask_LA[np.arange(len(one.steps.tokens_L)), one.steps.tokens_L].all()
     prompts = prompts_of(lesson.leader[:5])
     assert prompts.num_ues_B.sum() + 5 == len(prompts.tokens_NT)
 
@@ -200,5 +200,5 @@ def test_intents_and_gaps_are_part_of_the_lesson():
     known = PromptLayout().encode([state], [Intent()]).tokens_NT
     assert (blocks[:, 1:, 3].min(axis=1) < known[1:, 3].min()).any()  # CQI not known
     free_choice = compile_grammar(state, Intent(), PAPER).start().mask().size - FIRST_UE
-    owners = [e.line.mask_LA[-MIX.num_rbgs :, FIRST_UE:].sum(axis=1) for e in lesson.leader]
+    owners = [e.steps.mask_LA[-MIX.num_rbgs :, FIRST_UE:].sum(axis=1) for e in lesson.leader]
     assert any((legal < free_choice).any() for legal in owners)  # caps and floors

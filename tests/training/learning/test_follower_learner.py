@@ -14,7 +14,7 @@ from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
-from training.critic import new_follower_critic
+from training.critic import FOLLOWER_FEATURES, new_critic
 from training.errors import TrainingError
 from training.follower_run.run import train_followers
 from training.following.recording import FollowerTeam, join, play_period
@@ -66,7 +66,7 @@ def test_the_first_loss_has_the_gradient_of_the_definition(record):
 def test_a_ue_that_left_is_not_paid_for_what_its_successor_earns(follower):
     config = FollowConfig(objective="sequence", gamma=1.0, lam=1.0)
     world = CellBatch(CHANGING, 8, 5, seed=2)
-    team = FollowerTeam(follower(), new_follower_critic(0))
+    team = FollowerTeam(follower(), new_critic(FOLLOWER_FEATURES, 0))
     batch = play_period(world, None, 20, team, config, np.random.default_rng(0))
     left = (batch.ue_id_TBU[:-1] != batch.ue_id_TBU[1:]) & (batch.ue_id_TBU[:-1] > 0)
     assert left.any()
@@ -189,7 +189,7 @@ def test_a_leader_may_read_words():
 def test_words_have_the_advantage_of_what_came_after_them(follower, half_open):
     config = FollowConfig(objective="sequence", entropy=0.0, value=0.0)
     world = CellBatch(MIX, 6, 4, seed=3)
-    team = FollowerTeam(follower(), new_follower_critic(1), speaks=True)
+    team = FollowerTeam(follower(), new_critic(FOLLOWER_FEATURES, 1), speaks=True)
     rng = np.random.default_rng(0)
     batch = join([play_period(world, half_open(6, 4), 4, team, config, rng) for _ in range(2)])
     made = choice_batch_of(team.critic, batch, config)

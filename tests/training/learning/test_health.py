@@ -11,11 +11,11 @@ from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
+from training.card_format import sparkline
 from training.intervals import mean_and_error
 from training.learning import health
 from training.learning.config import make_config
 from training.learning.health import unseen_ues, utilities_at_unseen, warnings_of
-from training.learning.model_card import sparkline
 from training.learning.report import UpdateReport, from_log
 from training.learning.trainer import train
 

@@ -35,12 +35,12 @@ class Case(NamedTuple):
 
     def logits(self) -> torch.Tensor:
         prompts = self.leader.layout.encode([self.example.state], [self.example.intent])
-        teacher_batch = teacher_forcing_batch([self.example.line])
+        teacher_batch = teacher_forcing_batch([self.example.steps])
         return self.leader.logits(self.leader.read(prompts), teacher_batch.steps, teacher_batch.features_BLA)
 
     def probabilities(self) -> torch.Tensor:
         """Of the varied step."""
-        legal = torch.from_numpy(self.example.line.mask_LA)[None]
+        legal = torch.from_numpy(self.example.steps.mask_LA)[None]
         return log_probs(self.logits(), legal).exp()[0, STEP] * legal[0, STEP]
 
 
@@ -74,9 +74,9 @@ def learner(case: Case, name: str, **changes) -> LeaderLearner:
 @pytest.mark.parametrize("name", ["regression", "counterfactual", "token", "all_action"])
 def test_the_better_token_becomes_likelier(case, name, exploration):
     if name == "token":  # it learns from what was chosen alone
-        tokens_L = case.example.line.tokens_L.copy()
+        tokens_L = case.example.steps.tokens_L.copy()
         tokens_L[STEP] = BEST
-        case.example.line.tokens_L[:] = tokens_L
+        case.example.steps.tokens_L[:] = tokens_L
         case.example.log_probs_L[STEP] = case.probabilities()[BEST].log().item()
     before = case.probabilities()[BEST].item()
     figures = learner(case, name, exploration=exploration).learn([case.example], 1e-3, np.random.default_rng(0))
@@ -180,7 +180,7 @@ def test_a_sequence_of_one_decision_has_no_advantage():
 
 
 def test_an_invalid_token_is_a_hard_error(case):
-    line = case.example.line
+    line = case.example.steps
     check_legal(case.example.log_probs_L, line)
     illegal = line.tokens_L.copy()
     illegal[STEP] = np.flatnonzero(~line.mask_LA[STEP])[0]

@@ -14,8 +14,8 @@ from policy.bundle import Bundle, load_bundle
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.leader_models.language_model import ModelConfig, state_of
-from policy.schedulers.schedulers import SCHEDULERS
 from policy.text.model import TextConfig, TextModel, new_text_model
+from training.imitation.teachers import make_teacher
 from training.imitation.warm_start import WarmStartConfig, warm_start
 from training.learning.config import make_config
 from training.learning.trainer import train
@@ -70,7 +70,7 @@ def test_imitation_teaches_it_words(tiny_checkpoint: Path, tmp_path: Path) -> No
     losses: list[float] = []
     warm_start(
         [MIX],
-        SCHEDULERS["round_robin"],
+        make_teacher("round_robin"),
         tmp_path / "warm",
         settings,
         ues=(3,),

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from policy.allocation import IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import COLUMNS, CellState, update_served_average
-from policy.cqi import BUFFER_MID_BITS, buffer_level, snr_to_cqi
+from policy.cqi import BUFFER_EDGES, BUFFER_MID_BITS, snr_to_cqi
 from training.simulator import core
 from training.simulator.cell import CellBatch, Followers, SlotView
 from training.simulator.scenario import LAB, LAB_PAPER, MIX, SCENARIOS, SPORADIC, Scenario
 from training.simulator.state import ABANDONED, ARRIVED, DELAY, DROPPED, SERVED, USED
-from training.simulator.world import CHUNK_SLOTS, draw_chunk, draw_start
+from training.simulator.world import CHUNK_SLOTS, draw_chunk, draw_start, make_seats
 
 BUSY_PRESENCE = LAB_PAPER.with_(present_slots=60.0, absent_slots=10.0)
 
@@ -108,7 +108,8 @@ def test_the_load_that_arrives_is_the_load_that_is_stated() -> None:
             continue
         # Two UEs of each class: sessions share the load, sensors send 1000 bits every 10-25 slots, alarms 60 bits a
         # slot in the half of the time in which they are awake.
-        by_class = [arrived_U[batch.seats.traffic_class == c].mean() for c in range(3)]
+        class_U = make_seats(scenario, 6).traffic_class
+        by_class = [arrived_U[class_U == c].mean() for c in range(3)]
         expected = [1.3 * 17_000 / 2, 1000 * np.mean([1 / p for p in range(10, 26)]), 30.0]
         np.testing.assert_allclose(by_class, expected, rtol=0.1)
 
@@ -118,7 +119,7 @@ def test_a_state_shows_reports_that_are_d_slots_old() -> None:
     batch = CellBatch(MIX, 2, 4, seed=4)
     true_levels, true_cqis, served = [], [], [batch.state.counters_BUC[:, :, SERVED].copy()]
     for slot in range(40):
-        true_levels.append(BUFFER_MID_BITS[buffer_level(batch.state.queue_BU)])
+        true_levels.append(BUFFER_MID_BITS[np.searchsorted(BUFFER_EDGES, batch.state.queue_BU, side="right")])
         true_cqis.append(snr_to_cqi(batch.state.gain_BUM.mean(axis=-1)))
         at = max(0, slot - delay)
         for b, state in enumerate(batch.observe()):
@@ -163,10 +164,7 @@ def test_ues_come_and_go_under_ever_new_ids() -> None:
             gone[b] |= seen[b] - now
             seen[b] |= now
             counts.add(len(now))
-            table = batch.ue_table(b)
-            assert table.ue_ids == state.ue_ids
-            assert (table.served_bits_U <= table.arrived_bits_U + 1e-6).all()
-            assert (table.present_slots_U <= batch.slot).all()
+            assert batch.ue_table(b).ue_ids == state.ue_ids
         batch.play(None, 1)
     assert all(len(ids) > 10 for ids in seen) and min(counts) < 5 == max(counts)
 
@@ -187,7 +185,7 @@ def test_a_new_ue_has_no_past_of_its_predecessor() -> None:
                 assert state.cqi_U[row] == table.cqi_U[row]
                 # Nobody tells the base station's side when in the period it came: it was served nothing for all of it.
                 assert state.served_bits_per_slot_U[row] == update_served_average(np.array([np.nan]), np.zeros(1), 1)
-                assert state.prb_share_U[row] == table.present_slots_U[row] == 0
+                assert state.prb_share_U[row] == 0
             known[b] |= set(state.ue_ids)
     assert newcomers > 20
 

@@ -15,7 +15,7 @@ from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
 from training.simulator.scenario import LAB, LAB_PAPER, MIX, RIC20, SPORADIC, Scenario
 from training.simulator.state import ARRIVED, DROPPED, SERVED, make_scratch
-from training.simulator.world import draw_chunk
+from training.simulator.world import draw_chunk, make_seats
 
 BUSY_PRESENCE = LAB_PAPER.with_(present_slots=60.0, absent_slots=10.0)
 
@@ -144,7 +144,7 @@ def test_a_sensor_with_a_grant_at_its_phase_loses_less_than_one_that_waits_for_r
     for granted in (False, True):
         batch = CellBatch(RIC20.with_(regime_slots=0.0), 20, 3, seed=3)
         sensor = 1
-        assert batch.seats.traffic_class[sensor] == TrafficClass.PERIODIC
+        assert make_seats(batch.scenario, batch.ues).traffic_class[sensor] == TrafficClass.PERIODIC
         allocations = []
         for state in batch.observe():
             period, phase = int(state.arrival_period_slots_U[sensor]), int(state.arrival_phase_slots_U[sensor])
@@ -186,7 +186,7 @@ def test_eager_contention_collides_and_shy_contention_less() -> None:
 
 def test_the_leftover_rule_lets_in_classes_and_shuts_out_single_ues() -> None:
     batch = CellBatch(LAB_PAPER, 1, 5, seed=2)
-    classes = batch.seats.traffic_class
+    classes = make_seats(batch.scenario, batch.ues).traffic_class
     allowed = np.array([True, True, True, True, False])
     mask = 1 << TrafficClass.SPORADIC | 1 << TrafficClass.PERIODIC
     owners = np.array([OPEN, IDLE, 0, OPEN, IDLE, OPEN], np.int16)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policy.cell_state import COLUMNS, MAX_LAST_CQI_AGE, RBG_COLUMNS, WAS_OPEN
-from policy.cqi import BUFFER_MID_BITS, bits_per_rbg, buffer_level, snr_to_cqi
+from policy.cqi import BUFFER_EDGES, BUFFER_MID_BITS, bits_per_rbg, snr_to_cqi
 from training.simulator import core
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import LAB_PAPER, MIX, RIC20
@@ -62,7 +62,7 @@ def test_the_report_before_is_one_slot_older_than_the_report() -> None:
     batch = CellBatch(MIX, 2, 4, seed=4)
     levels = []
     for slot in range(30):
-        levels.append(BUFFER_MID_BITS[buffer_level(batch.state.queue_BU)])
+        levels.append(BUFFER_MID_BITS[np.searchsorted(BUFFER_EDGES, batch.state.queue_BU, side="right")])
         for b, state in enumerate(batch.observe()):
             np.testing.assert_array_equal(
                 state.buffer_bits_before_U, levels[max(0, slot - MIX.report_delay_slots - 1)][b]

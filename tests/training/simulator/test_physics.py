@@ -15,12 +15,11 @@ from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.contention_tuning import (
     TABLE,
     TUNED_PLAYERS,
-    FixedContenders,
     tune_open_contenders,
     tuned_contenders,
 )
+from training.baselines.rules import FixedContenders
 from training.replay import replay
-from training.simulator.branch import branch
 from training.simulator.cell import CellBatch
 from training.simulator.parallel_env import UplinkParallelEnv
 from training.simulator.plan import owner_plan
@@ -51,15 +50,16 @@ def test_a_branch_of_a_shifting_cell_meets_the_same_future() -> None:
     scenario = RESTLESS.with_(coupling=0.05, present_slots=50.0, absent_slots=20.0)
     batch = CellBatch(scenario, 3, 6, seed=1)
     batch.play(None, 70)
-    before = batch.state.copy()
-    branches = branch(batch, [None, None, None], 90, rows=[2, 0, 2])
+    before = batch.select(range(3)).state
+    branches = batch.select([2, 0, 2])
+    branches.play([None, None, None], 90)
     for name, left, right in zip(before._fields, before, batch.state):
         np.testing.assert_array_equal(left, right, err_msg=name)
     batch.play(None, 90)
     for name, left, right in zip(before._fields, branches.state, batch.state):
         np.testing.assert_array_equal(left, right[[2, 0, 2]], err_msg=name)
-    with pytest.raises(ValueError, match="1 allocations for 3 branches"):
-        branch(batch, [None], 1)
+    with pytest.raises(ValueError, match="1 allocations for 3 cells"):
+        branches.play([None], 1)
 
 
 def test_the_leader_learns_of_a_shift_d_slots_later() -> None:

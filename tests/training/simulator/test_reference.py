@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from round_robin import round_robin_plan
 
-from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan, round_robin_plan
+from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import MIX, SPORADIC, Scenario
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from training.experiments.comparison import FAIR, compare, rules, sample_of, table_of
 from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.follower_trainings import agreement_part
+from training.experiments.follower_trainings import measure_agreement
 from training.experiments.measurement import Measured, PlayerSpec, World, world_seeds
 from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.report import Report
-from training.experiments.study import Study
+from training.experiments.study import Part, Study
 from training.experiments.trainings import Recipe, budget_config, train_all
 from training.intervals import Interval, mean_interval
 from training.learning.health import FAIR_JAIN
-from training.simulator.scenario import make_scenario
 
 SCENARIO = "mix"
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -36,7 +35,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     weights = budget.pick(smoke=WEIGHTS[:2], quick=(0.0, 0.1, 1.0), full=WEIGHTS)
     ues = options.ues or (4,)
     (leader,) = train_all(study, [Recipe("leader", budget_config(budget, [scenario], ues=scenario.ue_counts))])
@@ -56,7 +55,7 @@ def run(study: Study) -> Report:
     }
     mine = {weight: [m for m in found if m.player == _name(weight)] for weight in weights}
     return Report(
-        table=table_of(found, (_name(weights[0]), FAIR), more, "weight that the followers were trained with"),
+        table=table_of(found, (_name(weights[0]), FAIR), "weight that the followers were trained with", more),
         figure=_figure(mine, agreements, weights),
         definitions=DEFINITIONS,
         paragraph=_paragraph(mine, found, agreements, weights),
@@ -72,7 +71,12 @@ def _name(weight: float) -> str:
 
 def _agreements(study: Study, players: list[list[PlayerSpec]], world: World) -> dict[str, Interval]:
     parts = [
-        agreement_part(p.bundle, world.scenario, world.ues, world.cells, world.slots, seed)
+        Part(
+            f"agreement, {world.ues} UEs, world seed {seed}",
+            measure_agreement,
+            {"bundle": p.bundle, "scenario": world.scenario, "ues": world.ues, "cells": world.cells}
+            | {"slots": world.slots, "seed": seed},
+        )
         for same in players
         for p in same
         if p.bundle is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from training.experiments.comparison import FAIR
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
 from training.experiments.paragraph import Claim, listed, shown, verdict
@@ -17,16 +18,15 @@ from training.experiments.study import Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
 from training.intervals import Interval, mean_interval
-from training.simulator.scenario import make_scenario
 
 SCENARIO = "paper"
 PAPER_EPOCHS = 1250
 SETTLED_SHARE = 0.05
-"""Of the whole gain: closer than this to the last bundle, and staying there, is converged."""
+"""Share of the whole gain: closer than this to the last bundle, and staying there, is converged."""
 OBJECTIVES = ("regression", "counterfactual", "all_action", "sequence")
 """The trainer's default, two policy gradients of the same values, and the paper's GAE over whole DCMs."""
-FAIR = "inflight_pf_smart"
 SMOOTHED_UPDATES = 10
+MOST_STOPS = 8
 
 DEFINITIONS = (
     "Epoch: one update, as the paper's Algorithm 1 counts (play, then learn from what was played); one of `sequence` "
@@ -40,7 +40,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     counts = options.ues or scenario.ue_counts
     objectives = OBJECTIVES[:: budget.pick(smoke=4, quick=3, full=1)]
     recipes = []
@@ -69,9 +69,9 @@ def run(study: Study) -> Report:
     )
 
 
-def stops_of(updates: int, round_updates: int, at_most: int = 8) -> tuple[int, ...]:
+def stops_of(updates: int, round_updates: int) -> tuple[int, ...]:
     """About evenly spread, the last one the end. A run is cheap to stop after a round's first update."""
-    every = max(1, -(-updates // round_updates // at_most)) * round_updates
+    every = max(1, -(-updates // round_updates // MOST_STOPS)) * round_updates
     return (*(k + 1 for k in range(0, updates, every) if k and k + 1 < updates), updates)
 
 
@@ -90,13 +90,13 @@ def converged(points: Sequence[int], curve: Sequence[Measured]) -> int | None:
     return settled if settled < points[-1] else None
 
 
-def smoothed(logs: Sequence[list[dict[str, float]]], name: str) -> tuple[list[int], list[Interval]]:
-    """A log's figure over training seeds, means of SMOOTHED_UPDATES updates at a time."""
+def smoothed(logs: Sequence[list[dict[str, float]]]) -> tuple[list[int], list[Interval]]:
+    """The logged reward over training seeds, means of SMOOTHED_UPDATES updates at a time."""
     length = min(map(len, logs))
     width = min(SMOOTHED_UPDATES, max(1, length))
     ends = list(range(width, length + 1, width))
     values = [
-        mean_interval([sum(line[name] for line in log[end - width : end]) / width for log in logs]) for end in ends
+        mean_interval([sum(line["reward"] for line in log[end - width : end]) / width for log in logs]) for end in ends
     ]
     return ends, values
 
@@ -138,8 +138,7 @@ def _figure(
 ) -> Figure:
     rewards = []
     for t in trained:
-        x, y = smoothed(t.logs, "reward")
-        rewards.append(Curve(t.label, x, y))
+        rewards.append(Curve(t.label, *smoothed(t.logs)))
     marks = [(float(epoch), f"{label} converged") for label, epoch in settled.items() if epoch is not None]
     return Figure(
         "Convergence (the paper's Fig. 5)",

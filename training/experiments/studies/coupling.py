@@ -11,18 +11,19 @@ import math
 from typing import Any
 
 from training.experiments.comparison import FAIR, compare, rules, sample_of
-from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.measurement import FIRST_WORLD_SEED, Measured, Plan, World, measure
+from training.experiments.figure import Curve, Figure, Panel, point
+from training.experiments.measurement import Measured, Plan, World, measure
 from training.experiments.paragraph import Claim, listed, verdict
 from training.experiments.report import Report
 from training.experiments.studies.convergence import converged, stops_of
-from training.experiments.studies.game_jacobian import BLOCKS, jacobian_part
+from training.experiments.studies.game_jacobian import BLOCKS, measure_blocks
 from training.experiments.studies.learning_rates import TOGETHER
-from training.experiments.study import Study, StudyError
+from training.experiments.study import Part, Study, StudyError
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
 from training.intervals import Interval, mean_interval
-from training.simulator.scenario import Scenario, make_scenario
+from training.simulator.scenario import Scenario
+from training.world_seeds import FIRST_WORLD_SEED
 
 SCENARIO = "coupled"
 COUPLINGS = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
@@ -41,7 +42,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    base = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    base = options.scenario(SCENARIO)
     if base.control_lead_periods:
         raise StudyError(f"--scenario is {base.name!r}, expected one whose leader decides for the period that begins")
     couplings = budget.pick(smoke=(0.0, 0.1), quick=(0.0, 0.1, 1.0), full=COUPLINGS)
@@ -68,7 +69,7 @@ def run(study: Study) -> Report:
 
 
 Squares = dict[str, Interval]
-"""By block, of the squared Frobenius norm."""
+"""Each block's squared Frobenius norm."""
 
 
 def _name(coupling: float) -> str:
@@ -93,7 +94,12 @@ def _squares(study: Study, trained: list[Trained], scenarios: dict[float, Scenar
     repeats = 1 if budget.level != "full" else 3
     seeds = range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + repeats)
     parts = [
-        jacobian_part(f"{t.label}, run {k}", bundle, scenario, ues, cells, slots, directions, seed)
+        Part(
+            f"Jacobian {t.label}, run {k}, world seed {seed}",
+            measure_blocks,
+            {"bundle": bundle, "scenario": scenario, "ues": ues, "cells": cells, "slots": slots}
+            | {"directions": directions, "seed": seed},
+        )
         for t, scenario in zip(trained, scenarios.values())
         for k, bundle in enumerate(t.bundles, 1)
         for seed in seeds
@@ -155,7 +161,7 @@ def _figure(curves: dict[float, list[Measured]], squares: dict[float, Squares], 
     ways = [Curve(_name(c), points, [m.minus(curve[0], "utility") for m in curve]) for c, curve in curves.items()]
     couplings = list(squares)
     blocks = [Curve(f"H_{block}", couplings, [squares[c][block] for c in couplings]) for block in BLOCKS]
-    ratios = [Interval(dominance(squares[c]), math.nan, math.nan) for c in couplings]
+    ratios = [point(dominance(squares[c])) for c in couplings]
     return Figure(
         "Coupling between UEs and the game's convergence",
         [

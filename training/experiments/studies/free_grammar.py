@@ -19,7 +19,7 @@ from policy.grammar import Cursor, Grammar, GrammarOptions, StepKind, compile_gr
 from policy.intent import Intent
 from policy.leader_models.leader_network import LeaderNetwork
 from training.simulator.cell import CellBatch
-from training.simulator.lease import ControlSchedule
+from training.simulator.lease import BatchSchedule
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
 
@@ -34,7 +34,7 @@ class FreeGrammar:
         self.max_tokens = grammar.max_tokens
         self.max_grants = grammar.max_grants
         self.illegal_tokens = 0
-        """In the last DCM."""
+        """Illegal tokens of the last DCM."""
 
     def start(self) -> FreeCursor:
         return FreeCursor(self)
@@ -111,23 +111,16 @@ def replay_freely(
     A lost decision is no control: the one before governs until its lease ends, then the node schedules for itself.
     """
     world = CellBatch(scenario, cells, ues, seed)
-    slots_per_dcm = scenario.slots_per_dcm
-    schedules = [ControlSchedule(slots_per_dcm) for _ in range(cells)]
+    schedule = BatchSchedule(scenario, cells)
     rng = np.random.default_rng([seed, 1])
     decisions = lost = tokens = illegal = 0
     for _ in range(periods):
         decoded = _decode(model, world.observe(), options, masked, rng if sampled else None)
-        first = world.slot + scenario.control_lead_periods * slots_per_dcm
-        for schedule, (allocation, length, wrong) in zip(schedules, decoded, strict=True):
+        for _, length, wrong in decoded:
             decisions, tokens, illegal = decisions + 1, tokens + length, illegal + wrong
-            if wrong:
-                lost += 1
-            else:
-                schedule.offer(
-                    allocation, next_slot=world.slot, apply_from_slot=first, valid_for_slots=scenario.lease_slots
-                )
-        terms = [schedule.governing(world.slot) for schedule in schedules]
-        world.play([term.control.allocation if term.control else None for term in terms], slots_per_dcm)
+            lost += wrong > 0
+        schedule.offer([None if wrong else allocation for allocation, _, wrong in decoded], world.slot)
+        world.play(schedule.governing(world.slot), scenario.slots_per_dcm)
     return Freedom(world.metrics(), decisions, lost, tokens, illegal)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from training.experiments.measurement import metrics_of
 from training.experiments.studies.free_grammar import replay_freely
-from training.experiments.study import Part, Results
+from training.experiments.study import Results
 from training.simulator.scenario import Scenario
 from training.world_seeds import FIRST_WORLD_SEED
 
@@ -26,31 +26,22 @@ ROUND_STEPS = 40
 """Between two collections of states."""
 
 
-def learning_part(
-    scenario: Scenario, ues: tuple[int, ...], test_ues: int, points: tuple[int, ...], cells: int, slots: int,
-    masked: bool, seed: int, batch: int,
-) -> Part:  # fmt: skip
-    """points: numbers of steps after which it is used, ascending; the last ends it."""
-    arguments = {
-        "scenario": scenario, "ues": ues, "test_ues": test_ues, "points": points, "cells": cells, "slots": slots,
-        "masked": masked, "seed": seed, "batch": batch,
-    }  # fmt: skip
-    return Part(f"learn {'with' if masked else 'without'} grammar, seed {seed}", learn, arguments)
-
-
 def learn(
     scenario: Scenario, ues: Sequence[int], test_ues: int, points: Sequence[int], cells: int, slots: int,
     masked: bool, seed: int, batch: int,
 ) -> Results:  # fmt: skip
-    """Imitate inflight PF. Per point: loss, and by use (masked, free) lost decisions and every cell's metrics."""
+    """Imitate inflight PF. Per point: loss, and by use (masked, free) lost decisions and every cell's metrics.
+
+    points: numbers of steps after which the leader is used, ascending; the last ends it.
+    """
     import torch
 
     from policy.leader_models.language_model import ModelConfig, new_leader_model
     from policy.leader_models.leader_network import masked_log_softmax
     from policy.leader_models.transcript import teacher_forcing_batch
     from policy.prompt.compact import PromptLayout
-    from policy.schedulers.schedulers import SCHEDULERS
     from training.imitation.collector import Collector, prompts_of
+    from training.imitation.teachers import make_teacher
     from training.imitation.warm_start import WarmStartConfig, options_for
 
     torch.set_num_threads(1)
@@ -58,7 +49,7 @@ def learn(
     model = new_leader_model(ModelConfig(), PromptLayout(), seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     rates = WarmStartConfig(steps=max(points[-1], 1))
-    collector = Collector((scenario,), tuple(ues), SCHEDULERS["proportional_fair"], options)
+    collector = Collector((scenario,), tuple(ues), make_teacher("proportional_fair"), options)
     rng = np.random.default_rng([seed, 7])
 
     def used() -> Results:
@@ -87,7 +78,7 @@ def learn(
             examples = collector.collect(model, 0.0, ROUND_STEPS * batch // 2, rng).leader
         model.train()
         chosen = [examples[k] for k in rng.integers(len(examples), size=batch)]
-        teacher_batch = teacher_forcing_batch([e.line for e in chosen])
+        teacher_batch = teacher_forcing_batch([e.steps for e in chosen])
         logits = model.logits(model.read(prompts_of(chosen)), teacher_batch.steps, teacher_batch.features_BLA)
         real = torch.arange(logits.shape[1])[None] < torch.from_numpy(teacher_batch.lengths_B)[:, None]
         legal = torch.from_numpy(teacher_batch.mask_BLA)
@@ -108,5 +99,5 @@ def _sayable(examples: Sequence[LeaderExample], actions: int) -> Tensor:
     """Each cell's tokens, bool [B, A]: cells have as many as they have UEs, and some."""
     import torch
 
-    counts = torch.tensor([e.line.mask_LA.shape[1] for e in examples])
+    counts = torch.tensor([e.steps.mask_LA.shape[1] for e in examples])
     return torch.arange(actions)[None] < counts[:, None]

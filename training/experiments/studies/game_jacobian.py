@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.experiments.study import Part, Results
+from training.experiments.study import Results
 from training.simulator.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ BLOCKS = ("bb", "bu", "ub", "uu")
 GAMMA = 0.9
 WARM_UP_SLOTS = 100
 STEP = 2e-3
-"""Of a central difference, as a share of the weights' norm."""
+"""Step of a central difference, as a share of the weights' norm."""
 CHUNK = 192
 """Decisions a forward."""
 
 LogProbs = Callable[[NDArray[np.float64] | None], Tensor]
-"""Of each slot and cell [T, B]; with weights [T, B] their gradients have been added up, too."""
+"""Log-probabilities of each slot and cell [T, B]; with weights [T, B] their gradients have been added up, too."""
 
 
 class Played(NamedTuple):
@@ -54,22 +54,16 @@ class Played(NamedTuple):
     leader: LogProbs
     follower: LogProbs
     reward: dict[str, NDArray[np.float64]]
-    """By player, [T, B]."""
-
-
-def jacobian_part(
-    label: str, bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, directions: int, seed: int
-) -> Part:
-    """Two halves of `cells` cells; equal seeds meet equal worlds, coins and directions."""
-    arguments = {"bundle": bundle, "scenario": scenario, "ues": ues, "cells": cells, "slots": slots,
-                 "directions": directions, "seed": seed}  # fmt: skip
-    return Part(f"Jacobian {label}, world seed {seed}", measure_blocks, arguments)
+    """Each player's rewards, [T, B]."""
 
 
 def measure_blocks(
     bundle: Path, scenario: Scenario, ues: int, cells: int, slots: int, directions: int, seed: int
 ) -> Results:
-    """Per block and direction an unbiased estimate of its squared Frobenius norm."""
+    """Per block and direction an unbiased estimate of its squared Frobenius norm.
+
+    It takes two halves of `cells` cells; equal seeds meet equal worlds, coins and directions.
+    """
     from policy.bundle import load_bundle
 
     torch.set_num_threads(1)

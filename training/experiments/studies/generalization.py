@@ -23,7 +23,6 @@ from training.experiments.measurement import World
 from training.experiments.report import Report
 from training.experiments.study import Study
 from training.experiments.trainings import Recipe, budget_config, train_all
-from training.simulator.scenario import make_scenario
 
 SCENARIO = "paper"
 TRAINED_UES, WIDE_UES = (3, 4), (3, 4, 5, 8, 12)
@@ -42,7 +41,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     tests = options.ues or budget.pick(smoke=(5,), quick=(5, 10, 30), full=TEST_UES)
     rivals = dict(list(KINDS.items())[: budget.pick(smoke=1, quick=1, full=2)])
     recipes = [Recipe(OURS, budget_config(budget, [scenario], ues=TRAINED_UES))]

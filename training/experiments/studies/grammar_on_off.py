@@ -16,11 +16,11 @@ from training.experiments.measurement import Measured, World, metrics_of, world_
 from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.report import Report
 from training.experiments.studies.free_grammar import replay_freely
-from training.experiments.studies.free_learning import learning_part
+from training.experiments.studies.free_learning import learn
 from training.experiments.study import Part, Results, Study
 from training.experiments.table import Column, Table, interval_cells, interval_columns
 from training.intervals import Interval, mean_interval
-from training.simulator.scenario import Scenario, make_scenario
+from training.simulator.scenario import Scenario
 
 SCENARIO = "mix"
 TRAINED_UES = (3, 4, 5)
@@ -42,7 +42,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     points = budget.pick(smoke=(0, 2), quick=(0, 20, 40, 80, 120), full=(0, 25, 50, 100, 200, 400, 800, 1600))
     cells, slots = budget.pick(smoke=(2, 8), quick=(8, 40), full=(64, 100))
     batch = budget.pick(smoke=4, quick=24, full=48)
@@ -50,7 +50,12 @@ def run(study: Study) -> Report:
     test_ues = 4
     learned = study.run(
         [
-            learning_part(scenario, TRAINED_UES, test_ues, points, cells, slots, masked, seed, batch)
+            Part(
+                f"learn {'with' if masked else 'without'} grammar, seed {seed}",
+                learn,
+                {"scenario": scenario, "ues": TRAINED_UES, "test_ues": test_ues, "points": points, "cells": cells}
+                | {"slots": slots, "masked": masked, "seed": seed, "batch": batch},
+            )
             for masked in (True, False)
             for seed in seeds
         ]

@@ -21,12 +21,11 @@ from training.experiments.studies.convergence import smoothed
 from training.experiments.study import Study
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
 from training.intervals import Interval, mean_interval
-from training.simulator.scenario import make_scenario
 
 SCENARIO = "mix"
 RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)
 LATE_SHARE = 1 / 3
-"""Of a run: where it should have settled."""
+"""Share of a run, its end, in which it should be steady."""
 START = "warm start"
 TOGETHER: dict[str, Any] = {"roles": ("leader", "follower"), "alternate": False, "objective": "counterfactual"}
 """Both in every update, each by the gradient of its own objective: the game that the theorem is about."""
@@ -41,7 +40,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     ratios = budget.pick(smoke=(1.0,), quick=(0.1, 1.0, 10.0), full=RATIOS)
     follower_lr = budget_config(budget, [scenario]).follower_lr
     recipes = [
@@ -64,7 +63,7 @@ def run(study: Study) -> Report:
         "diverged": ("runs that diverged", {t.label: sum(t.diverged) for t in trained}),
     }
     return Report(
-        table=table_of(found, (START, FAIR), more, "ratio of the learning rates"),
+        table=table_of(found, (START, FAIR), "ratio of the learning rates", more),
         figure=_figure(found, trained, swings, dict(zip((_name(r) for r in ratios), ratios))),
         definitions=DEFINITIONS,
         paragraph=_paragraph(found, trained, swings),
@@ -79,7 +78,7 @@ def _name(ratio: float) -> str:
 
 
 def swing(logs: Sequence[list[dict[str, float]]]) -> Interval:
-    """Over training seeds."""
+    """The reward's swing late in the runs, over training seeds."""
     late = [[line["reward"] for line in log[-max(2, round(len(log) * LATE_SHARE)) :]] for log in logs]
     return mean_interval([float(np.std(values)) for values in late])
 
@@ -91,7 +90,7 @@ def _figure(
     base = next(m for m in found if m.player == START)
     ends = [m.minus(base, "utility") for label in labels for m in found if m.player == label]
     x = [ratios[label] for label in labels]
-    ways = [Curve(t.label, *smoothed(t.logs, "reward")) for t in trained if t.label in swings]
+    ways = [Curve(t.label, *smoothed(t.logs)) for t in trained if t.label in swings]
     return Figure(
         "Ratio of the learning rates (Theorem 2)",
         [

@@ -20,11 +20,12 @@ from training.experiments.paragraph import listed
 from training.experiments.report import Report
 from training.experiments.study import Study
 from training.experiments.trainings import Recipe, Trained, budget_config, train_all
-from training.simulator.scenario import Scenario, make_scenario
+from training.learning.config import PRESETS
+from training.simulator.scenario import Scenario
 
 SCENARIO = "mix"
 TINY = ModelConfig()
-SMALL = ModelConfig(hidden_size=128, num_layers=4, num_heads=4, intermediate_size=352)
+SMALL: ModelConfig = PRESETS["small"]["model"]
 MICRO = ModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=88)
 REFERENCE = "pointer"
 LATENCY_UES = 30
@@ -50,7 +51,7 @@ DEFINITIONS = (
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
-    scenario = make_scenario(options.scenarios[0] if options.scenarios else SCENARIO)
+    scenario = options.scenario(SCENARIO)
     chosen = list(MODELS)[: budget.pick(smoke=2, quick=4, full=len(MODELS))]
     recipes = [Recipe(label, _config(study, scenario, *MODELS[label])) for label in chosen]
     trained = train_all(study, recipes)
@@ -70,7 +71,7 @@ def run(study: Study) -> Report:
         "latency_p99_ms": ("its 99th percentile", p99),
     }
     return Report(
-        table=table_of(found, (REFERENCE, FAIR), more, "kind of the leader's network"),
+        table=table_of(found, (REFERENCE, FAIR), "kind of the leader's network", more),
         figure=_figure(found, chosen, median, p99, weights),
         definitions=DEFINITIONS,
         paragraph=_paragraph(found, trained, median, p99, weights),

@@ -1,4 +1,4 @@
-"""At which K does granting single RBGs stop paying? The leader speaks once per K slots; K = 1 is the paper's game.
+"""At which K does granting single RBGs stop paying? The leader decides once per K slots; K = 1 is the paper's game.
 
 Two kinds of DCM: per-RBG grants (inflight PF with best-response followers, and the learned leader of the paper bundle)
 and DYNAMIC with rules (the constant class configuration, and the learned leader of the lab bundle), against the node's
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from policy.bundle_files import BUNDLES
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
+from training.experiments.comparison import FAIR, MEANS, NODE
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
 from training.experiments.paragraph import Claim, shown
@@ -24,8 +25,7 @@ from training.simulator.scenario import SLOW_LEADER_SLOTS, make_scenario
 PERIODS = (1, 2, 5, 10, 20, 100)
 GAMES = {"mix": 4, "sporadic": 4, "ric20": 30}
 """Scenario: UEs."""
-NODE = "node_scheduler"
-GRANTS = ("inflight_pf_smart", "learned_grants")
+GRANTS = (FAIR, "learned_grants")
 RULES = ("static_config", "learned_rules")
 LEARNED = ("learned_grants", "learned_rules")
 METRICS = ("throughput_bits_per_slot", "jain", "collision_fraction", "drop_fraction")
@@ -85,7 +85,7 @@ def _games(found: list[Measured]) -> list[Game]:
 
 
 def _of(found: list[Measured], game: Game) -> dict[tuple[int, str], Measured]:
-    """By (K, player)."""
+    """The players of one game by (K, player)."""
     return {(m.world.slots_per_dcm, m.player): m for m in found if (m.world.scenario.name, m.world.ues) == game}
 
 
@@ -114,10 +114,7 @@ def _table(found: list[Measured]) -> Table:
             Column("player", f"who decides; followers give the best response; {NODE} is no xApp"),
             *interval_columns("utility_diff", f"utility above {NODE}'s, paired by cell"),
             Column("utility", "nats per UE"),
-            Column("throughput_bits_per_slot", "bits per slot and cell"),
-            Column("jain", "Jain's index of the UEs' throughputs"),
-            Column("collision_fraction", "share of RBG-slots in which several UEs sent"),
-            Column("drop_fraction", "bits dropped per bit arrived"),
+            *(Column(metric, MEANS[metric]) for metric in METRICS),
         )
     )
     for game in _games(found):

@@ -14,7 +14,8 @@ import numpy as np
 
 from policy.bundle_files import BUNDLES
 from policy.time_scales import SLOT_MS
-from training.experiments.figure import Curve, Figure, Panel
+from training.experiments.comparison import FAIR, MEANS, NODE
+from training.experiments.figure import Curve, Figure, Panel, point
 from training.experiments.latency import latency_part
 from training.experiments.measurement import Measured, Plan, PlayerSpec, World, long_enough, measure
 from training.experiments.paragraph import Claim, shown, verdict
@@ -26,7 +27,7 @@ from training.simulator.scenario import Scenario, make_scenario
 
 SCENARIOS = ("mix", "sporadic")
 UES = (3, 5, 10, 20, 30, 50, 70, 100)
-LEARNED, FAIR, NODE, ALOHA = "learned", "inflight_pf_smart", "node_scheduler", "aloha"
+LEARNED, ALOHA = "learned", "aloha"
 GROWTH_FROM_UES = 10
 """Below, what a decision costs at any size hides what it costs per UE."""
 METRICS = ("throughput_bits_per_slot", "jain", "collision_fraction", "drop_fraction")
@@ -40,7 +41,7 @@ DEFINITIONS = (
 
 
 class Cost(NamedTuple):
-    """Of one decision at one number of UEs."""
+    """What one decision costs at one number of UEs."""
 
     median_ms: Interval
     p99_ms: float
@@ -122,10 +123,7 @@ def _table(found: list[Measured], costs: dict[int, Cost]) -> Table:
             Column("player", "who decides"),
             *interval_columns("utility_diff", f"utility above {NODE}'s, paired by cell"),
             Column("utility", "nats per UE"),
-            Column("throughput_bits_per_slot", "bits per slot and cell"),
-            Column("jain", "Jain's index of the UEs' throughputs"),
-            Column("collision_fraction", "share of RBG-slots in which several UEs sent"),
-            Column("drop_fraction", "bits dropped per bit arrived"),
+            *(Column(metric, MEANS[metric]) for metric in METRICS),
             *interval_columns("leader_ms", "median latency of a decision, ms; the learned leader only"),
             Column("leader_p99_ms", "its 99th percentile, ms"),
             Column("follower_ms", "median latency of all the cell's followers in one slot, ms"),
@@ -134,7 +132,7 @@ def _table(found: list[Measured], costs: dict[int, Cost]) -> Table:
         )
     )
     base = {(m.world.scenario.name, m.world.ues): m for m in found if m.player == NODE}
-    nothing = Cost(Interval(math.nan, math.nan, math.nan), math.nan, math.nan, 0, math.nan)
+    nothing = Cost(point(math.nan), math.nan, math.nan, 0, math.nan)
     for m in found:
         cost = costs[m.world.ues] if m.player == LEARNED else nothing
         table.add(
@@ -162,12 +160,8 @@ def _figure(found: list[Measured], costs: dict[int, Cost], names: tuple[str, ...
             "ms, one core",
             [
                 Curve("leader, median", ues, [c.median_ms for c in costs.values()]),
-                Curve("leader, p99", ues, [Interval(c.p99_ms, math.nan, math.nan) for c in costs.values()]),
-                Curve(
-                    "all followers, one slot",
-                    ues,
-                    [Interval(c.follower_ms, math.nan, math.nan) for c in costs.values()],
-                ),
+                Curve("leader, p99", ues, [point(c.p99_ms) for c in costs.values()]),
+                Curve("all followers, one slot", ues, [point(c.follower_ms) for c in costs.values()]),
             ],
             log_x=True,
             log_y=True,
@@ -177,8 +171,8 @@ def _figure(found: list[Measured], costs: dict[int, Cost], names: tuple[str, ...
             "UEs per cell",
             "tokens",
             [
-                Curve("prompt", ues, [Interval(float(c.prompt_tokens), math.nan, math.nan) for c in costs.values()]),
-                Curve("DCM", ues, [Interval(c.dcm_tokens, math.nan, math.nan) for c in costs.values()]),
+                Curve("prompt", ues, [point(float(c.prompt_tokens)) for c in costs.values()]),
+                Curve("DCM", ues, [point(c.dcm_tokens) for c in costs.values()]),
             ],
             log_x=True,
             log_y=True,
