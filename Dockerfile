@@ -22,6 +22,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN /opt/stackmac/bin/pip install --constraint constraints.txt pip setuptools wheel \
     && /opt/stackmac/bin/pip install --no-deps --index-url "${TORCH_INDEX}" torch==2.13.0
 COPY setup.py pyproject.toml README.md LICENSE ./
+COPY command_line command_line/
 COPY policy policy/
 COPY training training/
 COPY xapp xapp/

@@ -1,4 +1,4 @@
-"""Packaging of stackmac: three plain top-level packages and one command.
+"""Packaging of stackmac: four plain top-level packages and one command.
 
 Exact tested versions live in constraints.txt; the ranges here only say what the code needs.
 """
@@ -39,7 +39,7 @@ setup(
     python_requires=">=3.11,<3.15",
     # "." spelled out makes an editable install a plain path entry, so that new packages are seen without reinstalling.
     package_dir={"": "."},
-    packages=find_packages(include=["policy", "policy.*", "training", "training.*", "xapp", "xapp.*"]),
+    packages=find_packages(include=["command_line", "policy", "policy.*", "training", "training.*", "xapp", "xapp.*"]),
     package_data={
         "": ["py.typed", "*.json", "*.proto"],
         # ** does not match the folder itself in every setuptools: both patterns are needed.

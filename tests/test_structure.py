@@ -15,7 +15,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("policy", "training", "xapp")
+PACKAGES = ("command_line", "policy", "training", "xapp")
 MAX_MODULES = 20
 """Of a folder, its __init__ not counted: what one can take in at a glance."""
 MAX_LINES = 400

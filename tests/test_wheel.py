@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PACKAGED = ("policy", "training", "xapp")
+PACKAGED = ("command_line", "policy", "training", "xapp")
 BUILD_FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 LAB_TIMEOUT_S = 150
 """Three processes start, and compile if the checkout has not yet, on two busy cores; the lab itself takes 2 s."""

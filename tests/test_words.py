@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("policy", "training", "xapp")
+PACKAGES = ("command_line", "policy", "training", "xapp")
 WORDS = frozenset(
     [
         "speech",

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
-from training.command_line import command, option
-from training.result_file import check_json_path, write_json
+from command_line.options import command, option
+from command_line.result_file import check_json_path, write_json
 
 if TYPE_CHECKING:
     from training.counterfactual import DecidedDcm, Values

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from command_line.options import command, option
+from command_line.values import MAX_UES, counts_in, some_names_in
 from policy.errors import UserMistake
-from training.command_line import MAX_UES, command, counts_in, option, some_names_in
 
 if TYPE_CHECKING:
     from training.baselines.contention_tuning import Tuned

@@ -11,21 +11,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from command_line.options import INTERRUPTED, argument, command, command_of, option
+from command_line.result_file import check_json_path, write_json
+from command_line.values import MAX_UES, counts_in, names_in, one_of
 from policy.errors import UserMistake
-from training.command_line import (
-    INTERRUPTED,
-    MAX_UES,
-    argument,
-    command,
-    command_of,
-    counts_in,
-    names_in,
-    one_of,
-    option,
-)
 from training.experiments.budget import BUDGETS
 from training.experiments.registry import EXPERIMENTS
-from training.result_file import check_json_path, write_json
 
 if TYPE_CHECKING:
     from training.experiments.study import Options

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from training.command_line import command, command_of, counts_in, option, some_names_in
+from command_line.options import command, command_of, option
+from command_line.result_file import check_json_path, write_json
+from command_line.values import counts_in, some_names_in
 from training.progress_bar import ProgressBar
-from training.result_file import check_json_path, write_json
 
 if TYPE_CHECKING:
     from policy.bundle import Bundle

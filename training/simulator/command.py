@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from command_line.options import argument, command, option
 
 if TYPE_CHECKING:
     from training.simulator.scenario import Scenario
@@ -14,22 +16,27 @@ if TYPE_CHECKING:
 scenarios_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@scenarios_app.command("scenarios")
-def scenarios_command(
-    name: Annotated[str, typer.Argument(help="One scenario; without it, all of them.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Every field, as results carry it.")] = False,
-) -> None:
+@dataclass(frozen=True)
+class ScenariosOptions:
+    """What `stackmac scenarios` is given."""
+
+    name: str = argument("One scenario; without it, all of them.", "")
+    as_json: bool = option(False, "Every field, as results carry it.", "--json")
+
+
+@command(scenarios_app, "scenarios", ScenariosOptions)
+def scenarios_command(options: ScenariosOptions) -> None:
     """Print the scenarios of the simulator."""
     from rich.console import Console
     from rich.table import Table
 
     from training.simulator.scenario import SCENARIOS, make_scenario
 
-    chosen = [make_scenario(name)] if name else list(SCENARIOS.values())
-    if as_json:
+    chosen = [make_scenario(options.name)] if options.name else list(SCENARIOS.values())
+    if options.as_json:
         typer.echo(json.dumps({scenario.name: described(scenario) for scenario in chosen}, indent=2))
         return
-    if name:
+    if options.name:
         for field_name, value in described(chosen[0]).items():
             if field_name != "traffic":
                 typer.echo(f"{field_name}: {value}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import typer
 from rich.console import Console
 
+from command_line.options import command, option
 from policy.errors import DecodeError, RunFailed
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.api import DECISIONS
@@ -27,22 +29,27 @@ class CannotExplainError(RunFailed):
     """One line for the user."""
 
 
-@explain_app.command()
-def explain(
-    url: Annotated[str, typer.Option(help="The xApp's HTTP address, http://HOST:PORT.")] = "http://127.0.0.1:8080",
-    cell: Annotated[
-        str, typer.Option(help="<RAN name>/<NR-CGI>, or how it ends; may be left out where there is only one.")
-    ] = "",
-    ue: Annotated[int | None, typer.Option(min=0, help="The UE that is asked about; default: a line for each.")] = None,
-    decision: Annotated[int | None, typer.Option("--id", min=0, help="Of the decision; default: the newest.")] = None,
-    record: Annotated[
-        Path | None, typer.Option(help="Ask a recording (`run --record`) instead of a running xApp.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole document as JSON.")] = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class ExplainOptions:
+    """What `stackmac explain` is given."""
+
+    url: str = option("http://127.0.0.1:8080", "The xApp's HTTP address, http://HOST:PORT.")
+    cell: str = option("", "<RAN name>/<NR-CGI>, or how it ends; may be left out where there is only one.")
+    ue: int | None = option(None, "The UE that is asked about; default: a line for each.", min=0)
+    decision: int | None = option(None, "Of the decision; default: the newest.", "--id", min=0)
+    record: Path | None = option(None, "Ask a recording (`run --record`) instead of a running xApp.")
+    as_json: bool = option(False, "The whole document as JSON.", "--json")
+
+
+@command(explain_app, "explain", ExplainOptions)
+def explain(options: ExplainOptions) -> int:
     """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
-    document = _ask(url, cell, ue, decision) if record is None else _look_up(record, cell, ue, decision)
-    if as_json:
+    cell, ue, decision = options.cell, options.ue, options.decision
+    if options.record is None:
+        document = _ask(options.url, cell, ue, decision)
+    else:
+        document = _look_up(options.record, cell, ue, decision)
+    if options.as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
         show(Console(highlight=False), document, ue)

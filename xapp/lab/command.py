@@ -5,9 +5,9 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
+from command_line.options import command
+from command_line.result_file import check_json_path, write_json
 from policy.errors import UserMistake
-from training.command_line import command
-from training.result_file import check_json_path, write_json
 from xapp.lab.gnb.behaviour import BEHAVIOURS
 from xapp.lab.gnb.options import CONTROLS
 from xapp.lab.lab import run_lab

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from command_line.options import option
+from command_line.values import names_in
 from policy.time_scales import MAX_PERIOD_MS, MIN_PERIOD_MS, SLOT_MS
-from training.command_line import names_in, option
 from training.simulator.scenario import MAX_SEED
 from xapp.e2.dialect import Dialect
 from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES, make_behaviour

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.result_file import ResultFileError, write_json
+from command_line.result_file import ResultFileError, write_json
 from xapp.cli import main
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child, LabError

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 import typer
 
+from command_line.options import command
 from policy.errors import UserMistake
 from policy.observation import PROFILES
-from training.command_line import command
 from training.simulator.scenario import Scenario, make_scenario
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_transport import E2Association, E2Client

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from command_line.options import option
 from policy.errors import UserMistake
 from policy.time_scales import SLOT_MS
-from training.command_line import option
 from training.simulator.cell import Followers
 from training.simulator.scenario import MAX_SEED, SCENARIOS
 from xapp.e2.dialect import Dialect

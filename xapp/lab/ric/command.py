@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
+from command_line.options import command
 from policy.errors import RunFailed, UserMistake
-from training.command_line import command
 from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_wire import choose_wire

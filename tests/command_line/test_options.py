@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import typer
@@ -11,8 +12,9 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
+from command_line.options import argument, command, command_of, option
+from command_line.values import counts_in, names_in, one_of
 from policy.errors import UserMistake
-from training.command_line import argument, command, command_of, counts_in, names_in, one_of, option
 from xapp.cli import main
 
 
@@ -24,6 +26,8 @@ class Options:
     resume: bool = option(False, "Go on.")
     alternate: bool | None = option(None, "In turn.")
     scenario: str = option("mix", "Where.")
+    player: tuple[str, ...] = option((), "Who.")
+    files: tuple[Path, ...] = argument("What of it.", ())
 
 
 def typed(words: list[str]) -> Options:
@@ -46,7 +50,9 @@ OPTIONS = st.builds(
     share=st.none() | st.floats(0, 1),
     resume=st.booleans(),
     alternate=st.none() | st.booleans(),
-    scenario=st.sampled_from(["mix", "lab", "a,b"]),
+    scenario=st.sampled_from(["mix", "lab", "a,b", ""]),
+    player=st.tuples() | st.tuples(st.just("a=b"), st.just("c d")),
+    files=st.tuples() | st.tuples(st.just(Path("e")), st.just(Path("f"))),
 )
 
 
@@ -55,6 +61,14 @@ def test_the_command_that_options_make_is_typed_as_the_same_options(options: Opt
     program, verb, *words = shlex.split(command_of("play", options))
     assert (program, verb) == ("stackmac", "play")
     assert typed(words) == options
+
+
+def test_no_command_declares_its_options_in_another_way() -> None:
+    root = Path(__file__).parents[2]
+    modules = [path for name in ("policy", "training", "xapp") for path in (root / name).rglob("*.py")]
+    assert len(modules) > 100
+    by_hand = ("typer.Option", "typer.Argument", "_app.command(")
+    assert [str(path) for path in modules if any(word in path.read_text(encoding="utf-8") for word in by_hand)] == []
 
 
 def test_what_belongs_to_a_machine_is_left_out() -> None:

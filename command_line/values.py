@@ -1,0 +1,39 @@
+"""Values that are typed as one word: lists, names of a set, addresses. Each mistake names value and range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from policy.errors import UserMistake
+
+MAX_UES = 200
+"""UEs per cell that a command takes."""
+
+
+def names_in(text: str) -> list[str]:
+    """Comma-separated names, which may be none."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def some_names_in(flag: str, text: str) -> list[str]:
+    """Comma-separated names, one at least. Raises UserMistake."""
+    names = names_in(text)
+    if not names:
+        raise UserMistake(f"{flag} is {text!r}, expected names separated by commas")
+    return names
+
+
+def counts_in(flag: str, text: str, most: int | None = None) -> tuple[int, ...]:
+    """Comma-separated counts, repeats kept. Raises UserMistake."""
+    expected = f"counts from 1 to {most}" if most else "counts of 1 or more"
+    counts = tuple(int(word) if word.strip().isdecimal() else 0 for word in text.split(","))
+    if min(counts) < 1 or max(counts) > (most or max(counts)):
+        raise UserMistake(f"{flag} is {text!r}, expected {expected}, separated by commas")
+    return counts
+
+
+def one_of(flag: str, value: str, known: Iterable[str]) -> None:
+    """Raises UserMistake."""
+    known = tuple(known)
+    if value not in known:
+        raise UserMistake(f"{flag} is {value!r}, expected one of {', '.join(known)}")
