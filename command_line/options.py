@@ -57,7 +57,7 @@ def command(
                 # None is what was not typed: the field's own default.
                 return run(options(**{name: _frozen(value) for name, value in given.items() if value is not None}))
             except OSError as error:
-                if error.filename is None and error.errno not in USERS_ERRORS:
+                if error.filename is None and error.errno not in USERS_ERRORS and not _is_unknown_host(error):
                     raise
                 raise UserMistake(str(error)) from error  # a file, directory or port that cannot be used
 
@@ -108,6 +108,11 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
             typed = typer.Option(*([flag] if flag else []), **settings)
         annotation: Any = Annotated[hint, typed]
         yield inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _is_unknown_host(error: OSError) -> bool:
+    """getaddrinfo's numbers are negative, and asyncio raises them as OSError."""
+    return error.errno is not None and error.errno < 0
 
 
 def _frozen(given: Any) -> Any:

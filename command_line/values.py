@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from policy.errors import UserMistake
 
 MAX_UES = 200
 """UEs per cell that a command takes."""
+MAX_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 
 
 def names_in(text: str) -> list[str]:
@@ -23,12 +26,13 @@ def some_names_in(flag: str, text: str) -> list[str]:
     return names
 
 
-def counts_in(flag: str, text: str, most: int | None = None) -> tuple[int, ...]:
+def counts_in(flag: str, text: str, most: int) -> tuple[int, ...]:
     """Comma-separated counts, repeats kept. Raises UserMistake."""
-    expected = f"counts from 1 to {most}" if most else "counts of 1 or more"
-    counts = tuple(int(word) if word.strip().isdecimal() else 0 for word in text.split(","))
-    if min(counts) < 1 or max(counts) > (most or max(counts)):
-        raise UserMistake(f"{flag} is {text!r}, expected {expected}, separated by commas")
+    words = [word.strip() for word in text.split(",")]
+    # Python refuses to read thousands of digits.
+    counts = tuple(int(word) if word.isdecimal() and len(word) <= len(str(most)) else 0 for word in words)
+    if min(counts) < 1 or max(counts) > most:
+        raise UserMistake(f"{flag} is {_short(text)}, expected counts from 1 to {most}, separated by commas")
     return counts
 
 
@@ -37,3 +41,24 @@ def one_of(flag: str, value: str, known: Iterable[str]) -> None:
     known = tuple(known)
     if value not in known:
         raise UserMistake(f"{flag} is {value!r}, expected one of {', '.join(known)}")
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]!r}..."
+
+
+def is_http_url(text: str) -> bool:
+    """Whether HTTP can be asked there: scheme and host, maybe a port and a path, nothing else."""
+    try:
+        parts = urlsplit(text)
+        port = 1 if parts.port is None else parts.port
+    except ValueError:
+        return False
+    whole = text.isprintable() and not any(mark in text for mark in " ?#")
+    return whole and parts.scheme in ("http", "https") and bool(parts.hostname) and port > 0
+
+
+def check_url(flag: str, text: str) -> None:
+    """Raises UserMistake."""
+    if not is_http_url(text):
+        raise UserMistake(f"{flag} is {text!r}, expected http://HOST:PORT")

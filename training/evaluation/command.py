@@ -13,7 +13,7 @@ from command_line.options import INTERRUPTED, command, option
 from command_line.result_file import check_json_path, write_json
 from command_line.values import MAX_UES, counts_in, names_in, one_of
 from policy.errors import UserMistake
-from training.world_seeds import FIRST_WORLD_SEED
+from training.world_seeds import FIRST_WORLD_SEED, MAX_SEED
 
 if TYPE_CHECKING:
     from training.baselines.players import Player
@@ -43,7 +43,7 @@ class EvaluateOptions:
         (), "A learned baseline and its bundles, one a training seed.", metavar="NAME=DIR[,DIR...]"
     )
     seeds: int = option(5, "World seeds.", min=1, max=1000)
-    first_seed: int = option(FIRST_WORLD_SEED, "They count up from here.", min=1, max=2**40)
+    first_seed: int = option(FIRST_WORLD_SEED, "They count up from here.", min=1, max=MAX_SEED)
     cells: int = option(32, "Cells per world seed.", min=1, max=10_000)
     k: int = option(0, "Slots per DCM; 0 = the scenario's.", "--k", min=0, max=1000)
     slots: int = option(0, "Length of a run; 0 = 100 slots, or 20 periods from K = 10 on.", min=0, max=1_000_000)

@@ -14,6 +14,7 @@ import typer
 from command_line.options import INTERRUPTED, argument, command, command_of, option
 from command_line.result_file import check_json_path, write_json
 from command_line.values import MAX_UES, counts_in, names_in, one_of
+from policy.bundle_files import read_description
 from policy.errors import UserMistake
 from training.experiments.budget import BUDGETS
 from training.experiments.registry import EXPERIMENTS
@@ -56,8 +57,8 @@ class ExperimentOptions:
         for name in names:
             make_scenario(name)
         counts = tuple(dict.fromkeys(counts_in("--ues", self.ues, MAX_UES))) if self.ues else ()
-        if self.bundle and not (Path(self.bundle) / "bundle.json").is_file():
-            raise UserMistake(f"--bundle is {self.bundle!r}, expected a bundle's directory")
+        if self.bundle:
+            read_description(Path(self.bundle))
         return Options(names, counts, self.bundle)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from command_line.options import argument, command, option
+from command_line.screen import print_whole
 
 if TYPE_CHECKING:
     from training.simulator.scenario import Scenario
@@ -44,12 +45,12 @@ def scenarios_command(options: ScenariosOptions) -> None:
             shown = {key: value for key, value in asdict(profile).items() if value and key != "traffic_class"}
             typer.echo(f"{profile.traffic_class.name}: " + ", ".join(f"{k} {_short(v)}" for k, v in shown.items()))
         return
-    table = Table(box=None)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("scenario", "hash", "RBGs", "K", "D", "load", "classes", "UEs", "node's c", "besides"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column not in ("classes", "UEs", "besides"))
     for scenario in chosen:
         table.add_row(*_row(scenario))
-    Console(soft_wrap=True).print(table)
+    print_whole(Console(), table)
 
 
 def described(scenario: Scenario) -> dict[str, Any]:

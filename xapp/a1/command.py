@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from command_line.options import argument, command, option
+from command_line.values import check_url
 from policy.cell_state import CellState, TrafficClass, make_cell_state
 from policy.errors import UserMistake
 from policy.grammar import MAX_RBGS
@@ -105,7 +106,10 @@ class PutOptions:
 @command(intent_app, "put", PutOptions)
 def put(options: PutOptions) -> int:
     """Put a policy in force, or delete it; the policy type is made known to the mediator if it is not."""
+    check_url("--url", options.url)
     name = options.instance or options.file.stem
+    if not name:
+        raise UserMistake(f"file is {str(options.file)!r}, expected a name, or --id: a policy's id is not empty")
     policy = None if options.delete else _read(options.file)
     client = RestClient("A1 mediator", f"{_policy_types(options.url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
     try:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from command_line.options import command, option
+from command_line.values import check_url
 from xapp.config.model import CONFIG_IN_POD
 from xapp.doctor.checks import examine
 from xapp.doctor.facts import gather
@@ -41,6 +42,8 @@ def doctor(options: DoctorOptions) -> int:
     Run it where the xApp runs, with its environment: it asks the platform as the xApp does. Exit status: 0 = no fault
     (warnings do not count), 1 = faults, 2 = asked wrongly.
     """
+    if options.url:
+        check_url("--url", options.url)
     console = Console(stderr=options.as_json)
     with console.status("asking") as status:
         facts = gather(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import typer
 
 from command_line.options import argument, command, option
-from policy.errors import DecodeError, EncodeError, UserMistake
+from policy.errors import DecodeError, UserMistake
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dcm.json_types import DCM_TYPES
 from xapp.e2.dialect import Dialect
@@ -112,15 +112,13 @@ def encode(options: EncodeOptions) -> None:
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DecodeError(f"{source} is not JSON: {error}") from None
+        raise UserMistake(f"{source} is not JSON: {error}") from None
     if not isinstance(tree, dict):
-        raise DecodeError(f"{source} holds a {type(tree).__name__}, expected a JSON object")
+        raise UserMistake(f"{source} holds a {type(tree).__name__}, expected a JSON object")
     try:
         typer.echo(message_type.encode(tree, *([options.dialect] if message_type.has_dialects else [])).hex())
     except E2EncodeError as error:
-        if str(error).startswith(kind):
-            raise
-        raise EncodeError(f"{kind}: {error}") from None
+        raise UserMistake(str(error) if str(error).startswith(kind) else f"{kind}: {error}") from None
 
 
 def _type(kind: str) -> MessageType:
@@ -140,10 +138,13 @@ def _reads(message_type: MessageType, octets: bytes, dialect: Dialect) -> bool:
 def _octets(text: str) -> bytes:
     digits = "".join(text.replace(":", " ").replace("0x", " ").split())
     try:
-        return bytes.fromhex(digits)
+        octets = bytes.fromhex(digits)
     except ValueError:
+        octets = b""
+    if not octets:
         shown = f"{digits[:40]!r}{'...' if len(digits) > 40 else ''}"
-        raise DecodeError(f"{shown} is not an even number of hexadecimal digits") from None
+        raise UserMistake(f"HEX is {shown}, expected an even number of hexadecimal digits, or - for standard input")
+    return octets
 
 
 def _read(file: str) -> str:
@@ -151,7 +152,7 @@ def _read(file: str) -> str:
         return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise DecodeError(f"cannot read {file}: {reason}") from None
+        raise UserMistake(f"cannot read {file}: {reason}") from None
 
 
 def _lines(tree: Any) -> Iterator[str]:

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from command_line.options import command, option
-from policy.errors import DecodeError, RunFailed
+from command_line.values import check_url
+from policy.errors import DecodeError, RunFailed, UserMistake
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.api import DECISIONS
 from xapp.explain.document import explain as explain_record
@@ -46,6 +47,7 @@ def explain(options: ExplainOptions) -> int:
     """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
     cell, ue, decision = options.cell, options.ue, options.decision
     if options.record is None:
+        check_url("--url", options.url)
         document = _ask(options.url, cell, ue, decision)
     else:
         document = _look_up(options.record, cell, ue, decision)
@@ -100,7 +102,7 @@ def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> d
     if result.ended_early:
         typer.echo(f"{record} ends early: {result.ended_early}", err=True)
     if decision is not None and cells and not found:
-        raise CannotExplainError(f"no decision {decision} in {record}, which has {result.decisions} decisions")
+        raise UserMistake(f"no decision {decision} in {record}, which has {result.decisions} decisions")
     made = found[choose_cell(sorted(found), cell)] if found else None
     if made is None:
         raise CannotExplainError(f"no decision in {record}")
@@ -122,7 +124,7 @@ def _get(http: httpx.Client, path: str, asked: dict[str, int]) -> dict[str, Any]
 
 
 def choose_cell(known: list[str], wanted: str) -> str:
-    """The one that is meant. Raises CannotExplainError naming those that there are."""
+    """The one that is meant. Raises UserMistake naming those that there are."""
     found = [cell for cell in known if cell.endswith(wanted)]
     exact = [cell for cell in found if cell == wanted]
     if len(found) == 1 or exact:
@@ -132,4 +134,4 @@ def choose_cell(known: list[str], wanted: str) -> str:
     which = "no --cell given"
     if wanted:
         which = f"{len(found)} cells end in {wanted!r}" if found else f"no cell ends in {wanted!r}"
-    raise CannotExplainError(f"{which}; expected one of {', '.join(known)}")
+    raise UserMistake(f"{which}; expected one of {', '.join(known)}")

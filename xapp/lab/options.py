@@ -42,7 +42,9 @@ class LabOptions:
     scenario: str = option("", "Simulator scenario; default lab_paper for K <= 5, else lab.")
     followers: str = option("rule", "rule = best response; learned = the bundle's followers.")
     e2_transport: str = option("auto", "auto, sctp or tcp (length-prefixed: the lab's one departure).")
-    control: str = option("dcm", "What the gNB is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
+    control: str = option(
+        "", "What the gNB is controlled by: dcm, or rc (PRB quotas, as gNBs of today); default dcm, with --behave rc."
+    )
     observe: str = option(
         "", "What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control rc kpm_srsran."
     )
@@ -77,7 +79,7 @@ class LabOptions:
         return replace(
             self,
             k=k,
-            control="rc" if rc else self.control,
+            control="rc" if rc else self.control or "dcm",
             scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
             leader=self.leader or ("fair_caps" if rc else "bundled"),
             observe=self.observe or observe,

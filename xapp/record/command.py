@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from command_line.options import argument, command, option
+from policy.registry import check_leader
 from xapp.record.file_format import Recording
 
 replay_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -26,6 +27,8 @@ def replay(options: ReplayOptions) -> int:
     """Feed a recording's inputs to receiver, trackers, leader, guard and encoder; exit 1 at the first other byte."""
     from xapp.record.replay import AbsentLeader, Replay, load_leader
 
+    if options.leader:
+        check_leader(options.leader)
     with Recording(options.file) as recording:
         asked = load_leader(recording, options.leader)
         if isinstance(asked, AbsentLeader):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from command_line.options import command
+from command_line.result_file import check_new_file
 from policy.errors import RunFailed, UserMistake
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
@@ -38,6 +39,7 @@ def run(options: RunOptions) -> int:
     path = options.config or default_path()
     if path is None:
         raise UserMistake(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
+    check_new_file("--record", options.record)
     configuration = Configuration.from_file(path, {"leader": options.leader} if options.leader else {})
     controls = configuration.controls
     recent = set_up(controls.log_level, controls.log_format)

@@ -42,6 +42,8 @@ def command(config: Path, *options: str) -> list[str]:
         ({"leader": "no such leader"}, (), ("no such leader", "proportional_fair")),
         ({}, ("--leader", "nowhere:Nothing"), ("nowhere:Nothing",)),
         ({"typo": 1}, (), ("controls.typo is 1",)),
+        ({"ric": {"submgr_url": "submgr:8088"}}, (), ("controls.ric.submgr_url is 'submgr:8088'", "http://HOST:PORT")),
+        ({}, ("--record", "/no/such/file"), ("--record /no/such/file: No such file or directory",)),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_one_line(

@@ -40,6 +40,8 @@ class Ric:
         """Listening when made. Raises OSError for an address that cannot be had, UserMistake for other options."""
         if options.xapp_rmr and not is_endpoint(options.xapp_rmr):
             raise UserMistake(f"--xapp-rmr is {options.xapp_rmr!r}, expected host:port")
+        if not options.host.strip():
+            raise UserMistake(f"--host is {options.host!r}, expected an address of this machine")
         self.options = options
         self.wire = choose_wire(options.e2_transport)
         self.counters = Counters()
