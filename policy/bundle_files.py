@@ -39,7 +39,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(where.read_bytes())
     except OSError as error:
         raise BundleError(f"{where}: {error.strerror or error}, expected a bundle's description") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not JSON ({error})") from error
     version = description.get("format_version") if isinstance(description, dict) else None
     if version != FORMAT_VERSION:

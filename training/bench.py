@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
-from training.command_line import command, option
-from training.result_file import check_json_path, write_json
+from training.command_line.options import command, option
+from training.command_line.result_file import check_json_path, write_json
+from training.command_line.values import MAX_UES
 
 if TYPE_CHECKING:
     from training.counterfactual import DecidedDcm, Values
@@ -187,7 +188,7 @@ class BenchTrainingOptions:
 
     scenario: str = option("mix", "Scenario to learn in.")
     preset: str = option("tiny", "Size of the leader: tiny or small.")
-    ues: int = option(4, "UEs per cell.", min=1)
+    ues: int = option(4, "UEs per cell.", min=1, max=MAX_UES)
     model_kind: str = option("pointer", "Kind of the leader's network.")
     repeats: int = option(REPEATS, "Times that each part is measured.", min=1)
     json_file: str = option("", "Write the rows as JSON; - = stdout.", "--json", metavar="FILE")

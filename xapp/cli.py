@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from training.command_line.values import MAX_SHOWN
+
 if TYPE_CHECKING:
     from typer.exceptions import TyperException
 
@@ -41,8 +43,6 @@ BENCH_TRAINING = "training.bench:bench_app"
 
 USAGE_STATUS = 2
 INTERRUPT_STATUS = 130
-MAX_SHOWN = 60
-"""Characters of a wrong value that a message repeats."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -60,6 +60,18 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         (("run", "--config", "/no/such/file"), ("/no/such/file",)),
         (("lab", "--no-such-option"), ("--no-such-option",)),
         (("e2", "decode", "nothing", "00"), ("nothing", "e2ap-pdu")),
+        (("explain", "--url", "foo"), ("--url is 'foo'", "http://HOST:PORT")),
+        (("explain", "--url", ""), ("--url is ''", "http://HOST:PORT")),
+        (("doctor", "--url", "foo"), ("--url is 'foo'", "http://HOST:PORT")),
+        (("intent", "put", "x", "--delete", "--url", "foo"), ("--url is 'foo'", "http://HOST:PORT")),
+        (("intent", "put", "/", "--delete", "--url", "http://a1:1"), ("'/'", "--id")),
+        (("replay", "--leader", "nosuch", "/no/such/file"), ("unknown leader 'nosuch'", "proportional_fair")),
+        (("bench", "kpm", "--json", "/no/such/file"), ("--json /no/such/file", "No such file")),
+        (("tune", "--json", "/no/such/file", "--scenarios", "mix"), ("--json /no/such/file", "No such file")),
+        (("gnb", "--k", "1" + "0" * 30), ("'--k'", "0 to 10240")),
+        (("train", "--scenario", "mix", "--out", "x", "--seed", "1" + "0" * 30), ("'--seed'", "1099511627776")),
+        (("train", "--scenario", "mix", "--out", "x", "--ues", "201"), ("'201'", "1 to 200")),
+        (("evaluate", "--scenario", "mix", "--ues", "9" * 5000), ("--ues", "1 to 200")),
     ],
 )
 def test_a_mistake_is_one_line_with_option_value_and_range(
@@ -72,6 +84,24 @@ def test_a_mistake_is_one_line_with_option_value_and_range(
     assert len(err) < 320
     for part in parts:
         assert part in err
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "200"])
+@pytest.mark.parametrize("is_terminal", ["0", "1"])
+def test_names_of_scenarios_are_whole_at_any_width(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str, is_terminal: str
+) -> None:
+    from training.simulator.scenario import SCENARIOS
+
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TTY_COMPATIBLE", is_terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    status, out, _ = run(capsys, "scenarios")
+    lines = re.sub(r"\x1b\[\d*m", "", out).splitlines()[1:]
+    named = {line.split()[0]: line.split()[1] for line in lines if not line.startswith(" ")}
+    assert (status, named) == (0, {name: scenario.hash for name, scenario in SCENARIOS.items()})
+    if is_terminal == "0":
+        assert len(lines) == len(SCENARIOS)  # a pipe gets a row a line
 
 
 def test_help_and_a_decoder_start_without_the_heavy_libraries() -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.errors import UserMistake
-from training.command_line import MAX_UES, command, counts_in, option, some_names_in
+from training.command_line.options import command, option
+from training.command_line.result_file import check_json_path
+from training.command_line.values import MAX_UES, counts_in, some_names_in
 
 if TYPE_CHECKING:
     from training.baselines.contention_tuning import Tuned
@@ -50,6 +52,7 @@ def tune_command(options: TuneOptions) -> None:
         if row not in TUNED_PLAYERS:
             raise UserMistake(f"--players has {row!r}, expected all or of {', '.join(TUNED_PLAYERS)}")
     steps = len(counts) * sum(should_be_tuned(make_scenario(name), row) for name in names for row in rows)
+    check_json_path(out)
     table = _read(out)
     done = 0
     with ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}") as bar:
@@ -77,7 +80,7 @@ def _read(out: str) -> dict[str, dict[str, dict[str, float]]]:
         return {}
     try:
         table: dict[str, dict[str, dict[str, float]]] = json.loads(Path(out).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserMistake(f"--json {out}: not a table of tuned c ({error})") from None
     if not isinstance(table, dict) or not all(isinstance(by_player, dict) for by_player in table.values()):
         raise UserMistake(f"--json {out}: not a table of tuned c, expected objects by scenario and player")

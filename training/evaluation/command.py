@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.errors import UserMistake
-from training.command_line import INTERRUPTED, MAX_UES, command, counts_in, names_in, one_of, option
-from training.result_file import check_json_path, write_json
-from training.world_seeds import FIRST_WORLD_SEED
+from training.command_line.options import INTERRUPTED, command, option
+from training.command_line.result_file import check_json_path, write_json
+from training.command_line.values import MAX_UES, counts_in, names_in, one_of
+from training.world_seeds import FIRST_WORLD_SEED, MAX_SEED
 
 if TYPE_CHECKING:
     from training.baselines.players import Player
@@ -38,11 +39,11 @@ class EvaluateOptions:
     )
     ues: str = option("3,5,10", "UEs per cell, comma-separated.")
     against: str = option("all", "all, or names of baselines, comma-separated.")
-    player: list[str] | None = option(
-        None, "A learned baseline and its bundles, one a training seed.", metavar="NAME=DIR[,DIR...]"
+    player: tuple[str, ...] = option(
+        (), "A learned baseline and its bundles, one a training seed.", metavar="NAME=DIR[,DIR...]"
     )
     seeds: int = option(5, "World seeds.", min=1, max=1000)
-    first_seed: int = option(FIRST_WORLD_SEED, "They count up from here.", min=1, max=2**40)
+    first_seed: int = option(FIRST_WORLD_SEED, "They count up from here.", min=1, max=MAX_SEED)
     cells: int = option(32, "Cells per world seed.", min=1, max=10_000)
     k: int = option(0, "Slots per DCM; 0 = the scenario's.", "--k", min=0, max=1000)
     slots: int = option(0, "Length of a run; 0 = 100 slots, or 20 periods from K = 10 on.", min=0, max=1_000_000)
@@ -59,7 +60,7 @@ class EvaluateOptions:
     def learned(self) -> dict[str, str]:
         """Bundles by name of the learned baseline. Raises UserMistake."""
         found: dict[str, str] = {}
-        for given in self.player or ():
+        for given in self.player:
             name, equals, folders = given.partition("=")
             if not (name.strip() and equals and folders.strip()):
                 raise UserMistake(f"--player is {given!r}, expected NAME=DIR[,DIR...]")

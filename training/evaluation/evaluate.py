@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from training.baselines.players import ORACLE, Player, Tuned, open_contenders
+from training.command_line.result_file import as_plain
 from training.evaluation.process_pool import Played, Report, Task, play_tasks
 from training.evaluation.rows import (
     Row,
@@ -20,7 +21,6 @@ from training.evaluation.rows import (
     world_seeds,
 )
 from training.replay import NODE_SCHEDULER
-from training.result_file import as_plain
 
 ADAPTIVE = "adaptive"
 """What stands in place of a c where the rule chooses it anew in every decision, from reports."""

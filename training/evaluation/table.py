@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from training.baselines.players import INFLIGHT_PF_SMART, ORACLE
+from training.command_line.screen import print_whole
 from training.evaluation.columns import SHOWN_COLUMNS
 from training.evaluation.rows import DICTATOR, Row
 
@@ -28,7 +29,7 @@ def show(console: Console, result: Evaluation, leading: str, missing: Sequence[s
         if DICTATOR in rows[leading].vs:
             name = f"{DICTATOR} = {result.dictators[ues]}"
             table.add_row(name, *[""] * (len(SHOWN_COLUMNS) + 1), *_margin(rows[leading], None), style="dim")
-        console.print(table)
+        print_whole(console, table)
         _show_seeds(console, [row for row in result.seed_rows if row.ues == ues], rows[leading].label)
     lines = [
         f"{result.seeds_done} world seeds of {setup.cells} cells, {setup.slots} slots each"

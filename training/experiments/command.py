@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from policy.bundle_files import read_description
 from policy.errors import UserMistake
-from training.command_line import (
-    INTERRUPTED,
-    MAX_UES,
-    argument,
-    command,
-    command_of,
-    counts_in,
-    names_in,
-    one_of,
-    option,
-)
+from training.command_line.options import INTERRUPTED, argument, command, command_of, option
+from training.command_line.result_file import check_json_path, write_json
+from training.command_line.values import MAX_UES, counts_in, names_in, one_of
 from training.experiments.budget import BUDGETS
 from training.experiments.registry import EXPERIMENTS
-from training.result_file import check_json_path, write_json
 
 if TYPE_CHECKING:
     from training.experiments.study import Options
@@ -65,8 +57,8 @@ class ExperimentOptions:
         for name in names:
             make_scenario(name)
         counts = tuple(dict.fromkeys(counts_in("--ues", self.ues, MAX_UES))) if self.ues else ()
-        if self.bundle and not (Path(self.bundle) / "bundle.json").is_file():
-            raise UserMistake(f"--bundle is {self.bundle!r}, expected a bundle's directory")
+        if self.bundle:
+            read_description(Path(self.bundle))
         return Options(names, counts, self.bundle)
 
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from training.command_line.result_file import as_plain
 from training.experiments.budget import Budget
 from training.experiments.figure import Figure, draw
 from training.experiments.table import Table
-from training.result_file import as_plain
 from training.simulator.scenario import Scenario
 
 

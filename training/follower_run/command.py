@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from training.command_line import command, command_of, counts_in, option, some_names_in
+from training.command_line.options import command, command_of, option
+from training.command_line.result_file import check_json_path, write_json
+from training.command_line.values import MAX_UES, counts_in, some_names_in
 from training.progress_bar import ProgressBar
-from training.result_file import check_json_path, write_json
+from training.world_seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from policy.bundle import Bundle
@@ -43,7 +45,7 @@ class TrainFollowersOptions:
     futures: int = option(4, "Futures in which a flipped bit is tried.", min=1)
     consistency: float = option(0.0, "rho_2: weight of following the DCM.", min=0)
     speaks: bool = option(False, "Reports carry words, for a leader that reads them.", "--speaks/--no-speaks")
-    seed: int = option(0, "Of everything random.", min=0)
+    seed: int = option(0, "Of everything random.", min=0, max=MAX_SEED)
     resume: bool = option(False, "Go on where OUT stopped.")
     seconds: float = option(0.0, "Stop and save after this long; 0 = never.", min=0)
     json_file: str = option("", "Write the result; - = stdout.", "--json", metavar="FILE")
@@ -91,7 +93,7 @@ def train_followers_command(options: TrainFollowersOptions) -> None:
     check_json_path(options.json_file)
     scenarios = [make_scenario(name) for name in some_names_in("--scenario", options.scenario)]
     own = tuple(sorted({count for scenario in scenarios for count in scenario.ue_counts}))
-    counts = counts_in("--ues", options.ues) if options.ues else own
+    counts = counts_in("--ues", options.ues, MAX_UES) if options.ues else own
     start = load_bundle(options.start)
     config = options.config(start)
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike

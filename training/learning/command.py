@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from training.command_line import command, command_of, counts_in, names_in, option, some_names_in
+from training.command_line.options import command, command_of, option
+from training.command_line.result_file import check_json_path, write_json
+from training.command_line.values import MAX_UES, counts_in, names_in, some_names_in
 from training.progress_bar import ProgressBar
-from training.result_file import check_json_path, write_json
+from training.world_seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from training.imitation.warm_start import StepReport
@@ -34,7 +36,7 @@ class WarmStartOptions:
     out: Path = option(help="Directory of the run; the bundle is OUT/bundle.")
     teacher: str = option("proportional_fair", "The leader to imitate, or `oracle`.")
     steps: int = option(2400, "Optimizer steps.", min=1)
-    seed: int = option(0, "Of everything random.", min=0)
+    seed: int = option(0, "Of everything random.", min=0, max=MAX_SEED)
     ues: str = option("", "UE counts to train on, comma-separated; the default is 2 to 20.")
     positions: int = option(0, "Positions a block of the prompt takes, its fields summed; 0 = one per field.", min=0)
     resume: bool = option(False, "Go on where OUT stopped.")
@@ -56,7 +58,7 @@ def warm_start_command(options: WarmStartOptions) -> None:
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
     scenarios = [make_scenario(name) for name in some_names_in("--scenario", options.scenario)]
-    counts = counts_in("--ues", options.ues) if options.ues else ()
+    counts = counts_in("--ues", options.ues, MAX_UES) if options.ues else ()
     figures = "loss {loss:.3f}  accuracy {accuracy:.1%}  follower {follower:.3f}"
     with ProgressBar("warm start", options.steps, figures) as bar:
 
@@ -122,7 +124,7 @@ class TrainOptions:
     updates: int | None = option(None, "At most so many.", min=1)
     cell_steps: int | None = option(None, "Slots x cells to play, branches not counted.", min=1)
     seconds: float | None = option(None, "Stop and save after this long; 0 = never.", min=0)
-    seed: int | None = option(None, "Of everything random.", min=0)
+    seed: int | None = option(None, "Of everything random.", min=0, max=MAX_SEED)
     ues: str | None = option(None, "UE counts, comma-separated, repeats count; the default is the scenarios'.")
     device: str | None = option(None, "auto, cpu or cuda.")
     json_file: str = option("", "Write the result; - = stdout.", "--json", metavar="FILE")
@@ -137,7 +139,7 @@ class TrainOptions:
         if self.roles is not None:
             changes["roles"] = tuple(names_in(self.roles))
         if self.ues is not None:
-            changes["ues"] = counts_in("--ues", self.ues)
+            changes["ues"] = counts_in("--ues", self.ues, MAX_UES)
         return make_config(self.preset, some_names_in("--scenario", self.scenario), **changes)
 
     def command(self) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from training.command_line.options import argument, command, option
+from training.command_line.screen import print_whole
 
 if TYPE_CHECKING:
     from training.simulator.scenario import Scenario
@@ -14,22 +17,27 @@ if TYPE_CHECKING:
 scenarios_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@scenarios_app.command("scenarios")
-def scenarios_command(
-    name: Annotated[str, typer.Argument(help="One scenario; without it, all of them.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Every field, as results carry it.")] = False,
-) -> None:
+@dataclass(frozen=True)
+class ScenariosOptions:
+    """What `stackmac scenarios` is given."""
+
+    name: str = argument("One scenario; without it, all of them.", "")
+    as_json: bool = option(False, "Every field, as results carry it.", "--json")
+
+
+@command(scenarios_app, "scenarios", ScenariosOptions)
+def scenarios_command(options: ScenariosOptions) -> None:
     """Print the scenarios of the simulator."""
     from rich.console import Console
     from rich.table import Table
 
     from training.simulator.scenario import SCENARIOS, make_scenario
 
-    chosen = [make_scenario(name)] if name else list(SCENARIOS.values())
-    if as_json:
+    chosen = [make_scenario(options.name)] if options.name else list(SCENARIOS.values())
+    if options.as_json:
         typer.echo(json.dumps({scenario.name: described(scenario) for scenario in chosen}, indent=2))
         return
-    if name:
+    if options.name:
         for field_name, value in described(chosen[0]).items():
             if field_name != "traffic":
                 typer.echo(f"{field_name}: {value}")
@@ -37,12 +45,12 @@ def scenarios_command(
             shown = {key: value for key, value in asdict(profile).items() if value and key != "traffic_class"}
             typer.echo(f"{profile.traffic_class.name}: " + ", ".join(f"{k} {_short(v)}" for k, v in shown.items()))
         return
-    table = Table(box=None)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("scenario", "hash", "RBGs", "K", "D", "load", "classes", "UEs", "node's c", "besides"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column not in ("classes", "UEs", "besides"))
     for scenario in chosen:
         table.add_row(*_row(scenario))
-    Console(soft_wrap=True).print(table)
+    print_whole(Console(), table)
 
 
 def described(scenario: Scenario) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -13,9 +15,11 @@ from policy.cell_state import CellState, TrafficClass, make_cell_state
 from policy.errors import UserMistake
 from policy.grammar import MAX_RBGS
 from policy.limits import NO_SLICE_CAP, compile_limits
+from training.command_line.options import argument, command, option
 from xapp.a1.enforcement import unmet
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
+from xapp.config.http_url import check_url
 from xapp.config.model import Controls, load_controls
 from xapp.ric.rest import RestClient, RestError
 
@@ -29,15 +33,27 @@ POLL_S = 0.2
 
 intent_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Operators' policies (A1).")
 
-FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policies, one JSON document a file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+def _files() -> Any:
+    return argument("Policies, one JSON document a file.", metavar="FILE...")
 
 
-@intent_app.command()
-def validate(files: FilesArgument) -> int:
+def _as_json() -> Any:
+    return option(False, "Print JSON.", "--json")
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateOptions:
+    """What `stackmac intent validate` is given."""
+
+    files: tuple[Path, ...] = _files()
+
+
+@command(intent_app, "validate", ValidateOptions)
+def validate(options: ValidateOptions) -> int:
     """Check policies; one line for each that is wrong, and exit status 2."""
     wrong = 0
-    for file in files:
+    for file in options.files:
         try:
             _read(file)
             typer.echo(f"{file}: valid")
@@ -47,48 +63,60 @@ def validate(files: FilesArgument) -> int:
     return 2 if wrong else 0
 
 
-@intent_app.command()
-def show(
-    files: FilesArgument,
-    cell: Annotated[str, typer.Option(help="<RAN name>/<NR-CGI>; default: the first that a policy names.")] = "",
-    rbgs: Annotated[int, typer.Option(min=1, max=MAX_RBGS, help="RBGs of the cell.")] = 17,
-    ue: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID[:CLASS]", help="A live UE and its class; default: those named, and three more."),
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="An xApp descriptor, whose controls count.")] = None,
-    as_json: JsonOption = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class ShowOptions:
+    """What `stackmac intent show` is given."""
+
+    files: tuple[Path, ...] = _files()
+    cell: str = option("", "<RAN name>/<NR-CGI>; default: the first that a policy names.")
+    rbgs: int = option(17, "RBGs of the cell.", min=1, max=MAX_RBGS)
+    ue: tuple[str, ...] = option(
+        (), "A live UE and its class; default: those named, and three more.", metavar="ID[:CLASS]"
+    )
+    config: Path | None = option(None, "An xApp descriptor, whose controls count.")
+    as_json: bool = _as_json()
+
+
+@command(intent_app, "show", ShowOptions)
+def show(options: ShowOptions) -> int:
     """What policies come to in a cell: who has precedence, and each limit in RBGs. A file's name is the policy's id."""
-    policies = {file.stem: _read(file) for file in files}
-    if len(policies) < len(files):
-        raise UserMistake(f"{len(files)} files, but {len(policies)} names: each policy's id is its file's name")
-    controls = load_controls(config) if config is not None else Controls()
+    policies = {file.stem: _read(file) for file in options.files}
+    if len(policies) < len(options.files):
+        raise UserMistake(f"{len(options.files)} files, but {len(policies)} names: each policy's id is its file's name")
+    controls = load_controls(options.config) if options.config is not None else Controls()
     known = PolicySet(policies, controls.a1.slices, controls.report_period_ms, controls.a1.floor_window_periods)
-    cell = cell or next((name for p in policies.values() for name in p.scope.cells), ANY_CELL)
-    shown = compiled(known, _cell_state(cell, rbgs, ue if ue is not None else _named_ues(policies, cell)))
-    typer.echo(json.dumps(shown, indent=2) if as_json else _for_reading(shown))
+    cell = options.cell or next((name for p in policies.values() for name in p.scope.cells), ANY_CELL)
+    shown = compiled(known, _cell_state(cell, options.rbgs, options.ue or _named_ues(policies, cell)))
+    typer.echo(json.dumps(shown, indent=2) if options.as_json else _for_reading(shown))
     return 0
 
 
-@intent_app.command()
-def put(
-    file: Annotated[Path, typer.Argument(help="The policy; with --delete only its name counts.")],
-    url: Annotated[str, typer.Option(help="The A1 mediator.")] = MEDIATOR_URL,
-    instance: Annotated[str, typer.Option("--id", help="The policy's id; default: the file's name.")] = "",
-    delete: Annotated[bool, typer.Option("--delete", help="Take the policy out of force.")] = False,
-    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the xApp's answer.")] = 5.0,
-    as_json: JsonOption = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class PutOptions:
+    """What `stackmac intent put` is given."""
+
+    file: Path = argument("The policy; with --delete only its name counts.")
+    url: str = option(MEDIATOR_URL, "The A1 mediator.")
+    instance: str = option("", "The policy's id; default: the file's name.", "--id")
+    delete: bool = option(False, "Take the policy out of force.")
+    wait_s: float = option(5.0, "Seconds to wait for the xApp's answer.", "--wait", min=0)
+    as_json: bool = _as_json()
+
+
+@command(intent_app, "put", PutOptions)
+def put(options: PutOptions) -> int:
     """Put a policy in force, or delete it; the policy type is made known to the mediator if it is not."""
-    name = instance or file.stem
-    policy = None if delete else _read(file)
-    client = RestClient("A1 mediator", f"{_policy_types(url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
+    check_url("--url", options.url)
+    name = options.instance or options.file.stem
+    if not name:
+        raise UserMistake(f"file is {str(options.file)!r}, expected a name, or --id: a policy's id is not empty")
+    policy = None if options.delete else _read(options.file)
+    client = RestClient("A1 mediator", f"{_policy_types(options.url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
     try:
-        result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
+        result = _delete(client, name) if policy is None else _put(client, name, policy, options.wait_s)
     finally:
         client.close()
-    typer.echo(json.dumps(result) if as_json else f"{name}: {result['result']}")
+    typer.echo(json.dumps(result) if options.as_json else f"{name}: {result['result']}")
     return 0 if result["ok"] else 1
 
 
@@ -201,7 +229,7 @@ def _range(row: dict[str, Any]) -> str:
     return f"{row['min_rbgs']} to {row['max_rbgs']} RBGs"
 
 
-def _cell_state(cell: str, rbgs: int, ues: list[str]) -> CellState:
+def _cell_state(cell: str, rbgs: int, ues: Sequence[str]) -> CellState:
     """A cell with these live UEs. Raises UserMistake."""
     classes: dict[int, float] = {}
     for text in ues:

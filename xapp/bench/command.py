@@ -7,6 +7,7 @@ across machines. Inputs are made from fixed seeds.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
 from itertools import cycle
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -22,6 +23,9 @@ import typer
 from policy.leader import Leader
 from policy.registry import has_torch, make_leader
 from policy.shipped import BUNDLED
+from training.command_line.options import argument, command, option
+from training.command_line.result_file import check_json_path, write_json
+from training.command_line.values import some_names_in
 from xapp.bench.decision_path import (
     DCM_INSTANCE,
     MEASUREMENTS,
@@ -332,32 +336,35 @@ def measure(part: Part, leaders: list[Leader]) -> Iterator[Row]:
 bench_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@bench_app.command()
-def bench(
-    part: Annotated[Part, typer.Argument(help="What to measure.")] = Part.ALL,
-    leaders: Annotated[
-        str, typer.Option(help="Leaders of `decision` and `loop`, separated by commas.")
-    ] = "proportional_fair,bundled",
-    json_file: Annotated[str, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; - = stdout.")] = "",
-) -> int:
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What `stackmac bench` is given."""
+
+    part: Part = argument("What to measure.", Part.ALL)
+    leaders: str = option("proportional_fair,bundled", "Leaders of `decision` and `loop`, separated by commas.")
+    json_file: str = option("", "Write the rows as JSON; - = stdout.", "--json", metavar="FILE")
+
+
+@command(bench_app, "bench", BenchOptions)
+def bench(options: BenchOptions) -> int:
     """Speed of the decision path: medians, p99, and ratios to a named alternative measured in the same run."""
     made: list[Leader] = []
-    if part in (Part.ALL, Part.DECISION, Part.LOOP):
-        made = [make_leader(name.strip()) for name in leaders.split(",")]
-    rows = []
-    print(f"{'part':<9}{'what':<44}{'median us':>10}{'p99 us':>10}   {'against':<18}{'median us':>10}{'ratio':>9}")
-    for row in measure(part, made):
+    check_json_path(options.json_file)
+    if options.part in (Part.ALL, Part.DECISION, Part.LOOP):
+        made = [make_leader(name) for name in some_names_in("--leaders", options.leaders)]
+    rows, screen = [], sys.stderr if options.json_file == "-" else sys.stdout
+    print(
+        f"{'part':<9}{'what':<44}{'median us':>10}{'p99 us':>10}   {'against':<18}{'median us':>10}{'ratio':>9}",
+        file=screen,
+    )
+    for row in measure(options.part, made):
         rows.append(row)
         print(
             f"{row.part:<9}{row.what:<44}{row.median_us:>10.1f}{row.p99_us:>10.1f}   "
             f"{row.alternative:<18}{row.alternative_median_us:>10.1f}{row.ratio:>9.3g}",
+            file=screen,
             flush=True,
         )
-    if json_file:
-        text = json.dumps({"rows": [asdict(row) for row in rows]}, indent=2)
-        if json_file == "-":
-            print(text)
-        else:
-            with open(json_file, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
+    if options.json_file:
+        write_json(options.json_file, {"rows": [asdict(row) for row in rows]})
     return 0

@@ -7,12 +7,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from policy.errors import UserMistake
 from policy.grammar import MAX_RBGS
 from policy.observation import MEASUREMENTS
 from policy.time_scales import LEASE_PERIODS, MAX_PERIOD_MS, MIN_PERIOD_MS
+from xapp.config.http_url import is_http_url
 
 NAME = "stackmac"
 """What this project's distribution is called, and its xApp unless the descriptor has another name."""
@@ -97,6 +107,13 @@ class RicConfig(_Section):
         description="RMR message type of alarms (platforms with alarm-go's newest library: 13111).",
     )
     poll_period_s: float = Field(default=1.0, ge=0.1, le=3600, description="How often E2 nodes are looked up.")
+
+    @field_validator("submgr_url", "e2mgr_url", "appmgr_url")
+    @classmethod
+    def _can_be_asked(cls, url: str, info: ValidationInfo) -> str:
+        if not is_http_url(url) and (url or info.field_name != "appmgr_url"):
+            raise ValueError("expected http://HOST:PORT")
+        return url
 
 
 class QuotaConfig(_Section):

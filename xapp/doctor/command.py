@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich import box
@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from training.command_line.options import command, option
+from xapp.config.http_url import check_url
+from xapp.config.model import CONFIG_IN_POD
 from xapp.doctor.checks import examine
 from xapp.doctor.facts import gather
 from xapp.doctor.finding import Finding, State
@@ -22,25 +25,35 @@ FOUND_FAULTS = 1
 STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "bold red", State.UNKNOWN: "dim"}
 
 
-@doctor_app.command()
-def doctor(
-    config: Annotated[Path, typer.Option(help="The xApp descriptor that the deployment runs with.")] = Path(
-        "/opt/ric/config/config-file.json"
-    ),
-    url: Annotated[str, typer.Option(help="The xApp's HTTP server; empty = this host, at the configured port.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Between two looks at what should change.")] = 3.0,
-    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON on standard output.")] = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class DoctorOptions:
+    """What `stackmac doctor` is given."""
+
+    config: Path = option(Path(CONFIG_IN_POD), "The xApp descriptor that the deployment runs with.")
+    url: str = option("", "The xApp's HTTP server; empty = this host, at the configured port.")
+    seconds: float = option(3.0, "Between two looks at what should change.", min=0.1, max=600)
+    as_json: bool = option(False, "The findings as JSON on standard output.", "--json")
+
+
+@command(doctor_app, "doctor", DoctorOptions)
+def doctor(options: DoctorOptions) -> int:
     """Say what is wrong with a deployment, and what to do about it.
 
     Run it where the xApp runs, with its environment: it asks the platform as the xApp does. Exit status: 0 = no fault
     (warnings do not count), 1 = faults, 2 = asked wrongly.
     """
-    console = Console(stderr=as_json)
+    if options.url:
+        check_url("--url", options.url)
+    console = Console(stderr=options.as_json)
     with console.status("asking") as status:
-        facts = gather(config, url, seconds=seconds, on_progress=lambda what: status.update(Text(f"asking {what}")))
+        facts = gather(
+            options.config,
+            options.url,
+            seconds=options.seconds,
+            on_progress=lambda what: status.update(Text(f"asking {what}")),
+        )
     findings = examine(facts)
-    if as_json:
+    if options.as_json:
         print(
             json.dumps({"faults": _faults(findings), "findings": [finding._asdict() for finding in findings]}, indent=2)
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 
-from policy.errors import DecodeError, EncodeError, UserMistake
+from policy.errors import DecodeError, UserMistake
+from training.command_line.options import argument, command, option
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dcm.json_types import DCM_TYPES
 from xapp.e2.dialect import Dialect
@@ -57,58 +59,66 @@ TYPES: dict[str, MessageType] = {
     **{name: MessageType(*codec) for name, codec in DCM_TYPES.items()},
 }
 
-TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help=", ".join(TYPES))]
-DialectOption = Annotated[
-    Dialect, typer.Option(help="How the node writes KPM and RC: flexric only for FlexRIC up to v2.0.0.")
-]
+
+def _kind() -> Any:
+    return argument(", ".join(TYPES), metavar="TYPE")
 
 
-@e2_app.command()
-def decode(
-    kind: TypeArgument,
-    digits: Annotated[
-        list[str], typer.Argument(metavar="HEX", help="Spaces, colons and 0x do not matter; - reads standard input.")
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON that `encode` takes.")] = False,
-    dialect: DialectOption = Dialect.STANDARD,
-) -> None:
+def _dialect() -> Any:
+    return option(Dialect.STANDARD, "How the node writes KPM and RC: flexric only for FlexRIC up to v2.0.0.")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What `stackmac e2 decode` is given."""
+
+    kind: str = _kind()
+    digits: tuple[str, ...] = argument("Spaces, colons and 0x do not matter; - reads standard input.", metavar="HEX")
+    as_json: bool = option(False, "Print JSON that `encode` takes.", "--json")
+    dialect: Dialect = _dialect()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """What `stackmac e2 encode` is given."""
+
+    kind: str = _kind()
+    file: str = option(help="What `decode --json` printed; - = stdin.", flag="--json", metavar="FILE")
+    dialect: Dialect = _dialect()
+
+
+@command(e2_app, "decode", DecodeOptions)
+def decode(options: DecodeOptions) -> None:
     """Say what a message says."""
-    message_type = _type(kind)
-    text = _read("-") if digits == ["-"] else "".join(digits)
-    octets = _octets(text)
+    message_type, dialect = _type(options.kind), options.dialect
+    octets = _octets(_read("-") if options.digits == ("-",) else "".join(options.digits))
     try:
         tree = message_type.decode(octets, *([dialect] if message_type.has_dialects else []))
     except E2DecodeError as error:
         other = next(each for each in Dialect if each is not dialect)
         readable = message_type.has_dialects and _reads(message_type, octets, other)
         raise DecodeError(f"{error}{f'; it can be read with --dialect {other}' if readable else ''}") from None
-    if as_json:
+    if options.as_json:
         typer.echo(json.dumps(tree, indent=2))
     else:
         typer.echo("\n".join(_lines(message_type.for_reading(tree))))
 
 
-@e2_app.command()
-def encode(
-    kind: TypeArgument,
-    file: Annotated[str, typer.Option("--json", metavar="FILE", help="What `decode --json` printed; - = stdin.")],
-    dialect: DialectOption = Dialect.STANDARD,
-) -> None:
+@command(e2_app, "encode", EncodeOptions)
+def encode(options: EncodeOptions) -> None:
     """Write a message's octets as hexadecimal digits."""
-    message_type = _type(kind)
-    text, source = _read(file), "standard input" if file == "-" else file
+    kind, message_type = options.kind, _type(options.kind)
+    text, source = _read(options.file), "standard input" if options.file == "-" else options.file
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DecodeError(f"{source} is not JSON: {error}") from None
+        raise UserMistake(f"{source} is not JSON: {error}") from None
     if not isinstance(tree, dict):
-        raise DecodeError(f"{source} holds a {type(tree).__name__}, expected a JSON object")
+        raise UserMistake(f"{source} holds a {type(tree).__name__}, expected a JSON object")
     try:
-        typer.echo(message_type.encode(tree, *([dialect] if message_type.has_dialects else [])).hex())
+        typer.echo(message_type.encode(tree, *([options.dialect] if message_type.has_dialects else [])).hex())
     except E2EncodeError as error:
-        if str(error).startswith(kind):
-            raise
-        raise EncodeError(f"{kind}: {error}") from None
+        raise UserMistake(str(error) if str(error).startswith(kind) else f"{kind}: {error}") from None
 
 
 def _type(kind: str) -> MessageType:
@@ -128,10 +138,13 @@ def _reads(message_type: MessageType, octets: bytes, dialect: Dialect) -> bool:
 def _octets(text: str) -> bytes:
     digits = "".join(text.replace(":", " ").replace("0x", " ").split())
     try:
-        return bytes.fromhex(digits)
+        octets = bytes.fromhex(digits)
     except ValueError:
+        octets = b""
+    if not octets:
         shown = f"{digits[:40]!r}{'...' if len(digits) > 40 else ''}"
-        raise DecodeError(f"{shown} is not an even number of hexadecimal digits") from None
+        raise UserMistake(f"HEX is {shown}, expected an even number of hexadecimal digits, or - for standard input")
+    return octets
 
 
 def _read(file: str) -> str:
@@ -139,7 +152,7 @@ def _read(file: str) -> str:
         return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise DecodeError(f"cannot read {file}: {reason}") from None
+        raise UserMistake(f"cannot read {file}: {reason}") from None
 
 
 def _lines(tree: Any) -> Iterator[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import typer
 from rich.console import Console
 
-from policy.errors import DecodeError, RunFailed
+from policy.errors import DecodeError, RunFailed, UserMistake
+from training.command_line.options import command, option
+from xapp.config.http_url import check_url
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.api import DECISIONS
 from xapp.explain.document import explain as explain_record
@@ -27,22 +30,28 @@ class CannotExplainError(RunFailed):
     """One line for the user."""
 
 
-@explain_app.command()
-def explain(
-    url: Annotated[str, typer.Option(help="The xApp's HTTP address, http://HOST:PORT.")] = "http://127.0.0.1:8080",
-    cell: Annotated[
-        str, typer.Option(help="<RAN name>/<NR-CGI>, or how it ends; may be left out where there is only one.")
-    ] = "",
-    ue: Annotated[int | None, typer.Option(min=0, help="The UE that is asked about; default: a line for each.")] = None,
-    decision: Annotated[int | None, typer.Option("--id", min=0, help="Of the decision; default: the newest.")] = None,
-    record: Annotated[
-        Path | None, typer.Option(help="Ask a recording (`run --record`) instead of a running xApp.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole document as JSON.")] = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class ExplainOptions:
+    """What `stackmac explain` is given."""
+
+    url: str = option("http://127.0.0.1:8080", "The xApp's HTTP address, http://HOST:PORT.")
+    cell: str = option("", "<RAN name>/<NR-CGI>, or how it ends; may be left out where there is only one.")
+    ue: int | None = option(None, "The UE that is asked about; default: a line for each.", min=0)
+    decision: int | None = option(None, "Of the decision; default: the newest.", "--id", min=0)
+    record: Path | None = option(None, "Ask a recording (`run --record`) instead of a running xApp.")
+    as_json: bool = option(False, "The whole document as JSON.", "--json")
+
+
+@command(explain_app, "explain", ExplainOptions)
+def explain(options: ExplainOptions) -> int:
     """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
-    document = _ask(url, cell, ue, decision) if record is None else _look_up(record, cell, ue, decision)
-    if as_json:
+    cell, ue, decision = options.cell, options.ue, options.decision
+    if options.record is None:
+        check_url("--url", options.url)
+        document = _ask(options.url, cell, ue, decision)
+    else:
+        document = _look_up(options.record, cell, ue, decision)
+    if options.as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
         show(Console(highlight=False), document, ue)
@@ -93,7 +102,7 @@ def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> d
     if result.ended_early:
         typer.echo(f"{record} ends early: {result.ended_early}", err=True)
     if decision is not None and cells and not found:
-        raise CannotExplainError(f"no decision {decision} in {record}, which has {result.decisions} decisions")
+        raise UserMistake(f"no decision {decision} in {record}, which has {result.decisions} decisions")
     made = found[choose_cell(sorted(found), cell)] if found else None
     if made is None:
         raise CannotExplainError(f"no decision in {record}")
@@ -115,7 +124,7 @@ def _get(http: httpx.Client, path: str, asked: dict[str, int]) -> dict[str, Any]
 
 
 def choose_cell(known: list[str], wanted: str) -> str:
-    """The one that is meant. Raises CannotExplainError naming those that there are."""
+    """The one that is meant. Raises UserMistake naming those that there are."""
     found = [cell for cell in known if cell.endswith(wanted)]
     exact = [cell for cell in found if cell == wanted]
     if len(found) == 1 or exact:
@@ -125,4 +134,4 @@ def choose_cell(known: list[str], wanted: str) -> str:
     which = "no --cell given"
     if wanted:
         which = f"{len(found)} cells end in {wanted!r}" if found else f"no cell ends in {wanted!r}"
-    raise CannotExplainError(f"{which}; expected one of {', '.join(known)}")
+    raise UserMistake(f"{which}; expected one of {', '.join(known)}")

@@ -6,10 +6,10 @@ import typer
 from rich.console import Console
 
 from policy.errors import UserMistake
-from training.command_line import command
-from training.result_file import check_json_path, write_json
+from training.command_line.options import command
+from training.command_line.result_file import check_json_path, check_new_file, write_json
 from xapp.lab.gnb.behaviour import BEHAVIOURS
-from xapp.lab.gnb.options import CONTROLS
+from xapp.lab.gnb.options import CONTROLS, check_control
 from xapp.lab.lab import run_lab
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import stop_on_sigterm
@@ -23,6 +23,7 @@ def lab(options: LabOptions) -> int:
     console = Console(stderr=options.json_file == "-")
     stop_on_sigterm()
     check_json_path(options.json_file)
+    check_new_file("--record", options.record)
     check_names(options)
     summary = run_lab(options, console)
     if options.json_file:
@@ -43,7 +44,7 @@ def check_names(options: LabOptions) -> None:
     for name, value, known in (
         ("--followers", options.followers, ("rule", "learned")),
         ("--e2-transport", options.e2_transport, ("auto", "sctp", "tcp")),
-        ("--control", options.control, CONTROLS),
+        ("--control", options.control, ("", *CONTROLS)),
         ("--observe", options.observe, ("", "full", "kpm_srsran", "kpm_oai")),
         ("--routes", options.routes, ("rtmgr", "file")),
         ("--rmr", options.rmr, ("auto", "si95", "librmr")),
@@ -51,6 +52,9 @@ def check_names(options: LabOptions) -> None:
     ):
         if value not in known:
             raise UserMistake(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
+    check_control(options.behave, options.control)
+    if options.worlds and not options.compared:
+        raise UserMistake(f"--worlds {options.worlds} without --compare: there is nobody to compare the leader with")
     if options.compared and not options.ues:
         raise UserMistake(f"--compare {options.compare} with --ues 0: there is nobody to compare")
     if (options.control == "rc" or options.behave) and options.k:

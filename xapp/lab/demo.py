@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
 import typer
 from rich.console import Console
 
-from training.result_file import check_json_path, write_json
+from training.command_line.options import INTERRUPTED, command, option
+from training.command_line.result_file import check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.lab.comparison import MARGIN_CELLS, margins, verdict
 from xapp.lab.lab import run_lab
@@ -23,32 +25,35 @@ ACTS = (
 )
 
 
-@demo_app.command()
-def demo(
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of each act.")] = 15.0,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the worlds.")] = 1,
-    json_file: Annotated[
-        str, typer.Option("--json", help="Write both acts' results there (- = standard output).")
-    ] = "",
-) -> int:
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What `stackmac demo` is given."""
+
+    seconds: float = option(15.0, "Length of each act.", min=1, max=3600)
+    seed: int = option(1, "Seed of the worlds.", min=0, max=MAX_SEED)
+    json_file: str = option("", "Write both acts' results there (- = standard output).", "--json")
+
+
+@command(demo_app, "demo", DemoOptions)
+def demo(options: DemoOptions) -> int:
     """Two acts on loopback, 1 cell, 8 UEs, 100 ms reports: real E2 bytes over real RMR, a language model deciding."""
-    console = Console(stderr=json_file == "-")
+    console = Console(stderr=options.json_file == "-")
     results: list[dict[str, Any]] = []
     verdicts: list[str] = []
     stop_on_sigterm()
-    check_json_path(json_file)
+    check_json_path(options.json_file)
     for number, (title, k) in enumerate(ACTS, 1):
         console.rule(f"act {number}: {title}")
-        options = LabOptions(seconds=seconds, k=k, seed=seed, compare=",".join(AGAINST)).resolved()
-        result = run_lab(options, console, title=f"act {number}: {title}")
+        act = LabOptions(seconds=options.seconds, k=k, seed=options.seed, compare=",".join(AGAINST)).resolved()
+        result = run_lab(act, console, title=f"act {number}: {title}")
         results.append(result)
         if result["interrupted"]:
-            return 130
-        rows = margins(options, AGAINST, console)
+            return INTERRUPTED
+        rows = margins(act, AGAINST, console)
         result["margins"] = [row._asdict() for row in rows]
         verdicts.append(f"K = {k}: {verdict(rows)}")
-    if json_file:
-        write_json(json_file, results)
+    if options.json_file:
+        write_json(options.json_file, results)
     console.rule("where the leader wins, and where it does not")
     console.print(f"utility over {MARGIN_CELLS} other worlds, paired, with 95 % intervals", style="dim")
     for line in verdicts:

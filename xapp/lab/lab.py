@@ -8,6 +8,7 @@ import socket
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from training.command_line import words_of
+from training.command_line.options import words_of
 from training.simulator.scenario import make_scenario
 from xapp.lab.comparison import compare_leaders, margins, verdict
 from xapp.lab.gnb.options import GnbOptions
@@ -24,6 +25,7 @@ from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child, LabError
 from xapp.lab.ric.options import RIC_PORTS, RicOptions
 from xapp.lab.screen import live_view, print_summary
+from xapp.run.options import RunOptions
 
 NOT_EPHEMERAL = range(20_000, 32_768)
 """Linux gives outgoing connections ports above these."""
@@ -47,7 +49,7 @@ class Lab:
         self.a1_url = ""
         """Where the A1 mediator takes policies."""
         self._ric_ports: dict[str, Any] = {}
-        self._xapp_arguments: list[str] = []
+        self._run_options = RunOptions()
         self._route_port = 0
 
     def __enter__(self) -> Lab:
@@ -70,8 +72,7 @@ class Lab:
         self.start_gnb(wait=False)
         config = Path(self._folder.name) / "config-file.json"
         config.write_text(json.dumps(xapp_descriptor(self.options, self._ric_ports), indent=2), encoding="utf-8")
-        record = ["--record", str(self.options.record)] if self.options.record else []
-        self._xapp_arguments = ["run", "--config", str(config), *record]
+        self._run_options = RunOptions(config=config, record=self.options.record)
         self.start_xapp(wait=False)
         assert self.gnb is not None
         self.gnb.wait_ready(START_TIMEOUT_S)
@@ -91,7 +92,7 @@ class Lab:
 
     def another_xapp(self) -> Child:
         """One more instance of the xApp, which is the caller's to stop."""
-        return Child("run", self._xapp_arguments, env=self._xapp_env(free_port()))
+        return Child("run", ["run", *words_of(self._run_options)], env=self._xapp_env(free_port()))
 
     def _xapp_env(self, route_port: int) -> dict[str, str]:
         env = {"OMP_NUM_THREADS": "1", "RMR_SEED_RT": "", "RMR_RTG_SVC": "-1"}
@@ -107,8 +108,8 @@ class Lab:
 
     def start_xapp(self, *, leader: str = "", wait: bool = True) -> None:
         """Start the xApp (again), under another leader than the lab's if one is named."""
-        arguments = [*self._xapp_arguments, *(("--leader", leader) if leader else ())]
-        self.xapp = Child("run", arguments, env=self._xapp_env(self._route_port))
+        options = replace(self._run_options, leader=leader)
+        self.xapp = Child("run", ["run", *words_of(options)], env=self._xapp_env(self._route_port))
         if wait:
             self._wait_xapp()
 

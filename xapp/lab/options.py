@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from policy.time_scales import MAX_PERIOD_MS, MIN_PERIOD_MS, SLOT_MS
-from training.command_line import names_in, option
+from training.command_line.options import option
+from training.command_line.values import names_in
 from training.simulator.scenario import MAX_SEED
 from xapp.e2.dialect import Dialect
 from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES, make_behaviour
@@ -41,7 +42,9 @@ class LabOptions:
     scenario: str = option("", "Simulator scenario; default lab_paper for K <= 5, else lab.")
     followers: str = option("rule", "rule = best response; learned = the bundle's followers.")
     e2_transport: str = option("auto", "auto, sctp or tcp (length-prefixed: the lab's one departure).")
-    control: str = option("dcm", "What the gNB is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
+    control: str = option(
+        "", "What the gNB is controlled by: dcm, or rc (PRB quotas, as gNBs of today); default dcm, with --behave rc."
+    )
     observe: str = option(
         "", "What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control rc kpm_srsran."
     )
@@ -76,7 +79,7 @@ class LabOptions:
         return replace(
             self,
             k=k,
-            control="rc" if rc else self.control,
+            control="rc" if rc else self.control or "dcm",
             scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
             leader=self.leader or ("fair_caps" if rc else "bundled"),
             observe=self.observe or observe,

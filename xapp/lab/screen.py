@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from policy.allocation import ue_letter
+from training.command_line.screen import print_whole
 
 CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
 FOLLOWERS = {"rule": "best-response rule", "learned": "learned, the bundle's"}
@@ -106,7 +107,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
-        console.print(comparison_table(summary))
+        print_whole(console, comparison_table(summary))
         legend = f"throughput per cell; delay in ms; drops of {' / '.join(CLASS_NAMES.values())}"
         if summary["options"]["control"] == "rc":
             legend += "; replayed leaders see what the gNB reports, and speak through quotas"
@@ -123,17 +124,13 @@ def comparison_table(summary: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("leader", no_wrap=True)
+    table.add_column("leader", overflow="fold")
     for name in ("Mbit/s", "Jain", "utility", "delay", "coll. %", "drops %"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_row(f"{_short(summary['leader'])} (live)", *_figures(summary), style="bold")
+    table.add_row(f"{summary['leader']} (live)", *_figures(summary), style="bold")
     for name, row in summary["compare"].items():
-        table.add_row(_short(name), *_figures(row))
+        table.add_row(name, *_figures(row))
     return table
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else "..." + name[-21:]
 
 
 def _figures(row: Mapping[str, Any]) -> Sequence[str]:

@@ -279,8 +279,10 @@ class Replay:
 
 
 def load_leader(recording: Recording, name: str = "") -> Leader:
-    """The leader that the recording names, or the one called `name`; an AbsentLeader if it cannot be had."""
-    name = name or str(recording.header.get("leader", ""))
+    """The one called `name` (LeaderError), or that of the recording: an AbsentLeader if it cannot be had."""
+    if name:
+        return make_leader(name)
+    name = str(recording.header.get("leader", ""))
     try:
         return make_leader(name)
     except LeaderError as error:

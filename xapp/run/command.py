@@ -10,14 +10,17 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from policy.errors import RunFailed, UserMistake
+from training.command_line.options import command
+from training.command_line.result_file import check_new_file
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.logs import set_up
+from xapp.run.options import RunOptions
 
 if TYPE_CHECKING:
     from xapp.run.app import App
@@ -30,28 +33,14 @@ STATUS_PERIOD_S = 0.5
 HUMAN_PERIOD_S = 5.0
 
 
-@run_app.command()
-def run(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The xApp descriptor; its `controls` section configures everything. Default: XAPP_DESCRIPTOR_PATH,"
-            f" CONFIG_FILE (a file or its folder), or {CONFIG_IN_POD}."
-        ),
-    ] = None,
-    leader: Annotated[str, typer.Option(help="Overrides controls.leader.")] = "",
-    json_lines: Annotated[bool, typer.Option("--json-lines", help="Status as JSON lines on standard output.")] = False,
-    record: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="Write every input and decision there, for `stackmac replay` and `explain`."),
-    ] = None,
-    record_max_mb: Annotated[int, typer.Option(min=1, max=1_000_000, help="A recording ends at this size.")] = 1024,
-) -> int:
+@command(run_app, "run", RunOptions)
+def run(options: RunOptions) -> int:
     """Run the xApp until SIGTERM or Ctrl-C; then release every cell, unsubscribe and exit 0."""
-    path = config or default_path()
+    path = options.config or default_path()
     if path is None:
         raise UserMistake(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
-    configuration = Configuration.from_file(path, {"leader": leader} if leader else {})
+    check_new_file("--record", options.record)
+    configuration = Configuration.from_file(path, {"leader": options.leader} if options.leader else {})
     controls = configuration.controls
     recent = set_up(controls.log_level, controls.log_format)
     stop = stop_on_signals()
@@ -59,9 +48,9 @@ def run(
         configuration,
         stop,
         log_lines=recent.lines,
-        json_lines=json_lines,
-        record=record,
-        record_max_bytes=record_max_mb << 20,
+        json_lines=options.json_lines,
+        record=options.record,
+        record_max_bytes=options.record_max_mb << 20,
     )
 
 

@@ -55,7 +55,7 @@ def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
         (["--scenario", "mix", "--preset", "huge"], "preset is 'huge', expected one of tiny, small, llama-1b"),
         (
             ["--scenario", "mix", "--ues", "3,few"],
-            "--ues is '3,few', expected counts of 1 or more, separated by commas",
+            "--ues is '3,few', expected counts from 1 to 200, separated by commas",
         ),
         (["--scenario", "mix", "--roles", "jury"], "roles is ('jury',), expected some of leader, follower"),
         (["--scenario", "mix", "--from", "nowhere"], "nowhere: no such bundle directory"),

@@ -39,9 +39,10 @@ def test_all_parts_make_rows_and_the_json_says_the_same(tmp_path: Path, capsys: 
 
 def test_one_part_alone_with_json_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "kpm", "--json", "-"]) == 0
-    out = capsys.readouterr().out
-    rows = json.loads(out[out.index("{") :])["rows"]
+    out, err = capsys.readouterr()
+    rows = json.loads(out)["rows"]
     assert [row["part"] for row in rows] == ["kpm", "kpm"]
+    assert all(row["what"] in err for row in rows)
 
 
 @pytest.mark.parametrize("args", [("nothing",), ("loop", "--leaders", "nobody")])

@@ -227,9 +227,14 @@ def test_an_edited_rc_control_says_what_was_edited():
     assert "valueInt: 35" in run("decode", "rc-control-message", digits).stdout
 
 
-@pytest.mark.parametrize("digits", ["0", "xyz", "08:03:e", "0803e7é"])
+@pytest.mark.parametrize("digits", ["0", "xyz", "08:03:e", "0803e7é", "", "0x", "/no/such/file"])
 def test_what_is_no_hexadecimal_is_one_line(digits: str):
-    assert "hexadecimal digits" in one_line(run("decode", "kpm-event-trigger", digits), 1)
+    assert "hexadecimal digits" in one_line(run("decode", "kpm-event-trigger", digits), 2)
+
+
+def test_an_empty_file_is_no_message(tmp_path: Path):
+    line = one_line(run("decode", "kpm-event-trigger", "-", stdin=""), 2)
+    assert "HEX is '', expected an even number of hexadecimal digits, or - for standard input" in line
 
 
 @pytest.mark.parametrize("command", [("decode", "kpm-nonsense", "00"), ("encode", "kpm-nonsense", "--json", "-")])
@@ -239,15 +244,15 @@ def test_an_unknown_type_is_one_line_that_names_the_known(command: tuple[str, ..
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path):
-    assert "No such file" in one_line(run("encode", "dcm-control", "--json", str(tmp_path / "none")), 1)
-    assert "cannot read" in one_line(run("encode", "dcm-control", "--json", str(tmp_path)), 1)
+    assert "No such file" in one_line(run("encode", "dcm-control", "--json", str(tmp_path / "none")), 2)
+    assert "cannot read" in one_line(run("encode", "dcm-control", "--json", str(tmp_path)), 2)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xfd")
-    assert "not text" in one_line(run("encode", "dcm-control", "--json", str(tmp_path / "binary")), 1)
+    assert "not text" in one_line(run("encode", "dcm-control", "--json", str(tmp_path / "binary")), 2)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", "[" * 100_000, "7"])
 def test_what_is_no_json_object_is_one_line(text: str):
-    assert "JSON" in one_line(run("encode", "dcm-control", "--json", "-", stdin=text), 1)
+    assert "JSON" in one_line(run("encode", "dcm-control", "--json", "-", stdin=text), 2)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +278,7 @@ def test_a_wrong_key_is_one_line_that_names_it(key: str, value: object, names: s
     tree = json.loads(decode_json("dcm-control", control()))
     tree["periodic_grants"], tree["owners"] = [], ["OPEN"] * 8
     tree[key] = value
-    assert names in one_line(run("encode", "dcm-control", "--json", "-", stdin=json.dumps(tree)), 1)
+    assert names in one_line(run("encode", "dcm-control", "--json", "-", stdin=json.dumps(tree)), 2)
 
 
 @pytest.mark.parametrize("sample", ["dcm-control", "dcm-indication"])
@@ -281,7 +286,7 @@ def test_a_missing_key_is_one_line_that_names_it(sample: str):
     intact = json.loads(decode_json(sample, SAMPLES[sample]))
     for key in intact:
         tree = {k: v for k, v in intact.items() if k != key}
-        assert f"{key} is missing" in one_line(run("encode", sample, "--json", "-", stdin=json.dumps(tree)), 1)
+        assert f"{key} is missing" in one_line(run("encode", sample, "--json", "-", stdin=json.dumps(tree)), 2)
 
 
 @pytest.mark.parametrize("sample", ["e2ap-pdu RICcontrolRequest (108 B)", "dcm-control", "dcm-indication"])
@@ -305,7 +310,7 @@ def test_any_value_anywhere_is_octets_or_one_line(sample: str, data):
     if result.exit_code == 0:
         bytes.fromhex(result.stdout)
     else:
-        one_line(result, 1)
+        one_line(result, 2)
 
 
 # -- as a process -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from policy.prompt.compact import PromptLayout
 from training.simulator import core
 from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
+from xapp.cli import main
 from xapp.e2.e2ap import procedures
 from xapp.lab.counters import Counters
 from xapp.lab.gnb.e2_agent import E2Agent
@@ -102,6 +103,8 @@ def test_two_processes_meet_and_stop_cleanly() -> None:
         ({"time_scale": 0.123}, "whole number"),
         ({"followers": "learned", "bundle": "/nowhere"}, "/nowhere"),
         ({"e2_transport": "pigeon"}, "auto, sctp, tcp"),
+        ({"time_scale": float("inf")}, "a period of inf slots, expected a whole number from 1 to 10240"),
+        ({"behave": "oai", "control": "dcm"}, "--behave oai with --control dcm, expected rc"),
     ],
 )
 def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: str) -> None:
@@ -122,6 +125,13 @@ def test_a_port_in_use_is_named(taken: str) -> None:
 def test_a_ric_refuses_an_xapp_that_is_no_address() -> None:
     with pytest.raises(UserMistake, match="--xapp-rmr is 'xapp', expected host:port"):
         Ric(RicOptions(xapp_rmr="xapp"))
+
+
+@pytest.mark.parametrize("host", ["", "no.such.host.invalid", "192.0.2.1"])
+def test_a_ric_that_cannot_listen_there_is_one_line(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ric", "--host", host, "--rmr-port", "0", "--e2-transport", "tcp"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stackmac ric: ") and repr(host) in line
 
 
 def test_people_see_whether_the_gnb_has_found_its_ric() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.result_file import ResultFileError, write_json
+from training.command_line.result_file import ResultFileError, write_json
 from xapp.cli import main
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child, LabError
@@ -28,6 +28,10 @@ from xapp.lab.processes import Child, LabError
         (["--json", "/nowhere/lab.json"], "--json /nowhere/lab.json: No such file or directory"),
         (["--json", "/tmp"], "--json /tmp: Is a directory"),
         (["--record", "/tmp"], "'/tmp' is a directory"),
+        (["--record", "/nowhere/lab.rec"], "--record /nowhere/lab.rec: No such file or directory"),
+        (["--record", __file__], f"--record {__file__}: File exists"),
+        (["--behave", "oai", "--control", "dcm"], "--behave oai with --control dcm, expected rc"),
+        (["--worlds", "3"], "--worlds 3 without --compare"),
     ],
 )
 def test_a_mistake_is_one_line_and_costs_no_run(
@@ -35,7 +39,7 @@ def test_a_mistake_is_one_line_and_costs_no_run(
 ) -> None:
     monkeypatch.setattr("xapp.lab.command.stop_on_sigterm", lambda: None)
     monkeypatch.setattr("xapp.lab.command.run_lab", lambda *_: pytest.fail("it ran"))
-    assert main(["lab", *arguments]) in (1, 2)
+    assert main(["lab", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and err.startswith("stackmac lab: ") and complaint in err
 
@@ -56,6 +60,14 @@ def test_a_child_that_gives_up_is_noticed_at_once_with_its_reason() -> None:
         child.wait_ready(60.0)
     child.stop()
     assert child.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "control"),
+    [({}, "dcm"), ({"control": "dcm"}, "dcm"), ({"control": "rc"}, "rc"), ({"behave": "oai"}, "rc")],
+)
+def test_the_results_name_the_control_that_was_used(options: dict[str, str], control: str) -> None:
+    assert LabOptions(**options).resolved().to_json()["control"] == control
 
 
 def test_a_run_takes_at_least_one_period() -> None:

@@ -382,7 +382,7 @@ def test_a_recording_explains_itself(
     assert "decision 29 about" in printed and "it was not in the report, which had UEs 2, 3, 5, 8" in printed
     assert "in decision 11" in printed
 
-    assert main(["explain", "--record", str(path), "--id", "99"]) == 1
+    assert main(["explain", "--record", str(path), "--id", "99"]) == 2
     assert f"no decision 99 in {path}, which has 29 decisions" in " ".join(capsys.readouterr().err.split())
 
 

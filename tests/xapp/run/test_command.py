@@ -25,6 +25,8 @@ from xapp.run.stop_budget import STOP_S
         ({"leader": "no such leader"}, (), ("no such leader", "proportional_fair")),
         ({}, ("--leader", "nowhere:Nothing"), ("nowhere:Nothing",)),
         ({"typo": 1}, (), ("controls.typo is 1",)),
+        ({"ric": {"submgr_url": "submgr:8088"}}, (), ("controls.ric.submgr_url is 'submgr:8088'", "http://HOST:PORT")),
+        ({}, ("--record", "/no/such/file"), ("--record /no/such/file: No such file or directory",)),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_one_line(

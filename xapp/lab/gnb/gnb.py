@@ -15,7 +15,7 @@ import typer
 
 from policy.errors import UserMistake
 from policy.observation import PROFILES
-from training.command_line import command
+from training.command_line.options import command
 from training.simulator.scenario import Scenario, make_scenario
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_transport import E2Association, E2Client
@@ -23,7 +23,7 @@ from xapp.lab.e2_link.e2_wire import choose_wire
 from xapp.lab.gnb.behaviour import NodeDied, make_behaviour
 from xapp.lab.gnb.e2_agent import E2Agent
 from xapp.lab.gnb.mac import Mac
-from xapp.lab.gnb.options import CONTROLS, GnbOptions, make_followers
+from xapp.lab.gnb.options import CONTROLS, GnbOptions, check_control, make_followers
 from xapp.lab.gnb.ran_functions import make_carriers, make_identity
 from xapp.lab.gnb.slot_clock import SlotClock
 from xapp.lab.gnb.status import CellScreen, figures
@@ -65,9 +65,10 @@ class Gnb:
             raise UserMistake(f"--e2 is {options.e2!r}, expected host:port")
         if options.observe not in PROFILES:
             raise UserMistake(f"--observe is {options.observe!r}, expected one of {', '.join(PROFILES)}")
-        if options.control not in CONTROLS:
+        if options.control not in ("", *CONTROLS):
             raise UserMistake(f"--control is {options.control!r}, expected one of {', '.join(CONTROLS)}")
         behaviour = make_behaviour(options.behave)
+        check_control(options.behave, options.control)
         self.control: Literal["dcm", "rc"] = "rc" if options.control == "rc" or options.behave else "dcm"
         self.observe = behaviour.observe if options.behave and options.observe == "full" else options.observe
         k = options.slots_per_dcm()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policy.errors import UserMistake
-from policy.time_scales import SLOT_MS
-from training.command_line import option
+from policy.time_scales import MAX_PERIOD_MS, SLOT_MS
+from training.command_line.options import option
 from training.simulator.cell import Followers
 from training.simulator.scenario import MAX_SEED, SCENARIOS
 from xapp.e2.dialect import Dialect
@@ -22,8 +22,8 @@ class GnbOptions:
     cells: int = option(1, "Cells of the node.", min=1, max=MAX_CELLS)
     ues: int = option(8, "UEs per cell.", min=0, max=1000)
     scenario: str = option("lab", f"Which world: {', '.join(SCENARIOS)}.")
-    k: int = option(0, "Slots per DCM (0 = period / slot).", flag="--k", min=0)
-    period_ms: int = option(100, "Wall time of a report period.", min=1)
+    k: int = option(0, "Slots per DCM (0 = period / slot).", flag="--k", min=0, max=MAX_PERIOD_MS)
+    period_ms: int = option(100, "Wall time of a report period.", min=1, max=MAX_PERIOD_MS)
     time_scale: float = option(0.0, "Simulated per wall time (0 = from K and period).", min=0)
     seed: int = option(1, "Seed of the world.", min=0, max=MAX_SEED)
     slots: int = option(0, "Metrics cover the first N slots (0 = all).", min=0)
@@ -33,7 +33,9 @@ class GnbOptions:
     e2_transport: str = option("auto", "auto, sctp or tcp (length-prefixed).")
     observe: str = option("full", "What is reported: full, kpm_srsran or kpm_oai.")
     gnb_id: int = option(1, "gNB identity.", min=0, max=2**32 - 1)
-    control: str = option("dcm", "What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today).")
+    control: str = option(
+        "", "What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today); default dcm, with --behave rc."
+    )
     dialect: Dialect = option(Dialect.STANDARD, "How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     behave: str = option("", f"Whose ways it has: {BEHAVIOUR_NAMES} (implies --control rc); default its own.")
     json_lines: bool = option(False, "Print JSON lines.")
@@ -46,13 +48,20 @@ class GnbOptions:
                 f"--k {self.k} and --time-scale {self.time_scale:g} with --period-ms {self.period_ms}: "
                 f"a period would have {from_scale:g} slots; give one of the two"
             )
-        k = self.k or round(from_scale)
+        # Python rounds no infinity.
+        k = self.k or (round(from_scale) if from_scale <= MAX_PERIOD_MS / SLOT_MS else 0)
         if k < 1 or (self.time_scale and not self.k and abs(k - from_scale) > 1e-6 * k):
-            raise UserMistake(f"a period of {from_scale:g} slots, expected a whole number of at least 1")
+            raise UserMistake(f"a period of {from_scale:g} slots, expected a whole number from 1 to {MAX_PERIOD_MS}")
         return k
 
 
 CONTROLS = ("dcm", "rc")
+
+
+def check_control(behave: str, control: str) -> None:
+    """Raises UserMistake."""
+    if behave and control == "dcm":
+        raise UserMistake(f"--behave {behave} with --control dcm, expected rc: such a node has no DCM function")
 
 
 def make_followers(name: str, bundle: str, k: int) -> Followers:

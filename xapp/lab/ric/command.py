@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from policy.errors import RunFailed, UserMistake
-from training.command_line import command
+from training.command_line.options import command
 from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
 from xapp.lab.e2_link.e2_wire import choose_wire
@@ -40,6 +40,8 @@ class Ric:
         """Listening when made. Raises OSError for an address that cannot be had, UserMistake for other options."""
         if options.xapp_rmr and not is_endpoint(options.xapp_rmr):
             raise UserMistake(f"--xapp-rmr is {options.xapp_rmr!r}, expected host:port")
+        if not options.host.strip():
+            raise UserMistake(f"--host is {options.host!r}, expected an address of this machine")
         self.options = options
         self.wire = choose_wire(options.e2_transport)
         self.counters = Counters()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from training.command_line import option
+from training.command_line.options import option
 from xapp.lab.ric.a1_mediator import Form
 
 E2_PORT = 36421

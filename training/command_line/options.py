@@ -7,7 +7,8 @@
     @command(app, "evaluate", Options)
     def evaluate_command(options: Options) -> int: ...
 
-A field's name is the option's, its default the option's; typer's commands are made of the fields.
+A field's name is the option's, its default the option's; typer's commands are made of the fields. A field that is a
+tuple is typed several times.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ import inspect
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, field, fields
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
 from policy.errors import UserMistake
 
-MAX_UES = 200
-"""UEs per cell that a command takes."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
@@ -42,9 +41,9 @@ def option(default: Any = MISSING, help: str = "", flag: str = "", **limits: Any
     return field(default=default, metadata={_FLAG: flag, _TYPER: {"help": help, **limits}})
 
 
-def argument(help: str) -> Any:
-    """A required field that is typed without a name."""
-    return field(metadata={_ARGUMENT: True, _TYPER: {"help": help}})
+def argument(help: str, default: Any = MISSING, **limits: Any) -> Any:
+    """A field that is typed without a name. default: none given = required. limits: as of `option`."""
+    return field(default=default, metadata={_ARGUMENT: True, _TYPER: {"help": help, **limits}})
 
 
 def command(
@@ -55,9 +54,10 @@ def command(
     def mount(run: Callable[[Options], int | None]) -> Callable[[Options], int | None]:
         def typed(**given: Any) -> int | None:
             try:
-                return run(options(**given))
+                # None is what was not typed: the field's own default.
+                return run(options(**{name: _frozen(value) for name, value in given.items() if value is not None}))
             except OSError as error:
-                if error.filename is None and error.errno not in USERS_ERRORS:
+                if error.filename is None and error.errno not in USERS_ERRORS and not _is_unknown_host(error):
                     raise
                 raise UserMistake(str(error)) from error  # a file, directory or port that cannot be used
 
@@ -77,14 +77,13 @@ def words_of(options: Any, leave_out: Iterable[str] = ()) -> list[str]:
     words: list[str] = []
     for one in fields(options):
         value = getattr(options, one.name)
-        if one.name in leave_out or value is None or value == "" or (not value and value == one.default):
+        if one.name in leave_out or value is None or (not value and value == one.default):
             continue
-        if one.metadata.get(_ARGUMENT):
-            words.append(str(value))
-        elif isinstance(value, bool):
+        if isinstance(value, bool):
             words.append(_flag(one) if value else "--no-" + _flag(one)[2:])
-        else:
-            words += [_flag(one), str(value)]
+            continue
+        for each in value if isinstance(value, tuple) else (value,):
+            words += [str(each)] if one.metadata.get(_ARGUMENT) else [_flag(one), str(each)]
     return words
 
 
@@ -93,53 +92,32 @@ def command_of(name: str, options: Any, leave_out: Iterable[str] = (), *rest: st
     return " ".join([shlex.join(["stackmac", *name.split(), *words_of(options, leave_out)]), *rest])
 
 
-# ---- lists that are typed as one word ----
-
-
-def names_in(text: str) -> list[str]:
-    """Comma-separated names, which may be none."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def some_names_in(flag: str, text: str) -> list[str]:
-    """Comma-separated names, one at least. Raises UserMistake."""
-    names = names_in(text)
-    if not names:
-        raise UserMistake(f"{flag} is {text!r}, expected names separated by commas")
-    return names
-
-
-def counts_in(flag: str, text: str, most: int | None = None) -> tuple[int, ...]:
-    """Comma-separated counts, repeats kept. Raises UserMistake."""
-    expected = f"counts from 1 to {most}" if most else "counts of 1 or more"
-    counts = tuple(int(word) if word.strip().isdecimal() else 0 for word in text.split(","))
-    if min(counts) < 1 or max(counts) > (most or max(counts)):
-        raise UserMistake(f"{flag} is {text!r}, expected {expected}, separated by commas")
-    return counts
-
-
-def one_of(flag: str, value: str, known: Iterable[str]) -> None:
-    """Raises UserMistake."""
-    known = tuple(known)
-    if value not in known:
-        raise UserMistake(f"{flag} is {value!r}, expected one of {', '.join(known)}")
-
-
 def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(options)
     for one in fields(options):
+        hint, default = hints[one.name], inspect.Parameter.empty if one.default is MISSING else one.default
+        if get_origin(hint) is tuple:
+            hint, default = list[get_args(hint)[0]] | None, default or None  # type: ignore[misc]
         settings = dict(one.metadata[_TYPER])
         if one.metadata.get(_ARGUMENT):
             typed: Any = typer.Argument(**settings)
         else:
             # A switch that is off is not typed at all: it has no --no- form.
-            is_switch = hints[one.name] is bool and one.default is False
+            is_switch = hint is bool and one.default is False
             flag = one.metadata[_FLAG] or (_flag(one) if is_switch else "")
             typed = typer.Option(*([flag] if flag else []), **settings)
-        default = inspect.Parameter.empty if one.default is MISSING else one.default
-        yield inspect.Parameter(
-            one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hints[one.name], typed]
-        )
+        annotation: Any = Annotated[hint, typed]
+        yield inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _is_unknown_host(error: OSError) -> bool:
+    """getaddrinfo's numbers are negative, and asyncio raises them as OSError."""
+    return error.errno is not None and error.errno < 0
+
+
+def _frozen(given: Any) -> Any:
+    """typer gives lists."""
+    return tuple(given) if isinstance(given, list) else given
 
 
 def _flag(one: Field[Any]) -> str:

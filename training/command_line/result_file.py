@@ -1,4 +1,4 @@
-"""Results as JSON, in a file or on standard output."""
+"""Results as JSON, in a file or on standard output; and whether a file can be written, before a long run."""
 
 from __future__ import annotations
 
@@ -32,14 +32,24 @@ def check_json_path(path: str) -> None:
     """Before a long run: ResultFileError if `write_json` could not write there."""
     if not path or path == "-":
         return
-    temporary = _temporary(path)
     try:
         if Path(path).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary.touch()
-        temporary.unlink()
+        _try_to_write(path)
     except OSError as error:
         raise ResultFileError(f"--json {path}: {error.strerror}") from None
+
+
+def check_new_file(flag: str, path: Path | None) -> None:
+    """ResultFileError where a file that is not there yet could not be made."""
+    if path is None:
+        return
+    try:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        _try_to_write(str(path))
+    except OSError as error:
+        raise ResultFileError(f"{flag} {path}: {error.strerror}") from None
 
 
 def write_json(path: str, value: object) -> None:
@@ -55,6 +65,12 @@ def write_json(path: str, value: object) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ResultFileError(f"--json {path}: {error.strerror}") from None
+
+
+def _try_to_write(path: str) -> None:
+    temporary = _temporary(path)
+    temporary.touch()
+    temporary.unlink()
 
 
 def _temporary(path: str) -> Path:

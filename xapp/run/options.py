@@ -1,0 +1,26 @@
+"""How `stackmac run` is started: by a person, a pod or the lab."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.command_line.options import option
+from xapp.config.model import CONFIG_IN_POD
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `stackmac run` is given."""
+
+    config: Path | None = option(
+        None,
+        "The xApp descriptor; its `controls` section configures everything. Default: XAPP_DESCRIPTOR_PATH,"
+        f" CONFIG_FILE (a file or its folder), or {CONFIG_IN_POD}.",
+    )
+    leader: str = option("", "Overrides controls.leader.")
+    json_lines: bool = option(False, "Status as JSON lines on standard output.")
+    record: Path | None = option(
+        None, "Write every input and decision there, for `stackmac replay` and `explain`.", dir_okay=False
+    )
+    record_max_mb: int = option(1024, "A recording ends at this size.", min=1, max=1_000_000)
