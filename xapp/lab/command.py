@@ -9,7 +9,7 @@ from policy.errors import UserMistake
 from training.command_line import command
 from training.result_file import check_json_path, write_json
 from xapp.lab.gnb.behaviour import BEHAVIOURS
-from xapp.lab.gnb.options import CONTROLS
+from xapp.lab.gnb.options import CONTROLS, check_followers
 from xapp.lab.lab import run_lab
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import stop_on_sigterm
@@ -51,6 +51,7 @@ def check_names(options: LabOptions) -> None:
     ):
         if value not in known:
             raise UserMistake(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
+    check_followers(options.followers)
     if options.compared and not options.ues:
         raise UserMistake(f"--compare {options.compare} with --ues 0: there is nobody to compare")
     if (options.control == "rc" or options.behave) and options.k:
