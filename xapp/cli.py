@@ -119,7 +119,7 @@ def _mistake(line: str) -> int:
 def _command_list() -> str:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
-    return f"Usage: stackmac COMMAND [OPTIONS]      stackmac COMMAND --help\n\n{rows}\n"
+    return f"Usage: stackmac COMMAND [OPTIONS]      stackmac COMMAND --help      stackmac --version\n\n{rows}\n"
 
 
 def entry() -> None:
