@@ -30,7 +30,7 @@ TEST = [
 
 setup(
     name="stackmac",
-    version="0.1.0",
+    version="0.1.0",  # here; tests/deployment/test_version.py knows where else it is written
     description="A near-RT RIC xApp in which a language model leads the MAC",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -12,7 +12,19 @@ A programming error is none of them and keeps its trace-back. Packages derive th
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import ClassVar
+
+TORCH = "torch transformers"
+OPTIONAL_PACKAGES = {
+    "torch": TORCH,
+    "transformers": TORCH,
+    "peft": "peft",
+    "gymnasium": "gymnasium pettingzoo",
+    "pettingzoo": "gymnasium pettingzoo",
+    "matplotlib": "matplotlib",
+}
+"""What running the shipped bundles does without: by package, what to install to have it and what goes with it."""
 
 
 class StackmacError(Exception):
@@ -41,3 +53,22 @@ class EncodeError(StackmacError):
 
 class ServiceError(StackmacError):
     """A service that does not answer, or answers something else than it should."""
+
+
+def is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # whoever is asked to find it refuses
+        return False
+
+
+def how_to_add(package: str) -> str:
+    """That a package is not there, and what to do about it. package: one of OPTIONAL_PACKAGES."""
+    packages = OPTIONAL_PACKAGES[package]
+    return f"{package} is not installed; to add it: pip install {packages} (in a checkout: ./dev setup)"
+
+
+def missing_package(error: ImportError) -> str:
+    """The one of OPTIONAL_PACKAGES for whose absence an import failed; empty = it failed for another reason."""
+    package = (error.name or "").partition(".")[0]
+    return package if package in OPTIONAL_PACKAGES and not is_installed(package) else ""

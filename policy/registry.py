@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy.errors import UserMistake
+from policy.errors import UserMistake, how_to_add, is_installed
 from policy.leader import Leader
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED
@@ -74,17 +73,10 @@ def engine_or_reason(name: str) -> EngineLeader | BundledEngine | str:
     return leader
 
 
-def has_torch() -> bool:
-    try:
-        return find_spec("torch") is not None
-    except ImportError:  # whoever is asked to find it refuses
-        return False
-
-
 def load_by_torch(name: str, reason: str, *, threads: int = 1) -> Leader:
     """A bundle's leader without the engine. reason: why. Raises LeaderError."""
-    if not has_torch():
-        raise TorchMissing(f"leader {name!r}: {reason}, and torch is not installed")
+    if not is_installed("torch"):
+        raise TorchMissing(f"leader {name!r}: {reason}, and {how_to_add('torch')}")
     models = import_module(MODEL_LEADERS)
     try:
         leader: Leader = (

@@ -67,7 +67,7 @@ def _run(name: str, args: list[str]) -> int:
     import typer.main
     from typer.exceptions import TyperException
 
-    from policy.errors import StackmacError
+    from policy.errors import StackmacError, how_to_add, missing_package
 
     place, _ = COMMANDS[name]
     if name == "bench" and args[:1] == ["training"]:
@@ -81,6 +81,11 @@ def _run(name: str, args: list[str]) -> int:
     except StackmacError as error:
         _mistake(f"stackmac {name}: {error}")
         return error.exit_status
+    except ModuleNotFoundError as error:
+        package = missing_package(error)
+        if not package:
+            raise
+        return _mistake(f"stackmac {name}: {how_to_add(package)}")
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPT_STATUS
     except BrokenPipeError:
@@ -114,7 +119,7 @@ def _mistake(line: str) -> int:
 def _command_list() -> str:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
-    return f"Usage: stackmac COMMAND [OPTIONS]      stackmac COMMAND --help\n\n{rows}\n"
+    return f"Usage: stackmac COMMAND [OPTIONS]      stackmac COMMAND --help      stackmac --version\n\n{rows}\n"
 
 
 def entry() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from policy.cell_state import CellState
 from policy.engine.decide import decide_cells
 from policy.engine.memory import CELL_COLUMNS, Workspace
 from policy.engine.model import PackedModel
+from policy.engine.scoring import step_log_probs
 from policy.engine.tables import UE_COLUMNS
 from policy.grammar import (
     CONTENDERS,
@@ -28,7 +28,7 @@ from policy.grammar import (
 )
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.leader_models.token_probabilities import HasTokenProbabilities, TokenProbabilities
+from policy.leader_models.token_probabilities import TokenProbabilities, token_probabilities_of
 from policy.limits import Limits, compile_limits
 from policy.shipped import EXPIRED, draws
 
@@ -40,21 +40,17 @@ MAX_BLOCKS = 1024
 class EngineLeader:
     """One packed model under the grammar of its operating point: its likeliest tokens, or drawn by probability."""
 
-    def __init__(
-        self, model: PackedModel, name: str = "model", *, sampling_seed: int | None = None, folder: Path | None = None
-    ) -> None:
-        """sampling_seed: None = greedy. folder: the bundle's, for `token_probabilities`."""
+    def __init__(self, model: PackedModel, name: str = "model", *, sampling_seed: int | None = None) -> None:
+        """sampling_seed: None = greedy."""
         self.name = name
         self.model = model
         self.options = model.grammar
         self.sampling_seed = sampling_seed
-        self._folder = folder
         self._free: list[Workspace] = []
-        self._reference: HasTokenProbabilities | None = None
 
     def sampled(self, seed: int) -> EngineLeader:
         """The same leader with sampled decoding; the weights are shared."""
-        return EngineLeader(self.model, self.name, sampling_seed=seed, folder=self._folder)
+        return EngineLeader(self.model, self.name, sampling_seed=seed)
 
     def prepare(self, *, may_compile: bool = True) -> None:
         """Have the machine code. Raises NotCompiled if it is in no cache and is not to be compiled here."""
@@ -78,16 +74,11 @@ class EngineLeader:
         return decisions
 
     def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
-        """How likely every alternative was, for a DCM that this leader decoded; worked out by torch."""
-        if self._reference is None:
-            from policy.model_leader import load_leader
-
-            if self._folder is None:
-                raise ValueError(
-                    "this leader was not made of a bundle's directory, which token probabilities are worked out from"
-                )
-            self._reference = load_leader(self._folder)
-        return self._reference.token_probabilities(state, intent, tokens)
+        """How likely every alternative was, for a DCM that this leader decoded
+        (policy.leader_models.token_probabilities.HasTokenProbabilities)."""
+        grammar = compile_grammar(state, intent, self.options)
+        log_probs_LA = step_log_probs(self.model, grammar, state, intent, tokens)
+        return token_probabilities_of(grammar, self.model.layout, tokens, log_probs_LA)
 
     def _decide(self, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Decision]:
         limits = [compile_limits(state, intent) for state, intent in zip(states, intents)]

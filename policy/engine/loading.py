@@ -41,4 +41,4 @@ def _of_folder(folder: Path) -> EngineLeader:
     model = read_model(folder)
     if isinstance(model, str):
         raise NoEngine(f"{folder}: {model}, which the compiled engine does not run")
-    return EngineLeader(model, folder.name, folder=folder)
+    return EngineLeader(model, folder.name)

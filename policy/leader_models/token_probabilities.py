@@ -29,7 +29,7 @@ from policy.intent import Intent
 from policy.limits import NO_SLICE, Limits
 
 if TYPE_CHECKING:
-    from policy.leader_models.leader_network import LeaderNetwork
+    from policy.leader_models.leader_network import Layout, LeaderNetwork
 
 
 class MaskReason(StrEnum):
@@ -66,7 +66,8 @@ class TokenProbabilities(NamedTuple):
 
     steps: tuple[StepProbabilities, ...]
     grammar: Grammar
-    model: LeaderNetwork
+    layout: Layout
+    """How the model was shown the cell."""
 
     @property
     def log_probs_L(self) -> NDArray[np.float64]:
@@ -86,7 +87,10 @@ class HasTokenProbabilities(Protocol):
 def compute_token_probabilities(
     model: LeaderNetwork, options: GrammarOptions, state: CellState, intent: Intent, tokens: Sequence[int]
 ) -> TokenProbabilities:
-    """One forward over the whole DCM. Raises GrammarError for tokens that are no DCM of this cell under this intent."""
+    """One forward of a torch model over the whole DCM.
+
+    Raises GrammarError for tokens that are no DCM of this cell under this intent.
+    """
     import torch
 
     from policy.leader_models.leader_network import masked_log_softmax
@@ -98,11 +102,18 @@ def compute_token_probabilities(
         logits = model.teacher_forcing_logits(model.layout.encode([state], [intent]), teacher_forcing_batch([example]))
         mask = torch.from_numpy(example.mask_LA).to(logits.device)
         log_probs_LA = masked_log_softmax(logits[0].double(), mask).cpu().numpy()
+    return token_probabilities_of(grammar, model.layout, tokens, log_probs_LA)
+
+
+def token_probabilities_of(
+    grammar: Grammar, layout: Layout, tokens: Sequence[int], log_probs_LA: NDArray[np.float64]
+) -> TokenProbabilities:
+    """What each step's distribution, [L, A], is of, and why what was masked was. layout: the model's."""
     steps = [
         StepProbabilities(kind, rbg, int(token), log_probs_A, masked)
         for (kind, rbg, masked), token, log_probs_A in zip(_walk(grammar, tokens), tokens, log_probs_LA)
     ]
-    return TokenProbabilities(tuple(steps), grammar, model)
+    return TokenProbabilities(tuple(steps), grammar, layout)
 
 
 def _walk(grammar: Grammar, tokens: Sequence[int]) -> list[tuple[StepKind, int, dict[int, MaskReason]]]:

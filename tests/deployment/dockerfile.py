@@ -41,6 +41,14 @@ class Dockerfile(NamedTuple):
         (found,) = (stage for stage in self.stages if stage.name == name)
         return found
 
+    def whole(self, name: str) -> Stage:
+        """A stage with all that it takes over from the stages it is built on; its image is the first one's."""
+        stage = self.stage(name)
+        if stage.image not in {each.name for each in self.stages}:
+            return stage
+        below = self.whole(stage.image)
+        return Stage(name, below.image, [*below.instructions, *stage.instructions])
+
 
 def parse(text: str) -> Dockerfile:
     """Raises ValueError for an instruction before the first FROM that is no ARG, or a name that is none."""

@@ -30,7 +30,7 @@ FAKE_PYTHON = f"""#!{shutil.which("bash")}
 case "$*" in
 "-c "*_base_executable*) [[ $3 == MINOR ]] && echo "$0" ;;
 "-c "*'version("torch")'*) [[ -n ${{TORCH_THERE:-}} ]] && echo "$TORCH_THERE" ;;
-"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/stackmac" ;;
 "-m pip index "*) exec {sys.executable} "$@" ;;
 "-m pip install "*) echo "$*" >>"$PIP_CALLS" ;;
 -V) echo "Python 3.MINOR.0" ;;
@@ -51,7 +51,7 @@ class Machine:
         self.checkout, self.bin, self.home = folder / "checkout", folder / "bin", folder / "home"
         for made in (self.checkout, self.bin, self.home):
             made.mkdir()
-        for name in ("dev", "setup.py", "constraints.txt"):
+        for name in ("dev", "setup.py", "constraints.txt", "requirements-run.txt"):
             shutil.copy(ROOT / name, self.checkout)
         shutil.copytree(ROOT / "tools", self.checkout / "tools")
         for name in TOOLS:
@@ -199,6 +199,51 @@ def test_each_python_has_an_environment_that_stays(machine: Machine) -> None:
     with (machine.checkout / "constraints.txt").open("a") as file:
         file.write("# changed\n")
     assert "updating .venv-3.13" in machine.set_up()
+
+
+def installs_torch(calls: list[str]) -> bool:
+    return any("torch" in call for call in calls)
+
+
+def installs_the_run_set(calls: list[str]) -> bool:
+    return any(call.endswith("requirements-run.txt") for call in calls)
+
+
+def test_the_demo_installs_what_running_needs_and_another_command_adds_the_rest(machine: Machine) -> None:
+    machine.put_python(13)
+    demo = machine.dev("demo")
+    assert (demo.status, demo.error) == (0, "")
+    first = machine.pip_calls()
+    assert installs_the_run_set(first) and not installs_torch(first) and not any("[train,dev]" in c for c in first)
+    again = machine.dev("demo")
+    assert again.out == "" and machine.pip_calls() == first
+
+    (machine.checkout / ".venv-3.13" / "kept").touch()
+    assert "adding to .venv-3.13 what the demo does without" in machine.set_up()
+    added = machine.pip_calls()[len(first) :]
+    assert installs_torch(added) and any("[train,dev]" in call for call in added)
+    assert (machine.checkout / ".venv-3.13" / "kept").exists()
+    assert machine.dev("demo").out == machine.set_up() == ""
+    assert machine.pip_calls() == [*first, *added]
+
+
+@pytest.mark.parametrize("changed", ["setup.py", "constraints.txt", "requirements-run.txt"])
+def test_a_change_of_what_is_wanted_updates_the_demos_environment(machine: Machine, changed: str) -> None:
+    machine.put_python(13)
+    machine.set_up()
+    with (machine.checkout / changed).open("a") as file:
+        file.write("# changed\n")
+    calls = len(machine.pip_calls())
+    assert "updating .venv-3.13" in machine.dev("demo").out
+    assert not installs_torch(machine.pip_calls()[calls:])
+    assert "adding to .venv-3.13" in machine.set_up()
+
+
+def test_the_demo_needs_no_redis_server(machine: Machine) -> None:
+    machine.put_python(13)
+    (machine.bin / "redis-server").unlink()
+    assert machine.dev("demo").status == 0
+    assert machine.dev("setup").status == 2
 
 
 def test_an_environment_of_the_old_kind_makes_room(machine: Machine) -> None:

@@ -20,7 +20,7 @@ from xapp.platform.libraries import ADD_COMMAND
 ROOT = Path(__file__).parents[2]
 FILE = dockerfile.parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 IGNORED = dockerfile.ignore_patterns(ROOT / ".dockerignore")
-RUNTIME = FILE.stages[-1]
+RUNTIME, FULL = FILE.whole(FILE.stages[-1].name), FILE.whole("full")
 PUBLIC_HOSTS = {"docker.io", "packagecloud.io", "download.pytorch.org"}
 """Where a build takes anything from, besides Debian's and Python's own archives."""
 VALUES = yaml.safe_load((ROOT / "helm" / "stackmac" / "values.yaml").read_text(encoding="utf-8"))
@@ -40,18 +40,18 @@ def copied() -> list[str]:
 def test_stages_build_on_a_pinned_python_and_copy_from_stages_before_them() -> None:
     earlier: list[str] = []
     for stage in FILE.stages:
-        assert re.fullmatch(r"docker\.io/library/python:3\.13-slim-[a-z]+", stage.image)
+        assert stage.image in earlier or re.fullmatch(r"docker\.io/library/python:3\.13-slim-[a-z]+", stage.image)
         for copy in stage.all("COPY"):
             if "from" in copy.options:
                 assert copy.options["from"] in earlier
-                made = " ".join(each.text for each in FILE.stage(copy.options["from"]).instructions)
+                made = " ".join(each.text for each in FILE.whole(copy.options["from"]).instructions)
                 assert copy.words[0] in made, f"nothing there makes {copy.words[0]}"
         earlier.append(stage.name)
     assert len(set(earlier)) == len(earlier)
 
 
 def test_every_variable_is_declared_in_its_stage() -> None:
-    assert {stage.name: dockerfile.undeclared(stage) for stage in FILE.stages} == {
+    assert {stage.name: dockerfile.undeclared(FILE.whole(stage.name)) for stage in FILE.stages} == {
         stage.name: set() for stage in FILE.stages
     }
 
@@ -64,7 +64,16 @@ def test_what_is_copied_exists_and_is_not_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [".git/config", ".venv/bin/python", "runs/x", "tests/conftest.py", "xapp/__pycache__/app.pyc", "deploy.key"]
+    "path",
+    [
+        ".git/config",
+        ".venv/bin/python",
+        "runs/x",
+        "tests/conftest.py",
+        "tools/find_python.sh",
+        "xapp/__pycache__/app.pyc",
+        "deploy.key",
+    ],
 )
 def test_nothing_else_gets_into_the_build(path: str) -> None:
     assert dockerfile.is_ignored(path, IGNORED)
@@ -81,35 +90,47 @@ def test_versions_are_the_tested_ones() -> None:
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     (torch,) = set(re.findall(r"torch==\S+", text))
     assert torch in constraints
-    assert ADD_COMMAND in text, "the image has the platform's libraries"
+    assert ADD_COMMAND in text.replace("--no-compile ", ""), "the image has the platform's libraries"
     assert set(ADD_COMMAND.split()[3:]) <= set(constraints)
     installs = [part for part in re.split(r"&&|\n", text) if "pip install" in part and "--no-deps" not in part]
     assert installs and all("--constraint constraints.txt" in install for install in installs)
 
 
+def test_the_image_runs_without_torch_and_the_full_one_has_all_that_bundles_need() -> None:
+    made = {name: " ".join(run.text for run in FILE.whole(name).all("RUN")) for name in ("build", "build-full")}
+    assert [copy.options["from"] for copy in RUNTIME.all("COPY")] == ["librmr", "build"]
+    assert [copy.options["from"] for copy in FULL.all("COPY")] == ["librmr", "build-full"]
+    assert "requirements-run.txt" in made["build"] and "torch" not in made["build"]
+    (added,) = re.findall(r"constraints.txt (torch .*?) &&", made["build-full"])
+    assert set(added.split()) == {"torch", "transformers", "peft"}
+
+
 def test_it_takes_nothing_from_elsewhere() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    hosts = set(re.findall(r"https?://([^/\s\"]+)", text)) | {stage.image.partition("/")[0] for stage in FILE.stages}
+    images = {FILE.whole(stage.name).image for stage in FILE.stages}
+    hosts = set(re.findall(r"https?://([^/\s\"]+)", text)) | {image.partition("/")[0] for image in images}
     assert hosts == PUBLIC_HOSTS
 
 
-def test_it_runs_as_the_charts_user_and_opens_the_charts_ports() -> None:
-    user, group = RUNTIME.last("USER").words[0].split(":")
+@pytest.mark.parametrize("image", [RUNTIME, FULL])
+def test_it_runs_as_the_charts_user_and_opens_the_charts_ports(image: dockerfile.Stage) -> None:
+    user, group = image.last("USER").words[0].split(":")
     assert (int(user), int(group)) == (
         VALUES["podSecurityContext"]["runAsUser"],
         VALUES["podSecurityContext"]["runAsGroup"],
     )
     assert int(user) > 0
-    last_writing = max(i for i, each in enumerate(RUNTIME.instructions) if each.name in ("COPY", "RUN", "ADD"))
-    assert RUNTIME.instructions.index(RUNTIME.last("USER")) > last_writing, "files would belong to the user"
+    last_writing = max(i for i, each in enumerate(image.instructions) if each.name in ("COPY", "RUN", "ADD"))
+    assert image.instructions.index(image.last("USER")) > last_writing, "files would belong to the user"
     ports = descriptor.make_descriptor()["messaging"]["ports"]
-    assert sorted(map(int, RUNTIME.last("EXPOSE").words)) == sorted(port["port"] for port in ports)
+    assert sorted(map(int, image.last("EXPOSE").words)) == sorted(port["port"] for port in ports)
 
 
-def test_it_starts_what_the_descriptor_starts() -> None:
+@pytest.mark.parametrize("image", [RUNTIME, FULL])
+def test_it_starts_what_the_descriptor_starts(image: dockerfile.Stage) -> None:
     (container,) = descriptor.make_descriptor()["containers"]
-    assert RUNTIME.last("ENTRYPOINT").words == container["command"]
-    assert RUNTIME.last("CMD").words == container["args"]
+    assert image.last("ENTRYPOINT").words == container["command"]
+    assert image.last("CMD").words == container["args"]
 
 
 def test_the_copied_files_suffice_to_build_the_package(tmp_path: Path) -> None:
@@ -119,6 +140,7 @@ def test_the_copied_files_suffice_to_build_the_package(tmp_path: Path) -> None:
                 ROOT / source, tmp_path / source, ignore=lambda folder, names: left_out(Path(folder), names)
             )
         else:
+            (tmp_path / source).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / source, tmp_path / source)
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "."], cwd=tmp_path, check=True, timeout=100)
@@ -141,6 +163,9 @@ def test_the_reader_finds_what_is_wrong() -> None:
     (stage,) = broken.stages
     assert (stage.name, stage.image) == ("one", "i:x")
     assert dockerfile.undeclared(stage) == {"B"}
+    above = dockerfile.parse("FROM i AS one\nENV A=1\nFROM one AS two\nRUN echo $A\n")
+    assert [each.name for each in above.whole("two").instructions] == ["ENV", "RUN"]
+    assert (above.whole("two").image, above.stage("two").image) == ("i", "one")
     assert stage.last("CMD").words == json.loads('["a", "b"]')
     with pytest.raises(ValueError, match="before FROM"):
         dockerfile.parse("RUN true\n")

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import typer
 
+from policy.errors import is_installed
 from policy.leader import Leader
-from policy.registry import has_torch, make_leader
+from policy.registry import make_leader
 from policy.shipped import BUNDLED
 from training.command_line.options import argument, command, option
 from training.command_line.result_file import check_json_path, write_json
@@ -281,7 +282,7 @@ def engine_rows(rng: np.random.Generator) -> Iterator[Row]:
 def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
     """State to decision, nothing around it; against proportional fair, and that against round robin."""
     for leader in leaders:
-        if leader.name == BUNDLED and has_torch():
+        if leader.name == BUNDLED and is_installed("torch"):
             yield from engine_rows(rng)
             continue
         other_leader = make_leader("round_robin" if leader.name == "proportional_fair" else "proportional_fair")

@@ -138,7 +138,7 @@ def _prompt(
 ) -> dict[str, Any]:
     if token_probabilities is None:
         return {}
-    prompt: ReadablePrompt = readable_prompt(token_probabilities.model.layout, record.state, record.intent_then)
+    prompt: ReadablePrompt = readable_prompt(token_probabilities.layout, record.state, record.intent_then)
     if prompt.text:
         return {"text": prompt.text}
     return {

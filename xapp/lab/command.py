@@ -9,7 +9,7 @@ from policy.errors import UserMistake
 from training.command_line.options import command
 from training.command_line.result_file import check_json_path, check_new_file, write_json
 from xapp.lab.gnb.behaviour import BEHAVIOURS
-from xapp.lab.gnb.options import CONTROLS, check_control
+from xapp.lab.gnb.options import CONTROLS, check_control, check_followers
 from xapp.lab.lab import run_lab
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import stop_on_sigterm
@@ -55,6 +55,7 @@ def check_names(options: LabOptions) -> None:
     check_control(options.behave, options.control)
     if options.worlds and not options.compared:
         raise UserMistake(f"--worlds {options.worlds} without --compare: there is nobody to compare the leader with")
+    check_followers(options.followers)
     if options.compared and not options.ues:
         raise UserMistake(f"--compare {options.compare} with --ues 0: there is nobody to compare")
     if (options.control == "rc" or options.behave) and options.k:

@@ -70,9 +70,9 @@ class Lab:
         self._route_port = free_port()
         self.start_ric()
         self.start_gnb(wait=False)
-        config = Path(self._folder.name) / "config-file.json"
-        config.write_text(json.dumps(xapp_descriptor(self.options, self._ric_ports), indent=2), encoding="utf-8")
-        self._run_options = RunOptions(config=config, record=self.options.record)
+        descriptor = xapp_descriptor(self.options, self._ric_ports)
+        self.config.write_text(json.dumps(descriptor, indent=2), encoding="utf-8")
+        self._run_options = RunOptions(config=self.config, record=self.options.record)
         self.start_xapp(wait=False)
         assert self.gnb is not None
         self.gnb.wait_ready(START_TIMEOUT_S)
@@ -101,6 +101,11 @@ class Lab:
             return env | {"RMR_SEED_RT": str(self._routes)}
         asked = f"127.0.0.1:{self._ric_ports['rtmgr_port']}"
         return env | {"RMR_RTG_SVC": asked, "RMR_CTL_PORT": str(route_port)}
+
+    @property
+    def config(self) -> Path:
+        """The xApp's descriptor."""
+        return Path(self._folder.name) / "config-file.json"
 
     @property
     def _routes(self) -> Path:

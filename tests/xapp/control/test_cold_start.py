@@ -138,7 +138,7 @@ def test_a_scheduler_starts_as_ever_and_a_mistake_is_one() -> None:
 
 
 def test_a_bundle_that_nothing_here_can_run_leaves_the_fallback_in_charge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("policy.registry.has_torch", lambda: False)
+    monkeypatch.setattr("policy.registry.is_installed", lambda package: False)
     monkeypatch.setitem(sys.modules, "policy.engine.loading", None)
     leader = make_live_leader("bundled")
     assert isinstance(leader, FailedLeader)

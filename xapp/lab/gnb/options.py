@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policy.errors import UserMistake
+from policy.errors import UserMistake, how_to_add, is_installed
 from policy.time_scales import MAX_PERIOD_MS, SLOT_MS
 from training.command_line.options import option
 from training.simulator.cell import Followers
@@ -64,6 +64,12 @@ def check_control(behave: str, control: str) -> None:
         raise UserMistake(f"--behave {behave} with --control dcm, expected rc: such a node has no DCM function")
 
 
+def check_followers(name: str) -> None:
+    """Refuse learned followers where torch, which they are run by, is not installed (UserMistake)."""
+    if name == "learned" and not is_installed("torch"):
+        raise UserMistake(f"--followers learned: {how_to_add('torch')}")
+
+
 def make_followers(name: str, bundle: str, k: int) -> Followers:
     """The followers called `name`; learned ones are of `bundle`, "" = the shipped one for K.
 
@@ -73,6 +79,7 @@ def make_followers(name: str, bundle: str, k: int) -> Followers:
         return "best_response"
     if name != "learned":
         raise UserMistake(f"--followers is {name!r}, expected rule or learned")
+    check_followers(name)
     # torch is heavy: only when it is asked for.
     import torch
 

@@ -1,0 +1,135 @@
+"""Running stackmac needs neither torch nor transformers, in any of its processes; what needs them says so in one line.
+
+Both are refused to every process that is started here, as if they were not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xapp.lab.lab import Lab
+from xapp.lab.options import LabOptions
+
+ROOT = Path(__file__).parents[1]
+REFUSED = """
+import sys
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refused())
+"""
+VECTORS = ROOT / "tests" / "xapp" / "e2" / "vectors.json"
+PERIOD_MS = 200
+
+pytestmark = pytest.mark.timeout(900)  # whoever is first compiles simulator and decision
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_torch(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """Children find a sitecustomize that refuses it, and the code of the shipped bundles compiled."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "sitecustomize.py").write_text(REFUSED, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+        done = subprocess.run([sys.executable, "-m", "policy.engine"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        yield
+
+
+def stackmac(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xapp.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
+def output_of(*arguments: str) -> str:
+    done = stackmac(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_torch_is_refused_here() -> None:
+    for name in ("torch", "transformers"):
+        done = subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, text=True)
+        assert f"No module named '{name}'" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a lab whose replays were compared too."""
+    folder = tmp_path_factory.mktemp("lab")
+    words = ["--seconds", "2", "--ues", "4", "--period-ms", str(PERIOD_MS), "--k", "1"]
+    words += ["--compare", "node_scheduler", "--worlds", "2"]
+    output_of("lab", *words, "--record", str(folder / "run.rec"), "--json", str(folder / "lab.json"))
+    result = json.loads((folder / "lab.json").read_text())
+    assert result["decided_by"].keys() == {"model"}
+    assert result["compare"].keys() == {"bundled", "node_scheduler"} and len(result["margins"]) == 1
+    return folder / "run.rec"
+
+
+def test_the_lab_is_led_by_the_model_and_its_recording_replays(recording: Path) -> None:
+    assert output_of("replay", str(recording)).startswith("the same: ")
+
+
+def test_a_recording_is_explained_with_the_models_odds(recording: Path) -> None:
+    document = json.loads(output_of("explain", "--record", str(recording), "--json"))
+    odds = document["odds"]
+    assert odds["computed"] and odds["log_probs_equal"] and len(odds["steps"]) > 6
+
+
+def test_a_running_xapp_explains_itself_and_the_doctor_examines_it() -> None:
+    with Lab(LabOptions(ues=3, seconds=60, period_ms=PERIOD_MS)) as lab:
+        assert lab.xapp is not None
+        lab.wait_first_indication()
+        assert lab.xapp.wait_status(lambda status: status.get("decided_by", {}).get("model", 0) > 2, 60.0)
+        document = json.loads(output_of("explain", "--url", lab.xapp_url, "--json"))
+        config = str(lab.config)
+        examined = stackmac("doctor", "--config", config, "--url", lab.xapp_url, "--seconds", "1", "--json")
+    assert document["odds"]["log_probs_equal"]
+    assert len(json.loads(examined.stdout)["findings"]) > 5, examined.stderr
+
+
+def test_the_demo_plays_both_acts(tmp_path: Path) -> None:
+    result = tmp_path / "demo.json"
+    output_of("demo", "--seconds", "1", "--json", str(result))
+    acts = json.loads(result.read_text())
+    assert [act["decided_by"].keys() for act in acts] == [{"model"}] * 2
+
+
+def test_policies_are_checked_and_compiled() -> None:
+    example = str(ROOT / "descriptors" / "examples" / "gold-slice.json")
+    assert "gold" in output_of("intent", "validate", example) + output_of("intent", "show", example)
+
+
+def test_messages_are_decoded() -> None:
+    vectors = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
+    pdu = next(vector["hex"] for vector in vectors if vector["name"].startswith("E2AP-PDU"))
+    document = output_of("e2", "decode", "e2ap-pdu", pdu, "--json")
+    assert json.loads(document)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "warm-start --scenario mix --out {out}",
+        "train --scenario mix --out {out}",
+        "train-followers --scenario mix --from bundled --out {out}",
+        "evaluate --scenario mix --cells 1 --seeds 1",
+        "exploit --scenario mix",
+        "bench training",
+        "lab --followers learned --seconds 1",
+        "gnb --followers learned",
+    ],
+)
+def test_what_needs_torch_says_so_in_one_line(tmp_path: Path, command: str) -> None:
+    done = stackmac(*command.format(out=tmp_path / "out").split())
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "torch is not installed; to add it: pip install torch transformers" in done.stderr
