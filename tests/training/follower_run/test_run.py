@@ -150,7 +150,7 @@ def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
     ("words", "message"),
     [
         (["--scenario", "maze"], "unknown scenario 'maze'"),
-        (["--ues", "3,few"], "--ues is '3,few', expected counts of 1 or more"),
+        (["--ues", "3,few"], "--ues is '3,few', expected counts from 1 to 200"),
         (["--leader", "nobody"], "unknown leader 'nobody'"),
         (["--from", "nowhere"], "nowhere: no such bundle directory"),
         (["--objective", "luck"], "objective is 'luck'"),
