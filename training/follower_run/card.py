@@ -19,7 +19,7 @@ def follower_card(provenance: Mapping[str, Any], metrics: Mapping[str, Any], rep
         "# Followers for the uplink MAC game",
         "",
         f"Trained under `{trained['leader']}`, which stood still; the bundle's own leader is as it was. "
-        f"{trained['method'].capitalize()}; seed {trained['seed']}, {trained['updates']} updates.",
+        f"{trained['method'][0].upper()}{trained['method'][1:]}; seed {trained['seed']}, {trained['updates']} updates.",
         "",
         *made_by(provenance),
         "| scenario | hash | UEs trained on |",

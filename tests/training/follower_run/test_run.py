@@ -104,7 +104,7 @@ def test_a_bundle_keeps_its_leader_and_says_how_its_followers_came_to_be(tmp_pat
     assert trained["leader"] == "proportional_fair" and trained["updates"] == 7
     assert trained["scenarios"] == {"mix": MIX.hash, "sporadic": SPORADIC.hash}
     card = (result.bundle / "README.md").read_text()
-    assert "before && now" in card and "proportional_fair" in card
+    assert "before && now" in card and "under proportional_fair; seed 0, 7 updates" in card
     (player,) = enter_baseline("pf_leader_retrained_followers", str(result.bundle), 1, "greedy", "learned").players
     assert player.train_seeds == (0,) and player.trained_ues == (2, 3)
 
