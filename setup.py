@@ -1,4 +1,4 @@
-"""Packaging of stackmac: four plain top-level packages and one command.
+"""Packaging of stackmac: three plain top-level packages and one command.
 
 Exact tested versions live in constraints.txt; the ranges here only say what the code needs.
 """

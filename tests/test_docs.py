@@ -16,7 +16,7 @@ from xapp.cli import BENCH_TRAINING, COMMANDS, main
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 README_WORDS = 1000
-KEPT = {"lab.rec": "tests/xapp/record/recordings/dcm-k1.jsonl", "FILE": "tests/xapp/record/recordings/rc.jsonl"}
+KEPT = {"lab.rec": "tests/xapp/record/recordings/rc.jsonl", "FILE": "tests/xapp/record/recordings/rc.jsonl"}
 """Recordings that stand in for those of the pages."""
 PLACEHOLDER = re.compile(
     r"\b(?:DIR\d?(?:_OR_ID)?|FILE|OUT|URL|NAME|TYPE|HEX|S|MEDIATOR|HOST|PORT|SECONDS|DEPLOYMENT)\b|\.\.\."

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.cell_state import CellState
-from policy.errors import UserMistake
+from policy.errors import UserMistake, how_to_add
 from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, StepKind
 from policy.intent import Intent
 from policy.leader_models.leader_network import LeaderNetwork, PromptError, seeded
@@ -323,7 +323,7 @@ def _add_adapters(model: nn.Module, rank: int, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise BaseModelError("LoRA needs the package peft: pip install 'stackmac[text]'") from error
+        raise BaseModelError(f"LoRA: {how_to_add('peft')}") from error
     config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA_PER_RANK * rank, target_modules="all-linear", lora_dropout=0.0)
     with seeded(seed):
         inject_adapter_in_model(config, model)

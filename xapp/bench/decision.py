@@ -32,8 +32,8 @@ SLOTS_PER_DCM = ((1, 6), (100, 17))
 """(K, RBGs): the paper's game and a RIC's pace."""
 STATES = 12
 """States that are decided in turn."""
-FEWER_POSITIONS = (1, 2)
-"""Positions a UE, beside one per field."""
+OTHER_POSITIONS = (2, 0)
+"""Positions a UE, beside the shipped bundles' one; 0 = one a field."""
 PEAK_SIZE = 256
 """Rows of the matrix product by which the machine's speed is told."""
 INTENT = Intent()
@@ -74,7 +74,7 @@ def in_turn(
 
 
 def engine_cases(rng: np.random.Generator, seconds: float, at_least: int, at_most: int) -> Iterator[Case]:
-    """The shipped bundles at every size, and the same with the fields of a UE in fewer positions."""
+    """The shipped bundles at every size, and the same with the fields of a UE in more positions."""
     import torch
 
     from policy.bundle import load_bundle
@@ -89,7 +89,7 @@ def engine_cases(rng: np.random.Generator, seconds: float, at_least: int, at_mos
         assert isinstance(engine, EngineLeader)
         engine.prepare()
         reference = leader_of(bundle, folder.name)
-        fewer = {n: fewer_positions(bundle, n) for n in FEWER_POSITIONS}
+        others = {n: with_positions(bundle, n) for n in OTHER_POSITIONS}
         for ues in UES:
             with closing(DecisionPath(engine, k, num_rbgs)) as path:
                 states = [path.state(rng, ues) for _ in range(STATES)]
@@ -98,7 +98,7 @@ def engine_cases(rng: np.random.Generator, seconds: float, at_least: int, at_mos
                 "engine": _decider(engine, states),
                 "torch": _decider(reference, states),
                 "generate": _each(plain.decide, states),
-                **{str(n): _decider(leader, states) for n, leader in fewer.items()},
+                **{str(n): _decider(leader, states) for n, leader in others.items()},
             }
             found = in_turn(runs, seconds, at_least, at_most)
             alone = in_turn({"engine": _decider(engine, states[:1])}, seconds, at_least, at_most)["engine"]
@@ -111,13 +111,14 @@ def engine_cases(rng: np.random.Generator, seconds: float, at_least: int, at_mos
             floor_us = decision_macs(bundle, ues, steps) / macs_per_us
             yield Case(what, params, ours, "arithmetic alone", floor_us)
             yield Case(f"{what}, warm", params, alone, "in turn", ours.median_us)
-            for n in FEWER_POSITIONS:
-                place = params | {"positions": n}
-                yield Case(f"{what}, {n} a UE", place, found[str(n)], "a position a field", ours.median_us)
+            for n in OTHER_POSITIONS:
+                positions = n or bundle.leader.layout.block_tokens
+                place = params | {"positions": positions}
+                yield Case(f"{what}, {positions} positions a UE", place, found[str(n)], "as shipped", ours.median_us)
 
 
-def fewer_positions(bundle: Bundle, positions: int) -> EngineLeader:
-    """The bundle's weights, read with fewer positions a block. It was not trained so: only its speed means anything."""
+def with_positions(bundle: Bundle, positions: int) -> EngineLeader:
+    """The bundle's weights, read with so many positions a block. It was not trained so: only its speed means anything."""
     from policy.leader_models.language_model import state_of
 
     tensors = {name: tensor.numpy() for name, tensor in state_of(bundle.leader).items()}
@@ -215,12 +216,13 @@ def decision_macs(bundle: Bundle, ues: int, steps: float) -> float:
 
     Layer 0 begins from a table; the last layer has only keys and values, but for the blocks' ends; a step sees all.
     """
-    config, fields = bundle.leader.config, bundle.leader.layout.block_tokens
+    config = bundle.leader.config
+    positions = config.block_positions or bundle.leader.layout.block_tokens
     d, f, layers, blocks = config.hidden_size, config.intermediate_size, config.num_layers, ues + 1
     whole, rest = 4 * d * d + 3 * d * f, d * d + 3 * d * f
-    attention = fields * (fields + 1) // 2 * 2 * d
-    reading = fields * rest + attention if layers > 1 else 0.0
-    reading += max(0, layers - 2) * (fields * whole + attention)
-    reading += (fields * 2 * d * d if layers > 1 else 0) + (2 * d * d + 3 * d * f) + fields * 2 * d + 2 * d * d
-    saying = layers * (whole + 2 * d * (blocks * fields + steps / 2)) + d * d
+    attention = positions * (positions + 1) // 2 * 2 * d
+    reading = positions * rest + attention if layers > 1 else 0.0
+    reading += max(0, layers - 2) * (positions * whole + attention)
+    reading += (positions * 2 * d * d if layers > 1 else 0) + (2 * d * d + 3 * d * f) + positions * 2 * d + 2 * d * d
+    saying = layers * (whole + 2 * d * (blocks * positions + steps / 2)) + d * d
     return float(blocks * reading + steps * saying)

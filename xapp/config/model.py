@@ -265,8 +265,8 @@ class Controls(_Section):
     )
     control: ControlName = Field(
         default="auto",
-        description="Service model that nodes are controlled by; auto = DCM where there is one, else RC; none ="
-        " they are only watched.",
+        description="Service model that nodes are controlled by; auto = the first of "
+        f"{', '.join(CONTROL_KINDS)} that a node offers; none = they are only watched.",
     )
     quota: QuotaConfig = QuotaConfig()
     nodes: tuple[NodeConfig, ...] = Field(default=(), description="What E2 does not say about nodes.")

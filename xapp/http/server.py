@@ -61,5 +61,5 @@ class BackgroundServer:
     def close(self) -> None:
         """Stop serving; open requests get one second."""
         self.begin_close()
-        self._thread.join(timeout=3.0)
+        self._thread.join(timeout=1.5)
         self._socket.close()

@@ -241,13 +241,15 @@ class SubscriptionClient:
         is told last, so that one that does not answer keeps nothing from the manager.
         """
         give_up_at = self._clock() + timeout_s
-        self._stops = True
+        with self._lock:
+            if self._in_standby:
+                self._table.removals.clear()
+            held = list(self._table.removals)
+            self._stops = True  # from here on it is told below of what `held` has
         if not self._in_standby:
             for key in list(self._table.entries):
                 self.drop(key)
-        else:
-            self._table.removals.clear()
-        held = list(self._table.removals)
+        held += [removal for removal in self._table.removals if removal not in held]
         while self._table.removals and self._clock() < give_up_at:
             for removal in list(self._table.removals):
                 left_s = give_up_at - self._clock()

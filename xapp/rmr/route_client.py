@@ -113,7 +113,7 @@ class RouteClient:
     def close(self) -> None:
         self._closed.set()
         self._control.close()
-        self._thread.join(timeout=2.0)
+        self._thread.join(timeout=0.5)
 
     def _run(self) -> None:
         while not self._closed.is_set():

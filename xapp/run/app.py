@@ -141,6 +141,7 @@ class App:
         answers = Deadline(others.left_s(RELEASE_ANSWER_S))
         while sender.unfinished and answers.left_s():
             time.sleep(0.01)
+            sender.pump()  # what was being sent when all was released has to be given back, too; nobody else asks
 
     def _let_go(self, others: Deadline) -> None:
         """Tell the platform and shared data, none of whom waits for another. In threads: the time-outs of HTTP and

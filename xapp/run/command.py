@@ -58,12 +58,13 @@ def stop_on_signals() -> threading.Event:
     """An event that SIGTERM and SIGINT set; the first of them begins the time that a stop may take."""
     from xapp.run.stop_budget import end_process_in_time
 
-    stop = threading.Event()
+    stop, has_begun = threading.Event(), threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if not stop.is_set():
-            end_process_in_time()
         stop.set()
+        if not has_begun.is_set():
+            has_begun.set()
+            end_process_in_time()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
@@ -103,6 +104,8 @@ def serve(
         leader = make_live_leader(controls.leader, threads=controls.torch_threads)
     except LeaderError as error:
         raise UserMistake(f"controls.leader: {error}") from None
+    if stop.is_set():
+        return 0  # told to while the leader was loaded: nothing has begun
     app = App(configuration, leader, log_lines=log_lines)
     recorder = None
     try:
@@ -120,14 +123,16 @@ def serve(
             failed.append(error)
             stop.set()
 
-    # Not in this thread: somebody who keeps our output open and does not read it must not hold up a stop.
+    # Not in this thread: somebody who keeps standard output open and does not read it must not hold up a stop.
     threading.Thread(target=report, name="report", daemon=True).start()
-    stop.wait()
-    app.stop()
-    if recorder is not None:
-        recorder.close()
+    try:
+        stop.wait()
+    finally:
+        app.stop()
+        if recorder is not None:
+            recorder.close()
     if failed:
-        raise failed[0]
+        raise RunFailed(f"standard output: {failed[0]}") if isinstance(failed[0], OSError) else failed[0]
     final = app.status()
     if json_lines:
         emit("final", final)
