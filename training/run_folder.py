@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from training.checkpoint import Models, Optimizers, fill_from, read_checkpoint, save_checkpoint
 from training.errors import TrainingError
 
-RENAMED = {"credit": "objective", "policy": "model_kind", "moved": "step_kl"}
-"""Keys of older checkpoints and logs, by the name that they have since."""
+ABSENT = "not set"
+"""What a setting was that the other run does not know: of another version, which resumes none of ours."""
 
 
 class Restored(NamedTuple):
@@ -58,19 +58,21 @@ class RunFolder:
     def restore(self, models: Models, optimizers: Optimizers) -> Restored:
         """Go back to the checkpoint. Raises TrainingError, before anything is changed."""
         metadata, tensors = read_checkpoint(self.checkpoint)
-        before = _renamed(json.loads(metadata["identity"]))
-        for key, now in self._identity.items():
-            if before.get(key) != now:
-                raise TrainingError(f"{self.checkpoint}: {key} was {before.get(key)}, is now {now}")
+        if difference := _difference(json.loads(metadata["identity"]), self._identity):
+            raise TrainingError(f"{self.checkpoint}: {difference}")
         fill_from(tensors, models, optimizers)
         step = int(metadata["step"])
         lines = self.log.read_text().splitlines()[:step]
         self.log.write_text("".join(line + "\n" for line in lines))
-        return Restored(step, json.loads(metadata["counts"]), [_renamed(json.loads(line)) for line in lines])
+        return Restored(step, json.loads(metadata["counts"]), [json.loads(line) for line in lines])
 
 
-def _renamed(value: Any) -> Any:
-    """Keys as they are called today, all the way down."""
-    if isinstance(value, dict):
-        return {RENAMED.get(key, key): _renamed(item) for key, item in value.items()}
-    return value
+def _difference(before: object, now: object, name: str = "") -> str:
+    """The first setting, however deep, that is another now; "" = there is none."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = (
+            _difference(before.get(key, ABSENT), now.get(key, ABSENT), f"{name}.{key}" if name else key)
+            for key in {**now, **before}
+        )
+        return next(filter(None, found), "")
+    return "" if before == now else f"{name} was {before}, is now {now}"

@@ -115,7 +115,10 @@ def test_a_clock_can_stop_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"config": dataclasses.replace(TINY, seed=5)}, "config was"), ({"ues": (4,)}, "ues was")],
+    [
+        ({"config": dataclasses.replace(TINY, seed=5)}, r"checkpoint\.safetensors: config\.seed was 0, is now 5$"),
+        ({"ues": (4,)}, r"ues was \[2, 3\], is now \[4\]$"),
+    ],
 )
 def test_a_run_is_not_resumed_with_other_settings(tmp_path, change, message):
     run(tmp_path)

@@ -1,0 +1,38 @@
+"""What a run's folder says to another that would resume it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.errors import TrainingError
+from training.run_folder import RunFolder
+
+NOW = {"config": {"objective": "regression", "leader": {"hidden_size": 64, "block_positions": 0}}, "ues": [4]}
+OLDER = {"config": {"credit": "regression", "leader": {"hidden_size": 64}}, "ues": [4]}
+"""As another version wrote it: one setting has another name since, one is new."""
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        (OLDER, NOW, "config.objective was not set, is now regression"),
+        (NOW, OLDER, "config.credit was not set, is now regression"),
+        ({**NOW, "gone": 1}, NOW, "gone was 1, is now not set"),
+        ({**NOW, "config": {**NOW["config"], "leader": {"hidden_size": 64}}}, NOW,
+         "config.leader.block_positions was not set, is now 0"),
+        (NOW, {**NOW, "ues": [4, 5]}, "ues was [4], is now [4, 5]"),
+    ],
+)  # fmt: skip
+def test_a_run_of_other_settings_or_of_another_version_is_refused_by_the_name_of_the_first(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any], words: str
+) -> None:
+    RunFolder(tmp_path, before).save({}, {}, 1, {"played": 3})
+    (tmp_path / "log.jsonl").write_text('{"update": 0}\n{"update": 1}\n')
+    with pytest.raises(TrainingError) as refused:
+        RunFolder(tmp_path, now).restore({}, {})
+    assert str(refused.value) == f"{tmp_path / 'checkpoint.safetensors'}: {words}"
+    restored = RunFolder(tmp_path, before).restore({}, {})
+    assert (restored.step, restored.counts, restored.log) == (1, {"played": 3}, [{"update": 0}])
