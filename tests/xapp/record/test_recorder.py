@@ -88,10 +88,11 @@ def test_a_slow_disk_costs_events_neither_time_nor_memory(path: Path, most: dict
     disk, metrics = SlowDisk(), Metrics()
     recorder = Recorder(path, metrics, open_file=lambda _: disk, **most)  # type: ignore[arg-type]
     recorder.opened(Controls(), 1)
+    disk.wait_for_line(1)  # a writer that takes it when the queue is full already makes room for one, and a second gap
     for _ in range(100):
         recorder.decided(Batch([], [], "", []))
     lost = too_slow(metrics)
-    assert 85 <= lost <= 91
+    assert lost in (90, 91)  # one that is being written takes memory, but no place in the queue
     disk.take()
     before = -1
     while lost > before:  # until there is room again
