@@ -250,8 +250,10 @@ class IoLoop:
 
     def _advance(self, link: Link) -> None:
         """Do whatever is next for this link: resolve, connect, write, give up, or nothing."""
-        if link.broken:
+        if link.broken or link.retired:
             self._disconnect(link)
+        if link.retired:
+            return
         now = self._clock()
         if link.state is LinkState.CONNECTED:
             self._owner.count("sent", link.flush())
@@ -261,9 +263,6 @@ class IoLoop:
                 self._watch(link)
             return
         self._owner.count("send_expired", link.drop_older(now - self.options.max_queue_age_s))
-        if not link.endpoint:
-            self._owner.count("send_failed", len(link.take(lambda _: True)))  # a peer's own connection is never dialled
-            return
         if link.state is LinkState.CONNECTING and now >= link.give_up_at:
             self._on_failed(link, TimeoutError("connect timed out"))
         elif link.state is LinkState.RESOLVING and link.resolved is not None:
@@ -322,7 +321,7 @@ class IoLoop:
             self._owner.count("send_failed", len(link.take(lambda _: True)))
 
     def _close_sockets(self) -> None:
-        for link in [*self._owner.dialled_links(), *self._inbound]:
+        for link in [*self._owner.dialled_links(), *self._inbound, *self._attention]:
             self._advance_last(link)
         self._listener.close()
         self._selector.close()

@@ -27,6 +27,8 @@ class Offer(Enum):
     """All of it is in the kernel's hands."""
     QUEUED = auto()
     FULL = auto()
+    GONE = auto()
+    """Nothing leaves by this link any more."""
 
 
 @dataclass(slots=True)
@@ -40,11 +42,19 @@ class Outgoing:
 class Link:
     """A connection to or from one peer.
 
-    Any thread may `offer` and set `probe` and `is_route`; all else belongs to the I/O thread. `lock` covers the queue
-    and writing to the socket.
+    Any thread may `offer`, `retire` and set `probe`; all else belongs to the I/O thread. `lock` covers the queue and
+    writing to the socket.
     """
 
-    def __init__(self, endpoint: str, max_queue: int, reader: FrameReader, sock: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        max_queue: int,
+        reader: FrameReader,
+        sock: socket.socket | None = None,
+        *,
+        used_at_s: float = 0.0,
+    ) -> None:
         self.endpoint = endpoint
         """host:port that is dialled; empty for a connection that a peer opened."""
         self.max_queue = max_queue
@@ -64,8 +74,10 @@ class Link:
         """Attempts since it was last connected."""
         self.probe = False
         """Somebody would send here if it worked: try to connect without a frame to lose."""
-        self.is_route = False
-        """Named by the route table rather than by a peer."""
+        self.retired = False
+        """Given up for good: the I/O thread closes it, and whoever still holds it is told."""
+        self.used_at_s = used_at_s
+        """When something was last to be sent, at first when it was made."""
         self.received_at_s = 0.0
         """When something last came in."""
         self.retry_at = 0.0
@@ -75,6 +87,9 @@ class Link:
     def offer(self, frame: bytes, now_s: float, *, is_reply: bool = False) -> Offer:
         """Write at once if nothing waits before it, else queue the rest. Never blocks on the network."""
         with self.lock:
+            if self.retired:
+                return Offer.GONE
+            self.used_at_s = now_s
             if len(self.queue) >= self.max_queue:
                 return Offer.FULL
             written = 0
@@ -85,6 +100,14 @@ class Link:
             self.queue.append(Outgoing(frame, now_s, is_reply))
             self.sent_of_first = written if len(self.queue) == 1 else self.sent_of_first
             return Offer.QUEUED
+
+    def retire(self, unused_since_s: float) -> bool:
+        """Give the link up, unless something waits in it, or it is connected and was used later than that."""
+        with self.lock:
+            if self.queue or (self.state is not LinkState.IDLE and self.used_at_s > unused_since_s):
+                return False
+            self.retired = True
+            return True
 
     def flush(self) -> int:
         """Write what the kernel takes; the number of frames completed."""
@@ -117,8 +140,12 @@ class Link:
         return taken
 
     def detach(self) -> socket.socket | None:
-        """Back to IDLE: a frame that was cut off will be sent whole again. Returns the socket for closing."""
+        """Back to IDLE: a frame that was cut off will be sent whole again. Returns the socket for closing.
+
+        A connection that a peer opened cannot be had again.
+        """
         with self.lock:
+            self.retired |= not self.endpoint
             sock, self.sock = self.sock, None
             self.state = LinkState.IDLE
             self.broken = False

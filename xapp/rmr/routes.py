@@ -102,6 +102,8 @@ class RouteTable:
         """A route manager has sent a whole table: from then on it alone decides."""
         self._updating = threading.Lock()
         self._table = _Table()
+        self._named: tuple[_Table, frozenset[str]] = (self._table, frozenset())
+        """A table, and what `endpoints` found in it."""
         if text:
             self.update(text)
 
@@ -109,6 +111,16 @@ class RouteTable:
     def loaded(self) -> bool:
         """There is at least one route."""
         return bool(self._table.routes)
+
+    def endpoints(self) -> frozenset[str]:
+        """Every endpoint that a message may be sent to."""
+        of, found = self._named
+        table = self._table
+        if of is not table:
+            groups = (group for route in table.routes.values() for group in route.groups)
+            found = frozenset(endpoint for group in groups for endpoint in group.endpoints) | {*table.meids.values()}
+            self._named = table, found
+        return found
 
     def update(self, text: str) -> str:
         """Take over the blocks in `text`. Returns "" or, the old table staying in force, the reason in one line."""

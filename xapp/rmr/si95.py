@@ -35,6 +35,9 @@ from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RmrMessage
 log = logging.getLogger(__name__)
 
 MAX_REPLY_DESTINATIONS = 256
+"""Links that this endpoint dials, beyond those of its routes: when there are more, one that is not used gives way."""
+UNUSED_S = 60.0
+"""A connection by which nothing was sent for this long gives way: its peer may have gone without a word."""
 RELOAD_PERIOD_S = 1.0
 """How often the route file is looked at."""
 
@@ -96,7 +99,7 @@ class Si95Transport:
         frame = self._encode(message)
         if frame is None:
             return False
-        taken = [self._offer(self._link_to(endpoint, is_route=True), frame) for endpoint in endpoints]
+        taken = [self._offer(self._link_to(endpoint, is_reply=False), frame) for endpoint in endpoints]
         return all(taken)
 
     def reply(self, request: RmrMessage, mtype: int, payload: bytes) -> bool:
@@ -158,41 +161,58 @@ class Si95Transport:
             self._loop.attend(link)
         return False
 
-    def _link_to(self, endpoint: str, *, is_route: bool = False) -> Link | None:
+    def _link_to(self, endpoint: str, *, is_reply: bool = True) -> Link | None:
         """The link that dials `endpoint`, new if there was none; None (counted) if there can be none."""
         if endpoint == self.source:
             self.count("to_self")
             return None
         link = self._links.get(endpoint)
-        if link is None:
-            with self._links_lock:
-                if not is_route and not self._has_room_for_reply():
+        if link is not None and not link.retired:
+            return link
+        with self._links_lock:
+            link = self._links.get(endpoint)
+            if link is None:
+                if not self._has_room() and is_reply:
                     self.count("destinations_full")
                     return None
-                new = Link(endpoint, self.options.max_send_queue, FrameReader(self.options.max_frame_bytes))
-                link = self._links.setdefault(endpoint, new)
-        link.is_route |= is_route
+                reader = FrameReader(self.options.max_frame_bytes)
+                link = Link(endpoint, self.options.max_send_queue, reader, used_at_s=self._clock())
+                self._links[endpoint] = link
         return link
 
-    def _has_room_for_reply(self) -> bool:
-        """Peers choose what they call themselves, so the number of destinations that only they name is bounded."""
-        if len(self._links) >= MAX_REPLY_DESTINATIONS:
-            for endpoint, link in list(self._links.items()):
-                if link.state is LinkState.IDLE and not link.queue and not link.is_route:
-                    del self._links[endpoint]
-        return len(self._links) < MAX_REPLY_DESTINATIONS
+    def _has_room(self) -> bool:
+        """Whether there may be one link more that no route names: peers choose what they call themselves, and route
+        tables change. What is not used gives way. Locked.
+        """
+        if len(self._links) < MAX_REPLY_DESTINATIONS:
+            return True
+        routed, unused_since_s = self.routes.endpoints(), self._clock() - UNUSED_S
+        kept = 0
+        for endpoint, link in list(self._links.items()):
+            if endpoint in routed:
+                continue
+            if link.retire(unused_since_s):
+                del self._links[endpoint]
+                self._loop.attend(link)
+            else:
+                kept += 1
+        return kept < MAX_REPLY_DESTINATIONS
 
     def _offer(self, link: Link | None, frame: bytes, *, is_reply: bool = False) -> bool:
         if link is None:
             return False
         outcome = link.offer(frame, self._clock(), is_reply=is_reply)
-        if outcome is Offer.FULL:
-            self.count("send_queue_full")
-        elif outcome is Offer.SENT:
+        if outcome is Offer.SENT:
             self.count("sent")
-        else:
+        elif outcome is Offer.QUEUED:
             self._loop.attend(link)
-        return outcome is not Offer.FULL
+        elif outcome is Offer.FULL:
+            self.count("send_queue_full")
+        elif link.endpoint:
+            return self._offer(self._link_to(link.endpoint, is_reply=is_reply), frame, is_reply=is_reply)
+        else:
+            self.count("reply_without_way")  # the request's own connection has ended meanwhile
+        return outcome in (Offer.SENT, Offer.QUEUED)
 
     # -- the I/O thread's LoopOwner --------------------------------------------------------------------------------
 

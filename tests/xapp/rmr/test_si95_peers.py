@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
 from ports import free_port
 from rmr_endpoints import RmrEndpoints, dial, received
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 from xapp.rmr.frame import FrameReader, encode_frame
-from xapp.rmr.si95 import Si95Options, Si95Transport
+from xapp.rmr.si95 import UNUSED_S, Si95Options, Si95Transport
 from xapp.rmr.transport import HEALTH_REQUEST, RIC_CONTROL_ACK, RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
 
 MESSAGE = RmrMessage(RIC_INDICATION, b"report")
@@ -92,6 +94,111 @@ def test_peers_that_name_many_sources_use_up_neither_routes_nor_their_own_connec
     with dial(peer) as connection:
         connection.sendall(encode_frame(RmrMessage(HEALTH_REQUEST, b""), source=sources[3]))
         assert [message.payload for message in FrameReader().feed(connection.recv(4096))] == [b"OK\n"]
+
+
+class Clock:
+    """Real time and what the test adds; runs `between` in the next call that the test's own thread makes."""
+
+    def __init__(self) -> None:
+        self.added_s = 0.0
+        self.between: Callable[[], object] | None = None
+        self._test = threading.current_thread()
+
+    def __call__(self) -> float:
+        if self.between is not None and threading.current_thread() is self._test:
+            between, self.between = self.between, None
+            between()
+        return time.monotonic() + self.added_s
+
+
+class Listener:
+    """Somebody who is sent something and takes the connection that it comes by."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._socket = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self._socket.settimeout(PATIENCE_S)
+        self.source = f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def accept(self, peer: Si95Transport) -> socket.socket:
+        """The connection, once `peer` knows of it too."""
+        connection = self._stack.enter_context(self._socket.accept()[0])
+        connection.settimeout(PATIENCE_S)
+        wait_for(lambda: peer.is_connected(self.source))
+        return connection
+
+
+def answer(peer: Si95Transport, source: str) -> bool:
+    return peer.reply(RmrMessage(1, b"", source=source), 2, b"")
+
+
+def test_reply_connections_that_nobody_uses_give_way(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xapp.rmr.si95.MAX_REPLY_DESTINATIONS", 2)
+    clock = Clock()
+    peer = opener(clock=clock)
+    with ExitStack() as stack:
+        listeners = [Listener(stack) for _ in range(3)]
+        assert [answer(peer, listener.source) for listener in listeners] == [True, True, False]
+        connections = [listener.accept(peer) for listener in listeners[:2]]
+        wait_for(lambda: peer.counters.get("sent", 0) == 2)
+        clock.added_s += UNUSED_S - 1.0
+        assert answer(peer, listeners[1].source)
+        clock.added_s += 2.0
+        assert answer(peer, listeners[2].source)  # one of the two was silent for a minute
+        assert FrameReader().feed(listeners[2].accept(peer).recv(4096))
+        assert FrameReader().feed(connections[0].recv(4096))
+        assert connections[0].recv(1) == b""
+        assert not answer(peer, f"127.0.0.1:{free_port()}")
+
+
+def test_endpoints_of_routes_that_are_gone_give_way(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xapp.rmr.si95.MAX_REPLY_DESTINATIONS", 2)
+    clock = Clock()
+    peer = opener(clock=clock)
+    with ExitStack() as stack:
+        routed = [Listener(stack) for _ in range(3)]
+        for listener in routed:
+            peer.routes.update(f"newrt|start\nrte|{RIC_INDICATION}|{listener.source}\nnewrt|end")
+            assert peer.send(MESSAGE)
+            listener.accept(peer)
+        assert not answer(peer, Listener(stack).source)
+        clock.added_s += UNUSED_S + 1.0
+        assert [answer(peer, Listener(stack).source) for _ in range(3)] == [True, True, False]
+        assert [peer.is_connected(listener.source) for listener in routed] == [False, False, True]
+
+
+def test_a_reply_that_finds_its_connection_given_up_opens_another(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xapp.rmr.si95.MAX_REPLY_DESTINATIONS", 1)
+    clock = Clock()
+    peer = opener(clock=clock)
+    with ExitStack() as stack:
+        listener, other = Listener(stack), Listener(stack)
+        assert answer(peer, listener.source)
+        listener.accept(peer).close()
+        wait_for(lambda: not peer.is_connected(listener.source))
+        clock.between = lambda: answer(peer, other.source)
+        answer(peer, listener.source)
+        other.accept(peer).close()
+        wait_for(lambda: answer(peer, listener.source))
+        connection = listener.accept(peer)
+        peer.close()
+        while connection.recv(4096):
+            pass  # its end comes: no connection outlives its endpoint
+
+
+def test_a_peer_that_comes_back_from_another_port_is_answered_there(opener: Opener) -> None:
+    peer = opener()
+    for source in (f"127.0.0.1:{free_port()}", "somebody"):
+        for _ in range(2):
+            with dial(peer) as connection:
+                connection.sendall(encode_frame(RmrMessage(1, b"?"), source=source))
+                request = received(peer)
+                assert peer.reply(request, 2, b"!")
+                assert [message.payload for message in FrameReader().feed(connection.recv(4096))] == [b"!"]
+    wait_for(lambda: not peer.reply(request, 2, b"late"))
+    assert peer.counters["reply_without_way"] == 1
 
 
 def test_a_source_that_is_no_address_is_answered_on_its_connection(opener: Opener) -> None:
