@@ -138,10 +138,15 @@ class OwnRedis:
         return {"DBAAS_SERVICE_HOST": self.address.host, "DBAAS_SERVICE_PORT": str(self.address.port)}
 
     def stop(self) -> None:
+        self._server.send_signal(signal.SIGCONT)  # in case it is frozen
         stop_process(self._server)
 
     def start(self) -> None:
         self._server, _ = start_redis(self._folder, self.address.port)
+
+    def freeze(self) -> None:
+        """It keeps its connections, and answers nothing any more."""
+        self._server.send_signal(signal.SIGSTOP)
 
 
 @pytest.fixture

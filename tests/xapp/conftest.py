@@ -216,6 +216,10 @@ class FakeNode:
         """The next control request and its DCM control."""
         message = self.rmr.receive(timeout_s)
         assert message is not None, "no control came"
+        return self.decoded(message)
+
+    def decoded(self, message: RmrMessage) -> tuple[e2ap.ControlRequest, Any]:
+        """A control request and its DCM control."""
         assert (message.mtype, message.meid) == (RIC_CONTROL_REQUEST, self.name)
         request = e2ap.decode_control_request(message.payload)
         return request, dcm.decode_control(request.message)

@@ -32,7 +32,7 @@ from xapp.monitoring.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 1.0
 
 
 class Asked(Protocol):

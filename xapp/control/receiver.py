@@ -175,7 +175,7 @@ class Receiver:
         """Stop receiving."""
         self._closed.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=2.0)
+            self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         while not self._closed.is_set():

@@ -139,13 +139,14 @@ class Recorder(Observer):
 
     def close(self) -> None:
         """Write what waits, as far as time allows, and close."""
+        give_up_at = time.monotonic() + CLOSE_TIMEOUT_S
         with self._lock:
             self._closed = True
         try:
             self._waiting.put(None, timeout=CLOSE_TIMEOUT_S)
         except queue.Full:
             self._ended.set()
-        self._thread.join(timeout=CLOSE_TIMEOUT_S)
+        self._thread.join(max(0.0, give_up_at - time.monotonic()))
 
     def _put(self, make: Callable[[], Event], size_bytes: int = EVENT_BYTES) -> None:
         """Queue one event that holds about `size_bytes`; it becomes text in the writer's thread."""

@@ -110,13 +110,15 @@ class SharedStore:
         """
         return self._call(lambda sdl: self._channel(sdl, namespace, channel)) or []
 
-    def close(self) -> None:
-        """End the thread once its work is done; not waiting longer than a time-out."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """End the thread once its work is done; not waiting longer than a time-out, of a call where none is given."""
+        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        give_up_at = time.monotonic() + limit_s
         try:
-            self._jobs.put(None, timeout=self.timeout_s)
+            self._jobs.put(None, timeout=limit_s)
         except queue.Full:
             return  # it hangs in Redis; a daemon thread does not hold up the exit
-        self._thread.join(self.timeout_s)
+        self._thread.join(max(0.0, give_up_at - time.monotonic()))
 
     def _channel(self, sdl: Any, namespace: str, channel: str) -> list[str]:
         """In the store's own thread."""

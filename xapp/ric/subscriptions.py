@@ -237,7 +237,9 @@ class SubscriptionClient:
         return min(1.0, max(MIN_PAUSE_S, due_at - self._clock()))
 
     def close(self, timeout_s: float = 3.0) -> None:
-        """Unsubscribe from everything, as far as that works in time. What is left stays in SDL for the next start."""
+        """Unsubscribe from everything, as far as that works in time. What is left stays in SDL for the next start; SDL
+        is told last, so that one that does not answer keeps nothing from the manager.
+        """
         give_up_at = self._clock() + timeout_s
         self._stops = True
         if not self._in_standby:
@@ -245,6 +247,7 @@ class SubscriptionClient:
                 self.drop(key)
         else:
             self._table.removals.clear()
+        held = list(self._table.removals)
         while self._table.removals and self._clock() < give_up_at:
             for removal in list(self._table.removals):
                 left_s = give_up_at - self._clock()
@@ -252,6 +255,10 @@ class SubscriptionClient:
                     self._delete(removal, min(left_s, self.options.request_timeout_s))
             if self._table.removals:
                 time.sleep(min(0.1, max(0.0, give_up_at - self._clock())))
+        for removal in held:
+            given_up = removal in self._table.removals or removal.attempts >= MAX_DELETE_ATTEMPTS
+            if not given_up and self._clock() < give_up_at:
+                self._memory.forget(removal.event_instance_id, removal.owner)
         if self._table.removals:
             log.warning("%d subscriptions could not be deleted in time", len(self._table.removals))
         self._rest.close()
@@ -385,6 +392,6 @@ class SubscriptionClient:
                 self._table.removals.remove(removal)
                 if given_up:
                     self._table.counts["delete_given_up"] += 1
-        if done:
+        if done and not self._stops:
             self._memory.forget(removal.event_instance_id, removal.owner)
         return bool(status)

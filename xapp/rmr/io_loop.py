@@ -110,7 +110,7 @@ class IoLoop:
         """End the thread and close its sockets, after writing what the kernel takes at once. Idempotent."""
         self._stopped.set()
         self._wake()
-        self._thread.join(timeout=5.0)
+        self._thread.join(timeout=1.0)
 
     @property
     def running(self) -> bool:

@@ -6,6 +6,7 @@ Everything that may block (HTTP, SDL, DNS) is a task of the task runner; the dec
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -29,18 +30,19 @@ from xapp.ric.leader_election import Role
 from xapp.run.parts import Parts, wire
 from xapp.run.periodic_tasks import PeriodicTasks
 from xapp.run.status import add_sources, status_of, symptom_parts
+from xapp.run.stop_budget import OTHERS_S, Deadline
+
+log = logging.getLogger(__name__)
 
 CONFIG_TYPE = "json"
 MAX_LAST_CONTROL_S = 1.0
 """The longest time that a stopping xApp leaves its last control in force."""
 RELEASE_ANSWER_S = 1.5
 """How long a stopping xApp waits for the nodes to acknowledge its releases."""
-UNSUBSCRIBE_S = 3.0
-DEREGISTER_S = 1.0
 TASKS_STOP_S = 1.0
 """How long a stopping xApp waits for a request of its task runner to come back."""
-LET_GO_S = 4.0
-"""The longest that unsubscribing and shared data may hold up a stop: time-outs of HTTP and Redis do not cover DNS."""
+LEAVE_S = 0.5
+"""Of what is left for others, kept for the last word in shared data: the next instance need not wait for this one."""
 
 
 class App:
@@ -107,34 +109,60 @@ class App:
         return routes
 
     def stop(self) -> None:
-        """Stop deciding, give every cell back, unsubscribe, close. Takes less than 10 s whatever the others do."""
-        parts = self.parts
-        parts.loop.close()
-        # The last control takes effect at a period boundary; its own release must not overtake it.
-        time.sleep(min(MAX_LAST_CONTROL_S, 2 * parts.controls.report_period_ms / 1e3))
-        parts.sender.release_all()
-        until_s = time.monotonic() + RELEASE_ANSWER_S
-        while parts.sender.unfinished and time.monotonic() < until_s:
-            time.sleep(0.01)
-        parts.task_runner.stop(TASKS_STOP_S)
-        letting_go = threading.Thread(target=self._let_go, name="let-go", daemon=True)
-        letting_go.start()
-        letting_go.join(timeout=LET_GO_S)
-        parts.receiver.close()
-        self.server.close()
-        parts.alarm_line.close()
-        parts.transport.close()
+        """Stop deciding, give every cell back, unsubscribe, close. Others get OTHERS_S to answer, all together; a step
+        that fails is logged, and the next is made.
+        """
+        parts, others = self.parts, Deadline(OTHERS_S)
+        self._attempt(
+            parts.loop.close,
+            lambda: self._give_back(others),
+            lambda: parts.task_runner.stop(others.left_s(TASKS_STOP_S)),
+            lambda: self._let_go(others),
+            parts.receiver.close,
+            self.server.close,
+            parts.alarm_line.close,
+            parts.transport.close,
+        )
 
-    def _let_go(self) -> None:
-        parts = self.parts
-        parts.alarms.clear_all()
-        parts.registrar.deregister(DEREGISTER_S)
-        parts.cells.subscriptions.close(UNSUBSCRIBE_S)
-        parts.quotas.save()
-        if parts.leader_election.role is Role.CONTROL:
-            parts.sdl_documents.withdraw()
-        parts.leader_election.leave()
-        parts.store.close()
+    def _attempt(self, *steps: Callable[[], object]) -> None:
+        for step in steps:
+            try:
+                step()
+            except Exception:  # whatever it was: the steps after it matter as much
+                self.metrics.drop("stop_error")
+                log.exception("a step of the stop failed")
+
+    def _give_back(self, others: Deadline) -> None:
+        """Every cell, and wait for the nodes' answers."""
+        sender = self.parts.sender
+        # The last control takes effect at a period boundary; its own release must not overtake it.
+        time.sleep(min(MAX_LAST_CONTROL_S, 2 * self.parts.controls.report_period_ms / 1e3))
+        sender.release_all()
+        answers = Deadline(others.left_s(RELEASE_ANSWER_S))
+        while sender.unfinished and answers.left_s():
+            time.sleep(0.01)
+
+    def _let_go(self, others: Deadline) -> None:
+        """Tell the platform and shared data, none of whom waits for another. In threads: the time-outs of HTTP and
+        Redis do not cover DNS.
+        """
+        parts, until_leave_s = self.parts, others.left_s() - LEAVE_S
+        is_in_control = parts.leader_election.role is Role.CONTROL
+        threads = (
+            self._begin("unsubscribe", lambda: parts.cells.subscriptions.close(until_leave_s)),
+            self._begin("deregister", parts.alarms.clear_all, lambda: parts.registrar.deregister(until_leave_s)),
+            self._begin("withdraw", parts.quotas.save, *[parts.sdl_documents.withdraw] * is_in_control),
+        )
+        for thread in threads:
+            thread.join(others.left_s() - LEAVE_S)
+        # Not before: the next instance takes over what is left of the subscriptions.
+        self._begin("leave", parts.leader_election.leave).join(others.left_s())
+        parts.store.close(others.left_s())
+
+    def _begin(self, name: str, *steps: Callable[[], object]) -> threading.Thread:
+        thread = threading.Thread(target=self._attempt, args=steps, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def ready(self) -> tuple[bool, str]:
         """Whether the xApp can do its work, else why not: for GET /ric/v1/health/ready."""

@@ -66,10 +66,14 @@ def run(
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set."""
+    """An event that SIGTERM and SIGINT set; the first of them begins the time that a stop may take."""
+    from xapp.run.stop_budget import end_process_in_time
+
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        if not stop.is_set():
+            end_process_in_time()
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,12 +122,23 @@ def serve(
         app.start()
     except OSError as error:  # a port that is taken, or a recording that cannot be written
         raise RunFailed(str(error)) from error
-    try:
-        _report(app, controls.leader, stop, json_lines=json_lines)
-    finally:
-        app.stop()  # also when nobody reads what we print any more: the cells are given back all the same
-        if recorder is not None:
-            recorder.close()
+    failed: list[Exception] = []
+
+    def report() -> None:
+        try:
+            _report(app, controls.leader, stop, json_lines=json_lines)
+        except Exception as error:  # nobody reads what we print any more: the cells are given back all the same
+            failed.append(error)
+            stop.set()
+
+    # Not in this thread: somebody who keeps our output open and does not read it must not hold up a stop.
+    threading.Thread(target=report, name="report", daemon=True).start()
+    stop.wait()
+    app.stop()
+    if recorder is not None:
+        recorder.close()
+    if failed:
+        raise failed[0]
     final = app.status()
     if json_lines:
         emit("final", final)

@@ -7,6 +7,7 @@ started over, empty: then everything that is kept there is written again, by who
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ OWNERS = {OPEN: "open", DYNAMIC: "dynamic", IDLE: "idle"}
 
 
 class SdlDocuments:
-    """One task's; `run` and `withdraw` may block for SDL's time-out."""
+    """`run` is a task, `withdraw` for another thread that stops it; each may block for SDL's time-out."""
 
     def __init__(
         self, store: SharedStore, decisions: DecisionLog, *, model: dict[str, Any], cells: Callable[[], Sequence[str]]
@@ -34,13 +35,20 @@ class SdlDocuments:
         self._decisions = decisions
         self._model = model
         self._cells = cells
+        self._lock = threading.Lock()
+        """Around `_written`: a stop does not wait for a `run` that hangs, which may come back after it."""
         self._written: dict[str, Any] = {}
-        self._begun = False
+        self._begun = self._withdrawn = False
         self.on_lost: list[Callable[[], None]] = []
         """Called when shared data turn out to have been lost: write again what you keep there."""
 
     def run(self) -> None:
         """Write what has changed. Never raises for a store that does not answer."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        """Locked."""
         if not self._begun and not self._begin():
             return
         if self._written and self._store.get(MODEL_KEY) is None and self._store.answered:
@@ -51,7 +59,7 @@ class SdlDocuments:
         wanted = self._wanted()
         for key, value in wanted.items():
             if self._written.get(key) != value:
-                if not self._store.set(key, value):
+                if self._withdrawn or not self._store.set(key, value):
                     return
                 self._written[key] = value
         for key in [key for key in self._written if key not in wanted]:
@@ -64,11 +72,13 @@ class SdlDocuments:
         self._model = {**self._model, "epoch": epoch}
 
     def withdraw(self) -> None:
-        """Nobody decides any more."""
-        for key in list(self._written):
-            if not self._store.delete(key):
-                return
-            del self._written[key]
+        """Nobody decides any more, and nothing is written any more."""
+        self._withdrawn = True
+        with self._lock:
+            for key in list(self._written):
+                if not self._store.delete(key):
+                    return
+                del self._written[key]
 
     def _begin(self) -> bool:
         """What an earlier run left about cells that are not there any more goes; False = no answer."""

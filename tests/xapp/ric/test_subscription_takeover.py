@@ -240,3 +240,27 @@ def test_what_waits_for_a_deletion_is_not_due(make: Maker, submgr: FakeSubmgr, c
         clock.now_s += 8.0
         client.run_due()
     assert client.next_due_s() == 1.0
+
+
+class HangingStore(SharedStore):
+    """Shared data that do not answer: every call costs a time-out of the test's clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(environ={})
+        self._clock = clock
+
+    def delete(self, key: str) -> bool:
+        self._clock.now_s += self.timeout_s
+        return False
+
+
+def test_a_stop_tells_the_manager_before_shared_data_that_hang(submgr: FakeSubmgr, clock: Clock, make: Maker) -> None:
+    store = HangingStore(clock)
+    client = make(store=store)
+    for number in range(6):
+        client.want(other(number))
+    client.run_due()
+    client.close(3.0)
+    assert len(submgr.deleted) == 6
+    assert clock.now_s < 100.0 + 3.0 + store.timeout_s
+    store.close()

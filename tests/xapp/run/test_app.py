@@ -13,23 +13,20 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from ric_services import RicServices
 
 import xapp.config.model
 import xapp.run.periodic_tasks
-from policy.observation import PROFILES
 from policy.registry import make_leader
 from xapp.config.model import ConfigError, Controls
 from xapp.e2.dcm import messages as dcm
 from xapp.lab.counters import Counters
-from xapp.lab.gnb.ran_functions import dcm_function, make_identity, setup_request
 from xapp.lab.ric.alarm_manager import AlarmManager
 from xapp.packaging.grafana import make_dashboard
 from xapp.ric.alarms import Problem
-from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION
 from xapp.run.app import App
 
 PATIENCE_S = 10.0
-PERIOD_MS = 20
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -39,83 +36,20 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-class Platform:
+class Platform(RicServices):
     """submgr and e2mgr as the test wants them, one fake node, and one xApp between them."""
 
     def __init__(self, node: Any, serve: Any, routes: Path) -> None:
-        self.node = node
-        self.connected = True
-        self.carriers: tuple[dcm.Carrier, ...] = (node.carrier,)
-        self.e2mgr = serve(self._e2mgr)
-        self.submgr = serve(self._submgr)
-        routes.write_text(f"newrt|start\nrte|12040|{node.rmr.source}\nnewrt|end\n")
-        loopback = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "port": 0}
-        controls = Controls.model_validate(
-            {
-                "leader": "proportional_fair",
-                "report_period_ms": PERIOD_MS,
-                "stale_after_periods": 100.0,
-                "rmr": loopback,
-                "http": loopback,
-                "ric": {
-                    "submgr_url": self.submgr.url,
-                    "e2mgr_url": self.e2mgr.url,
-                    "appmgr_url": "",
-                    "poll_period_s": 0.1,
-                },
-            }
-        )
-        self.instances: dict[str, int] = {}
-        """E2EventInstanceId by function id, of the newest subscription."""
-        self._next_instance = 100
-        self.app = App(controls, make_leader("proportional_fair"))
+        super().__init__(node, serve)
+        self.write_routes(routes)
+        self.app = App(Controls.model_validate(self.controls()), make_leader("proportional_fair"))
         self.app.start()
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.app.server.port}/ric/v1", trust_env=False)
-        here = self.app.parts.transport.source
-        types = (RIC_INDICATION, RIC_CONTROL_ACK, RIC_CONTROL_FAILURE)
-        node.rmr.routes.update("\n".join(["newrt|start", *(f"rte|{mtype}|{here}" for mtype in types), "newrt|end", ""]))
+        self.connect(self.app.parts.transport.source)
 
     def close(self) -> None:
         self.app.stop()
         self.http.close()
-
-    def _e2mgr(self, request: Any) -> tuple[int, object]:
-        state = {
-            "inventoryName": self.node.name,
-            "connectionStatus": "CONNECTED" if self.connected else "DISCONNECTED",
-        }
-        if request.path.endswith("/states"):
-            return 200, [state]
-        setup = setup_request(1, make_identity(1), PROFILES["full"].measurements, dcm_function(self.carriers))
-        functions = [
-            {"ranFunctionId": f.function_id, "ranFunctionOid": f.oid, "ranFunctionDefinition": f.definition.hex()}
-            for f in setup.functions
-        ]
-        return 200, {**state, "gnb": {"ranFunctions": functions}}
-
-    def _submgr(self, request: Any) -> tuple[int, object]:
-        if request.method != "POST":
-            return 204, None
-        (detail,) = request.body["SubscriptionDetails"]
-        self._next_instance += 1
-        subscription_id = f"sub-{self._next_instance}"
-        self.instances[str(request.body["RANFunctionID"])] = self._next_instance
-        notification = {
-            "SubscriptionId": subscription_id,
-            "SubscriptionInstances": [
-                {
-                    "XappEventInstanceId": detail["XappEventInstanceId"],
-                    "E2EventInstanceId": self._next_instance,
-                    "ErrorCause": "",
-                    "ErrorSource": "",
-                    "TimeoutType": "",
-                }
-            ],
-        }
-        endpoint = request.body["ClientEndpoint"]
-        url = f"http://{endpoint['Host']}:{endpoint['HTTPPort']}/ric/v1/subscriptions/response"
-        assert httpx.post(url, json=notification, trust_env=False).status_code == 200
-        return 201, {"SubscriptionId": subscription_id}
 
     def wait_active(self, count: int = 2) -> None:
         def active() -> bool:
@@ -123,10 +57,6 @@ class Platform:
             return states.count("active") == count == len(states)
 
         wait_for(active)
-
-    def report(self, sn: int, **changes: Any) -> None:
-        instance = self.instances[str(dcm.DCM_FUNCTION_ID)]
-        self.node.send(self.node.dcm_message(sn, instance=instance, **changes))
 
 
 @pytest.fixture
@@ -160,6 +90,28 @@ def test_from_a_node_to_its_control_and_back_to_its_own_scheduler(platform: Plat
     assert control.release
     assert len(platform.submgr.of("DELETE")) == 2
     assert platform.app.status()["releases_sent"] == 1
+
+
+def test_a_step_of_the_stop_that_fails_keeps_no_other_from_being_made(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("told to")
+
+    platform.wait_active()
+    platform.report(1)
+    platform.node.next_control()
+    parts = platform.app.parts
+    for what, step in (
+        (parts.loop, "close"), (parts.task_runner, "stop"), (parts.alarms, "clear_all"), (parts.quotas, "save")
+    ):  # fmt: skip
+        monkeypatch.setattr(what, step, fail)
+    platform.app.stop()
+    assert platform.node.next_control()[1].release
+    assert len(platform.submgr.of("DELETE")) == 2
+    assert platform.app.metrics.summary()["dropped"] == {"stop_error": 4}
+    assert not parts.transport.ready
+    monkeypatch.undo()
 
 
 def test_the_dashboard_asks_for_what_is_exported(platform: Platform) -> None:

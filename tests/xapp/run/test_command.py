@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from xapp_process import LOOPBACK, PATIENCE_S, command, write
 
 from xapp.rmr.osc import librmr_problem
-
-STOP_S = 10.0
-START_S = 60.0
-LOOPBACK = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "port": 0}
-
-
-def write(folder: Path, **controls: Any) -> Path:
-    path = folder / "config-file.json"
-    whole = {"leader": "proportional_fair", "rmr": LOOPBACK, "http": LOOPBACK, **controls}
-    path.write_text(json.dumps({"name": "stackmac", "controls": whole}))
-    return path
-
-
-def command(config: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "xapp.cli", "run", "--config", str(config), *options]
+from xapp.run.stop_budget import STOP_S
 
 
 @pytest.mark.parametrize(
@@ -48,7 +31,7 @@ def test_a_configuration_that_cannot_be_used_is_one_line(
     tmp_path: Path, controls: dict[str, Any], options: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     done = subprocess.run(
-        command(write(tmp_path, **controls), *options), capture_output=True, text=True, timeout=START_S, check=False
+        command(write(tmp_path, **controls), *options), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("stackmac run: ")
@@ -61,7 +44,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = write(tmp_path, rmr={**LOOPBACK, "port": port})
-        done = subprocess.run(command(config), capture_output=True, text=True, timeout=START_S, check=False)
+        done = subprocess.run(command(config), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"stackmac run: cannot listen on 127.0.0.1:{port}: ")
     assert done.stderr.count("\n") == 1
@@ -86,59 +69,13 @@ def test_messaging_that_cannot_be_is_one_line(
         command(write(tmp_path, rmr={**LOOPBACK, **controls})),
         capture_output=True,
         text=True,
-        timeout=START_S,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, **environment},
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("stackmac run: ") and words in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-class Running:
-    """The process, once it has said that it is ready."""
-
-    def __init__(self, config: Path, *, environment: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            command(config, "--json-lines"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
-        self.ready = self.line()
-        assert self.ready["event"] == "ready"
-
-    def line(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
-        document: dict[str, Any] = json.loads(line)
-        return document
-
-    def stop(self, number: int) -> tuple[float, dict[str, Any], str]:
-        """How long it took, the last line, and what was logged."""
-        started_s = time.monotonic()
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=2 * STOP_S)
-        return time.monotonic() - started_s, json.loads(out.splitlines()[-1]), err
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-
-@pytest.fixture
-def start() -> Iterator[Any]:
-    with ExitStack() as stack:
-
-        def start_one(config: Path, **options: Any) -> Running:
-            running = Running(config, **options)
-            stack.callback(running.close)
-            return running
-
-        yield start_one
 
 
 @pytest.fixture
@@ -189,6 +126,6 @@ def test_it_stops_in_order_when_nobody_reads_it_any_more(tmp_path: Path, start: 
     ric = {"submgr_url": "http://127.0.0.1:9", "e2mgr_url": "http://127.0.0.1:9", "appmgr_url": "http://127.0.0.1:9"}
     running = start(write(tmp_path, ric=ric))
     running.process.stdout.close()
-    assert running.process.wait(timeout=2 * STOP_S) == 1
+    assert running.process.wait(timeout=PATIENCE_S) == 1
     assert "Traceback" not in running.process.stderr.read()
     running.process.stdout = None

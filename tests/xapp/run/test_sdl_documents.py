@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import make_cell_state
@@ -57,6 +59,19 @@ def record(number: int, cell: str = CELL) -> DecisionRecord:
         decision_ms=1.5,
         loop_ms=2.5,
     )
+
+
+class SlowStore(SharedStore):
+    """Stores what the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout_s=PATIENCE_S, environ={})
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def set(self, key: str, value: object) -> bool:
+        self.asked.set()
+        assert self.go_on.wait(PATIENCE_S)
+        return super().set(key, value)
 
 
 class Written:
@@ -186,3 +201,21 @@ def test_the_document_lists_every_key_that_the_code_writes() -> None:
         sdl_documents.ALLOCATION_KEY,
     ]
     assert keys == written
+
+
+def test_nothing_is_written_by_a_task_that_comes_back_after_the_end() -> None:
+    store = SlowStore()
+    written = Written(store)
+    written.cells = [CELL]
+    written.log.add(record(1))
+    task = threading.Thread(target=written.sdl_documents.run)
+    task.start()
+    assert store.asked.wait(PATIENCE_S)
+    stop = threading.Thread(target=written.sdl_documents.withdraw)
+    stop.start()
+    stop.join(0.05)  # without waiting for the task it would be done by now
+    store.go_on.set()
+    task.join(PATIENCE_S)
+    stop.join(PATIENCE_S)
+    assert store.find("") == {}
+    store.close()
