@@ -85,10 +85,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     "training/learning/leader_critic.py": {"fork": TORCH},
     "xapp/control/cell_tracker.py": {"heard": WIRE, "pace": "of a node's measurements"},
     "xapp/control/measurement_pace.py": {"pace": "of a node's measurements"},
-    "xapp/e2/dialect.py": {"moved": "what FlexRIC moved before the extension marker"},
     "xapp/e2/dcm/": {"heard": WIRE},
-    "xapp/e2/kpm/schema.py": {"moved": "what FlexRIC moved before the extension marker"},
-    "xapp/e2/rc/schema.py": {"moved": "what FlexRIC moved before the extension marker"},
     "xapp/nodes/report_check.py": {"pace": "of a node's measurements"},
 }
 """File, or folder with a slash at its end -> word -> why it may stand there."""

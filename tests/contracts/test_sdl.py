@@ -85,8 +85,7 @@ def test_members_come_and_go(sdl: Any, ns: str) -> None:
     sdl.remove_member(ns, "group", b"\x01", usemsgpack=False)
     sdl.remove_member(ns, "group", b"\x03", usemsgpack=False)
     assert sdl.get_members(ns, "group", usemsgpack=False) == {b"\x02"}
-    sdl.remove_group(ns, "group")
-    sdl.remove_group(ns, "group")
+    sdl.remove_member(ns, "group", b"\x02", usemsgpack=False)
     assert sdl.get_members(ns, "group", usemsgpack=False) == set()
 
 

@@ -1,8 +1,10 @@
-"""The pacer: reports that wait become controls that are sent, by the deadline, whatever the model does.
+"""The pacer: a thread that turns the reports that wait into controls that are sent, by the deadline, whatever the model
+does.
 
     mailbox -> intents -> fallback (computed first) -> model (in its worker) -> guard -> sender
 
-Fallback ladder: fresh state -> the classical schedule; stale or no state -> release, never a schedule on guesses.
+Where the model gives no answer in time, the classical schedule for the same fresh state is sent. Where there is no
+fresh state, the cell is released: nobody schedules on guesses.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ CLOSE_TIMEOUT_S = 1.0
 
 
 class Asked(Protocol):
-    """Whoever is asked for decisions: xapp.control.leader_thread.Worker, or a recording."""
+    """Whoever is asked for decisions: xapp.control.leader_thread.Worker, or a recording that is replayed."""
 
     def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer: ...
 
@@ -44,11 +46,11 @@ class Asked(Protocol):
 
 
 OnDecided = Callable[[CellState, Intent, Allocation, bool], None]
-"""(state, intent, allocation, whether it was sent)."""
+"""Called with the state, the intent, the allocation, and whether it was sent."""
 
 
 class ControlLoop:
-    """Owns the pacer thread and the model's worker."""
+    """The pacer's thread, and the worker in which the model decides."""
 
     def __init__(
         self,
@@ -64,10 +66,9 @@ class ControlLoop:
         observer: Observer | None = None,
         worker: Asked | None = None,
     ) -> None:
-        """intent_of: what holds for a cell now; asked before a decision, and again before it is sent. on_decided: what
-        became of a decision.
-
-        worker: who is asked instead of a thread around `leader`.
+        """links: the cells that are attached now. intent_of: gives what operators want of a cell now; it is asked
+        before a decision is made, and again before it is sent. on_decided: is told what became of a decision. worker:
+        is asked for decisions in place of a thread around `leader`.
         """
         self._controls = controls
         self._mailbox = mailbox
@@ -88,26 +89,14 @@ class ControlLoop:
         self._last: dict[str, dict[str, Any]] = {}
         self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
 
-    def configure(self, controls: Controls) -> None:
-        """Other deadlines from the next decision on; the report period stays. From any thread."""
-        self._controls = controls
-        self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
-
     def start(self) -> None:
-        """Begin deciding."""
+        """Begin to decide."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop deciding; nobody waits for a decision that is being made."""
-        self._closed.set()
-        self._mailbox.close()
-        self._worker.close()
-        if self._thread.is_alive():
-            self._thread.join(timeout=CLOSE_TIMEOUT_S)
-
-    def last_decisions(self) -> dict[str, dict[str, Any]]:
-        """Per cell: the newest decision, for a screen (strip, decision_ms, decided_by, fallbacks)."""
-        return dict(self._last)
+    def configure(self, controls: Controls) -> None:
+        """Use these deadlines from the next decision on; the report period stays as it is. Any thread may call it."""
+        self._controls = controls
+        self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -122,7 +111,9 @@ class ControlLoop:
                 log.exception("the pacer failed on a batch of %d cells", len(batch))
 
     def decide(self, reports: Sequence[Report]) -> None:
-        """Decide and send for a batch of cells. The deadline counts from the oldest report's arrival."""
+        """Decide about a batch of cells and send what was decided. The deadline counts from the arrival of the oldest
+        report.
+        """
         started_s = time.monotonic()
         states = [report.state for report in reports]
         intents = [self._intent_of(state) for state in states]
@@ -157,7 +148,9 @@ class ControlLoop:
     def _send(
         self, report: Report, decision: Decision, classical: Decision | None, intent_then: Intent, decision_ms: float
     ) -> DecisionRecord:
-        """Policies may have changed, and UEs come, since the leader had `intent_then`: what holds now counts."""
+        """Pass one decision through the guard, send it and keep a record of it. Policies may have changed, and UEs
+        come, since the leader was given `intent_then`: what holds now counts.
+        """
         state, link = report.state, report.link
         newest = link.newest or report
         intent = self._intent_of(newest.state)
@@ -220,6 +213,10 @@ class ControlLoop:
         }
         return record
 
+    def _on_leader_error(self, error: str) -> None:
+        self._metrics.count("leader_errors")
+        log.error("the leader failed: %s", error)
+
     def _release_stale(self) -> None:
         until_s = time.monotonic() - self._stale_after_s
         for link in self._links():
@@ -227,6 +224,14 @@ class ControlLoop:
                 self._metrics.count("stale_releases")
                 log.warning("no report from %s for %.1f s: released", link.tracker.cell, self._stale_after_s)
 
-    def _on_leader_error(self, error: str) -> None:
-        self._metrics.count("leader_errors")
-        log.error("the leader failed: %s", error)
+    def last_decisions(self) -> dict[str, dict[str, Any]]:
+        """The newest decision of each cell, for a screen: strip, decision_ms, decided_by, fallbacks and more."""
+        return dict(self._last)
+
+    def close(self) -> None:
+        """Decide nothing more. Nobody waits for a decision that the model is making."""
+        self._closed.set()
+        self._mailbox.close()
+        self._worker.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=CLOSE_TIMEOUT_S)

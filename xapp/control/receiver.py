@@ -1,4 +1,8 @@
-"""The receive side of the loop: RMR frames to trackers to the mailbox. Whatever arrives, this thread lives on."""
+"""The receive side of the loop. A report comes in as an RMR message, its subscription says which cell it is about, the
+cell's tracker takes it, and the state that the tracker then holds is offered to the mailbox, where the pacer finds it.
+
+Answers to controls come in by the same thread and go to the sender. Whatever arrives, the thread lives on.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,9 @@ log = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Feeds trackers from indications and hands complete periods to the mailbox."""
+    """The thread that receives, and what it knows of every subscription. `handle` and `on_message` belong to that
+    thread, and `register` comes before its start; any thread may call the rest.
+    """
 
     def __init__(
         self,
@@ -48,28 +54,24 @@ class Receiver:
         self._links: dict[str, CellLink] = {}
         self._last_reported_s: dict[int, float] = {}
         self._owners: dict[str, UeOwners] = {}
-        """By node of which several cells are attached: whose UEs are whose."""
+        """Which UE counts for which cell, by node; only nodes of which several cells are attached have an entry."""
         self._have_reported: set[int] = set()
         self._reported_s: dict[tuple[str, str], float] = {}
-        """time.monotonic() of the newest report of a cell, by kind; outlives subscriptions."""
+        """The time (time.monotonic) of the newest report of a cell, by kind. It outlives the subscription."""
         self._handlers: dict[int, Callable[[RmrMessage], None]] = {
             RIC_INDICATION: self._on_indication,
             RIC_CONTROL_ACK: self._on_acknowledge,
             RIC_CONTROL_FAILURE: self._on_failure,
         }
         self.on_dialect: Callable[[str, Dialect], None] = lambda node, dialect: None
-        """Told, in the receive thread, which dialect a node's first readable report is in, before that is decided on;
-        it must not block."""
+        """Called in the receive thread with the dialect of a node's first readable report, before anybody decides about
+        that report. It must not block."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
 
-    def start(self) -> None:
-        """Begin receiving."""
-        self._thread.start()
-
     def register(self, mtype: int, handler: Callable[[RmrMessage], None]) -> None:
-        """Messages of this type go to `handler`, in the receive thread: it must not block (what may, it hands to
-        the task runner), and raises E2DecodeError for bytes that are not what they should be. Before `start`.
+        """Messages of this type go to `handler` from now on. It runs in the receive thread, so it must not block, and
+        hands to the task runner what may. It raises E2DecodeError for bytes that are not what they should be.
         """
         if mtype in self._handlers:
             raise ValueError(f"message type {mtype} has a handler already")
@@ -77,11 +79,15 @@ class Receiver:
 
     @property
     def message_types(self) -> frozenset[int]:
-        """What there is a handler for: the descriptor must name these, or they are not routed here."""
+        """The message types that have a handler. The descriptor must name them, or they are not routed here."""
         return frozenset(self._handlers)
 
+    def start(self) -> None:
+        """Begin to receive. Every handler has been registered by then."""
+        self._thread.start()
+
     def attach(self, instance_id: int, subscription: ReportSubscription, link: CellLink) -> None:
-        """Reports with this E2EventInstanceId feed that cell from now on."""
+        """Reports with this E2EventInstanceId are about that cell from now on."""
         with self._lock:
             self._links[subscription.cell] = link
             self._subscriptions_by_instance[instance_id] = subscription
@@ -96,87 +102,6 @@ class Receiver:
             self._observer.attached(instance_id, subscription, link)
             self._mailbox.expect(frozenset(f.cell for f in self._subscriptions_by_instance.values()))
 
-    def detach(self, instance_id: int) -> None:
-        """Forget a subscription; a cell without any is forgotten too."""
-        with self._lock:
-            self._observer.detached(instance_id)
-            subscription = self._subscriptions_by_instance.pop(instance_id, None)
-            self._last_reported_s.pop(instance_id, None)
-            self._have_reported.discard(instance_id)
-            cells = frozenset(f.cell for f in self._subscriptions_by_instance.values())
-            if subscription is not None and subscription.cell not in cells:
-                self._links.pop(subscription.cell, None)
-                node = node_of(subscription.cell)
-                if node in self._owners:
-                    self._owners[node].forget_cell(subscription.cell)
-            self._mailbox.expect(cells)
-
-    def _counted_elsewhere(self, cell: str, kpm: KpmReport, tracker: CellTracker) -> frozenset[int]:
-        """UEs of the report that count for another cell of the node. DCM indications say whom a cell serves."""
-        owners = self._owners.get(node_of(cell))
-        if owners is None or tracker.has_dcm:
-            return frozenset()
-        with self._lock:
-            was_shared = bool(owners.shared())
-            elsewhere = owners.report(cell, (ue for ue in kpm.ue_keys if ue != NO_UE))
-            is_shared = bool(owners.shared())
-        if elsewhere:
-            self._metrics.count("ue_reports_elsewhere", len(elsewhere))
-        if is_shared and not was_shared:
-            log.warning("%s reports UEs in several cells: each counts for the first that reported it", node_of(cell))
-        return elsewhere
-
-    def ues_in_several_cells(self) -> dict[str, dict[int, tuple[str, ...]]]:
-        """By node: UEs that several cells report, each with its own cell first."""
-        with self._lock:
-            found = {node: owners.shared() for node, owners in self._owners.items()}
-        return {node: ues for node, ues in found.items() if ues}
-
-    def cells_beside(self, cell: str) -> dict[str, frozenset[int]]:
-        """Other cells that report UEs of this one, and which."""
-        owners = self._owners.get(node_of(cell))
-        if owners is None:
-            return {}
-        with self._lock:
-            shared = owners.shared()
-        beside: dict[str, set[int]] = {}
-        for ue, (own, *others) in shared.items():
-            for other in others if own == cell else ():
-                beside.setdefault(other, set()).add(ue)
-        return {other: frozenset(ues) for other, ues in beside.items()}
-
-    def links(self) -> list[CellLink]:
-        """The cells attached now."""
-        with self._lock:
-            return list(self._links.values())
-
-    def silent_for_s(self, instance_id: int) -> float:
-        """How long ago the subscription's newest report came (at first: since it was attached); 0 if not attached."""
-        with self._lock:
-            last_reported_s = self._last_reported_s.get(instance_id)
-        return 0.0 if last_reported_s is None else time.monotonic() - last_reported_s
-
-    def last_reported_s(self, instance_id: int) -> float:
-        """time.monotonic() of the subscription's newest report, at first of when it was attached; 0 = not attached."""
-        with self._lock:
-            return self._last_reported_s.get(instance_id, 0.0)
-
-    def has_reported(self, instance_id: int) -> bool:
-        """Whether the subscription has brought a report since it was attached."""
-        with self._lock:
-            return instance_id in self._have_reported
-
-    def reported_s(self, cell: str, kind: str) -> float:
-        """time.monotonic() of the cell's newest report of this kind, over whichever subscription; 0 = none ever."""
-        with self._lock:
-            return self._reported_s.get((cell, kind), 0.0)
-
-    def close(self) -> None:
-        """Stop receiving."""
-        self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
-
     def _run(self) -> None:
         while not self._closed.is_set():
             message = self._transport.receive(0.2)
@@ -184,7 +109,7 @@ class Receiver:
                 self.handle(message)
 
     def handle(self, message: RmrMessage) -> None:
-        """Handle one message, whatever it is: what is wrong with it is counted."""
+        """Handle one message, whatever it is. What is wrong with it is counted, and nothing is raised."""
         try:
             self.on_message(message)
         except E2DecodeError as error:
@@ -195,20 +120,14 @@ class Receiver:
             log.exception("handler failed on message type %d", message.mtype)
 
     def on_message(self, message: RmrMessage) -> None:
-        """Handle one message; raises E2DecodeError for bytes that are not what they should be."""
+        """Hand one message to its type's handler. Raises E2DecodeError for bytes that are not what they should be."""
         handler = self._handlers.get(message.mtype)
         if handler is None:
             self._metrics.drop("unknown_message_type")
             return
         if message.mtype != RIC_INDICATION:
-            self._observer.received(message)  # of indications, see below
+            self._observer.received(message)  # `_on_indication` does it for indications
         handler(message)
-
-    def _on_acknowledge(self, message: RmrMessage) -> None:
-        self._sender.on_acknowledge(e2ap.decode_control_acknowledge(message.payload), message.meid)
-
-    def _on_failure(self, message: RmrMessage) -> None:
-        self._sender.on_failure(e2ap.decode_control_failure(message.payload), message.meid)
 
     def _on_indication(self, message: RmrMessage) -> None:
         received_ns = message.received_ns or time.perf_counter_ns()
@@ -269,7 +188,7 @@ class Receiver:
         self._mailbox.offer(subscription.cell, report, complete=tracker.period_complete, news=opens_period)
 
     def _read(self, subscription: ReportSubscription, message: bytes) -> KpmReport:
-        """A KPM report. Raises E2DecodeError."""
+        """The KPM report in a message; a node's first tells the dialect of all that follow. Raises E2DecodeError."""
         if subscription.dialect is not None:
             return decode_report(message, subscription.measurements, subscription.dialect)
         report, dialect = decode_report_of_any_form(message, subscription.measurements)
@@ -279,3 +198,98 @@ class Receiver:
                     self._subscriptions_by_instance[instance_id] = replace(other, dialect=dialect)
         self.on_dialect(subscription.node, dialect)
         return report
+
+    def _counted_elsewhere(self, cell: str, kpm: KpmReport, tracker: CellTracker) -> frozenset[int]:
+        """The UEs of the report that count for another cell of the node. Where a cell sends DCM indications these say
+        whom it serves, and there are none.
+        """
+        owners = self._owners.get(node_of(cell))
+        if owners is None or tracker.has_dcm:
+            return frozenset()
+        with self._lock:
+            was_shared = bool(owners.shared())
+            elsewhere = owners.report(cell, (ue for ue in kpm.ue_keys if ue != NO_UE))
+            is_shared = bool(owners.shared())
+        if elsewhere:
+            self._metrics.count("ue_reports_elsewhere", len(elsewhere))
+        if is_shared and not was_shared:
+            log.warning("%s reports UEs in several cells: each counts for the first that reported it", node_of(cell))
+        return elsewhere
+
+    def _on_acknowledge(self, message: RmrMessage) -> None:
+        self._sender.on_acknowledge(e2ap.decode_control_acknowledge(message.payload), message.meid)
+
+    def _on_failure(self, message: RmrMessage) -> None:
+        self._sender.on_failure(e2ap.decode_control_failure(message.payload), message.meid)
+
+    def links(self) -> list[CellLink]:
+        """The cells attached now."""
+        with self._lock:
+            return list(self._links.values())
+
+    def cells_beside(self, cell: str) -> dict[str, frozenset[int]]:
+        """The other cells that report UEs of this one, and which UEs."""
+        owners = self._owners.get(node_of(cell))
+        if owners is None:
+            return {}
+        with self._lock:
+            shared = owners.shared()
+        beside: dict[str, set[int]] = {}
+        for ue, (own, *others) in shared.items():
+            for other in others if own == cell else ():
+                beside.setdefault(other, set()).add(ue)
+        return {other: frozenset(ues) for other, ues in beside.items()}
+
+    def ues_in_several_cells(self) -> dict[str, dict[int, tuple[str, ...]]]:
+        """The UEs that several cells report, by node; of the cells of each UE its own comes first."""
+        with self._lock:
+            found = {node: owners.shared() for node, owners in self._owners.items()}
+        return {node: ues for node, ues in found.items() if ues}
+
+    def has_reported(self, instance_id: int) -> bool:
+        """Whether the subscription has brought a report since it was attached."""
+        with self._lock:
+            return instance_id in self._have_reported
+
+    def last_reported_s(self, instance_id: int) -> float:
+        """When (time.monotonic) the subscription's newest report came; before the first, when it was attached. 0 stands
+        for a subscription that is not attached.
+        """
+        with self._lock:
+            return self._last_reported_s.get(instance_id, 0.0)
+
+    def silent_for_s(self, instance_id: int) -> float:
+        """How long ago the subscription's newest report came; before the first, how long ago it was attached. 0 stands
+        for a subscription that is not attached.
+        """
+        with self._lock:
+            last_reported_s = self._last_reported_s.get(instance_id)
+        return 0.0 if last_reported_s is None else time.monotonic() - last_reported_s
+
+    def reported_s(self, cell: str, kind: str) -> float:
+        """When (time.monotonic) the cell's newest report of this kind came, by whichever subscription; 0 = there was
+        none.
+        """
+        with self._lock:
+            return self._reported_s.get((cell, kind), 0.0)
+
+    def detach(self, instance_id: int) -> None:
+        """Forget a subscription. A cell that has no other is forgotten with it."""
+        with self._lock:
+            self._observer.detached(instance_id)
+            subscription = self._subscriptions_by_instance.pop(instance_id, None)
+            self._last_reported_s.pop(instance_id, None)
+            self._have_reported.discard(instance_id)
+            cells = frozenset(f.cell for f in self._subscriptions_by_instance.values())
+            if subscription is not None and subscription.cell not in cells:
+                self._links.pop(subscription.cell, None)
+                node = node_of(subscription.cell)
+                if node in self._owners:
+                    self._owners[node].forget_cell(subscription.cell)
+            self._mailbox.expect(cells)
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)

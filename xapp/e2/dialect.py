@@ -23,16 +23,19 @@ class Dialect(StrEnum):
 
 
 def choice(
-    dialect: Dialect, roots: Mapping[str, Type], moved: Mapping[str, Type], later: Mapping[str, Type] | None = None
+    dialect: Dialect,
+    roots: Mapping[str, Type],
+    flexric_roots: Mapping[str, Type],
+    later: Mapping[str, Type] | None = None,
 ) -> Choice:
-    """A CHOICE: `moved` are extensions in the standard and roots in FlexRIC; `later` are extensions in both."""
+    """A CHOICE: `flexric_roots` are extensions in the standard and roots in FlexRIC; `later` are extensions in both."""
     if dialect is Dialect.FLEXRIC:
-        return Choice({**roots, **moved}, later)
-    return Choice(roots, {**moved, **(later or {})})
+        return Choice({**roots, **flexric_roots}, later)
+    return Choice(roots, {**flexric_roots, **(later or {})})
 
 
-def sequence(dialect: Dialect, fields: Mapping[str, Type | Optional], moved: Mapping[str, Type]) -> Sequence:
-    """A SEQUENCE: `moved` are additions in the standard and optional fields in FlexRIC."""
+def sequence(dialect: Dialect, fields: Mapping[str, Type | Optional], flexric_roots: Mapping[str, Type]) -> Sequence:
+    """A SEQUENCE: `flexric_roots` are additions in the standard and optional fields in FlexRIC."""
     if dialect is Dialect.FLEXRIC:
-        return Sequence({**fields, **{name: Optional(kind) for name, kind in moved.items()}})
-    return Sequence(fields, {name: kind for name, kind in moved.items() if not isinstance(kind, Unsupported)})
+        return Sequence({**fields, **{name: Optional(kind) for name, kind in flexric_roots.items()}})
+    return Sequence(fields, {name: kind for name, kind in flexric_roots.items() if not isinstance(kind, Unsupported)})

@@ -121,9 +121,6 @@ class RedisSdl:
     def remove_member(self, ns: str, group: str, member: Any, usemsgpack: bool = True) -> None:
         self._client(ns).srem(_full(ns, group), _packed(member, usemsgpack))
 
-    def remove_group(self, ns: str, group: str) -> None:
-        self.delete(ns, group)
-
     def get_members(self, ns: str, group: str, usemsgpack: bool = True) -> AbstractSet[Any]:
         return {_unpacked(data, usemsgpack) for data in self._client(ns).smembers(_full(ns, group))}
 
@@ -173,9 +170,6 @@ class MemorySdl:
 
     def remove_member(self, ns: str, group: str, member: Any, usemsgpack: bool = True) -> None:
         self._groups[_full(ns, group)].discard(_packed(member, usemsgpack))
-
-    def remove_group(self, ns: str, group: str) -> None:
-        self._groups.pop(_full(ns, group), None)
 
     def get_members(self, ns: str, group: str, usemsgpack: bool = True) -> AbstractSet[Any]:
         return {_unpacked(data, usemsgpack) for data in self._groups[_full(ns, group)]}

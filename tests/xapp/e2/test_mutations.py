@@ -26,10 +26,11 @@ TYPED: dict[str, Callable[[bytes, Dialect], Any]] = {
     "rc-call-process-id": lambda data, _: rc.decode_call_process_id(data),
     "rc-control-header": rc.decode_control_header,
     "rc-control-message": rc.decode_prb_quotas,
-    "rc-control-outcome": rc.decode_control_outcome,
     "rc-ran-function": lambda data, _: rc.decode_ran_function(data),
 }
 """What the loop reads them with."""
+UNREAD = {"rc-control-outcome"}
+"""What no part of the loop reads."""
 
 
 @st.composite
@@ -64,7 +65,7 @@ def test_damaged_messages_are_read_or_refused(name: str, dialect: Dialect, value
     def check(data: st.DataObject) -> None:
         intact = codec.encode(data.draw(values_of(codec.kinds[dialect])), dialect)
         for octets in (intact, data.draw(mutations(intact))):
-            for read in (codec.decode, TYPED[name]):
+            for read in (codec.decode, TYPED.get(name, codec.decode)):
                 try:
                     read(octets, dialect)
                 except E2DecodeError as error:
@@ -73,5 +74,5 @@ def test_damaged_messages_are_read_or_refused(name: str, dialect: Dialect, value
     check()
 
 
-def test_every_type_has_a_reader() -> None:
-    assert TYPES.keys() == TYPED.keys()
+def test_every_type_that_the_loop_reads_has_a_reader() -> None:
+    assert TYPES.keys() - TYPED.keys() == UNREAD

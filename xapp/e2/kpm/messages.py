@@ -19,7 +19,6 @@ from xapp.e2.kpm.action_definition import (
 from xapp.e2.kpm.report_reader import decode_report
 from xapp.e2.kpm.report_table import NO_UE, KpmReport, decode_report_generic
 from xapp.e2.kpm.report_writer import encode_report
-from xapp.e2.kpm.schema import OLD_TIME_STAMP_OCTETS
 from xapp.e2.ran_function_name import RanFunctionName, name_from_value, name_to_value
 
 __all__ = [
@@ -64,11 +63,6 @@ class IndicationHeader(NamedTuple):
     sender_name: str | None = None
     sender_type: str | None = None
     vendor_name: str | None = None
-
-    @property
-    def is_old_form(self) -> bool:
-        """Whether the time stamp has the 4 octets of version 2.00."""
-        return len(self.start_time) == OLD_TIME_STAMP_OCTETS
 
 
 class TriggerStyle(NamedTuple):

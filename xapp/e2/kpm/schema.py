@@ -97,7 +97,7 @@ def _test_condition(dialect: Dialect) -> Sequence:
             "testType": choice(
                 dialect,
                 {"gBR": TRUE, "aMBR": TRUE, "isStat": TRUE, "isCatM": TRUE, "rSRP": TRUE, "rSRQ": TRUE},
-                moved={"ul-rSRP": TRUE, "cQI": TRUE, "fiveQI": TRUE, "qCI": TRUE, "sNSSAI": TRUE},
+                flexric_roots={"ul-rSRP": TRUE, "cQI": TRUE, "fiveQI": TRUE, "qCI": TRUE, "sNSSAI": TRUE},
             ),
             "testExpr": Optional(Enumerated("equal", "greaterthan", "lessthan", "contains", "present")),
             "testValue": Optional(
@@ -111,7 +111,7 @@ def _test_condition(dialect: Dialect) -> Sequence:
                         "valueOctS": Octets(),
                         "valuePrtS": Printable(),
                     },
-                    moved={"valueReal": Real()},
+                    flexric_roots={"valueReal": Real()},
                 )
             ),
         }
@@ -119,7 +119,7 @@ def _test_condition(dialect: Dialect) -> Sequence:
 
 
 def _measurement_under_conditions(
-    dialect: Dialect, optional: Mapping[str, Optional], moved: Mapping[str, Type]
+    dialect: Dialect, optional: Mapping[str, Optional], flexric_roots: Mapping[str, Type]
 ) -> Type:
     """A measurement, the conditions on the UEs that it counts, and what else the item has."""
     condition = Sequence(
@@ -133,7 +133,7 @@ def _measurement_under_conditions(
         "matchingCond": ListOf(condition, 1, 32768, item_bits=8),
         **optional,
     }
-    return sequence(dialect, fields, moved)
+    return sequence(dialect, fields, flexric_roots)
 
 
 # -- subscription -----------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def _action_definition(dialect: Dialect) -> Sequence:
     format_1 = sequence(
         dialect,
         {"measInfoList": MEASUREMENT_INFO_LIST, "granulPeriod": PERIOD, "cellGlobalID": Optional(CGI)},
-        moved={"distMeasBinRangeInfo": BINS},
+        flexric_roots={"distMeasBinRangeInfo": BINS},
     )
     format_2 = Sequence({"ueID": UEID, "subscriptInfo": format_1})
     format_3 = Sequence(
@@ -177,7 +177,7 @@ def _action_definition(dialect: Dialect) -> Sequence:
                     "actionDefinition-Format2": format_2,
                     "actionDefinition-Format3": format_3,
                 },
-                moved={"actionDefinition-Format4": format_4, "actionDefinition-Format5": format_5},
+                flexric_roots={"actionDefinition-Format4": format_4, "actionDefinition-Format5": format_5},
             ),
         }
     )
@@ -294,7 +294,7 @@ def _indication_message(dialect: Dialect) -> Sequence:
             "indicationMessage-formats": choice(
                 dialect,
                 {"indicationMessage-Format1": MEASUREMENT_REPORT, "indicationMessage-Format2": format_2},
-                moved={"indicationMessage-Format3": format_3},
+                flexric_roots={"indicationMessage-Format3": format_3},
             )
         }
     )

@@ -1,7 +1,7 @@
-"""E2SM-RC, the control service model: a node's RC function, and the header and outcome of a control.
+"""E2SM-RC, the control service model: a node's RC function, and the header of a control.
 
-Header, message and outcome are of format 1. What the message says is rc_quota.py's business. For messages in full
-detail see rc_json.py.
+Header and message are of format 1. What the message says is prb_quota.py's business. For messages in full detail,
+outcomes of controls among them, see json_types.py.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from xapp.e2.asn1 import schema
-from xapp.e2.asn1.aper import BitString
-from xapp.e2.asn1.errors import E2EncodeError
-from xapp.e2.asn1.schema import bits_from_text, bits_to_text
 from xapp.e2.dialect import Dialect
 from xapp.e2.ran_function_name import RanFunctionName, name_from_value, name_to_value
 from xapp.e2.rc import schema as rc_schema
@@ -28,21 +25,17 @@ __all__ = [
     "ControlHeader",
     "ControlStyle",
     "Layout",
-    "OutcomeParameter",
     "Parameter",
-    "ParameterValue",
     "PrbQuota",
     "QuotaForm",
     "RanFunction",
     "RcControl",
     "decode_call_process_id",
     "decode_control_header",
-    "decode_control_outcome",
     "decode_prb_quotas",
     "decode_ran_function",
     "encode_call_process_id",
     "encode_control_header",
-    "encode_control_outcome",
     "encode_prb_quota_control",
     "encode_prb_quotas",
     "encode_ran_function",
@@ -68,10 +61,6 @@ SLICE_PRB_QUOTA = Action(RADIO_RESOURCE_ALLOCATION, 6)
 """What share of the PRBs a slice gets; sent for one UE, the limit of that UE's grants."""
 
 
-ParameterValue = bool | int | float | str | bytes | BitString
-"""BOOLEAN, INTEGER, REAL, PrintableString, OCTET STRING or BIT STRING."""
-
-
 class ControlHeader(NamedTuple):
     """Whom a control is for, and which control it is."""
 
@@ -80,13 +69,6 @@ class ControlHeader(NamedTuple):
     action: int
     accept: bool | None = None
     """The decision on a call process that waits for one; None where nothing waits."""
-
-
-class OutcomeParameter(NamedTuple):
-    """One value that a node reports of a control it has done."""
-
-    id: int
-    value: ParameterValue
 
 
 class QuotaForm(NamedTuple):
@@ -217,52 +199,6 @@ def decode_control_header(data: bytes, dialect: Dialect = Dialect.STANDARD) -> C
         fields["ric-ControlAction-ID"],
         None if decision is None else decision == "accept",
     )
-
-
-_KINDS: tuple[tuple[type, str], ...] = (
-    (bool, "valueBoolean"),
-    (int, "valueInt"),
-    (float, "valueReal"),
-    (str, "valuePrintableString"),
-    (bytes, "valueOctS"),
-    (BitString, "valueBitS"),
-)
-"""A Python value's alternative of RANParameter-Value; bool before int, which it is too."""
-
-
-def encode_control_outcome(parameters: tuple[OutcomeParameter, ...], dialect: Dialect = Dialect.STANDARD) -> bytes:
-    """Raises E2EncodeError."""
-    items = [{"ranParameter-ID": each.id, "ranParameter-value": _value_of(each.value)} for each in parameters]
-    value = {"ric-controlOutcome-formats": {"controlOutcome-Format1": {"ranP-List": items}}}
-    return schema.encode(rc_schema.CONTROL_OUTCOME[dialect], value, "rc-control-outcome")
-
-
-def decode_control_outcome(data: bytes, dialect: Dialect = Dialect.STANDARD) -> tuple[OutcomeParameter, ...]:
-    """Raises E2DecodeError, for formats other than 1 too."""
-    value = schema.decode(rc_schema.CONTROL_OUTCOME[dialect], data, "rc-control-outcome")
-    items = value["ric-controlOutcome-formats"]["controlOutcome-Format1"]["ranP-List"]
-    return tuple(OutcomeParameter(each["ranParameter-ID"], _value_from(each["ranParameter-value"])) for each in items)
-
-
-def _value_of(value: ParameterValue) -> dict[str, Any]:
-    name = next((name for kind, name in _KINDS if isinstance(value, kind)), None)
-    if name is None:
-        raise E2EncodeError(f"rc-control-outcome: a value of type {type(value).__name__} is none of RAN parameters")
-    if isinstance(value, bytes):
-        return {name: value.hex()}
-    return {name: bits_to_text(value) if isinstance(value, BitString) else value}
-
-
-def _value_from(chosen: dict[str, Any]) -> ParameterValue:
-    ((name, value),) = chosen.items()
-    result: ParameterValue = value
-    if name == "valueOctS":
-        result = bytes.fromhex(value)
-    elif name == "valueBitS":
-        result = bits_from_text(value)
-    elif name == "valueReal":
-        result = float(value)
-    return result
 
 
 # -- RAN function -----------------------------------------------------------------------------------------------------

@@ -95,14 +95,17 @@ CONTROL_OUTCOME_1 = Sequence(
 )
 
 
-def _control(dialect: Dialect, kind: str, first: Type, moved: int, last: int) -> Sequence:
-    """`moved`, `last`: the last format that FlexRIC has in the root, and the last there is."""
+def _control(dialect: Dialect, kind: str, first: Type, last_root: int, last: int) -> Sequence:
+    """`last_root`, `last`: the last format that FlexRIC has in the root, and the last there is."""
 
     def refused(numbers: range) -> Mapping[str, Type]:
         return {f"control{kind}-Format{n}": Unsupported(f"control {kind.lower()} format {n}") for n in numbers}
 
     formats = choice(
-        dialect, {f"control{kind}-Format1": first}, refused(range(2, moved + 1)), refused(range(moved + 1, last + 1))
+        dialect,
+        {f"control{kind}-Format1": first},
+        refused(range(2, last_root + 1)),
+        refused(range(last_root + 1, last + 1)),
     )
     return Sequence({f"ric-control{kind}-formats": formats})
 
