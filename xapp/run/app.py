@@ -148,17 +148,20 @@ class App:
         Redis do not cover DNS.
         """
         parts, until_leave_s = self.parts, others.left_s() - LEAVE_S
-        is_in_control = parts.leader_election.role is Role.CONTROL
         threads = (
             self._begin("unsubscribe", lambda: parts.cells.subscriptions.close(until_leave_s)),
             self._begin("deregister", parts.alarms.clear_all, lambda: parts.registrar.deregister(until_leave_s)),
-            self._begin("withdraw", parts.save_quotas, *[parts.sdl_documents.withdraw] * is_in_control),
+            self._begin("withdraw", parts.save_quotas, self._withdraw),
         )
         for thread in threads:
             thread.join(others.left_s() - LEAVE_S)
         # Not before: the next instance takes over what is left of the subscriptions.
         self._begin("leave", parts.leader_election.leave).join(others.left_s())
         parts.store.close(others.left_s())
+
+    def _withdraw(self) -> None:
+        if self.parts.leader_election.role is Role.CONTROL:
+            self.parts.sdl_documents.withdraw()
 
     def _begin(self, name: str, *steps: Callable[[], object]) -> threading.Thread:
         thread = threading.Thread(target=self._attempt, args=steps, name=name, daemon=True)

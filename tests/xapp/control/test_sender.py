@@ -14,8 +14,8 @@ from waiting import PATIENCE_S
 import xapp.control.sender
 from policy.allocation import Allocation, all_dynamic
 from xapp.control.encoder import ControlMessage
-from xapp.control_kinds.dcm import DcmEncoder
 from xapp.control.sender import ControlSender
+from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.asn1.errors import E2EncodeError
 from xapp.e2.dcm.messages import OutcomeCode
 from xapp.e2.e2ap import hot_messages as e2ap
