@@ -118,7 +118,7 @@ def engine_cases(rng: np.random.Generator, seconds: float, at_least: int, at_mos
 
 
 def with_positions(bundle: Bundle, positions: int) -> EngineLeader:
-    """The bundle's weights, read with so many positions a block. It was not trained so: only its speed means anything."""
+    """The bundle's weights, read with so many positions a block: not trained so, it says something of speed alone."""
     from policy.leader_models.language_model import state_of
 
     tensors = {name: tensor.numpy() for name, tensor in state_of(bundle.leader).items()}

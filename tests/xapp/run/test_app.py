@@ -103,13 +103,13 @@ def test_a_step_of_the_stop_that_fails_keeps_no_other_from_being_made(
     platform.node.next_control()
     parts = platform.app.parts
     for what, step in (
-        (parts.loop, "close"), (parts.task_runner, "stop"), (parts.alarms, "clear_all"), (parts.quotas, "save")
+        (parts.loop, "close"), (parts.task_runner, "stop"), (parts.alarms, "clear_all"), (parts.kinds["rc"], "save")
     ):  # fmt: skip
         monkeypatch.setattr(what, step, fail)
     platform.app.stop()
     assert platform.node.next_control()[1].release
     assert len(platform.submgr.of("DELETE")) == 2
-    assert platform.app.metrics.summary()["dropped"] == {"stop_error": 4}
+    assert platform.app.metrics.summary()["dropped"]["stop_error"] == 4
     assert not parts.transport.ready
     monkeypatch.undo()
 
