@@ -18,6 +18,7 @@ from policy.leader import never_expires
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
+from policy.schedulers.schedulers import SCHEDULERS
 from training.errors import Stopped, TrainingError
 from training.imitation.collector import Collector, best_response, prompts_of
 from training.imitation.teachers import make_teacher
@@ -27,7 +28,8 @@ from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
 
 MIX = make_scenario("mix")
-TEACHER = make_teacher("proportional_fair")
+FAIR = SCHEDULERS["proportional_fair"]
+TEACHER = make_teacher(FAIR.name)
 TINY = WarmStartConfig(
     steps=9,
     batch=6,
@@ -171,7 +173,7 @@ def test_followers_are_watched_while_they_play_the_rule():
     for _ in range(60):
         states = watched.observe()
         plain.observe()
-        allocations = [d.allocation for d in TEACHER.decide(states, [Intent()] * 4, never_expires)]
+        allocations = [d.allocation for d in FAIR.decide(states, [Intent()] * 4, never_expires)]
         _, sends_BUM = best_response(watched, allocations)
         plain.play(allocations, 1)
         assert sends_BUM.any()
@@ -183,7 +185,7 @@ def test_learned_followers_stay_within_what_they_may(tmp_path):
     bundle = load_bundle(run(tmp_path).bundle)
     world = CellBatch(MIX, 4, 5, seed=4)
     for _ in range(30):
-        decisions = TEACHER.decide(world.observe(), [Intent()] * 4, never_expires)
+        decisions = FAIR.decide(world.observe(), [Intent()] * 4, never_expires)
         world.play([d.allocation for d in decisions], 1, LearnedFollowers(FollowerPolicy(bundle.follower)))
     assert sum(m.occupied_fraction for m in world.metrics()) > 0
     assert sum(m.transmissions_outside_grant for m in world.metrics()) == 0
