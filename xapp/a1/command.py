@@ -84,10 +84,7 @@ def put(
     name = instance or file.stem
     policy = None if delete else _read(file)
     client = RestClient("A1 mediator", f"{_policy_types(url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
-    try:
-        result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
-    finally:
-        client.close()
+    result = _delete(client, name) if policy is None else _put(client, name, policy, wait_s)
     typer.echo(json.dumps(result) if as_json else f"{name}: {result['result']}")
     return 0 if result["ok"] else 1
 
@@ -96,12 +93,8 @@ def _policy_types(url: str) -> str:
     """The URL of the mediator's policy types, whichever mediator it is. Raises RestError."""
     for path in MEDIATOR_PATHS:
         types = f"{url.rstrip('/')}/{path}"
-        client = RestClient("A1 mediator", types, timeout_s=TIMEOUT_S)
-        try:
-            if client.request("GET").status != 404:
-                return types
-        finally:
-            client.close()
+        if RestClient("A1 mediator", types, timeout_s=TIMEOUT_S).request("GET").status != 404:
+            return types
     raise RestError(f"A1 mediator: there is neither {' nor '.join(f'/{path}' for path in MEDIATOR_PATHS)} at {url}")
 
 

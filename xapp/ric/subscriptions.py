@@ -254,7 +254,6 @@ class SubscriptionClient:
                 time.sleep(min(0.1, max(0.0, give_up_at - self._clock())))
         if self._table.removals:
             log.warning("%d subscriptions could not be deleted in time", len(self._table.removals))
-        self._rest.close()
 
     # -- inside; methods that say `locked` are called with the lock held -------------------------------------------
 

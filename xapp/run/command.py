@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
@@ -18,6 +19,7 @@ from policy.errors import RunFailed, UserMistake
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.logs import set_up
+from xapp.monitoring.process import nothing_collected
 
 if TYPE_CHECKING:
     from xapp.run.app import App
@@ -100,16 +102,18 @@ def serve(
     record_max_bytes: int = 0,
 ) -> int:
     """The xApp from start to stop; the exit status."""
-    from policy.registry import LeaderError
-    from xapp.control.cold_start import make_live_leader
-    from xapp.record.recorder import Recorder
-    from xapp.run.app import App
+    with nothing_collected():
+        from policy.registry import LeaderError
+        from xapp.control.cold_start import make_live_leader
+        from xapp.record.recorder import Recorder
+        from xapp.run.app import App
 
-    controls = configuration.controls
-    try:
-        leader = make_live_leader(controls.leader, threads=controls.torch_threads)
-    except LeaderError as error:
-        raise UserMistake(f"controls.leader: {error}") from None
+        controls = configuration.controls
+        try:
+            leader = make_live_leader(controls.leader, threads=controls.torch_threads)
+        except LeaderError as error:
+            raise UserMistake(f"controls.leader: {error}") from None
+    gc.freeze()
     app = App(configuration, leader, log_lines=log_lines)
     recorder = None
     try:
