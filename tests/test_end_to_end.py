@@ -34,6 +34,8 @@ SUMMARY_KEYS = [
     "slots_late",
     "decision_ms",
     "loop_ms",
+    "xapp_rss_mb",
+    "start_to_first_decision_s",
     "throughput_mbps",
     "jain",
     "mean_delay_ms",

@@ -68,13 +68,15 @@ def _run(name: str, args: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from policy.errors import StackmacError, how_to_add, missing_package
+    from xapp.monitoring.process import nothing_collected
 
     place, _ = COMMANDS[name]
     if name == "bench" and args[:1] == ["training"]:
         name, args, place = "bench training", args[1:], BENCH_TRAINING
     module, attribute = place.split(":")
     try:
-        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+        with nothing_collected():
+            command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
         status = command.main(args=args, prog_name=f"stackmac {name}", standalone_mode=False)
     except TyperException as error:
         return _mistake(f"stackmac {name}: {_explained(error)}")

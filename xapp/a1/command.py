@@ -112,10 +112,7 @@ def put(options: PutOptions) -> int:
         raise UserMistake(f"file is {str(options.file)!r}, expected a name, or --id: a policy's id is not empty")
     policy = None if options.delete else _read(options.file)
     client = RestClient("A1 mediator", f"{_policy_types(options.url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
-    try:
-        result = _delete(client, name) if policy is None else _put(client, name, policy, options.wait_s)
-    finally:
-        client.close()
+    result = _delete(client, name) if policy is None else _put(client, name, policy, options.wait_s)
     typer.echo(json.dumps(result) if options.as_json else f"{name}: {result['result']}")
     return 0 if result["ok"] else 1
 
@@ -124,12 +121,8 @@ def _policy_types(url: str) -> str:
     """The URL of the mediator's policy types, whichever mediator it is. Raises RestError."""
     for path in MEDIATOR_PATHS:
         types = f"{url.rstrip('/')}/{path}"
-        client = RestClient("A1 mediator", types, timeout_s=TIMEOUT_S)
-        try:
-            if client.request("GET").status != 404:
-                return types
-        finally:
-            client.close()
+        if RestClient("A1 mediator", types, timeout_s=TIMEOUT_S).request("GET").status != 404:
+            return types
     raise RestError(f"A1 mediator: there is neither {' nor '.join(f'/{path}' for path in MEDIATOR_PATHS)} at {url}")
 
 

@@ -92,7 +92,6 @@ def gather(config: Path, url: str, *, seconds: float, on_progress: Callable[[str
         time.sleep(max(0.0, seconds - (time.monotonic() - asked_s)))
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     policies = _asked(lambda: _list("the xApp", url, timeout_s, "ric", "v1", "policies"))
-    xapp.close()
     return Facts(
         Answer(controls),
         url,
@@ -118,7 +117,6 @@ def _without_configuration(error: str, url: str, environment: Mapping[str, str],
     before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     time.sleep(seconds if before.there else 0.0)
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
-    xapp.close()
     return Facts(Answer(error=error), url, before=before, after=after, seconds=seconds, environment=environment)
 
 
@@ -157,11 +155,8 @@ def _object(client: RestClient, *path: str) -> dict[str, Any]:
 
 def _list(service: str, url: str, timeout_s: float, *path: str) -> list[Any]:
     client = RestClient(service, url, timeout_s=timeout_s)
-    try:
-        answer = client.request("GET", *path)
-        body = answer.json()
-    finally:
-        client.close()
+    answer = client.request("GET", *path)
+    body = answer.json()
     if answer.status != 200 or not isinstance(body, list | type(None)):
         raise RestError(f"{service}: {'/'.join(path)} answers {answer.status}")
     return body or []  # Go writes an empty list as null
@@ -179,10 +174,7 @@ def _node_names(url: str, timeout_s: float) -> list[str]:
 
 def _registered(url: str, timeout_s: float) -> list[str]:
     client = RestClient("appmgr", url, timeout_s=timeout_s)
-    try:
-        return sorted({instance for _, instance in registered_names(client)})
-    finally:
-        client.close()
+    return sorted({instance for _, instance in registered_names(client)})
 
 
 def _store() -> bool:

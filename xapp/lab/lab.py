@@ -244,6 +244,8 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         summary[name] = xapp.get(name, 0)
     for name in ("decided_by", "decision_ms", "loop_ms", "dropped"):
         summary[name] = xapp.get(name, {})
+    summary["xapp_rss_mb"] = xapp.get("rss_mb")
+    summary["start_to_first_decision_s"] = xapp.get("start_to_first_decision_s")
     for name in (
         "guard_changes",
         "late_answers",

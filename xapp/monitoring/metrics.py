@@ -14,6 +14,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from xapp.monitoring.process import age_s
+
 KEPT_TIMES = 100_000
 """Newest decision times kept for exact percentiles (at 10 decisions/s: close to three hours)."""
 _TIME_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -73,6 +75,7 @@ class Metrics:
         self._drops: Counter[str] = Counter()
         self._decision_ms: deque[float] = deque(maxlen=KEPT_TIMES)
         self._loop_ms: deque[float] = deque(maxlen=KEPT_TIMES)
+        self._first_decision_s: float | None = None
         self.registry = CollectorRegistry()
         self._counters = {
             name: PrometheusCounter(f"stackmac_{name}", what, registry=self.registry) for name, what in COUNTERS.items()
@@ -119,6 +122,8 @@ class Metrics:
         with self._lock:
             self._counts["decisions"] += 1
             self._decided_by[decided_by] += 1
+            if self._first_decision_s is None and not decided_by.startswith("fallback:"):
+                self._first_decision_s = age_s()
             self._decision_ms.append(decision_ms)
             self._loop_ms.append(loop_ms)
         self._decisions.labels(decided_by).inc()
@@ -163,6 +168,7 @@ class Metrics:
             summary: dict[str, Any] = {name: self._counts[name] for name in names}
             summary["decided_by"] = dict(self._decided_by)
             summary["dropped"] = dict(self._drops)
+            summary["start_to_first_decision_s"] = self._first_decision_s
             decision_ms, loop_ms = list(self._decision_ms), list(self._loop_ms)
         summary["decision_ms"] = percentiles(decision_ms)
         summary["loop_ms"] = percentiles(loop_ms)

@@ -93,7 +93,6 @@ class Registrar:
                 log.warning("not deregistered: %s", error)
                 done = False
             self.registered = not done
-        self._rest.close()
         return done
 
     def abandon(self) -> None:

@@ -133,7 +133,7 @@ class E2mgrSource:
         return []
 
     def close(self) -> None:
-        self._rest.close()
+        pass
 
     def _get(self, name: str) -> Any:
         try:

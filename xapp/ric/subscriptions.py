@@ -263,7 +263,6 @@ class SubscriptionClient:
                 self._memory.forget(removal.event_instance_id, removal.owner)
         if self._table.removals:
             log.warning("%d subscriptions could not be deleted in time", len(self._table.removals))
-        self._rest.close()
 
     # -- inside; methods that say `locked` are called with the lock held -------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
@@ -20,6 +21,7 @@ from training.command_line.result_file import check_new_file
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.logs import set_up
+from xapp.monitoring.process import nothing_collected
 from xapp.run.options import RunOptions
 
 if TYPE_CHECKING:
@@ -94,18 +96,20 @@ def serve(
     record_max_bytes: int = 0,
 ) -> int:
     """The xApp from start to stop; the exit status."""
-    from policy.registry import LeaderError
-    from xapp.control.cold_start import make_live_leader
-    from xapp.record.recorder import Recorder
-    from xapp.run.app import App
+    with nothing_collected():
+        from policy.registry import LeaderError
+        from xapp.control.cold_start import make_live_leader
+        from xapp.record.recorder import Recorder
+        from xapp.run.app import App
 
-    controls = configuration.controls
-    try:
-        leader = make_live_leader(controls.leader, threads=controls.torch_threads)
-    except LeaderError as error:
-        raise UserMistake(f"controls.leader: {error}") from None
+        controls = configuration.controls
+        try:
+            leader = make_live_leader(controls.leader, threads=controls.torch_threads)
+        except LeaderError as error:
+            raise UserMistake(f"controls.leader: {error}") from None
     if stop.is_set():
         return 0  # told to while the leader was loaded: nothing has begun
+    gc.freeze()
     app = App(configuration, leader, log_lines=log_lines)
     recorder = None
     try:

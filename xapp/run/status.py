@@ -8,6 +8,7 @@ from typing import Any
 
 from xapp.a1.enforcement import Enforcement
 from xapp.explain.document import summary
+from xapp.monitoring.process import rss_mb
 from xapp.monitoring.symptom_data import versions
 from xapp.packaging.descriptor import completed
 from xapp.ric.leader_election import Role
@@ -26,6 +27,7 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "leader": parts.controls.leader,
         "deadline_ms": parts.controls.deadline_ms,
         **parts.metrics.summary(),
+        "rss_mb": rss_mb(),
         "cells": parts.loop.last_decisions(),
         "effects": parts.cells.effects(parts.sender.epoch),
         "nodes": {name: node.connected for name, node in parts.watcher.nodes.items()},

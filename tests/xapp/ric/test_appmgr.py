@@ -7,7 +7,6 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -51,15 +50,11 @@ def appmgr() -> Iterator[Served]:
 
 
 @pytest.fixture
-def registrar() -> Iterator[Callable[..., Registrar]]:
-    with ExitStack() as stack:
+def registrar() -> Callable[..., Registrar]:
+    def make(url: str, registration: Registration = ME, **options: Any) -> Registrar:
+        return Registrar(url, registration, rng=random.Random(0), **options)
 
-        def make(url: str, registration: Registration = ME, **options: Any) -> Registrar:
-            made = Registrar(url, registration, rng=random.Random(0), **options)
-            stack.callback(made._rest.close)
-            return made
-
-        yield make
+    return make
 
 
 def test_it_registers_once_and_the_route_manager_sees_where_it_is(appmgr: Served, registrar: Any) -> None:

@@ -21,7 +21,6 @@ def endless() -> Iterator[Callable[[int, float], RestClient]]:
     listener.settimeout(30.0)
     stopped = threading.Event()
     threads: list[threading.Thread] = []
-    clients: list[RestClient] = []
 
     def answer(size: int, pause_s: float) -> None:
         connection, _ = listener.accept()
@@ -37,15 +36,12 @@ def endless() -> Iterator[Callable[[int, float], RestClient]]:
     def start(size: int, pause_s: float) -> RestClient:
         threads.append(threading.Thread(target=answer, args=(size, pause_s)))
         threads[-1].start()
-        clients.append(RestClient("service", f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.3))
-        return clients[-1]
+        return RestClient("service", f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.3)
 
     yield start
     stopped.set()
     for thread in threads:
         thread.join()
-    for client in clients:
-        client.close()
     listener.close()
 
 
@@ -65,7 +61,6 @@ def test_a_segment_is_quoted_and_the_answer_is_whole(serve: Callable[..., Any]) 
     service = serve(lambda request: (418, {"path": request.path, "got": request.body}))
     client = RestClient("service", service.url + "/", timeout_s=5.0)
     answer = client.request("POST", "a", "b/c d?", body=[1])
-    client.close()
     assert (answer.service, answer.status) == ("service", 418)
     assert answer.json() == {"path": "/a/b%2Fc%20d%3F", "got": [1]}
 
@@ -75,7 +70,6 @@ def test_a_url_that_leads_nowhere_is_one_line(url: str) -> None:
     client = RestClient("service", url, timeout_s=1.0)
     with pytest.raises(RestError, match=r"^service: .+$"):
         client.request("GET", "x")
-    client.close()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"1" * 5000], ids=range(5))
