@@ -275,7 +275,7 @@ def test_what_cannot_be_said_has_no_tokens() -> None:
 def test_floors_that_exceed_the_cell_are_scaled_and_said_so() -> None:
     intent = Intent(min_share_percent={10: 100, 20: 50, 30: 50})
     grammar = compile_grammar(cell(3, 5), intent, PAPER)
-    assert len(grammar.not_enforced) == 1 and "11 of 5 RBGs" in grammar.not_enforced[0].reason
+    assert len(grammar.limits.not_enforced) == 1 and "11 of 5 RBGs" in grammar.limits.not_enforced[0].reason
     for tokens in [t for t in language(grammar) if t[:2] == (FIRST_MASK, FIRST_CONTENDERS)]:
         # 5, 3 and 3 of 11, scaled to 5: 2.27, 1.36, 1.36 -> the two RBGs left over go to the larger remainders.
         assert grammar.allocation(tokens).rbgs_per_ue().tolist() == [2, 2, 1]
@@ -283,7 +283,7 @@ def test_floors_that_exceed_the_cell_are_scaled_and_said_so() -> None:
 
 def test_a_cap_wins_over_the_same_ues_floor() -> None:
     grammar = compile_grammar(cell(2, 4), Intent(max_share_percent={10: 25}, min_share_percent={10: 75}), QUIET)
-    assert len(grammar.not_enforced) == 1 and grammar.not_enforced[0].ue_ids == (10,)
+    assert len(grammar.limits.not_enforced) == 1 and grammar.limits.not_enforced[0].ue_ids == (10,)
     assert {int(grammar.allocation(t).rbgs_per_ue()[0]) for t in language(grammar)} == {1}
 
 
