@@ -75,8 +75,9 @@ def lab() -> Iterator[Any]:
 
 
 def kept_time(summary: dict[str, Any]) -> bool:
-    """Whether the machine had time for the lab: no slot of the gNB, which waits for nobody, was late."""
-    return not summary["slots_late"]
+    """Whether the machine had time for the lab: no slot of the gNB, which waits for nobody, was late, and answers left
+    well within their period."""
+    return not summary["slots_late"] and bool(summary["loop_ms"]["p95"] < summary["options"]["period_ms"] / 2)
 
 
 def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -> None:
