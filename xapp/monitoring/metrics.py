@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from xapp.monitoring.process import age_s
+from xapp.monitoring.process import started_at_s
 
 KEPT_TIMES = 100_000
 """Newest decision times kept for exact percentiles (at 10 decisions/s: close to three hours)."""
@@ -75,7 +76,8 @@ class Metrics:
         self._drops: Counter[str] = Counter()
         self._decision_ms: deque[float] = deque(maxlen=KEPT_TIMES)
         self._loop_ms: deque[float] = deque(maxlen=KEPT_TIMES)
-        self._first_decision_s: float | None = None
+        self._started_at_s = started_at_s()  # here: a decision reads no files
+        self._first_decision_at_s: float | None = None
         self.registry = CollectorRegistry()
         self._counters = {
             name: PrometheusCounter(f"stackmac_{name}", what, registry=self.registry) for name, what in COUNTERS.items()
@@ -122,8 +124,8 @@ class Metrics:
         with self._lock:
             self._counts["decisions"] += 1
             self._decided_by[decided_by] += 1
-            if self._first_decision_s is None and not decided_by.startswith("fallback:"):
-                self._first_decision_s = age_s()
+            if self._first_decision_at_s is None and not decided_by.startswith("fallback:"):
+                self._first_decision_at_s = time.monotonic()
             self._decision_ms.append(decision_ms)
             self._loop_ms.append(loop_ms)
         self._decisions.labels(decided_by).inc()
@@ -168,7 +170,10 @@ class Metrics:
             summary: dict[str, Any] = {name: self._counts[name] for name in names}
             summary["decided_by"] = dict(self._decided_by)
             summary["dropped"] = dict(self._drops)
-            summary["start_to_first_decision_s"] = self._first_decision_s
+            start_s, first_s = self._started_at_s, self._first_decision_at_s
+            summary["start_to_first_decision_s"] = (
+                None if start_s is None or first_s is None else round(first_s - start_s, 2)
+            )
             decision_ms, loop_ms = list(self._decision_ms), list(self._loop_ms)
         summary["decision_ms"] = percentiles(decision_ms)
         summary["loop_ms"] = percentiles(loop_ms)

@@ -23,14 +23,14 @@ def rss_mb() -> float | None:
     return round(pages * os.sysconf("SC_PAGE_SIZE") / MB, 1)
 
 
-def age_s() -> float | None:
-    """Since the process was started, its interpreter's own start included."""
+def started_at_s() -> float | None:
+    """The moment of time.monotonic() at which the process was started, before its interpreter was."""
     try:
         behind_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         started_s = int(behind_name[START_TIME]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return None
-    return round(time.clock_gettime(time.CLOCK_BOOTTIME) - started_s, 2)
+    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
 
 
 @contextmanager
