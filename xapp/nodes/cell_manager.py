@@ -210,8 +210,8 @@ class Cells:
             self._events.put(NodeEvent(NodeChange.CHANGED, known))
 
     def _other_parts(self) -> dict[str, str]:
-        """Locked."""
-        return other_parts(self._plans, self._nodes)
+        """Of nodes whose plan is made: one that has just connected may still be waiting for shared data. Locked."""
+        return other_parts(self._plans, [name for name in self._nodes if name in self._plans])
 
     def _take(self, event: NodeEvent) -> None:
         node = event.node

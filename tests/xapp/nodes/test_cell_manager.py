@@ -251,6 +251,23 @@ def test_parts_that_cannot_be_controlled_are_no_fault_while_their_du_is(make: Ca
     assert rig.problems(CU) == ["no_control_function", "no_kpm_function"]
 
 
+def test_a_node_may_be_asked_about_while_shared_data_have_not_answered(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its quotas are looked up before its plan stands; the status page is read at any moment."""
+    rig, seen = make(), []
+    ask = SharedStore.get
+
+    def ask_slowly(store: SharedStore, key: str) -> object:
+        seen.append((rig.cells.problems(), rig.cells.roles(), rig.cells.dialects(), rig.cells.silence_s()))
+        return ask(store, key)
+
+    monkeypatch.setattr(SharedStore, "get", ask_slowly)
+    rig.connect(kpm_function(), rc_function())
+    assert seen and seen[0] == ({}, {}, {}, {})
+    assert rig.states() == ["active"]
+
+
 @pytest.mark.parametrize("controls", [{"control": "none"}, {"nodes": [{"name": "gnbd_*", "control": "none"}]}])
 @pytest.mark.parametrize("by_dcm", [True, False])
 def test_a_node_that_is_only_watched_is_subscribed_to_and_never_controlled(
