@@ -5,19 +5,20 @@ from __future__ import annotations
 import io
 import json
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from machine_probe import MachineProbe
 from rich.console import Console
 
-from policy.allocation import all_dynamic
-from policy.leader import Decision
 from xapp.cli import main
 from xapp.lab.lab import Lab, run_lab
 from xapp.lab.options import LabOptions
+from xapp.lab.screen import live_view
 from xapp.rmr.osc import librmr_problem
 
 SUMMARY_KEYS = [
@@ -43,15 +44,8 @@ SUMMARY_KEYS = [
 ]
 
 
-class Hesitant:
-    """Somebody's own leader: everything to the node, and sometimes nothing at all."""
-
-    name = "hesitant"
-
-    def decide(self, states, intents, expired):  # type: ignore[no-untyped-def]
-        if any(state.slot % 400 == 0 for state in states):
-            raise RuntimeError("today I would rather not")
-        return [Decision(all_dynamic(state.ue_ids, state.num_rbgs), decided_by=self.name) for state in states]
+KEPT_WITHIN_S = 0.005
+"""A machine that makes a process wait longer than this is busy: a twentieth of a period."""
 
 
 def quiet() -> Console:
@@ -74,53 +68,73 @@ def lab() -> Iterator[Any]:
         one.__exit__()
 
 
-def kept_time(summary: dict[str, Any]) -> bool:
-    """Whether the machine had time for the lab: no slot of the gNB, which waits for nobody, was late, and answers left
-    well within their period."""
-    return not summary["slots_late"] and bool(summary["loop_ms"]["p95"] < summary["options"]["period_ms"] / 2)
+class Run(NamedTuple):
+    """A lab that ran, and whether the machine had time for it."""
+
+    summary: dict[str, Any]
+    kept_time: bool
 
 
-def assert_loop_is_sound(summary: dict[str, Any], *, cells: int, periods: int) -> None:
+def run(options: LabOptions) -> Run:
+    """Run a lab beside a probe of the machine. On a busy one a report, an answer or a slot of the gNB's comes late, and
+    what follows from that is no fault; how long the xApp itself took is no excuse.
+    """
+    looked_s: list[float] = []
+
+    def look(*arguments: Any, **options: Any) -> Any:
+        looked_s.append(time.monotonic())
+        return live_view(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch, MachineProbe() as probe:
+        patch.setattr("xapp.lab.lab.live_view", look)
+        summary = run_lab(options, quiet())
+    worst_s = probe.worst_s(looked_s[0], looked_s[-1])
+    return Run(summary, worst_s < KEPT_WITHIN_S and not summary["slots_late"])
+
+
+def assert_loop_is_sound(run: Run, *, cells: int, periods: int) -> None:
+    summary, kept_time = run
     assert not [key for key in SUMMARY_KEYS if key not in summary]
     assert summary["decode_errors"] == 0
     assert summary["transmissions_outside_grant"] == 0
     assert summary["controls_failed"] == 0
     # On a busy machine UEs may come and go between the report that was decided about and the newest one.
-    assert summary["guard_changes"] == 0 or not kept_time(summary)
+    assert summary["guard_changes"] == 0 or not kept_time
     assert summary["controls_sent"] == summary["controls_acked"] == summary["decisions"]
     # On a busy machine an answer may come after its period has begun; then the next one overtakes it.
     overtaken = summary["controls_superseded"]
     assert summary["controls_applied"] + overtaken == summary["controls_sent"]
-    assert overtaken <= 0.1 * summary["controls_sent"] or not kept_time(summary)
+    assert overtaken == 0 or not kept_time
     # Nor is every report decided about there: of two that wait the newer takes the place of the older.
-    assert summary["decisions"] >= (cells * periods if kept_time(summary) else 1)
+    assert summary["decisions"] >= (cells * periods if kept_time else 1)
     assert sum(summary["decided_by"].values()) == summary["decisions"]
     assert summary["xapp_exit_status"] == 0
 
 
-def assert_decided_in_time_by(who: str, summary: dict[str, Any]) -> None:
+def assert_decided_in_time_by(who: str, run: Run) -> None:
     """But for what a busy machine made late."""
-    decided_by = summary["decided_by"]
+    decided_by = run.summary["decided_by"]
     assert set(decided_by) <= {who, "fallback:late", "fallback:busy"}
     assert decided_by.get(who, 0) > 0
-    assert decided_by.get(who, 0) >= 0.9 * summary["decisions"] or not kept_time(summary)
+    assert set(decided_by) == {who} or not run.kept_time
 
 
 @pytest.mark.parametrize("k", [1, 100])
 def test_the_model_decides_and_the_radio_obeys(k: int, tmp_path: Path) -> None:
     recording = tmp_path / "recording"
-    summary = run_lab(LabOptions(seconds=2, k=k, compare="node_scheduler", record=recording), quiet())
+    ran = run(LabOptions(seconds=2, k=k, compare="node_scheduler", record=recording))
     assert main(["replay", str(recording)]) == 0, "the recorded inputs make the same control bytes"
 
-    assert_loop_is_sound(summary, cells=1, periods=20)
+    summary = ran.summary
+    assert_loop_is_sound(ran, cells=1, periods=20)
     assert summary["slots_run"] == 20 * k
-    assert_decided_in_time_by("model", summary)
+    assert_decided_in_time_by("model", ran)
     # Bytes, sockets and processes change nothing: the live run is its replay in the simulator. Only a machine so busy
     # that the model or a control came too late makes a difference, and one that mostly kept time a small one.
     in_time = summary["decided_by"].get("model") == summary["decisions"] and not summary["controls_late"]
     for figure in ("throughput_mbps", "jain", "utility", "mean_delay_ms"):
         replayed = summary["compare"]["bundled"][figure]
-        if in_time or kept_time(summary):
+        if in_time or ran.kept_time:
             assert summary[figure] == pytest.approx(replayed, rel=1e-9 if in_time else 0.2), figure
     assert summary["compare"]["node_scheduler"]["throughput_mbps"] != summary["throughput_mbps"]
 
@@ -128,34 +142,36 @@ def test_the_model_decides_and_the_radio_obeys(k: int, tmp_path: Path) -> None:
 def test_three_cells_of_twenty_ues_under_a_classical_leader(tmp_path: Path) -> None:
     options = LabOptions(seconds=2, cells=3, ues=20, leader="proportional_fair", routes="file")
     recording = tmp_path / "recording"
-    summary = run_lab(replace(options, record=recording), quiet())
+    ran = run(replace(options, record=recording))
     assert main(["replay", str(recording)]) == 0
 
-    assert_loop_is_sound(summary, cells=3, periods=20)
-    assert_decided_in_time_by("proportional_fair", summary)
+    assert_loop_is_sound(ran, cells=3, periods=20)
+    assert_decided_in_time_by("proportional_fair", ran)
 
 
 @pytest.mark.skipif(bool(librmr_problem()), reason=librmr_problem() or "librmr is there")
 def test_an_xapp_on_librmr_among_python_peers() -> None:
-    summary = run_lab(LabOptions(seconds=2, leader="proportional_fair", rmr="librmr"), quiet())
+    ran = run(LabOptions(seconds=2, leader="proportional_fair", rmr="librmr"))
 
-    assert_loop_is_sound(summary, cells=1, periods=20)
+    assert_loop_is_sound(ran, cells=1, periods=20)
 
 
 def test_a_fast_period_reports_the_models_share_honestly() -> None:
-    summary = run_lab(LabOptions(seconds=2, period_ms=20), quiet())
+    ran = run(LabOptions(seconds=2, period_ms=20))
 
-    assert_loop_is_sound(summary, cells=1, periods=100)
+    assert_loop_is_sound(ran, cells=1, periods=100)
+    summary = ran.summary
     fallbacks = sum(count for who, count in summary["decided_by"].items() if who.startswith("fallback:"))
     assert summary["decided_by"].get("model", 0) + fallbacks == summary["decisions"]
 
 
 def test_anyones_leader_plugs_in_and_its_failures_cost_one_decision_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "shared"))
 
-    summary = run_lab(LabOptions(seconds=2, leader="test_end_to_end:Hesitant"), quiet())
+    ran = run(LabOptions(seconds=2, leader="hesitant_leader:Hesitant"))
 
-    assert_loop_is_sound(summary, cells=1, periods=20)
+    assert_loop_is_sound(ran, cells=1, periods=20)
+    summary = ran.summary
     assert summary["decided_by"]["fallback:error"] >= 4
     assert summary["decided_by"]["hesitant"] >= 10
 
