@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from training.checkpoint import Models, Optimizers, fill_from, read_checkpoint, save_checkpoint
 from training.errors import TrainingError
 
+CHECKPOINT = "checkpoint.safetensors"
+"""The name of a run's checkpoint in its directory."""
 ABSENT = "not set"
 """What a setting was that the other run does not know: of another version, which resumes none of ours."""
 
@@ -36,7 +38,7 @@ class RunFolder:
     def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
         self.out = out
         self.bundle = out / "bundle"
-        self.checkpoint = out / "checkpoint.safetensors"
+        self.checkpoint = out / CHECKPOINT
         self.log = out / "log.jsonl"
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
 

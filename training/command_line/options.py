@@ -73,12 +73,17 @@ def command(
 
 
 def words_of(options: Any, leave_out: Iterable[str] = ()) -> list[str]:
-    """What one would type for these options; what is not given is left out, and a default that is 0 or nothing."""
+    """What one would type for these options; what is not given is left out, and a default that is 0 or nothing.
+
+    Raises ValueError for what nobody can type: an empty tuple, or a switch turned off, where the default is not.
+    """
     words: list[str] = []
     for one in fields(options):
         value = getattr(options, one.name)
         if one.name in leave_out or value is None or (not value and value == one.default):
             continue
+        if value == () or (value is False and one.metadata[_FLAG]):
+            raise ValueError(f"{one.name}={value!r} cannot be typed: without words it is {one.default!r}")
         if isinstance(value, bool):
             words.append(_flag(one) if value else "--no-" + _flag(one)[2:])
             continue

@@ -41,7 +41,7 @@ class ExperimentOptions:
     resume: bool = option(False, "Keep what OUT holds already.")
     scenario: str = option("", "Scenarios, comma-separated; empty = the experiment's.")
     ues: str = option("", "UEs per cell, comma-separated; empty = the experiment's.")
-    bundle: str = option("", "Directory of a bundle; empty = the shipped one.")
+    bundle: str = option("", "Directory of a bundle, where one is looked at; empty = the shipped one.")
     json_file: str = option("", "Write the results there, too (- = standard output).", "--json")
 
     def command(self) -> str:
@@ -78,6 +78,9 @@ def experiment_command(options: ExperimentOptions) -> int:
         one_of("--budget", options.budget, SHOWN_BUDGETS)
     if out is None:
         raise UserMistake("--out is missing, expected a directory")
+    if options.bundle and not EXPERIMENTS[name].takes_bundle:
+        those = ", ".join(e.name for e in EXPERIMENTS.values() if e.takes_bundle)
+        raise UserMistake(f"--bundle is {options.bundle}, but {name} trains its own; {those} take one")
     study_options = options.study_options()
     budget = BUDGETS[options.budget]
     seeds, world_seeds = options.seeds or budget.train_seeds, options.world_seeds or budget.world_seeds

@@ -16,6 +16,8 @@ class Experiment(NamedTuple):
     name: str
     summary: str
     module: str
+    takes_bundle: bool = False
+    """Whether it looks at a bundle that is there; the others train their own."""
 
     def run(self, study: Study) -> Report:
         """Raises StudyError; KeyboardInterrupt where it was stopped."""
@@ -28,15 +30,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("convergence", "Fig. 5: epochs until the system utility stands still", "convergence"),
         Experiment("dictator", "Fig. 6: followers that choose against followers that obey", "dictator"),
         Experiment("generalization", "Figs. 4 and 8: cells of sizes never trained on", "generalization"),
-        Experiment("period", "at which K granting single RBGs stops paying", "period"),
+        Experiment("period", "at which K granting single RBGs stops paying", "period", True),
         Experiment(
             "learning_rates", "Theorem 2: ratio of the leader's and the followers' learning rates", "learning_rates"
         ),
         Experiment("consistency", "Eq. 2: the consistency weight rho_2", "consistency"),
         Experiment("coupling", "open question 3: convergence as UEs disturb each other", "coupling"),
         Experiment("models", "kinds and sizes of the leader's network: utility, latency, weights", "models"),
-        Experiment("scale", "up to 100 UEs: latency, tokens, throughput, utility", "scale"),
-        Experiment("grammar", "the protocol action grammar on and off", "grammar_on_off"),
+        Experiment("scale", "up to 100 UEs: latency, tokens, throughput, utility", "scale", True),
+        Experiment("grammar", "the protocol action grammar on and off", "grammar_on_off", True),
     )
 }
 """All experiments, in the order in which they are listed."""

@@ -16,6 +16,7 @@ from policy.errors import RunFailed
 from training.experiments.budget import Budget
 from training.experiments.measurement import PlayerSpec
 from training.experiments.study import Notify, Part, Results, Study
+from training.run_folder import CHECKPOINT
 
 if TYPE_CHECKING:
     from training.learning.config import TrainConfig
@@ -143,7 +144,7 @@ def warm_start_part(
         folder,
         config,
         ues=ues,
-        resume=resume and (folder / "checkpoint.safetensors").exists(),
+        resume=resume and (folder / CHECKPOINT).exists(),
         progress=lambda report: notify(f"step {report.step + 1}/{steps}"),
         command=f"part of an experiment, seed {seed}",
     )
@@ -170,7 +171,7 @@ def train_part(
                 config,
                 folder,
                 start=load_bundle(start),
-                resume=resume and (folder / "checkpoint.safetensors").exists(),
+                resume=resume and (folder / CHECKPOINT).exists(),
                 progress=watch,
                 command=f"part of an experiment, seed {config.seed}",
             )

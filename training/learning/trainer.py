@@ -35,7 +35,7 @@ from training.learning.rollout import Rollout
 from training.learning.scalars import Scalars
 from training.learning.selection import Selection
 from training.rounds import Clock, run_rounds
-from training.run_folder import RunFolder
+from training.run_folder import CHECKPOINT, RunFolder
 
 PRETRAINED_LR = 5e-4
 """Learning rate of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
@@ -75,6 +75,8 @@ def train(
     Raises TrainingError, BundleError.
     """
     out, clock = Path(out), Clock(config.seconds or math.inf)
+    if resume and not any((folder / CHECKPOINT).exists() for folder in (out, out / WARM_START)):
+        raise TrainingError(f"{out / CHECKPOINT}: there is no run to resume")
     with Ranks() as ranks:
         if start is None:
             start = _warm_start(config, out, resume, clock, ranks, warm_progress, command)
@@ -113,7 +115,7 @@ def _warm_start(
             make_teacher(config.teacher),
             folder,
             settings,
-            resume=resume and (folder / "checkpoint.safetensors").exists(),
+            resume=resume and (folder / CHECKPOINT).exists(),
             seconds=clock.left_s,
             progress=progress,
             command=command,

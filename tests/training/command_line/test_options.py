@@ -56,6 +56,19 @@ OPTIONS = st.builds(
 )
 
 
+@dataclass(frozen=True)
+class Untypeable:
+    player: tuple[str, ...] = option(("us",), "Who.")
+    fair: bool = option(True, "Whether.", "--fair")
+
+
+@pytest.mark.parametrize("options", [Untypeable(player=()), Untypeable(fair=False)])
+def test_what_nobody_can_type_is_not_left_out_in_silence(options: Untypeable) -> None:
+    with pytest.raises(ValueError, match="cannot be typed"):
+        command_of("play", options)
+    assert command_of("play", Untypeable()) == "stackmac play --player us --fair"
+
+
 @given(OPTIONS)
 def test_the_command_that_options_make_is_typed_as_the_same_options(options: Options) -> None:
     program, verb, *words = shlex.split(command_of("play", options))

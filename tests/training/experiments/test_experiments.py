@@ -252,6 +252,7 @@ def test_the_jacobians_blocks_of_a_game_that_is_known() -> None:
         (["period", "--ues", "a"], "expected counts from 1 to 200, separated by commas"),
         (["period", "--scenario", "nowhere"], "unknown scenario 'nowhere'"),
         (["period", "--bundle", "nowhere"], "nowhere: no such bundle directory"),
+        (["dictator", "--bundle", "nowhere"], "dictator trains its own; period, scale, grammar take one"),
     ],
 )
 def test_a_mistake_is_one_line(

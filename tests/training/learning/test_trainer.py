@@ -189,6 +189,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
     run(tmp_path, updates=1)
     with pytest.raises(TrainingError, match="resume it, or choose another directory"):
         run(tmp_path)
+    with pytest.raises(TrainingError, match="there is no run to resume"):
+        run(tmp_path / "new", resume=True)
     with pytest.raises(BundleError, match="no such bundle"):
         load_bundle(tmp_path / "nowhere")
 
