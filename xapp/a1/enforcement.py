@@ -77,7 +77,7 @@ class PoliciesInForce:
         return self._set
 
     def change(self, changed: Callable[[PolicySet], PolicySet]) -> None:
-        """In force from the next decision on."""
+        """Put these policies in force from the next decision on."""
         with self._lock:
             self._set = changed(self._set)
 
@@ -169,7 +169,7 @@ class PoliciesInForce:
 def _with_caps_beside(
     policies: PolicySet, state: CellState, intent: Intent, beside: Mapping[str, frozenset[int]]
 ) -> Intent:
-    """Of the limits of all cells that report a UE the strictest holds, whichever cell it counts for."""
+    """The strictest of the limits of all cells that report a UE holds for it, whichever cell it counts for."""
     caps = dict(intent.max_share_percent)
     for cell, ues in beside.items():
         there = replace(state, cell=cell)

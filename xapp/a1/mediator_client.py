@@ -99,7 +99,7 @@ def decode_request(payload: bytes) -> PolicyRequest:
 
 
 def encode_answer(request: PolicyRequest, handler_id: str, answer: Answer) -> bytes:
-    """A 20011."""
+    """Encode message 20011, the answer to a policy request."""
     fields = {
         "policy_type_id": request.type_id,
         "policy_instance_id": request.instance_id,

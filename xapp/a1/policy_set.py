@@ -61,7 +61,7 @@ class PolicySet:
         return tuple(name for _, name in sorted(mine))
 
     def compile(self, state: CellState) -> Compiled:
-        """For the UEs that are alive in `state`."""
+        """Compile the policies for the UEs that are alive in `state`."""
         order = self.order(state.cell)
         if not order:
             return _NOTHING

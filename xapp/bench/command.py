@@ -109,7 +109,7 @@ class Row:
 
 
 def compare(part: Part, what: str, run: Callable[[], object], alternative: str, other: Callable[[], object]) -> Row:
-    """Measure both."""
+    """Measure a part and its alternative side by side."""
     ours, theirs = Times(run), Times(other)
     ratio = theirs.median_us / ours.median_us
     return Row(

@@ -19,6 +19,6 @@ def is_http_url(text: str) -> bool:
 
 
 def check_url(flag: str, text: str) -> None:
-    """Raises UserMistake."""
+    """Refuse what is not the URL of an HTTP service. Raises UserMistake."""
     if not is_http_url(text):
         raise UserMistake(f"{flag} is {text!r}, expected http://HOST:PORT")

@@ -128,7 +128,7 @@ class QuotaConfig(_Section):
 
 
 class SliceId(_Section):
-    """An S-NSSAI."""
+    """A slice's S-NSSAI."""
 
     sst: int = Field(ge=0, le=255, description="Slice/service type.")
     sd: str = Field(
@@ -291,7 +291,7 @@ class Controls(_Section):
         return next((node for node in self.nodes if fnmatchcase(name, node.name)), NodeConfig())
 
     def control_of(self, name: str) -> str:
-        """By which service model the node with this RAN name is controlled: auto, none, or one of CONTROL_KINDS."""
+        """The service model by which the node with this RAN name is controlled: auto, none, or one of CONTROL_KINDS."""
         return self.node(name).control or self.control
 
 

@@ -54,7 +54,7 @@ class MeasurementPace:
 
     @property
     def reports_per_measurement(self) -> int:
-        """As far as that is sure; 0 = not known."""
+        """How many reports carry one measurement, as far as that is sure; 0 = not known."""
         if not self._distances or len(self._distances) < CLAIMED_AFTER:
             return 0
         least = min(self._distances)
@@ -64,7 +64,7 @@ class MeasurementPace:
 
 
 def pace_text(reports: int) -> str:
-    """Of so many reports that carry one measurement, and what to do about it."""
+    """Say how many reports carry one measurement, and what to do about it."""
     number = WORDS[reports] if reports < len(WORDS) else str(reports)
     return f"{number} reports carry one measurement: lower du_report_period or raise report_period_ms"
 

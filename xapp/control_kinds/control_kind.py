@@ -116,7 +116,7 @@ class ControlKind:
 
 @cache
 def control_kinds() -> dict[str, type[ControlKind]]:
-    """By name, what is preferred first."""
+    """All kinds by name, the preferred one first."""
     return {name: import_module(f"xapp.control_kinds.{name}").Kind for name in CONTROL_KINDS}
 
 

@@ -69,7 +69,7 @@ def _header(carrier: Carrier) -> bytes:
 
 
 class Kind(ControlKind):
-    """Of nodes that have the DCM function."""
+    """Control of nodes that have the DCM function."""
 
     function = "a DCM function"
     oids = (dcm.DCM_OID,)

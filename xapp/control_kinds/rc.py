@@ -38,7 +38,7 @@ def _read_new(event: Mapping[str, Any]) -> RcEncoder:
 
 
 def _read_settings(event: Mapping[str, Any]) -> RcSettings:
-    """Of a call `new` or `settings`; recordings made before there were forms had the first one."""
+    """Read the settings of a call `new` or `settings`; recordings made before there were forms had the first one."""
     settings = event["settings"]
     form = settings.get("form", {"layout": rc.Layout.WRAPPED, "call_process_ids": False})
     return RcSettings(
@@ -64,7 +64,7 @@ _REPEAT: dict[str, Callable[[RcEncoder, Mapping[str, Any]], object]] = {
 
 
 class Kind(QuotaKeeper, ControlKind):
-    """Of nodes that take quotas."""
+    """Control of nodes that take quotas."""
 
     function = "an RC function for PRB quotas"
     oids = rc.RC_OIDS

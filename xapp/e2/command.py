@@ -44,7 +44,7 @@ class MessageType(NamedTuple):
 
 
 def _with_layout(message: dict[str, Any]) -> dict[str, Any]:
-    """In front, which of the layouts of PRB quotas a control message has."""
+    """Put in front which of the layouts of PRB quotas a control message has."""
     layout = message_layout(message)
     return {"layout": layout, **message} if layout else message
 

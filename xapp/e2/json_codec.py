@@ -28,7 +28,7 @@ class Codec:
 
 
 def codecs(kinds: Mapping[str, schema.Type | Mapping[Dialect, schema.Type]]) -> dict[str, Codec]:
-    """By name; a type that is not given by dialect is the same in all."""
+    """Return all codecs by name; a type that is not given by dialect is the same in all."""
     return {
         name: Codec(name, kind if isinstance(kind, Mapping) else dict.fromkeys(Dialect, kind))
         for name, kind in kinds.items()

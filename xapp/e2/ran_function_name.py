@@ -26,7 +26,7 @@ class RanFunctionName(NamedTuple):
 
 
 def name_to_value(name: RanFunctionName) -> dict[str, Any]:
-    """As RAN_FUNCTION_NAME writes it."""
+    """Return the name as the type RAN_FUNCTION_NAME writes it."""
     value: dict[str, Any] = {
         "ranFunction-ShortName": name.short_name,
         "ranFunction-E2SM-OID": name.oid,

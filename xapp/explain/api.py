@@ -15,7 +15,7 @@ MAX_LISTED = 1000
 
 
 def decision_router(log: DecisionLog) -> APIRouter:
-    """The routes. They run in the server's threads; one explanation is worked out at a time."""
+    """Make the routes. They run in the server's threads; one explanation is worked out at a time."""
     router = APIRouter()
     one_at_a_time = threading.Lock()
 

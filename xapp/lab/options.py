@@ -72,7 +72,7 @@ class LabOptions:
         return {**typed, "compare": list(self.compared), "record": str(self.record or "")}
 
     def resolved(self) -> LabOptions:
-        """With the defaults that depend on other options filled in."""
+        """Return the options with the defaults that depend on other options filled in."""
         k = self.k or max(1, round(self.period_ms / SLOT_MS))
         rc = self.control == "rc" or bool(self.behave)
         observe = make_behaviour(self.behave).observe if self.behave else "kpm_srsran" if rc else "full"

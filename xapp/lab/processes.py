@@ -16,7 +16,7 @@ from policy.errors import RunFailed
 
 
 def stop_on_sigterm() -> None:
-    """For commands that have children: SIGTERM ends them in order, as Ctrl-C does. Main thread only."""
+    """Let SIGTERM end a command that has children in order, as Ctrl-C does. Main thread only."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

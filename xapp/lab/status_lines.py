@@ -38,7 +38,7 @@ class Lines:
         self._next_status_s = 0.0
 
     def own_process(self) -> None:
-        """For a command: stop on SIGTERM and SIGINT, log to standard error. Main thread only."""
+        """Let a command stop on SIGTERM and SIGINT and log to standard error. Main thread only."""
         level = logging.WARNING if self._json_lines else logging.INFO
         logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -35,7 +35,10 @@ def started_at_s() -> float | None:
 
 @contextmanager
 def nothing_collected() -> Iterator[None]:
-    """For a start: what is imported stays, and to look for garbage in it again and again takes a sixth of the time."""
+    """Collect no garbage while a process starts.
+
+    What is imported stays, and looking through it again and again takes a sixth of the time.
+    """
     gc.disable()
     try:
         yield

@@ -161,7 +161,7 @@ class Cells:
         return {cell: [problem._asdict() for problem in report_problems(link)] for cell, link in links.items()}
 
     def effects(self, epoch: int) -> dict[str, AppliedCheck]:
-        """By cell: whether it does what this instance, of that epoch, asks of it; a silent one does not show it."""
+        """Say whether each cell does what the instance of that epoch asks; a silent one does not show it."""
         with self._lock:
             links = dict(self._links)
             silent = {cell_key(key.node, key.cell) for key in self._silence}
@@ -170,7 +170,7 @@ class Cells:
         }
 
     def silences(self) -> dict[str, Silence]:
-        """By cell, of those that report nothing: the one with evidence, if there is any. From any thread."""
+        """The silence of each cell that reports nothing: the one with evidence, if there is any. Any thread may ask."""
         with self._lock:
             found: dict[str, Silence] = {}
             for key, silence in self._silence.items():
@@ -180,7 +180,7 @@ class Cells:
             return found
 
     def silence_s(self) -> dict[str, float]:
-        """By cell that should report: how long it has not. One in which nobody may be has nothing to report."""
+        """How long each cell that should report has not. One in which nobody may be has nothing to report."""
         now_s = time.monotonic()
         with self._lock:
             silent: dict[str, float] = {}
@@ -210,7 +210,7 @@ class Cells:
             self._events.put(NodeEvent(NodeChange.CHANGED, known))
 
     def _other_parts(self) -> dict[str, str]:
-        """Of nodes whose plan is made: one that has just connected may still be waiting for shared data. Locked."""
+        """See `other_parts`; a node may have no plan yet, while shared data are asked. Locked."""
         return other_parts(self._plans, [name for name in self._nodes if name in self._plans])
 
     def _take(self, event: NodeEvent) -> None:
@@ -290,7 +290,7 @@ class Cells:
                     self._wanted[key] = wanted
 
     def _warn_of_unmatched(self) -> None:
-        """Once."""
+        """Warn once of entries that fit no node."""
         if time.monotonic() < self._look_for_unmatched_at_s:
             return
         self._look_for_unmatched_at_s = LATER

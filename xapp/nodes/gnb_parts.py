@@ -22,7 +22,7 @@ def gnb_identity(name: str) -> str:
 
 
 def controlled_part(name: str, controlled: Iterable[str]) -> str:
-    """Of the controlled nodes the first that is another part of the same gNB; "" = none."""
+    """Return the first of the controlled nodes that is another part of the same gNB; "" = none."""
     identity = gnb_identity(name)
     if not identity:
         return ""

@@ -30,7 +30,7 @@ class SliceCondition(NamedTuple):
 
 
 def slice_condition(styles: Sequence[ReportStyle], settings: NodeConfig) -> SliceCondition:
-    """Of a node that lists these report styles."""
+    """Choose the condition for a node that lists these report styles."""
     asked = settings.reported_slices
     several = any(style.style in STYLES_WITH_LISTS for style in styles)
     covered = asked if several else asked[:1]

@@ -8,7 +8,7 @@ from xapp.nodes.subscription_plan import NodePlan, Wanted
 
 
 def new_link(plan: NodePlan, wanted: Wanted, report_period_ms: int) -> CellLink:
-    """With a tracker for the kinds of report that the plan asks of the cell."""
+    """Make a cell's link, with a tracker for the kinds of report that the plan asks of it."""
     kinds = {other.kind for other in plan.wanted if other.cell == wanted.cell}
     tracker = CellTracker(
         wanted.cell_key,

@@ -13,7 +13,7 @@ MAX_NAMED = 5
 
 
 def report_problems(link: CellLink) -> list[Problem]:
-    """Of a cell's newest report."""
+    """Return the problems of a cell's newest report."""
     tracker = link.tracker
     problems = []
     if tracker.reports_per_measurement > 1:

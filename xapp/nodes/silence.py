@@ -23,7 +23,7 @@ WHY_NO_UE = (
 
 
 class Silence(NamedTuple):
-    """Of a cell that has not reported for longer than it should take."""
+    """A cell has not reported for longer than it should take."""
 
     seconds: float
     evidence: str

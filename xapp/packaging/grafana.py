@@ -203,7 +203,7 @@ def _variables() -> list[dict[str, Any]]:
 
 
 def _laid_out(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """From left to right, row after row."""
+    """Lay panels out from left to right, row after row."""
     x = y = row_height = 0
     documents = []
     for number, panel in enumerate(panels, 1):

@@ -62,7 +62,7 @@ ENUMS = {"ConnectionStatus": CONNECTION_STATUS, "NodeType": NODE_TYPE}
 
 
 class Entities(NamedTuple):
-    """Message classes."""
+    """The message classes of the R-NIB's entities."""
 
     GlobalNbId: Any
     NbIdentity: Any

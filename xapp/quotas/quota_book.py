@@ -52,7 +52,7 @@ class _Want:
 
 @dataclass(slots=True)
 class _Entry:
-    """One UE."""
+    """What is known of one UE."""
 
     wants: dict[str, _Want] = field(default_factory=dict)
     """By cell that decides about it, the UE's own first: a node may report it in several."""

@@ -92,7 +92,7 @@ class QuotaKeeper:
         return sum(encoder.waiting for encoder in self._known())
 
     def _known(self) -> list[RcEncoder]:
-        """Without the lock, which `save` may hold for as long as shared data take to answer."""
+        """Return the encoders without the lock, which `save` may hold for as long as shared data take to answer."""
         return list(self._encoders.values())
 
     def save(self) -> None:

@@ -221,7 +221,7 @@ class Recording:
         self._file.close()
 
     def events(self) -> Iterator[Event]:
-        """In order; stops before the first line that is damaged or incomplete."""
+        """Yield the events in order; stop before the first line that is damaged or incomplete."""
         while (event := self._next()) is not None:
             yield event
 
@@ -294,7 +294,7 @@ def read_message(event: Event) -> RmrMessage:
 
 
 def read_control(entry: Mapping[str, Any]) -> SentControl:
-    """As it left: what was answered is not part of it."""
+    """Read a control as it left: what was answered is not part of it."""
     return SentControl(
         str(entry["node"]),
         str(entry["cell"]),

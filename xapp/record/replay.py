@@ -60,7 +60,7 @@ class ReplayResult:
 
 
 class AbsentLeader:
-    """In the place of a leader that cannot be had here: what it decided is in the recording, its odds are not."""
+    """Stands in place of a leader that cannot be had here: what it decided is in the recording, its odds are not."""
 
     def __init__(self, name: str, reason: str) -> None:
         self.name, self._reason = name, reason

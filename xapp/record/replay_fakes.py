@@ -164,4 +164,4 @@ class ReplayedAnswers:
         return Answer([read_decision(self._cells[state.cell]["decision"]) for state in states])
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Do nothing, as nothing runs."""

@@ -51,7 +51,7 @@ class ClientEndpoint:
 
     @property
     def rmr_host(self) -> str:
-        """As the platform derives it."""
+        """Return the host of this RMR endpoint as the platform derives it."""
         return self.host.replace("http", "rmr")
 
 
@@ -133,7 +133,7 @@ class MalformedNotification(DecodeError):
 
 
 def parse_notification(body: bytes | str) -> Notification:
-    """Raises MalformedNotification."""
+    """Read a subscription's notification. Raises MalformedNotification."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

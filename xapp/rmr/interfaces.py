@@ -15,7 +15,7 @@ IPV6_TABLE = Path("/proc/net/if_inet6")
 
 
 def interface_addresses() -> dict[str, list[str]]:
-    """By interface, its IPv4 address and then its IPv6 ones, these in brackets as RMR writes them."""
+    """Return by interface its IPv4 address and then its IPv6 ones, these in brackets as RMR writes them."""
     found: dict[str, list[str]] = {name: [] for _, name in socket.if_nameindex()}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for name in found:

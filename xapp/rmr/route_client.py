@@ -31,7 +31,7 @@ RECEIVE_S = 0.5
 
 
 class Block(NamedTuple):
-    """From a start to its end."""
+    """The records of a table from its start to its end."""
 
     table_id: str
     text: str

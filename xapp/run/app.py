@@ -180,7 +180,7 @@ class App:
         return True, ""
 
     def status(self) -> dict[str, Any]:
-        """See status_of."""
+        """Return what `status_of` says."""
         return status_of(self.parts)
 
     def _config(self) -> list[dict[str, Any]]:

@@ -141,7 +141,7 @@ def allocation_document(record: DecisionRecord) -> dict[str, Any]:
 
 
 def model_document(configured: str, leader: str, release: str, epoch: int) -> dict[str, Any]:
-    """configured: controls.leader. leader: what it calls itself."""
+    """Describe the model in force. configured: controls.leader. leader: what it calls itself."""
     since_ms = time.time_ns() // 1_000_000
     return {"configured": configured, "leader": leader, "release": release, "epoch": epoch, "since_ms": since_ms}
 

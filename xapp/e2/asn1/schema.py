@@ -38,7 +38,7 @@ def decode(kind: Type, data: bytes, path: str) -> Value:
 
 
 def encode(kind: Type, value: Value, path: str) -> bytes:
-    """Raises E2EncodeError, naming the field."""
+    """Encode a message. Raises E2EncodeError, naming the field."""
     writer = BitWriter()
     kind.write(writer, value, path)
     return writer.to_bytes()
@@ -156,7 +156,7 @@ def bits_to_text(bits: BitString) -> str:
 
 
 def bits_from_text(text: str) -> BitString:
-    """Of text of 0s and 1s."""
+    """Read a bit string from text of 0s and 1s."""
     return BitString(int(text or "0", 2), len(text))
 
 

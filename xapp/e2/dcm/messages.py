@@ -115,7 +115,7 @@ class ActionDefinition:
 
 
 def encode_ran_function(function: RanFunction) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode a RAN function's definition. Raises E2EncodeError."""
     return serialise(
         dcm_pb2.RanFunction,
         short_name=function.short_name,
@@ -126,7 +126,10 @@ def encode_ran_function(function: RanFunction) -> bytes:
 
 
 def decode_ran_function(data: bytes) -> RanFunction:
-    """Raises E2DecodeError, also for an OID that is not DCM's and for a cell named twice."""
+    """Decode a RAN function's definition.
+
+    Raises E2DecodeError, also for an OID that is not DCM's and for a cell named twice.
+    """
     path = "DCM RAN function"
     message = parse(dcm_pb2.RanFunction.FromString, data, path)
     if message.oid != DCM_OID:
@@ -138,14 +141,14 @@ def decode_ran_function(data: bytes) -> RanFunction:
 
 
 def encode_event_trigger(trigger: EventTrigger) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode an event trigger. Raises E2EncodeError."""
     if trigger.report_period_ms < 1:
         raise E2EncodeError(f"report_period_ms is {trigger.report_period_ms}, expected at least 1")
     return serialise(dcm_pb2.EventTrigger, report_period_ms=trigger.report_period_ms)
 
 
 def decode_event_trigger(data: bytes) -> EventTrigger:
-    """Raises E2DecodeError."""
+    """Decode an event trigger. Raises E2DecodeError."""
     message = parse(dcm_pb2.EventTrigger.FromString, data, "DCM event trigger")
     if message.report_period_ms < 1:
         raise E2DecodeError("report_period_ms is 0, expected at least 1", path="DCM event trigger")
@@ -153,11 +156,11 @@ def decode_event_trigger(data: bytes) -> EventTrigger:
 
 
 def encode_action_definition(definition: ActionDefinition) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode an action definition. Raises E2EncodeError."""
     return serialise(dcm_pb2.ActionDefinition, cell=encodable_cell(definition.cell))
 
 
 def decode_action_definition(data: bytes) -> ActionDefinition:
-    """Raises E2DecodeError."""
+    """Decode an action definition. Raises E2DecodeError."""
     path = "DCM action definition"
     return ActionDefinition(check_cell(parse(dcm_pb2.ActionDefinition.FromString, data, path).cell, path))

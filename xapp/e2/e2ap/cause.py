@@ -81,7 +81,7 @@ def decode_cause(value: bytes, path: str) -> Cause:
 
 
 def encode_cause(cause: Cause) -> bytes:
-    """Raises E2EncodeError for a cause that E2AP does not have."""
+    """Encode a cause. Raises E2EncodeError for a cause that E2AP does not have."""
     if cause.group not in _CAUSE_GROUPS:
         raise E2EncodeError(f"cause group is {cause.group!r}, expected one of {', '.join(_GROUP_NAMES)}")
     roots, added = _CAUSE_GROUPS[cause.group]

@@ -25,7 +25,7 @@ class PduKind(IntEnum):
 
 
 class Procedure(IntEnum):
-    """Procedure codes."""
+    """E2AP's procedure codes."""
 
     E2_SETUP = 1
     ERROR_INDICATION = 2

@@ -143,7 +143,7 @@ _CONTROL_FAILURE = ie.shape(
 
 
 def decode_indication(pdu: bytes) -> Indication:
-    """Raises E2DecodeError."""
+    """Decode an indication. Raises E2DecodeError."""
     elements, _ = ie.open_pdu(pdu, _INDICATION)
     path = "RICindication"
     number = elements.get(ie.INDICATION_SN)
@@ -163,7 +163,7 @@ def decode_indication(pdu: bytes) -> Indication:
 
 
 def decode_control_request(pdu: bytes) -> ControlRequest:
-    """Raises E2DecodeError."""
+    """Decode a control request. Raises E2DecodeError."""
     elements, _ = ie.open_pdu(pdu, _CONTROL_REQUEST)
     path = "RICcontrolRequest"
     ack_request: AckRequest | None = None
@@ -183,7 +183,7 @@ def decode_control_request(pdu: bytes) -> ControlRequest:
 
 
 def decode_control_acknowledge(pdu: bytes) -> ControlAcknowledge:
-    """Raises E2DecodeError."""
+    """Decode a control acknowledge. Raises E2DecodeError."""
     elements, _ = ie.open_pdu(pdu, _CONTROL_ACKNOWLEDGE)
     path = "RICcontrolAcknowledge"
     return ControlAcknowledge(
@@ -195,7 +195,7 @@ def decode_control_acknowledge(pdu: bytes) -> ControlAcknowledge:
 
 
 def decode_control_failure(pdu: bytes) -> ControlFailure:
-    """Raises E2DecodeError."""
+    """Decode a control failure. Raises E2DecodeError."""
     elements, criticalities = ie.open_pdu(pdu, _CONTROL_FAILURE)
     path = "RICcontrolFailure"
     return ControlFailure(
@@ -212,7 +212,7 @@ def decode_control_failure(pdu: bytes) -> ControlFailure:
 
 
 def encode_indication(indication: Indication) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode an indication. Raises E2EncodeError."""
     parts = [
         ie.head(indication.request_id, indication.function_id),
         ie.element(ie.ACTION_ID, ie.number(indication.action_id, 1, "RICactionID")),
@@ -230,7 +230,7 @@ def encode_indication(indication: Indication) -> bytes:
 
 
 def encode_control_request(request: ControlRequest) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode a control request. Raises E2EncodeError."""
     parts = [ie.head(request.request_id, request.function_id)]
     if request.call_process_id is not None:
         parts.append(ie.element(ie.CALL_PROCESS_ID, ie.prefixed(request.call_process_id)))
@@ -244,7 +244,7 @@ def encode_control_request(request: ControlRequest) -> bytes:
 
 
 def encode_control_acknowledge(acknowledge: ControlAcknowledge) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode a control acknowledge. Raises E2EncodeError."""
     parts = [ie.head(acknowledge.request_id, acknowledge.function_id)]
     if acknowledge.call_process_id is not None:
         parts.append(ie.element(ie.CALL_PROCESS_ID, ie.prefixed(acknowledge.call_process_id)))
@@ -254,7 +254,7 @@ def encode_control_acknowledge(acknowledge: ControlAcknowledge) -> bytes:
 
 
 def encode_control_failure(failure: ControlFailure) -> bytes:
-    """Raises E2EncodeError, also for a cause that E2AP does not have."""
+    """Encode a control failure. Raises E2EncodeError, also for a cause that E2AP does not have."""
     parts = [ie.head(failure.request_id, failure.function_id)]
     if failure.call_process_id is not None:
         parts.append(ie.element(ie.CALL_PROCESS_ID, ie.prefixed(failure.call_process_id)))

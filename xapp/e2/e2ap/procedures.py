@@ -90,7 +90,7 @@ _ALTERNATIVES = {kind: alternative for alternative, kind in _KINDS.items()}
 
 
 def decode(pdu: bytes) -> Message:
-    """Raises E2DecodeError, also for a procedure that is not one of `Message`."""
+    """Decode a message. Raises E2DecodeError, also for a procedure that is not one of `Message`."""
     alternative, outcome = decode_value(pdu)
     name, message = outcome["value"]
     codec = _BY_TYPE.get((_KINDS[alternative], outcome["procedureCode"]))
@@ -106,7 +106,7 @@ def decode(pdu: bytes) -> Message:
 
 
 def encode(message: Message) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode a message. Raises E2EncodeError."""
     codec = _CODECS.get(type(message))
     if codec is None:
         raise E2EncodeError(f"{type(message).__name__} is no E2AP message, expected one of Message")

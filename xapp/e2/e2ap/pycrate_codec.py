@@ -26,7 +26,7 @@ _lock = threading.Lock()
 
 
 def decode_value(pdu: bytes) -> Value:
-    """Raises E2DecodeError."""
+    """Decode a value. Raises E2DecodeError."""
     check_envelope(pdu)
     with _asn1(_decode_error) as asn1:
         asn1.from_aper(pdu)
@@ -34,7 +34,7 @@ def decode_value(pdu: bytes) -> Value:
 
 
 def encode_value(value: Value) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode a value. Raises E2EncodeError."""
     with _asn1(_encode_error) as asn1:
         asn1.set_val(value)
         encoded: bytes = asn1.to_aper()

@@ -54,7 +54,7 @@ class GnbId:
 
 @dataclass(frozen=True, slots=True)
 class RicId:
-    """GlobalRIC-ID."""
+    """A RIC as it names itself (GlobalRIC-ID)."""
 
     plmn: bytes
     ric_id: int

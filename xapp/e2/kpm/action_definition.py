@@ -54,7 +54,7 @@ class ActionDefinition(NamedTuple):
 
 
 def encode_action_definition(action: ActionDefinition, dialect: Dialect = Dialect.STANDARD) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode an action definition. Raises E2EncodeError."""
     if sum(map(bool, (action.conditions, action.ue_ids, action.measurement_conditions))) > 1:
         raise E2EncodeError(f"{PATH}: only one of conditions, ue_ids and measurement_conditions can be asked for")
     what: dict[str, Any] = {"granulPeriod": action.granularity_ms}
@@ -84,7 +84,7 @@ def encode_action_definition(action: ActionDefinition, dialect: Dialect = Dialec
 
 
 def decode_action_definition(data: bytes, dialect: Dialect = Dialect.STANDARD) -> ActionDefinition:
-    """Raises E2DecodeError."""
+    """Decode an action definition. Raises E2DecodeError."""
     value = schema.decode(kpm_schema.ACTION_DEFINITION[dialect], data, PATH)
     ((name, chosen),) = value["actionDefinition-formats"].items()
     what = chosen.get("subscriptInfo") or chosen.get("subscriptionInfo") or chosen

@@ -57,7 +57,7 @@ class ListedLayout(NamedTuple):
 
 
 def listed_layout(parameters: Sequence[tuple[int, str]]) -> ListedLayout:
-    """Of the parameters (id, name) that a node lists for the action.
+    """Recognise the layout by the parameters (id, name) that a node lists for the action.
 
     Ids alone are not enough: a name that the specification gives to another id says that the ids are shifted.
     """

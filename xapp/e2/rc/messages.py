@@ -164,7 +164,7 @@ def encode_call_process_id(number: int) -> bytes:
 
 
 def decode_call_process_id(data: bytes) -> int:
-    """Raises E2DecodeError."""
+    """Decode a call process id. Raises E2DecodeError."""
     value = schema.decode(rc_schema.CALL_PROCESS_ID, data, "rc-call-process-id")
     number: int = value["ric-callProcessID-formats"]["callProcessID-Format1"]["ric-callProcess-ID"]
     return number
@@ -176,7 +176,7 @@ def _quota_header(ue_id: UeId, dialect: Dialect) -> bytes:
 
 
 def encode_control_header(header: ControlHeader, dialect: Dialect = Dialect.STANDARD) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode a control header. Raises E2EncodeError."""
     fields: dict[str, Any] = {
         "ueID": ue_id_to_value(header.ue_id),
         "ric-Style-Type": header.style,
@@ -189,7 +189,7 @@ def encode_control_header(header: ControlHeader, dialect: Dialect = Dialect.STAN
 
 
 def decode_control_header(data: bytes, dialect: Dialect = Dialect.STANDARD) -> ControlHeader:
-    """Raises E2DecodeError, for formats other than 1 too."""
+    """Decode a control header. Raises E2DecodeError, for formats other than 1 too."""
     value = schema.decode(rc_schema.CONTROL_HEADER[dialect], data, "rc-control-header")
     fields = value["ric-controlHeader-formats"]["controlHeader-Format1"]
     decision = fields.get("ric-ControlDecision")
@@ -205,7 +205,7 @@ def decode_control_header(data: bytes, dialect: Dialect = Dialect.STANDARD) -> C
 
 
 def encode_ran_function(function: RanFunction) -> bytes:
-    """Raises E2EncodeError."""
+    """Encode a RAN function's definition. Raises E2EncodeError."""
     value: dict[str, Any] = {"ranFunction-Name": name_to_value(RanFunctionName(*function[:4]))}
     if function.control_styles:
         styles = [_style_to_value(each) for each in function.control_styles]

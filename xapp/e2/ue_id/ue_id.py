@@ -38,7 +38,7 @@ class GlobalGnbId(NamedTuple):
 
 
 class GlobalEnbId(NamedTuple):
-    """Of an eNB or ng-eNB: 20 bits for a macro, 18 a short macro, 21 a long macro, 28 a home eNB."""
+    """The number of an eNB or ng-eNB: 20 bits for a macro, 18 a short macro, 21 a long macro, 28 a home eNB."""
 
     plmn: bytes
     enb_id: BitString
@@ -57,14 +57,14 @@ class GnbUeId(NamedTuple):
 
 
 class GnbDuUeId(NamedTuple):
-    """gNB-DU-UEID."""
+    """A UE as a gNB-DU names it (gNB-DU-UEID)."""
 
     f1ap_id: int
     ran_ueid: bytes | None = None
 
 
 class GnbCuUpUeId(NamedTuple):
-    """gNB-CU-UP-UEID."""
+    """A UE as a gNB-CU-UP names it (gNB-CU-UP-UEID)."""
 
     e1ap_id: int
     ran_ueid: bytes | None = None
@@ -81,7 +81,7 @@ class NgEnbUeId(NamedTuple):
 
 
 class NgEnbDuUeId(NamedTuple):
-    """ng-eNB-DU-UEID."""
+    """A UE as an ng-eNB-DU names it (ng-eNB-DU-UEID)."""
 
     w1ap_id: int
 
@@ -98,7 +98,7 @@ class EnGnbUeId(NamedTuple):
 
 
 class EnbUeId(NamedTuple):
-    """eNB-UEID."""
+    """A UE as an eNB names it (eNB-UEID)."""
 
     s1ap_id: int
     gummei: Gummei

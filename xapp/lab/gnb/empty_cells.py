@@ -35,7 +35,7 @@ class EmptyCells:
         ]
 
     def ue_table(self, cell: int) -> UeTable:
-        """Nobody's."""
+        """The table of a report about nobody."""
         return UeTable((), *(np.zeros(0) for _ in UeTable._fields[1:]))
 
     def play(self, allocations: Sequence[Allocation | None] | None, slots: int, followers: Followers) -> None:

@@ -48,7 +48,7 @@ SETUP_PATIENCE_S = 5.0
 
 
 class _Event(NamedTuple):
-    """From the association's threads to the node's."""
+    """Something that the association's threads hand to the node's."""
 
     kind: Literal["open", "pdu", "close"]
     association: E2Association
@@ -225,7 +225,7 @@ class Gnb:
         return min(slots, left) if left > 0 else slots
 
     def _report(self) -> None:
-        """Once per boundary, before the period's first slot is played."""
+        """Send the reports of a boundary, once, before the period's first slot is played."""
         if not self.mac.at_boundary or self._reported_slot == self.mac.slot:
             return
         self._reported_slot = self.mac.slot

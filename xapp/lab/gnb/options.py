@@ -59,7 +59,7 @@ CONTROLS = ("dcm", "rc")
 
 
 def check_control(behave: str, control: str) -> None:
-    """Raises UserMistake."""
+    """Refuse an unknown kind of control. Raises UserMistake."""
     if behave and control == "dcm":
         raise UserMistake(f"--behave {behave} with --control dcm, expected rc: such a node has no DCM function")
 

@@ -96,7 +96,7 @@ class AppManager:
         return known is not None
 
     def listing(self) -> list[dict[str, Any]]:
-        """GET /ric/v1/xapps."""
+        """Answer GET /ric/v1/xapps."""
         with self._lock:
             known = list(self._xapps.values())
         return [
