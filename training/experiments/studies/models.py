@@ -82,9 +82,7 @@ def run(study: Study) -> Report:
 
 
 def _config(study: Study, scenario: Scenario, kind: str, model: ModelConfig) -> Any:
-    less = {"model": replace(MICRO, head=model.head, attention=model.attention, decoding=model.decoding)}
-    size = less if study.budget.level == "smoke" else {"model": model}
-    return budget_config(study.budget, [scenario], model_kind=kind, **size)
+    return budget_config(study.budget, [scenario], model_kind=kind, model=model)
 
 
 def _figure(
