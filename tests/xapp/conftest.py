@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from deciding import Deciding
 
 from policy.cell_state import make_cell_state
 from policy.intent import Intent
@@ -300,3 +301,17 @@ def make_cell(node: FakeNode) -> Iterator[Callable[..., DecidingCell]]:
             return cell
 
         yield make
+
+
+@pytest.fixture
+def make(node: FakeNode) -> Iterator[Callable[..., Deciding]]:
+    """`make(leader, **controls)` starts a control loop; the test's end stops it."""
+    with ExitStack() as stack:
+
+        def start(leader: Any, **controls: Any) -> Deciding:
+            deciding = Deciding(node, leader, **controls)
+            deciding.loop.start()
+            stack.callback(deciding.loop.close)
+            return deciding
+
+        yield start

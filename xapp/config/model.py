@@ -23,6 +23,7 @@ from policy.grammar import MAX_RBGS
 from policy.observation import MEASUREMENTS
 from policy.time_scales import LEASE_PERIODS, MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.config.http_url import is_http_url
+from xapp.config.leader_limits import BreakerConfig, LeaderLimits
 
 NAME = "stackmac"
 """What this project's distribution is called, and its xApp unless the descriptor has another name."""
@@ -240,6 +241,19 @@ class Controls(_Section):
     leader: str = Field(
         default="bundled", min_length=1, description="bundled, a scheduler, a bundle directory, module:Class."
     )
+    leader_process: bool = Field(
+        default=False,
+        description="A plug-in (module:Class) decides in a process of its own: its death, or more memory than"
+        " leader_limits.memory_mb, costs one period.",
+    )
+    leader_limits: LeaderLimits = LeaderLimits()
+    breaker: BreakerConfig = BreakerConfig()
+    missed_beats: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="Beats of the pacer, one a period or second, after which another thread releases its cells.",
+    )
     report_period_ms: int = Field(
         default=100, ge=MIN_PERIOD_MS, le=MAX_PERIOD_MS, description="E2 report period; one decision per report."
     )
@@ -285,6 +299,16 @@ class Controls(_Section):
     def deadline_ms(self) -> float:
         """The decision deadline in force, ms."""
         return self.decision_deadline_ms if self.decision_deadline_ms is not None else 0.8 * self.report_period_ms
+
+    @property
+    def beat_s(self) -> float:
+        """The longest pause of the pacer between two looks at what it has to do."""
+        return min(1.0, self.report_period_ms / 1e3)
+
+    @property
+    def beat_limit_s(self) -> float:
+        """The longest time between two beats of a pacer that works."""
+        return self.missed_beats * self.beat_s + self.deadline_ms / 1e3
 
     def node(self, name: str) -> NodeConfig:
         """The settings of the node with this RAN name; the defaults where none fit."""

@@ -21,11 +21,10 @@ from policy.leader import Decision, Leader, LeaderNotReady
 from policy.leader_models.token_probabilities import TokenProbabilities
 from policy.registry import LeaderError, TorchMissing, engine_or_reason, is_bundle, load_by_torch, make_leader
 from policy.shipped import BUNDLED
+from xapp.leader.reasons import COMPILING
 
 log = logging.getLogger(__name__)
 
-COMPILING = "compiling"
-"""Reason of a fallback while nobody but it can decide."""
 SHOWN_CHARACTERS = 400
 """Of what a process said that failed, its end."""
 COMPILE_TIMEOUT_S = 900.0

@@ -26,10 +26,13 @@ from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, Report
 from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
 from xapp.control.encoder import DecisionContext
-from xapp.control.leader_thread import CLOSED, Answer, Worker
+from xapp.control.leader_thread import Answer, Worker
 from xapp.control.mailbox import Mailbox
 from xapp.control.observer import Batch, Observer
 from xapp.control.sender import ControlSender
+from xapp.control.watched_leader import WatchedLeader
+from xapp.leader.heartbeat import MIN_LIMIT_S, Heartbeat
+from xapp.leader.reasons import CLOSED
 from xapp.monitoring.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -38,9 +41,11 @@ CLOSE_TIMEOUT_S = 1.0
 
 
 class Asked(Protocol):
-    """Whoever is asked for decisions: xapp.control.leader_thread.Worker, or a recording that is replayed."""
+    """Whoever is asked for decisions: xapp.control.watched_leader.WatchedLeader, or a recording that is replayed."""
 
     def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer: ...
+
+    def guarded(self, changed: bool) -> None: ...
 
     def close(self) -> None: ...
 
@@ -64,11 +69,12 @@ class ControlLoop:
         intent_of: Callable[[CellState], Intent] = lambda state: Intent(),
         on_decided: OnDecided = lambda state, intent, allocation, sent: None,
         observer: Observer | None = None,
+        renew_leader: Callable[[], Leader] | None = None,
         worker: Asked | None = None,
     ) -> None:
         """links: the cells that are attached now. intent_of: gives what operators want of a cell now; it is asked
-        before a decision is made, and again before it is sent. on_decided: is told what became of a decision. worker:
-        is asked for decisions in place of a thread around `leader`.
+        before a decision is made, and again before it is sent. on_decided: is told what became of a decision.
+        renew_leader: see Worker. worker: is asked for decisions in place of a thread around `leader`.
         """
         self._controls = controls
         self._mailbox = mailbox
@@ -78,9 +84,10 @@ class ControlLoop:
         self._intent_of = intent_of
         self._on_decided = on_decided
         self._leader = leader
-        self._worker = worker or Worker(
-            leader, on_late=lambda: metrics.count("late_answers"), on_error=self._on_leader_error
-        )
+        self._worker = worker or self._watched(renew_leader)
+        self.heartbeat = Heartbeat(max(MIN_LIMIT_S, controls.beat_limit_s), self._let_go)
+        self._stood_still = 0
+        """Of the heartbeat, when the batch at hand was begun."""
         self._observer = observer or Observer()
         self.log = DecisionLog()
         self._decisions = 0
@@ -89,18 +96,35 @@ class ControlLoop:
         self._last: dict[str, dict[str, Any]] = {}
         self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
 
+    def _watched(self, renew: Callable[[], Leader] | None) -> Asked:
+        """The leader in its thread, behind its circuit breaker."""
+        metrics = self._metrics
+        worker = Worker(
+            self._leader,
+            on_late=lambda: metrics.count("late_answers"),
+            on_error=self._on_leader_error,
+            on_given_up=lambda: metrics.count("leaders_given_up"),
+            limits=self._controls.leader_limits,
+            renew=renew,
+        )
+        self.watched_leader = WatchedLeader(worker, self._controls.breaker, metrics)
+        return self.watched_leader
+
     def start(self) -> None:
         """Begin to decide."""
         self._thread.start()
+        self.heartbeat.start()
 
     def configure(self, controls: Controls) -> None:
         """Use these deadlines from the next decision on; the report period stays as it is. Any thread may call it."""
         self._controls = controls
         self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
+        self.heartbeat.limit_s = max(MIN_LIMIT_S, controls.beat_limit_s)
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            batch = self._mailbox.take(self._controls.report_period_ms / 1e3)
+            self.heartbeat.beat()
+            batch = self._mailbox.take(self._controls.beat_s)
             try:
                 if batch:
                     self.decide([report for _, report in batch])
@@ -114,7 +138,7 @@ class ControlLoop:
         """Decide about a batch of cells and send what was decided. The deadline counts from the arrival of the oldest
         report.
         """
-        started_s = time.monotonic()
+        started_s, self._stood_still = time.monotonic(), self.heartbeat.missed
         states = [report.state for report in reports]
         intents = [self._intent_of(state) for state in states]
         classical = [fallback(state, intent, "intent") for state, intent in zip(states, intents, strict=True)]
@@ -159,12 +183,16 @@ class ControlLoop:
         allocation, changes = guard(decision.allocation, newest.state, intent)
         if changes:
             self._metrics.count("guard_changes", len(changes))
+        if not decision.reason and newest.state is state and intent == intent_then:  # else it was right in its time
+            self._worker.guarded(bool(changes))
         sent, outcome = False, ControlOutcome()
         if intent.mode is Mode.SHADOW:
             outcome.nothing = "shadow"
             self._sender.release(state.cell, outcome)
         elif link.target is None:
             outcome.nothing = "no_function"
+        elif self._stood_still != self.heartbeat.missed:
+            outcome.nothing = "stood_still"
         else:
             sent = self._sender.send(
                 link.target,
@@ -217,6 +245,12 @@ class ControlLoop:
         self._metrics.count("leader_errors")
         log.error("the leader failed: %s", error)
 
+    def _let_go(self) -> None:
+        """In the heartbeat's thread: what the pacer controls is given back as long as it stands still."""
+        released = self._sender.release_controlled()
+        if released:
+            self._metrics.count("releases_by_heartbeat", released)
+
     def _release_stale(self) -> None:
         until_s = time.monotonic() - self._stale_after_s
         for link in self._links():
@@ -231,6 +265,7 @@ class ControlLoop:
     def close(self) -> None:
         """Decide nothing more. Nobody waits for a decision that the model is making."""
         self._closed.set()
+        self.heartbeat.close()
         self._mailbox.close()
         self._worker.close()
         if self._thread.is_alive():

@@ -1,7 +1,13 @@
-"""The model's own thread: a forward pass cannot be cancelled, so nobody ever waits for it beyond the deadline."""
+"""The model's own thread: a forward pass cannot be cancelled, so nobody ever waits for it beyond the deadline.
+
+A leader is not trusted to answer. What it returns is checked and made anew here, before anybody else sees it; one that
+does not return is given up with its thread, and a fresh one takes its place in another. So many threads may hang; then
+the leader is given up for good.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,9 +16,14 @@ from dataclasses import dataclass, field
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader, LeaderNotReady
+from xapp.config.leader_limits import LeaderLimits
+from xapp.leader.answer_check import AnswerCheck, MalformedAnswer, is_list_of_decisions
+from xapp.leader.reasons import BUSY, CLOSED, ERROR, EXCUSES, GIVEN_UP, LATE, MALFORMED, NOT_READY, WRONG_COUNT
 
-CLOSED = "closed"
-"""Answer.reason when the worker was closed meanwhile: nothing is to be sent any more."""
+log = logging.getLogger(__name__)
+
+SHOWN_CHARACTERS = 300
+"""Of what a leader raised."""
 
 
 @dataclass(slots=True)
@@ -26,8 +37,9 @@ class _Job:
 
     Guarded by the worker's lock, so that an answer is either taken or counted as late.
     """
+    started_s: float = field(default_factory=time.monotonic)
     decisions: list[Decision] | None = None
-    reason: str = "error"
+    reason: str = ERROR
     """Why there are none."""
     decided_ms: float = 0.0
 
@@ -47,41 +59,60 @@ class Answer:
 class Worker:
     """Runs one leader, one batch at a time."""
 
-    def __init__(self, leader: Leader, *, on_late: Callable[[], None], on_error: Callable[[str], None]) -> None:
-        self._leader = leader
-        self._on_late = on_late
-        self._on_error = on_error
+    def __init__(
+        self,
+        leader: Leader,
+        *,
+        on_late: Callable[[], None],
+        on_error: Callable[[str], None],
+        on_given_up: Callable[[], None] = lambda: None,
+        limits: LeaderLimits | None = None,
+        renew: Callable[[], Leader] | None = None,
+    ) -> None:
+        """on_given_up: called whenever a leader is. renew: makes a fresh one, in the thread that will be its own;
+        without it the same object is asked in another thread.
+        """
+        self._on_late, self._on_error, self._on_given_up = on_late, on_error, on_given_up
+        self._limits = limits or LeaderLimits()
+        self._renew = renew or (lambda: leader)
+        self._check = AnswerCheck(getattr(leader, "name", ""))
         self._condition = threading.Condition()
         self._job: _Job | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
-        self._thread.start()
+        self._seat = 0
+        """Which thread is the leader's; the ones before it were given up."""
+        self.hanging = 0
+        """Given-up threads whose leader has not returned to this day."""
+        self.given_up = False
+        """For good: nobody is asked any more."""
+        self._start(lambda: leader)
 
     def ask(self, states: Sequence[CellState], intents: Sequence[Intent], deadline_s: float) -> Answer:
         """The leader's decisions if they are there by `deadline_s` (time.monotonic).
 
-        Reasons: `busy` (still at an earlier batch whose deadline has passed), `late`, `error`, `wrong_count`, `closed`;
-        and what a leader that is not ready says.
+        Why there are none: one of xapp.leader.reasons.
         """
         job = _Job(states, intents, deadline_s)
         if job.expired():
-            return Answer(None, "late")  # the reports waited too long: a model that starts now would be late, and busy
+            return Answer(None, LATE)  # the reports waited too long: a model that starts now would be late, and busy
         with self._condition:
             if self._closed:
                 return Answer(None, CLOSED)
+            if self._job is not None and time.monotonic() - self._job.started_s > self._limits.give_up_s:
+                self._replace()
+            if self.given_up:
+                return Answer(None, GIVEN_UP)
             if self._job is not None:
-                return Answer(None, "busy")
+                return Answer(None, BUSY)
             self._job = job
-            self._condition.notify()
+            self._condition.notify_all()
         job.done.wait(max(0.0, deadline_s - time.monotonic()))
         with self._condition:
             if self._job is job or job.late:
                 job.late = True
-                return Answer(None, CLOSED if self._closed else "late")
+                return Answer(None, CLOSED if self._closed else LATE)
         if job.decisions is None:
             return Answer(None, job.reason)
-        if len(job.decisions) != len(states):
-            return Answer(None, "wrong_count")
         return Answer(job.decisions, "", job.decided_ms)
 
     def close(self) -> None:
@@ -90,34 +121,84 @@ class Worker:
             self._closed = True
             if self._job is not None:
                 self._job.done.set()
-            self._condition.notify()
+            self._condition.notify_all()
 
-    def _run(self) -> None:
+    def _replace(self) -> None:
+        """Give the leader up that does not return, and its thread. Locked."""
+        self._on_given_up()
+        self._job = None
+        self._seat += 1
+        self.hanging += 1
+        if self.hanging > self._limits.given_up:
+            self.given_up = True
+            log.error("%d leaders have not returned: the fallback decides from now on", self.hanging)
+        else:
+            log.error("the leader has not returned for %g s: a fresh one takes its place", self._limits.give_up_s)
+            self._start(self._renew)
+
+    def _start(self, make: Callable[[], Leader]) -> None:
+        threading.Thread(target=self._run, args=(self._seat, make), name="leader", daemon=True).start()
+
+    def _run(self, seat: int, make: Callable[[], Leader]) -> None:
+        leader, problem = None, ""
+        try:
+            leader = make()
+        except BaseException as error:  # a plug-in may raise anything
+            problem = f"no fresh leader: {_described(error)}"
         while True:
             with self._condition:
-                while self._job is None and not self._closed:
+                while self._job is None and not self._closed and seat == self._seat:
                     self._condition.wait()
+                if seat != self._seat:
+                    self.hanging -= 1
+                    return
                 if self._job is None:
                     return
                 job = self._job
             started_s = time.perf_counter()
-            try:
-                job.decisions = _checked(self._leader.decide(job.states, job.intents, job.expired))
-            except LeaderNotReady as error:
-                job.reason = str(error)
-            except BaseException as error:  # a plug-in may raise anything, sys.exit too; the fallback takes its place
-                self._on_error(f"{type(error).__name__}: {error}")
+            self._decide(job, leader, problem)
             job.decided_ms = (time.perf_counter() - started_s) * 1e3
             with self._condition:
-                self._job = None
+                if self._job is job:
+                    self._job = None
                 job.late |= job.expired()
             job.done.set()
             if job.late and job.decisions is not None:
                 self._on_late()
 
+    def _decide(self, job: _Job, leader: Leader | None, problem: str) -> None:
+        """Ask the leader, and read its answer; never raises."""
+        try:
+            if leader is None:
+                self._on_error(problem)
+                return
+            self._read(job, leader.decide(job.states, job.intents, job.expired))
+        except LeaderNotReady as error:
+            excuse = error.args[0] if error.args else ""
+            job.reason = excuse if excuse in EXCUSES else NOT_READY
+        except BaseException as error:  # a plug-in may raise anything, sys.exit too; the fallback takes its place
+            job.decisions = None
+            self._on_error(_described(error))
 
-def _checked(decisions: object) -> list[Decision]:
-    """What a leader returned, if that is what the contract says. Raises TypeError."""
-    if not isinstance(decisions, list) or not all(isinstance(decision, Decision) for decision in decisions):
-        raise TypeError(f"the leader returned {type(decisions).__name__}, expected a list of Decision")
-    return decisions
+    def _read(self, job: _Job, answer: object) -> None:
+        """What a leader returned, if that is what the contract says. May raise anything that reading it raises."""
+        if isinstance(answer, list) and list.__len__(answer) != len(job.states):
+            job.reason = WRONG_COUNT
+        elif not is_list_of_decisions(answer):
+            raise TypeError(f"the leader returned {type(answer).__name__}, expected a list of Decision")
+        elif job.expired():
+            job.decisions = []  # nobody waits: it is late, whatever it says
+        else:
+            job.reason = MALFORMED
+            job.decisions = self._check.checked(answer, job.states)  # type: ignore[arg-type]
+
+
+def _described(error: BaseException) -> str:
+    """One line; writing it down may fail, too."""
+    if isinstance(error, MalformedAnswer):
+        return f"its answer is malformed: {error}"
+    try:
+        text = " ".join(str(error)[:SHOWN_CHARACTERS].split())
+    except BaseException:  # its own __str__
+        text = "(it cannot say what)"
+    return f"{type(error).__name__}: {text}"[:SHOWN_CHARACTERS]

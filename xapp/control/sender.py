@@ -118,6 +118,13 @@ class ControlSender:
         """
         with self._handing_over, self._lock:
             self._closing = True
+        self.release_controlled()
+
+    def release_controlled(self) -> int:
+        """Release every controlled cell, and send what waits; returns the number of cells. It may be controlled again:
+        by whoever controls it now, unless that one stands still.
+        """
+        with self._lock:
             cells = list(self._controlled)
         for cell in cells:
             try:
@@ -126,6 +133,7 @@ class ControlSender:
                 self._metrics.drop("send_error")
                 log.exception("no release for %s", cell)
         self.pump()
+        return len(cells)
 
     def watch(self, target: ControlTarget) -> None:
         """Send what waits in the target's encoder as soon as it may be sent: `pump` looks after it."""

@@ -12,6 +12,7 @@ from typing import Any
 from xapp.doctor.facts import NOT_ASKED, NOT_WANTED, Answer, Facts
 from xapp.doctor.faults import FAULTS
 from xapp.doctor.finding import Finding, State
+from xapp.leader.reasons import BREAKER_OPEN, ERRORS, GIVEN_UP, OVERDUE
 from xapp.nodes.subscription_plan import WHOLE_NODE
 
 Status = Mapping[str, Any]
@@ -288,12 +289,12 @@ def model(facts: Facts) -> Iterator[Finding]:
         yield unknown("model", "nothing was decided meanwhile")
         return
     reasons = _fallbacks(facts)
-    late = sum(count for reason, count in reasons.items() if reason in ("late", "busy"))
-    errors = sum(count for reason, count in reasons.items() if reason in ("error", "wrong_count"))
+    late = sum(count for reason, count in reasons.items() if reason in OVERDUE)
+    errors = sum(count for reason, count in reasons.items() if reason in (*ERRORS, GIVEN_UP, BREAKER_OPEN))
     p99 = (status.get("decision_ms") or {}).get("p99")
     deadline = status.get("deadline_ms")
     if errors:
-        yield fault("model", "model_failing", f"{errors} of {decided} decisions: the model raised an error")
+        yield fault("model", "model_failing", f"{errors} of {decided} decisions: the model failed")
     elif late > LATE_SHARE * decided:
         yield fault("model", "model_slow", f"{late} of {decided} decisions missed the deadline of {deadline} ms")
     else:

@@ -23,6 +23,12 @@ FALLBACK_REASONS = {
     "busy": "the leader was still busy with a decision whose deadline had passed",
     "error": "the leader failed",
     "wrong_count": "the leader answered for another number of cells than it was asked about",
+    "malformed": "the leader's answer was not of the types and sizes that the contract says",
+    "given_up": "too many leaders did not return: none is asked any more",
+    "breaker_open": "the leader failed too often, and is not asked for a while",
+    "compiling": "the leader's code was still being compiled",
+    "restarting": "the leader's process had died, and the next one was not ready yet",
+    "not_ready": "the leader said that it could not decide yet",
     "intent": "the policy in force says `fallback`: the leader is not asked",
     "expired": "time ran out while the leader was deciding",
 }
@@ -31,6 +37,7 @@ NOTHING_SENT = {
     "no_function": "the node offers no function that it could be controlled with",
     "yielded": "a younger instance of the xApp controls the node, and this one has yielded",
     "closing": "the xApp was stopping, and had given the cell back",
+    "stood_still": "the decision took so long that its cell had been given back meanwhile",
 }
 MASKED = {
     MaskReason.SLICE_CAP: "its slice held its cap",

@@ -30,16 +30,19 @@ def build_app(
     status: Callable[[], dict[str, Any]],
     symptoms: Callable[[], bytes],
     on_notification: Callable[[bytes], int],
+    problem: Callable[[], str] = lambda: "",
 ) -> FastAPI:
     """The xApp's routes.
 
     ready() = (is it, why not). symptoms() = a zip. on_notification(body) = the HTTP status to answer submgr with.
+    problem() = what only a restart mends; empty = nothing.
     """
     app = FastAPI(title="stackmac", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/ric/v1/health/alive")
-    def alive() -> dict[str, str]:
-        return {"status": "alive"}
+    def alive() -> JSONResponse:
+        why = problem()
+        return JSONResponse({"status": why or "alive"}, status_code=503 if why else 200)
 
     @app.get("/ric/v1/health/ready")
     def is_ready() -> JSONResponse:

@@ -163,5 +163,8 @@ class ReplayedAnswers:
             return Answer(self._leader.decide(states, intents, never_expires))
         return Answer([read_decision(self._cells[state.cell]["decision"]) for state in states])
 
+    def guarded(self, changed: bool) -> None:
+        """Nobody is judged."""
+
     def close(self) -> None:
         """Do nothing, as nothing runs."""

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from xapp.config.model import silent_after_s
+from xapp.leader.reasons import FAILURES
 from xapp.ric.alarms import Failing, Problem
 
 WINDOW_S = 10.0
 """Over which controls and decisions are counted."""
 FEWEST = 5
 """Less than so many controls or decisions in the window say nothing."""
-MODEL_FAILURES = ("late", "busy", "error", "wrong_count")
-"""Reasons of a fallback that are the model's fault."""
 
 
 class _Counts(NamedTuple):
@@ -39,13 +38,18 @@ class AlarmWatch:
         nodes: Callable[[], Mapping[str, bool]],
         sdl_healthy: Callable[[], bool],
         report_period_ms: int,
+        pacer: Callable[[], str] = lambda: "",
+        leader: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected."""
+        """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected.
+        pacer, leader: why it does not work, or is not asked; empty = it does, or is.
+        """
         self._totals = totals
         self._silence_s = silence_s
         self._nodes = nodes
         self._sdl_healthy = sdl_healthy
+        self._pacer, self._leader = pacer, leader
         self._silent_s = silent_after_s(report_period_ms)
         self._clock = clock
         self._window: deque[_Counts] = deque()
@@ -55,7 +59,13 @@ class AlarmWatch:
     def failing(self) -> list[Failing]:
         """What fails now."""
         self._count()
-        return [*self._silent_cells(), *self._failing_controls(), *self._failing_model(), *self._failing_sdl()]
+        return [
+            *self._silent_cells(),
+            *self._failing_controls(),
+            *self._failing_model(),
+            *self._failing_sdl(),
+            *self._not_deciding(),
+        ]
 
     def watched(self) -> list[tuple[Problem, str]]:
         """Everything that `failing` would have named, had it failed."""
@@ -91,6 +101,11 @@ class AlarmWatch:
         if not self._sdl_healthy():
             yield Failing(Problem.SDL_DOWN, "", "calls fail or get no answer")
 
+    def _not_deciding(self) -> Iterator[Failing]:
+        for problem, why in ((Problem.PACER_STANDS_STILL, self._pacer()), (Problem.LEADER_NOT_ASKED, self._leader())):
+            if why:
+                yield Failing(problem, "", why)
+
     def _count(self) -> None:
         (counts, by), now_s = self._totals(), self._clock()
         self._window.append(
@@ -99,7 +114,7 @@ class AlarmWatch:
                 answered=counts.get("controls_acked", 0),
                 refused=counts.get("controls_failed", 0) + counts.get("controls_unanswered", 0),
                 decided=counts.get("decisions", 0),
-                without_model=sum(by.get(f"fallback:{reason}", 0) for reason in MODEL_FAILURES),
+                without_model=sum(by.get(f"fallback:{reason}", 0) for reason in FAILURES),
             )
         )
         while len(self._window) > 2 and self._window[1].at_s <= now_s - WINDOW_S:

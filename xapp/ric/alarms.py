@@ -65,6 +65,22 @@ class Problem(Enum):
         "STACKMAC CANNOT REACH THE SHARED DATA LAYER",
         "See the database service; control goes on, what is known is not kept",
     )
+    PACER_STANDS_STILL = (
+        83010,
+        "CRITICAL",
+        0.0,
+        5.0,
+        "STACKMAC DECIDES NOTHING ANY MORE",
+        "Restart the xApp, and keep its log; its cells were released to the node's own scheduler",
+    )
+    LEADER_NOT_ASKED = (
+        83011,
+        "MINOR",
+        0.0,
+        5.0,
+        "STACKMAC'S LEADER IS NOT ASKED ANY MORE, OR NOT FOR A WHILE",
+        "See the reasons in stackmac_decisions_total and the log; a classical schedule takes the leader's place",
+    )
 
     @property
     def number(self) -> int:

@@ -55,14 +55,15 @@ class App:
         *,
         observer: Observer | None = None,
         log_lines: Callable[[], list[str]] = list,
+        renew_leader: Callable[[], Leader] | None = None,
     ) -> None:
         """Controls alone never change; a Configuration follows its file. observer: who records. log_lines: the newest
-        ones, for symptom data.
+        ones, for symptom data. renew_leader: makes a leader in the place of one that did not return.
         """
         self._log_lines = log_lines
         self.configuration = controls if isinstance(controls, Configuration) else Configuration(controls)
         self.metrics = Metrics()
-        self._leader = leader
+        self._leader, self._renew_leader = leader, renew_leader
         self.observer = observer or Observer()
 
     def start(self) -> None:
@@ -83,6 +84,7 @@ class App:
             self.observer,
             http_port=listener.getsockname()[1],
             opened=opened,
+            renew_leader=self._renew_leader,
         )
         add_sources(self.parts)
         self.server = BackgroundServer(self._routes(), listener=listener)
@@ -103,6 +105,7 @@ class App:
             status=self.status,
             symptoms=lambda: symptom_data(symptom_parts(parts, self._log_lines)),
             on_notification=parts.cells.subscriptions.on_notification,
+            problem=lambda: parts.loop.heartbeat.problem,
         )
         routes.include_router(decision_router(parts.loop.log))
         routes.include_router(policy_router(parts.policies.rows))
@@ -170,6 +173,8 @@ class App:
 
     def ready(self) -> tuple[bool, str]:
         """Whether the xApp can do its work, else why not: for GET /ric/v1/health/ready."""
+        if problem := self.parts.loop.heartbeat.problem:
+            return False, problem
         if not self.parts.transport.ready:
             return False, "no route table"
         if not self.parts.store.healthy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -89,8 +90,10 @@ def wire(
     *,
     http_port: int,
     opened: ExitStack,
+    renew_leader: Callable[[], Leader] | None = None,
 ) -> Parts:
     """http_port: where the xApp's HTTP server will answer. opened: called with how to close what is opened here.
+    renew_leader: makes a leader in the place of one that did not return.
 
     Raises OSError for a port that cannot be bound, ConfigError for RMR_*.
     """
@@ -129,6 +132,7 @@ def wire(
         intent_of=policies.in_force.intent_for,
         on_decided=policies.in_force.on_decided,
         observer=observer,
+        renew_leader=renew_leader,
     )
     opened.callback(loop.close)
     endpoint = _endpoint(controls, settings, http_port=http_port, rmr_port=transport.port)
@@ -166,7 +170,7 @@ def wire(
         ),
         alarm_line=line,
         alarms=Alarms(line.send, application=configuration.name, message_type=controls.ric.alarm_message_type),
-        alarm_watch=_alarm_watch(controls, metrics, cells, watcher, store),
+        alarm_watch=_alarm_watch(controls, metrics, cells, watcher, store, loop),
         sdl_documents=sdl_documents,
     )
 
@@ -219,7 +223,7 @@ def _watcher(controls: Controls, store: SharedStore) -> NodeWatcher:
 
 
 def _alarm_watch(
-    controls: Controls, metrics: Metrics, cells: Cells, watcher: NodeWatcher, store: SharedStore
+    controls: Controls, metrics: Metrics, cells: Cells, watcher: NodeWatcher, store: SharedStore, loop: ControlLoop
 ) -> AlarmWatch:
     return AlarmWatch(
         totals=metrics.totals,
@@ -227,4 +231,6 @@ def _alarm_watch(
         nodes=lambda: {name: node.connected for name, node in watcher.nodes.items() if cells.should_report(name)},
         sdl_healthy=lambda: store.healthy,
         report_period_ms=controls.report_period_ms,
+        pacer=lambda: loop.heartbeat.problem,
+        leader=lambda: loop.watched_leader.problem,
     )

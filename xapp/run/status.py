@@ -8,6 +8,7 @@ from typing import Any
 
 from xapp.a1.enforcement import Enforcement
 from xapp.explain.document import summary
+from xapp.leader.circuit_breaker import BreakerState
 from xapp.monitoring.process import rss_mb
 from xapp.monitoring.symptom_data import versions
 from xapp.packaging.descriptor import completed
@@ -27,6 +28,8 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "leader": parts.controls.leader,
         "deadline_ms": parts.controls.deadline_ms,
         **parts.metrics.summary(),
+        "pacer": parts.loop.heartbeat.problem,
+        "breaker": parts.loop.watched_leader.status(),
         "rss_mb": rss_mb(),
         "cells": parts.loop.last_decisions(),
         "effects": parts.cells.effects(parts.sender.epoch),
@@ -81,6 +84,8 @@ def set_gauges(parts: Parts) -> None:
         "quotas_waiting": sum(kind.waiting for kind in parts.kinds.values()),
         "policies": len(policies),
         "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED.value),
+        "pacer_stands_still": bool(parts.loop.heartbeat.problem),
+        "breaker_open": parts.loop.watched_leader.breaker.state is not BreakerState.CLOSED,
         "alarms_active": len(parts.alarms.active()),
         "configuration_error": bool(configuration["error"]),
         "restart_needed": len(configuration["restart_needed"]),

@@ -21,9 +21,9 @@ from policy.leader import Decision, Leader, never_expires
 from policy.registry import LeaderError, make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.bench.decision_path import DecisionPath
-from xapp.control.cold_start import COMPILING, ColdLeader, FailedLeader, make_live_leader
+from xapp.control.cold_start import ColdLeader, FailedLeader, make_live_leader
 from xapp.control.leader_thread import Worker
-from xapp.ric.alarm_conditions import MODEL_FAILURES
+from xapp.leader.reasons import COMPILING, FAILURES
 
 pytestmark = pytest.mark.timeout(900)  # whoever is first compiles: 42 s of a core when measured
 
@@ -117,7 +117,7 @@ def test_code_that_cannot_be_compiled_is_an_error_or_torchs_work(stand_in: Calla
     assert leader.settled.wait(WAIT_S)
     who, reason = ask(leader)
     if stand_in is nobody:
-        assert (who, reason) == ("", "error") and reason in MODEL_FAILURES  # that raises the alarm
+        assert (who, reason) == ("", "error") and reason in FAILURES  # that raises the alarm
         assert "no LLVM" in errors[-1]
     else:
         assert (who, reason) == ("proportional_fair", "")
