@@ -8,13 +8,11 @@ from policy.leader import Decision
 from policy.schedulers.schedulers import OPEN_BELOW_SLOTS, SCHEDULERS
 
 
-def fallback(state: CellState | None, intent: Intent, reason: str, *, stale: bool = False) -> Decision | None:
-    """The classical decision for `state`; None = release the cell: never a schedule on guesses.
+def fallback(state: CellState, intent: Intent, reason: str) -> Decision:
+    """The classical decision for `state`.
 
     K < 10: proportional fair. K >= 10: everything DYNAMIC, because RBGs locked for that long by reports that are
     already old lose to the node's own scheduler. Floors and caps hold either way. Takes less than a millisecond.
     """
-    if state is None or stale:
-        return None
     name = "proportional_fair" if state.slots_per_dcm < OPEN_BELOW_SLOTS else "dynamic"
     return Decision(SCHEDULERS[name].schedule(state, intent), decided_by=name, reason=reason)

@@ -13,7 +13,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from policy.allocation import Allocation
@@ -37,6 +36,8 @@ from xapp.monitoring.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+INTENT = "intent"
+"""Reason of a decision by the fallback because operators ask for it."""
 CLOSE_TIMEOUT_S = 1.0
 
 
@@ -141,7 +142,6 @@ class ControlLoop:
         started_s, self._stood_still = time.monotonic(), self.heartbeat.missed
         states = [report.state for report in reports]
         intents = [self._intent_of(state) for state in states]
-        classical = [fallback(state, intent, "intent") for state, intent in zip(states, intents, strict=True)]
         asked = [i for i, intent in enumerate(intents) if intent.mode is not Mode.FALLBACK]
         answer = Answer(None)
         if asked:
@@ -151,35 +151,28 @@ class ControlLoop:
         if answer.reason == CLOSED:
             return
         decision_ms = (time.monotonic() - started_s) * 1e3
-        decided: list[Decision | None] = list(classical)
-        for position, i in enumerate(asked):
-            if answer.decisions is not None:
-                decided[i] = answer.decisions[position]
-            elif (prepared := classical[i]) is not None:
-                decided[i] = replace(prepared, reason=answer.reason)
+        answered = dict(zip(asked, answer.decisions or ()))
         records: list[DecisionRecord] = []
-        for i, decision in enumerate(decided):
+        for i, (report, intent) in enumerate(zip(reports, intents, strict=True)):
             try:
-                if decision is None:
-                    self._sender.release(states[i].cell)
-                else:
-                    records.append(self._send(reports[i], decision, classical[i], intents[i], decision_ms))
+                # The classical schedule costs a third of a model's decision: only who needs it waits for it.
+                reason = answer.reason if i in asked else INTENT
+                decision = answered[i] if i in answered else fallback(report.state, intent, reason)
+                records.append(self._send(report, decision, intent, decision_ms))
             except Exception:  # one cell's trouble is not the others'
                 self._metrics.drop("send_error")
-                log.exception("no control for %s", states[i].cell)
+                log.exception("no control for %s", report.state.cell)
         self._observer.decided(Batch([report.number for report in reports], intents, answer.reason, records))
 
-    def _send(
-        self, report: Report, decision: Decision, classical: Decision | None, intent_then: Intent, decision_ms: float
-    ) -> DecisionRecord:
+    def _send(self, report: Report, decision: Decision, intent_then: Intent, decision_ms: float) -> DecisionRecord:
         """Pass one decision through the guard, send it and keep a record of it. Policies may have changed, and UEs
         come, since the leader was given `intent_then`: what holds now counts.
         """
         state, link = report.state, report.link
         newest = link.newest or report
         intent = self._intent_of(newest.state)
-        if intent.mode is Mode.FALLBACK and classical is not None:
-            decision = classical
+        if intent.mode is Mode.FALLBACK and decision.reason != INTENT:
+            decision = fallback(state, intent_then, INTENT)
         allocation, changes = guard(decision.allocation, newest.state, intent)
         if changes:
             self._metrics.count("guard_changes", len(changes))
