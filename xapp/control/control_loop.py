@@ -1,7 +1,7 @@
 """The pacer: a thread that turns the reports that wait into controls that are sent, by the deadline, whatever the model
 does.
 
-    mailbox -> intents -> fallback (computed first) -> model (in its worker) -> guard -> sender
+    mailbox -> intents -> model (in its worker), else fallback -> guard -> sender
 
 Where the model gives no answer in time, the classical schedule for the same fresh state is sent. Where there is no
 fresh state, the cell is released: nobody schedules on guesses.
