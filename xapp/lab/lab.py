@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -52,7 +52,7 @@ class Lab:
         self._run_options = RunOptions()
         self._route_port = 0
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         try:
             self._start()
         except BaseException:
@@ -70,13 +70,16 @@ class Lab:
         self._route_port = free_port()
         self.start_ric()
         self.start_gnb(wait=False)
-        descriptor = xapp_descriptor(self.options, self._ric_ports)
-        self.config.write_text(json.dumps(descriptor, indent=2), encoding="utf-8")
+        self.config.write_text(json.dumps(self.descriptor(), indent=2), encoding="utf-8")
         self._run_options = RunOptions(config=self.config, record=self.options.record)
         self.start_xapp(wait=False)
         assert self.gnb is not None
         self.gnb.wait_ready(START_TIMEOUT_S)
         self._wait_xapp()
+
+    def descriptor(self) -> dict[str, Any]:
+        """What the xApp is started with."""
+        return xapp_descriptor(self.options, self._ric_ports)
 
     def start_ric(self) -> None:
         """Start the RIC (again, on the same ports)."""

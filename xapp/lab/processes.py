@@ -27,7 +27,14 @@ class LabError(RunFailed):
 class Child:
     """One `stackmac` process under `--json-lines`; a thread keeps its newest status."""
 
-    def __init__(self, name: str, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("xapp.cli",),
+    ) -> None:
+        """program: the module that is run, and words in front of the command."""
         self.name = name
         self.status: dict[str, Any] = {}
         self.final: dict[str, Any] | None = None
@@ -36,7 +43,7 @@ class Child:
         self._errors: deque[str] = deque(maxlen=20)
         self._ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "xapp.cli", *arguments, "--json-lines"],
+            [sys.executable, "-m", *program, *arguments, "--json-lines"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -50,6 +57,10 @@ class Child:
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def running(self) -> bool:

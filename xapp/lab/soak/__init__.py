@@ -1,0 +1,3 @@
+"""`stackmac soak`: the lab under random faults, and a ledger of what came of them. What counts as harm is judged from
+bytes on the wire and by the gNB's MAC: the judges import neither grammar nor guard. May import all of xapp.
+"""
