@@ -22,6 +22,7 @@ PLACEHOLDER = re.compile(
     r"\b(?:DIR\d?(?:_OR_ID)?|FILE|OUT|URL|NAME|TYPE|HEX|S|MEDIATOR|HOST|PORT|SECONDS|DEPLOYMENT)\b|\.\.\."
 )
 NOT_CHEAP = {
+    "soak",
     "bench", "demo", "doctor", "evaluate", "experiment", "exploit", "gnb", "lab", "ric", "run", "train",
     "train-followers", "tune", "warm-start",
 }  # fmt: skip

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("xapp.lab.demo:demo_app", "The whole loop in two acts: the paper's game, and a RIC's pace."),
     "lab": ("xapp.lab.command:lab_app", "RIC, gNB and xApp on loopback, with a live table and comparisons."),
-    "soak": ("xapp.lab.soak.command:soak_app", "The lab under random faults, and a ledger of what came of them."),
+    "soak": ("xapp.soak.command:soak_app", "The lab under random faults, and a ledger of what came of them."),
     "run": ("xapp.run.command:run_app", "The xApp itself."),
     "doctor": ("xapp.doctor.command:doctor_app", "What is wrong with a deployment, and what to do about it."),
     "ric": ("xapp.lab.ric.command:ric_app", "Stand-ins for the near-RT RIC platform."),

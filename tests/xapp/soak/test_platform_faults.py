@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from xapp.lab.lab import free_port
-from xapp.lab.soak.platform_faults import FaultyHttp, FaultyRedis
 from xapp.ric.rest import RestClient
+from xapp.soak.platform_faults import FaultyHttp, FaultyRedis
 
 
 @pytest.fixture

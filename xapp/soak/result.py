@@ -24,7 +24,7 @@ class Usage:
 
 
 @dataclass
-class Ledger:
+class SoakResult:
     """`violations` by kind; all of MUST_BE_ZERO are."""
 
     minutes: float
@@ -50,7 +50,7 @@ class Ledger:
     xapp_most: Usage | None = None
     """The most that any xApp held at once."""
     xapp_growth: Usage | None = None
-    """The most that one xApp gained, from its first seconds to its end."""
+    """The most that one xApp growth, from its first seconds to its end."""
     alarms_raised: int = 0
 
     @property
@@ -105,5 +105,5 @@ def most(a: Usage | None, b: Usage) -> Usage:
     return b if a is None else Usage(max(a.rss_mb, b.rss_mb), max(a.threads, b.threads), max(a.fds, b.fds))
 
 
-def gained(since: Usage, now: Usage) -> Usage:
+def growth(since: Usage, now: Usage) -> Usage:
     return Usage(now.rss_mb - since.rss_mb, now.threads - since.threads, now.fds - since.fds)

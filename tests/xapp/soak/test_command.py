@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from xapp.cli import main
-from xapp.lab.soak.options import PARTS
-from xapp.lab.soak.sabotage import SABOTAGES
+from xapp.soak.options import PARTS
+from xapp.soak.sabotage import SABOTAGES
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def test_every_part_that_is_named_can_be_sabotaged() -> None:
 
 
 def test_a_soak_that_finds_nothing_says_so_and_one_of_a_broken_xapp_does_not(tmp_path: Path) -> None:
-    ledger = tmp_path / "ledger.json"
-    assert main(["soak", "--minutes", "0.05", "--faults", "e2_duplicate", "--json", str(ledger)]) == 0
-    clean = json.loads(ledger.read_text())
+    result = tmp_path / "result.json"
+    assert main(["soak", "--minutes", "0.05", "--faults", "e2_duplicate", "--json", str(result)]) == 0
+    clean = json.loads(result.read_text())
     assert clean["faults"]["e2_duplicate"] >= 1 and clean["pdus_tampered_with"] > 0 and clean["controls_judged"] > 10
     assert (clean["violations"], clean["lost_policies"], clean["duplicate_subscriptions"]) == (0, 0, 0)
 
-    broken = ["soak", "--minutes", "0.05", "--faults", "leader_greedy", "--sabotage", "guard", "--json", str(ledger)]
+    broken = ["soak", "--minutes", "0.05", "--faults", "leader_greedy", "--sabotage", "guard", "--json", str(result)]
     assert main(broken) == 1
-    assert json.loads(ledger.read_text())["violations_by_kind"]["over_cap"] > 0
+    assert json.loads(result.read_text())["violations_by_kind"]["over_cap"] > 0

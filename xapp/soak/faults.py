@@ -15,10 +15,10 @@ from typing import NamedTuple
 from policy.errors import UserMistake
 from training.command_line.values import names_in
 from xapp.lab.processes import Child
-from xapp.lab.soak.e2_proxy import Tampering
-from xapp.lab.soak.moody_leader import ENDLESS, GREEDY, HUGE, RAISES, SLOW, WELL
-from xapp.lab.soak.soak_lab import SoakLab
 from xapp.ric.rest import RestClient, RestError
+from xapp.soak.e2_proxy import Tampering
+from xapp.soak.moody_leader import ENDLESS, GREEDY, HUGE, RAISES, SLOW, WELL
+from xapp.soak.soak_lab import SoakLab
 
 Run = Callable[[SoakLab, random.Random], None]
 TAMPERED_S = 1.0

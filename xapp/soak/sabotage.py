@@ -1,4 +1,4 @@
-"""`python -m xapp.lab.soak.sabotage PART run ...`: the xApp with one part swapped for a broken one.
+"""`python -m xapp.soak.sabotage PART run ...`: the xApp with one part swapped for a broken one.
 
 A soak that cannot tell this xApp from a whole one proves nothing. There is no switch in what `stackmac run` loads: the
 part is replaced from outside, before the command begins.
@@ -6,6 +6,7 @@ part is replaced from outside, before the command begins.
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -82,12 +83,13 @@ SABOTAGES: dict[str, Callable[[], None]] = {
 }
 
 
-def main() -> int:
-    from xapp.cli import main as run
-
-    SABOTAGES[sys.argv[1]]()
-    return run(sys.argv[2:])
+def main() -> None:
+    """Break the part that the first word names, and run the command that the others are."""
+    program, part, *command = sys.argv
+    SABOTAGES[part]()
+    sys.argv = [program, *command]
+    runpy.run_module("xapp.cli", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

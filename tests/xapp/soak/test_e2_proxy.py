@@ -13,7 +13,7 @@ from xapp.e2.dcm import messages as dcm
 from xapp.e2.dcm.control import OutcomeCode, decode_outcome
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.lab.e2_link.e2_wire import LengthPrefixReader
-from xapp.lab.soak.e2_proxy import AHEAD, FLOOD_PDUS, E2Proxy, Tampering
+from xapp.soak.e2_proxy import AHEAD, FLOOD_PDUS, E2Proxy, Tampering
 
 REQUEST = e2ap.RicRequestId(1, 2)
 TIMEOUT_S = 20.0

@@ -10,10 +10,10 @@ from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import one_of
 from training.progress_bar import ProgressBar
 from xapp.lab.processes import stop_on_sigterm
-from xapp.lab.soak.faults import chosen_faults
-from xapp.lab.soak.options import PARTS, SoakOptions
-from xapp.lab.soak.platform_faults import redis_server_program
-from xapp.lab.soak.soak import Soak
+from xapp.soak.faults import chosen_faults
+from xapp.soak.options import PARTS, SoakOptions
+from xapp.soak.platform_faults import redis_server_program
+from xapp.soak.soak import Soak
 
 soak_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 STEPS = 100
@@ -30,8 +30,8 @@ def soak(options: SoakOptions) -> int:
     chosen = chosen_faults(options.faults)
     redis_server_program()
     with ProgressBar("soak", STEPS, "{what}") as bar:
-        ledger = Soak(options, chosen, lambda share, what: bar.show(int(share * STEPS), what=what)).run()
+        result = Soak(options, chosen, lambda share, what: bar.show(int(share * STEPS), what=what)).run()
     if options.json_file:
-        write_json(options.json_file, ledger.to_json())
-    ledger.show(Console(stderr=options.json_file == "-"))
-    return 0 if ledger.is_clean else 1
+        write_json(options.json_file, result.to_json())
+    result.show(Console(stderr=options.json_file == "-"))
+    return 0 if result.is_clean else 1

@@ -13,13 +13,13 @@ from typing import Any
 from xapp.lab.lab import Lab, free_port
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child
-from xapp.lab.soak.e2_proxy import E2Proxy
-from xapp.lab.soak.moody_leader import LEADER_VARIABLE, MOOD_VARIABLE, WELL
-from xapp.lab.soak.platform_faults import FaultyHttp, FaultyRedis
-from xapp.lab.soak.wire_judge import WireJudge
+from xapp.soak.e2_proxy import E2Proxy
+from xapp.soak.moody_leader import LEADER_VARIABLE, MOOD_VARIABLE, WELL
+from xapp.soak.platform_faults import FaultyHttp, FaultyRedis
+from xapp.soak.wire_judge import WireJudge
 
-MOODY = "xapp.lab.soak.moody_leader:MoodyLeader"
-SABOTAGED = "xapp.lab.soak.sabotage"
+MOODY = "xapp.soak.moody_leader:MoodyLeader"
+SABOTAGED = "xapp.soak.sabotage"
 BREAKER = {"window_s": 2.0, "fewest": 5, "open_s": 1.0, "trial_decisions": 3}
 """Quick enough that a mood of seconds opens it."""
 LEADER_LIMITS = {"give_up_s": 2.0}

@@ -11,7 +11,7 @@ from xapp.e2.dcm.control import encode_release
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import GnbDuUeId
-from xapp.lab.soak.wire_judge import WireJudge
+from xapp.soak.wire_judge import WireJudge
 
 CELL = "00f110000000011"
 CARRIER = dcm.Carrier.of(CELL, bwp_size_prb=40, rbg_size_prb=4)

@@ -15,13 +15,13 @@ from xapp.a1.mediator_client import POLICY_TYPE_ID
 from xapp.a1.policy_model import make_policy_type
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import LabError
-from xapp.lab.soak.faults import Fault
-from xapp.lab.soak.ledger import Ledger, Usage, gained, most, usage_of
-from xapp.lab.soak.moody_leader import RAISES, WELL
-from xapp.lab.soak.options import SoakOptions
-from xapp.lab.soak.soak_lab import SoakLab
-from xapp.lab.soak.wire_judge import WireJudge
 from xapp.ric.rest import RestClient, RestError
+from xapp.soak.faults import Fault
+from xapp.soak.moody_leader import RAISES, WELL
+from xapp.soak.options import SoakOptions
+from xapp.soak.result import SoakResult, Usage, growth, most, usage_of
+from xapp.soak.soak_lab import SoakLab
+from xapp.soak.wire_judge import WireJudge
 
 CAP = "cap"
 CAP_PERCENT = 40.0
@@ -42,7 +42,7 @@ ASKED_IN_VAIN = 30
 
 
 class Soak:
-    """One run. `run` returns the ledger."""
+    """One run. `run` returns the result."""
 
     def __init__(
         self, options: SoakOptions, faults: Mapping[str, Fault], on_progress: Callable[[float, str], None]
@@ -50,7 +50,7 @@ class Soak:
         """on_progress: told of the share that is done and of each fault that begins."""
         self._options, self._faults, self._on_progress = options, faults, on_progress
         self._rng = random.Random(options.seed)
-        self._ledger = Ledger(options.minutes, options.seed, options.control, options.sabotage)
+        self._result = SoakResult(options.minutes, options.seed, options.control, options.sabotage)
         self._judge = WireJudge(CAP_PERCENT)
         self._over = threading.Event()
         self._failed: list[BaseException] = []
@@ -59,7 +59,7 @@ class Soak:
         self._gnb_totals: Counter[str] = Counter()
         self._gnb_pid, self._gnb_seen = 0, Counter[str]()
 
-    def run(self) -> Ledger:
+    def run(self) -> SoakResult:
         """Raises LabError where the lab cannot be started or a part of it dies of itself."""
         options = LabOptions(seconds=86_400, ues=self._options.ues, control=self._options.control, seed=1)
         with SoakLab(options, self._judge, random.Random(self._options.seed), self._options.sabotage) as lab:
@@ -78,7 +78,7 @@ class Soak:
             self._end()
         if self._failed:
             raise self._failed[0]
-        return self._ledger
+        return self._result
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A thread's fault ends the soak."""
@@ -141,10 +141,10 @@ class Soak:
         self._on_progress(min(1.0, share), name)
         asked = self._lab.leader_counts().get(f"asked_{RAISES}", 0)
         fault.run(self._lab, rng)
-        self._ledger.faults[name] += 1
+        self._result.faults[name] += 1
         in_vain = self._lab.leader_counts().get(f"asked_{RAISES}", 0) - asked
         if in_vain > ASKED_IN_VAIN:
-            self._ledger.violations["asked_a_failing_leader"] += in_vain - ASKED_IN_VAIN
+            self._result.violations["asked_a_failing_leader"] += in_vain - ASKED_IN_VAIN
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -159,8 +159,8 @@ class Soak:
         if xapp is not None:
             if self._life is None or self._life.pid != xapp.pid:
                 self._close_life()
-                self._life = _Life(xapp.pid, self._judge.acks if self._ledger.xapp_starts else 0)
-                self._ledger.xapp_starts += 1
+                self._life = _Life(xapp.pid, self._judge.acks if self._result.xapp_starts else 0)
+                self._result.xapp_starts += 1
             self._life.look(xapp.status)
             self._judge.cap_holds = self._life.cap_holds
         if gnb is not None:
@@ -172,22 +172,22 @@ class Soak:
 
     def _close_life(self) -> None:
         """Book what an xApp came to."""
-        life, ledger = self._life, self._ledger
+        life, result = self._life, self._result
         if life is None:
             return
         status = life.status
-        ledger.decisions += status.get("decisions", 0)
-        ledger.alarms_raised += status.get("alarms_raised", 0)
+        result.decisions += status.get("decisions", 0)
+        result.alarms_raised += status.get("alarms_raised", 0)
         for who, count in status.get("decided_by", {}).items():
             if who.startswith("fallback:"):
-                ledger.fallbacks[who.removeprefix("fallback:")] += count
+                result.fallbacks[who.removeprefix("fallback:")] += count
         believed = status.get("controls_acked", 0) + status.get("releases_acked", 0)
-        ledger.violations["acknowledged_by_nobody"] += max(0, believed - (self._judge.acks - life.acks_before))
-        ledger.lost_policies += life.lost_policies
+        result.violations["acknowledged_by_nobody"] += max(0, believed - (self._judge.acks - life.acks_before))
+        result.lost_policies += life.lost_policies
         if life.most is not None:
-            ledger.xapp_most = most(ledger.xapp_most, life.most)
+            result.xapp_most = most(result.xapp_most, life.most)
         if life.most is not None and life.settled is not None:
-            ledger.xapp_growth = most(ledger.xapp_growth, gained(life.settled, life.most))
+            result.xapp_growth = most(result.xapp_growth, growth(life.settled, life.most))
         self._life = None
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -202,26 +202,26 @@ class Soak:
             return _cap_holds(status) and _by_model(status) >= before + RECOVERED_DECISIONS
 
         if xapp.wait_status(recovered, RECOVERY_S):
-            self._ledger.recovered_s = round(time.monotonic() - began_s, 1)
+            self._result.recovered_s = round(time.monotonic() - began_s, 1)
         elif not _cap_holds(xapp.status):
-            self._ledger.lost_policies += 1
+            self._result.lost_policies += 1
 
     def _end(self) -> None:
         """Look for what is left behind, stop the xApp, and look again."""
-        lab, ledger = self._lab, self._ledger
+        lab, result = self._lab, self._result
         assert lab.xapp is not None and lab.gnb is not None
-        ledger.duplicate_subscriptions = self._duplicates()
+        result.duplicate_subscriptions = self._duplicates()
         lab.xapp.stop()
         lab.exits.append(lab.xapp.exit_code)
         self._look()
         self._close_life()
         status = lab.gnb.stop()
         self._gnb_totals += Counter({name: status.get(name, 0) for name in HARM})
-        ledger.ues_left_limited = status.get("ues_limited", 0)
-        ledger.failed_exits = sum(code != 0 for code in lab.exits)
-        ledger.violations += self._judge.violations + self._gnb_totals
-        ledger.violations["over_cap_by_the_model"] += lab.leader_counts().get("over_cap", 0)
-        ledger.controls_judged, ledger.pdus_tampered_with = self._judge.controls, lab.e2.tampered
+        result.ues_left_limited = status.get("ues_limited", 0)
+        result.failed_exits = sum(code != 0 for code in lab.exits)
+        result.violations += self._judge.violations + self._gnb_totals
+        result.violations["over_cap_by_the_model"] += lab.leader_counts().get("over_cap", 0)
+        result.controls_judged, result.pdus_tampered_with = self._judge.controls, lab.e2.tampered
 
     def _duplicates(self) -> int:
         """Subscriptions beyond one for each node and function."""
