@@ -21,6 +21,8 @@ from policy.leader import Decision, Leader, LeaderNotReady
 from policy.leader_models.token_probabilities import TokenProbabilities
 from policy.registry import LeaderError, TorchMissing, engine_or_reason, is_bundle, load_by_torch, make_leader
 from policy.shipped import BUNDLED
+from xapp.config.leader_limits import LeaderLimits
+from xapp.leader.process import ProcessLeader
 from xapp.leader.reasons import COMPILING
 
 log = logging.getLogger(__name__)
@@ -127,11 +129,16 @@ def compile_apart(name: str) -> None:
         )
 
 
-def make_live_leader(name: str, *, threads: int = 1) -> Leader:
+def make_live_leader(name: str, *, threads: int = 1, own_process: LeaderLimits | None = None) -> Leader:
     """`make_leader` for a loop that must not wait: a leader whose code is in no cache is compiled on the side.
 
-    A bundle that can be had neither compiled nor by torch is a FailedLeader. Raises LeaderError for all else.
+    own_process: for a plug-in, which then has a process of its own within these limits. A bundle that can be had
+    neither compiled nor by torch is a FailedLeader. Raises LeaderError for all else.
     """
+    if own_process is not None:
+        if ":" not in name or is_bundle(name):
+            raise LeaderError(f"leader {name!r}: only a plug-in, module:Class, has a process of its own")
+        return ProcessLeader(name, own_process)
     if not is_bundle(name):
         return make_leader(name, threads=threads)
     engine = engine_or_reason(name)
