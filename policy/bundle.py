@@ -184,8 +184,8 @@ def _leader(kind: str, description: Mapping[str, Any], base_files: set[str], fol
         config = TextConfig(**description["leader"])
         return open_text_model(config, description["prompt_layout"], description["base_model"], base_files, folder)
     layout = read_layout(kind, description["prompt_layout"])
-    config = ModelConfig(**description["leader"])
-    return _sized(lambda: new_model(kind, config, 0, layout))
+    sizes = ModelConfig(**description["leader"])
+    return _sized(lambda: new_model(kind, sizes, 0, layout))
 
 
 def _sized(make: Callable[[], Model]) -> Model:
