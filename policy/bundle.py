@@ -43,9 +43,9 @@ from policy.grammar import GrammarOptions, compile_grammar
 from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig, state_of
 from policy.leader_models.leader_network import LeaderNetwork
+from policy.leader_models.recorded_answers import ANSWERS, Answer, record
 from policy.leader_models.token_probabilities import StepProbabilities, compute_token_probabilities
 from policy.model_kinds import TEXT, new_model, read_layout
-from policy.recorded_answers import ANSWERS, Answer, record
 from policy.text.bundle import BASE_FOLDER, base_document, base_files, open_text_model
 from policy.text.model import TextConfig, TextModel
 
@@ -111,7 +111,7 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
 
 
 def recorded_answers(bundle: Bundle) -> list[dict[str, Any]]:
-    """What the leader answers now to some states (policy.recorded_answers)."""
+    """What the leader answers now to some states (policy.leader_models.recorded_answers)."""
     model, options = bundle.leader, bundle.options
     if isinstance(model, TextModel) and model.config.bf16:
         return []  # so coarse that another processor may round to another token

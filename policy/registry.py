@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from policy.bundle_files import BUNDLES, BundleError, read_description
 from policy.errors import UserMistake, how_to_add, is_installed
 from policy.leader import Leader
-from policy.recorded_answers import check
+from policy.leader_models.recorded_answers import check
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED
 

@@ -1,6 +1,7 @@
 """Write into bundles what they answer now: `python tools/record_answers.py policy/bundles/*`.
 
-A bundle that is loaded must answer the same (policy.recorded_answers). `save_bundle` does it for new ones.
+A bundle that is loaded must answer the same (policy.leader_models.recorded_answers). `save_bundle` does it for new
+ones.
 """
 
 from __future__ import annotations

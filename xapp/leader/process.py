@@ -92,7 +92,7 @@ class _Child:
         except OSError as error:
             raise LeaderDied(f"it takes no question: {error}") from None
 
-    def tell_nobody_waits(self) -> None:
+    def stop_waiting(self) -> None:
         with contextlib.suppress(OSError):
             self.connection.settimeout(0.0)
             self.connection.send(frame(b""))
@@ -199,7 +199,7 @@ class ProcessLeader:
                 raise LeaderDied(f"it has not answered for {self._limits.give_up_s:g} s")
             if expired():
                 if is_asked:
-                    child.tell_nobody_waits()
+                    child.stop_waiting()
                 return _dropped(states, intents)
 
     def _in_service(self) -> _Child:

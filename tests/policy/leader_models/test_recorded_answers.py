@@ -17,7 +17,7 @@ from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.bundle_files import BUNDLES, DESCRIPTION, LEADER_FILE, BundleError, description_text
 from policy.follower import new_follower_model
 from policy.leader import Leader
-from policy.recorded_answers import ANSWERS, MAX_ANSWERS, RECORDED, Answer, made_up_state, read, record
+from policy.leader_models.recorded_answers import ANSWERS, MAX_ANSWERS, RECORDED, Answer, made_up_state, read, record
 from policy.registry import LeaderError, WrongAnswers, check_answers, engine_or_reason, load_by_torch, make_leader
 
 pytestmark = pytest.mark.timeout(900)  # whoever is first compiles: 42 s of a core when measured
