@@ -23,15 +23,14 @@ PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 """Loading one runs whatever code is in it."""
 MAX_FILE_BYTES = 1 << 35
 """All weights of a language model of some 10^9, in float32."""
-
-
 MAX_DESCRIPTION_BYTES = 1 << 26
 FEW_WEIGHTS = 1 << 22
 """A model of so few is made before it is compared with its file."""
 MAX_DEPTH = 32
 MAX_NUMBER = 1e15
-"""More than any size or level in a description; what was measured may be anything."""
-MEASURED = ("provenance", "metrics")
+"""More than any size or level in a description."""
+OF_OTHERS = ("provenance", "metrics", "base_model")
+"""What was measured, and what another library says of a base model, may be any number: nothing is made of it here."""
 SHOWN_CHARACTERS, MAX_LINE = 80, 800
 
 
@@ -92,7 +91,7 @@ def _beyond_bounds(document: Any) -> str:
             waiting += [(name or str(key)[:SHOWN_CHARACTERS], each, depth + 1) for key, each in value.items()]
         elif isinstance(value, list):
             waiting += [(name, each, depth + 1) for each in value]
-        elif name in MEASURED:
+        elif name in OF_OTHERS:
             continue
         elif isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
             return f"{name} holds {_shown(value)}, expected numbers up to {MAX_NUMBER:.0e}"
