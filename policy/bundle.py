@@ -10,16 +10,17 @@ not exactly as described is refused, and so is any pickle.
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -31,18 +32,24 @@ from policy.bundle_files import (
     FORMAT_VERSION,
     LEADER_FILE,
     BundleError,
+    description_text,
     read_checked,
     read_description,
 )
+from policy.cell_state import CellState
 from policy.errors import UserMistake
 from policy.follower import FollowerLayout, FollowerModel, new_follower_model
-from policy.grammar import GrammarOptions
+from policy.grammar import GrammarOptions, compile_grammar
+from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig, state_of
 from policy.leader_models.leader_network import LeaderNetwork
+from policy.leader_models.recorded_answers import ANSWERS, Answer, record
+from policy.leader_models.token_probabilities import StepProbabilities, compute_token_probabilities
 from policy.model_kinds import TEXT, new_model, read_layout
 from policy.text.bundle import BASE_FOLDER, base_document, base_files, open_text_model
 from policy.text.model import TextConfig, TextModel
 
+Model = TypeVar("Model", bound=nn.Module)
 _BASE_FILE = re.compile(BASE_FOLDER + r"/[\w.-]+")
 
 
@@ -83,6 +90,7 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
         "metrics": dict(bundle.metrics),
         "files": {n: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for n, b in files.items()},
         "prompt_layout": bundle.leader.layout.as_json(),
+        ANSWERS: recorded_answers(bundle),
     } | base
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -90,7 +98,7 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
         for name, content in files.items():
             (staging / name).parent.mkdir(exist_ok=True)
             _write(staging / name, content)
-        _write(staging / DESCRIPTION, (json.dumps(description, indent=1) + "\n").encode())
+        _write(staging / DESCRIPTION, description_text(description).encode())
         if target.exists():
             old = staging.with_name(staging.name + "-old")
             target.rename(old)
@@ -100,6 +108,43 @@ def save_bundle(bundle: Bundle, path: str | Path) -> None:
             staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def recorded_answers(bundle: Bundle) -> list[dict[str, Any]]:
+    """What the leader answers now to some states (policy.leader_models.recorded_answers)."""
+    model, options = bundle.leader, bundle.options
+    if isinstance(model, TextModel) and model.config.bf16:
+        return []  # so coarse that another processor may round to another token
+
+    def answer(state: CellState) -> Answer:
+        (decoded,) = model.decode([state], [Intent()], [compile_grammar(state, Intent(), options)])
+        probabilities = compute_token_probabilities(model, options, state, Intent(), decoded.tokens)
+        return Answer(decoded.tokens, decoded.log_probs, min(map(_margin, probabilities.steps), default=math.inf))
+
+    was_training = model.training
+    model.eval()
+    try:
+        return record(answer, (bundle.min_slots_per_dcm, bundle.max_slots_per_dcm))
+    finally:
+        model.train(was_training)
+
+
+def record_answers(path: str | Path) -> int:
+    """Write into a bundle's description what it answers now; returns how many answers. Raises BundleError."""
+    folder = Path(path)
+    description = read_description(folder)
+    description[ANSWERS] = recorded_answers(load_bundle(folder))
+    new = folder / f".{DESCRIPTION}-new"
+    _write(new, description_text(description).encode())
+    new.replace(folder / DESCRIPTION)
+    return len(description[ANSWERS])
+
+
+def _margin(step: StepProbabilities) -> float:
+    """Nats to the best alternative of a step's token; infinite without one."""
+    others = np.delete(step.log_probs_A, step.token)
+    margin = step.log_probs_A[step.token] - others.max(initial=-np.inf)
+    return float(margin) if not np.isnan(margin) else 0.0
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -121,13 +166,13 @@ def load_bundle(path: str | Path) -> Bundle:
             raise ValueError(f"slots_per_dcm is {[low, high]}, expected 1 <= low <= high")
         contents = {name: read_checked(folder / name, files[name]) for name in sorted(files)}
         leader = _leader(kind, description, more, folder)
+        follower = _sized(lambda: new_follower_model(follower_config, 0, follower_layout))
     except BundleError:
         raise
     except KeyError as error:
         raise BundleError(f"{where}: {error.args[0]!r} is missing") from error
     except (UserMistake, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{where}: {error}") from error
-    follower = new_follower_model(follower_config, 0, follower_layout)
     _fill(leader, contents[LEADER_FILE], folder / LEADER_FILE)
     _fill(follower, contents[FOLLOWER_FILE], folder / FOLLOWER_FILE)
     return Bundle(leader.eval(), follower.eval(), options, low, high, provenance, metrics)
@@ -139,7 +184,18 @@ def _leader(kind: str, description: Mapping[str, Any], base_files: set[str], fol
         config = TextConfig(**description["leader"])
         return open_text_model(config, description["prompt_layout"], description["base_model"], base_files, folder)
     layout = read_layout(kind, description["prompt_layout"])
-    return new_model(kind, ModelConfig(**description["leader"]), 0, layout)
+    sizes = ModelConfig(**description["leader"])
+    return _sized(lambda: new_model(kind, sizes, 0, layout))
+
+
+def _sized(make: Callable[[], Model]) -> Model:
+    """A model of sizes that a description says. Raises ValueError for what no library makes of them."""
+    try:
+        return make()
+    except (UserMistake, ValueError, MemoryError):
+        raise
+    except Exception as error:  # torch and transformers have their own classes for sizes that cannot be
+        raise ValueError(f"sizes that cannot be: {error}") from error
 
 
 def _fill(model: nn.Module, content: bytes, file: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from policy.bundle_files import BUNDLES, BundleError, read_description
 from policy.errors import UserMistake, how_to_add, is_installed
 from policy.leader import Leader
+from policy.leader_models.recorded_answers import check
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED
 
@@ -26,6 +29,10 @@ ENGINE_LEADERS = "policy.engine.loading"
 
 class LeaderError(UserMistake):
     """A leader that cannot be had: unknown name, damaged bundle, or a class that is not one."""
+
+
+class WrongAnswers(LeaderError):
+    """A bundle that is whole, and does not answer as it did when it was written."""
 
 
 class TorchMissing(LeaderError):
@@ -73,7 +80,19 @@ def engine_or_reason(name: str) -> EngineLeader | BundledEngine | str:
     return leader
 
 
-def load_by_torch(name: str, reason: str, *, threads: int = 1) -> Leader:
+def check_answers(name: str, leader: Leader) -> None:
+    """Ask the leader of a bundle what it was asked when it was written. Raises WrongAnswers, LeaderError."""
+    folders = [BUNDLES / "paper", BUNDLES / "lab"] if name == BUNDLED else [Path(name)]
+    for folder in folders:
+        try:
+            check(leader, read_description(folder), folder)
+        except BundleError as error:
+            raise WrongAnswers(f"leader {name!r}: {error}") from error
+
+
+def load_by_torch(
+    name: str, reason: str, *, threads: int = 1, check: Callable[[str, Leader], None] = check_answers
+) -> Leader:
     """A bundle's leader without the engine. reason: why. Raises LeaderError."""
     if not is_installed("torch"):
         raise TorchMissing(f"leader {name!r}: {reason}, and {how_to_add('torch')}")
@@ -86,6 +105,7 @@ def load_by_torch(name: str, reason: str, *, threads: int = 1) -> Leader:
         )
     except (UserMistake, ValueError, OSError) as error:
         raise LeaderError(f"leader {name!r}: {error}") from error
+    check(name, leader)
     return leader
 
 
@@ -99,6 +119,7 @@ def _load_bundle(name: str, threads: int) -> Leader:
         reason = f"the engine cannot be compiled ({type(error).__name__}: {error})"
         log.warning("leader %r: %s", name, reason)
         return load_by_torch(name, reason, threads=threads)
+    check_answers(name, found)
     return found
 
 

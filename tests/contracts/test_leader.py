@@ -5,7 +5,7 @@ To add a leader: one entry in LEADERS, a function that makes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.text.model import TextConfig, new_text_model
+from xapp.leader.process import ProcessLeader
 
 pytestmark = pytest.mark.timeout(900)  # whoever is first compiles: 42 s of a core when measured
 
@@ -52,6 +53,7 @@ def random_text_model(checkpoint: Path) -> Leader:
 
 LEADERS: dict[str, Callable[[], Leader]] = {name: lambda name=name: make_leader(name) for name in SCHEDULERS}
 LEADERS |= {
+    "fair_caps_in_a_process_of_its_own": lambda: ProcessLeader("fair_caps"),
     "bundled": lambda: make_leader("bundled"),
     "bundled_by_torch": load_bundled_leader,
     "random_paper_engine": lambda: random_engine(PAPER),
@@ -118,10 +120,14 @@ def cases() -> tuple[tuple[CellState, Intent], ...]:
 
 
 @pytest.fixture(params=[*LEADERS, "random_text_model"], scope="module")
-def leader(request: pytest.FixtureRequest) -> Leader:
+def leader(request: pytest.FixtureRequest) -> Iterator[Leader]:
     if request.param == "random_text_model":
-        return random_text_model(request.getfixturevalue("tiny_checkpoint"))
-    return LEADERS[request.param]()
+        yield random_text_model(request.getfixturevalue("tiny_checkpoint"))
+        return
+    made = LEADERS[request.param]()
+    yield made
+    if isinstance(made, ProcessLeader):
+        made.close()
 
 
 def same(a: Allocation, b: Allocation) -> bool:

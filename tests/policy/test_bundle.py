@@ -91,7 +91,7 @@ def test_saving_again_replaces_and_leaves_nothing_behind(folder):
 
 
 def test_a_failed_save_leaves_the_old_bundle(folder, monkeypatch):
-    monkeypatch.setattr("policy.bundle.json.dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("policy.bundle_files.json.dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         save_bundle(small_bundle(seed=9), folder)
     monkeypatch.undo()

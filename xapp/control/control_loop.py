@@ -108,7 +108,7 @@ class ControlLoop:
             limits=self._controls.leader_limits,
             renew=renew,
         )
-        self.watched_leader = WatchedLeader(worker, self._controls.breaker, metrics)
+        self.watched_leader = WatchedLeader(self._leader, worker, self._controls.breaker, metrics)
         return self.watched_leader
 
     def start(self) -> None:

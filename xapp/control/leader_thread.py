@@ -17,7 +17,7 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision, Leader, LeaderNotReady
 from xapp.config.leader_limits import LeaderLimits
-from xapp.leader.answer_check import AnswerCheck, MalformedAnswer, is_list_of_decisions
+from xapp.leader.answer_check import MAX_NAME_CHARACTERS, AnswerCheck, MalformedAnswer, is_list_of_decisions
 from xapp.leader.reasons import BUSY, CLOSED, ERROR, EXCUSES, GIVEN_UP, LATE, MALFORMED, NOT_READY, WRONG_COUNT
 
 log = logging.getLogger(__name__)
@@ -174,10 +174,11 @@ class Worker:
                 return
             self._read(job, leader.decide(job.states, job.intents, job.expired))
         except LeaderNotReady as error:
-            excuse = error.args[0] if error.args else ""
-            job.reason = excuse if excuse in EXCUSES else NOT_READY
+            job.reason = _excuse(error)
         except BaseException as error:  # a plug-in may raise anything, sys.exit too; the fallback takes its place
             job.decisions = None
+            if type(error) is MalformedAnswer:
+                job.reason = MALFORMED
             self._on_error(_described(error))
 
     def _read(self, job: _Job, answer: object) -> None:
@@ -194,11 +195,18 @@ class Worker:
 
 
 def _described(error: BaseException) -> str:
-    """One line; writing it down may fail, too."""
-    if isinstance(error, MalformedAnswer):
-        return f"its answer is malformed: {error}"
+    """One line; an error may be anybody's, and fail to say what it is."""
+    kind = type.__getattribute__(type(error), "__name__")[:MAX_NAME_CHARACTERS]
+    if type(error) is MalformedAnswer:
+        kind = "its answer is malformed"
     try:
         text = " ".join(str(error)[:SHOWN_CHARACTERS].split())
     except BaseException:  # its own __str__
         text = "(it cannot say what)"
-    return f"{type(error).__name__}: {text}"[:SHOWN_CHARACTERS]
+    return f"{kind}: {text}"[:SHOWN_CHARACTERS]
+
+
+def _excuse(error: LeaderNotReady) -> str:
+    """One of few words."""
+    given = BaseException.args.__get__(error)  # type: ignore[attr-defined]  # not what a class of its own says
+    return given[0] if given and type(given[0]) is str and given[0] in EXCUSES else NOT_READY

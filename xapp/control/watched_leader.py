@@ -9,7 +9,9 @@ from typing import Any
 
 from policy.cell_state import CellState
 from policy.intent import Intent
+from policy.leader import Leader
 from xapp.config.leader_limits import BreakerConfig
+from xapp.control.cold_start import ColdLeader, FailedLeader
 from xapp.control.leader_thread import Answer, Worker
 from xapp.leader.circuit_breaker import BreakerState, CircuitBreaker, Outcome
 from xapp.leader.reasons import BREAKER_OPEN, ERRORS, GIVEN_UP, OVERDUE
@@ -24,8 +26,8 @@ _OUTCOMES = dict.fromkeys(ERRORS, Outcome.ERROR) | dict.fromkeys(OVERDUE, Outcom
 class WatchedLeader:
     """The pacer's thread calls it; any may read its status."""
 
-    def __init__(self, worker: Worker, config: BreakerConfig, metrics: Metrics) -> None:
-        self._worker = worker
+    def __init__(self, leader: Leader, worker: Worker, config: BreakerConfig, metrics: Metrics) -> None:
+        self._leader, self._worker = leader, worker
         self._metrics = metrics
         self.breaker = CircuitBreaker(config)
 
@@ -48,6 +50,8 @@ class WatchedLeader:
     @property
     def problem(self) -> str:
         """Why the leader is not asked; empty = it is."""
+        if isinstance(self._leader, FailedLeader | ColdLeader) and self._leader.problem:
+            return self._leader.problem
         if self._worker.given_up:
             return f"{GIVEN_UP}: leaders did not return"
         return f"circuit breaker {self.breaker.state.value}: {self.breaker.why}" if self.breaker.why else ""

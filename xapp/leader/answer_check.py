@@ -32,7 +32,8 @@ MAX_GRANTS = 256
 MAX_TOKENS = 1024
 """Of one DCM: two header tokens, two a periodic grant, one that ends these, one an RBG."""
 MAX_NAME_CHARACTERS = 64
-MAX_UE_BITS = 128
+_TOO_LARGE = 1 << 128
+"""For a number of a UE, or a token."""
 MOST_LIKELY = 1e-3
 """A log-probability is at most 0; rounding may put it so far above."""
 REASONS = frozenset(("", EXPIRED))
@@ -84,11 +85,11 @@ def _allocation(given: Allocation, state: CellState) -> Allocation:
     leftover = _numbers(given.leftover, "leftover", 2)
     return Allocation(
         ue_ids,
-        _column(given.owner_M, "owner_M", state.num_rbgs, np.iinfo(np.int16)).astype(np.int16),
+        _column(given.owner_M, "owner_M", state.num_rbgs, np.int16),
         LeftoverRule(leftover[0], leftover[1]),  # type: ignore[arg-type]  # a mask that is no integer is the guard's
         tuple(_grant(grant) for grant in _bounded(given.periodic_grants, "periodic_grants", MAX_GRANTS)),
-        _column(given.open_allowed_U, "open_allowed_U", ues, np.iinfo(np.uint8)).astype(bool),
-        _column(given.max_rbgs_U, "max_rbgs_U", ues, np.iinfo(np.uint8)).astype(np.uint8),
+        _column(given.open_allowed_U, "open_allowed_U", ues, np.bool_),
+        _column(given.max_rbgs_U, "max_rbgs_U", ues, np.uint8),
     )
 
 
@@ -108,14 +109,16 @@ def _log_probs(given: object, tokens: int) -> NDArray[np.float64] | None:
     return log_probs
 
 
-def _column(given: object, name: str, length: int, limits: np.iinfo[Any]) -> NDArray[Any]:
-    """Whole numbers that fit into the column."""
-    column = _array(given, name, length)
+def _column(given: object, name: str, length: int, kind: type[Any]) -> NDArray[Any]:
+    """A copy as a column of that kind, which all of it fits into."""
+    if type(given) is np.ndarray and given.dtype == kind and given.shape == (length,):
+        return given.copy()
+    column, limits = _array(given, name, length), np.iinfo(np.uint8 if kind is np.bool_ else kind)
     if column.dtype.kind == "f" and not (column == np.floor(column)).all():
         raise MalformedAnswer(f"{name} holds a number that is not whole")
     if column.size and column.dtype.kind != "b" and not (limits.min <= column.min() and column.max() <= limits.max):
         raise MalformedAnswer(f"{name} holds {column.min()} to {column.max()}, expected {limits.min} to {limits.max}")
-    return column
+    return column.astype(kind)
 
 
 def _array(given: object, name: str, length: int) -> NDArray[Any]:
@@ -147,17 +150,17 @@ def _number(item: Any, name: str) -> float | int:
 
 def _integers(given: object, name: str, most: int, *, signed: bool = False) -> tuple[int, ...]:
     items = _bounded(given, name, most)
-    if not all(isinstance(item, Integral) for item in items):
+    if any(type(item) is not int and not isinstance(item, Integral) for item in items):
         raise MalformedAnswer(f"{name} holds something that is no integer")
-    numbers = tuple(int(item) for item in items)
-    if any(number.bit_length() > MAX_UE_BITS or (number < 0 and not signed) for number in numbers):
+    numbers = tuple(map(int, items))
+    if numbers and (min(numbers) < (-_TOO_LARGE if signed else 0) or max(numbers) > _TOO_LARGE):
         raise MalformedAnswer(f"{name} holds an integer that is too large or below 0")
     return numbers
 
 
 def _bounded(given: object, name: str, most: int) -> list[Any]:
     """Its items, of which not one more than needed is read."""
-    if not isinstance(given, Iterable):
+    if type(given) is not tuple and not isinstance(given, Iterable):
         raise MalformedAnswer(f"{name} is a {_type_of(given)}, expected a sequence")
     items = list(islice(iter(given), most + 1))
     if len(items) > most:

@@ -97,20 +97,27 @@ def serve(
 ) -> int:
     """The xApp from start to stop; the exit status."""
     with nothing_collected():
+        from policy.leader import Leader
         from policy.registry import LeaderError
         from xapp.control.cold_start import make_live_leader
+        from xapp.leader.process import ProcessLeader
         from xapp.record.recorder import Recorder
         from xapp.run.app import App
 
         controls = configuration.controls
+
+        def fresh_leader() -> Leader:
+            own_process = controls.leader_limits if controls.leader_process else None
+            return make_live_leader(controls.leader, threads=controls.torch_threads, own_process=own_process)
+
         try:
-            leader = make_live_leader(controls.leader, threads=controls.torch_threads)
+            leader = fresh_leader()
         except LeaderError as error:
             raise UserMistake(f"controls.leader: {error}") from None
     if stop.is_set():
         return 0  # told to while the leader was loaded: nothing has begun
     gc.freeze()
-    app = App(configuration, leader, log_lines=log_lines)
+    app = App(configuration, leader, log_lines=log_lines, renew_leader=fresh_leader)
     recorder = None
     try:
         if record is not None:
@@ -133,6 +140,8 @@ def serve(
         stop.wait()
     finally:
         app.stop()
+        if isinstance(leader, ProcessLeader):
+            leader.close()
         if recorder is not None:
             recorder.close()
     if failed:

@@ -29,6 +29,7 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "deadline_ms": parts.controls.deadline_ms,
         **parts.metrics.summary(),
         "pacer": parts.loop.heartbeat.problem,
+        "leader_problem": parts.loop.watched_leader.problem,
         "breaker": parts.loop.watched_leader.status(),
         "rss_mb": rss_mb(),
         "cells": parts.loop.last_decisions(),

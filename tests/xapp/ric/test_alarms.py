@@ -225,12 +225,15 @@ class Watched:
         self.sdl = True
         self.nodes: dict[str, bool] = {}
         self.now_s = 0.0
+        self.pacer = self.leader = ""
         self.watch = AlarmWatch(
             totals=self.metrics.totals,
             silence_s=lambda: self.silence_s,
             nodes=lambda: self.nodes,
             sdl_healthy=lambda: self.sdl,
             report_period_ms=100,
+            pacer=lambda: self.pacer,
+            leader=lambda: self.leader,
             clock=lambda: self.now_s,
         )
         self.failing()
@@ -279,7 +282,17 @@ def test_controls_fail_when_most_of_the_newest_do(watched: Watched, failure: str
     assert watched.failing(2 * WINDOW_S) == []
 
 
-@pytest.mark.parametrize("reason", ["late", "busy", "error", "wrong_count"])
+def test_a_pacer_that_stands_still_and_a_leader_that_is_not_asked_are_named_with_why(watched: Watched) -> None:
+    watched.pacer, watched.leader = "the pacer stands still for 3 s", "circuit breaker open"
+    assert [(each.problem, each.more) for each in watched.watch.failing()] == [
+        (Problem.PACER_STANDS_STILL, watched.pacer),
+        (Problem.LEADER_NOT_ASKED, watched.leader),
+    ]
+    watched.pacer = watched.leader = ""
+    assert watched.failing() == []
+
+
+@pytest.mark.parametrize("reason", ["late", "busy", "error", "wrong_count", "malformed", "given_up", "breaker_open"])
 def test_the_model_fails_when_most_decisions_are_made_without_it(watched: Watched, reason: str) -> None:
     for _ in range(FEWEST):
         watched.metrics.decided("model", 1.0, 1.0)
