@@ -90,6 +90,8 @@ def decode_request(payload: bytes) -> PolicyRequest:
         raise BadRequest(f"operation is {operation!r:.40}, expected CREATE, UPDATE or DELETE")
     if not isinstance(instance_id, str) or not 0 < len(instance_id) <= MAX_INSTANCE_ID:
         raise BadRequest(f"policy_instance_id is {instance_id!r:.40}, expected 1 to {MAX_INSTANCE_ID} characters")
+    if not instance_id.isprintable():  # half a surrogate can be kept nowhere, and a new line forges one in a log
+        raise BadRequest(f"policy_instance_id is {instance_id!r:.40}, expected characters that can be printed")
     if isinstance(type_id, str) and type_id.isascii() and type_id.isdigit():
         type_id = int(type_id[:19])
     if not isinstance(type_id, int) or isinstance(type_id, bool):
@@ -263,7 +265,7 @@ class A1Policies:
         held = {name: held for name, held in self._held.items() if name in self._received}
         for key, value in sorted(found.items()):
             name = key.removeprefix(KEY)
-            policy = _stored_policy(value)
+            policy = _stored_policy(name, value)
             if policy is None:
                 self._metrics.drop("a1_stored_policy_unreadable")
             elif name in self._received:
@@ -291,13 +293,15 @@ class A1Policies:
             key = KEY + name
             done = self._store.delete(key) if policy is None else self._store.set(key, policy.model_dump(mode="json"))
             if not done:
+                self._unsaved[name] = self._unsaved.pop(name)  # one that cannot be kept holds up no other for good
                 return
             del self._unsaved[name]
 
 
-def _stored_policy(value: Any) -> Policy | None:
+def _stored_policy(name: str, value: Any) -> Policy | None:
     try:
         return parse_policy(json.dumps(value))
-    except PolicyError as error:
-        log.warning("a stored policy is not one of ours: %s", error)
+    except (PolicyError, ValueError, RecursionError) as error:
+        # ValueError: what SDL's JSON could hold and ours cannot; RecursionError: nested without end.
+        log.warning("stored policy %s is passed over: %s", name, error)
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from xapp.config.model import silent_after_s
@@ -39,23 +39,45 @@ class AlarmWatch:
         nodes: Callable[[], Mapping[str, bool]],
         sdl_healthy: Callable[[], bool],
         report_period_ms: int,
+        failing_tasks: Callable[[], Mapping[str, str]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected."""
+        """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected.
+        failing_tasks: by name, the newest error.
+        """
         self._totals = totals
         self._silence_s = silence_s
         self._nodes = nodes
         self._sdl_healthy = sdl_healthy
         self._silent_s = silent_after_s(report_period_ms)
+        self._failing_tasks = failing_tasks
         self._clock = clock
+        self._found: dict[str, list[Failing]] = {}
+        """By condition, what it came to last."""
         self._window: deque[_Counts] = deque()
         self._reporters: frozenset[str] = frozenset()
         """Nodes and cells that reports may be missing from."""
 
     def failing(self) -> list[Failing]:
         """What fails now."""
-        self._count()
-        return [*self._silent_cells(), *self._failing_controls(), *self._failing_model(), *self._failing_sdl()]
+        conditions = (
+            self._count,
+            self._silent_cells,
+            self._failing_controls,
+            self._failing_model,
+            self._failing_sdl,
+        )
+        errors = dict(self._failing_tasks())
+        for condition in conditions:
+            try:
+                self._found[condition.__name__] = list(condition())
+            except Exception as error:  # what it found last holds on, and no other condition goes unseen
+                errors[f"alarms ({condition.__name__.strip('_')})"] = f"{type(error).__name__}: {error}"
+        found = [failing for each in self._found.values() for failing in each]
+        if errors:
+            named = "; ".join(f"{task}: {error}" for task, error in sorted(errors.items()))
+            found.append(Failing(Problem.TASK_FAILING, "", named))
+        return found
 
     def watched(self) -> list[tuple[Problem, str]]:
         """Everything that `failing` would have named, had it failed."""
@@ -91,7 +113,8 @@ class AlarmWatch:
         if not self._sdl_healthy():
             yield Failing(Problem.SDL_DOWN, "", "calls fail or get no answer")
 
-    def _count(self) -> None:
+    def _count(self) -> Iterable[Failing]:
+        """Nothing of this fails by itself."""
         (counts, by), now_s = self._totals(), self._clock()
         self._window.append(
             _Counts(
@@ -104,3 +127,4 @@ class AlarmWatch:
         )
         while len(self._window) > 2 and self._window[1].at_s <= now_s - WINDOW_S:
             self._window.popleft()
+        return ()

@@ -33,6 +33,8 @@ run_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 STATUS_PERIOD_S = 0.5
 HUMAN_PERIOD_S = 5.0
+STATUS_LINE = "status line"
+"""What a status that fails is called, among the tasks that do."""
 
 
 @command(run_app, "run", RunOptions)
@@ -137,10 +139,10 @@ def serve(
             recorder.close()
     if failed:
         raise RunFailed(f"standard output: {failed[0]}") if isinstance(failed[0], OSError) else failed[0]
-    final = app.status()
-    if json_lines:
+    final = app.parts.task_runner.attempt(STATUS_LINE, app.status)
+    if final is not None and json_lines:
         emit("final", final)
-    else:
+    elif final is not None:
         show(f"stopped: {status_line(final)}")
     return 0
 
@@ -152,11 +154,15 @@ def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -
         emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
     else:
         show(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}")
+    attempt = app.parts.task_runner.attempt
     while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
+        status = attempt(STATUS_LINE, app.status)
+        if status is None:
+            continue  # it is named in the next that does not fail
         if json_lines:
-            emit("status", app.status())
+            emit("status", status)
         else:
-            show(status_line(app.status()))
+            show(status_line(status))
 
 
 def status_line(status: dict[str, Any]) -> str:
