@@ -20,6 +20,7 @@ from xapp_process import PATIENCE_S, Running, write
 
 import xapp.run.periodic_tasks
 from policy.registry import make_leader
+from xapp.a1.mediator_client import MAX_POLICIES
 from xapp.a1.policy_model import POLICY_TYPE_ID
 from xapp.config.model import Controls
 from xapp.lab.counters import Counters
@@ -101,6 +102,24 @@ def test_what_is_nested_without_end_in_sdl_is_skipped_and_named_and_the_rest_is_
     _, _, log = running.stop(signal.SIGTERM)
     assert "policy/deep ignored" in log
     assert "Traceback" not in log
+
+
+def test_a_policy_beyond_the_stated_maximum_is_refused_with_a_reason_and_the_next_is_taken(
+    tmp_path: Path, start: Any, mediator: Mediator
+) -> None:
+    running = start(write(tmp_path, ric=ALONE), environment={"RMR_SEED_RT": str(mediator.routes)})
+    scope = {"cells": ["gnb_1/00f110000000011"], "slices": [{"sst": 1, "ue_ids": [1] * 600}], "ue_ids": [1] * 401}
+    huge = {"scope": scope, "limits": {"per_ue": {"max_share_percent": 50}}}
+    assert mediator.put(running.ready["rmr_port"], "huge", huge) == "ERROR"
+    refused = status_of(running)["policies_refused"]
+    assert list(refused) == ["huge"]
+    assert "names 1001 UEs, in scope.ue_ids and its slices, expected at most 1000" in refused["huge"]
+    for number in range(MAX_POLICIES):
+        assert mediator.put(running.ready["rmr_port"], f"p{number}", CALM) == "OK"
+    assert mediator.put(running.ready["rmr_port"], "one too many", CALM) == "ERROR"
+    status = status_of(running)
+    assert status["policies_refused"]["one too many"] == "there are 256 policies, expected at most so many"
+    assert len(status["policies"]) == MAX_POLICIES
 
 
 class Platform(RicServices):
