@@ -137,13 +137,13 @@ class Recorder(Observer):
 
     # -- the writer ---------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Write what waits, as far as time allows, and close."""
-        give_up_at = time.monotonic() + CLOSE_TIMEOUT_S
+        give_up_at = time.monotonic() + timeout_s
         with self._lock:
             self._closed = True
         try:
-            self._waiting.put(None, timeout=CLOSE_TIMEOUT_S)
+            self._waiting.put(None, timeout=timeout_s)
         except queue.Full:
             self._ended.set()
         self._thread.join(max(0.0, give_up_at - time.monotonic()))

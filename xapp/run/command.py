@@ -47,10 +47,8 @@ def run(options: RunOptions) -> int:
     configuration = Configuration.from_file(path, {"leader": options.leader} if options.leader else {})
     controls = configuration.controls
     recent = set_up(controls.log_level, controls.log_format)
-    stop = stop_on_signals()
     return serve(
         configuration,
-        stop,
         log_lines=recent.lines,
         json_lines=options.json_lines,
         record=options.record,
@@ -58,11 +56,13 @@ def run(options: RunOptions) -> int:
     )
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; the first of them begins the time that a stop may take."""
+def stop_on_signals(stop: threading.Event) -> None:
+    """SIGTERM and SIGINT set it; the first of them begins the time that a stop may take. Until then they end the
+    process at once, with status 0 (xapp.cli.entry).
+    """
     from xapp.run.stop_budget import end_process_in_time
 
-    stop, has_begun = threading.Event(), threading.Event()
+    has_begun = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -72,7 +72,6 @@ def stop_on_signals() -> threading.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    return stop
 
 
 def emit(event: str, values: dict[str, Any]) -> None:
@@ -90,7 +89,6 @@ def show(line: str) -> None:
 
 def serve(
     configuration: Configuration,
-    stop: threading.Event,
     *,
     json_lines: bool,
     log_lines: Callable[[], list[str]] = list,
@@ -103,21 +101,21 @@ def serve(
         from xapp.control.cold_start import make_live_leader
         from xapp.record.recorder import Recorder
         from xapp.run.app import App
+        from xapp.run.stop_budget import RECORDING_S
 
         controls = configuration.controls
         try:
             leader = make_live_leader(controls.leader, threads=controls.torch_threads)
         except LeaderError as error:
             raise UserMistake(f"controls.leader: {error}") from None
-    if stop.is_set():
-        return 0  # told to while the leader was loaded: nothing has begun
     gc.freeze()
+    stop = threading.Event()
     app = App(configuration, leader, log_lines=log_lines)
     recorder = None
     try:
         if record is not None:
             recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes)
-        app.start()
+        app.start(on_begin=lambda: stop_on_signals(stop))
     except OSError as error:  # a port that is taken, or a recording that cannot be written
         raise RunFailed(str(error)) from error
     failed: list[Exception] = []
@@ -136,7 +134,7 @@ def serve(
     finally:
         app.stop()
         if recorder is not None:
-            recorder.close()
+            recorder.close(RECORDING_S)
     if failed:
         raise RunFailed(f"standard output: {failed[0]}") if isinstance(failed[0], OSError) else failed[0]
     final = app.parts.task_runner.attempt(STATUS_LINE, app.status)
