@@ -17,11 +17,11 @@ import typer
 
 from policy.errors import RunFailed, UserMistake
 from training.command_line.options import command
-from training.command_line.result_file import check_new_file
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.logs import set_up
 from xapp.monitoring.process import nothing_collected
+from xapp.record.part_files import check_place
 from xapp.run.options import RunOptions
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(options: RunOptions) -> int:
     path = options.config or default_path()
     if path is None:
         raise UserMistake(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
-    check_new_file("--record", options.record)
+    check_place("--record", options.record)
     configuration = Configuration.from_file(path, {"leader": options.leader} if options.leader else {})
     controls = configuration.controls
     recent = set_up(controls.log_level, controls.log_format)
@@ -53,6 +53,7 @@ def run(options: RunOptions) -> int:
         json_lines=options.json_lines,
         record=options.record,
         record_max_bytes=options.record_max_mb << 20,
+        record_parts=options.record_parts,
     )
 
 
@@ -94,6 +95,7 @@ def serve(
     log_lines: Callable[[], list[str]] = list,
     record: Path | None = None,
     record_max_bytes: int = 0,
+    record_parts: int = 1,
 ) -> int:
     """The xApp from start to stop; the exit status."""
     with nothing_collected():
@@ -114,7 +116,7 @@ def serve(
     recorder = None
     try:
         if record is not None:
-            recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes)
+            recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes, parts=record_parts)
         app.start(on_begin=lambda: stop_on_signals(stop))
     except OSError as error:  # a port that is taken, or a recording that cannot be written
         raise RunFailed(str(error)) from error
