@@ -214,16 +214,14 @@ class Recording:
             self._file.close()
             self._newer.append(self.path)
             before = older(self.path)
-            missing = f"{path} is a recording from its part {part + 1} on: part {part}, {before}, is"
+            missing = f"{path} begins with part {part + 1}, and plays from part 1 only: part {part}, {before}, is"
             try:
                 header = self._open(before)
             except RecordingError as error:
-                raise RecordingError(
-                    f"{missing} missing, and it can be played from the first on only ({error})"
-                ) from None
+                raise RecordingError(f"{missing} missing ({error})") from None
             if _set_of(header) != _set_of(self.header) or part_of(header) != part - 1:
                 self._file.close()
-                raise RecordingError(f"{missing} of another recording, and it can be played from the first on only")
+                raise RecordingError(f"{missing} of another recording")
             self.header = header
 
     def _open(self, path: Path) -> Event:
