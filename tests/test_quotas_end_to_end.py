@@ -80,6 +80,22 @@ def test_quotas_close_the_loop_hold_in_every_report_and_end_with_the_xapp(tmp_pa
     assert replayed["dynamic"] == replayed["node_scheduler"] != replayed["fair_caps"]
 
 
+def test_after_kill_9_and_an_empty_redis_no_ue_stays_limited(
+    lab: Callable[..., Lab], shared_data: None, redis_server: Any
+) -> None:
+    running = lab()
+    assert running.gnb is not None and running.xapp is not None
+    assert running.gnb.wait_status(lambda status: status.get("ues_limited", 0) >= 3, PATIENCE_S)
+    running.xapp.kill()
+    with redis.Redis(redis_server.host, redis_server.port) as client:
+        client.flushall()
+    running.start_xapp(leader="dynamic")
+    assert running.gnb.wait_status(lambda status: status["ues_limited"] == 0, PATIENCE_S)
+    assert running.xapp.wait_status(lambda status: status.get("releases_acked", 0) >= 3, PATIENCE_S)
+    assert running.xapp.wait_status(lambda status: status["ues_limited"] == 0, PATIENCE_S)
+    assert running.xapp.status["controls_sent"] == 0
+
+
 @pytest.mark.usefixtures("shared_data")
 def test_quotas_of_a_killed_xapp_and_of_an_operator_end(lab: Callable[..., Lab], tmp_path: Path) -> None:
     """One lab for both: the second xApp limits nobody by itself."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from training.command_line.values import MAX_SHOWN
 
 if TYPE_CHECKING:
     from typer.exceptions import TyperException
@@ -101,6 +100,8 @@ def _explained(error: TyperException) -> str:
     """Typer's message, and what it leaves out: the value that it speaks of, and its whole range."""
     from pydantic import ValidationError
 
+    from training.command_line.values import MAX_SHOWN
+
     message: str = error.format_message()
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
@@ -127,6 +128,11 @@ def _command_list() -> str:
 
 def entry() -> None:
     """The console script."""
+    if sys.argv[1:2] == ["run"]:
+        # Before anything else is imported: a pod may be told to stop in its first second. Nothing has begun that would
+        # have to be given back; the xApp takes these signals over before anything does.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os._exit(0))
     sys.exit(main())
 
 

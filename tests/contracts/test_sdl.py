@@ -42,6 +42,13 @@ def sdl(request: pytest.FixtureRequest, redis_environment: None) -> Any:
     return makers[request.param]()
 
 
+def test_a_key_that_is_no_text_hides_no_other(redis_environment: None, redis: Redis, ns: str) -> None:
+    sdl = RedisSdl()
+    sdl.set(ns, "a/good", b"value", usemsgpack=False)
+    redis.set(f"{{{ns}}},a/".encode() + b"\xff", b"other")
+    assert sdl.find_and_get(ns, "a/", usemsgpack=False) == {"a/good": b"value", "a/\\xff": b"other"}
+
+
 @pytest.fixture
 def both(redis_environment: None) -> tuple[SDLWrapper, RedisSdl]:
     return SDLWrapper(), RedisSdl()

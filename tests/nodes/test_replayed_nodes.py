@@ -55,6 +55,8 @@ def test_srsrans_du_is_subscribed_to_controlled_and_given_back(opposite: Callabl
     request, definition = asked_of(loop.node)
     assert request.function_id == 2
     assert kpm.decode_action_definition(definition).style == 4
+    first = controls_of(loop.node, 4)
+    assert {rc.decode_prb_quotas(each.message)[0].max_percent for each in first} == {100}, "who may be left limited"
     controls = controls_of(loop.node, 4)
     ues = {rc.decode_control_header(each.header).ue_id for each in controls}
     assert ues == {GnbDuUeId(n) for n in range(4)}

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from itertools import islice
 from math import ceil
 from typing import NamedTuple
 
@@ -19,8 +20,11 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.limits import ROUNDING, compile_limits
-from xapp.a1.policy_set import Compiled, PolicySet
+from xapp.a1.cell_policies import MAX_REASONS, Compiled
+from xapp.a1.policy_model import Policy
+from xapp.a1.policy_set import PolicySet
 from xapp.control.cell_link import CellLink
+from xapp.e2.ue_id.ue_key import own_number
 from xapp.monitoring.wording import listed
 from xapp.quotas.allocation_to_quota import cap_percents
 
@@ -52,7 +56,13 @@ class _Kept(NamedTuple):
     intent: Intent
 
 
-MAX_REASONS = 20
+class _Found(NamedTuple):
+    """What a status found out, and all that it depends on."""
+
+    policies: PolicySet
+    ue_ids: tuple[int, ...]
+    classes: bytes
+    compiled: Compiled
 
 
 class PoliciesInForce:
@@ -69,6 +79,7 @@ class PoliciesInForce:
         self._beside = beside
         self._lock = threading.Lock()
         self._compiled: dict[str, _Kept] = {}
+        self._found: dict[str, _Found] = {}
         self._debts: dict[str, dict[int | str, float]] = {}
         """By cell: RBGs that a UE's (id) or slice's (name) floor still owes."""
 
@@ -77,9 +88,12 @@ class PoliciesInForce:
         return self._set
 
     def change(self, changed: Callable[[PolicySet], PolicySet]) -> None:
-        """Put these policies in force from the next decision on."""
+        """Put these policies in force from the next decision on. What they need is worked out here: it takes time."""
         with self._lock:
-            self._set = changed(self._set)
+            new = changed(self._set)
+            for cell in list(self._compiled):
+                new.prepare(cell)
+            self._set = new
 
     def intent_for(self, state: CellState) -> Intent:
         """What holds for a cell now, with what earlier periods left undone."""
@@ -100,7 +114,7 @@ class PoliciesInForce:
         kept = self._compiled.get(state.cell)
         now = (state.ue_ids, classes, beside)
         if kept is None or kept.policies is not policies or (kept.ue_ids, kept.classes, kept.beside) != now:
-            intent = _with_caps_beside(policies, state, policies.compile(state).intent, beside)
+            intent = _with_caps_beside(policies, state, policies.intent(state), beside)
             kept = self._compiled[state.cell] = _Kept(policies, *now, intent)
         return kept.intent
 
@@ -138,8 +152,10 @@ class PoliciesInForce:
         states = {cell: link.newest.state for cell, link in reporting.items() if link.newest is not None}
         reasons: dict[str, dict[str, None]] = {name: {} for name in policies.policies}
         cells: dict[str, list[str]] = {name: [] for name in policies.policies}
+        slices_there: set[tuple[str, str]] = set()
         for cell, state in sorted(states.items()):
-            compiled = policies.compile(state)
+            compiled = self._compile(policies, state)
+            slices_there |= {(cell, limit.name) for limit in compiled.intent.slice_limits}
             for name in compiled.order:
                 cells[name].append(cell)
             is_silent = reporting[cell].last_report_s < silent_since_s
@@ -147,10 +163,20 @@ class PoliciesInForce:
             for name, reason in (*unmet(policies, compiled, state), *not_sent_yet):
                 reasons[name].setdefault(f"{cell}: {reason}")
         without_function = {link.tracker.cell for link in links if link.target is None}
+        numbers = {cell: frozenset(map(own_number, state.ue_ids)) for cell, state in states.items()}
         for name, policy in policies.policies.items():
-            for cell in policy.scope.cells:
-                if cell not in states:
-                    reasons[name].setdefault(f"{cell}: nothing is reported of this cell")
+            unknown = (cell for cell in policy.scope.cells if cell not in states)
+            for cell in islice(unknown, MAX_REASONS):
+                reasons[name].setdefault(f"{cell}: nothing is reported of this cell")
+            there = frozenset[int]().union(*(numbers[cell] for cell in cells[name]))
+            absent = _floors_of_nobody(policy, there) if cells[name] else []
+            if absent:
+                reasons[name].setdefault(f"{listed('UE', absent)}: not there, and so nobody has the floor")
+            per_slice = policy.limits.per_slice
+            for wanted in policy.scope.slices if per_slice is not None and per_slice.min_share_percent else ():
+                is_there = any((cell, wanted.name) in slices_there for cell in cells[name])
+                if cells[name] and wanted.ue_ids and not is_there:
+                    reasons[name].setdefault(f"slice {wanted.name}: no UE of it is there, and so nobody has the floor")
             for cell in cells[name]:
                 if cell in without_function:
                     reasons[name].setdefault(f"{cell}: its node is not controlled")
@@ -165,6 +191,24 @@ class PoliciesInForce:
             for name in sorted(policies.policies)
         }
 
+    def _compile(self, policies: PolicySet, state: CellState) -> Compiled:
+        """Once for every change, as the intents are."""
+        depends_on = (policies, state.ue_ids, state.traffic_class_U.tobytes())
+        found = self._found.get(state.cell)
+        if found is None or found.policies is not policies or found[1:3] != depends_on[1:]:
+            found = self._found[state.cell] = _Found(*depends_on, policies.compile(state))
+        return found.compiled
+
+
+def _floors_of_nobody(policy: Policy, numbers: frozenset[int]) -> list[int]:
+    """UEs that a policy promises a share, and that none of its cells that report has."""
+    limits, scope = policy.limits, policy.scope
+    named: set[int] = set()
+    if limits.per_ue is not None and limits.per_ue.min_share_percent:
+        named.update(scope.ue_ids)
+        named.update(ue for each in scope.slices for ue in each.ue_ids)
+    return sorted(named - numbers)
+
 
 def _with_caps_beside(
     policies: PolicySet, state: CellState, intent: Intent, beside: Mapping[str, frozenset[int]]
@@ -173,7 +217,7 @@ def _with_caps_beside(
     caps = dict(intent.max_share_percent)
     for cell, ues in beside.items():
         there = replace(state, cell=cell)
-        for ue, percent in cap_percents(policies.compile(there).intent, there).items():
+        for ue, percent in cap_percents(policies.intent(there), there).items():
             if ue in ues:
                 caps[ue] = min(caps.get(ue, 100.0), float(percent))
     return replace(intent, max_share_percent=caps) if caps != dict(intent.max_share_percent) else intent

@@ -33,6 +33,8 @@ MAX_INSTANCE_ID = 256
 """Characters."""
 MAX_WAITING = 256
 """Requests not yet worked on; more are dropped, and the mediator sends a policy again when it is asked."""
+MAX_REFUSED = 20
+"""Refused policies that are remembered, with their reasons."""
 MAX_QUERY_PERIOD_S = 60.0
 """Queries without an answer become as rare as this: a mediator that has no policy of ours never answers."""
 RETRY_STORE_S = 2.0
@@ -73,6 +75,14 @@ class HeldPolicy:
     """It comes from SDL, and the mediator has not spoken of it since this xApp started."""
 
 
+class _Answered(NamedTuple):
+    """A request, and what came of it."""
+
+    message: RmrMessage
+    request: PolicyRequest
+    answer: Answer
+
+
 def decode_request(payload: bytes) -> PolicyRequest:
     """Either mediator's form. Raises BadRequest."""
     if len(payload) > MAX_PAYLOAD_BYTES:
@@ -90,6 +100,8 @@ def decode_request(payload: bytes) -> PolicyRequest:
         raise BadRequest(f"operation is {operation!r:.40}, expected CREATE, UPDATE or DELETE")
     if not isinstance(instance_id, str) or not 0 < len(instance_id) <= MAX_INSTANCE_ID:
         raise BadRequest(f"policy_instance_id is {instance_id!r:.40}, expected 1 to {MAX_INSTANCE_ID} characters")
+    if not instance_id.isprintable():  # half a surrogate can be kept nowhere, and a new line forges one in a log
+        raise BadRequest(f"policy_instance_id is {instance_id!r:.40}, expected characters that can be printed")
     if isinstance(type_id, str) and type_id.isascii() and type_id.isdigit():
         type_id = int(type_id[:19])
     if not isinstance(type_id, int) or isinstance(type_id, bool):
@@ -138,6 +150,9 @@ class A1Policies:
         """Instances that the mediator has spoken of before SDL did: it knows better."""
         self._unsaved: dict[str, Policy | None] = {}
         """What has yet to be written to SDL; None = deleted."""
+        self._refused: dict[str, str] = {}
+        self._is_changed = False
+        """What is held has changed since it was published."""
         self._is_restored = False
         self._all_unsaved = False
         self._is_answered = False
@@ -159,6 +174,12 @@ class A1Policies:
             return dict(self._held)
 
     @property
+    def refused(self) -> dict[str, str]:
+        """The newest policies that were refused and have not been put right, by instance id: why."""
+        with self._lock:
+            return dict(self._refused)
+
+    @property
     def answered(self) -> bool:
         """Whether the mediator has sent anything since the start."""
         return self._is_answered
@@ -175,8 +196,11 @@ class A1Policies:
             self._received.clear()
             self._unsaved.clear()
             self._query_at_s = 0.0
-        while self._requests:
-            self._take(self._requests.popleft())
+        answers = [self._take(self._requests.popleft()) for _ in range(len(self._requests))]
+        if self._is_changed:
+            self._publish()  # once for all of them: a change of many policies takes its time
+        for answer in answers:
+            self._answer(answer)
         next_s = self._ask()
         if not self._is_restored:
             self._restore()
@@ -185,14 +209,19 @@ class A1Policies:
 
     # -- requests --------------------------------------------------------------------------------------------------
 
-    def _take(self, message: RmrMessage) -> None:
+    def _take(self, message: RmrMessage) -> _Answered | None:
         try:
             request = decode_request(message.payload)
         except BadRequest as error:
             self._metrics.drop("a1_undecodable")
             log.warning("A1 request: %s", error)
+            return None
+        return _Answered(message, request, self._carry_out(request))
+
+    def _answer(self, answered: _Answered | None) -> None:
+        if answered is None:
             return
-        answer = self._carry_out(request)
+        message, request, answer = answered
         self._metrics.count(f"a1_{answer.lower()}")
         encoded = encode_answer(request, self._handler_id, answer)
         to_mediator = RmrMessage(A1_POLICY_RESPONSE, encoded)
@@ -202,8 +231,7 @@ class A1Policies:
     def _carry_out(self, request: PolicyRequest) -> Answer:
         name = request.instance_id
         if request.type_id != POLICY_TYPE_ID:
-            log.warning("policy %s is of type %d, expected %d", name, request.type_id, POLICY_TYPE_ID)
-            return Answer.ERROR
+            return self._refuse(name, f"it is of type {request.type_id}, expected {POLICY_TYPE_ID}")
         self._is_answered = True
         if not self._is_restored:
             self._received.add(name)
@@ -213,17 +241,25 @@ class A1Policies:
         try:
             policy = parse_policy(request.payload)
         except PolicyError as error:
-            log.warning("policy %s is refused, what was in force stays: %s", name, error)
-            return Answer.ERROR
+            return self._refuse(name, f"{error}; what was in force stays")
         if name not in self._held and len(self._held) >= MAX_POLICIES:
-            log.warning("policy %s is refused: there are %d already", name, MAX_POLICIES)
-            return Answer.ERROR
+            return self._refuse(name, f"there are {MAX_POLICIES} policies, expected at most so many")
         self._change(name, policy)
         return Answer.OK
+
+    def _refuse(self, name: str, reason: str) -> Answer:
+        log.warning("policy %s is refused: %s", name, reason)
+        with self._lock:
+            self._refused.pop(name, None)
+            self._refused[name] = reason
+            if len(self._refused) > MAX_REFUSED:
+                del self._refused[next(iter(self._refused))]
+        return Answer.ERROR
 
     def _change(self, name: str, policy: Policy | None) -> None:
         before = self._held.get(name)
         with self._lock:
+            self._refused.pop(name, None)
             if policy is None:
                 self._held.pop(name, None)
             else:
@@ -232,9 +268,10 @@ class A1Policies:
             return  # said again
         log.info("policy %s: %s", name, "deleted" if policy is None else "in force")
         self._unsaved[name] = policy
-        self._publish()
+        self._is_changed = True
 
     def _publish(self) -> None:
+        self._is_changed = False
         self._on_change({name: held.policy for name, held in self._held.items()})
 
     # -- the mediator's memory, and SDL's ----------------------------------------------------------------------------
@@ -263,7 +300,7 @@ class A1Policies:
         held = {name: held for name, held in self._held.items() if name in self._received}
         for key, value in sorted(found.items()):
             name = key.removeprefix(KEY)
-            policy = _stored_policy(value)
+            policy = _stored_policy(name, value)
             if policy is None:
                 self._metrics.drop("a1_stored_policy_unreadable")
             elif name in self._received:
@@ -271,6 +308,8 @@ class A1Policies:
                     self._unsaved.setdefault(name, None)  # deleted before anybody knew that it was there
             elif len(held) < MAX_POLICIES:
                 held[name] = HeldPolicy(policy, restored=True)
+            else:
+                self._refuse(name, f"there are {MAX_POLICIES} policies, expected at most so many")
         if held != self._held:
             log.info("policies restored: %s", ", ".join(name for name in held if name not in self._received) or "none")
             with self._lock:
@@ -291,13 +330,15 @@ class A1Policies:
             key = KEY + name
             done = self._store.delete(key) if policy is None else self._store.set(key, policy.model_dump(mode="json"))
             if not done:
+                self._unsaved[name] = self._unsaved.pop(name)  # one that cannot be kept holds up no other for good
                 return
             del self._unsaved[name]
 
 
-def _stored_policy(value: Any) -> Policy | None:
+def _stored_policy(name: str, value: Any) -> Policy | None:
     try:
         return parse_policy(json.dumps(value))
-    except PolicyError as error:
-        log.warning("a stored policy is not one of ours: %s", error)
+    except (PolicyError, ValueError, RecursionError) as error:
+        # ValueError: what SDL's JSON could hold and ours cannot; RecursionError: nested without end.
+        log.warning("stored policy %s is passed over: %s", name, error)
         return None

@@ -19,6 +19,8 @@ from xapp.a1.json_schema import DRAFT, inlined, without_null
 POLICY_TYPE_ID = 20100
 """Ours; a RIC has one namespace of policy types."""
 POLICY_TYPE_NAME = "stackmac_intent"
+MAX_UES = 1000
+"""Named by one policy, in its scope and its slices together."""
 MAX_SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 
@@ -133,6 +135,9 @@ class Policy(_Part):
             )
         if scope.ue_ids and limits.per_ue is None:
             raise ValueError("scope.ue_ids needs limits.per_ue")
+        ues = len(scope.ue_ids) + sum(len(s.ue_ids) for s in scope.slices)
+        if ues > MAX_UES:
+            raise ValueError(f"the policy names {ues} UEs, in scope.ue_ids and its slices, expected at most {MAX_UES}")
         names = [s.name for s in scope.slices]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"scope.slices names {twice[0]} twice")

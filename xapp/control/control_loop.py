@@ -22,7 +22,7 @@ from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
 from policy.schedulers.fallback import fallback
 from xapp.config.model import Controls
-from xapp.control.cell_link import CellLink, Report
+from xapp.control.cell_link import CellLink, Report, node_of
 from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
 from xapp.control.encoder import DecisionContext
 from xapp.control.leader_thread import Answer, Worker
@@ -140,6 +140,8 @@ class ControlLoop:
         report.
         """
         started_s, self._stood_still = time.monotonic(), self.heartbeat.missed
+        for report in reports:
+            self._sender.reported(node_of(report.state.cell), report.kpm)
         states = [report.state for report in reports]
         intents = [self._intent_of(state) for state in states]
         asked = [i for i, intent in enumerate(intents) if intent.mode is not Mode.FALLBACK]

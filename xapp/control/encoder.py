@@ -114,6 +114,10 @@ class ControlEncoder(Protocol):
         """What had to wait and need not any longer. closing: everything is to be given back, as fast as may be."""
         return ()
 
+    def reported(self, kpm: KpmReport, now_s: float) -> None:
+        """A node reports these UEs, whether or not anything is decided about them. now_s: time.monotonic()."""
+        return None
+
     def read_outcome(self, outcome: bytes) -> Outcome | None:
         """What a refusal says beside its cause, if that can be read. Raises E2DecodeError."""
         return None

@@ -15,6 +15,7 @@ from xapp.control.encoder import ControlEncoder, ControlMessage, DecisionContext
 from xapp.control.observer import Observer
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.report_reader import KpmReport
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage, Transport
 
@@ -134,6 +135,15 @@ class ControlSender:
                 log.exception("no release for %s", cell)
         self.pump()
         return len(cells)
+
+    def reported(self, node: str, kpm: KpmReport | None) -> None:
+        """A node reports these UEs: whoever keeps quotas of it may want to know."""
+        if kpm is None:
+            return
+        with self._lock:
+            encoders = [target.encoder for (name, _), target in self._watched.items() if name == node]
+        for encoder in encoders:
+            encoder.reported(kpm, time.monotonic())
 
     def watch(self, target: ControlTarget) -> None:
         """Send what waits in the target's encoder as soon as it may be sent: `pump` looks after it."""

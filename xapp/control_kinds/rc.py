@@ -26,7 +26,7 @@ def _write_call(call: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         written["settings"] = {**asdict(settings), "plmn": settings.plmn.hex(), "form": settings.form._asdict()}
     if call == "new":
         written["rules"] = asdict(arguments["rules"])
-    elif call == "restore":
+    elif call in ("restore", "suspect"):
         written["ues"] = [ue_id_to_value(ue_id) for ue_id in arguments["ues"]]
     elif call == "kept":
         written["ues"] = sorted(arguments["ues"])
@@ -60,6 +60,7 @@ _REPEAT: dict[str, Callable[[RcEncoder, Mapping[str, Any]], object]] = {
     "kept": lambda encoder, event: encoder.kept(frozenset(event["ues"])),
     "settings": lambda encoder, event: encoder.use_settings(_read_settings(event)),
     "restore": lambda encoder, event: encoder.restore([ue_id_from_value(value) for value in event["ues"]]),
+    "suspect": lambda encoder, event: encoder.suspect([ue_id_from_value(value) for value in event["ues"]]),
 }
 
 

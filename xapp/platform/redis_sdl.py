@@ -42,6 +42,13 @@ def open_sdl(*, is_shared: bool) -> Any:
     return SDLWrapper(use_fake_sdl=not is_shared)
 
 
+def is_refusal(error: Exception) -> bool:
+    """Redis answered, and refused: it is a replica, full, or wants a password. By name, as the platform's library has
+    an error of its own for it, and neither library need be there.
+    """
+    return any(kind.__name__ in ("ResponseError", "RejectedByBackend") for kind in type(error).__mro__)
+
+
 class Database(NamedTuple):
     """Where one Redis is."""
 
@@ -104,10 +111,10 @@ class RedisSdl:
         return None if data is None else _unpacked(data, usemsgpack)
 
     def find_and_get(self, ns: str, prefix: str, usemsgpack: bool = True) -> dict[str, Any]:
-        keys = sorted(key.decode() for key in self._client(ns).keys(_full(ns, f"{prefix}*")))
+        keys = sorted(self._client(ns).keys(_full(ns, f"{prefix}*")))
         values = self._client(ns).mget(keys) if keys else []
         return {
-            _short(key): _unpacked(data, usemsgpack)
+            _short(key.decode(errors="backslashreplace")): _unpacked(data, usemsgpack)  # whoever wrote such a key
             for key, data in zip(keys, values)
             if data is not None  # deleted since its key was found
         }

@@ -154,6 +154,12 @@ class QuotaBook:
                 continue  # meanwhile it is this instance that limits it
             self._entries[ue] = _Entry(in_force=None, limited=True, release_first=True, saved=True)
 
+    def suspect(self, ues: Iterable[int]) -> None:
+        """UEs that somebody may have left under a quota, of which nothing is written: they, too, are released first."""
+        for ue in ues:
+            if ue not in self._entries:
+                self._entries[ue] = _Entry(in_force=None, limited=True, release_first=True)
+
     def doubt(self) -> None:
         """Nothing is known any more of what is in force."""
         for entry in self._entries.values():

@@ -23,6 +23,8 @@ from xapp.quotas.quota_book import Order, QuotaBook
 
 MOST_IN_FLIGHT = 16
 """Quotas that a node which names what it answers has to work on at a time."""
+SUSPECT_S = 10.0
+"""From a node's first report on: whoever it reports meanwhile was there before this instance."""
 SLACK_RBGS = 1.0
 """Shares are reported in whole percent, quotas hold in whole PRBs: less than one RBG above a quota is not a breach."""
 
@@ -71,6 +73,8 @@ class RcEncoder(ControlEncoder):
         self._in_flight = 0
         self._echoes = False
         self._kept: frozenset[int] = frozenset()
+        self._reports_since_s: float | None = None
+        self._suspected: set[int] = set()
 
     service_model = "rc"
 
@@ -94,6 +98,35 @@ class RcEncoder(ControlEncoder):
             self._names |= known
             self._book.restore(known)
             self._kept |= known.keys()
+
+    def reported(self, kpm: KpmReport, now_s: float) -> None:
+        """Shared data may have been lost together with the instance that limited UEs: each of those that are there when
+        this one comes is released once, before anything else is sent about it.
+        """
+        if self._reports_since_s is None:
+            self._reports_since_s = now_s
+        if now_s - self._reports_since_s > SUSPECT_S:
+            self._suspected.clear()
+            return
+        new = {ue: row for row, ue in enumerate(kpm.ue_keys) if ue not in self._suspected}
+        self._suspected |= new.keys()
+        ue_ids = [kpm.ue_id(row) for row in new.values()]
+        if known := [ue_id for ue_id in ue_ids if ue_id is not None]:
+            self.suspect(known)
+
+    def suspect(self, ue_ids: Sequence[UeId]) -> None:
+        """UEs that an earlier instance may have left under quotas, and whose ids are kept nowhere."""
+        with self._lock:
+            known = {ue_key(ue_id): ue_id for ue_id in ue_ids}
+            known = {ue: ue_id for ue, ue_id in known.items() if ue not in self._book}
+            if not known:
+                return
+            self._on_call("suspect", {"ues": tuple(known.values())})
+            self._names |= known
+            self._book.suspect(known)
+            changed = self._book.to_keep() != self._kept
+        if changed:
+            self._on_change()
 
     def encode(
         self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext

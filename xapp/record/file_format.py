@@ -28,6 +28,7 @@ from xapp.control.encoder import ControlEncoder, ControlMessage
 from xapp.control.observer import Batch
 from xapp.control_kinds.control_kind import control_kinds
 from xapp.e2.dcm import messages as dcm
+from xapp.record.part_files import older
 from xapp.rmr.transport import RmrMessage
 
 VERSION = 1
@@ -194,13 +195,38 @@ def _text(data: bytes) -> str:
 
 
 class Recording:
-    """A recording that is open for reading. Raises RecordingError for a file that is none; a context manager."""
+    """A recording that is open for reading. Raises RecordingError for a file that is none; a context manager.
+
+    One that was rotated is read from its first part on, wherever those before the one that is named lie beside it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        """Of the part that is being read."""
         self.broken = ""
         """Once all was read: where and why the file breaks off, empty for one that is whole."""
         self.lines = 0
+        """Of the part."""
+        self.header = self._open(path)
+        self._newer: list[Path] = []
+        """Parts that are to be read after this one, the last first."""
+        while (part := part_of(self.header)) > 0:
+            self._file.close()
+            self._newer.append(self.path)
+            before = older(self.path)
+            missing = f"{path} begins with part {part + 1}, and plays from part 1 only: part {part}, {before}, is"
+            try:
+                header = self._open(before)
+            except RecordingError as error:
+                raise RecordingError(f"{missing} missing ({error})") from None
+            if _set_of(header) != _set_of(self.header) or part_of(header) != part - 1:
+                self._file.close()
+                raise RecordingError(f"{missing} of another recording")
+            self.header = header
+
+    def _open(self, path: Path) -> Event:
+        """Open one part; its first line."""
+        self.path, self.lines = path, 0
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
@@ -212,7 +238,7 @@ class Recording:
         if first.get("format") != VERSION:
             self._file.close()
             raise RecordingError(f"{path} has format {first.get('format')!r}, expected {VERSION}")
-        self.header = first
+        return first
 
     def __enter__(self) -> Recording:
         return self
@@ -223,7 +249,11 @@ class Recording:
     def events(self) -> Iterator[Event]:
         """Yield the events in order; stop before the first line that is damaged or incomplete."""
         while (event := self._next()) is not None:
-            yield event
+            if event["event"] != "rotated" or not self._newer:
+                yield event
+                continue
+            self._file.close()
+            self._open(self._newer.pop())
 
     def _next(self) -> Event | None:
         line = self._file.readline(MAX_LINE_BYTES)
@@ -240,6 +270,17 @@ class Recording:
             self.broken = f"line {self.lines}: {error}"
             return None
         return event
+
+
+def part_of(header: Event) -> int:
+    """The number of a part, 0 = the first."""
+    part = header.get("part", 0)
+    return part if isinstance(part, int) else 0
+
+
+def _set_of(header: Event) -> tuple[object, object]:
+    """Equal for the parts of one recording."""
+    return header.get("instance_epoch"), header.get("time_s")
 
 
 def read_intent(value: object) -> Intent:

@@ -2,13 +2,17 @@
 thread.
 
 The queue is bounded: where the disk is too slow, what does not fit is dropped, counted, and leaves a `gap` in the file.
-So is the file: at its limit the recording ends, and says so. The gaps of a recording that was closed in time add up to
-what the metrics count as `recording_too_slow` and `recording_error`.
+So are the files: at its limit one is put aside as FILE.1 and the recording goes on in a new one, as many as are to be
+kept; where that is one alone the recording ends, and says so. The gaps of a recording that was closed in time add up to
+what the metrics count as `recording_too_slow` and `recording_error`. A folder that is read-only, removed or full ends
+the recording with one line, and nothing else.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import queue
 import threading
 import time
@@ -32,6 +36,7 @@ from xapp.record.file_format import (
     line_of,
     message_event,
 )
+from xapp.record.part_files import make_way
 from xapp.rmr.transport import RmrMessage
 
 log = logging.getLogger(__name__)
@@ -60,7 +65,7 @@ class _Waiting(NamedTuple):
 class Recorder(Observer):
     """Use: `opened` once, then as an observer, then `close`. Raises OSError for a file that cannot be made.
 
-    A file that is there already is kept, as FILE.1 (and what was FILE.1 is gone); a folder is no place for a recording.
+    A file that is there already is kept, as FILE.1; what is no regular file is no place for a recording.
     """
 
     def __init__(
@@ -69,14 +74,19 @@ class Recorder(Observer):
         metrics: Metrics,
         *,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        parts: int = 1,
         max_waiting: int = MAX_WAITING,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         open_file: Callable[[Path], BinaryIO] = lambda path: path.open("xb"),
     ) -> None:
-        if path.exists() and not path.is_dir():
-            path.replace(path.with_name(f"{path.name}.1"))
+        """max_bytes: of a part, of which the newest `parts` are kept."""
+        make_way(path, max(parts - 1, 1))
+        self._open_file = open_file
         self._file = open_file(path)
         self.path = path
+        self._parts = parts
+        self._header: Event = {}
+        self._part = 0
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(max_waiting)
@@ -106,6 +116,7 @@ class Recorder(Observer):
             version=version("stackmac"),
             time_s=time.time(),
         )
+        self._header = event
         self._put(lambda: event)
 
     def attached(self, instance_id: int, subscription: ReportSubscription, link: CellLink) -> None:
@@ -137,13 +148,13 @@ class Recorder(Observer):
 
     # -- the writer ---------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Write what waits, as far as time allows, and close."""
-        give_up_at = time.monotonic() + CLOSE_TIMEOUT_S
+        give_up_at = time.monotonic() + timeout_s
         with self._lock:
             self._closed = True
         try:
-            self._waiting.put(None, timeout=CLOSE_TIMEOUT_S)
+            self._waiting.put(None, timeout=timeout_s)
         except queue.Full:
             self._ended.set()
         self._thread.join(max(0.0, give_up_at - time.monotonic()))
@@ -165,7 +176,7 @@ class Recorder(Observer):
 
     def _run(self) -> None:
         try:
-            with self._file:
+            try:
                 while (waiting := self._waiting.get()) is not None:
                     self._write_gap(waiting.lost_before)
                     self._write(waiting.make)
@@ -174,13 +185,35 @@ class Recorder(Observer):
                     if self._ended.is_set():
                         return
                     if self._waiting.empty():
-                        self._file.flush()
+                        self._flush()
                 self._write_gap(self._lost)
                 self._write(lambda: {"event": "end"})
+            finally:
+                self._file.close()
         except OSError as error:
             self._ended.set()
             self._metrics.drop("recording_failed")
             log.error("recording to %s ended: %s", self.path, error)
+
+    def _flush(self) -> None:
+        self._file.flush()
+        try:
+            links = os.fstat(self._file.fileno()).st_nlink
+        except OSError:  # not a file of a disk
+            return
+        if not links:
+            raise OSError(errno.ENOENT, "the file has been removed", str(self.path))
+
+    def _rotate(self) -> None:
+        """Go on in a new file, which begins as the first did."""
+        self._file.write(line_of({"event": "rotated"}))
+        self._file.close()
+        make_way(self.path, self._parts - 1)
+        self._file = self._open_file(self.path)
+        self._part += 1
+        line = line_of({**self._header, "part": self._part})
+        self._file.write(line)
+        self._written = len(line)
 
     def _write_gap(self, lost: int) -> None:
         if lost:
@@ -195,7 +228,9 @@ class Recorder(Observer):
             self._metrics.drop("recording_error")
             log.exception("an event could not be recorded")
             line = line_of({"event": "gap", "lost": 1})
-        if self._written + len(line) > self._max_bytes:
+        if self._written + len(line) > self._max_bytes and self._parts > 1:
+            self._rotate()
+        elif self._written + len(line) > self._max_bytes:
             self._ended.set()
             self._file.write(line_of({"event": "full"}))
             self._metrics.drop("recording_full")

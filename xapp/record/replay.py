@@ -140,6 +140,9 @@ class Replay:
             if kind == "full":
                 self.result.ended_early = f"line {line}: the recording was full here"
                 break
+            if kind == "rotated":
+                self.result.ended_early = f"{self._recording.path} is not the last part: name the newest, to play all"
+                break
             try:
                 if kind in handlers:
                     handlers[kind](event)

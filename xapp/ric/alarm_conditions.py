@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from xapp.config.model import silent_after_s
@@ -38,12 +38,14 @@ class AlarmWatch:
         nodes: Callable[[], Mapping[str, bool]],
         sdl_healthy: Callable[[], bool],
         report_period_ms: int,
+        failing_tasks: Callable[[], Mapping[str, str]] = dict,
         pacer: Callable[[], str] = lambda: "",
         leader: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected.
-        pacer, leader: why it does not work, or is not asked; empty = it does, or is.
+        failing_tasks: by name, the newest error. pacer, leader: why it does not work, or is not asked; empty = it
+        does, or is.
         """
         self._totals = totals
         self._silence_s = silence_s
@@ -51,21 +53,35 @@ class AlarmWatch:
         self._sdl_healthy = sdl_healthy
         self._pacer, self._leader = pacer, leader
         self._silent_s = silent_after_s(report_period_ms)
+        self._failing_tasks = failing_tasks
         self._clock = clock
+        self._found: dict[str, list[Failing]] = {}
+        """By condition, what it came to last."""
         self._window: deque[_Counts] = deque()
         self._reporters: frozenset[str] = frozenset()
         """Nodes and cells that reports may be missing from."""
 
     def failing(self) -> list[Failing]:
         """What fails now."""
-        self._count()
-        return [
-            *self._silent_cells(),
-            *self._failing_controls(),
-            *self._failing_model(),
-            *self._failing_sdl(),
-            *self._not_deciding(),
-        ]
+        conditions = (
+            self._count,
+            self._silent_cells,
+            self._failing_controls,
+            self._failing_model,
+            self._failing_sdl,
+            self._not_deciding,
+        )
+        errors = dict(self._failing_tasks())
+        for condition in conditions:
+            try:
+                self._found[condition.__name__] = list(condition())
+            except Exception as error:  # what it found last holds on, and no other condition goes unseen
+                errors[f"alarms ({condition.__name__.strip('_')})"] = f"{type(error).__name__}: {error}"
+        found = [failing for each in self._found.values() for failing in each]
+        if errors:
+            named = "; ".join(f"{task}: {error}" for task, error in sorted(errors.items()))
+            found.append(Failing(Problem.TASK_FAILING, "", named))
+        return found
 
     def watched(self) -> list[tuple[Problem, str]]:
         """Everything that `failing` would have named, had it failed."""
@@ -106,7 +122,8 @@ class AlarmWatch:
             if why:
                 yield Failing(problem, "", why)
 
-    def _count(self) -> None:
+    def _count(self) -> Iterable[Failing]:
+        """Nothing of this fails by itself."""
         (counts, by), now_s = self._totals(), self._clock()
         self._window.append(
             _Counts(
@@ -119,3 +136,4 @@ class AlarmWatch:
         )
         while len(self._window) > 2 and self._window[1].at_s <= now_s - WINDOW_S:
             self._window.popleft()
+        return ()

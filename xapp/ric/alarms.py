@@ -82,6 +82,15 @@ class Problem(Enum):
         "See the reasons in stackmac_decisions_total and the log; a classical schedule takes the leader's place",
     )
 
+    TASK_FAILING = (
+        83021,
+        "MINOR",
+        0.0,
+        10.0,
+        "A PERIODIC TASK OF STACKMAC FAILS",
+        "See task_failures in its status, and its log: it is a bug, and costs nothing but what that task does",
+    )
+
     @property
     def number(self) -> int:
         return self.value[0]

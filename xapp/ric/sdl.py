@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from xapp.platform.redis_sdl import open_sdl
+from xapp.platform.redis_sdl import is_refusal, open_sdl
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,9 @@ class SharedStore:
         self.is_shared = bool(environ.get("DBAAS_SERVICE_HOST"))
         """Whether Redis is behind it; False = in memory, for this process only."""
         self.healthy = True
-        """Whether the newest call of any thread got an answer."""
+        """Whether the newest call of any thread got an answer; that a write is refused is one."""
+        self.takes_writes = True
+        """Whether the newest write was taken: a replica, or a Redis that is full, reads and refuses to write."""
         self._own = threading.local()
         self._databases = len(environ.get("DBAAS_CLUSTER_ADDR_LIST", "").split(","))
         self._received: dict[tuple[str, str], list[str]] = {}
@@ -71,14 +73,16 @@ class SharedStore:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Calls that worked (`ok`), failed (`error`), took too long (`timeout`), found nonsense (`unreadable`)."""
+        """Calls that worked (`ok`), were refused (`refused`), failed (`error`), took too long (`timeout`), found
+        nonsense (`unreadable`).
+        """
         with self._lock:
             return dict(self._counts)
 
     def set(self, key: str, value: object) -> bool:
         """Store a JSON value; False if that failed."""
         data = json.dumps({"version": VALUE_VERSION, "value": value}, separators=(",", ":")).encode()
-        return self._call(lambda sdl: (sdl.set(self.namespace, key, data, usemsgpack=False), True)[1]) or False
+        return self._write(lambda sdl: sdl.set(self.namespace, key, data, usemsgpack=False))
 
     def get(self, key: str) -> Any:
         """The JSON value, or None: not there, not readable, or no answer."""
@@ -92,7 +96,7 @@ class SharedStore:
 
     def delete(self, key: str) -> bool:
         """Remove a key (or nothing); False if that failed."""
-        return self._call(lambda sdl: (sdl.delete(self.namespace, key), True)[1]) or False
+        return self._write(lambda sdl: sdl.delete(self.namespace, key))
 
     def raw(self, namespace: str, key: str) -> bytes | None:
         """Another component's value; None: not there, or no answer."""
@@ -142,13 +146,22 @@ class SharedStore:
             if document["version"] != VALUE_VERSION:
                 raise ValueError(f"version {document['version']!r}")
             return document["value"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             with self._lock:
                 self._counts["unreadable"] += 1
             log.warning("shared data %s/%s ignored: %s", self.namespace, key, error)
             return None
 
-    def _call(self, call: Callable[[Any], Value]) -> Value | None:
+    def _write(self, write: Callable[[Any], object]) -> bool:
+        if self._call(lambda sdl: (write(sdl), True)[1], is_write=True):
+            with self._lock:
+                was_taking, self.takes_writes = self.takes_writes, True
+            if not was_taking:
+                log.info("shared data layer: takes writes again")
+            return True
+        return False
+
+    def _call(self, call: Callable[[Any], Value], *, is_write: bool = False) -> Value | None:
         job = _Job(call)
         self._own.answered = False
         give_up_at = time.monotonic() + self.timeout_s
@@ -162,7 +175,10 @@ class SharedStore:
             self._failed("timeout", f"no answer within {self.timeout_s} s")
             return None
         if job.error is not None:
-            self._failed("error", str(job.error))
+            if is_write and is_refusal(job.error):
+                self._refused(str(job.error))
+            else:
+                self._failed("error", str(job.error))
             return None
         self._own.answered = True
         if not self._count("ok", healthy=True):
@@ -172,6 +188,14 @@ class SharedStore:
     def _failed(self, kind: str, reason: str) -> None:
         if self._count(kind, healthy=False):
             log.warning("shared data layer: %s", reason)
+
+    def _refused(self, reason: str) -> None:
+        """There was an answer, and it is no."""
+        self._count("refused", healthy=True)
+        with self._lock:
+            was_taking, self.takes_writes = self.takes_writes, False
+        if was_taking:
+            log.warning("shared data layer refuses: %s", reason)
 
     def _count(self, kind: str, *, healthy: bool) -> bool:
         """Count one call; whether the store was healthy before it."""

@@ -7,7 +7,13 @@ from enum import Enum
 from typing import Any
 
 from xapp.ric.sdl import SharedStore
-from xapp.ric.subscription_body import Directives, SubscriptionKey, SubscriptionRequest, body_digest
+from xapp.ric.subscription_body import (
+    MAX_EVENT_INSTANCE_ID,
+    Directives,
+    SubscriptionKey,
+    SubscriptionRequest,
+    body_digest,
+)
 
 STORE_PREFIX = "subscription/"
 
@@ -137,14 +143,24 @@ class SubscriptionMemory:
         orphans = []
         for name, value in found.items():
             owner, _, number = name.removeprefix(STORE_PREFIX).rpartition("/")
-            if owner == self._owner or not number.isdecimal() or not isinstance(value, dict):
+            if owner == self._owner or not _is_event_id(number) or not isinstance(value, dict):
                 continue
             if isinstance(value.get("subscription_id"), str):
-                parts = value.get("key")
-                key = SubscriptionKey(*parts) if isinstance(parts, list) and len(parts) == 3 else None
-                digest = str(value.get("digest"))
+                key, digest = _read_key(value.get("key")), str(value.get("digest"))
                 orphans.append(Orphan(owner, int(number), value["subscription_id"], digest, key, delete_at))
         return orphans
 
     def _name(self, event_instance_id: int, owner: str = "") -> str:
         return f"{STORE_PREFIX}{owner or self._owner}/{event_instance_id}"
+
+
+def _is_event_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_EVENT_INSTANCE_ID))
+
+
+def _read_key(value: object) -> SubscriptionKey | None:
+    """None: whoever wrote it meant something else."""
+    match value:
+        case [str(node), int(function_id), str(cell)]:
+            return SubscriptionKey(node, function_id, cell)
+    return None

@@ -30,7 +30,7 @@ from xapp.ric.leader_election import Role
 from xapp.run.parts import Parts, wire
 from xapp.run.periodic_tasks import PeriodicTasks
 from xapp.run.status import add_sources, status_of, symptom_parts
-from xapp.run.stop_budget import OTHERS_S, Deadline
+from xapp.run.stop_budget import OTHERS_S, OWN_S, Deadline
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,18 @@ class App:
         self._leader, self._renew_leader = leader, renew_leader
         self.observer = observer or Observer()
 
-    def start(self) -> None:
-        """Open the endpoints and begin; returns once HTTP answers."""
+    def start(self, on_begin: Callable[[], None] = lambda: None) -> None:
+        """Open the endpoints and begin; returns once HTTP answers. on_begin: called right before anything begins that
+        `stop` would have to give back.
+        """
         with ExitStack() as opened:
             self._open(opened)
+            on_begin()
             opened.pop_all()
+        PeriodicTasks(self.parts).add()
+        self.parts.receiver.start()
+        self.parts.loop.start()
+        self.parts.task_runner.start()
 
     def _open(self, opened: ExitStack) -> None:
         """What was opened before something failed is closed again."""
@@ -91,10 +98,6 @@ class App:
         opened.callback(self.server.close)
         if not self.server.wait_started():
             raise OSError(f"no HTTP server on {http.bind_host}:{self.server.port}")
-        PeriodicTasks(self.parts).add()
-        self.parts.receiver.start()
-        self.parts.loop.start()
-        self.parts.task_runner.start()
 
     def _routes(self) -> FastAPI:
         parts = self.parts
@@ -121,11 +124,18 @@ class App:
             lambda: self._give_back(others),
             lambda: parts.task_runner.stop(others.left_s(TASKS_STOP_S)),
             lambda: self._let_go(others),
-            parts.receiver.close,
-            self.server.close,
-            parts.alarm_line.close,
-            parts.transport.close,
+            self._close,
         )
+
+    def _close(self) -> None:
+        """What is this process's own, side by side: each may take its time under load."""
+        parts, own = self.parts, Deadline(OWN_S)
+        threads = (
+            self._begin("close RMR", parts.receiver.close, parts.alarm_line.close, parts.transport.close),
+            self._begin("close HTTP", self.server.close),
+        )
+        for thread in threads:
+            thread.join(own.left_s())
 
     def _attempt(self, *steps: Callable[[], object]) -> None:
         for step in steps:

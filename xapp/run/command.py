@@ -17,11 +17,11 @@ import typer
 
 from policy.errors import RunFailed, UserMistake
 from training.command_line.options import command
-from training.command_line.result_file import check_new_file
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.logs import set_up
 from xapp.monitoring.process import nothing_collected
+from xapp.record.part_files import check_place
 from xapp.run.options import RunOptions
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ run_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 STATUS_PERIOD_S = 0.5
 HUMAN_PERIOD_S = 5.0
+STATUS_LINE = "status line"
+"""What a status that fails is called, among the tasks that do."""
 
 
 @command(run_app, "run", RunOptions)
@@ -41,26 +43,27 @@ def run(options: RunOptions) -> int:
     path = options.config or default_path()
     if path is None:
         raise UserMistake(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
-    check_new_file("--record", options.record)
+    check_place("--record", options.record)
     configuration = Configuration.from_file(path, {"leader": options.leader} if options.leader else {})
     controls = configuration.controls
     recent = set_up(controls.log_level, controls.log_format)
-    stop = stop_on_signals()
     return serve(
         configuration,
-        stop,
         log_lines=recent.lines,
         json_lines=options.json_lines,
         record=options.record,
         record_max_bytes=options.record_max_mb << 20,
+        record_parts=options.record_parts,
     )
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; the first of them begins the time that a stop may take."""
+def stop_on_signals(stop: threading.Event) -> None:
+    """SIGTERM and SIGINT set it; the first of them begins the time that a stop may take. Until then they end the
+    process at once, with status 0 (xapp.cli.entry).
+    """
     from xapp.run.stop_budget import end_process_in_time
 
-    stop, has_begun = threading.Event(), threading.Event()
+    has_begun = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -70,7 +73,6 @@ def stop_on_signals() -> threading.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    return stop
 
 
 def emit(event: str, values: dict[str, Any]) -> None:
@@ -88,12 +90,12 @@ def show(line: str) -> None:
 
 def serve(
     configuration: Configuration,
-    stop: threading.Event,
     *,
     json_lines: bool,
     log_lines: Callable[[], list[str]] = list,
     record: Path | None = None,
     record_max_bytes: int = 0,
+    record_parts: int = 1,
 ) -> int:
     """The xApp from start to stop; the exit status."""
     with nothing_collected():
@@ -103,6 +105,7 @@ def serve(
         from xapp.leader.process import ProcessLeader
         from xapp.record.recorder import Recorder
         from xapp.run.app import App
+        from xapp.run.stop_budget import RECORDING_S
 
         controls = configuration.controls
 
@@ -114,15 +117,14 @@ def serve(
             leader = fresh_leader()
         except LeaderError as error:
             raise UserMistake(f"controls.leader: {error}") from None
-    if stop.is_set():
-        return 0  # told to while the leader was loaded: nothing has begun
     gc.freeze()
+    stop = threading.Event()
     app = App(configuration, leader, log_lines=log_lines, renew_leader=fresh_leader)
     recorder = None
     try:
         if record is not None:
-            recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes)
-        app.start()
+            recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes, parts=record_parts)
+        app.start(on_begin=lambda: stop_on_signals(stop))
     except OSError as error:  # a port that is taken, or a recording that cannot be written
         raise RunFailed(str(error)) from error
     failed: list[Exception] = []
@@ -143,13 +145,13 @@ def serve(
         if isinstance(leader, ProcessLeader):
             leader.close()
         if recorder is not None:
-            recorder.close()
+            recorder.close(RECORDING_S)
     if failed:
         raise RunFailed(f"standard output: {failed[0]}") if isinstance(failed[0], OSError) else failed[0]
-    final = app.status()
-    if json_lines:
+    final = app.parts.task_runner.attempt(STATUS_LINE, app.status)
+    if final is not None and json_lines:
         emit("final", final)
-    else:
+    elif final is not None:
         show(f"stopped: {status_line(final)}")
     return 0
 
@@ -161,11 +163,15 @@ def _report(app: App, leader: str, stop: threading.Event, *, json_lines: bool) -
         emit("ready", {"http_port": http_port, "rmr_port": rmr_port, "rmr_transport": kind})
     else:
         show(f"stackmac runs: HTTP {http_port}, RMR {rmr_port} ({kind}), leader {leader}")
+    attempt = app.parts.task_runner.attempt
     while not stop.wait(STATUS_PERIOD_S if json_lines else HUMAN_PERIOD_S):
+        status = attempt(STATUS_LINE, app.status)
+        if status is None:
+            continue  # it is named in the next that does not fail
         if json_lines:
-            emit("status", app.status())
+            emit("status", status)
         else:
-            show(status_line(app.status()))
+            show(status_line(status))
 
 
 def status_line(status: dict[str, Any]) -> str:

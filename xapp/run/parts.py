@@ -170,7 +170,7 @@ def wire(
         ),
         alarm_line=line,
         alarms=Alarms(line.send, application=configuration.name, message_type=controls.ric.alarm_message_type),
-        alarm_watch=_alarm_watch(controls, metrics, cells, watcher, store, loop),
+        alarm_watch=_alarm_watch(controls, metrics, cells, watcher, store, loop, task_runner),
         sdl_documents=sdl_documents,
     )
 
@@ -223,14 +223,23 @@ def _watcher(controls: Controls, store: SharedStore) -> NodeWatcher:
 
 
 def _alarm_watch(
-    controls: Controls, metrics: Metrics, cells: Cells, watcher: NodeWatcher, store: SharedStore, loop: ControlLoop
+    controls: Controls,
+    metrics: Metrics,
+    cells: Cells,
+    watcher: NodeWatcher,
+    store: SharedStore,
+    loop: ControlLoop,
+    task_runner: TaskRunner,
 ) -> AlarmWatch:
     return AlarmWatch(
         totals=metrics.totals,
         silence_s=cells.silence_s,
         nodes=lambda: {name: node.connected for name, node in watcher.nodes.items() if cells.should_report(name)},
-        sdl_healthy=lambda: store.healthy,
+        sdl_healthy=lambda: store.healthy and store.takes_writes,
         report_period_ms=controls.report_period_ms,
         pacer=lambda: loop.heartbeat.problem,
         leader=lambda: loop.watched_leader.problem,
+        failing_tasks=lambda: {
+            name: failure.error for name, failure in task_runner.failures.items() if failure.is_failing
+        },
     )

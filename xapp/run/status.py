@@ -57,11 +57,14 @@ def status_of(parts: Parts) -> dict[str, Any]:
             {"problem": alarm.problem.name.lower(), "what": alarm.what, "more": alarm.more, "since_ms": alarm.since_ms}
             for alarm in parts.alarms.active()
         ],
+        "task_failures": {name: failure._asdict() for name, failure in parts.task_runner.failures.items()},
         "sdl_healthy": parts.store.healthy,
+        "sdl_takes_writes": parts.store.takes_writes,
         "routes_loaded": parts.transport.ready,
         "rmr_endpoint": f"{parts.endpoint.rmr_host}:{parts.endpoint.rmr_port}",
         "registered": parts.registrar.registered,
         "policies": parts.policies.status(),
+        "policies_refused": parts.policies.a1.refused,
         "configuration": parts.configuration.status(),
         "rmr": parts.transport.counters,
     }

@@ -17,6 +17,10 @@ STOP_S = 10.0
 OTHERS_S = 6.0
 """Of it, for what others must answer: nodes, appmgr, the subscription manager, shared data. The rest is for this
 process's own threads, its recording, and Python's end."""
+OWN_S = 1.5
+"""For this process's own threads: RMR, HTTP."""
+RECORDING_S = 1.5
+"""For what its recording has yet to write."""
 LAST_S = 1.0
 """After the budget a process that cannot even say where it hangs is killed."""
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 from xapp.monitoring.metrics import Metrics
 
@@ -21,6 +22,21 @@ SLOW = "slow"
 RETRY_S = 1.0
 """A task that failed is due again after this; twice as long after each further failure."""
 MAX_RETRY_S = 30.0
+FAILING_S = 60.0
+"""A task counts as failing from its failure on until it has done well again, and for this long at least."""
+MAX_ERROR_CHARS = 200
+
+Result = TypeVar("Result")
+
+
+class TaskFailure(NamedTuple):
+    """What became of a task that has failed, however it does now."""
+
+    failures: int
+    """Since the start."""
+    error: str
+    """The newest."""
+    is_failing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,10 @@ class _Duty:
     due_s: float = 0.0
     failures: int = 0
     """In a row."""
+    total_failures: int = 0
+    error: str = ""
+    """The newest."""
+    failed_s: float = 0.0
     woken: bool = False
     """Asked for while it was running: what it saw may be out of date."""
 
@@ -70,6 +90,8 @@ class TaskRunner:
         self._metrics = metrics
         self._task_threads: dict[str, _TaskThread] = {}
         self._duties: dict[str, tuple[_TaskThread, _Duty]] = {}
+        self._beside: dict[str, _Duty] = {}
+        """What is done by `attempt`, once it has failed."""
         self._stopping = threading.Event()
 
     def add(self, task: PeriodicTask) -> None:
@@ -87,6 +109,30 @@ class TaskRunner:
         with task_thread.changed:
             duty.due_s, duty.woken = 0.0, True
             task_thread.changed.notify_all()
+
+    def attempt(self, name: str, do: Callable[[], Result]) -> Result | None:
+        """Do something as if it were a task, in the caller's own thread: None = it failed, and is named as one."""
+        try:
+            result = do()
+        except Exception as error:  # as in a task: it ends nothing but itself
+            self._failed(self._beside.setdefault(name, _Duty(PeriodicTask(name, lambda: MAX_RETRY_S))), error)
+            return None
+        if name in self._beside:
+            self._beside[name].failures = 0
+        return result
+
+    @property
+    def failures(self) -> dict[str, TaskFailure]:
+        """By task, of those that have failed at all."""
+        since_s = time.monotonic() - FAILING_S
+        duties = [duty for _, duty in self._duties.values()] + list(self._beside.values())
+        return {
+            duty.task.name: TaskFailure(
+                duty.total_failures, duty.error, is_failing=duty.failures > 0 or duty.failed_s > since_s
+            )
+            for duty in duties
+            if duty.total_failures
+        }
 
     def start(self) -> None:
         """One thread for each thread."""
@@ -130,10 +176,17 @@ class TaskRunner:
             next_s = duty.task.run()
             duty.failures = 0
             return next_s
-        except Exception:  # a task's bug must cost that task one turn, not the others theirs
+        except Exception as error:  # a task's bug must cost that task one turn, not the others theirs
             if self._stopping.is_set():
                 return RETRY_S  # what it works with was closed under it
-            self._metrics.drop(f"task_failed_{duty.task.name}")
-            log.exception("task %s failed", duty.task.name)
-            duty.failures += 1
+            self._failed(duty, error)
             return min(MAX_RETRY_S, RETRY_S * 2 ** min(duty.failures - 1, 16))
+
+    def _failed(self, duty: _Duty, error: Exception) -> None:
+        """Count it, and remember what a status and an alarm are to name."""
+        self._metrics.drop(f"task_failed_{duty.task.name}")
+        log.error("task %s failed", duty.task.name, exc_info=error)
+        duty.error = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_ERROR_CHARS]
+        duty.failed_s = time.monotonic()
+        duty.failures += 1
+        duty.total_failures += 1

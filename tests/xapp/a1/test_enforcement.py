@@ -23,6 +23,7 @@ from xapp.e2.dcm import messages as dcm
 
 NCI = "00f110000000011"
 CELL = f"gnb_1/{NCI}"
+OTHER = f"gnb_2/{NCI}"
 
 
 def policy(**parts: Any) -> Policy:
@@ -187,6 +188,25 @@ def test_a_cell_that_is_not_there_or_cannot_be_controlled_is_said() -> None:
     assert found["all"][1] == (f"{CELL}: its node is not controlled",)
     assert found["one"][1] == (f"{other}: nothing is reported of this cell",)
     assert statuses(policies)["all"][1] == ("no cell reports",)
+
+
+def test_a_floor_for_a_ue_that_does_not_exist_is_not_enforced() -> None:
+    floor, cap = {"per_ue": limit(20)}, {"per_ue": limit(0, 50)}
+    policies = {
+        "cap": policy(scope={"cells": [CELL], "ue_ids": [77]}, limits=cap),
+        "floor": policy(scope={"cells": [CELL], "ue_ids": [1, 77, 78]}, limits=floor),
+        "members": policy(
+            scope={"cells": [CELL], "slices": [{"sst": 1, "ue_ids": [77]}]}, limits={"per_slice": limit(20)}
+        ),
+        "two": policy(scope={"cells": [CELL, OTHER], "ue_ids": [5]}, limits=floor),
+    }
+    other = replace(cell(num_ues=5), cell=OTHER)
+    assert statuses(policies, link(cell(num_ues=3)), link(other)) == {
+        "cap": ("ENFORCED", ()),
+        "floor": ("NOT_ENFORCED", ("UEs 77, 78: not there, and so nobody has the floor",)),
+        "members": ("NOT_ENFORCED", ("slice 1: no UE of it is there, and so nobody has the floor",)),
+        "two": ("ENFORCED", ()),
+    }
 
 
 def test_an_intent_follows_policies_ues_and_classes() -> None:

@@ -309,8 +309,8 @@ def test_a_store_that_does_not_answer_delays_nothing_and_is_told_later(make: Mak
     class Failing(SharedStore):
         works = False
 
-        def _call(self, call: Any) -> Any:
-            return super()._call(call if self.works else self._fail)
+        def _call(self, call: Any, **options: Any) -> Any:
+            return super()._call(call if self.works else self._fail, **options)
 
         @staticmethod
         def _fail(sdl: Any) -> None:
@@ -338,5 +338,49 @@ def test_what_is_stored_and_is_no_policy_is_counted(make: Make) -> None:
         rig.a1.run_due()
         assert rig.names == ["good"]
         assert rig.metrics.summary()["dropped"] == {"a1_stored_policy_unreadable": 1}
+    finally:
+        store.close()
+
+
+def test_one_that_cannot_be_kept_holds_up_no_other(make: Make) -> None:
+    class Picky(SharedStore):
+        def set(self, key: str, value: object) -> bool:
+            return key != f"{KEY}a" and super().set(key, value)
+
+    store = Picky(environ={})
+    try:
+        rig = make(store, query_period_s=0.0)
+        for name in ("a", "b", "c"):
+            rig.a1.on_message(RmrMessage(A1_POLICY_REQUEST, go_form("CREATE", name, CALM)))
+        for _ in range(3):
+            rig.a1.run_due()
+        assert sorted(store.find(KEY)) == [f"{KEY}b", f"{KEY}c"]
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("name", ["half \ud800 a pair", "a\nb", "a\x00b"])
+def test_a_name_that_can_be_kept_nowhere_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest):
+        decode_request(go_form("CREATE", name, CALM))
+
+
+def test_a_stored_policy_that_is_nested_without_end_is_passed_over(make: Make) -> None:
+    store = SharedStore(environ={})
+    try:
+        store._call(
+            lambda sdl: sdl.set(
+                store.namespace,
+                f"{KEY}deep",
+                b'{"version": 1, "value": {"mode": ' + b"[" * 900 + b"]" * 900 + b"}}",
+                usemsgpack=False,
+            )
+        )
+        store.set(f"{KEY}good", CALM)
+        rig = make(store)
+        rig.a1.run_due()
+        assert rig.names == ["good"]
+        assert rig.asked(go_form("CREATE", "new", CALM)) == "OK"
+        assert {f"{KEY}good", f"{KEY}new"} <= store.find(KEY).keys()
     finally:
         store.close()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
-from controlling import Controlling, shares
+from controlling import Controlling, controls, shares
 
+from xapp.e2.kpm.report_reader import KpmReport, decode_report
+from xapp.e2.kpm.report_writer import encode_report
 from xapp.e2.ue_id.ue_id import GnbDuUeId
 from xapp.quotas.quota_store import KEY
+from xapp.quotas.rc_encoder import SUSPECT_S
 from xapp.ric.sdl import SharedStore
 
 
@@ -79,3 +83,49 @@ def test_while_shared_data_do_not_answer_nobody_is_limited(node: Any, monkeypatc
     assert not store.healthy
     assert rig.silence()
     store.close()
+
+
+def report(*ues: int) -> KpmReport:
+    names = tuple(map(GnbDuUeId, ues))
+    return decode_report(encode_report(names, ("DRB.UEThpUl",), np.ones((len(names), 1)), 100, reals=()))
+
+
+def test_every_ue_that_a_node_reports_at_the_start_is_released_once_before_it_is_limited(rig: Controlling) -> None:
+    rig.sender.reported(rig.node.name, report(1, 2))
+    assert rig.encoder.limited == 2, "as far as anybody knows"
+    rig.decide(shares(5, 3), keep=False)
+    order = []
+    for _ in range(4):
+        request, header, quota = rig.next_quota()
+        order.append((header.ue_id, quota.max_percent))
+        rig.acknowledge(request)
+        rig.sender.reported(rig.node.name, report(1, 2))
+        rig.keeper.save()
+        rig.sender.pump()
+    assert set(order[:2]) == {(GnbDuUeId(1), 100), (GnbDuUeId(2), 100)}
+    assert set(order[2:]) == {(GnbDuUeId(1), 50), (GnbDuUeId(2), 30)}
+    assert rig.silence()
+
+
+def test_ues_limited_tells_the_truth_of_what_may_be_left_and_of_what_is_not(rig: Controlling) -> None:
+    rig.sender.reported(rig.node.name, report(1, 2, 3))
+    assert (rig.encoder.limited, rig.keeper.limited) == (3, 3)
+    rig.sender.pump()
+    assert rig.play() == {1: 100, 2: 100, 3: 100}
+    assert (rig.encoder.limited, rig.metrics["releases_acked"], rig.metrics["controls_sent"]) == (0, 3, 0)
+
+
+def test_the_releases_of_a_start_keep_to_the_nodes_rate(node: Any, store: SharedStore) -> None:
+    rig = Controlling(node, store, controls(max_controls_per_s=2))
+    rig.sender.reported(node.name, report(1, 2, 3, 4, 5))
+    rig.sender.pump()
+    assert len(rig.play()) == 2
+    assert rig.encoder.limited == 3
+
+
+def test_who_comes_long_after_the_start_is_not_suspected(rig: Controlling) -> None:
+    rig.encoder.reported(report(1), 100.0)
+    rig.encoder.reported(report(1, 2), 100.0 + SUSPECT_S)
+    rig.encoder.reported(report(1, 2, 3), 100.1 + SUSPECT_S)
+    rig.sender.pump()
+    assert rig.play() == {1: 100, 2: 100}
