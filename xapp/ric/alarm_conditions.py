@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from xapp.config.model import silent_after_s
@@ -39,14 +39,18 @@ class AlarmWatch:
         nodes: Callable[[], Mapping[str, bool]],
         sdl_healthy: Callable[[], bool],
         report_period_ms: int,
+        others: Sequence[Callable[[], Failing | None]] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected."""
+        """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected.
+        others: conditions that parts know of themselves.
+        """
         self._totals = totals
         self._silence_s = silence_s
         self._nodes = nodes
         self._sdl_healthy = sdl_healthy
         self._silent_s = silent_after_s(report_period_ms)
+        self._others = others
         self._clock = clock
         self._window: deque[_Counts] = deque()
         self._reporters: frozenset[str] = frozenset()
@@ -55,7 +59,8 @@ class AlarmWatch:
     def failing(self) -> list[Failing]:
         """What fails now."""
         self._count()
-        return [*self._silent_cells(), *self._failing_controls(), *self._failing_model(), *self._failing_sdl()]
+        ours = [*self._silent_cells(), *self._failing_controls(), *self._failing_model(), *self._failing_sdl()]
+        return [*ours, *(each for each in (condition() for condition in self._others) if each is not None)]
 
     def watched(self) -> list[tuple[Problem, str]]:
         """Everything that `failing` would have named, had it failed."""

@@ -65,6 +65,22 @@ class Problem(Enum):
         "STACKMAC CANNOT REACH THE SHARED DATA LAYER",
         "See the database service; control goes on, what is known is not kept",
     )
+    STANDING_BY = (
+        83011,
+        "MAJOR",
+        1.0,
+        5.0,
+        "STACKMAC STANDS BY: A NODE REFUSED ITS EPOCH AND NO YOUNGER INSTANCE IS SEEN",
+        "See who else controls the node, whose clock was set back, who may send to the RMR port; it comes back itself",
+    )
+    ROUTES_FROM_ELSEWHERE = (
+        83012,
+        "MAJOR",
+        0.0,
+        0.0,
+        "STACKMAC WAS SENT ROUTE TABLES BY A SECOND SOURCE",
+        "See whether the route manager has moved; if not, set controls.rmr.route_sources or the chart's networkPolicy",
+    )
 
     @property
     def number(self) -> int:
@@ -181,6 +197,18 @@ class Alarms:
                 for (problem, what), state in self._states.items()
                 if state.raised
             ]
+
+    def lasting(self) -> dict[str, int]:
+        """By problem, in lower case: conditions that have lasted long enough to be raised, whether or not there is a
+        manager who takes alarms.
+        """
+        now_s = self._clock()
+        counts = {problem.name.lower(): 0 for problem in Problem}
+        with self._lock:
+            for (problem, _), state in self._states.items():
+                is_due = state.failing and now_s - state.since_s >= problem.raise_after_s
+                counts[problem.name.lower()] += is_due or bool(state.raised)
+        return counts
 
     def clear_all(self) -> None:
         """This xApp stops: what it has raised is over."""

@@ -173,7 +173,7 @@ class IoLoop:
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_ROUND):
             try:
-                sock, _ = self._listener.accept()
+                sock, address = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -185,7 +185,8 @@ class IoLoop:
             if len(self._inbound) >= MAX_INBOUND:
                 self._evict()
             _tune(sock)
-            link = Link("", self.options.max_send_queue, FrameReader(self.options.max_frame_bytes), sock)
+            reader = FrameReader(self.options.max_frame_bytes)
+            link = Link("", self.options.max_send_queue, reader, sock, peer=address[0])
             link.received_at_s = self._clock()
             self._inbound.add(link)
             self._watch(link)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from xapp.monitoring.metrics import Metrics
 from xapp.nodes.cell_manager import Cells
 from xapp.packaging.descriptor import completed
 from xapp.ric.alarm_conditions import AlarmWatch
-from xapp.ric.alarms import AlarmLine, Alarms, alarm_line
+from xapp.ric.alarms import AlarmLine, Alarms, Failing, Problem, alarm_line
 from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.leader_election import LeaderElection, Role
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
@@ -166,7 +167,9 @@ def wire(
         ),
         alarm_line=line,
         alarms=Alarms(line.send, application=configuration.name, message_type=controls.ric.alarm_message_type),
-        alarm_watch=_alarm_watch(controls, metrics, cells, watcher, store),
+        alarm_watch=_alarm_watch(
+            controls, metrics, cells, watcher, store, [stands_by(leader_election), has_second_router(transport)]
+        ),
         sdl_documents=sdl_documents,
     )
 
@@ -219,7 +222,12 @@ def _watcher(controls: Controls, store: SharedStore) -> NodeWatcher:
 
 
 def _alarm_watch(
-    controls: Controls, metrics: Metrics, cells: Cells, watcher: NodeWatcher, store: SharedStore
+    controls: Controls,
+    metrics: Metrics,
+    cells: Cells,
+    watcher: NodeWatcher,
+    store: SharedStore,
+    others: Sequence[Callable[[], Failing | None]],
 ) -> AlarmWatch:
     return AlarmWatch(
         totals=metrics.totals,
@@ -227,4 +235,24 @@ def _alarm_watch(
         nodes=lambda: {name: node.connected for name, node in watcher.nodes.items() if cells.should_report(name)},
         sdl_healthy=lambda: store.healthy,
         report_period_ms=controls.report_period_ms,
+        others=others,
     )
+
+
+def stands_by(leader_election: LeaderElection) -> Callable[[], Failing | None]:
+    """The condition of an alarm."""
+
+    def failing() -> Failing | None:
+        return Failing(Problem.STANDING_BY, "", "nothing is sent") if leader_election.is_refused else None
+
+    return failing
+
+
+def has_second_router(transport: RmrEndpoint) -> Callable[[], Failing | None]:
+    """The condition of an alarm."""
+
+    def failing() -> Failing | None:
+        problem = transport.route_problem
+        return Failing(Problem.ROUTES_FROM_ELSEWHERE, "", problem) if problem else None
+
+    return failing

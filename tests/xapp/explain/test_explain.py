@@ -26,6 +26,7 @@ from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.e2.dcm import messages as dcm
 from xapp.explain.api import DECISIONS, decision_router
+from xapp.http.access import Access
 from xapp.http.server import BackgroundServer
 
 ALL = (3, 7, 9)
@@ -66,6 +67,7 @@ class Asking:
     def __init__(self, cell: Any) -> None:
         self.cell, self.node = cell, cell.node
         app = FastAPI()
+        app.add_middleware(Access, token=None)
         app.include_router(decision_router(cell.loop.log))
         self.server = BackgroundServer(app, "127.0.0.1", 0)
         assert self.server.wait_started()

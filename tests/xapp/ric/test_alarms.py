@@ -77,6 +77,19 @@ def test_what_lasts_is_raised_once_and_cleared_once(manager: Manager) -> None:
     assert manager.alarms.active() == []
 
 
+def test_what_lasts_counts_as_an_alarm_without_a_manager_too(manager: Manager) -> None:
+    manager.away = True
+    none = dict.fromkeys(manager.alarms.lasting(), 0)
+    assert set(none) == {problem.name.lower() for problem in Problem}
+    manager.later(0, SILENT, SILENT._replace(what="another"))
+    manager.later(9, SILENT, SILENT._replace(what="another"))
+    assert manager.alarms.lasting() == none
+    manager.later(1, SILENT, SILENT._replace(what="another"))
+    assert manager.alarms.lasting() == {**none, "no_reports": 2}
+    manager.later(1)
+    assert manager.alarms.lasting() == none
+
+
 def test_the_message_has_the_managers_fields(manager: Manager) -> None:
     manager.later(0, SILENT)
     manager.later(10, SILENT)
