@@ -35,7 +35,7 @@ class Child:
         self._condition = threading.Condition()
         self._errors: deque[str] = deque(maxlen=20)
         self._ended = False
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # nosec B603 # this Python, no shell
             [sys.executable, "-m", "xapp.cli", *arguments, "--json-lines"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
