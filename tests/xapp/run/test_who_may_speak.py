@@ -28,6 +28,7 @@ from xapp.lab.ric.alarm_manager import AlarmManager
 from xapp.monitoring.symptom_data import KEPT_S
 from xapp.ric.alarms import Problem
 from xapp.run.app import App
+from xapp.run.status import open_status
 
 TOKEN = "a-token-of-this-test-0123456789"
 
@@ -101,6 +102,18 @@ def test_a_believable_refusal_silences_the_xapp_for_a_while_with_an_alarm_and_no
     after = platform.node.next_control()[1]
     assert after.instance_epoch > before.instance_epoch
     wait_for(lambda: alarm_manager.active() == [])
+
+
+def test_what_everybody_may_see_of_a_status_has_no_epoch(start: Callable[..., Platform]) -> None:
+    platform = start()
+    platform.wait_active()
+    platform.report(1)
+    epoch = platform.node.next_control()[1].instance_epoch
+    status = platform.app.status()
+    assert str(epoch) in json.dumps(status)
+    shown = open_status(status)
+    assert str(epoch) not in json.dumps(shown)
+    assert shown["instance"]["role"] == "control"
 
 
 def test_six_clients_of_symptom_data_cost_no_decision(start: Callable[..., Platform]) -> None:
