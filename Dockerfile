@@ -34,6 +34,10 @@ COPY xapp xapp/
 RUN /opt/stackmac/bin/pip install --no-compile --no-deps --no-build-isolation . \
     && /opt/stackmac/bin/python -m compileall -q /opt/stackmac/lib \
     && cd / && /opt/stackmac/bin/python -m policy.engine
+# What is in it, as CycloneDX, by a tool that is not: Python's packages; Debian's and librmr are for a scanner of images.
+RUN python -m venv /opt/sbom \
+    && /opt/sbom/bin/pip install --no-compile --constraint constraints.txt cyclonedx-bom \
+    && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/stackmac/sbom.cdx.json /opt/stackmac/bin/python
 
 # With what loads every bundle, tuned pretrained language models too. The CPU build of torch comes alone from its own
 # index; what it needs comes with the rest, by the versions we test with.
@@ -41,7 +45,8 @@ FROM build AS build-full
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN /opt/stackmac/bin/pip install --no-compile --no-deps --index-url "${TORCH_INDEX}" torch==2.13.0 \
     && /opt/stackmac/bin/pip install --no-compile --constraint constraints.txt torch transformers peft \
-    && /opt/stackmac/bin/python -m compileall -q /opt/stackmac/lib
+    && /opt/stackmac/bin/python -m compileall -q /opt/stackmac/lib \
+    && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/stackmac/sbom.cdx.json /opt/stackmac/bin/python
 
 FROM ${PYTHON_IMAGE} AS base
 COPY --from=librmr /out/librmr_si.so /usr/local/lib/librmr_si.so

@@ -73,12 +73,15 @@ setup(
         "train": ["gymnasium", "matplotlib", "peft", "pettingzoo", "tensorboard"],
         "dev": [
             *TEST,
+            "bandit",
             "build",
+            "cyclonedx-bom",
             # The real Helm engine, without a cluster. No wheel for Linux on ARM: there its tests are skipped.
             'helm-python-sdk; sys_platform != "linux" or platform_machine == "x86_64"',
             "import-linter",
             "kubernetes-validate",
             "mypy",
+            "pip-audit",
             "promql-parser",
             "ruff",
             "setuptools",

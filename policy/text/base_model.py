@@ -61,14 +61,13 @@ def _snapshot(name: str, local_files_only: bool) -> Path:
 
     reason: str
     try:
-        return Path(
-            snapshot_download(
-                name,
-                local_files_only=local_files_only,
-                allow_patterns=WANTED_FILES,
-                ignore_patterns=UNWANTED_FILES,
-            )
+        folder = snapshot_download(  # nosec B615 # whoever trains names it; weights alone, none of its code
+            name,
+            local_files_only=local_files_only,
+            allow_patterns=WANTED_FILES,
+            ignore_patterns=UNWANTED_FILES,
         )
+        return Path(folder)
     except hub.GatedRepoError as error:
         cause: Exception = error
         reason = "is gated: accept its licence on its hub page, then log in with `hf auth login` or set HF_TOKEN"
@@ -91,7 +90,7 @@ def load_base_model(name: str, *, dtype: torch.dtype = torch.float32, local_file
 
     try:
         with _no_progress_bar():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(  # nosec B615 # a folder here
                 folder,
                 dtype=dtype,
                 local_files_only=True,
@@ -99,7 +98,9 @@ def load_base_model(name: str, *, dtype: torch.dtype = torch.float32, local_file
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(  # nosec B615 # a folder here
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # a checkpoint can be broken in any way, and each library has its own errors
         raise BaseModelError(f"base model {name!r}: {type(error).__name__}: {_first_line(error)}") from error
     model, found = loaded
@@ -114,9 +115,13 @@ def blank_base_model(folder: Path) -> BaseModel:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(  # nosec B615 # a folder here
+            folder, local_files_only=True, trust_remote_code=False
+        )
         model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(  # nosec B615 # a folder here
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # as above
         raise BaseModelError(f"base model {str(folder)!r}: {type(error).__name__}: {_first_line(error)}") from error
     return BaseModel(model, tokenizer, folder)

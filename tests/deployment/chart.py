@@ -23,6 +23,8 @@ EVERYTHING: dict[str, Any] = {
     "model": {"bundle": "site/leader-7", "create": True, "storageClass": "fast"},
     "networkPolicy": {"enabled": True, "monitoringNamespace": "monitoring"},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "httpToken": {"existingSecret": "stackmac-token", "key": "bearer"},
     "dashboards": {"enabled": True, "annotations": {"grafana_folder": "RAN"}},
     "podAnnotations": {"example.org/owner": "ran"},
     "podLabels": {"team": "ran"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +12,21 @@ from typing import Any
 import chart
 import httpx
 import kubernetes_validate
+import promql_parser
 import pytest
 import yaml
 
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.config.model import load_controls, parse_controls
 from xapp.packaging import descriptor
+from xapp.ric.alarms import Problem
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
 from xapp.rmr.settings import MAX_HOST_BYTES, resolve_settings
 from xapp.run.app import App
 
 KUBERNETES = ("1.25", "1.37")
 """The oldest version that the chart allows and the newest that there are schemas of."""
-CUSTOM_KINDS = ("ServiceMonitor",)
+CUSTOM_KINDS = ("ServiceMonitor", "PrometheusRule")
 """Of an operator: Kubernetes has no schema of them."""
 each_set_of_values = pytest.mark.parametrize("values", chart.VALUES.values(), ids=chart.VALUES)
 
@@ -116,7 +119,7 @@ def test_what_the_schema_lets_somebody_take_away_leaves_a_chart_that_renders() -
     schema = json.loads((chart.CHART / descriptor.VALUES_SCHEMA_FILE).read_text())
     taken_away = optional_paths(schema, yaml.safe_load((chart.CHART / "values.yaml").read_text()))
     assert {"nodeSelector", "podLabels"} <= {name for name, value in taken_away.items() if value is None}
-    for section in ("networkPolicy", "serviceMonitor", "dashboards"):
+    for section in ("networkPolicy", "serviceMonitor", "prometheusRule", "dashboards"):
         taken_away[section]["enabled"] = True
     rendered = chart.render(taken_away)
     assert_kubernetes_accepts(rendered, KUBERNETES[-1])
@@ -277,6 +280,55 @@ def test_the_probes_and_the_monitor_ask_for_what_the_xapp_serves(values: dict[st
     for monitor in rendered.all("ServiceMonitor"):
         answer = httpx.get(xapp_url + monitor["spec"]["endpoints"][0]["path"], trust_env=False)
         assert (answer.status_code, "stackmac_" in answer.text) == (200, True)
+
+
+def test_the_token_is_mounted_where_the_configuration_reads_it_and_nowhere_without_a_secret() -> None:
+    rendered = chart.render(chart.EVERYTHING)
+    folder, _, key = configuration(rendered)["controls"]["http"]["token_file"].rpartition("/")
+    (mount,) = (mount for mount in rendered.container["volumeMounts"] if mount["mountPath"] == folder)
+    (volume,) = (volume for volume in rendered.pod["volumes"] if volume["name"] == mount["name"])
+    assert (volume["secret"]["secretName"], key, mount["readOnly"]) == ("stackmac-token", "bearer", True)
+    # Of the pod's group, nobody else's.
+    assert (volume["secret"]["defaultMode"], rendered.pod["securityContext"]["fsGroup"]) == (0o440, 65532)
+    without = chart.render()
+    assert configuration(without)["controls"]["http"]["token_file"] == ""
+    assert not [volume for volume in without.pod["volumes"] if "secret" in volume]
+
+
+def test_alert_rules_ask_for_metrics_of_this_release_that_the_xapp_exports(xapp_url: str) -> None:
+    rendered = chart.render(chart.EVERYTHING, release="other", namespace="cells")
+    rule = rendered.one("PrometheusRule")
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    (group,) = rule["spec"]["groups"]
+    exported = httpx.get(f"{xapp_url}/ric/v1/metrics", trust_env=False).text
+    problems = set(re.findall(r'^stackmac_alarm\{problem="(\w+)"\}', exported, re.MULTILINE))
+    services = [service["metadata"]["name"] for service in rendered.all("Service")]
+    asked = set()
+    for each in group["rules"]:
+        promql_parser.parse(each["expr"])
+        (name, selector) = re.findall(r"(stackmac_\w+)\{(.*?)\}", each["expr"])[0]
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', selector))
+        assert labels.pop("namespace") == "cells" and labels.pop("service") in services
+        assert re.search(rf"^{name}[ {{]", exported, re.MULTILINE), name
+        asked |= set(labels.values())
+    assert asked == problems == {problem.name.lower() for problem in Problem}
+    assert not chart.render().all("PrometheusRule")
+
+
+def test_the_network_policy_lets_the_platform_to_every_port_and_monitoring_to_one() -> None:
+    assert not chart.render().all("NetworkPolicy")
+    rendered = chart.render(chart.EVERYTHING)
+    policy = rendered.one("NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    let_in = {
+        rule["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]: [
+            port["port"] for port in rule["ports"]
+        ]
+        for rule in policy["ingress"]
+    }
+    assert let_in == {"ricplt": ["http", "rmrdata", "rmrroute"], "monitoring": ["http"]}
+    only_platform = chart.render({"networkPolicy": {"enabled": True}}).one("NetworkPolicy")["spec"]
+    assert len(only_platform["ingress"]) == 1
 
 
 def test_one_pod_at_a_time_with_time_to_stop_and_without_a_token() -> None:

@@ -29,6 +29,8 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"podLabels": {"app": "other"}}, ("/podLabels/app",)),
     ({"podAnnotations": {"checksum/config": "0"}}, ("checksum",)),
     ({"dbaas": {"port": None}}, ("/dbaas", "'port'")),
+    ({"httpToken": {"existingSecret": "s", "key": "../key"}}, ("/httpToken/key",)),
+    ({"httpToken": {"existingSecret": "Not A Name"}}, ("/httpToken/existingSecret",)),
     ({"serviceMonitor": None}, ("missing property 'serviceMonitor'",)),
     ({"terminationGracePeriodSeconds": 5}, ("/terminationGracePeriodSeconds", "15")),
     ({"replicas": 2}, ("replicas",)),

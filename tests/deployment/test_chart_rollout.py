@@ -28,7 +28,8 @@ def changed(value: Any, schema: dict[str, Any]) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, list):
-        return value[:1] if value else [{}]  # a section with its defaults
+        some = {} if schema["items"]["type"] == "object" else "10.0.0.0/8"  # a section with its defaults, or a network
+        return value[:1] if value else [some]
     return f"{value}x" if isinstance(value, str) else value + 2
 
 

@@ -32,6 +32,7 @@ case "$*" in
 "-c "*'version("torch")'*) [[ -n ${{TORCH_THERE:-}} ]] && echo "$TORCH_THERE" ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/stackmac" ;;
 "-m pip index "*) exec {sys.executable} "$@" ;;
+"-m pip_audit "*|"-m bandit "*) echo "$*"; exit "${{FOUND:-0}}" ;;
 "-m pip install "*) echo "$*" >>"$PIP_CALLS" ;;
 -V) echo "Python 3.MINOR.0" ;;
 esac
@@ -329,3 +330,29 @@ def test_the_platforms_libraries_come_without_their_pins_where_those_cannot_be_m
         machine.calls.unlink(missing_ok=True)
         machine.set_up("--python", f"3.{minor}")
         assert sum(call.endswith(added) for call in machine.pip_calls()) == wanted
+
+
+def test_an_audit_asks_about_every_pin_and_fails_for_what_it_finds_or_cannot_ask_about(machine: Machine) -> None:
+    machine.put_python(13)
+    machine.set_up()
+    asked = machine.dev("audit", "--format", "json")
+    assert asked.status == 0
+    words = asked.out.split()
+    assert words[:3] == ["-m", "pip_audit", "--strict"] and words[-2:] == ["--format", "json"]
+    assert words[words.index("-r") + 1] == str(machine.checkout / "constraints.txt")
+    machine.environment["FOUND"] = "1"
+    assert machine.dev("audit").status == 1
+
+
+def test_lint_looks_for_what_is_unsafe(machine: Machine) -> None:
+    machine.put_python(13)
+    machine.set_up()
+    for tool in ("ruff", "mypy", "lint-imports"):
+        script = machine.checkout / ".venv-3.13" / "bin" / tool
+        script.write_text(f"#!{shutil.which('bash')}\n")
+        script.chmod(0o755)
+    looked = machine.dev("lint")
+    assert (looked.status, looked.error) == (0, "")
+    assert "-m bandit -q -c pyproject.toml -r policy training xapp tools setup.py" in looked.out
+    machine.environment["FOUND"] = "1"
+    assert machine.dev("lint").status == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import dockerfile
@@ -103,6 +105,28 @@ def test_the_image_runs_without_torch_and_the_full_one_has_all_that_bundles_need
     assert "requirements-run.txt" in made["build"] and "torch" not in made["build"]
     (added,) = re.findall(r"constraints.txt (torch .*?) &&", made["build-full"])
     assert set(added.split()) == {"torch", "transformers", "peft"}
+
+
+@pytest.mark.parametrize("stage", ["build", "build-full"])
+def test_the_bill_of_materials_is_made_last_and_names_every_package(stage: str, tmp_path: Path) -> None:
+    """The image's own command, about a small environment in the place of the image's."""
+    last = FILE.stage(stage).all("RUN")[-1].text
+    (options,) = re.findall(r"&& /opt/sbom/bin/cyclonedx-py (environment .*)$", last)
+    assert "/opt/sbom/bin/pip install" in FILE.whole(stage).all("RUN")[-1 if stage == "build" else -2].text
+    *words, file, python = options.split()
+    assert (file, python) == ("/opt/stackmac/sbom.cdx.json", "/opt/stackmac/bin/python")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "small")], check=True)
+    (site_packages,) = (tmp_path / "small").glob("lib/python*/site-packages")
+    for package in ("uvicorn", "h11", "click"):
+        (found,) = Path(str(distribution(package).locate_file(""))).glob(f"{package}-*.dist-info")
+        shutil.copytree(found, site_packages / found.name)
+    command = [sys.executable, "-m", "cyclonedx_py", *words, str(tmp_path / "bill"), str(tmp_path / "small/bin/python")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, check=True, timeout=100, capture_output=True, env=environment)
+    bill = json.loads((tmp_path / "bill").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    listed = {each["name"]: each["version"] for each in bill["components"]}
+    assert listed == {package: version(package) for package in ("uvicorn", "h11", "click")}
 
 
 def test_it_takes_nothing_from_elsewhere() -> None:

@@ -239,7 +239,7 @@ class FakeNode:
                 request.function_id,
                 e2ap.Cause("ricRequest", "control-failed-to-execute"),
                 request.call_process_id,
-                dcm.encode_outcome(dcm.Outcome(code, "because")),
+                dcm.encode_outcome(dcm.Outcome(code, "because", dcm.decode_control(request.message).decision_id)),
             )
         )
         return RmrMessage(RIC_CONTROL_FAILURE, pdu, sub_id=request.request_id.instance, meid=self.name)

@@ -21,6 +21,7 @@ from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_polic
 from xapp.a1.policy_set import PolicySet
 from xapp.config.http_url import check_url
 from xapp.config.model import Controls, load_controls
+from xapp.config.token_file import token_of
 from xapp.ric.rest import RestClient, RestError
 
 MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
@@ -100,6 +101,7 @@ class PutOptions:
     instance: str = option("", "The policy's id; default: the file's name.", "--id")
     delete: bool = option(False, "Take the policy out of force.")
     wait_s: float = option(5.0, "Seconds to wait for the xApp's answer.", "--wait", min=0)
+    token_file: Path | None = option(None, "File with a bearer token, where something before the mediator asks for it.")
     as_json: bool = _as_json()
 
 
@@ -111,17 +113,19 @@ def put(options: PutOptions) -> int:
     if not name:
         raise UserMistake(f"file is {str(options.file)!r}, expected a name, or --id: a policy's id is not empty")
     policy = None if options.delete else _read(options.file)
-    client = RestClient("A1 mediator", f"{_policy_types(options.url)}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S)
+    token = token_of(options.token_file)
+    types = _policy_types(options.url, token)
+    client = RestClient("A1 mediator", f"{types}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S, token=token)
     result = _delete(client, name) if policy is None else _put(client, name, policy, options.wait_s)
     typer.echo(json.dumps(result) if options.as_json else f"{name}: {result['result']}")
     return 0 if result["ok"] else 1
 
 
-def _policy_types(url: str) -> str:
+def _policy_types(url: str, token: str) -> str:
     """The URL of the mediator's policy types, whichever mediator it is. Raises RestError."""
     for path in MEDIATOR_PATHS:
         types = f"{url.rstrip('/')}/{path}"
-        if RestClient("A1 mediator", types, timeout_s=TIMEOUT_S).request("GET").status != 404:
+        if RestClient("A1 mediator", types, timeout_s=TIMEOUT_S, token=token).request("GET").status != 404:
             return types
     raise RestError(f"A1 mediator: there is neither {' nor '.join(f'/{path}' for path in MEDIATOR_PATHS)} at {url}")
 

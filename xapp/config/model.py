@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatchcase
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -73,9 +74,24 @@ class RmrConfig(_Section):
         description="Where route tables come from if RMR_RTG_SVC does not say: a port to listen on, host:port to ask,"
         " -1 = only the file RMR_SEED_RT; empty = RMR's own default, port 4561.",
     )
+    route_sources: tuple[str, ...] = Field(
+        default=(),
+        description="Networks (10.0.0.0/8) that route tables may come from; empty = from everywhere, with an alarm at a"
+        " second source. Not with transport librmr, which takes them from everybody.",
+    )
     receive_queue: int = Field(
         default=4096, ge=1, le=1_000_000, description="Messages kept before the oldest is dropped."
     )
+
+    @field_validator("route_sources")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network, strict=False)
+            except ValueError:
+                raise ValueError(f"{network!r:.80} is no network, expected ADDRESS/BITS") from None
+        return networks
 
 
 class HttpConfig(_Section):
@@ -86,6 +102,11 @@ class HttpConfig(_Section):
     host: str = Field(
         default="",
         description="Host under which the platform reaches it; empty: RMR's host with `rmr` replaced by `http`.",
+    )
+    token_file: str = Field(
+        default="",
+        description="File with the bearer token that opens all but health, metrics, configuration and notifications;"
+        " empty = none is asked for, and epochs, messages and symptom data are shown on this host only.",
     )
 
 

@@ -21,19 +21,12 @@ from policy.observation import MEASUREMENTS
 from policy.time_scales import SLOT_MS
 from xapp.control.column_ranges import Range, dcm_column, kpm_column, within
 from xapp.control.measurement_pace import MeasurementPace
+from xapp.control.report_sequence import ReportSequence
 from xapp.e2.dcm.messages import AppliedControl, Indication, IndicationHeader
-from xapp.e2.e2ap.hot_messages import SN_RANGE
 from xapp.e2.kpm.report_reader import NO_UE, KpmReport
 from xapp.e2.ue_id.ue_key import own_number
 
 FloatU = NDArray[np.float64]
-
-
-def is_newer(sn: int | None, last_sn: int | None) -> bool:
-    """Whether a report's sequence number follows the last one seen (half the range ahead counts as new)."""
-    if sn is None or last_sn is None:
-        return True
-    return 0 < (sn - last_sn) % SN_RANGE < SN_RANGE // 2
 
 
 class _History(NamedTuple):
@@ -57,8 +50,8 @@ class CellTracker:
         self.report_period_ms = report_period_ms
         self.has_kpm = has_kpm
         self.has_dcm = has_dcm
-        self.last_dcm_sn: int | None = None
-        self.last_kpm_sn: int | None = None
+        self._dcm_sequence = ReportSequence()
+        self._kpm_sequence = ReportSequence()
         self._kpm: KpmReport | None = None
         self._kpm_row_of: dict[int, int] = {}
         self._kpm_count = 0
@@ -75,16 +68,22 @@ class CellTracker:
 
     def restart(self, kind: str) -> None:
         """A new subscription of this kind (`kpm` or `dcm`): its sequence numbers start anew."""
-        if kind == "dcm":
-            self.last_dcm_sn = None
-        else:
-            self.last_kpm_sn = None
+        (self._dcm_sequence if kind == "dcm" else self._kpm_sequence).restart()
+
+    @property
+    def last_dcm_sn(self) -> int | None:
+        """Of the newest DCM indication; None = there is none, or it has no number."""
+        return self._dcm_sequence.last
+
+    @property
+    def resynchronised(self) -> int:
+        """How often reports that had seemed late turned out to be the node's own (see report_sequence)."""
+        return self._dcm_sequence.resynchronised + self._kpm_sequence.resynchronised
 
     def on_dcm(self, sn: int | None, header: IndicationHeader, indication: Indication) -> bool:
         """Take a DCM indication; False = a duplicate or older than the newest, not taken."""
-        if not is_newer(sn, self.last_dcm_sn):
+        if not self._dcm_sequence.take(sn):
             return False
-        self.last_dcm_sn = sn
         self._dcm = (header, indication)
         slots = indication.slots_per_report
         served_bits_U = dcm_column("served_bits", indication.served_bits)
@@ -104,9 +103,8 @@ class CellTracker:
 
         elsewhere: UEs in it that count for another cell (xapp.control.ue_owners).
         """
-        if not is_newer(sn, self.last_kpm_sn):
+        if not self._kpm_sequence.take(sn):
             return False
-        self.last_kpm_sn = sn
         self._kpm = report
         # A DCM indication names UEs by their number alone.
         ues = [own_number(ue) if self.has_dcm and ue != NO_UE else ue for ue in report.ue_keys]

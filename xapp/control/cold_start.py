@@ -143,7 +143,9 @@ class ColdLeader:
 def compile_apart(name: str) -> None:
     """Compile a bundle's decision in another process, into a cache that this one finds it in, if there is a place."""
     command = [sys.executable, "-m", "policy.engine", *([] if name == BUNDLED else [str(Path(name).resolve())])]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(  # nosec B603 # this Python, no shell
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as child:
         atexit.register(child.terminate)  # whoever stops now has no use for it
         try:
             _, message = child.communicate(timeout=COMPILE_TIMEOUT_S)

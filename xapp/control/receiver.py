@@ -146,6 +146,7 @@ class Receiver:
             self._metrics.drop("unknown_subscription")
             return
         tracker = link.tracker
+        resynchronised = tracker.resynchronised
         opens_period = subscription.kind == "dcm" or not tracker.has_dcm
         if subscription.kind == "dcm":
             header = dcm.decode_indication_header(indication.header)
@@ -159,6 +160,9 @@ class Receiver:
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return
+        if tracker.resynchronised > resynchronised:
+            self._metrics.count("report_numbers_resynchronised")
+            log.warning("%s: reports that had seemed late count on: one before had a wrong number", subscription.cell)
         if tracker.twins and not link.had_twins:
             link.had_twins = True  # said once: they may come and go with every report
             log.warning("%s: UEs that cannot be told apart by their ids are never limited", subscription.cell)

@@ -211,7 +211,7 @@ class ControlSender:
         self._answered(found, node, True, echoed=acknowledge.call_process_id is not None)
 
     def on_failure(self, failure: e2ap.ControlFailure, node: str) -> None:
-        """Count a refused control by its cause; a stale epoch makes this instance yield.
+        """Count a refused control by its cause; a stale epoch makes this instance yield, if it is ours to believe.
 
         A refusal of something that this instance never sent is only counted: answers to another instance may come
         here too, and its stale epoch is not ours. Raises E2DecodeError for an outcome that is none.
@@ -232,11 +232,22 @@ class ControlSender:
             sent.detail = f"{outcome.code.name}: {outcome.detail}"
             self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
             if outcome.code is dcm.OutcomeCode.STALE_EPOCH:
-                self.enter_standby()
-                self.on_refused()
+                if self._is_ours(sent, failure.call_process_id, outcome):
+                    self.enter_standby()
+                    self.on_refused()
+                else:
+                    self._metrics.drop("stale_epoch_not_believed")
         else:
             self._metrics.drop("control_failed_without_outcome")
         self._answered(found, node, False, echoed=failure.call_process_id is not None)
+
+    def _is_ours(self, sent: SentControl, call_process_id: bytes | None, outcome: dcm.Outcome) -> bool:
+        """Whether a stale epoch is that of the control which it answers. Everything else may be anybody's: a refusal
+        that names no control, or another decision than the one it answers, and one of an epoch that we have given up.
+        """
+        with self._lock:
+            epoch = self._epoch
+        return call_process_id is not None and outcome.decision_id == sent.decision_id and sent.instance_epoch == epoch
 
     def _answered(self, found: _Outstanding, node: str, accepted: bool | None, *, echoed: bool = False) -> None:
         """Tell the encoder, and send what waited for this answer."""

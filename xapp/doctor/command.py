@@ -15,6 +15,7 @@ from rich.text import Text
 from training.command_line.options import command, option
 from xapp.config.http_url import check_url
 from xapp.config.model import CONFIG_IN_POD
+from xapp.config.token_file import token_of
 from xapp.doctor.checks import examine
 from xapp.doctor.facts import gather
 from xapp.doctor.finding import Finding, State
@@ -32,6 +33,9 @@ class DoctorOptions:
     config: Path = option(Path(CONFIG_IN_POD), "The xApp descriptor that the deployment runs with.")
     url: str = option("", "The xApp's HTTP server; empty = this host, at the configured port.")
     seconds: float = option(3.0, "Between two looks at what should change.", min=0.1, max=600)
+    token_file: Path | None = option(
+        None, "File with the token that opens the xApp's HTTP server; default: what the descriptor names."
+    )
     as_json: bool = option(False, "The findings as JSON on standard output.", "--json")
 
 
@@ -50,6 +54,7 @@ def doctor(options: DoctorOptions) -> int:
             options.config,
             options.url,
             seconds=options.seconds,
+            token=token_of(options.token_file),
             on_progress=lambda what: status.update(Text(f"asking {what}")),
         )
     findings = examine(facts)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from policy.errors import UserMistake
 from xapp.config.model import ConfigError, Controls, load_controls
+from xapp.config.token_file import read_token
 from xapp.ric.appmgr import registered_names
 from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore
@@ -64,17 +66,22 @@ class Facts:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def gather(config: Path, url: str, *, seconds: float, on_progress: Callable[[str], None] = lambda what: None) -> Facts:
-    """Ask everybody. `url`: of the xApp's HTTP server, "" = on this host at the configured port."""
+def gather(
+    config: Path, url: str, *, seconds: float, token: str = "", on_progress: Callable[[str], None] = lambda what: None
+) -> Facts:
+    """Ask everybody. url: of the xApp's HTTP server, "" = on this host at the configured port. token: what opens it,
+    "" = the one in the file that the configuration names, if it can be read here.
+    """
     environment = dict(os.environ)
     try:
         controls = load_controls(config)
     except ConfigError as error:
-        return _without_configuration(str(error), url, environment, seconds)
+        return _without_configuration(str(error), url, environment, seconds, token)
+    token = token or _configured_token(controls)
     url = url or f"http://127.0.0.1:{controls.http.port}"
     timeout_s = controls.ric.request_timeout_s
     on_progress(f"the xApp at {url}")
-    xapp = RestClient("the xApp", url, timeout_s=timeout_s)
+    xapp = RestClient("the xApp", url, timeout_s=timeout_s, token=token)
     ready = _asked(lambda: _readiness(xapp))
     before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     asked_s = time.monotonic()
@@ -91,7 +98,7 @@ def gather(config: Path, url: str, *, seconds: float, on_progress: Callable[[str
         on_progress(f"what changes within {seconds:g} s")
         time.sleep(max(0.0, seconds - (time.monotonic() - asked_s)))
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
-    policies = _asked(lambda: _list("the xApp", url, timeout_s, "ric", "v1", "policies"))
+    policies = _asked(lambda: _entries(xapp, "ric", "v1", "policies"))
     return Facts(
         Answer(controls),
         url,
@@ -109,11 +116,20 @@ def gather(config: Path, url: str, *, seconds: float, on_progress: Callable[[str
     )
 
 
-def _without_configuration(error: str, url: str, environment: Mapping[str, str], seconds: float) -> Facts:
+def _configured_token(controls: Controls) -> str:
+    """ "" where there is none to be read: without it the xApp says what is wrong."""
+    path = controls.http.token_file
+    try:
+        return read_token("controls.http.token_file", Path(path)) if path else ""
+    except UserMistake:
+        return ""
+
+
+def _without_configuration(error: str, url: str, environment: Mapping[str, str], seconds: float, token: str) -> Facts:
     """A running xApp may still be asked, where somebody said where it is."""
     if not url:
         return Facts(Answer(error=error), url, environment=environment)
-    xapp = RestClient("the xApp", url, timeout_s=DEFAULT_TIMEOUT_S)
+    xapp = RestClient("the xApp", url, timeout_s=DEFAULT_TIMEOUT_S, token=token)
     before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     time.sleep(seconds if before.there else 0.0)
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
@@ -149,16 +165,24 @@ def _object(client: RestClient, *path: str) -> dict[str, Any]:
     answer = client.request("GET", *path)
     body = answer.json()
     if answer.status != 200 or not isinstance(body, dict):
-        raise RestError(f"{client.service}: {'/'.join(path)} answers {answer.status}")
+        raise RestError(f"{client.service}: {'/'.join(path)} answers {answer.status}{_reason(body)}")
     return body
 
 
+def _reason(body: Any) -> str:
+    """Of the xApp, which says why it does not answer."""
+    return f": {str(body['detail'])[:200]}" if isinstance(body, dict) and "detail" in body else ""
+
+
 def _list(service: str, url: str, timeout_s: float, *path: str) -> list[Any]:
-    client = RestClient(service, url, timeout_s=timeout_s)
+    return _entries(RestClient(service, url, timeout_s=timeout_s), *path)
+
+
+def _entries(client: RestClient, *path: str) -> list[Any]:
     answer = client.request("GET", *path)
     body = answer.json()
     if answer.status != 200 or not isinstance(body, list | type(None)):
-        raise RestError(f"{service}: {'/'.join(path)} answers {answer.status}")
+        raise RestError(f"{client.service}: {'/'.join(path)} answers {answer.status}{_reason(body)}")
     return body or []  # Go writes an empty list as null
 
 

@@ -6,7 +6,7 @@ FAULTS: dict[str, str] = {
     "config_unusable": "Mend the named field of the descriptor's `controls`; descriptors/schema.json says what it may "
     "be. A running xApp keeps the configuration that it had.",
     "xapp_unreachable": "Is the pod running? `kubectl -n ricxapp get pods`, then its log. Elsewhere than in its "
-    "container, say where it answers with --url.",
+    "container, say where it answers with --url; where it asks for a token, show it with --token-file.",
     "no_route_table": "No route manager has spoken to this xApp, and RMR_SEED_RT names no table. Is the xApp "
     "registered with appmgr, does service-ricxapp-<name>-rmr expose port 4561, does rtmgr's log show a push?",
     "no_control_route": "The route table has no way for message type 12040: list RIC_CONTROL_REQ under txMessages of "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 
 from xapp.control.decision_record import MAX_KEPT, DecisionLog, DecisionRecord
 from xapp.explain.document import explain, summary
+from xapp.http.access import is_trusted
 
 DECISIONS = "/ric/v1/decisions"
 MAX_LISTED = 1000
@@ -25,18 +26,25 @@ def decision_router(log: DecisionLog) -> APIRouter:
 
     @router.get(DECISIONS + "/{cell:path}")
     def decisions(
+        request: Request,
         cell: str,
         record_id: Annotated[int | None, Query(alias="id", ge=0, le=2**63)] = None,
         limit: Annotated[int | None, Query(ge=1, le=MAX_LISTED)] = None,
         ue: Annotated[int | None, Query(ge=0, le=2**64)] = None,
     ) -> dict[str, Any]:
-        """The newest decision of a cell, or that with an id, explained; with `limit` a list of the newest ones."""
+        """The newest decision of a cell, or that with an id, explained; with `limit` a list of the newest ones. The
+        messages themselves, which hold the epoch, are for who may see it.
+        """
         if limit is not None:
             return {"cell": cell, "decisions": [summary(record) for record in _known(log, cell, limit)]}
         record = _known(log, cell, 1)[0] if record_id is None else _found(log, cell, record_id)
         earlier = [other for other in log.newest(cell, MAX_KEPT) if other.id < record.id]
         with one_at_a_time:
-            return explain(record, earlier, None if ue is None else (ue,))
+            document = explain(record, earlier, None if ue is None else (ue,))
+        if not is_trusted(request):
+            for message in document["control"]["messages"]:
+                del message["pdu"]
+        return document
 
     return router
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from policy.errors import DecodeError, RunFailed, UserMistake
 from training.command_line.options import command, option
 from xapp.config.http_url import check_url
+from xapp.config.token_file import token_of
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.api import DECISIONS
 from xapp.explain.document import explain as explain_record
@@ -39,6 +40,7 @@ class ExplainOptions:
     ue: int | None = option(None, "The UE that is asked about; default: a line for each.", min=0)
     decision: int | None = option(None, "Of the decision; default: the newest.", "--id", min=0)
     record: Path | None = option(None, "Ask a recording (`run --record`) instead of a running xApp.")
+    token_file: Path | None = option(None, "File with the token that the xApp's HTTP server asks for.")
     as_json: bool = option(False, "The whole document as JSON.", "--json")
 
 
@@ -48,7 +50,7 @@ def explain(options: ExplainOptions) -> int:
     cell, ue, decision = options.cell, options.ue, options.decision
     if options.record is None:
         check_url("--url", options.url)
-        document = _ask(options.url, cell, ue, decision)
+        document = _ask(options.url, cell, ue, decision, token_of(options.token_file))
     else:
         document = _look_up(options.record, cell, ue, decision)
     if options.as_json:
@@ -58,9 +60,10 @@ def explain(options: ExplainOptions) -> int:
     return 0
 
 
-def _ask(url: str, cell: str, ue: int | None, decision: int | None) -> dict[str, Any]:
+def _ask(url: str, cell: str, ue: int | None, decision: int | None, token: str) -> dict[str, Any]:
+    shown = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False) as http:
+        with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False, headers=shown) as http:
             name = choose_cell(_cells_in(_get(http, DECISIONS, {})), cell)
             asked = {key: value for key, value in (("ue", ue), ("id", decision)) if value is not None}
             return _get(http, f"{DECISIONS}/{quote(name)}", asked)

@@ -9,6 +9,8 @@ import time
 import uvicorn
 from fastapi import FastAPI
 
+from xapp.http.connection import ACCEPTED_AT_ONCE, BoundedConnection
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket to listen on (port 0 = any). Raises OSError with the address in it."""
@@ -40,7 +42,17 @@ class BackgroundServer:
         self._socket = listener or listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app,
+                http=BoundedConnection,
+                backlog=ACCEPTED_AT_ONCE,
+                ws="none",
+                proxy_headers=False,  # who asks is who connects, whatever a header says
+                log_level="error",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
         )
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name=f"http-{self.port}", daemon=True
@@ -53,6 +65,11 @@ class BackgroundServer:
         while not self._server.started and time.monotonic() < until_s and self._thread.is_alive():
             time.sleep(0.01)
         return self._server.started
+
+    @property
+    def connections(self) -> int:
+        """How many stand."""
+        return len(self._server.server_state.connections)
 
     def begin_close(self) -> None:
         """Have it stop soon: of several servers none then waits for the others."""

@@ -42,7 +42,7 @@ class Child:
         self._condition = threading.Condition()
         self._errors: deque[str] = deque(maxlen=20)
         self._ended = False
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # nosec B603 # this Python, no shell
             [sys.executable, "-m", *program, *arguments, "--json-lines"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from xapp.monitoring.process import started_at_s
@@ -26,6 +26,7 @@ COUNTERS = {
     "indications_received": "E2 indications that came in.",
     "decode_errors": "Messages that were not what they should be.",
     "ue_reports_elsewhere": "Reports of a UE that counts for another cell of its node.",
+    "report_numbers_resynchronised": "Times that reports which had seemed late were the node's own.",
     "superseded_reports": "Reports that a newer one replaced before anybody decided.",
     "controls_sent": "Controls handed to RMR.",
     "controls_acked": "Controls that nodes acknowledged.",
@@ -118,6 +119,10 @@ class Metrics:
         """Export counters that somebody else keeps, as `stackmac_<name>_total`. `counts` must not block."""
         self.registry.register(_Source(f"stackmac_{name}", what, label, counts))
 
+    def add_states(self, name: str, what: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        """Export states that somebody else keeps, as `stackmac_<name>`. `values` must not block."""
+        self.registry.register(_Source(f"stackmac_{name}", what, label, values, GaugeMetricFamily))
+
     def drop(self, reason: str) -> None:
         """Count an input that was dropped, by reason (a fixed name, never text from outside)."""
         with self._lock:
@@ -186,20 +191,27 @@ class Metrics:
 
 
 class _Source(Collector):
-    """Counters that are read when somebody asks."""
+    """Counters, or states, that are read when somebody asks."""
 
-    def __init__(self, name: str, what: str, label: str, counts: Callable[[], Mapping[str, float]]) -> None:
-        self._name, self._what, self._label, self._counts = name, what, label, counts
+    def __init__(
+        self,
+        name: str,
+        what: str,
+        label: str,
+        counts: Callable[[], Mapping[str, float]],
+        kind: type[CounterMetricFamily | GaugeMetricFamily] = CounterMetricFamily,
+    ) -> None:
+        self._name, self._what, self._label, self._counts, self._kind = name, what, label, counts, kind
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._what, labels=[self._label])
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        family = self._kind(self._name, self._what, labels=[self._label])
         for key, value in sorted(self._counts().items()):
             family.add_metric([key], value)
         yield family
 
-    def describe(self) -> Iterator[CounterMetricFamily]:
+    def describe(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Without values: asking for those may not be possible yet."""
-        yield CounterMetricFamily(self._name, self._what, labels=[self._label])
+        yield self._kind(self._name, self._what, labels=[self._label])
 
 
 def percentiles(values: list[float]) -> dict[str, float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from xapp.config.model import silent_after_s
@@ -39,21 +39,19 @@ class AlarmWatch:
         sdl_healthy: Callable[[], bool],
         report_period_ms: int,
         failing_tasks: Callable[[], Mapping[str, str]] = dict,
-        pacer: Callable[[], str] = lambda: "",
-        leader: Callable[[], str] = lambda: "",
+        others: Sequence[Callable[[], Failing | None]] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected.
-        failing_tasks: by name, the newest error. pacer, leader: why it does not work, or is not asked; empty = it
-        does, or is.
+        failing_tasks: by name, the newest error. others: conditions that parts know of themselves.
         """
         self._totals = totals
         self._silence_s = silence_s
         self._nodes = nodes
         self._sdl_healthy = sdl_healthy
-        self._pacer, self._leader = pacer, leader
         self._silent_s = silent_after_s(report_period_ms)
         self._failing_tasks = failing_tasks
+        self._others = others
         self._clock = clock
         self._found: dict[str, list[Failing]] = {}
         """By condition, what it came to last."""
@@ -69,7 +67,7 @@ class AlarmWatch:
             self._failing_controls,
             self._failing_model,
             self._failing_sdl,
-            self._not_deciding,
+            self._failing_parts,
         )
         errors = dict(self._failing_tasks())
         for condition in conditions:
@@ -117,10 +115,10 @@ class AlarmWatch:
         if not self._sdl_healthy():
             yield Failing(Problem.SDL_DOWN, "", "calls fail or get no answer")
 
-    def _not_deciding(self) -> Iterator[Failing]:
-        for problem, why in ((Problem.PACER_STANDS_STILL, self._pacer()), (Problem.LEADER_NOT_ASKED, self._leader())):
-            if why:
-                yield Failing(problem, "", why)
+    def _failing_parts(self) -> Iterator[Failing]:
+        for condition in self._others:
+            if (failing := condition()) is not None:
+                yield failing
 
     def _count(self) -> Iterable[Failing]:
         """Nothing of this fails by itself."""

@@ -81,7 +81,22 @@ class Problem(Enum):
         "STACKMAC'S LEADER IS NOT ASKED ANY MORE, OR NOT FOR A WHILE",
         "See the reasons in stackmac_decisions_total and the log; a classical schedule takes the leader's place",
     )
-
+    STANDING_BY = (
+        83012,
+        "MAJOR",
+        1.0,
+        5.0,
+        "STACKMAC STANDS BY: A NODE REFUSED ITS EPOCH AND NO YOUNGER INSTANCE IS SEEN",
+        "See who else controls the node, whose clock was set back, who may send to the RMR port; it comes back itself",
+    )
+    ROUTES_FROM_ELSEWHERE = (
+        83013,
+        "MAJOR",
+        0.0,
+        0.0,
+        "STACKMAC WAS SENT ROUTE TABLES BY A SECOND SOURCE",
+        "See whether the route manager has moved; if not, set controls.rmr.route_sources or the chart's networkPolicy",
+    )
     TASK_FAILING = (
         83021,
         "MINOR",
@@ -206,6 +221,18 @@ class Alarms:
                 for (problem, what), state in self._states.items()
                 if state.raised
             ]
+
+    def lasting(self) -> dict[str, int]:
+        """By problem, in lower case: conditions that have lasted long enough to be raised, whether or not there is a
+        manager who takes alarms.
+        """
+        now_s = self._clock()
+        counts = {problem.name.lower(): 0 for problem in Problem}
+        with self._lock:
+            for (problem, _), state in self._states.items():
+                is_due = state.failing and now_s - state.since_s >= problem.raise_after_s
+                counts[problem.name.lower()] += is_due or bool(state.raised)
+        return counts
 
     def clear_all(self) -> None:
         """This xApp stops: what it has raised is over."""

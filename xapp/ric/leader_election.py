@@ -6,7 +6,8 @@ stopped), and then begins; so at no time two of them send. An older one that fin
 good, unless every younger one is gone: then it claims a new epoch.
 
 Clocks are compared nowhere: epochs grow because each is claimed above what SDL holds, beats count. Without SDL there is
-nobody to agree with: an instance controls, until a node refuses it for a younger one's sake.
+nobody to agree with: an instance controls, until a node refuses it for a younger one's sake. Whom a node refuses while
+nobody younger can be seen comes back, with a higher epoch, after a while: see xapp.ric.comeback.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
+from xapp.ric.comeback import Comeback
 from xapp.ric.sdl import SharedStore
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ INSTANCE_PREFIX = "instance/"
 BEAT_S = 0.5
 GONE_S = 3.0
 """An instance whose beat has stood still for this long is gone."""
-LEAP_NS = 60_000_000_000
-"""A node that knows of a younger epoch than SDL does is caught up with in steps of a minute."""
+MAX_EPOCH = 2**63 - 1
+"""A larger number in shared data is no epoch: controls have eight octets for it."""
 FORGET_S = 60.0
 """The record of an instance that is gone is deleted after this."""
 
@@ -71,6 +73,7 @@ class LeaderElection:
         self._others: dict[str, _Other] = {}
         self._beat = 0
         self._refused = False
+        self._comeback = Comeback(clock)
         self._silent_since_s: float | None = None
         self.epoch = self._claim()
         self.id = str(self.epoch)
@@ -84,8 +87,7 @@ class LeaderElection:
     def run(self) -> float:
         """Look around, change the role if it is time, say so. Seconds until the next time."""
         if not self._store.is_shared:
-            if self._refused:
-                self._become(Role.SHADOW)
+            self._come_back_alone()
             return BEAT_S
         # Of two that start at once, one at least reads of the other: nobody looks before it has written its own entry.
         if not self._beat and not self._report():
@@ -109,14 +111,24 @@ class LeaderElection:
             self._store.delete(f"{INSTANCE_PREFIX}{self.id}")
 
     def status(self) -> dict[str, Any]:
-        """`role`, `epoch`, and how many others were seen alive."""
-        return {"role": self.role.value, "epoch": self.epoch, "others": len(self._alive())}
+        """`role`, `epoch`, how many others were seen alive, and whether it stands by because a node refused it."""
+        return {
+            "role": self.role.value,
+            "epoch": self.epoch,
+            "others": len(self._alive()),
+            "refused": self.is_refused,
+        }
+
+    @property
+    def is_refused(self) -> bool:
+        """It stands by because a node refused its epoch, and not because a younger instance was seen."""
+        return self.role is Role.SHADOW and self._comeback.pending
 
     def _claim(self, least: int = 0) -> int:
         """An epoch above every one that SDL knows of."""
         stored = self._store.get(EPOCH_KEY)
-        highest = stored if isinstance(stored, int) else 0
-        epoch = max(self._now_ns(), highest + 1, least)
+        highest = stored if isinstance(stored, int) and stored < MAX_EPOCH else 0
+        epoch = min(MAX_EPOCH, max(self._now_ns(), highest + 1, least))
         self._store.set(EPOCH_KEY, epoch)
         return epoch
 
@@ -138,7 +150,7 @@ class LeaderElection:
             if name == self.id or not isinstance(record, dict):
                 continue
             epoch, beat = record.get("epoch"), record.get("beat")
-            if not isinstance(epoch, int) or not isinstance(beat, int):
+            if not isinstance(epoch, int) or not isinstance(beat, int) or epoch > MAX_EPOCH:
                 continue
             before = self._others.get(name)
             seen_s = before.seen_s if before is not None and before.beat == beat else now_s
@@ -153,14 +165,16 @@ class LeaderElection:
 
     def _decide(self) -> None:
         alive = self._alive()
+        if self._refused:
+            self._stand_by_refused(was_asked=True)
         if any(other.epoch > self.epoch for other in alive):
+            self._comeback.explained()
             self._become(Role.SHADOW)
-        elif self.role is Role.SHADOW or self._refused:
+        elif self.role is Role.SHADOW:
             # Nobody younger is left, or a node knows of one that SDL does not: begin again, above everybody.
-            self._become(Role.SHADOW)
-            self.epoch = self._claim(self.epoch + LEAP_NS if self._refused else 0)
-            self._refused = False
-            self._become(Role.WAITING)
+            if self._comeback.is_due:
+                self.epoch = self._claim(self.epoch + self._comeback.begin())
+                self._become(Role.WAITING)
         elif self.role is Role.WAITING and all(other.role == Role.SHADOW.value for other in alive):
             self._become(Role.CONTROL)
 
@@ -169,10 +183,22 @@ class LeaderElection:
         now_s = self._clock()
         if self._silent_since_s is None:
             self._silent_since_s = now_s
-        if self._refused:
-            self._become(Role.SHADOW)
-        elif self.role is Role.WAITING and now_s - self._silent_since_s > GONE_S:
+        self._come_back_alone()
+        if self.role is Role.WAITING and now_s - self._silent_since_s > GONE_S:
             self._become(Role.CONTROL)
+
+    def _come_back_alone(self) -> None:
+        """Nobody can be asked whether a refusal is right."""
+        if self._refused:
+            self._stand_by_refused(was_asked=False)
+        elif self.is_refused and self._comeback.is_due:
+            self.epoch = self._claim(self.epoch + self._comeback.begin())
+            self._become(Role.CONTROL)
+
+    def _stand_by_refused(self, *, was_asked: bool) -> None:
+        self._refused = False
+        self._comeback.refused(was_asked=was_asked)
+        self._become(Role.SHADOW)
 
     def _become(self, role: Role) -> None:
         if role is self.role:

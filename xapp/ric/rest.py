@@ -42,8 +42,10 @@ class RestClient:
     Each request has a connection of its own: nothing is kept open towards a service that is asked every second.
     """
 
-    def __init__(self, service: str, url: str, *, timeout_s: float) -> None:
+    def __init__(self, service: str, url: str, *, timeout_s: float, token: str = "") -> None:
+        """token: shown with each request, "" = none."""
         self.service = service
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self.timeout_s = timeout_s
         self._url = url.rstrip("/")
 
@@ -57,7 +59,7 @@ class RestClient:
             headers = {} if body is None else {"Content-Type": "application/json"}
             with closing(_connection(url, limit_s)) as connection:
                 target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-                connection.request(method, target, content, {"Accept": "*/*", **headers})
+                connection.request(method, target, content, {"Accept": "*/*", **self._authorization, **headers})
                 response = connection.getresponse()
                 return Answer(self.service, response.status, self._received(response, until_s, limit_s))
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a URL, or text, that is none

@@ -15,8 +15,16 @@ log = logging.getLogger(__name__)
 
 
 def open_endpoint(settings: RmrSettings, transport: str, options: Si95Options | None = None) -> RmrEndpoint:
-    """transport: si95, librmr, or auto = librmr where it can be loaded. ConfigError if it cannot and must; OSError (one
-    line) for a port that cannot be had."""
+    """transport: si95, librmr, or auto = librmr where it can be loaded, unless not everybody may bring route tables:
+    librmr takes them from everybody. ConfigError if it must be librmr and cannot; OSError (one line) for a port that
+    cannot be had."""
+    if settings.route_sources and transport == "auto":
+        transport = "si95"
+    if settings.route_sources and transport == "librmr":
+        raise ConfigError(
+            "controls.rmr.transport is 'librmr', which takes route tables from everybody: expected si95 or auto with"
+            " controls.rmr.route_sources"
+        )
     problem = librmr_problem() if transport != "si95" else ""
     if transport == "librmr" and problem:
         raise ConfigError(f"controls.rmr.transport is 'librmr': {problem}")
@@ -61,6 +69,11 @@ class Si95Endpoint(Si95Transport):
         """Those of the transport and of the route client."""
         extra = self.route_client.counters if self.route_client is not None else {}
         return {**super().counters, **extra}
+
+    @property
+    def route_problem(self) -> str:
+        """Who brought a route table that should not have; "" = nobody."""
+        return self.route_client.sources.problem if self.route_client is not None else ""
 
     def close(self) -> None:
         if self.route_client is not None:

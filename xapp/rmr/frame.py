@@ -120,6 +120,11 @@ class FrameReader:
         self._skip = 0
         """Bytes of an oversized frame still to come."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Of a frame that is not whole yet."""
+        return len(self._buffer)
+
     def feed(self, data: bytes | memoryview, received_ns: int = 0) -> list[RmrMessage]:
         """The messages completed by `data`, each stamped with `received_ns`."""
         if self.lost:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from xapp.rmr.frame import DEFAULT_MAX_FRAME_BYTES, FrameReader
 from xapp.rmr.link import Link, LinkState
+from xapp.rmr.partial_frames import PartialFrames
 from xapp.rmr.resolver import Addresses, resolve
 from xapp.rmr.transport import RmrMessage
 
@@ -46,6 +47,8 @@ class Si95Options:
     """Frames per destination."""
     max_queue_age_s: float = 2.0
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+    max_partial_bytes: int = 1 << 24
+    """Of frames that are not whole yet, over all connections."""
     connect_timeout_s: float = 1.5
     """Below `max_queue_age_s`: a reply whose source swallows the attempt can still go back on its own connection."""
     first_backoff_s: float = 0.05
@@ -91,6 +94,7 @@ class IoLoop:
         self._clock = clock
         self._rng = rng or random.Random()
         self._inbound: set[Link] = set()
+        self._partial = PartialFrames(options.max_partial_bytes)
         self._attention: deque[Link] = deque()
         """Links that another thread gave something to do."""
         self._accept_again_at = 0.0
@@ -115,6 +119,11 @@ class IoLoop:
     @property
     def running(self) -> bool:
         return self._thread.is_alive() and not self._stopped.is_set()
+
+    @property
+    def partial_bytes(self) -> int:
+        """Of frames that are not whole yet."""
+        return self._partial.held_bytes
 
     def attend(self, link: Link) -> None:
         """This link has something to do."""
@@ -161,6 +170,7 @@ class IoLoop:
         if self._accept_again_at and now >= self._accept_again_at:
             self._accept_again_at = 0.0
             self._selector.register(self._listener, selectors.EVENT_READ)
+        self._partial.tidy(now)
         self._owner.on_tick()
 
     def _drain_wakes(self) -> None:
@@ -173,7 +183,7 @@ class IoLoop:
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_ROUND):
             try:
-                sock, _ = self._listener.accept()
+                sock, address = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -185,7 +195,8 @@ class IoLoop:
             if len(self._inbound) >= MAX_INBOUND:
                 self._evict()
             _tune(sock)
-            link = Link("", self.options.max_send_queue, FrameReader(self.options.max_frame_bytes), sock)
+            reader = FrameReader(self.options.max_frame_bytes)
+            link = Link("", self.options.max_send_queue, reader, sock, peer=address[0])
             link.received_at_s = self._clock()
             self._inbound.add(link)
             self._watch(link)
@@ -238,6 +249,7 @@ class IoLoop:
             return
         link.received_at_s = self._clock()
         messages = link.reader.feed(data, time.perf_counter_ns())
+        self._partial.note(link, link.received_at_s, is_another=bool(messages or link.reader.drops))
         if link.reader.drops:
             for reason, number in link.reader.drops.items():
                 self._owner.count(f"frame_{reason}", number)
@@ -247,6 +259,9 @@ class IoLoop:
         if link.reader.lost:
             log.info("closed the connection of %s: no frame boundary in what it sends", link.source or "a peer")
             self._disconnect(link)
+        while (slow := self._partial.too_many()) is not None:
+            self._owner.count("partial_evicted")
+            self._disconnect(slow)
 
     def _advance(self, link: Link) -> None:
         """Do whatever is next for this link: resolve, connect, write, give up, or nothing."""
@@ -315,6 +330,7 @@ class IoLoop:
                 link.events = 0
             sock.close()
         link.reader = FrameReader(self.options.max_frame_bytes)
+        self._partial.forget(link)
         self._owner.on_closed(link)
         if not link.endpoint:
             self._inbound.discard(link)

@@ -53,8 +53,11 @@ class Link:
         reader: FrameReader,
         sock: socket.socket | None = None,
         *,
+        peer: str = "",
         used_at_s: float = 0.0,
     ) -> None:
+        self.peer = peer
+        """IP address of a peer that opened the connection, whatever it calls itself; empty for one that is dialled."""
         self.endpoint = endpoint
         """host:port that is dialled; empty for a connection that a peer opened."""
         self.max_queue = max_queue

@@ -111,7 +111,7 @@ class LibrmrTransport:
     endpoints are made one after the other. It cannot close its sockets: they live as long as the process.
     """
 
-    kind = "librmr"
+    kind, route_problem = "librmr", ""  # who brings its route tables it does not say
 
     def __init__(
         self,

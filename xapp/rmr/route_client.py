@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+from xapp.rmr.link import Link
+from xapp.rmr.route_sources import RouteSources
 from xapp.rmr.routes import RouteTable, fields, records
 from xapp.rmr.settings import RmrSettings, TableSource
 from xapp.rmr.si95 import Si95Transport
@@ -83,6 +85,21 @@ class TableAssembler:
         self._open, self._table_id, self._lines, self._bytes = False, "", [], 0
 
 
+class ControlPort(Si95Transport):
+    """Where tables arrive: those of whom `sources` does not admit go no further."""
+
+    def __init__(self, settings: RmrSettings, sources: RouteSources, routes: RouteTable) -> None:
+        self._sources = sources
+        super().__init__(settings.bind_host, settings.control_port, host=settings.host, routes=routes)
+
+    def on_messages(self, link: Link, messages: list[RmrMessage]) -> None:
+        """In the I/O thread."""
+        taken = [each for each in messages if each.mtype != ROUTE_TABLE or self._sources.admits(link.peer)]
+        self.count("route_source_refused", len(messages) - len(taken))
+        if taken:
+            super().on_messages(link, taken)
+
+
 class RouteClient:
     """Feeds `table`, the routes of the endpoint known as `name` (host:port), from a thread of its own.
 
@@ -100,15 +117,19 @@ class RouteClient:
         self._ask_at = 0.0 if asks else float("inf")
         # Its own names are not its own here: who asks on the machine of the route manager must still reach it.
         routes = RouteTable(f"newrt|start\nrte|{ROUTE_REQUEST}|{settings.manager}\nnewrt|end\n" if asks else "")
-        self._control = Si95Transport(settings.bind_host, settings.control_port, host=settings.host, routes=routes)
+        self.sources = RouteSources(settings.route_sources, clock)
+        self._control = ControlPort(settings, self.sources, routes)
         self.port = self._control.port
         self._thread = threading.Thread(target=self._run, name=f"routes-{self.port}", daemon=True)
         self._thread.start()
 
     @property
     def counters(self) -> dict[str, int]:
-        """route_tables (blocks taken), route_table_refused, route_records_astray, route_requests."""
-        return dict(self._counts)
+        """route_tables (blocks taken), route_table_refused, route_records_astray, route_requests, route_source_refused
+        (messages with tables of whom may not bring any).
+        """
+        refused = self._control.counters.get("route_source_refused", 0)
+        return {**self._counts, **({"route_source_refused": refused} if refused else {})}
 
     def close(self) -> None:
         self._closed.set()

@@ -68,6 +68,8 @@ class RmrSettings:
     """Somebody set it: without it there is no point in starting."""
     request_period_s: float
     seed: Path | None
+    route_sources: tuple[str, ...] = ()
+    """Networks that tables may come from; empty = from everywhere."""
 
 
 def resolve_settings(config: RmrConfig, environ: Mapping[str, str]) -> RmrSettings:
@@ -96,6 +98,7 @@ def resolve_settings(config: RmrConfig, environ: Mapping[str, str]) -> RmrSettin
         control_port_is_wanted=bool(written),
         request_period_s=_request_period_s(environ.get("RMR_RTREQ_FREQ", "")),
         seed=Path(environ["RMR_SEED_RT"]) if environ.get("RMR_SEED_RT") else None,
+        route_sources=config.route_sources,
     )
 
 

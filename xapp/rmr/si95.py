@@ -6,6 +6,7 @@ connection, so a control leaves without a thread switch; everything else waits i
 What is dropped, and how it is counted:
     receive_overflow   the receive queue was full: the oldest message gave way
     inbound_evicted    too many connections from peers: the one that was silent for longest was closed
+    partial_evicted    too much in frames that never ended: the connection whose frame began first was closed
     send_queue_full    a destination's queue was full: the newest message was refused
     send_expired       queued longer than `max_queue_age_s` for an unreachable peer: a control is stale by then
     send_failed        queued on a connection that the peer had opened and closed again
@@ -133,6 +134,11 @@ class Si95Transport:
         """Whether a connection that this endpoint opened to `endpoint` stands."""
         link = self._links.get(endpoint)
         return link is not None and link.state is LinkState.CONNECTED
+
+    @property
+    def partial_bytes(self) -> int:
+        """Of frames that are not whole yet, over all connections."""
+        return self._loop.partial_bytes
 
     def close(self) -> None:
         self._loop.stop()

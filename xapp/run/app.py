@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,17 +20,18 @@ from policy.leader import Leader
 from xapp.a1.api import policy_router
 from xapp.config.live import Configuration
 from xapp.config.model import Controls
+from xapp.config.token_file import ServedToken
 from xapp.control.observer import Observer
 from xapp.explain.api import decision_router
 from xapp.http.routes import build_app
 from xapp.http.server import BackgroundServer, listen
 from xapp.monitoring.metrics import Metrics
-from xapp.monitoring.symptom_data import symptom_data
+from xapp.monitoring.symptom_data import SymptomData
 from xapp.packaging.descriptor import completed
 from xapp.ric.leader_election import Role
 from xapp.run.parts import Parts, wire
 from xapp.run.periodic_tasks import PeriodicTasks
-from xapp.run.status import add_sources, status_of, symptom_parts
+from xapp.run.status import add_sources, open_status, status_of, symptom_parts
 from xapp.run.stop_budget import OTHERS_S, OWN_S, Deadline
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ LEAVE_S = 0.5
 
 
 class App:
-    """One running xApp. `start` raises OSError for a port that cannot be bound, ConfigError for RMR_*."""
+    """One running xApp. `start` raises OSError for a port that cannot be bound, UserMistake for RMR_* and a token."""
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class App:
     def _open(self, opened: ExitStack) -> None:
         """What was opened before something failed is closed again."""
         http = self.configuration.controls.http
+        self._token = ServedToken(Path(http.token_file)) if http.token_file else None
         listener = listen(http.bind_host, http.port)
         opened.callback(listener.close)
         self.parts: Parts = wire(
@@ -106,9 +109,11 @@ class App:
             config=self._config,
             metrics=self.metrics.prometheus,
             status=self.status,
-            symptoms=lambda: symptom_data(symptom_parts(parts, self._log_lines)),
+            open_status=open_status,
+            symptoms=SymptomData(symptom_parts(parts, self._log_lines)).newest,
             on_notification=parts.cells.subscriptions.on_notification,
             problem=lambda: parts.loop.heartbeat.problem,
+            token=self._token,
         )
         routes.include_router(decision_router(parts.loop.log))
         routes.include_router(policy_router(parts.policies.rows))
@@ -190,6 +195,8 @@ class App:
         if not self.parts.store.healthy:
             return False, "shared data layer does not answer"
         role = self.parts.leader_election.role
+        if self.parts.leader_election.is_refused:
+            return False, "a node refused this instance's epoch: it stands by, and will come back"
         if role is not Role.CONTROL:
             return False, f"another instance controls ({role.value})"
         return True, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ from xapp.monitoring.metrics import Metrics
 from xapp.nodes.cell_manager import Cells
 from xapp.packaging.descriptor import completed
 from xapp.ric.alarm_conditions import AlarmWatch
-from xapp.ric.alarms import AlarmLine, Alarms, alarm_line
+from xapp.ric.alarms import AlarmLine, Alarms, Failing, Problem, alarm_line
 from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.leader_election import LeaderElection, Role
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
@@ -170,7 +170,20 @@ def wire(
         ),
         alarm_line=line,
         alarms=Alarms(line.send, application=configuration.name, message_type=controls.ric.alarm_message_type),
-        alarm_watch=_alarm_watch(controls, metrics, cells, watcher, store, loop, task_runner),
+        alarm_watch=_alarm_watch(
+            controls,
+            metrics,
+            cells,
+            watcher,
+            store,
+            task_runner,
+            [
+                pacer_stands_still(loop),
+                leader_not_asked(loop),
+                stands_by(leader_election),
+                has_second_router(transport),
+            ],
+        ),
         sdl_documents=sdl_documents,
     )
 
@@ -228,8 +241,8 @@ def _alarm_watch(
     cells: Cells,
     watcher: NodeWatcher,
     store: SharedStore,
-    loop: ControlLoop,
     task_runner: TaskRunner,
+    others: Sequence[Callable[[], Failing | None]],
 ) -> AlarmWatch:
     return AlarmWatch(
         totals=metrics.totals,
@@ -237,9 +250,47 @@ def _alarm_watch(
         nodes=lambda: {name: node.connected for name, node in watcher.nodes.items() if cells.should_report(name)},
         sdl_healthy=lambda: store.healthy and store.takes_writes,
         report_period_ms=controls.report_period_ms,
-        pacer=lambda: loop.heartbeat.problem,
-        leader=lambda: loop.watched_leader.problem,
         failing_tasks=lambda: {
             name: failure.error for name, failure in task_runner.failures.items() if failure.is_failing
         },
+        others=others,
     )
+
+
+def pacer_stands_still(loop: ControlLoop) -> Callable[[], Failing | None]:
+    """The condition of an alarm."""
+
+    def failing() -> Failing | None:
+        problem = loop.heartbeat.problem
+        return Failing(Problem.PACER_STANDS_STILL, "", problem) if problem else None
+
+    return failing
+
+
+def leader_not_asked(loop: ControlLoop) -> Callable[[], Failing | None]:
+    """The condition of an alarm."""
+
+    def failing() -> Failing | None:
+        problem = loop.watched_leader.problem
+        return Failing(Problem.LEADER_NOT_ASKED, "", problem) if problem else None
+
+    return failing
+
+
+def stands_by(leader_election: LeaderElection) -> Callable[[], Failing | None]:
+    """The condition of an alarm."""
+
+    def failing() -> Failing | None:
+        return Failing(Problem.STANDING_BY, "", "nothing is sent") if leader_election.is_refused else None
+
+    return failing
+
+
+def has_second_router(transport: RmrEndpoint) -> Callable[[], Failing | None]:
+    """The condition of an alarm."""
+
+    def failing() -> Failing | None:
+        problem = transport.route_problem
+        return Failing(Problem.ROUTES_FROM_ELSEWHERE, "", problem) if problem else None
+
+    return failing

@@ -72,7 +72,8 @@ class PeriodicTasks:
             self._parts.sender.enter_standby()
             self._parts.cells.enter_standby()
             self._parts.registrar.abandon()
-            self._parts.alarms.forget()
+            if not self._parts.leader_election.is_refused:  # else nobody is there who would speak in its place
+                self._parts.alarms.forget()
 
     def register(self) -> float:
         """Who controls is registered; once it is, subscriptions need not wait any longer."""
@@ -125,7 +126,8 @@ class PeriodicTasks:
             self._parts.sdl_documents.run()
 
     def look_for_alarms(self) -> None:
-        """So are alarms."""
-        if self._parts.leader_election.role is Role.CONTROL:
+        """So are alarms, and about an instance that a node refused."""
+        election = self._parts.leader_election
+        if election.role is Role.CONTROL or election.is_refused:
             self._parts.alarms.observe(self._parts.alarm_watch.failing(), healthy=self._parts.alarm_watch.watched())
             self._parts.alarms.run()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from xapp.a1.enforcement import Enforcement
+from xapp.control.decision_record import DecisionLog
 from xapp.explain.document import summary
 from xapp.leader.circuit_breaker import BreakerState
 from xapp.monitoring.process import rss_mb
@@ -17,7 +19,9 @@ from xapp.ric.subscription_state import SubscriptionState
 from xapp.run.parts import Parts
 
 SYMPTOM_DECISIONS = 200
-"""Newest decisions of each cell in symptom data."""
+"""Newest decisions of each cell in symptom data ..."""
+MAX_SYMPTOM_DECISIONS = 2000
+"""... and of all cells together."""
 
 
 def status_of(parts: Parts) -> dict[str, Any]:
@@ -70,6 +74,11 @@ def status_of(parts: Parts) -> dict[str, Any]:
     }
 
 
+def open_status(status: dict[str, Any]) -> dict[str, Any]:
+    """Of status_of what everybody may see: without what somebody needs who would pass for a node, or for us."""
+    return {**status, "instance": {name: value for name, value in status["instance"].items() if name != "epoch"}}
+
+
 def set_gauges(parts: Parts) -> None:
     """Every one of metrics.GAUGES."""
     states = [status.state for status in parts.cells.subscriptions.statuses()]
@@ -102,6 +111,9 @@ def add_sources(parts: Parts) -> None:
     add = parts.metrics.add_source
     add("rmr_events", "RMR: sent, received, and each kind of drop.", "event", lambda: parts.transport.counters)
     add("sdl_calls", "Calls to the shared data layer, by result.", "result", lambda: parts.store.counters)
+    parts.metrics.add_states(
+        "alarm", "Conditions that last, by the alarm that they raise.", "problem", parts.alarms.lasting
+    )
     add("subscription_events", "What became of subscriptions.", "event", lambda: parts.cells.subscriptions.counters)
 
 
@@ -111,10 +123,7 @@ def symptom_parts(parts: Parts, log_lines: Callable[[], list[str]]) -> dict[str,
         "status.json": lambda: status_of(parts),
         "configuration.json": lambda: completed(parts.configuration.document()),
         "policies.json": parts.policies.rows,
-        "decisions.json": lambda: {
-            kept.cell: [summary(record) for record in parts.loop.log.newest(kept.cell, SYMPTOM_DECISIONS)]
-            for kept in parts.loop.log.cells()
-        },
+        "decisions.json": lambda: _decision_lines(parts.loop.log),
         "subscriptions.json": lambda: [asdict(status) for status in parts.cells.subscriptions.statuses()],
         "nodes.json": lambda: {
             name: {
@@ -127,6 +136,19 @@ def symptom_parts(parts: Parts, log_lines: Callable[[], list[str]]) -> dict[str,
             for name, node in parts.watcher.nodes.items()
         },
         "metrics.txt": parts.metrics.prometheus,
-        "log.txt": lambda: "\n".join(log_lines()),
+        "log.txt": lambda: iter(log_lines()),
         "versions.json": versions,
     }
+
+
+def _decision_lines(decisions: DecisionLog) -> Iterator[str]:
+    """JSON, one decision a line: the newest of each cell, fewer where cells are many."""
+    cells = [kept.cell for kept in decisions.cells()]
+    each = max(1, min(SYMPTOM_DECISIONS, MAX_SYMPTOM_DECISIONS // max(1, len(cells))))
+    yield "{"
+    for number, cell in enumerate(cells):
+        yield f"{',' if number else ''} {json.dumps(cell)}: ["
+        for place, record in enumerate(decisions.newest(cell, each)):
+            yield f"{',' if place else ''}  {json.dumps(summary(record), default=str)}"
+        yield " ]"
+    yield "}"

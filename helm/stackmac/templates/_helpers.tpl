@@ -56,6 +56,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 /opt/ric/config
 {{- end -}}
 
+{{- define "stackmac.tokenFolder" -}}
+/opt/ric/token
+{{- end -}}
+
 {{/*
 The descriptor that the pod reads, as JSON: the shipped one, with the values' controls laid over its own, and with the
 names and ports that this release really has.
@@ -68,6 +72,9 @@ names and ports that this release really has.
 {{- fail (printf "model.bundle is %q, but there is no volume that holds it: set model.existingClaim or model.create" .Values.model.bundle) -}}
 {{- end -}}
 {{- $_ := set $ours "leader" (printf "%s/%s" .Values.model.mountPath .Values.model.bundle) -}}
+{{- end -}}
+{{- with .Values.httpToken.existingSecret -}}
+{{- $_ := set $ours "http" (dict "token_file" (printf "%s/%s" (include "stackmac.tokenFolder" $) $.Values.httpToken.key)) -}}
 {{- end -}}
 {{- $controls := mergeOverwrite $descriptor.controls $ours (deepCopy .Values.controls) -}}
 {{- $http := int $controls.http.port -}}

@@ -10,10 +10,11 @@ from policy.cell_state import COLUMNS, RBG_COLUMNS, SERVED_DECAY_PER_SLOT, SERVE
 from policy.observation import PROFILES
 from training.simulator.scenario import Scenario, make_scenario
 from xapp.config.model import KPM_MEASUREMENTS
-from xapp.control.cell_tracker import SN_RANGE, is_newer
+from xapp.control.report_sequence import ReportSequence
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
+from xapp.e2.e2ap.hot_messages import SN_RANGE
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.kpm.report_reader import NO_UE, decode_report
 from xapp.lab.counters import Counters
@@ -41,7 +42,9 @@ from xapp.ric.nodes import E2Node, RanFunction
     ],
 )
 def test_a_report_is_newer_when_it_follows_also_around_the_wrap(sn: int | None, last: int | None, newer: bool) -> None:
-    assert is_newer(sn, last) is newer
+    sequence = ReportSequence()
+    assert sequence.take(last)
+    assert sequence.take(sn) is newer
 
 
 def test_duplicates_and_late_reports_change_nothing() -> None:

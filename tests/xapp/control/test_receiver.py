@@ -76,6 +76,22 @@ def test_a_report_on_the_wire_becomes_a_state_in_the_mailbox(receiving: Receivin
     assert receiving.metrics["indications_received"] == 1
 
 
+@pytest.mark.parametrize("kind", ["dcm", "kpm"])
+def test_one_forged_report_far_ahead_does_not_stop_a_cell(node: Any, kind: str) -> None:
+    receiving = Receiving(node, has_dcm=kind == "dcm", has_kpm=kind == "kpm")
+
+    def reports(sn: int) -> int:
+        message = node.dcm_message(sn) if kind == "dcm" else node.kpm_message(sn, {1: MEASURED})
+        receiving.receiver.handle(message)
+        return len(receiving.taken())
+
+    assert [reports(sn) for sn in (1, 2, 3)] == [1, 1, 1]
+    assert reports(20_003) == 1
+    assert sum(reports(sn) for sn in range(4, 14)) == 8
+    assert receiving.dropped == {"late_or_duplicate_report": 2}
+    assert receiving.metrics["report_numbers_resynchronised"] == 1
+
+
 def test_a_kpm_report_completes_the_period_and_opens_none(receiving: Receiving) -> None:
     on_message, node = receiving.receiver.on_message, receiving.node
     on_message(node.kpm_message(1, {1: MEASURED, 2: MEASURED}))

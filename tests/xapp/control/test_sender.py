@@ -17,7 +17,7 @@ from xapp.control.encoder import ControlMessage
 from xapp.control.sender import ControlSender
 from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.asn1.errors import E2EncodeError
-from xapp.e2.dcm.messages import OutcomeCode
+from xapp.e2.dcm.messages import Outcome, OutcomeCode, encode_outcome
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_FAILURE
@@ -50,6 +50,14 @@ class Sending:
         message = self.node.refusal(request, code)
         assert message.mtype == RIC_CONTROL_FAILURE
         self.sender.on_failure(e2ap.decode_control_failure(message.payload), self.node.name)
+
+    def forge(self, request: e2ap.ControlRequest, call: bytes | None, decision_id: int, node: str = "") -> None:
+        """A refusal of our epoch by somebody who has seen the request."""
+        outcome = encode_outcome(Outcome(OutcomeCode.STALE_EPOCH, "because", decision_id))
+        cause = e2ap.Cause("ricRequest", "control-failed-to-execute")
+        failure = e2ap.ControlFailure(request.request_id, request.function_id, cause, call, outcome)
+        pdu = e2ap.encode_control_failure(failure)
+        self.sender.on_failure(e2ap.decode_control_failure(pdu), node or self.node.name)
 
 
 @pytest.fixture
@@ -109,7 +117,7 @@ def test_a_refusal_is_counted_by_its_cause(sending: Sending) -> None:
     assert sending.send()
 
 
-def test_a_stale_epoch_makes_this_instance_yield_for_good(sending: Sending) -> None:
+def test_a_stale_epoch_makes_this_instance_yield(sending: Sending) -> None:
     assert sending.send()
     sending.refuse(sending.node.next_control()[0], OutcomeCode.STALE_EPOCH)
     assert sending.sender.yielded
@@ -117,6 +125,32 @@ def test_a_stale_epoch_makes_this_instance_yield_for_good(sending: Sending) -> N
     assert not sending.sender.release(sending.node.cell)
     sending.sender.release_all()
     assert sending.node.rmr.receive(0.05) is None
+
+
+def test_a_stale_epoch_is_believed_only_as_the_answer_to_an_outstanding_control(sending: Sending) -> None:
+    assert sending.send()
+    request, control = sending.node.next_control()
+    call = request.call_process_id
+    assert call is not None
+    sending.forge(request, b"\0" * len(call), control.decision_id)
+    sending.forge(request, call, control.decision_id, node="another node")
+    assert sending.metrics["answers_unmatched"] == 2
+    sending.forge(request, None, control.decision_id)  # answers without a name are matched where only one is meant
+    assert sending.send()
+    request, control = sending.node.next_control()
+    sending.forge(request, request.call_process_id, control.decision_id + 1)
+    assert sending.metrics.summary()["dropped"]["stale_epoch_not_believed"] == 2
+    assert sending.send()
+    given_up = sending.node.next_control()[0]
+    sending.sender.take_control(EPOCH + 1)
+    sending.refuse(given_up, OutcomeCode.STALE_EPOCH)  # of the epoch before
+    assert not sending.sender.yielded
+    assert sending.send()
+    request = sending.node.next_control()[0]
+    sending.acknowledge(request)
+    sending.refuse(request, OutcomeCode.STALE_EPOCH)  # of a control that the node has acknowledged
+    assert not sending.sender.yielded
+    assert sending.send()
 
 
 def test_what_another_instance_was_refused_is_not_ours(sending: Sending) -> None:

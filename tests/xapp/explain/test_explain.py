@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
 from xapp.e2.dcm import messages as dcm
 from xapp.explain.api import DECISIONS, decision_router
+from xapp.http.access import Access
 from xapp.http.server import BackgroundServer
 
 ALL = (3, 7, 9)
@@ -66,7 +68,9 @@ class Asking:
     def __init__(self, cell: Any) -> None:
         self.cell, self.node = cell, cell.node
         app = FastAPI()
+        app.add_middleware(Access, token=None)
         app.include_router(decision_router(cell.loop.log))
+        self.app = app
         self.server = BackgroundServer(app, "127.0.0.1", 0)
         assert self.server.wait_started()
         self.url = f"http://127.0.0.1:{self.server.port}"
@@ -380,3 +384,18 @@ def test_a_cell_where_nobody_sends_has_an_answer_too(ask: Ask) -> None:
     document = asking.document()
     assert (document["ues"], document["allocation"]["owners"]) == ([], ["IDLE"] * 6)
     assert asking.findings_of(7) == {"not_in_report": "it was not in the report, which had no UE"}
+
+
+def test_who_asks_from_elsewhere_is_not_shown_messages_which_hold_the_epoch(ask: Ask) -> None:
+    asking = ask(SCHEDULERS["proportional_fair"])
+    asking.cell.decide(1, asking.indication())
+
+    async def from_elsewhere() -> httpx.Response:
+        transport = httpx.ASGITransport(app=asking.app, client=("10.1.2.3", 40_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://xapp") as http:
+            return await http.get(f"{DECISIONS}/{asking.node.cell}")
+
+    (here,), (elsewhere,) = (
+        document["control"]["messages"] for document in (asking.document(), asyncio.run(from_elsewhere()).json())
+    )
+    assert here.pop("pdu") and here == elsewhere

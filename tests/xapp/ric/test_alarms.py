@@ -77,6 +77,19 @@ def test_what_lasts_is_raised_once_and_cleared_once(manager: Manager) -> None:
     assert manager.alarms.active() == []
 
 
+def test_what_lasts_counts_as_an_alarm_without_a_manager_too(manager: Manager) -> None:
+    manager.away = True
+    none = dict.fromkeys(manager.alarms.lasting(), 0)
+    assert set(none) == {problem.name.lower() for problem in Problem}
+    manager.later(0, SILENT, SILENT._replace(what="another"))
+    manager.later(9, SILENT, SILENT._replace(what="another"))
+    assert manager.alarms.lasting() == none
+    manager.later(1, SILENT, SILENT._replace(what="another"))
+    assert manager.alarms.lasting() == {**none, "no_reports": 2}
+    manager.later(1)
+    assert manager.alarms.lasting() == none
+
+
 def test_the_message_has_the_managers_fields(manager: Manager) -> None:
     manager.later(0, SILENT)
     manager.later(10, SILENT)
@@ -225,15 +238,14 @@ class Watched:
         self.sdl = True
         self.nodes: dict[str, bool] = {}
         self.now_s = 0.0
-        self.pacer = self.leader = ""
+        self.others: list[Failing] = []
         self.watch = AlarmWatch(
             totals=self.metrics.totals,
             silence_s=lambda: self.silence_s,
             nodes=lambda: self.nodes,
             sdl_healthy=lambda: self.sdl,
             report_period_ms=100,
-            pacer=lambda: self.pacer,
-            leader=lambda: self.leader,
+            others=[lambda: None, lambda: self.others[0] if self.others else None],
             clock=lambda: self.now_s,
         )
         self.failing()
@@ -282,13 +294,10 @@ def test_controls_fail_when_most_of_the_newest_do(watched: Watched, failure: str
     assert watched.failing(2 * WINDOW_S) == []
 
 
-def test_a_pacer_that_stands_still_and_a_leader_that_is_not_asked_are_named_with_why(watched: Watched) -> None:
-    watched.pacer, watched.leader = "the pacer stands still for 3 s", "circuit breaker open"
-    assert [(each.problem, each.more) for each in watched.watch.failing()] == [
-        (Problem.PACER_STANDS_STILL, watched.pacer),
-        (Problem.LEADER_NOT_ASKED, watched.leader),
-    ]
-    watched.pacer = watched.leader = ""
+def test_what_parts_know_of_themselves_is_named_with_why(watched: Watched) -> None:
+    watched.others = [Failing(Problem.PACER_STANDS_STILL, "", "the pacer stands still for 3 s")]
+    assert watched.watch.failing() == watched.others
+    watched.others = []
     assert watched.failing() == []
 
 

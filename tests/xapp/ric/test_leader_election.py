@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xapp.ric.leader_election import BEAT_S, EPOCH_KEY, GONE_S, INSTANCE_PREFIX, LEAP_NS, LeaderElection, Role
+from xapp.ric.comeback import ALONE_S, FORGIVE_S, LEAP_NS, MAX_WAIT_S
+from xapp.ric.leader_election import BEAT_S, EPOCH_KEY, GONE_S, INSTANCE_PREFIX, MAX_EPOCH, LeaderElection, Role
 from xapp.ric.sdl import SharedStore
 
 
@@ -183,7 +184,82 @@ def test_without_shared_data_an_instance_controls_until_a_node_refuses_it() -> N
     assert alone.run() is Role.CONTROL
     alone.leader_election.refused()
     assert alone.run(3) is Role.SHADOW
+    assert alone.leader_election.is_refused
     store.close()
+
+
+class Clock:
+    """Seconds of the test's."""
+
+    now_s = 1000.0
+
+
+@pytest.mark.parametrize("behind_ns", [1, 3600 * 10**9, 400 * 24 * 3600 * 10**9])
+def test_whom_a_node_refuses_comes_back_with_an_epoch_that_the_node_takes(behind_ns: int) -> None:
+    """A clock that was set back, without SDL: the node knows an epoch that lies ahead of ours."""
+    store, clock = SharedStore(environ={}), Clock()
+    alone = Instance(store, lambda: clock.now_s, 10**18)
+    nodes_epoch, waits_s = 10**18 + behind_ns, []
+    while alone.leader_election.epoch < nodes_epoch:
+        alone.leader_election.refused()
+        assert alone.run() is Role.SHADOW
+        began_s = clock.now_s
+        while alone.run() is Role.SHADOW:
+            clock.now_s += BEAT_S
+            assert clock.now_s - began_s <= MAX_WAIT_S + BEAT_S
+        waits_s.append(clock.now_s - began_s)
+    assert waits_s == sorted(waits_s) and waits_s[0] >= ALONE_S
+    assert len(waits_s) <= 10
+    store.close()
+
+
+def test_a_refusal_long_ago_does_not_make_the_next_wait_longer() -> None:
+    store, clock = SharedStore(environ={}), Clock()
+    alone = Instance(store, lambda: clock.now_s, 1)
+    for _ in range(3):
+        alone.leader_election.refused()
+        assert alone.run() is Role.SHADOW
+        clock.now_s += ALONE_S - 0.1
+        assert alone.run() is Role.SHADOW
+        clock.now_s += 0.1
+        assert alone.run() is Role.CONTROL
+        clock.now_s += FORGIVE_S
+    store.close()
+
+
+def test_a_node_that_goes_on_refusing_is_asked_more_and_more_seldom(world: World) -> None:
+    only = world.start()
+    only.run()
+    waits_s = []
+    for _ in range(9):
+        only.leader_election.refused()
+        began_s = world.now_s
+        while only.run() is not Role.CONTROL:
+            world.now_s += BEAT_S
+        waits_s.append(world.now_s - began_s)
+    assert waits_s == sorted(waits_s)
+    assert waits_s[0] <= BEAT_S and MAX_WAIT_S <= waits_s[-1] <= MAX_WAIT_S + 2 * BEAT_S
+
+
+def test_a_refusal_that_a_younger_instance_explains_is_no_alarm(world: World) -> None:
+    older = world.start()
+    older.run()
+    younger = world.start()
+    younger.run()
+    older.leader_election.refused()
+    assert (older.run(), older.leader_election.is_refused) == (Role.SHADOW, False)
+    younger.leader_election.leave()
+    assert older.run(2) is Role.CONTROL
+
+
+def test_a_number_that_no_control_can_carry_is_no_epoch(world: World) -> None:
+    only = world.start()
+    only.store.set(EPOCH_KEY, 10**30)
+    only.store.set(f"{INSTANCE_PREFIX}odd", {"epoch": 10**30, "beat": 1, "role": "control"})
+    assert world.start().leader_election.epoch == 1000
+    assert only.run() is Role.CONTROL
+    only.store.set(EPOCH_KEY, MAX_EPOCH - 1)
+    assert world.start().leader_election.epoch == MAX_EPOCH
 
 
 def test_an_sdl_that_does_not_answer_stops_nobody(own_redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
