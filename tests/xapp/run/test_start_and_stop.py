@@ -33,6 +33,11 @@ def catches_sigterm(pid: int) -> bool:
     return False
 
 
+def has_loaded(pid: int, library: str) -> bool:
+    """Whether a compiled library of that name is in the process."""
+    return library in Path(f"/proc/{pid}/maps").read_text()
+
+
 def test_the_handler_is_there_before_anything_is_imported() -> None:
     script = "import sys, xapp.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -45,6 +50,7 @@ def test_sigterm_at_any_moment_of_the_start_is_status_0(tmp_path: Path, after_s:
     process = subprocess.Popen(command(config), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while not catches_sigterm(process.pid):
+            assert not has_loaded(process.pid, "pydantic_core"), "the first second is over, and no handler is there"
             time.sleep(LOOK_EVERY_S)
         time.sleep(after_s)
         process.send_signal(signal.SIGTERM)
