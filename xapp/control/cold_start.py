@@ -112,9 +112,12 @@ class ColdLeader:
             self._leader = self._leader or stand_in
 
 
-def compile_apart(name: str) -> None:
-    """Compile a bundle's decision in another process, into a cache that this one finds it in, if there is a place."""
-    command = [sys.executable, "-m", "policy.engine", *([] if name == BUNDLED else [str(Path(name).resolve())])]
+def compile_apart(module: str, *arguments: str) -> None:
+    """Run a module that compiles, in another process, into a cache that this one finds the code in, if it can.
+
+    policy.engine: a bundle's decision; xapp.e2.kpm: the reader of reports.
+    """
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
         atexit.register(child.terminate)  # whoever stops now has no use for it
         try:
@@ -147,7 +150,12 @@ def make_live_leader(name: str, *, threads: int = 1) -> Leader:
         except Exception as error:  # numba and LLVM have many ways to fail; perhaps not when it is compiled anew
             log.warning("leader %s: its compiled code cannot be loaded: %s", name, error)
         reason = "it is not compiled yet"
-        return ColdLeader(engine, lambda: load_by_torch(name, reason, threads=threads), lambda: compile_apart(name))
+        folder = [] if name == BUNDLED else [str(Path(name).resolve())]
+        return ColdLeader(
+            engine,
+            lambda: load_by_torch(name, reason, threads=threads),
+            lambda: compile_apart("policy.engine", *folder),
+        )
     try:
         return load_by_torch(name, engine, threads=threads)
     except TorchMissing as error:

@@ -101,12 +101,14 @@ def serve(
         from xapp.control.cold_start import make_live_leader
         from xapp.record.recorder import Recorder
         from xapp.run.app import App
+        from xapp.run.report_code import read_reports_by_machine_code
 
         controls = configuration.controls
         try:
             leader = make_live_leader(controls.leader, threads=controls.torch_threads)
         except LeaderError as error:
             raise UserMistake(f"controls.leader: {error}") from None
+        read_reports_by_machine_code()
     if stop.is_set():
         return 0  # told to while the leader was loaded: nothing has begun
     gc.freeze()
