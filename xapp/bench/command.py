@@ -6,7 +6,6 @@ across machines. Inputs are made from fixed seeds.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +33,6 @@ from xapp.bench.decision_path import (
     allocation,
     control_bytes,
     dcm_report,
-    indication,
 )
 from xapp.bench.rmr import librmr_round_trip, si95_round_trip, socket_round_trip
 from xapp.control.sender import REQUESTOR_ID
@@ -215,30 +213,11 @@ def rc_rows(rng: np.random.Generator) -> Iterator[Row]:
 
 
 def dcm_rows(rng: np.random.Generator) -> Iterator[Row]:
-    """DCM's columns of octets and the same content as JSON, 100 UEs, 17 RBGs."""
-    message = dcm.encode_indication(indication(rng, ues=100, k=100, num_rbgs=17))
-    decoded = dcm.decode_indication(message)
-    columns = {name: getattr(decoded, name).tolist() for name in dcm.INDICATION_COLUMNS}
-    text = json.dumps({"ue_ids": decoded.ue_ids, **columns})
-    chosen = allocation(rng, ues=100, num_rbgs=17)
+    """Indications read and controls written, against protobuf's own objects and JSON."""
+    from xapp.bench.dcm import dcm_cases
 
-    def read_json() -> dict[str, Any]:
-        return {name: np.array(column) for name, column in json.loads(text).items()}
-
-    def write_json() -> bytes:
-        tree = {
-            "ue_ids": chosen.ue_ids,
-            "owners": chosen.owner_M.tolist(),
-            "leftover": chosen.leftover,
-            "open_allowed": chosen.open_allowed_U.tolist(),
-            "max_rbgs": chosen.max_rbgs_U.tolist(),
-        }
-        return json.dumps(tree).encode()
-
-    yield compare(
-        Part.DCM, "read an indication, 100 UEs", lambda: dcm.decode_indication(message), "the same as JSON", read_json
-    )
-    yield compare(Part.DCM, "write a control, 100 UEs", lambda: control_bytes(chosen), "the same as JSON", write_json)
+    for case in dcm_cases(rng, CASE_S, MIN_REPEATS, MAX_REPEATS):
+        yield _row(Part.DCM, case)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

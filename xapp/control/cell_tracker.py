@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -190,8 +189,12 @@ class CellTracker:
 
     def state_maker(self) -> Callable[[], CellState] | None:
         """Makes what `state` is now, later and in any thread; None before the first report."""
+        if not self._opened:
+            return None
         # All that a state is made of is replaced as a whole, and never changed.
-        return copy(self)._make_state if self._opened else None
+        now = CellTracker.__new__(CellTracker)
+        now.__dict__.update(self.__dict__)
+        return now._make_state
 
     @property
     def _opened(self) -> bool:
@@ -241,7 +244,7 @@ class CellTracker:
             "last_cqi_age_slots_UM": _shaped("heard_age_slots", indication.heard_age_slots, heard_shape),
             "last_outcome_M": _shaped("last_outcome", indication.last_outcome, (self.num_rbgs,)),
             # The reports of a UE that has just come are no older than the UE.
-            "age_slots_U": np.clip(header.slot - known.since_slot_U, 0, indication.report_delay_slots),
+            "age_slots_U": np.minimum(np.maximum(header.slot - known.since_slot_U, 0), indication.report_delay_slots),
         }
         return self._state(ue_ids, indication.slots_per_report, header.slot, columns)
 
