@@ -30,5 +30,5 @@ def read_reports_compiled(*, may_compile: bool) -> None:
 def _example_arguments() -> tuple[Any, ...]:
     """Of the types that CompiledWalk calls the walk with."""
     octets = np.frombuffer(bytes(1), np.uint8)
-    form = UeForm(0, 0, octets, 0, 0, octets)
+    form = UeForm(0, 0, np.zeros((1, 1), np.uint8), np.zeros(1, np.int64), 0, octets)
     return (octets, 0, 0, 0, *form, np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 1)))

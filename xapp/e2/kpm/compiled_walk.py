@@ -1,6 +1,6 @@
 """The compiled walk over a report's UEs, for Python: it reads the UEs that look like one that Python has read.
 
-Suffixes: U = UEs, N = measurements.
+Suffixes: U = UEs, N = measurements, P = places in which numbers of UEs are unique: AMFs.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ PADDING = 64
 """Octets of anything behind a report, at which the walk may look: more than an id or a value takes."""
 MAX_FORMS = 256
 """Kept at once. A node's reports have one, or a few."""
+MAX_PLACES = 16
+"""Of one form: AMFs of a pool whose UEs are in one report."""
 LIST = 0x40
 """Bit of UeForm.head: a measurement list follows."""
 _PAD = bytes(PADDING)
-_NOWHERE = bytes(9)
+_PLACE_OCTETS = 9
 
 
 class IdForm(NamedTuple):
-    """What UE ids of one kind, of UEs at one AMF, have in common."""
+    """What UE ids of one kind have in common."""
 
     kind: int
     """First octet of a gNB-DU's or a gNB-CU-UP's id without its low bits; 0 = a gNB's."""
     presence: int
     """A gNB's first two octets without the low five bits: which optional parts there are."""
-    unique_in: bytes
-    """A gNB's GUAMI, and the high octets of a ran-UEID that is the UE's key."""
 
 
 class UeForm(NamedTuple):
@@ -42,8 +42,9 @@ class UeForm(NamedTuple):
 
     kind: int
     presence: int
-    unique_in: NDArray[np.uint8]
-    key_above: int
+    places_P: NDArray[np.uint8]
+    """[P, _PLACE_OCTETS]: a gNB's GUAMI, and the high octets of a ran-UEID that is the UE's key."""
+    key_above_P: NDArray[np.int64]
     """The bits of their keys above NUMBER_BITS (xapp.e2.ue_id.ue_key)."""
     head: int
     """The octet that tells whether a measurement list and a granularity period follow the values."""
@@ -107,11 +108,19 @@ class CompiledWalk:
             return
         if not head & LIST:
             tail = _period_octets(row.granularity_ms) if row.granularity_ms is not None else b""
-        if len(self._forms) >= MAX_FORMS:
+        places, above = place_at(data, at, id_form), np.array([key >> NUMBER_BITS << NUMBER_BITS], np.int64)
+        known = self._forms.get((known_names, id_form))
+        if known is not None and known[1:] == (row.names, row.granularity_ms):
+            old = known[0]
+            if (old.head, old.tail.tobytes()) == (head, tail):
+                if (old.places_P == places).all(axis=1).any():
+                    return  # it was read by Python for another reason
+                if len(old.places_P) < MAX_PLACES:
+                    places = np.concatenate((places, old.places_P))
+                    above = np.concatenate((above, old.key_above_P))
+        elif known is None and len(self._forms) >= MAX_FORMS:
             self._forms.clear()
-        kind, presence, unique_in = id_form
-        above = key >> NUMBER_BITS << NUMBER_BITS
-        form = UeForm(kind, presence, _octets(unique_in), above, head, _octets(tail))
+        form = UeForm(*id_form, places, above, head, np.frombuffer(tail, np.uint8))
         self._forms[known_names, id_form] = form, row.names, row.granularity_ms
 
 
@@ -119,21 +128,22 @@ def id_form_at(data: bytes, at: int) -> IdForm | None:
     """Of the id that begins at octet `at`; None for kinds that the walk does not know, and for what is no id at all."""
     bits = int.from_bytes(data[at : at + 2], "big")
     if bits & 0xFC00 in (0x0800, 0x1000):
-        return IdForm(bits >> 8 & 0xFC, 0, _NOWHERE)
-    if bits & 0xFD60:  # extensions, another kind, E1AP list, XnAP id or global gNB id
-        return None
-    after = at + (bits >> 2 & 7) + 10  # two octets, the AMF id, one with GUAMI's extension bit, GUAMI
-    unique_in = data[after - 6 : after] + bytes(3)
-    if bits & 0x280 == 0x80:
-        unique_in = data[after - 6 : after + 3]
-    return IdForm(0, bits & 0xFFE0, unique_in) if len(unique_in) == len(_NOWHERE) else None
+        return IdForm(bits >> 8 & 0xFC, 0)
+    # Extensions, another kind, E1AP list, XnAP id or global gNB id.
+    return None if bits & 0xFD60 else IdForm(0, bits & 0xFFE0)
+
+
+def place_at(data: bytes, at: int, id_form: IdForm) -> NDArray[np.uint8]:
+    """Where the number is unique of a whole id that begins at octet `at`, [1, _PLACE_OCTETS]."""
+    octets = b""
+    if not id_form.kind:
+        start = at + (data[at + 1] >> 2 & 7) + 4  # two octets, the AMF id, one with GUAMI's extension bit
+        has_rest = id_form.presence & 0x280 == 0x80
+        octets = data[start : start + _PLACE_OCTETS] if has_rest else data[start : start + 6]
+    return np.array([[*octets.ljust(_PLACE_OCTETS, b"\0")]], np.uint8)
 
 
 def _period_octets(granularity_ms: int) -> bytes:
     writer = BitWriter()
     kpm_schema.PERIOD.write(writer, granularity_ms, "granulPeriod")
     return writer.to_bytes()
-
-
-def _octets(data: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8)

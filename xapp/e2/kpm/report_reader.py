@@ -131,7 +131,7 @@ class _Walk:
         reader, short_walks = self.reader, 0
         while len(keys) < count:
             start = reader.position
-            if compiled is not None and padded is not None and short_walks < MAX_SHORT_WALKS and not start & 7:
+            if padded is not None and compiled is not None and not start & 7:
                 left = count - len(keys)
                 found = compiled.read(padded, self.data, start >> 3, self.end, left, self.known_names)
                 if found is not None:
@@ -146,6 +146,8 @@ class _Walk:
                     if len(found.keys) == left:
                         break
                 short_walks += found is None or len(found.keys) <= FEW_UES
+                if short_walks > MAX_SHORT_WALKS:
+                    compiled = None
             key, row = self._read_ue(start, compiled)
             keys.append(key)
             positions.append(start + 1)

@@ -3,7 +3,7 @@
 What UEs have in common is their `UeForm` (compiled_walk). This walk is stricter than the one in Python (report_reader)
 and never laxer: where a UE looks different in any way it stops, and Python reads that one. Behind the report there are
 PADDING octets more, so that what a short one seems to hold is read before it is found to be too short.
-Suffixes: U = UEs, N = measurements.
+Suffixes: U = UEs, N = measurements, P = places in which numbers of UEs are unique: AMFs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ OTHER = -1
 """In place of where something ends: it is of another form."""
 
 Octets = NDArray[np.uint8]
+OctetRows = NDArray[np.uint8]
+"""Of two dimensions."""
 
 
 @kernel
@@ -68,17 +70,17 @@ def read_plain_id(data: Octets, at: int, kind: int) -> tuple[int, int]:
 
 
 @kernel
-def read_gnb_id(data: Octets, at: int, presence: int, unique_in: Octets) -> tuple[int, int]:
-    """(number that the key has, octet after the id) of a gNB-UEID with at most one F1AP id."""
+def read_gnb_id(
+    data: Octets, at: int, presence: int, places_P: OctetRows, key_above_P: NDArray[np.int64]
+) -> tuple[int, int]:
+    """(key, octet after the id) of a gNB-UEID with at most one F1AP id, of one of the places that are known."""
     first = number_at(data, at, 2)
     octets = (first >> 2 & 7) + 1
     if first & 0xFFE0 != presence or octets > 5 or data[at + 2 + octets] & 0x80:
         return 0, OTHER
     number = number_at(data, at + 2, octets)
-    at += octets + 3
-    if not are_equal(data, at, unique_in, 0, GUAMI_OCTETS):
-        return 0, OTHER
-    at += GUAMI_OCTETS
+    guami_at = at + octets + 3
+    at = guami_at + GUAMI_OCTETS
     if presence & GNB_F1AP_IDS:
         first = number_at(data, at, 1)
         octets = (first >> 3 & 3) + 1
@@ -86,14 +88,17 @@ def read_gnb_id(data: Octets, at: int, presence: int, unique_in: Octets) -> tupl
             return 0, OTHER
         number = number_at(data, at + 1, octets)
         at += 1 + octets
+    rest_at, rest = at, 0
     if presence & GNB_RAN_UEID:
         if not presence & GNB_F1AP_IDS:
-            skipped = RAN_UEID_OCTETS - KEY_OCTETS
-            if not are_equal(data, at, unique_in, GUAMI_OCTETS, skipped):
-                return 0, OTHER
-            number = number_at(data, at + skipped, KEY_OCTETS)
+            rest = RAN_UEID_OCTETS - KEY_OCTETS
+            number = number_at(data, at + rest, KEY_OCTETS)
         at += RAN_UEID_OCTETS
-    return number, at
+    for p in range(len(places_P)):
+        place = places_P[p]
+        if are_equal(data, guami_at, place, 0, GUAMI_OCTETS) and are_equal(data, rest_at, place, GUAMI_OCTETS, rest):
+            return key_above_P[p] | number, at
+    return 0, OTHER
 
 
 @kernel
@@ -151,8 +156,8 @@ def walk_ues(
     count: int,
     kind: int,
     presence: int,
-    unique_in: Octets,
-    key_above: int,
+    places_P: OctetRows,
+    key_above_P: NDArray[np.int64],
     head: int,
     tail: Octets,
     keys_U: NDArray[np.int64],
@@ -161,14 +166,18 @@ def walk_ues(
 ) -> tuple[int, int]:
     """Read at most `count` UEs from octet `at` of a report that ends before octet `end`: (how many, the bit after).
 
-    kind, presence, unique_in, key_above, head, tail: see UeForm. The rest takes what is read.
+    kind to tail: see UeForm. The rest takes what is read.
     """
     num_values = values_UN.shape[1]
     for ue in range(count):
         start = at
         if start >= end:
             return ue, start * 8
-        number, at = read_plain_id(data, at, kind) if kind else read_gnb_id(data, at, presence, unique_in)
+        if kind:
+            number, at = read_plain_id(data, at, kind)
+            key = key_above_P[0] | number
+        else:
+            key, at = read_gnb_id(data, at, presence, places_P, key_above_P)
         # One data item of so many values, nothing incomplete.
         if (
             at == OTHER
@@ -183,7 +192,7 @@ def walk_ues(
             position = pass_tail(data, position, end, head, tail)
         if position == OTHER:
             return ue, start * 8
-        keys_U[ue] = key_above | number
+        keys_U[ue] = key
         positions_U[ue] = start * 8 + 1
         if position & 7:  # the next UE begins within an octet
             return ue + 1, position

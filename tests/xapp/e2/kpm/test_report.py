@@ -192,7 +192,7 @@ def crowds(draw):
         st.lists(st.sampled_from([same, other, {}, {"granulPeriod": 9}, {"granulPeriod": 300}]), min_size=1, max_size=3)
     )
     values = st.none() | st.sampled_from([0, 255, 256, 65_535, 65_536, 2**24, 2**32 - 1])
-    guami = {"pLMNIdentity": "00f110", "aMFRegionID": "0" * 8, "aMFSetID": "0" * 10, "aMFPointer": "1" * 6}
+    guami = {"pLMNIdentity": "00f110", "aMFRegionID": "0" * 8, "aMFSetID": "0" * 10}
     reports = []
     for _ in range(draw(st.integers(1, 5))):
         form, is_gnb = draw(st.sampled_from(forms)), draw(st.booleans())
@@ -200,7 +200,8 @@ def crowds(draw):
             report = ue_report(draw(UINT32), draw(values), draw(values), **form)
             if is_gnb:
                 ran_ueid = draw(st.none() | st.sampled_from(["00" * 8, "00000000ffffffff", "01" * 8]))
-                gnb = {"amf-UE-NGAP-ID": draw(st.integers(0, 2**40 - 1)), "guami": guami}
+                amf = guami | {"aMFPointer": draw(st.sampled_from(["1" * 6, "0" * 6]))}
+                gnb = {"amf-UE-NGAP-ID": draw(st.integers(0, 2**40 - 1)), "guami": amf}
                 report["ueID"] = {"gNB-UEID": gnb | ({"ran-UEID": ran_ueid} if ran_ueid else {})}
             reports.append(report)
     return f3(*reports)
@@ -246,6 +247,27 @@ def test_usual_reports_are_read_by_compiled_code_alone(make_id, with_names):
         assert np.array_equal(report.values, values.astype(np.float32), equal_nan=True)
         assert [ues for ues, _ in read] == [50 - first]
     agree(message, NAMES)
+
+
+def test_ues_of_several_amfs_may_be_mixed():
+    """Of reports whose every UE is at another AMF than the one before Python reads a few, and soon none."""
+    amfs = [Guami(b"\x00\xf1\x10", 128, 4, pointer) for pointer in range(3)]
+    ids = [GnbUeId(ue, amfs[ue % 3], (), (), (ue + (ue % 2 << 50)).to_bytes(8, "big")) for ue in range(60)]
+    message = encode_report(ids, NAMES, np.ones((60, 3)), 100)
+    read = []
+
+    def counting(*arguments):
+        read.append(COMPILED_CODE(*arguments))
+        return read[-1]
+
+    use_compiled_walk(CompiledWalk(counting))
+    for _ in range(3):
+        read.clear()
+        report = decode_report(message)
+        assert len({key >> 40 for key in report.ue_keys}) == 6  # the high octets of ran-UEIDs count, too
+        assert kinds_and_ids(map(report.ue_id, range(60))) == kinds_and_ids(ids)
+    assert [ues for ues, _ in read] == [60]
+    agree(message)
 
 
 @given(st.binary(max_size=300), st.booleans(), DIALECTS)
