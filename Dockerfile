@@ -30,10 +30,11 @@ COPY setup.py pyproject.toml README.md LICENSE ./
 COPY policy policy/
 COPY training training/
 COPY xapp xapp/
-# The decision's machine code is made for any x86-64-v3 processor; beside the installed package, not the sources here.
+# The decision's and the report reader's machine code is made for any x86-64-v3 processor; beside the installed package,
+# not the sources here.
 RUN /opt/stackmac/bin/pip install --no-compile --no-deps --no-build-isolation . \
     && /opt/stackmac/bin/python -m compileall -q /opt/stackmac/lib \
-    && cd / && /opt/stackmac/bin/python -m policy.engine
+    && cd / && /opt/stackmac/bin/python -m policy.engine && /opt/stackmac/bin/python -m xapp.e2.kpm
 # What is in it, as CycloneDX, by a tool that is not: Python's packages; Debian's and librmr are for a scanner of images.
 RUN python -m venv /opt/sbom \
     && /opt/sbom/bin/pip install --no-compile --constraint constraints.txt cyclonedx-bom \

@@ -18,6 +18,7 @@ NEEDED_BY_PLATFORM_LIBRARIES = (
     "setuptools",
 )
 TEST = [
+    "asn1tools",  # one of those that `stackmac bench kpm` is measured against
     "hypothesis",
     "jsonschema",
     "pytest",

@@ -9,9 +9,10 @@ Suffixes: U = UEs in the order of the state's `ue_ids`, M = RBGs.
 from __future__ import annotations
 
 from math import isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import ALL_CLASSES, CellState
@@ -72,14 +73,16 @@ class _Repair:
 
     def read(self, proposal: Allocation) -> None:
         """Take over what is valid. May raise anything if `proposal` is not what it claims to be."""
-        row_of = {ue: row for row, ue in enumerate(self.state.ue_ids)}
         theirs = tuple(proposal.ue_ids)
-        rows = [row_of.get(ue, GONE) for ue in theirs]
-        if theirs != self.state.ue_ids:
+        if theirs == self.state.ue_ids:
+            rows = list(range(len(theirs)))
+        else:
+            row_of = {ue: row for row, ue in enumerate(self.state.ue_ids)}
+            rows = [row_of.get(ue, GONE) for ue in theirs]
             self.changes.append(f"made for UEs {theirs}, now {self.state.ue_ids}")
-        if len(set(theirs)) != len(theirs):
-            rows = [GONE] * len(theirs)
-            self.changes.append("a UE is named twice: rows mean nothing")
+            if len(set(theirs)) != len(theirs):
+                rows = [GONE] * len(theirs)
+                self.changes.append("a UE is named twice: rows mean nothing")
         self._read_owners(proposal, rows)
         self._read_leftover(proposal)
         self._read_limits(proposal, rows)
@@ -114,7 +117,12 @@ class _Repair:
 
     def _read_limits(self, proposal: Allocation, rows: list[int]) -> None:
         """A proposal may be stricter than the intent, never laxer."""
-        caps, allowed = np.asarray(proposal.max_rbgs_U).tolist(), np.asarray(proposal.open_allowed_U).tolist()
+        caps_U, allowed_U = np.asarray(proposal.max_rbgs_U), np.asarray(proposal.open_allowed_U)
+        if self._has_allowed_limits(caps_U, allowed_U, rows):
+            self._max_rbgs = caps_U.tolist()
+            self._open_allowed = (allowed_U & self.limits.open_allowed_U).tolist()
+            return
+        caps, allowed = caps_U.tolist(), allowed_U.tolist()
         if len(caps) != len(rows) or len(allowed) != len(rows):
             self.changes.append(f"limits of {len(caps)} and {len(allowed)} UEs for {len(rows)}")
             return
@@ -133,6 +141,16 @@ class _Repair:
                 self.changes.append(f"UE {ue}: a capped UE may not contend")
             self._open_allowed[row] = bool(self._open_allowed[row] and is_open)
 
+    def _has_allowed_limits(self, caps_U: NDArray[Any], allowed_U: NDArray[Any], rows: list[int]) -> bool:
+        """Whether the limits are well made, for the UEs of now in their order, and none is laxer than the intent's."""
+        limits, count = self.limits, self.state.num_ues
+        if self.changes or not caps_U.shape == allowed_U.shape == (count,) or len(rows) != count:
+            return False
+        if caps_U.dtype != np.uint8 or allowed_U.dtype != np.bool_:
+            return False
+        wrong_U = (caps_U > limits.max_rbgs_U) | (caps_U < limits.floor_U) | (allowed_U & ~limits.open_allowed_U)
+        return not wrong_U.any()
+
     def _read_grants(self, proposal: Allocation, rows: list[int]) -> None:
         for ue, rbg, period, phase in proposal.periodic_grants:
             row = rows[int(ue)] if 0 <= ue < len(rows) and ue == int(ue) else GONE
@@ -150,7 +168,9 @@ class _Repair:
 
     def keep_caps(self) -> None:
         """Let go of what a UE holds above its cap, owned RBGs and periodic grants together; grants first."""
-        for row, cap in enumerate(self._max_rbgs):
+        holders = self._held_by_ue()
+        for row in sorted(row for row, held in holders.items() if held > self._max_rbgs[row]):
+            cap = self._max_rbgs[row]
             while (held := len(self._held(row))) > cap:
                 self.changes.append(f"UE {self.state.ue_ids[row]}: holds {held} RBGs, capped at {cap}")
                 self._let_go(row)
@@ -161,7 +181,8 @@ class _Repair:
 
     def fill_floors(self) -> None:
         """Give UEs the RBGs that floors owe them. An RBG with a periodic grant on it does not count for a floor."""
-        for row, least in enumerate(self._floor):
+        for row in np.flatnonzero(self.limits.floor_U).tolist():
+            least = self._floor[row]
             while (counted := len(self._counted(row))) < least:
                 self.changes.append(f"UE {self.state.ue_ids[row]}: owns {counted} RBGs, its floor is {least}")
                 self._give(row, from_peers=True)
@@ -170,7 +191,7 @@ class _Repair:
         """The same for slices, each RBG to the member with the most room under its cap."""
         for row, least in enumerate(self.limits.slice_floor_S.tolist()):
             members = self._members[row]
-            while (counted := sum(len(self._counted(ue)) for ue in members)) < least:
+            while least and (counted := sum(len(self._counted(ue)) for ue in members)) < least:
                 self.changes.append(f"slice {self._name(row)}: owns {counted} RBGs, its floor is {least}")
                 ue = max(members, key=lambda ue: self._cap[ue] - len(self._counted(ue)))
                 self._max_rbgs[ue] = max(self._max_rbgs[ue], len(self._counted(ue)) + 1)
@@ -179,8 +200,11 @@ class _Repair:
     def keep_room_in_slices(self) -> None:
         """What the node may add for the members of a capped slice must stay within the slice's cap."""
         caps = self.limits.slice_cap_S.tolist()
-        held_U = np.array([len(self._held(ue)) for ue in range(self.state.num_ues)], np.int64)
-        dealt = self.limits.max_rbgs_for(held_U).tolist() if caps else []
+        if not caps:
+            return
+        held = self._held_by_ue()
+        held_U = np.array([held.get(ue, 0) for ue in range(self.state.num_ues)], np.int64)
+        dealt = self.limits.max_rbgs_for(held_U).tolist()
         for row, (members, cap) in enumerate(zip(self._members, caps)):
             allowed = sum(self._max_rbgs[ue] for ue in members)
             if cap < NO_SLICE_CAP and allowed > cap:
@@ -242,7 +266,16 @@ class _Repair:
         return self.limits.slice_names[row]
 
     def _held_by_slice(self, row: int) -> int:
-        return sum(len(self._held(ue)) for ue in self._members[row])
+        return sum(held for ue, held in self._held_by_ue().items() if self._slice[ue] == row)
+
+    def _held_by_ue(self) -> dict[int, int]:
+        """How many RBGs each UE holds that holds any."""
+        pairs = {(owner, rbg) for rbg, owner in enumerate(self._owners) if owner >= 0}
+        pairs.update((grant.ue, grant.rbg) for grant in self._grants)
+        held: dict[int, int] = {}
+        for ue, _ in pairs:
+            held[ue] = held.get(ue, 0) + 1
+        return held
 
     def _held(self, row: int) -> set[int]:
         return self._owned(row) | self._granted(row)

@@ -204,7 +204,10 @@ class _Compiler:
 
     def _read_ues(self) -> None:
         intent = self.intent
+        limited = intent.max_share_percent.keys() | intent.min_share_percent.keys()
         for row, ue in enumerate(self.state.ue_ids):
+            if ue not in limited:
+                continue
             most = self._most(intent.max_share_percent.get(ue, 100.0))
             exact = intent.min_share_percent.get(ue, 0.0) * self.num_rbgs / 100.0
             owed = intent.owed_rbgs.get(ue, 0.0) if exact else 0.0

@@ -1,4 +1,4 @@
-"""The engine's entry point, and where its machine code is kept and found.
+"""Compiled functions that Python calls, and where their machine code is kept and found.
 
 The code is named by a digest of all sources that it is made of and compiled for a portable target, so whatever lies in
 a cache under its name is right: filled at image build, it serves from a folder that cannot be written. numba itself
@@ -30,8 +30,12 @@ class NotCompiled(Exception):
 class EntryPoint:
     """What Python calls. Compiles only when it is told to."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        function.__qualname__ = f"{function.__name__}_{SOURCES_DIGEST}"
+    def __init__(
+        self, function: Callable[..., Any], *, sources_digest: str = SOURCES_DIGEST, folder: Path = FOLDER
+    ) -> None:
+        """By default part of the engine. folder: beside which its code is kept, if it may be written."""
+        function.__qualname__ = f"{function.__name__}_{sources_digest}"
+        self._sources_digest, self._folder = sources_digest, folder
         self.run: Any = njit(**OPTIONS)(function)
         """Of arguments that were prepared for."""
         self._cache: _Cache | None = None
@@ -49,7 +53,7 @@ class EntryPoint:
             raise NotCompiled  # another thread is at it
         try:
             if self._cache is None:
-                self._cache = self.run._cache = _Cache(self.run.py_func)
+                self._cache = self.run._cache = _Cache(self.run.py_func, self._sources_digest, self._folder)
             self._cache.may_compile = may_compile
             self.run.compile(signature)
         finally:
@@ -61,12 +65,12 @@ class EntryPoint:
         return self._cache.used if self._cache is not None else ""
 
 
-def folders() -> Iterator[Path]:
+def folders(beside: Path = FOLDER) -> Iterator[Path]:
     """Where compiled code may lie, the first choice first."""
     if named := os.environ.get(CACHE_VARIABLE):
         yield Path(named)
         return
-    yield FOLDER / "__pycache__"
+    yield beside / "__pycache__"
     yield Path(UserWideCacheLocator(folders, __file__).get_cache_path())
     yield Path(tempfile.gettempdir()) / f"stackmac-{os.getuid()}"
 
@@ -74,15 +78,16 @@ def folders() -> Iterator[Path]:
 class _Folder(_CacheLocator):
     """A place for the code of one function; it may be one that can only be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sources_digest: str) -> None:
         self._path = str(path)
+        self._sources_digest = sources_digest
         self._py_file = __file__  # numba names it in a warning
 
     def get_cache_path(self) -> str:
         return self._path
 
     def get_source_stamp(self) -> str:
-        return SOURCES_DIGEST
+        return self._sources_digest
 
     def get_disambiguator(self) -> str:
         return ""
@@ -107,20 +112,21 @@ class _FunctionInFolder(CompileResultCacheImpl):
     """numba's way of keeping a function, in a folder that is handed to it."""
 
     folder = FOLDER
+    sources_digest = SOURCES_DIGEST
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         self._lineno = 0
-        self._locator = _Folder(self.folder)
+        self._locator = _Folder(self.folder, self.sources_digest)
         self._filename_base = self.get_filename_base(py_func.__qualname__, "")
 
 
 class _Cache(FunctionCache):
     """Looks through all folders; writes into the first that lets it."""
 
-    def __init__(self, py_func: Callable[..., Any]) -> None:
+    def __init__(self, py_func: Callable[..., Any], sources_digest: str, beside: Path) -> None:
         self.may_compile = False
         self.used = ""
-        self._caches = [_cache_in(path, py_func) for path in folders()]
+        self._caches = [_cache_in(path, py_func, sources_digest) for path in folders(beside)]
 
     @property
     def cache_path(self) -> str:
@@ -147,6 +153,7 @@ class _Cache(FunctionCache):
                 return
 
 
-def _cache_in(folder: Path, py_func: Callable[..., Any]) -> FunctionCache:
-    implementation = type("_InFolder", (_FunctionInFolder,), {"folder": folder})
+def _cache_in(folder: Path, py_func: Callable[..., Any], sources_digest: str) -> FunctionCache:
+    found = {"folder": folder, "sources_digest": sources_digest}
+    implementation = type("_InFolder", (_FunctionInFolder,), found)
     return type("_FolderCache", (FunctionCache,), {"_impl_class": implementation})(py_func)

@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kpm_readers import agree
+from mutating import mutations
 from replaying_node import Captured
 
 from xapp.config.model import KPM_MEASUREMENTS, NodeConfig
@@ -76,6 +80,18 @@ def test_reports_of_all_three_are_in_the_standards_form_and_in_no_other(
         np.testing.assert_array_equal(report.values, again.values)
         with pytest.raises(E2DecodeError):
             decode_report(indication.message, (), Dialect.FLEXRIC)
+
+
+def test_every_reader_reads_them_alike_however_they_are_damaged(captured: Callable[[str], Captured]) -> None:
+    messages = [indication.message for agent in AGENTS for indication in captured(agent).indications()]
+
+    @given(st.sampled_from(messages), st.data())
+    @settings(max_examples=100)
+    def check(message: bytes, data: st.DataObject) -> None:
+        assert agree(message, KPM_MEASUREMENTS) != "refused"
+        agree(data.draw(mutations(message)), KPM_MEASUREMENTS)
+
+    check()
 
 
 def test_the_ues_of_each_are_who_they_say(captured: Callable[[str], Captured]) -> None:

@@ -6,7 +6,6 @@ across machines. Inputs are made from fixed seeds.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
@@ -29,27 +28,25 @@ from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import some_names_in
 from xapp.bench.decision_path import (
     DCM_INSTANCE,
-    MEASUREMENTS,
     NCI,
-    REALS,
     DecisionPath,
     allocation,
     control_bytes,
     dcm_report,
-    indication,
 )
 from xapp.bench.rmr import librmr_round_trip, si95_round_trip, socket_round_trip
 from xapp.control.sender import REQUESTOR_ID
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.e2.kpm.json_types import KPM_TYPES
-from xapp.e2.kpm.report_reader import decode_report, decode_report_generic
-from xapp.e2.kpm.report_writer import encode_report
+from xapp.e2.kpm.compiled_code import read_reports_compiled
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.json_types import RC_TYPES
 from xapp.e2.ue_id.ue_id import GnbDuUeId
 from xapp.rmr.osc import librmr_problem
 from xapp.rmr.transport import RmrMessage
+
+if TYPE_CHECKING:
+    from xapp.bench.decision import Case
 
 SEED = 1
 RC_FUNCTION_ID = 3
@@ -105,7 +102,7 @@ class Row:
     ratio: float
     """The alternative's median per ours: above 1 we are faster."""
     params: dict[str, Any] = field(default_factory=dict)
-    """Of a decision: bundle, k, ues, rbgs."""
+    """Of a decision: bundle, k, ues, rbgs; of a report: case, ues, measurements, bytes."""
 
 
 def compare(part: Part, what: str, run: Callable[[], object], alternative: str, other: Callable[[], object]) -> Row:
@@ -123,31 +120,21 @@ def compare(part: Part, what: str, run: Callable[[], object], alternative: str, 
     )
 
 
+def _row(part: Part, case: Case) -> Row:
+    ratio = float(f"{case.theirs_us / case.ours.median_us:.3g}")
+    ours = (round(case.ours.median_us, 1), round(case.ours.p99_us, 1))
+    return Row(str(part), case.what, *ours, case.alternative, round(case.theirs_us, 1), ratio, case.params)
+
+
 # -- codecs -----------------------------------------------------------------------------------------------------------
 
 
 def kpm_rows(rng: np.random.Generator) -> Iterator[Row]:
-    """A measurement report of 100 UEs and 8 measurements, read and written."""
-    values_UN = rng.integers(0, 200_000, (100, len(MEASUREMENTS))).astype(np.float64)
-    ue_ids = [GnbDuUeId(ue) for ue in range(100)]
-    message = encode_report(ue_ids, MEASUREMENTS, values_UN, 100, reals=REALS)
-    codec = KPM_TYPES["kpm-indication-message"]
-    tree = codec.decode(message)
-    generic = "composed types"
-    yield compare(
-        Part.KPM,
-        "read a report, 100 UEs x 8",
-        lambda: decode_report(message, MEASUREMENTS),
-        generic,
-        lambda: decode_report_generic(message, MEASUREMENTS),
-    )
-    yield compare(
-        Part.KPM,
-        "write a report, 100 UEs x 8",
-        lambda: encode_report(ue_ids, MEASUREMENTS, values_UN, 100, reals=REALS),
-        generic,
-        lambda: codec.encode(tree),
-    )
+    """Measurement reports, read and written, against all that can read them."""
+    from xapp.bench.kpm import kpm_cases
+
+    for case in kpm_cases(rng, CASE_S, MIN_REPEATS, MAX_REPEATS):
+        yield _row(Part.KPM, case)
 
 
 def e2ap_rows(rng: np.random.Generator) -> Iterator[Row]:
@@ -226,30 +213,11 @@ def rc_rows(rng: np.random.Generator) -> Iterator[Row]:
 
 
 def dcm_rows(rng: np.random.Generator) -> Iterator[Row]:
-    """DCM's columns of octets and the same content as JSON, 100 UEs, 17 RBGs."""
-    message = dcm.encode_indication(indication(rng, ues=100, k=100, num_rbgs=17))
-    decoded = dcm.decode_indication(message)
-    columns = {name: getattr(decoded, name).tolist() for name in dcm.INDICATION_COLUMNS}
-    text = json.dumps({"ue_ids": decoded.ue_ids, **columns})
-    chosen = allocation(rng, ues=100, num_rbgs=17)
+    """Indications read and controls written, against protobuf's own objects and JSON."""
+    from xapp.bench.dcm import dcm_cases
 
-    def read_json() -> dict[str, Any]:
-        return {name: np.array(column) for name, column in json.loads(text).items()}
-
-    def write_json() -> bytes:
-        tree = {
-            "ue_ids": chosen.ue_ids,
-            "owners": chosen.owner_M.tolist(),
-            "leftover": chosen.leftover,
-            "open_allowed": chosen.open_allowed_U.tolist(),
-            "max_rbgs": chosen.max_rbgs_U.tolist(),
-        }
-        return json.dumps(tree).encode()
-
-    yield compare(
-        Part.DCM, "read an indication, 100 UEs", lambda: dcm.decode_indication(message), "the same as JSON", read_json
-    )
-    yield compare(Part.DCM, "write a control, 100 UEs", lambda: control_bytes(chosen), "the same as JSON", write_json)
+    for case in dcm_cases(rng, CASE_S, MIN_REPEATS, MAX_REPEATS):
+        yield _row(Part.DCM, case)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
@@ -274,9 +242,7 @@ def engine_rows(rng: np.random.Generator) -> Iterator[Row]:
     from xapp.bench.decision import engine_cases
 
     for case in engine_cases(rng, CASE_S, MIN_REPEATS, MAX_REPEATS):
-        ratio = float(f"{case.theirs_us / case.ours.median_us:.3g}")
-        ours = (round(case.ours.median_us, 1), round(case.ours.p99_us, 1))
-        yield Row(Part.DECISION, case.what, *ours, case.alternative, round(case.theirs_us, 1), ratio, case.params)
+        yield _row(Part.DECISION, case)
 
 
 def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
@@ -297,6 +263,7 @@ def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[R
 
 def loop_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
     """Report octets in, control octets out: decode, join, decide, guard, encode; against the leader alone."""
+    read_reports_compiled(may_compile=True)
     for leader in leaders:
         for k, num_rbgs in SLOTS_PER_DCM:
             for ues in UES:

@@ -56,9 +56,16 @@ class Case:
 
 
 def in_turn(
-    runs: Mapping[str, Callable[[], object]], seconds: float, at_least: int, at_most: int
+    runs: Mapping[str, Callable[[], object]],
+    seconds: float,
+    at_least: int,
+    at_most: int,
+    times_a_round: Mapping[str, int] | None = None,
 ) -> dict[str, Measured]:
-    """Each of `runs` once, and again, until all together took so long: what the machine does meanwhile meets all."""
+    """Each of `runs` once, and again, until all together took so long: what the machine does meanwhile meets all.
+
+    times_a_round: of those that run more often than once.
+    """
     for run in runs.values():
         run()  # first-time work: caches, imports
     taken: dict[str, list[float]] = {name: [] for name in runs}
@@ -67,9 +74,10 @@ def in_turn(
     while rounds < at_least or (rounds < at_most and time.perf_counter() < give_up_at):
         rounds += 1
         for name, run in runs.items():
-            start = time.thread_time()
-            run()
-            taken[name].append((time.thread_time() - start) * 1e6)
+            for _ in range((times_a_round or {}).get(name, 1)):
+                start = time.thread_time()
+                run()
+                taken[name].append((time.thread_time() - start) * 1e6)
     return {name: Measured(float(np.median(times)), float(np.percentile(times, 99))) for name, times in taken.items()}
 
 

@@ -4,6 +4,7 @@ and sender hand to one another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from policy.cell_state import CellState
@@ -66,12 +67,14 @@ class ReportSubscription:
         return node_of(self.cell)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Report:
-    """What the pacer takes from the mailbox."""
+    """What the pacer takes from the mailbox. Never changed, but that the state is made when it is first asked for: of
+    two reports that make a period the first is rarely decided about.
+    """
 
     link: CellLink
-    state: CellState
+    made_or_maker: CellState | Callable[[], CellState]
     indication_sn: int
     """Of the indication that opened the period, 0 = none: what a control says it is based on."""
     received_ns: int
@@ -83,3 +86,11 @@ class Report:
     """The newest KPM report in it."""
     measurement: int | None = None
     """Counts the cell's measurements, see xapp.control.encoder.DecisionContext."""
+
+    @property
+    def state(self) -> CellState:
+        """Any thread may ask: two at once make the same."""
+        made = self.made_or_maker
+        if callable(made):
+            made = self.made_or_maker = made()
+        return made

@@ -3,42 +3,69 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import (
+    COLUMNS,
     LONG_DECAY_PER_SLOT,
+    RBG_COLUMNS,
     CellState,
-    make_cell_state,
+    column_shape,
     update_cqi_mean,
     update_served_average,
 )
 from policy.observation import MEASUREMENTS
 from policy.time_scales import SLOT_MS
-from xapp.control.column_ranges import Range, dcm_column, kpm_column, within
+from xapp.control.column_ranges import DCM_RANGES, Range, dcm_column, kpm_column
 from xapp.control.measurement_pace import MeasurementPace
 from xapp.control.report_sequence import ReportSequence
-from xapp.e2.dcm.messages import AppliedControl, Indication, IndicationHeader
+from xapp.e2.dcm.messages import INDICATION_COLUMNS, AppliedControl, Indication, IndicationHeader
 from xapp.e2.kpm.report_reader import NO_UE, KpmReport
 from xapp.e2.ue_id.ue_key import own_number
 
 FloatU = NDArray[np.float64]
 
+_OF_DCM = {name: f"{name}_U" for name in INDICATION_COLUMNS if f"{name}_U" in COLUMNS and name != "cqi"}
+"""Columns of a DCM indication that are columns of the state, each by its name there."""
+_ROW_OF = {name: row for row, name in enumerate(INDICATION_COLUMNS)}
+_FILLED = tuple((name, each.column, each.per) for name, each in MEASUREMENTS.items() if each.column)
+"""Measurement, column that it fills, units of the one that are one of the other."""
 
-class _History(NamedTuple):
-    """What is remembered of a UE."""
 
-    served_average: float
+ANY_NUMBER = Range(-np.inf, np.inf)
+"""Of columns that no state has."""
+
+
+class _Histories(NamedTuple):
+    """What is remembered of UEs. Never changed: replaced as a whole."""
+
+    ue_ids: tuple[int, ...] = ()
+    served_average_U: FloatU = np.zeros(0)
     """R, bits/slot."""
-    long_average: float
+    long_average_U: FloatU = np.zeros(0)
     """The same with a longer memory."""
-    cqi_mean: float
-    since_slot: int
+    cqi_mean_U: FloatU = np.zeros(0)
+    since_slot_U: FloatU = np.zeros(0)
     """The earliest slot it may have come in."""
+
+    def of(self, ue_ids: tuple[int, ...]) -> _Histories:
+        """Of these UEs; NaN for one never seen before."""
+        if ue_ids == self.ue_ids:
+            return self
+        rows = _rows(dict(zip(self.ue_ids, range(len(self.ue_ids)))), ue_ids)
+        return _Histories(ue_ids, *(_picked(column_U, rows) for column_U in self[1:]))
+
+    def columns(self) -> dict[str, FloatU]:
+        """Of a state, its own to change."""
+        return {
+            "served_bits_per_slot_U": self.served_average_U.copy(),
+            "long_served_bits_per_slot_U": self.long_average_U.copy(),
+            "cqi_mean_U": self.cqi_mean_U.copy(),
+        }
 
 
 class CellTracker:
@@ -54,6 +81,7 @@ class CellTracker:
         self._kpm_sequence = ReportSequence()
         self._kpm: KpmReport | None = None
         self._kpm_row_of: dict[int, int] = {}
+        self._kpm_rows: tuple[tuple[int, ...], NDArray[np.int64]] | None = None  # of which UEs, once asked for
         self._kpm_count = 0
         self._kpm_is_current = False
         self._pace = MeasurementPace(report_period_ms)
@@ -62,9 +90,11 @@ class CellTracker:
         self.twins: Mapping[int, int] = {}
         """UEs of the newest KPM report that have one id between them, and how many: whose values are whose is not
         known, so that none of them is in the state. Replaced as a whole."""
-        self._dcm: tuple[IndicationHeader, Indication] | None = None
-        self._histories: dict[int, _History] = {}
+        self._dcm: tuple[IndicationHeader, Indication, FloatU] | None = None  # the last: [columns, U], believed
+        self._histories = _Histories()
         self._last_slot: int | None = None
+        ranges = DCM_RANGES | {"preferred_rbg": Range(0, num_rbgs - 1)}
+        self._ranges_C = np.array([ranges.get(name, ANY_NUMBER) for name in INDICATION_COLUMNS])[:, :, None]
 
     def restart(self, kind: str) -> None:
         """A new subscription of this kind (`kpm` or `dcm`): its sequence numbers start anew."""
@@ -84,10 +114,10 @@ class CellTracker:
         """Take a DCM indication; False = a duplicate or older than the newest, not taken."""
         if not self._dcm_sequence.take(sn):
             return False
-        self._dcm = (header, indication)
+        believed_CU = self._believed(indication)
+        self._dcm = (header, indication, believed_CU)
         slots = indication.slots_per_report
-        served_bits_U = dcm_column("served_bits", indication.served_bits)
-        cqi_U = dcm_column("cqi", indication.cqi)
+        served_bits_U, cqi_U = believed_CU[_ROW_OF["served_bits"]], believed_CU[_ROW_OF["cqi"]]
         if self._kpm_is_current:
             # A node that leaves served bits out may still report throughput: the KPM report of the period before says
             # it. Each report is counted once: where the next one is missing, nothing is known of this period.
@@ -107,12 +137,16 @@ class CellTracker:
             return False
         self._kpm = report
         # A DCM indication names UEs by their number alone.
-        ues = [own_number(ue) if self.has_dcm and ue != NO_UE else ue for ue in report.ue_keys]
-        rows = Counter(ues)
-        self.twins = {ue: count for ue, count in rows.items() if count > 1 and ue != NO_UE}
-        self._kpm_row_of = {
-            ue: row for row, ue in enumerate(ues) if rows[ue] == 1 and ue not in elsewhere and ue != NO_UE
-        }
+        ues = [own_number(ue) if ue != NO_UE else ue for ue in report.ue_keys] if self.has_dcm else report.ue_keys
+        rows_of = dict(zip(ues, range(len(ues))))
+        self.twins = {}
+        if len(rows_of) < len(ues):
+            counts = Counter(ues)
+            self.twins = {ue: count for ue, count in counts.items() if count > 1 and ue != NO_UE}
+        if self.twins or elsewhere or NO_UE in rows_of:
+            left_out = elsewhere | self.twins.keys() | {NO_UE}
+            rows_of = {ue: row for ue, row in rows_of.items() if ue not in left_out}
+        self._kpm_row_of, self._kpm_rows = rows_of, None
         self._kpm_count += 1
         self._kpm_is_current = True
         if not self.has_dcm:
@@ -149,19 +183,36 @@ class CellTracker:
 
     def state(self) -> CellState | None:
         """The newest state; None before the first report."""
-        if self._dcm is not None:
-            return self._filled(self._state_from_dcm(*self._dcm))
-        return self._filled(self._state_from_kpm()) if self._kpm is not None and not self.has_dcm else None
+        return self._make_state() if self._opened else None
 
-    def _filled(self, state: CellState) -> CellState:
-        """With what KPM measurements say where a column is not known otherwise (policy.observation.MEASUREMENTS)."""
-        filled: dict[str, Any] = {}
-        for name, measurement in MEASUREMENTS.items():
-            if measurement.column:
-                known_U = filled.get(measurement.column, getattr(state, measurement.column))
-                measured_U = self._kpm_column(name, state.ue_ids) / measurement.per
-                filled[measurement.column] = np.where(np.isnan(known_U), measured_U, known_U)
-        return replace(state, **filled)
+    def state_maker(self) -> Callable[[], CellState] | None:
+        """Makes what `state` is now, later and in any thread; None before the first report."""
+        if not self._opened:
+            return None
+        # All that a state is made of is replaced as a whole, and never changed.
+        now = CellTracker.__new__(CellTracker)
+        now.__dict__.update(self.__dict__)
+        return now._make_state
+
+    @property
+    def _opened(self) -> bool:
+        return self._dcm is not None or (self._kpm is not None and not self.has_dcm)
+
+    def _make_state(self) -> CellState:
+        return self._state_from_dcm(*self._dcm) if self._dcm is not None else self._state_from_kpm()
+
+    def _state(self, ue_ids: tuple[int, ...], slots_per_dcm: int, slot: int, columns: dict[str, FloatU]) -> CellState:
+        """With what KPM measurements say where a column is not known otherwise (policy.observation.MEASUREMENTS), and
+        NaN where nobody says anything.
+        """
+        for name, column, per in _FILLED:
+            measured_U = self._kpm_column(name, ue_ids) / per
+            known_U = columns.get(column)
+            columns[column] = measured_U if known_U is None else np.where(np.isnan(known_U), measured_U, known_U)
+        for column in (*COLUMNS, *RBG_COLUMNS):
+            if column not in columns:
+                columns[column] = np.full(column_shape(column, len(ue_ids), self.num_rbgs), np.nan)
+        return CellState(self.cell, self.num_rbgs, slots_per_dcm, slot, ue_ids, **columns)
 
     @property
     def lead_slots(self) -> int:
@@ -172,83 +223,58 @@ class CellTracker:
     def _slots_per_period(self) -> int:
         return max(1, round(self.report_period_ms / SLOT_MS))
 
-    def _state_from_dcm(self, header: IndicationHeader, indication: Indication) -> CellState:
-        ue_ids = indication.ue_ids
-        since_U = np.array([self._histories[ue].since_slot for ue in ue_ids], dtype=np.float64)
-        heard_shape = (len(ue_ids), self.num_rbgs)
-        return make_cell_state(
-            self.cell,
-            num_rbgs=self.num_rbgs,
-            slots_per_dcm=indication.slots_per_report,
-            slot=header.slot,
-            ue_ids=ue_ids,
-            traffic_class_U=dcm_column("traffic_class", indication.traffic_class),
-            buffer_bits_U=dcm_column("buffer_bits", indication.buffer_bits),
-            inflight_bits_U=dcm_column("inflight_bits", indication.inflight_bits),
-            cqi_U=self._cqi(ue_ids, indication.cqi),
-            preferred_rbg_U=within(indication.preferred_rbg, Range(0, self.num_rbgs - 1)),
-            head_delay_slots_U=dcm_column("head_delay_slots", indication.head_delay_slots),
-            served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
-            long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
-            cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),
-            deadline_slots_U=dcm_column("deadline_slots", indication.deadline_slots),
-            arrival_period_slots_U=dcm_column("arrival_period_slots", indication.arrival_period_slots),
-            arrival_phase_slots_U=dcm_column("arrival_phase_slots", indication.arrival_phase_slots),
-            packet_bits_U=dcm_column("packet_bits", indication.packet_bits),
-            buffer_bits_before_U=dcm_column("buffer_bits_before", indication.buffer_bits_before),
-            slots_since_served_U=dcm_column("slots_since_served", indication.slots_since_served),
-            ucm_U=dcm_column("ucm", indication.ucm),
+    def _believed(self, indication: Indication) -> FloatU:
+        """The columns of an indication, [columns, U]; what cannot be is NaN (xapp.control.column_ranges)."""
+        values_CU = np.array([getattr(indication, name) for name in INDICATION_COLUMNS])
+        in_range_CU = (values_CU >= self._ranges_C[:, 0]) & (values_CU <= self._ranges_C[:, 1])
+        return np.where(in_range_CU, values_CU, np.nan)
+
+    def _state_from_dcm(self, header: IndicationHeader, indication: Indication, believed_CU: FloatU) -> CellState:
+        ue_ids, heard_shape = indication.ue_ids, (len(indication.ue_ids), self.num_rbgs)
+        known = self._histories.of(ue_ids)
+        own_CU = believed_CU.copy()  # what a leader does to a state is not to be found in the next one
+        columns = {column: own_CU[_ROW_OF[name]] for name, column in _OF_DCM.items()}
+        columns |= known.columns()
+        columns |= {
+            "cqi_U": self._cqi(ue_ids, indication.cqi),
             # Of another number of RBGs than the carrier's: as good as not reported.
-            last_cqi_UM=_shaped(dcm_column("heard_cqi", indication.heard_cqi), heard_shape),
-            last_cqi_age_slots_UM=_shaped(dcm_column("heard_age_slots", indication.heard_age_slots), heard_shape),
-            last_outcome_M=_shaped(dcm_column("last_outcome", indication.last_outcome), (self.num_rbgs,)),
+            "last_cqi_UM": _shaped("heard_cqi", indication.heard_cqi, heard_shape),
+            "last_cqi_age_slots_UM": _shaped("heard_age_slots", indication.heard_age_slots, heard_shape),
+            "last_outcome_M": _shaped("last_outcome", indication.last_outcome, (self.num_rbgs,)),
             # The reports of a UE that has just come are no older than the UE.
-            age_slots_U=np.clip(header.slot - since_U, 0, indication.report_delay_slots),
-        )
+            "age_slots_U": np.minimum(np.maximum(header.slot - known.since_slot_U, 0), indication.report_delay_slots),
+        }
+        return self._state(ue_ids, indication.slots_per_report, header.slot, columns)
 
     def _state_from_kpm(self) -> CellState:
         ue_ids = tuple(sorted(self._kpm_row_of))
-        return make_cell_state(
-            self.cell,
-            num_rbgs=self.num_rbgs,
-            slots_per_dcm=self._slots_per_period,
-            slot=self._kpm_count * self._slots_per_period,
-            ue_ids=ue_ids,
-            cqi_U=self._cqi(ue_ids, np.full(len(ue_ids), np.nan)),
-            served_bits_per_slot_U=self._remembered(ue_ids, "served_average"),
-            long_served_bits_per_slot_U=self._remembered(ue_ids, "long_average"),
-            cqi_mean_U=self._remembered(ue_ids, "cqi_mean"),
-            age_slots_U=np.zeros(len(ue_ids)),
-        )
+        known = self._histories.of(ue_ids)
+        columns = known.columns() | {
+            "cqi_U": self._cqi(ue_ids, np.full(len(ue_ids), np.nan)),
+            "age_slots_U": np.zeros(len(ue_ids)),
+        }
+        return self._state(ue_ids, self._slots_per_period, self._kpm_count * self._slots_per_period, columns)
 
     def _remember(
         self, ue_ids: tuple[int, ...], served_bits_U: FloatU, cqi_U: FloatU, slot: int, slots_per_report: int
     ) -> None:
         """`served_bits_U` were served in the `slots_per_report` slots before `slot`."""
         if self._last_slot is not None and slot < self._last_slot:
-            self._histories = {}  # the node started over
+            self._histories = _Histories()  # the node started over
             self._last_slot = None
         gone_by = 0 if self._last_slot is None else slot - self._last_slot
         # What was served in reports that were lost is not known: they leave the averages as they were.
         slots = min(gone_by, slots_per_report)
-        average_U = update_served_average(self._remembered(ue_ids, "served_average"), served_bits_U, slots)
-        long_U = self._remembered(ue_ids, "long_average")
-        long_U = update_served_average(long_U, served_bits_U, slots, LONG_DECAY_PER_SLOT)
-        cqi_mean_U = update_cqi_mean(self._remembered(ue_ids, "cqi_mean"), cqi_U, gone_by)
         since = 0 if self._last_slot is None else self._last_slot + 1
-        known = self._histories
-        self._histories = {
-            ue: _History(average, long_average, cqi_mean, known[ue].since_slot if ue in known else since)
-            for ue, average, long_average, cqi_mean in zip(
-                ue_ids, average_U.tolist(), long_U.tolist(), cqi_mean_U.tolist(), strict=True
-            )
-        }
+        known = self._histories.of(ue_ids)
+        self._histories = _Histories(
+            ue_ids,
+            update_served_average(known.served_average_U, served_bits_U, slots),
+            update_served_average(known.long_average_U, served_bits_U, slots, LONG_DECAY_PER_SLOT),
+            update_cqi_mean(known.cqi_mean_U, cqi_U, gone_by),
+            np.where(np.isnan(known.since_slot_U), since, known.since_slot_U),
+        )
         self._last_slot = slot
-
-    def _remembered(self, ue_ids: tuple[int, ...], field: str) -> FloatU:
-        """A field of every UE's history; NaN for a UE never seen before."""
-        known = self._histories
-        return np.array([getattr(known[ue], field) if ue in known else np.nan for ue in ue_ids], dtype=np.float64)
 
     def _cqi(self, ue_ids: tuple[int, ...], reported_U: FloatU) -> FloatU:
         """As the DCM indication reported it, or else the KPM report."""
@@ -256,14 +282,26 @@ class CellTracker:
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
         """A measurement in the row order of `ue_ids`; NaN where not reported, or where it cannot be."""
-        column_U = np.full(len(ue_ids), np.nan)
         if self._kpm is None or name not in self._kpm.names:
-            return column_U
-        rows = np.array([self._kpm_row_of.get(ue, -1) for ue in ue_ids], dtype=np.int64)
+            return np.full(len(ue_ids), np.nan)
+        if self._kpm_rows is None or self._kpm_rows[0] != ue_ids:
+            self._kpm_rows = ue_ids, _rows(self._kpm_row_of, ue_ids)
         measured = self._kpm.values[:, self._kpm.names.index(name)]
-        column_U[rows >= 0] = measured[rows[rows >= 0]]
-        return kpm_column(name, column_U)
+        return kpm_column(name, _picked(measured, self._kpm_rows[1]))
 
 
-def _shaped(values: FloatU, shape: tuple[int, ...]) -> FloatU:
-    return values if values.shape == shape else np.full(shape, np.nan)
+def _rows(row_of: Mapping[int, int], ue_ids: tuple[int, ...]) -> NDArray[np.int64]:
+    """Each UE's row, -1 = none."""
+    return np.array([row_of.get(ue, -1) for ue in ue_ids], np.int64)
+
+
+def _picked(column: FloatU, rows: NDArray[np.int64]) -> FloatU:
+    """The entries in these rows; NaN for -1."""
+    if not column.size:
+        return np.full(len(rows), np.nan)
+    return np.where(rows >= 0, column[rows], np.nan)
+
+
+def _shaped(name: str, values: FloatU, shape: tuple[int, ...]) -> FloatU:
+    """A column of a DCM indication per RBG as it may be believed; NaN if it has another shape."""
+    return dcm_column(name, values) if values.shape == shape else np.full(shape, np.nan)

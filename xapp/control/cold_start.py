@@ -140,9 +140,12 @@ class ColdLeader:
             self._leader = self._leader or stand_in
 
 
-def compile_apart(name: str) -> None:
-    """Compile a bundle's decision in another process, into a cache that this one finds it in, if there is a place."""
-    command = [sys.executable, "-m", "policy.engine", *([] if name == BUNDLED else [str(Path(name).resolve())])]
+def compile_apart(module: str, *arguments: str) -> None:
+    """Run a module that compiles, in another process, into a cache that this one finds the code in, if it can.
+
+    policy.engine: a bundle's decision; xapp.e2.kpm: the reader of reports.
+    """
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(  # nosec B603 # this Python, no shell
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as child:
@@ -182,10 +185,11 @@ def make_live_leader(name: str, *, threads: int = 1, own_process: LeaderLimits |
         except Exception as error:  # numba and LLVM have many ways to fail; perhaps not when it is compiled anew
             log.warning("leader %s: its compiled code cannot be loaded: %s", name, error)
         reason = "it is not compiled yet"
+        folder = [] if name == BUNDLED else [str(Path(name).resolve())]
         return ColdLeader(
             engine,
             lambda: load_by_torch(name, reason, threads=threads, check=check_in_time),
-            lambda: compile_apart(name),
+            lambda: compile_apart("policy.engine", *folder),
             lambda leader: check_in_time(name, leader),
         )
     try:

@@ -174,13 +174,13 @@ class Receiver:
         if opens_period:
             link.first_frame_ns = received_ns
             link.last_report_s = now_s
-        state = tracker.state()
-        if state is None:
+        make_state = tracker.state_maker()
+        if make_state is None:
             return
         self._reports += 1
         report = link.newest = Report(
             link,
-            state,
+            make_state,
             tracker.last_dcm_sn or 0,
             link.first_frame_ns,
             tracker.lead_slots,

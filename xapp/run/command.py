@@ -105,6 +105,7 @@ def serve(
         from xapp.leader.process import ProcessLeader
         from xapp.record.recorder import Recorder
         from xapp.run.app import App
+        from xapp.run.report_code import read_reports_by_machine_code
         from xapp.run.stop_budget import RECORDING_S
 
         controls = configuration.controls
@@ -117,6 +118,7 @@ def serve(
             leader = fresh_leader()
         except LeaderError as error:
             raise UserMistake(f"controls.leader: {error}") from None
+        read_reports_by_machine_code()
     gc.freeze()
     stop = threading.Event()
     app = App(configuration, leader, log_lines=log_lines, renew_leader=fresh_leader)

@@ -12,9 +12,13 @@ from policy.registry import make_leader
 from xapp import cli
 from xapp.bench import command as bench
 from xapp.bench import decision as bench_decision
+from xapp.bench import kpm as bench_kpm
+from xapp.bench.asn1_rivals import rivals
 from xapp.bench.decision_path import DecisionPath
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
+from xapp.e2.kpm.compiled_code import compiled_walk_code
+from xapp.e2.kpm.compiled_walk import CompiledWalk
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +45,43 @@ def test_one_part_alone_with_json_on_standard_output(capsys: pytest.CaptureFixtu
     assert cli.main(["bench", "kpm", "--json", "-"]) == 0
     out, err = capsys.readouterr()
     rows = json.loads(out)["rows"]
-    assert [row["part"] for row in rows] == ["kpm", "kpm"]
+    assert {row["part"] for row in rows} == {"kpm"}
     assert all(row["what"] in err for row in rows)
+
+
+def test_reports_are_read_and_written_beside_all_that_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_kpm, "UES", (3,))
+    path = tmp_path / "bench.json"
+    assert cli.main(["bench", "kpm", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    readers = {"the walk in Python", "composed types", "pycrate", "asn1tools"}
+    for case in ("A", "B", "B, noValue"):
+        named = [row for row in rows if row["params"]["case"] == case]
+        assert {row["alternative"] for row in named if row["what"] == f"read {case}, 3 UEs x 8"} == readers
+    assert {row["alternative"] for row in rows if row["what"] == "write A, 3 UEs x 8"} == readers - {
+        "the walk in Python"
+    }
+
+
+@pytest.mark.parametrize("ues", [3, 100])  # of these asn1tools cannot read the whole message
+def test_all_readers_of_reports_read_the_same_numbers_or_it_is_noticed(
+    ues: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk, others = CompiledWalk(compiled_walk_code(may_compile=True)), rivals()
+    assert [other.name for other in others] == ["pycrate", "asn1tools"]
+    for case in bench_kpm.CASES:
+        message = bench_kpm.writing(case, ues, np.random.default_rng(1))()
+        bench_kpm.check_same_table(message, walk, others)
+        changed = bytearray(message)
+        changed[-1] ^= 1  # of the granularity period
+        bench_kpm.check_same_table(bytes(changed), walk, others)
+    other = others[0]
+    value = other.read(message)
+    record = other.ue_reports(value)[-1]["measReport"]["measData"][-1]["measRecord"]
+    record[0] = ("integer", 5)
+    monkeypatch.setattr(other, "read", lambda message: value)
+    with pytest.raises(RuntimeError, match="pycrate reads other numbers"):
+        bench_kpm.check_same_table(message, walk, others)
 
 
 @pytest.mark.parametrize("args", [("nothing",), ("loop", "--leaders", "nobody")])

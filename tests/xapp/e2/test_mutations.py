@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutating import mutations
 
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dialect import Dialect
@@ -31,28 +32,6 @@ TYPED: dict[str, Callable[[bytes, Dialect], Any]] = {
 """What the loop reads them with."""
 UNREAD = {"rc-control-outcome"}
 """What no part of the loop reads."""
-
-
-@st.composite
-def mutations(draw: st.DrawFn, data: bytes) -> bytes:
-    """Bits flipped, octets cut out, put in or repeated, the end cut off."""
-    mutated = bytearray(data)
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, max(0, len(mutated) - 1)))
-        match draw(st.sampled_from(["flip", "set", "insert", "delete", "repeat", "truncate"])):
-            case "flip" if mutated:
-                mutated[at] ^= 1 << draw(st.integers(0, 7))
-            case "set" if mutated:
-                mutated[at] = draw(st.sampled_from([0x00, 0x01, 0x20, 0x40, 0x7F, 0x80, 0xC1, 0xFF]))
-            case "insert":
-                mutated[at:at] = draw(st.binary(min_size=1, max_size=4))
-            case "delete":
-                del mutated[at : at + draw(st.integers(1, 4))]
-            case "repeat":
-                mutated[at:at] = mutated[at : at + draw(st.integers(1, 40))]
-            case "truncate":
-                del mutated[at:]
-    return bytes(mutated)
 
 
 @pytest.mark.parametrize("dialect", Dialect)

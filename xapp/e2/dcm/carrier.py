@@ -84,6 +84,10 @@ class Carrier:
         """The protobuf message, one per carrier for ever: do not change it. Raises E2EncodeError."""
         return _carrier_message(self)
 
+    def to_octets(self) -> bytes:
+        """The protobuf message as octets. Raises E2EncodeError."""
+        return _carrier_octets(self)
+
     @classmethod
     def from_message(cls, message: Any, path: str) -> Carrier:
         """Raises E2DecodeError when any field is out of its range."""
@@ -121,6 +125,12 @@ def _carrier_message(carrier: Carrier) -> Any:
         numerology=carrier.numerology,
         num_rbgs=carrier.num_rbgs,
     )
+
+
+@lru_cache(maxsize=256)
+def _carrier_octets(carrier: Carrier) -> bytes:
+    octets: bytes = carrier.to_message().SerializeToString()
+    return octets
 
 
 # -- protobuf ---------------------------------------------------------------------------------------------------------
@@ -163,6 +173,7 @@ def encodable_cell(cell: str) -> str:
 # -- columns ----------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)  # a cell's UEs are the same for many a period
 def encode_ue_ids(ue_ids: tuple[int, ...]) -> bytes:
     """uint32 little endian; E2EncodeError unless unique, ascending and in range."""
     if not ue_ids:
@@ -180,10 +191,16 @@ def decode_ue_ids(column: bytes, path: str) -> tuple[int, ...]:
     """The identities of the rows; E2DecodeError unless unique and ascending."""
     if len(column) % 4:
         raise DcmColumnError(f"{len(column)} octets, expected a multiple of 4", path=f"{path}.ue_ids")
-    ids_U = np.frombuffer(column, dtype="<u4")
-    if (ids_U[1:] <= ids_U[:-1]).any():
+    ue_ids = _ascending_ids(column)
+    if ue_ids is None:
         raise E2DecodeError("not unique and ascending", path=f"{path}.ue_ids")
-    return tuple(ids_U.tolist())
+    return ue_ids
+
+
+@lru_cache(maxsize=256)
+def _ascending_ids(column: bytes) -> tuple[int, ...] | None:
+    ids_U = np.frombuffer(column, dtype="<u4")
+    return None if (ids_U[1:] <= ids_U[:-1]).any() else tuple(ids_U.tolist())
 
 
 def decode_column(column: bytes, dtype: str, count: int, path: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,9 @@ from xapp.e2.dcm.carrier import (
     serialise,
     unpack_bits,
 )
+from xapp.e2.dcm.flat_message import FlatMessage
 
+CONTROL = FlatMessage(dcm_pb2.Control)
 MAX_GRANT_SLOTS = 0xFFFF
 """Longest period of a periodic grant."""
 
@@ -122,12 +125,11 @@ def encode_control(
             "grant_period_slots": np.array(periods, "<u2").tobytes(),
             "grant_phase_slots": np.array(phases, "<u2").tobytes(),
         }
-    return serialise(
-        dcm_pb2.Control,
+    return CONTROL.write(
         instance_epoch=instance_epoch,
         decision_id=decision_id,
         based_on_indication_sn=based_on_indication_sn,
-        carrier=carrier.to_message(),
+        carrier=carrier.to_octets(),
         apply_from_slot=apply_from_slot,
         valid_for_slots=valid_for_slots,
         ue_ids=encode_ue_ids(allocation.ue_ids),
@@ -179,6 +181,7 @@ def decode_control(data: bytes) -> Control:
     )
 
 
+@lru_cache(maxsize=256)
 def encode_control_header(header: ControlHeader) -> bytes:
     """Raises E2EncodeError."""
     return serialise(dcm_pb2.ControlHeader, cell=encodable_cell(header.cell))

@@ -25,6 +25,7 @@ from xapp.e2.dcm.carrier import (
     parse,
     serialise,
 )
+from xapp.e2.dcm.flat_message import FlatMessage
 
 FloatU = NDArray[np.float64]
 FloatM = NDArray[np.float64]
@@ -52,7 +53,12 @@ INDICATION_COLUMNS = (
 RBG_COLUMNS = ("heard_cqi", "heard_age_slots", "last_outcome")
 """Float columns of an Indication per RBG: [U, M], [U, M] and [M]."""
 
+HEADER, INDICATION = FlatMessage(dcm_pb2.IndicationHeader), FlatMessage(dcm_pb2.Indication)
+
 _SIGNED_C = np.array([name in ("ul_sinr_db", "power_headroom_db") for name in INDICATION_COLUMNS])
+_MOST_C = np.full(len(INDICATION_COLUMNS), np.finfo(np.float64).max)
+_LEAST_C = np.where(_SIGNED_C, -_MOST_C, 0.0)
+_MOST_C[0] = max(TrafficClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,7 @@ def encode_indication_header(header: IndicationHeader) -> bytes:
 
 def decode_indication_header(data: bytes) -> IndicationHeader:
     """Raises E2DecodeError."""
-    message = parse(dcm_pb2.IndicationHeader.FromString, data, "DCM indication header")
+    message = HEADER.read(data) or parse(dcm_pb2.IndicationHeader.FromString, data, "DCM indication header")
     return IndicationHeader(check_cell(message.cell, "DCM indication header"), message.slot, message.time_ns)
 
 
@@ -194,7 +200,7 @@ def encode_indication(indication: Indication) -> bytes:
 def decode_indication(data: bytes) -> Indication:
     """Raises E2DecodeError, DcmColumnError for columns of the wrong length."""
     path = "DCM indication"
-    message = parse(dcm_pb2.Indication.FromString, data, path)
+    message = INDICATION.read(data) or parse(dcm_pb2.Indication.FromString, data, path)
     ue_ids = decode_ue_ids(message.ue_ids, path)
     octets = 4 * len(ue_ids)
     unreported = b"\x00\x00\xc0\x7f" * len(ue_ids)
@@ -228,11 +234,10 @@ def decode_indication(data: bytes) -> Indication:
 def _column_problem(columns_CU: FloatU) -> str:
     """What is wrong with the values, "" = nothing: an infinity, a negative count, a class nobody knows."""
     # NaN compares false with everything: not known is fine anywhere.
-    wrong_CU = np.isinf(columns_CU)
-    wrong_CU |= (columns_CU < 0) & ~_SIGNED_C[:, None]
     classes_U = columns_CU[0]
+    wrong_CU = (columns_CU < _LEAST_C[:, None]) | (columns_CU > _MOST_C[:, None])
     # TrafficClass counts from 0 without gaps.
-    wrong_CU[0] |= (classes_U >= len(TrafficClass)) | (classes_U % 1 > 0)
+    wrong_CU[0] |= classes_U % 1 > 0
     if not wrong_CU.any():
         return ""
     column, row = (int(i) for i in np.argwhere(wrong_CU)[0])
@@ -280,6 +285,8 @@ def _encode_outcomes(outcome_M: FloatM) -> bytes:
 
 
 def _decode_outcomes(octets: bytes, path: str) -> FloatM:
+    if not octets:
+        return _unreported()
     if len(octets) > MAX_CARRIER_RBGS:
         raise DcmColumnError(f"{len(octets)} octets, expected at most {MAX_CARRIER_RBGS}", path=path)
     outcome_M = np.frombuffer(octets, np.uint8).astype(np.float64) - 1.0

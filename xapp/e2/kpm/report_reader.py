@@ -1,11 +1,12 @@
 """Measurement reports read straight into columns: E2SM-KPM indication messages of format 3, by their octets.
 
-Two readers, one meaning. `decode_report` walks the octets itself: a record item's first octet is 00/08/10/18 for an
+Three readers, one meaning. `decode_report` walks the octets itself: a record item's first octet is 00/08/10/18 for an
 integer of 1-4 octets and 20 for a REAL; a noValue is 3 bits and breaks octet alignment until the record ends; the
 measurement list repeats byte for byte per UE, so it is parsed once and compared from then on. Whatever looks different
 - extensions, several granularity periods, lists that differ, damage - is left to the composed types of schema.py,
-one UE at a time, and messages of the other formats as a whole. `decode_report_generic` uses only those, and tests hold
-the two against each other.
+one UE at a time, and messages of the other formats as a whole. Where the walk is compiled (xapp.e2.kpm.compiled_walk)
+it reads the UEs that look like one that was read here. `decode_report_generic` uses only the composed types, and tests
+hold all three against each other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.asn1.real import MAX_REAL_OCTETS, real_from_octets
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import schema as kpm_schema
+from xapp.e2.kpm.compiled_walk import LIST, CompiledWalk
 from xapp.e2.kpm.report_table import (
     NO_UE,
     PATH,
@@ -37,6 +39,7 @@ __all__ = [
     "decode_report_generic",
     "decode_report_of_any_form",
     "measurement_names",
+    "use_compiled_walk",
 ]
 
 
@@ -46,6 +49,19 @@ class _UnusualError(Exception):
 
 _POWERS = tuple(2.0 ** (exponent if exponent < 128 else exponent - 256) for exponent in range(256))
 _NAN = float("nan")
+
+
+_compiled_walk: CompiledWalk | None = None
+FEW_UES = 8
+"""If no more UEs in a row look alike, the compiled walk does not pay."""
+MAX_SHORT_WALKS = 4
+"""So often is it tried nevertheless, in one report."""
+
+
+def use_compiled_walk(walk: CompiledWalk | None) -> None:
+    """For all reports read in this process from now on; None = do without."""
+    global _compiled_walk
+    _compiled_walk = walk
 
 
 def decode_report(message: bytes, known_names: Sequence[str] = (), dialect: Dialect = Dialect.STANDARD) -> KpmReport:
@@ -93,43 +109,75 @@ def _format_3_body(message: bytes, dialect: Dialect) -> BitReader | None:
 class _Walk:
     """The walk over the UEs of one format 3 message."""
 
-    __slots__ = ("data", "granularity_ms", "known_names", "names", "reader", "tail")
+    __slots__ = ("data", "end", "granularity_ms", "head", "known_names", "names", "reader", "tail")
 
     def __init__(self, reader: BitReader, known_names: tuple[str, ...]) -> None:
         self.reader = reader
         self.data = reader.data
+        self.end = (reader.position + reader.remaining_bits) >> 3
         self.known_names = known_names
         # The last one parsed, and what it said: presence bits, then the octets of measurement list and granularity.
         self.tail = b""
         self.names: tuple[str, ...] = ()
         self.granularity_ms: int | None = None
+        self.head = 0  # presence bits of the UE read last
 
     def read(self, count: int) -> KpmReport:
-        keys, positions, rows = [], [], []
-        reader = self.reader
-        for _ in range(count):
+        compiled = _compiled_walk
+        padded = compiled.padded(self.data) if compiled is not None else None
+        keys: list[int] = []
+        positions: list[int] = []
+        rows: list[Row] = []
+        reader, short_walks = self.reader, 0
+        while len(keys) < count:
             start = reader.position
-            positions.append(start + 1)
-            try:
-                if start & 7:
-                    raise _UnusualError
-                key, row = self._walk_ue(start >> 3)
-            except (_UnusualError, IndexError, E2DecodeError):
-                # Again from its start: an error found now is the one that the composed types would report.
-                reader.position = start
-                value = kpm_schema.UE_REPORT.read(reader, "ueMeasReportList")
-                key, row = ue_key(ue_id_from_value(value["ueID"])), read_row(value["measReport"], self.known_names)
+            if padded is not None and compiled is not None and not start & 7:
+                left = count - len(keys)
+                found = compiled.read(padded, self.data, start >> 3, self.end, left, self.known_names)
+                if found is not None:
+                    reader.position = start = found.end
+                    if len(found.keys) == count:
+                        reader.finish()
+                        uniform = found.names, found.values_UN, found.granularity_ms, 0
+                        return KpmReport(tuple(found.keys), *uniform, self.data, tuple(found.positions))
+                    keys += found.keys
+                    positions += found.positions
+                    rows += found.rows()
+                    if len(found.keys) == left:
+                        break
+                short_walks += found is None or len(found.keys) <= FEW_UES
+                if short_walks > MAX_SHORT_WALKS:
+                    compiled = None
+            key, row = self._read_ue(start, compiled)
             keys.append(key)
+            positions.append(start + 1)
             rows.append(row)
         reader.finish()
         return make_table(self.data, tuple(keys), tuple(positions), rows)
+
+    def _read_ue(self, start: int, compiled: CompiledWalk | None) -> tuple[int, Row]:
+        """One UE whose report starts at bit `start`, and whose like the compiled walk may then read."""
+        try:
+            if start & 7:
+                raise _UnusualError
+            key, row = self._walk_ue(start >> 3)
+        except (_UnusualError, IndexError, E2DecodeError):
+            # Again from its start: an error found now is the one that the composed types would report.
+            reader = self.reader
+            reader.position = start
+            value = kpm_schema.UE_REPORT.read(reader, "ueMeasReportList")
+            return ue_key(ue_id_from_value(value["ueID"])), read_row(value["measReport"], self.known_names)
+        is_tail_known = not self.head & LIST or (self.tail[:1] == bytes([self.head]) and self.names is row.names)
+        if compiled is not None and is_tail_known:
+            compiled.learn(self.data, start >> 3, key, row, self.head, self.tail[1:], self.known_names)
+        return key, row
 
     def _walk_ue(self, at: int) -> tuple[int, Row]:
         """One UE whose report starts at octet `at`."""
         key, at = _walk_ue_id(self.data, at)
         data = self.data
         # Extension bit 0, list present, granularity present; one data item (count - 1 = 0), no flag, < 128 values.
-        head = data[at]
+        head = self.head = data[at]
         if head & 0x9F or data[at + 1 : at + 4] != b"\0\0\0" or not 0 < data[at + 4] < 128:
             raise _UnusualError
         values, position = _walk_values(data, at + 5, data[at + 4])

@@ -1,4 +1,4 @@
-"""Measurement reports as tables: the octet walk means what the composed types mean, on whatever bytes."""
+"""Measurement reports as tables: the octet walk, compiled or not, means what the composed types mean, on any bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kpm_readers import COMPILED_CODE, COMPILED_WALK, agree, kinds_and_ids
+from mutating import mutations
 
 from xapp.e2.asn1.aper import BitString
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import schema as kpm_schema
+from xapp.e2.kpm.compiled_walk import CompiledWalk
 from xapp.e2.kpm.json_types import KPM_TYPES
 from xapp.e2.kpm.messages import NO_UE, decode_report, decode_report_generic, encode_report
+from xapp.e2.kpm.report_reader import use_compiled_walk
 from xapp.e2.ue_id.ue_id import EnbUeId, GlobalGnbId, GnbCuUpUeId, GnbDuUeId, GnbUeId, Guami, Gummei, NgEnbDuUeId
 from xapp.e2.ue_id.ue_key import own_number
 
@@ -49,28 +53,17 @@ UE_IDS = st.one_of(
 )
 
 
-def kinds_and_ids(ue_ids):
-    """Comparable: as tuples a gNB-DU's id and a gNB-CU-UP's of the same numbers are equal."""
-    return [(type(ue_id), ue_id) for ue_id in ue_ids]
+def pytest_generate_tests(metafunc):
+    """Each test by either walk, but for those that hold them against each other."""
+    if "readers_agree" not in metafunc.function.__name__:
+        metafunc.parametrize("reader", [None, COMPILED_WALK], ids=["python", "compiled"], indirect=True)
 
 
-def outcome(read, message, names, dialect):
-    """What a reader makes of a message, in comparable form."""
-    try:
-        report = read(message, names, dialect)
-    except E2DecodeError:
-        return "refused"
-    rows = len(report.ue_keys)
-    assert report.values.shape == (rows, len(report.names)) and report.values.dtype == np.float64
-    ue_ids = kinds_and_ids(report.ue_id(row) for row in range(rows))
-    values = [[str(value) for value in row] for row in report.values]
-    return report.ue_keys, ue_ids, report.names, values, report.granularity_ms, report.incomplete
-
-
-def agree(message, names=NAMES, dialect=STANDARD):
-    result = outcome(decode_report, message, names, dialect)
-    assert result == outcome(decode_report_generic, message, names, dialect), message.hex()
-    return result
+@pytest.fixture(autouse=True)
+def reader(request):
+    use_compiled_walk(getattr(request, "param", None))
+    yield
+    use_compiled_walk(None)
 
 
 def f3(*ue_reports):
@@ -143,7 +136,7 @@ def test_ids_of_two_kinds_with_the_same_numbers_stay_apart():
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-def test_both_readers_agree_on_every_message_that_can_be_written(dialect, values_of):
+def test_all_readers_agree_on_every_message_that_can_be_written(dialect, values_of):
     messages = values_of(kpm_schema.INDICATION_MESSAGE[dialect])
 
     @given(messages, st.sampled_from([(), NAMES[:1], NAMES[:2]]))
@@ -154,7 +147,22 @@ def test_both_readers_agree_on_every_message_that_can_be_written(dialect, values
     check()
 
 
-def test_both_readers_agree_on_damaged_messages(vectors):
+def test_all_readers_agree_on_every_vector_however_it_is_damaged(vectors):
+    messages = [(v.data, v.dialect) for v in vectors.values() if v.name.startswith("E2SM-KPM-IndicationMessage")]
+    assert len(messages) > 5
+
+    @given(st.sampled_from(messages), st.sampled_from([(), NAMES]), st.data())
+    @settings(max_examples=200)
+    def check(vector, names, data):
+        message, _ = vector
+        for dialect in Dialect:
+            agree(message, names, dialect)
+            agree(data.draw(mutations(message)), names, dialect)
+
+    check()
+
+
+def test_all_readers_agree_on_damaged_messages(vectors):
     gnb_ids = [GnbUeId(3, GUAMI, (9,), (), b"\0" * 8), GnbUeId(2**39, GUAMI)]
     values = np.array([[1234.5, 300, np.nan], [-0.1, 7, 15]])
     samples = [
@@ -175,9 +183,96 @@ def test_both_readers_agree_on_damaged_messages(vectors):
             agree(bytes(flipped), names, dialect)
 
 
+@st.composite
+def crowds(draw):
+    """Long reports: UEs of a few forms, in runs and mixed."""
+    same = {"measInfoList": info_list("a", "b"), "granulPeriod": draw(st.sampled_from([1, 257, 70_000]))}
+    other = {"measInfoList": info_list("b", "c")}
+    forms = draw(
+        st.lists(st.sampled_from([same, other, {}, {"granulPeriod": 9}, {"granulPeriod": 300}]), min_size=1, max_size=3)
+    )
+    values = st.none() | st.sampled_from([0, 255, 256, 65_535, 65_536, 2**24, 2**32 - 1])
+    guami = {"pLMNIdentity": "00f110", "aMFRegionID": "0" * 8, "aMFSetID": "0" * 10}
+    reports = []
+    for _ in range(draw(st.integers(1, 5))):
+        form, is_gnb = draw(st.sampled_from(forms)), draw(st.booleans())
+        for _ in range(draw(st.integers(1, 20))):
+            report = ue_report(draw(UINT32), draw(values), draw(values), **form)
+            if is_gnb:
+                ran_ueid = draw(st.none() | st.sampled_from(["00" * 8, "00000000ffffffff", "01" * 8]))
+                amf = guami | {"aMFPointer": draw(st.sampled_from(["1" * 6, "0" * 6]))}
+                gnb = {"amf-UE-NGAP-ID": draw(st.integers(0, 2**40 - 1)), "guami": amf}
+                report["ueID"] = {"gNB-UEID": gnb | ({"ran-UEID": ran_ueid} if ran_ueid else {})}
+            reports.append(report)
+    return f3(*reports)
+
+
+@given(crowds(), st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_all_readers_agree_on_crowds(message, data):
+    agree(message, ("a", "b"))
+    agree(data.draw(mutations(message)), ("a", "b"))
+
+
+@pytest.mark.parametrize("with_names", [True, False])
+@pytest.mark.parametrize(
+    "make_id",
+    [
+        GnbDuUeId,
+        GnbCuUpUeId,
+        lambda ue: GnbUeId(ue, GUAMI),
+        lambda ue: GnbUeId(ue, GUAMI, (ue,)),
+        lambda ue: GnbUeId(7, GUAMI, (), (), ue.to_bytes(8, "big")),
+        lambda ue: GnbUeId(ue, GUAMI, (ue,), (), ue.to_bytes(8, "big")),
+    ],
+)
+def test_usual_reports_are_read_by_compiled_code_alone(make_id, with_names):
+    """All but one UE of the first report that a node sends."""
+    read = []
+
+    def counting(*arguments):
+        read.append(COMPILED_CODE(*arguments))
+        return read[-1]
+
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 2**20, (50, 3)) + np.array([0.5, 0, 0])
+    values[rng.random(values.shape) < 0.3] = np.nan
+    message = encode_report(
+        [make_id(ue * 300) for ue in range(50)], NAMES, values, 100, reals=NAMES[:1], with_names=with_names
+    )
+    use_compiled_walk(CompiledWalk(counting))
+    for first in (1, 0):
+        read.clear()
+        report = decode_report(message, NAMES)
+        assert np.array_equal(report.values, values.astype(np.float32), equal_nan=True)
+        assert [ues for ues, _ in read] == [50 - first]
+    agree(message, NAMES)
+
+
+def test_ues_of_several_amfs_may_be_mixed():
+    """Of reports whose every UE is at another AMF than the one before Python reads a few, and soon none."""
+    amfs = [Guami(b"\x00\xf1\x10", 128, 4, pointer) for pointer in range(3)]
+    ids = [GnbUeId(ue, amfs[ue % 3], (), (), (ue + (ue % 2 << 50)).to_bytes(8, "big")) for ue in range(60)]
+    message = encode_report(ids, NAMES, np.ones((60, 3)), 100)
+    read = []
+
+    def counting(*arguments):
+        read.append(COMPILED_CODE(*arguments))
+        return read[-1]
+
+    use_compiled_walk(CompiledWalk(counting))
+    for _ in range(3):
+        read.clear()
+        report = decode_report(message)
+        assert len({key >> 40 for key in report.ue_keys}) == 6  # the high octets of ran-UEIDs count, too
+        assert kinds_and_ids(map(report.ue_id, range(60))) == kinds_and_ids(ids)
+    assert [ues for ues, _ in read] == [60]
+    agree(message)
+
+
 @given(st.binary(max_size=300), st.booleans(), DIALECTS)
 @settings(max_examples=500)
-def test_both_readers_agree_on_any_bytes(data, headed, dialect):
+def test_all_readers_agree_on_any_bytes(data, headed, dialect):
     if headed and dialect is FLEXRIC:
         data = b"\x20" + data
     elif headed and len(data) < 128:  # past the outermost lengths, where it gets interesting
