@@ -112,16 +112,16 @@ class Build:
     def _make(self, name: str) -> None:
         if self._root(name).exists():
             return
-        stage = self._file.stage(name)
+        stage, folder = self._file.stage(name), "/"
         if stage.image in {each.name for each in self._file.stages}:
             self._make(stage.image)
             self._timed(f"{name}: from {stage.image}", lambda: _copy_tree(self._root(stage.image), self._root(name)))
             self._known[name] = dict(self._known[stage.image])
+            folder = next((each.text for each in reversed(self._file.whole(stage.image).all("WORKDIR"))), folder)
         else:
             self._unpack_base(stage)
             self._known[name] = {"PATH": PATH}
-        folder = self._file.whole(name).all("WORKDIR")
-        self._carry_out(stage, folder[0].text if folder else "/")
+        self._carry_out(stage, folder)
 
     def _unpack_base(self, stage: dockerfile.Stage) -> None:
         found = PYTHON_IMAGE.fullmatch(stage.image)
