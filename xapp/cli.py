@@ -75,7 +75,7 @@ def _run(name: str, args: list[str]) -> int:
         name, args, place = "bench training", args[1:], BENCH_TRAINING
     module, attribute = place.split(":")
     try:
-        with nothing_collected():
+        with nothing_collected(all_stays=name == "run"):
             command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
         status = command.main(args=args, prog_name=f"stackmac {name}", standalone_mode=False)
     except TyperException as error:

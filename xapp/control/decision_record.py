@@ -20,7 +20,7 @@ from policy.leader import Decision, Leader
 
 MAX_KEPT = 3000
 """Decisions kept of a cell: five minutes at ten a second."""
-MAX_KEPT_BYTES = 64 << 20
+MAX_KEPT_BYTES = 40 << 20
 """Of all cells together, about; a cell's share is this by the number of cells."""
 MAX_CELLS = 256
 """Cells whose decisions are kept; of more, those decided longest ago are forgotten."""

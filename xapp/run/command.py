@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import signal
@@ -20,7 +19,7 @@ from training.command_line.options import command
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.logs import set_up
-from xapp.monitoring.process import nothing_collected
+from xapp.monitoring.process import let_go_of_code, nothing_collected
 from xapp.record.part_files import check_place
 from xapp.run.options import RunOptions
 
@@ -35,6 +34,8 @@ STATUS_PERIOD_S = 0.5
 HUMAN_PERIOD_S = 5.0
 STATUS_LINE = "status line"
 """What a status that fails is called, among the tasks that do."""
+COMPILER = "libllvmlite"
+"""It has put the decision's code into memory, and is not called again: a third of what this process takes."""
 
 
 @command(run_app, "run", RunOptions)
@@ -98,12 +99,11 @@ def serve(
     record_parts: int = 1,
 ) -> int:
     """The xApp from start to stop; the exit status."""
-    with nothing_collected():
+    with nothing_collected(all_stays=True):
         from policy.leader import Leader
         from policy.registry import LeaderError
         from xapp.control.cold_start import make_live_leader
         from xapp.leader.process import ProcessLeader
-        from xapp.record.recorder import Recorder
         from xapp.run.app import App
         from xapp.run.report_code import read_reports_by_machine_code
         from xapp.run.stop_budget import RECORDING_S
@@ -119,12 +119,14 @@ def serve(
         except LeaderError as error:
             raise UserMistake(f"controls.leader: {error}") from None
         read_reports_by_machine_code()
-    gc.freeze()
+    let_go_of_code(COMPILER)
     stop = threading.Event()
     app = App(configuration, leader, log_lines=log_lines, renew_leader=fresh_leader)
     recorder = None
     try:
         if record is not None:
+            from xapp.record.recorder import Recorder
+
             recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes, parts=record_parts)
         app.start(on_begin=lambda: stop_on_signals(stop))
     except OSError as error:  # a port that is taken, or a recording that cannot be written

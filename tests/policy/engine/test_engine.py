@@ -222,3 +222,16 @@ for k in (1, 100):
 def test_it_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, timeout=280)
     assert done.stdout.splitlines() == ["model True False"] * 2, done.stderr
+
+
+def test_its_code_is_loaded_without_what_only_compiling_takes() -> None:
+    """numba makes ready to compile whatever it may be asked for next; a pod is asked for nothing more."""
+    code = (
+        "import sys; from policy.engine.loading import engine_leader;"
+        "engine_leader('bundled').prepare(may_compile=MAY);"
+        "print('numba.np.npyimpl' in sys.modules)"
+    )
+    for may, made_ready in (("True", None), ("False", False)):  # the first may compile, or find it compiled
+        done = subprocess.run([sys.executable, "-c", code.replace("MAY", may)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert made_ready is None or done.stdout == f"{made_ready}\n"

@@ -7,11 +7,12 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from xapp.monitoring.metrics import Metrics
-from xapp.monitoring.process import nothing_collected, rss_mb, started_at_s
+from xapp.monitoring.process import let_go_of_code, nothing_collected, rss_mb, started_at_s
 
 
 def test_resident_memory_is_the_kernels() -> None:
@@ -46,3 +47,45 @@ def test_collecting_goes_on_after_a_start_that_failed() -> None:
         assert not gc.isenabled()
         raise KeyError
     assert gc.isenabled()
+
+
+def test_what_stays_is_not_looked_through_later() -> None:
+    gc.unfreeze()
+    with nothing_collected(all_stays=True):
+        pass
+    try:
+        assert gc.get_freeze_count() > 0 and gc.isenabled()
+    finally:
+        gc.unfreeze()
+
+
+LET_GO = """
+from llvmlite import binding
+from pathlib import Path
+from xapp.monitoring.process import let_go_of_code, rss_mb
+
+def resident_kb():
+    mappings = Path("/proc/self/smaps").read_text().split("VmFlags:")
+    code = [each for each in mappings if "r-xp" in each and "/libllvmlite" in each]
+    return sum(int(each.split("Rss:")[1].split()[0]) for each in code)
+
+def parse():
+    return str(binding.parse_assembly("define i32 @f() { ret i32 7 }"))
+
+parsed, before, all_before = parse(), resident_kb(), rss_mb()
+let_go_of_code("libllvmlite")
+after, all_after = resident_kb(), rss_mb()
+let_go_of_code("libnothing")
+print(before, after, all_before - all_after, parse() == parsed)
+"""
+
+
+def test_code_that_is_let_go_of_is_not_resident_and_runs_all_the_same() -> None:
+    if not Path("/proc/self/smaps").exists():
+        assert let_go_of_code("libllvmlite") is None  # no Linux: nothing happens
+        return
+    done = subprocess.run([sys.executable, "-c", LET_GO], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, after, less_mb, same = done.stdout.split()
+    assert int(before) > 10_000 and int(after) < int(before) / 4
+    assert float(less_mb) > 5 and same == "True"
