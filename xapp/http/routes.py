@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -30,6 +31,10 @@ class FewThreads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         anyio.to_thread.current_default_thread_limiter().total_tokens = WORKER_THREADS
         await self._app(scope, receive, send)
+
+
+async def _nothing() -> None:
+    pass
 
 
 async def read_body(request: Request) -> bytes | None:
@@ -66,6 +71,7 @@ def build_app(
     app = FastAPI(title="stackmac", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Access, token=token)
     app.add_middleware(FewThreads)
+    anyio.run(_nothing)  # what it loads once takes 20 ms: the first notification of a subscription must not wait for it
 
     # Health waits for no thread: probes are answered however many ask for the rest.
     @app.get("/ric/v1/health/alive")

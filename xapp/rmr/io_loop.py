@@ -94,7 +94,7 @@ class IoLoop:
         self._clock = clock
         self._rng = rng or random.Random()
         self._inbound: set[Link] = set()
-        self._partial = PartialFrames(options.max_partial_bytes)
+        self._partial = PartialFrames(max(options.max_partial_bytes, options.max_frame_bytes))
         self._attention: deque[Link] = deque()
         """Links that another thread gave something to do."""
         self._accept_again_at = 0.0

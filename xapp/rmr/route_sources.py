@@ -60,7 +60,10 @@ class RouteSources:
         self._problem, self._problem_until_s = problem, self._clock() + REMEMBERED_S
 
     def _is_allowed(self, address: str) -> bool:
-        found = ipaddress.ip_address(address)
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
         if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
             found = found.ipv4_mapped  # of an IPv4 peer, on a socket that takes both
         return any(found in network for network in self._allowed)

@@ -112,6 +112,7 @@ def test_where_we_call_ourselves_nobody_is_a_second_source() -> None:
     sources = RouteSources(["10.0.0.0/8"])
     assert sources.admits("")
     assert not sources.problem
+    assert not sources.admits("no address")
 
 
 def test_librmr_which_takes_tables_from_everybody_is_refused_with_route_sources() -> None:
