@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from policy.leader_models.language_model import state_of
-from training.errors import TrainingError
+from training.errors import NotWritten, TrainingError
 
 CHECKPOINT_VERSION = 1
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
@@ -23,7 +23,10 @@ Optimizers = Mapping[str, torch.optim.AdamW]
 
 
 def save_checkpoint(path: Path, models: Models, optimizers: Optimizers, metadata: Mapping[str, str]) -> None:
-    """Write a checkpoint; the old one stays until the new one is complete."""
+    """Write a checkpoint; the old one stays until the new one is complete.
+
+    Raises NotWritten, for a full disk above all.
+    """
     tensors: dict[str, Tensor] = {}
     for name, model in models.items():
         tensors |= {f"{name}/weight/{key}": tensor for key, tensor in state_of(model).items()}
@@ -32,8 +35,13 @@ def save_checkpoint(path: Path, models: Models, optimizers: Optimizers, metadata
             for slot, tensor in state.get(parameter, {}).items():
                 tensors[f"{name}/{slot}/{key}"] = tensor
     staging = path.with_suffix(".tmp")
-    save_file(tensors, staging, {**metadata, "version": str(CHECKPOINT_VERSION)})
-    os.replace(staging, path)
+    content = save(tensors, {**metadata, "version": str(CHECKPOINT_VERSION)})
+    try:
+        staging.write_bytes(content)
+        os.replace(staging, path)
+    except OSError as error:
+        staging.unlink(missing_ok=True)
+        raise NotWritten(f"{path}: {error.strerror}; what was there before is whole") from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -5,6 +5,7 @@ UserMistake
 RunFailed
   Diverged           a loss or gradient that is not finite
   InvalidToken       a token that the grammar forbids
+  NotWritten         a run that cannot be kept: a full disk
 Stopped              a run that was stopped before it had anything to show
 """
 
@@ -25,6 +26,10 @@ class Stopped(StackmacError):
 
 class Diverged(RunFailed):
     """A loss or a gradient that is not finite. The weights are those before it, and the last checkpoint is good."""
+
+
+class NotWritten(RunFailed):
+    """A run that cannot be kept, as on a full disk; the last checkpoint is good."""
 
 
 class InvalidToken(RunFailed):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.checkpoint import Models, Optimizers, fill_from, read_checkpoint, save_checkpoint
-from training.errors import TrainingError
+from training.errors import NotWritten, TrainingError
 
 CHECKPOINT = "checkpoint.safetensors"
 """The name of a run's checkpoint in its directory."""
@@ -50,8 +50,12 @@ class RunFolder:
         self.log.write_text("")
 
     def write_log(self, line: Mapping[str, Any]) -> None:
-        with self.log.open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        """Raises NotWritten. Half a line that is left is not read again: no checkpoint is so far."""
+        try:
+            with self.log.open("a") as log:
+                log.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise NotWritten(f"{self.log}: {error.strerror}; the last checkpoint is whole") from error
 
     def save(self, models: Models, optimizers: Optimizers, step: int, counts: Mapping[str, int]) -> None:
         metadata = {"step": str(step), "counts": json.dumps(dict(counts)), "identity": json.dumps(self._identity)}
