@@ -186,8 +186,8 @@ class Soak:
         result.lost_policies += life.lost_policies
         if life.most is not None:
             result.xapp_most = most(result.xapp_most, life.most)
-        if life.most is not None and life.settled is not None:
-            result.xapp_growth = most(result.xapp_growth, growth(life.settled, life.most))
+        if life.growth is not None:
+            result.xapp_growth = most(result.xapp_growth, life.growth)
         self._life = None
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -248,6 +248,8 @@ class _Life:
         self.lost_policies = 0
         self.most: Usage | None = None
         self.settled: Usage | None = None
+        self.growth: Usage | None = None
+        """The most that it held beyond what it had settled at."""
         self._decided_s = 0.0
         """When its first decision was seen."""
 
@@ -261,6 +263,8 @@ class _Life:
         if usage is None:
             return
         self.most = most(self.most, usage)
+        if self.settled is not None:
+            self.growth = most(self.growth, growth(self.settled, usage))
         now_s = time.monotonic()
         self._decided_s = self._decided_s or (now_s if status.get("decisions") else 0.0)
         if self.settled is None and self._decided_s and now_s - self._decided_s >= SETTLED_S:
