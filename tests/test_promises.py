@@ -19,18 +19,21 @@ TESTS = {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_test_that_is_named_is_there(page: str) -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / page).read_text(encoding="utf-8")))
-    assert named and named <= TESTS, sorted(named - TESTS)
+    """Long names may end in three dots."""
+    named = re.findall(r"`(test_\w+)(\.\.\.)?`", (ROOT / page).read_text(encoding="utf-8"))
+    assert named
+    for name, cut in named:
+        assert any(test.startswith(name) for test in TESTS) if cut else name in TESTS, name
 
 
 @pytest.mark.parametrize(("page", "section"), PAGES.items())
 def test_every_promise_names_a_test(page: str, section: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     wanted = text.partition(f"## {section}")[2].partition("\n## ")[0] if section else text
-    rows = [line for line in wanted.splitlines() if line.startswith("| ")]
-    promises = [row for row in rows if not row.startswith(("| promise |", "| statement |"))]
+    tables = re.findall(r"^\| (?:statement|promise) \|.*\n\|[-|]+\n((?:\|.*\n)+)", wanted, re.MULTILINE)
+    promises = [row for table in tables for row in table.splitlines()]
     assert promises
-    assert [row for row in promises if "`test_" not in row] == []
+    assert [row for row in promises if "`test_" not in row and "| the same |" not in row] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
