@@ -40,6 +40,8 @@ class SoakLab(Lab):
         self._parts.callback(self.redis.close)
         self._leads = "bundled" if self.options.control == "dcm" else "fair_caps"
         self.mood = WELL
+        self._xapp_ports = (free_port(), free_port())
+        """Every xApp has the same, as behind a service of Kubernetes."""
         self.exits: list[int | None] = []
         """Status of each xApp that was asked to end."""
 
@@ -82,6 +84,8 @@ class SoakLab(Lab):
 
     def descriptor(self) -> dict[str, Any]:
         descriptor = super().descriptor()
+        for interface, port in zip(("rmr", "http"), self._xapp_ports):
+            descriptor["controls"][interface]["port"] = port
         descriptor["controls"] |= {"leader": MOODY, "breaker": BREAKER, "leader_limits": LEADER_LIMITS}
         return descriptor
 
