@@ -93,6 +93,8 @@ class ControlLoop:
         self._observer = observer or Observer()
         self.log = DecisionLog()
         self._decisions = 0
+        self.between_periods: Callable[[], None] = lambda: None
+        """Called in the pacer's thread when a batch has been sent, or none has come for a while; takes a millisecond."""
         self._closed = threading.Event()
         self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
         self._newest = NewestDecisions()
@@ -132,6 +134,7 @@ class ControlLoop:
                     self.decide([report for _, report in batch])
                 self._release_stale()
                 self._sender.pump()
+                self.between_periods()
             except Exception:  # a bug must cost one period, not the loop: leases give the MAC back to the node
                 self._metrics.drop("pacer_error")
                 log.exception("the pacer failed on a batch of %d cells", len(batch))
