@@ -8,7 +8,7 @@ Suffixes: U = UEs in the order of the state's `ue_ids`, M = RBGs.
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,14 @@ def guard(proposal: Allocation, state: CellState, intent: Intent) -> Guarded:
     filled from RBGs that no UE owns, then from those that have most above their own. Grants that are invalid or in the
     way are dropped.
     """
-    repair = _Repair(state, compile_limits(state, intent))
+    limits = compile_limits(state, intent)
+    try:
+        as_proposed = _if_fine(proposal, state, limits)
+    except Exception:  # as below
+        as_proposed = None
+    if as_proposed is not None:
+        return Guarded(as_proposed, ())
+    repair = _Repair(state, limits)
     try:
         repair.read(proposal)
     except Exception as error:  # a plug-in's answer can be anything at all; whatever it is, the radio stays safe
@@ -51,6 +58,37 @@ def guard(proposal: Allocation, state: CellState, intent: Intent) -> Guarded:
     repair.fill_slice_floors()
     repair.keep_room_in_slices()
     return Guarded(repair.allocation(), tuple(repair.changes))
+
+
+def _if_fine(proposal: Allocation, state: CellState, limits: Limits) -> Allocation | None:
+    """The usual proposal, which needs no repair: well made, for the UEs of now, of a cell without floors and slices,
+    and within its caps. None = this is for a closer look.
+    """
+    if type(proposal) is not Allocation or type(proposal.ue_ids) is not tuple or proposal.ue_ids != state.ue_ids:
+        return None
+    owner_M, allowed_U, caps_U = proposal.owner_M, proposal.open_allowed_U, proposal.max_rbgs_U
+    count = state.num_ues
+    if not (_is_column(owner_M, np.int16, state.num_rbgs) and state.num_rbgs and count):
+        return None
+    if not (_is_column(allowed_U, np.bool_, count) and _is_column(caps_U, np.uint8, count)):
+        return None
+    class_mask, contenders = leftover = proposal.leftover
+    if type(leftover) is not LeftoverRule or type(class_mask) is not int or type(contenders) is not float:
+        return None
+    if not (0 <= class_mask <= ALL_CLASSES and 0.0 <= contenders < inf) or proposal.periodic_grants != ():
+        return None
+    if limits.slice_of_U.size or limits.floor_U.any():
+        return None
+    wrong_U = (caps_U > limits.max_rbgs_U) | (allowed_U & limits.capped_U)
+    if wrong_U.any() or not (IDLE <= owner_M.min() and owner_M.max() < count):
+        return None
+    if caps_U.min() < state.num_rbgs and (np.bincount(owner_M[owner_M >= 0], minlength=count) > caps_U).any():
+        return None
+    return Allocation(state.ue_ids, owner_M.copy(), leftover, (), allowed_U.copy(), caps_U.copy())
+
+
+def _is_column(given: object, kind: type[np.generic], length: int) -> bool:
+    return type(given) is np.ndarray and given.dtype == kind and given.shape == (length,)
 
 
 class _Repair:

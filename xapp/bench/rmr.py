@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xapp.bench.echo import READ_BYTES, SI95, SOCKET, echo
 from xapp.config.model import RmrConfig
 from xapp.rmr.osc import LibrmrTransport
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Transport
-from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_INDICATION, RmrMessage, Transport
+from xapp.rmr.transport import RIC_INDICATION, RmrMessage, Transport
 
 PATIENCE_S = 10.0
-READ_BYTES = 1 << 16
-
-
-class Echo:
-    """The other end of every comparison: a Python endpoint that answers with what it got."""
-
-    def __init__(self) -> None:
-        self.transport = Si95Transport("127.0.0.1", 0)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while (message := self.transport.receive(PATIENCE_S)) is not None:
-            self.transport.reply(message, RIC_CONTROL_ACK, message.payload)
-
-    def close(self) -> None:
-        self.transport.close()
-        self._thread.join()
 
 
 class RoundTrip:
@@ -56,70 +38,47 @@ def routes_to(endpoint: str) -> str:
 @contextmanager
 def si95_round_trip(payload: bytes) -> Iterator[RoundTrip]:
     """Python at both ends."""
-    echo = Echo()
-    near = Si95Transport("127.0.0.1", 0, routes=RouteTable(routes_to(echo.transport.source)))
-    try:
-        yield RoundTrip(near, payload)
-    finally:
-        near.close()
-        echo.close()
+    with echo(SI95) as port:
+        near = Si95Transport("127.0.0.1", 0, routes=RouteTable(routes_to(f"127.0.0.1:{port}")))
+        try:
+            yield RoundTrip(near, payload)
+        finally:
+            near.close()
 
 
 @contextmanager
 def librmr_round_trip(payload: bytes) -> Iterator[RoundTrip]:
     """librmr at the near end. LibrmrMissing where there is none."""
-    echo = Echo()
     config = RmrConfig(bind_host="127.0.0.1", host="127.0.0.1", port=0, route_manager="-1")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            seed = Path(folder) / "routes.rt"
-            seed.write_text(routes_to(echo.transport.source), encoding="utf-8")
-            near = LibrmrTransport(resolve_settings(config, {"RMR_SEED_RT": str(seed)}))
-            try:
-                give_up_at = time.monotonic() + PATIENCE_S
-                while not near.ready and time.monotonic() < give_up_at:
-                    time.sleep(0.01)
-                yield RoundTrip(near, payload)
-            finally:
-                near.close()
-    finally:
-        echo.close()
+    with echo(SI95) as port, tempfile.TemporaryDirectory() as folder:
+        seed = Path(folder) / "routes.rt"
+        seed.write_text(routes_to(f"127.0.0.1:{port}"), encoding="utf-8")
+        near = LibrmrTransport(resolve_settings(config, {"RMR_SEED_RT": str(seed)}))
+        try:
+            give_up_at = time.monotonic() + PATIENCE_S
+            while not near.ready and time.monotonic() < give_up_at:
+                time.sleep(0.01)
+            yield RoundTrip(near, payload)
+        finally:
+            near.close()
 
 
 @contextmanager
 def socket_round_trip(payload: bytes) -> Iterator[SocketRoundTrip]:
     """The same octets over a plain TCP connection: what is left without any messaging."""
-    trip = SocketRoundTrip(payload)
-    try:
-        yield trip
-    finally:
-        trip.close()
+    with echo(SOCKET) as port, socket.create_connection(("127.0.0.1", port)) as near:
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield SocketRoundTrip(near, payload)
 
 
 class SocketRoundTrip:
-    """Both ends block in the kernel; nothing is framed, queued or routed."""
+    """Blocks in the kernel; nothing is framed, queued or routed."""
 
-    def __init__(self, payload: bytes) -> None:
-        self._payload = payload
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self._near = socket.create_connection(listener.getsockname())
-            self._far, _ = listener.accept()
-        for end in (self._near, self._far):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._thread = threading.Thread(target=self._echo, daemon=True)
-        self._thread.start()
-
-    def _echo(self) -> None:
-        while data := self._far.recv(READ_BYTES):
-            self._far.sendall(data)
+    def __init__(self, near: socket.socket, payload: bytes) -> None:
+        self._near, self._payload = near, payload
 
     def __call__(self) -> None:
         self._near.sendall(self._payload)
         missing = len(self._payload)
         while missing:
             missing -= len(self._near.recv(READ_BYTES))
-
-    def close(self) -> None:
-        self._near.close()
-        self._thread.join()
-        self._far.close()

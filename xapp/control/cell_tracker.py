@@ -20,7 +20,7 @@ from policy.cell_state import (
 )
 from policy.observation import MEASUREMENTS
 from policy.time_scales import SLOT_MS
-from xapp.control.column_ranges import DCM_RANGES, Range, dcm_column, kpm_column
+from xapp.control.column_ranges import DCM_RANGES, Range, dcm_column, kpm_columns
 from xapp.control.measurement_pace import MeasurementPace
 from xapp.control.report_sequence import ReportSequence
 from xapp.e2.dcm.messages import INDICATION_COLUMNS, AppliedControl, Indication, IndicationHeader
@@ -81,7 +81,7 @@ class CellTracker:
         self._kpm_sequence = ReportSequence()
         self._kpm: KpmReport | None = None
         self._kpm_row_of: dict[int, int] = {}
-        self._kpm_rows: tuple[tuple[int, ...], NDArray[np.int64]] | None = None  # of which UEs, once asked for
+        self._kpm_believed: tuple[tuple[int, ...], FloatU] | None = None  # of which UEs, [measurements, U], once asked
         self._kpm_count = 0
         self._kpm_is_current = False
         self._pace = MeasurementPace(report_period_ms)
@@ -146,7 +146,7 @@ class CellTracker:
         if self.twins or elsewhere or NO_UE in rows_of:
             left_out = elsewhere | self.twins.keys() | {NO_UE}
             rows_of = {ue: row for ue, row in rows_of.items() if ue not in left_out}
-        self._kpm_row_of, self._kpm_rows = rows_of, None
+        self._kpm_row_of, self._kpm_believed = rows_of, None
         self._kpm_count += 1
         self._kpm_is_current = True
         if not self.has_dcm:
@@ -281,13 +281,19 @@ class CellTracker:
         return dcm_column("cqi", np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), reported_U))
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
-        """A measurement in the row order of `ue_ids`; NaN where not reported, or where it cannot be."""
+        """A measurement in the row order of `ue_ids`; NaN where not reported, or where it cannot be. Not to be changed."""
         if self._kpm is None or name not in self._kpm.names:
             return np.full(len(ue_ids), np.nan)
-        if self._kpm_rows is None or self._kpm_rows[0] != ue_ids:
-            self._kpm_rows = ue_ids, _rows(self._kpm_row_of, ue_ids)
-        measured = self._kpm.values[:, self._kpm.names.index(name)]
-        return kpm_column(name, _picked(measured, self._kpm_rows[1]))
+        if self._kpm_believed is None or self._kpm_believed[0] != ue_ids:
+            self._kpm_believed = ue_ids, self._kpm_columns(self._kpm, ue_ids)
+        return self._kpm_believed[1][self._kpm.names.index(name)]
+
+    def _kpm_columns(self, kpm: KpmReport, ue_ids: tuple[int, ...]) -> FloatU:
+        """All measurements of a report, [measurements, U]."""
+        if not len(kpm.values):
+            return np.full((len(kpm.names), len(ue_ids)), np.nan)
+        rows_U = _rows(self._kpm_row_of, ue_ids)
+        return kpm_columns(kpm.names, np.where(rows_U >= 0, kpm.values.T[:, rows_U], np.nan))
 
 
 def _rows(row_of: Mapping[int, int], ue_ids: tuple[int, ...]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ Suffix: U = UEs.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -63,9 +64,17 @@ def within(values: Values, allowed: Range) -> Values:
     return np.where((values >= allowed.lowest) & (values <= allowed.highest), values, np.nan)
 
 
-def kpm_column(name: str, values_U: Values) -> Values:
-    """A measurement's column as it may be believed."""
-    return within(values_U, KPM_RANGES.get(name, ANY_MEASUREMENT))
+def kpm_columns(names: tuple[str, ...], values_NU: Values) -> Values:
+    """Measurements' columns as they may be believed, a row a name."""
+    lowest_N, highest_N = _kpm_bounds(names)
+    return np.where((values_NU >= lowest_N) & (values_NU <= highest_N), values_NU, np.nan)
+
+
+@lru_cache(maxsize=64)
+def _kpm_bounds(names: tuple[str, ...]) -> tuple[Values, Values]:
+    """[N, 1] each."""
+    bounds_NB = np.array([KPM_RANGES.get(name, ANY_MEASUREMENT) for name in names]).reshape(-1, 2)
+    return bounds_NB[:, :1], bounds_NB[:, 1:]
 
 
 def dcm_column(name: str, values: Values) -> Values:

@@ -27,6 +27,7 @@ from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRe
 from xapp.control.encoder import DecisionContext
 from xapp.control.leader_thread import Answer, Worker
 from xapp.control.mailbox import Mailbox
+from xapp.control.newest_decisions import NewestDecisions
 from xapp.control.observer import Batch, Observer
 from xapp.control.sender import ControlSender
 from xapp.control.watched_leader import WatchedLeader
@@ -92,9 +93,11 @@ class ControlLoop:
         self._observer = observer or Observer()
         self.log = DecisionLog()
         self._decisions = 0
+        self.between_periods: Callable[[], None] = lambda: None
+        """Called in the pacer's thread when a batch has been sent, or none has come for a while; takes a millisecond."""
         self._closed = threading.Event()
         self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
-        self._last: dict[str, dict[str, Any]] = {}
+        self._newest = NewestDecisions()
         self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
 
     def _watched(self, renew: Callable[[], Leader] | None) -> Asked:
@@ -131,6 +134,7 @@ class ControlLoop:
                     self.decide([report for _, report in batch])
                 self._release_stale()
                 self._sender.pump()
+                self.between_periods()
             except Exception:  # a bug must cost one period, not the loop: leases give the MAC back to the node
                 self._metrics.drop("pacer_error")
                 log.exception("the pacer failed on a batch of %d cells", len(batch))
@@ -178,7 +182,8 @@ class ControlLoop:
         allocation, changes = guard(decision.allocation, newest.state, intent)
         if changes:
             self._metrics.count("guard_changes", len(changes))
-        if not decision.reason and newest.state is state and intent == intent_then:  # else it was right in its time
+        # Of another state, or under another intent, it was right in its time.
+        if not decision.reason and newest.state is state and (intent is intent_then or intent == intent_then):
             self._worker.guarded(bool(changes))
         sent, outcome = False, ControlOutcome()
         if intent.mode is Mode.SHADOW:
@@ -218,22 +223,8 @@ class ControlLoop:
             loop_ms,
         )
         self.log.add(record)
-        decided_by = record.decided_by
-        self._metrics.decided(decided_by, decision_ms, loop_ms)
-        before = self._last.get(state.cell, {})
-        self._last[state.cell] = {
-            "decided_by": decided_by,
-            "decision_ms": round(decision_ms, 3),
-            "loop_ms": round(loop_ms, 3),
-            "strip": allocation.strip(),
-            "leftover": list(allocation.leftover),
-            "periodic_grants": len(allocation.periodic_grants),
-            "ue_ids": list(allocation.ue_ids),
-            "fallbacks": before.get("fallbacks", 0) + bool(decision.reason),
-            "guard_changes": list(changes),
-            "sent": sent,
-            **(link.target.encoder.explain(state.cell) if link.target is not None else {}),
-        }
+        self._metrics.decided(record.decided_by, decision_ms, loop_ms)
+        self._newest.add(record, sent, link.target)
         return record
 
     def _on_leader_error(self, error: str) -> None:
@@ -255,7 +246,7 @@ class ControlLoop:
 
     def last_decisions(self) -> dict[str, dict[str, Any]]:
         """The newest decision of each cell, for a screen: strip, decision_ms, decided_by, fallbacks and more."""
-        return dict(self._last)
+        return self._newest.by_cell()
 
     def close(self) -> None:
         """Decide nothing more. Nobody waits for a decision that the model is making."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 
 from policy.cell_state import CellState
 from policy.intent import Intent
@@ -25,13 +26,16 @@ log = logging.getLogger(__name__)
 SHOWN_CHARACTERS = 300
 """Of what a leader raised."""
 
+Signal = SimpleQueue[None]
+"""Wakes one thread. A condition of `threading` takes several locks, and as many microseconds, to do that."""
+
 
 @dataclass(slots=True)
 class _Job:
     states: Sequence[CellState]
     intents: Sequence[Intent]
     deadline_s: float
-    done: threading.Event = field(default_factory=threading.Event)
+    done: Signal = field(default_factory=SimpleQueue)
     late: bool = False
     """Nobody waits any more, or the deadline has passed: a leader that saw it pass may return anything that is legal.
 
@@ -76,11 +80,13 @@ class Worker:
         self._limits = limits or LeaderLimits()
         self._renew = renew or (lambda: leader)
         self._check = AnswerCheck(getattr(leader, "name", ""))
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
         self._job: _Job | None = None
         self._closed = False
         self._seat = 0
         """Which thread is the leader's; the ones before it were given up."""
+        self._wake = Signal()
+        """That thread's: there is a job, or it is to end."""
         self.hanging = 0
         """Given-up threads whose leader has not returned to this day."""
         self.given_up = False
@@ -95,7 +101,7 @@ class Worker:
         job = _Job(states, intents, deadline_s)
         if job.expired():
             return Answer(None, LATE)  # the reports waited too long: a model that starts now would be late, and busy
-        with self._condition:
+        with self._lock:
             if self._closed:
                 return Answer(None, CLOSED)
             if self._job is not None and time.monotonic() - self._job.started_s > self._limits.give_up_s:
@@ -105,9 +111,12 @@ class Worker:
             if self._job is not None:
                 return Answer(None, BUSY)
             self._job = job
-            self._condition.notify_all()
-        job.done.wait(max(0.0, deadline_s - time.monotonic()))
-        with self._condition:
+            self._wake.put(None)
+        try:
+            job.done.get(timeout=max(0.0, deadline_s - time.monotonic()))
+        except Empty:
+            pass
+        with self._lock:
             if self._job is job or job.late:
                 job.late = True
                 return Answer(None, CLOSED if self._closed else LATE)
@@ -117,17 +126,18 @@ class Worker:
 
     def close(self) -> None:
         """Let the thread end once it is idle, and `ask` return now; does not wait for a running forward pass."""
-        with self._condition:
+        with self._lock:
             self._closed = True
             if self._job is not None:
-                self._job.done.set()
-            self._condition.notify_all()
+                self._job.done.put(None)
+            self._wake.put(None)
 
     def _replace(self) -> None:
         """Give the leader up that does not return, and its thread. Locked."""
         self._on_given_up()
         self._job = None
         self._seat += 1
+        self._wake = Signal()
         self.hanging += 1
         if self.hanging > self._limits.given_up:
             self.given_up = True
@@ -137,32 +147,34 @@ class Worker:
             self._start(self._renew)
 
     def _start(self, make: Callable[[], Leader]) -> None:
-        threading.Thread(target=self._run, args=(self._seat, make), name="leader", daemon=True).start()
+        args = self._seat, self._wake, make
+        threading.Thread(target=self._run, args=args, name="leader", daemon=True).start()
 
-    def _run(self, seat: int, make: Callable[[], Leader]) -> None:
+    def _run(self, seat: int, wake: Signal, make: Callable[[], Leader]) -> None:
         leader, problem = None, ""
         try:
             leader = make()
         except BaseException as error:  # a plug-in may raise anything
             problem = f"no fresh leader: {_described(error)}"
         while True:
-            with self._condition:
-                while self._job is None and not self._closed and seat == self._seat:
-                    self._condition.wait()
+            with self._lock:
                 if seat != self._seat:
                     self.hanging -= 1
                     return
-                if self._job is None:
-                    return
                 job = self._job
+                if job is None and self._closed:
+                    return
+            if job is None:
+                wake.get()
+                continue
             started_s = time.perf_counter()
             self._decide(job, leader, problem)
             job.decided_ms = (time.perf_counter() - started_s) * 1e3
-            with self._condition:
+            with self._lock:
                 if self._job is job:
                     self._job = None
                 job.late |= job.expired()
-            job.done.set()
+            job.done.put(None)
             if job.late and job.decisions is not None:
                 self._on_late()
 

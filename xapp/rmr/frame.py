@@ -129,6 +129,10 @@ class FrameReader:
         """The messages completed by `data`, each stamped with `received_ns`."""
         if self.lost:
             return []
+        if not self._buffer and not self._skip and TRANSPORT_HEADER_BYTES <= len(data) <= self.max_frame_bytes:
+            (size,) = _SIZES.unpack_from(data)
+            if size == len(data):  # usually: one message, and all of it
+                return self._decoded(data, received_ns)
         self._buffer += data
         messages: list[RmrMessage] = []
         position = self._skip_from(0)
@@ -146,16 +150,21 @@ class FrameReader:
                     continue
                 if len(view) - position < size:
                     break
-                try:
-                    messages.append(decode_frame(bytes(view[position : position + size]), received_ns=received_ns))
-                except FrameError as error:
-                    self.drops[str(error)] += 1
+                messages += self._decoded(view[position : position + size], received_ns)
                 position += size
         if self.lost:
             self._buffer.clear()
         elif position:
             del self._buffer[:position]
         return messages
+
+    def _decoded(self, frame: bytes | memoryview, received_ns: int) -> list[RmrMessage]:
+        """What is in one whole frame; nothing (counted) if it contradicts itself."""
+        try:
+            return [decode_frame(bytes(frame), received_ns=received_ns)]
+        except FrameError as error:
+            self.drops[str(error)] += 1
+            return []
 
     def _skip_from(self, position: int) -> int:
         """The position after as much of the skipped frame as is here."""

@@ -1,4 +1,8 @@
-"""The thread that owns an SI95 endpoint's sockets: accepts, dials, reads, and writes what senders could not at once."""
+"""What happens on an SI95 endpoint's sockets: accepts, dials, reads, and writes what senders could not at once.
+
+It happens in rounds, which one thread at a time runs: whoever waits for a message, else a thread of its own. A message
+that a second thread reads from the socket costs its receiver a switch between threads, as much as all else together.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ ACCEPTS_PER_ROUND = 64
 """So that a flood of connections does not keep the thread from those that stand."""
 IDLE_TICK_S = 1.0
 """The longest sleep of the thread, and so the pace of the endpoint's own `on_tick`."""
+HOST_AWAY_S = 0.05
+"""When nobody has waited for a message for so long, the endpoint's own thread runs the rounds again."""
 ACCEPT_PAUSE_S = 0.2
 """After a failed accept (no file descriptors left), so that the thread does not spin."""
 UNSENT_TIMEOUT_MS = 5000
@@ -56,7 +62,7 @@ class Si95Options:
 
 
 class LoopOwner(Protocol):
-    """What the thread tells; called in the thread, must not block."""
+    """What a round tells; called in the thread that runs it, must not block."""
 
     def count(self, name: str, by: int = 1) -> None: ...
 
@@ -78,7 +84,9 @@ class LoopOwner(Protocol):
 
 
 class IoLoop:
-    """Runs from `start` to `stop`. `attend` may be called from any thread, everything else happens in its own."""
+    """Runs from `start` to `stop`. `attend` and `host` may be called from any thread, everything else belongs to the one
+    that runs the round.
+    """
 
     def __init__(
         self,
@@ -94,11 +102,20 @@ class IoLoop:
         self._clock = clock
         self._rng = rng or random.Random()
         self._inbound: set[Link] = set()
+        self._read_into = memoryview(bytearray(READ_BYTES))
+        """Used again and again: to have so much from the C library takes longer than to read a message."""
         self._partial = PartialFrames(max(options.max_partial_bytes, options.max_frame_bytes))
         self._attention: deque[Link] = deque()
         """Links that another thread gave something to do."""
         self._accept_again_at = 0.0
         self._stopped = threading.Event()
+        self._rounds = threading.Lock()
+        """Held by the thread that runs them."""
+        self._is_hosted = False
+        """A thread that waits for a message runs them ..."""
+        self._hosted_at_s = 0.0
+        """... or did until then (time.monotonic)."""
+        self._wants_to_host = False
         self._selector = selectors.DefaultSelector()
         self._waker, self._wakee = socket.socketpair()
         for sock in (listener, self._waker, self._wakee):
@@ -136,21 +153,63 @@ class IoLoop:
         except OSError:
             pass  # full: the thread is about to wake anyway; closed: it has ended
 
+    def host(self, has_arrived: Callable[[], object], timeout_s: float) -> bool:
+        """Run rounds in the calling thread until something has arrived, one at least; False = somebody else does, or
+        it has all ended.
+        """
+        if self._is_hosted or not self._admit(timeout_s):
+            return False
+        self._is_hosted = True
+        give_up_at_s = time.monotonic() + timeout_s
+        try:
+            while not self._stopped.is_set():
+                left_s = give_up_at_s - time.monotonic()
+                self._round(max(0.0, min(left_s, self._sleep_s())))
+                if has_arrived() or left_s <= 0:
+                    return True
+            return False
+        except Exception:  # as if it had come up in the endpoint's own thread, which ends of it
+            log.exception("the endpoint stops working")
+            self._stopped.set()
+            return False
+        finally:
+            self._is_hosted, self._hosted_at_s = False, time.monotonic()
+            self._rounds.release()
+
+    def _admit(self, timeout_s: float) -> bool:
+        """Take the rounds over from the endpoint's own thread."""
+        if self._rounds.acquire(blocking=False):
+            return True
+        self._wants_to_host = True
+        self._wake()
+        return self._rounds.acquire(timeout=max(0.0, min(timeout_s, HOST_AWAY_S)))
+
     def _run(self) -> None:
         try:
             while not self._stopped.is_set():
-                for key, mask in self._selector.select(self._sleep_s()):
-                    if key.fileobj is self._listener:
-                        self._accept()
-                    elif key.fileobj is self._wakee:
-                        self._drain_wakes()
-                    else:
-                        self._on_link_event(key.data, mask)
-                while self._attention:
-                    self._advance(self._attention.popleft())
-                self._on_tick()
+                with self._rounds:
+                    while not self._stopped.is_set() and not self._wants_to_host:
+                        self._round(self._sleep_s())
+                    self._wants_to_host, self._hosted_at_s = False, time.monotonic()
+                while self._is_hosted or time.monotonic() < self._hosted_at_s + HOST_AWAY_S:
+                    if self._stopped.wait(HOST_AWAY_S):
+                        break
         finally:
-            self._close_sockets()
+            self._stopped.set()
+            with self._rounds:
+                self._close_sockets()
+
+    def _round(self, sleep_s: float) -> None:
+        for key, mask in self._selector.select(sleep_s):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj is self._wakee:
+                self._drain_wakes()
+            else:
+                self._on_link_event(key.data, mask)
+        while self._attention:
+            self._advance(self._attention.popleft())
+        self._on_tick()
 
     def _sleep_s(self) -> float:
         now = self._clock()
@@ -239,16 +298,16 @@ class IoLoop:
     def _read(self, link: Link) -> None:
         assert link.sock is not None
         try:
-            data = link.sock.recv(READ_BYTES)
+            octets = link.sock.recv_into(self._read_into)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""
-        if not data:
+            octets = 0
+        if not octets:
             self._disconnect(link)
             return
         link.received_at_s = self._clock()
-        messages = link.reader.feed(data, time.perf_counter_ns())
+        messages = link.reader.feed(self._read_into[:octets], time.perf_counter_ns())
         self._partial.note(link, link.received_at_s, is_another=bool(messages or link.reader.drops))
         if link.reader.drops:
             for reason, number in link.reader.drops.items():

@@ -199,6 +199,13 @@ class ReceiveQueue:
                 self._changed.wait_for(lambda: self._messages or self._closed, timeout_s)
             return self._pop() if self._messages else None
 
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def _pop(self) -> RmrMessage:
         """Locked."""
         message = self._messages.popleft()

@@ -1,7 +1,8 @@
 """The RMR endpoint in pure Python: speaks SI95 with librmr or with another of these.
 
-One thread owns the listening socket and all connections. A caller's `send` writes straight into a connected, idle
-connection, so a control leaves without a thread switch; everything else waits in that connection's bounded queue.
+A caller's `send` writes straight into a connected, idle connection, and who waits in `receive` reads the sockets itself:
+neither a report nor a control costs a thread switch. Everything else waits in that connection's bounded queue; a thread
+of the endpoint looks after it, and after the listening socket, while nobody receives.
 
 What is dropped, and how it is counted:
     receive_overflow   the receive queue was full: the oldest message gave way
@@ -28,7 +29,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from xapp.rmr.frame import FrameError, FrameReader, encode_frame
-from xapp.rmr.io_loop import IoLoop, Si95Options
+from xapp.rmr.io_loop import HOST_AWAY_S, IoLoop, Si95Options
 from xapp.rmr.link import Link, LinkState, Offer, ReceiveQueue
 from xapp.rmr.routes import RouteTable, is_endpoint
 from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RmrMessage
@@ -119,7 +120,17 @@ class Si95Transport:
         return self._offer(self._link_to(request.source) or back, frame, is_reply=True)
 
     def receive(self, timeout_s: float) -> RmrMessage | None:
-        return self._received.get(timeout_s)
+        """Whoever waits here reads the sockets itself, see io_loop."""
+        give_up_at_s = time.monotonic() + timeout_s
+        while not self._received:
+            left_s = give_up_at_s - time.monotonic()
+            if not self._loop.host(self._received.__len__, left_s):
+                message = self._received.get(max(0.0, min(left_s, HOST_AWAY_S)))
+                if message is not None or self._received.closed:
+                    return message
+            if time.monotonic() >= give_up_at_s:
+                break
+        return self._received.get(0.0)
 
     @property
     def ready(self) -> bool:

@@ -18,6 +18,7 @@ from policy.errors import RunFailed, UserMistake
 from training.command_line.options import command
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
+from xapp.monitoring.garbage import Garbage
 from xapp.monitoring.logs import set_up
 from xapp.monitoring.process import let_go_of_code, nothing_collected
 from xapp.record.part_files import check_place
@@ -129,6 +130,9 @@ def serve(
 
             recorder = app.observer = Recorder(record, app.metrics, max_bytes=record_max_bytes, parts=record_parts)
         app.start(on_begin=lambda: stop_on_signals(stop))
+        garbage = Garbage()
+        garbage.keep_out_of_decisions()
+        app.parts.loop.between_periods = garbage.between_periods
     except OSError as error:  # a port that is taken, or a recording that cannot be written
         raise RunFailed(str(error)) from error
     failed: list[Exception] = []
