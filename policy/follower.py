@@ -24,8 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy.leader_models.language_model import Backbone, ModelConfig
+from policy.leader_models.backbone import Backbone
 from policy.leader_models.leader_network import seeded
+from policy.model_config import ModelConfig
 from policy.prompt.compact import Field, each_integer
 
 NUM_CQI = 16

@@ -20,7 +20,8 @@ from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import MAX_UES
 
 if TYPE_CHECKING:
-    from training.counterfactual import DecidedDcm, Values
+    from training.alternatives import DecidedDcm
+    from training.counterfactual import Values
     from training.simulator.cell import CellBatch
 
 SEED = 1
@@ -78,7 +79,8 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     from policy.grammar import compile_grammar
     from policy.intent import Intent
     from policy.model_kinds import new_model
-    from training.counterfactual import TAIL_SLOTS, DecidedDcm, evaluate
+    from training.alternatives import DecidedDcm
+    from training.counterfactual import TAIL_SLOTS, evaluate
     from training.imitation.warm_start import options_for
     from training.learning.config import make_config
     from training.learning.example import Example

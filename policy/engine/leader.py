@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,13 @@ MAX_BLOCKS = 1024
 """Blocks of one call: more cells are decided in several, and between them it is asked whether anybody still waits."""
 
 
+class Drawn(NamedTuple):
+    """One DCM's tokens."""
+
+    tokens: tuple[int, ...]
+    log_probs: NDArray[np.float64]
+
+
 class EngineLeader:
     """One packed model under the grammar of its operating point: its likeliest tokens, or drawn by probability."""
 
@@ -55,7 +63,7 @@ class EngineLeader:
     def prepare(self, *, may_compile: bool = True) -> None:
         """Have the machine code. Raises NotCompiled if it is in no cache and is not to be compiled here."""
         with self._workspace() as workspace:
-            decide_cells.prepare(self._arguments(workspace, 0), may_compile=may_compile)
+            decide_cells.prepare(self._arguments(workspace, 0, 0), may_compile=may_compile)
 
     def decide(
         self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
@@ -66,12 +74,32 @@ class EngineLeader:
             first = len(decisions)
             if expired():
                 return decisions + [self._cut_short(s, i) for s, i in zip(states[first:], intents[first:])]
-            end, blocks = first + 1, states[first].num_ues + 1
-            while end < len(states) and blocks + states[end].num_ues < MAX_BLOCKS:
-                blocks += states[end].num_ues + 1
-                end += 1
+            end = self._end_of_call(states, first)
             decisions += self._decide(states[first:end], intents[first:end])
         return decisions
+
+    def draw(
+        self,
+        states: Sequence[CellState],
+        intents: Sequence[Intent],
+        limits: Sequence[Limits],
+        uniforms_BL: NDArray[np.float64] | None = None,
+    ) -> list[Drawn]:
+        """Tokens alone, by draws that are handed over, one a step of the longest DCM; None = the likeliest ones."""
+        found: list[Drawn] = []
+        while len(found) < len(states):
+            part = slice(len(found), self._end_of_call(states, len(found)))
+            uniforms = None if uniforms_BL is None else uniforms_BL[part]
+            found += self._draw(states[part], intents[part], limits[part], uniforms)
+        return found
+
+    def _end_of_call(self, states: Sequence[CellState], first: int) -> int:
+        """The end of the cells from `first` on that one call decides."""
+        end, blocks = first + 1, states[first].num_ues + 1
+        while end < len(states) and blocks + states[end].num_ues < MAX_BLOCKS:
+            blocks += states[end].num_ues + 1
+            end += 1
+        return end
 
     def token_probabilities(self, state: CellState, intent: Intent, tokens: Sequence[int]) -> TokenProbabilities:
         """How likely every alternative was, for a DCM that this leader decoded
@@ -82,16 +110,33 @@ class EngineLeader:
 
     def _decide(self, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Decision]:
         limits = [compile_limits(state, intent) for state, intent in zip(states, intents)]
+        uniforms_BL = None
+        if self.sampling_seed is not None:
+            uniforms_BL = np.array([draws(self.sampling_seed, state, self.model.max_steps) for state in states])
+        drawn = self._draw(states, intents, limits, uniforms_BL)
+        return [_decision(state, limit, one) for state, limit, one in zip(states, limits, drawn)]
+
+    def _draw(
+        self,
+        states: Sequence[CellState],
+        intents: Sequence[Intent],
+        limits: Sequence[Limits],
+        uniforms_BL: NDArray[np.float64] | None,
+    ) -> list[Drawn]:
         with self._workspace() as workspace:
             self._hand_over(workspace, states, intents, limits)
-            decide_cells.run(*self._arguments(workspace, len(states)))
+            cells = workspace.cells
+            if uniforms_BL is not None:
+                width = min(uniforms_BL.shape[1], workspace.max_steps)
+                cells.uniforms_BL[: len(states), :width] = uniforms_BL[:, :width]
+            decide_cells.run(*self._arguments(workspace, len(states), int(uniforms_BL is not None)))
             cells = workspace.cells
             return [
-                _decision(state, limit, cells.tokens_BL[b, :length], cells.log_probs_BL[b, :length])
-                for b, (state, limit, length) in enumerate(zip(states, limits, cells.length_B.tolist()))
+                Drawn(tuple(cells.tokens_BL[b, :length].tolist()), cells.log_probs_BL[b, :length].copy())
+                for b, length in enumerate(cells.length_B[: len(states)].tolist())
             ]
 
-    def _arguments(self, workspace: Workspace, count: int) -> tuple[object, ...]:
+    def _arguments(self, workspace: Workspace, count: int, sampled: int) -> tuple[object, ...]:
         model = self.model
         return (
             model.sizes,
@@ -101,7 +146,7 @@ class EngineLeader:
             workspace.memory,
             workspace.cells,
             count,
-            int(self.sampling_seed is not None),
+            sampled,
         )
 
     def _hand_over(
@@ -132,8 +177,6 @@ class EngineLeader:
             cells.slice_N[first:end] = limit.slice_of_U if limit.slice_of_U.size else -1
             cells.slice_cap_S[first_slice : first_slice + slices] = limit.slice_cap_S
             cells.slice_floor_S[first_slice : first_slice + slices] = limit.slice_floor_S
-            if self.sampling_seed is not None:
-                cells.uniforms_BL[b] = draws(self.sampling_seed, state, workspace.max_steps)
             first, first_slice = end, first_slice + slices
 
     @contextmanager
@@ -157,11 +200,8 @@ class EngineLeader:
         return Decision(cursor.allocation(), tuple(cursor.tokens), unknown, "model", EXPIRED)
 
 
-def _decision(
-    state: CellState, limits: Limits, tokens_L: NDArray[np.int64], log_probs_L: NDArray[np.float64]
-) -> Decision:
-    tokens = tokens_L.tolist()
-    return Decision(allocation_of(tokens, state, limits), tuple(tokens), log_probs_L.copy(), "model")
+def _decision(state: CellState, limits: Limits, drawn: Drawn) -> Decision:
+    return Decision(allocation_of(list(drawn.tokens), state, limits), drawn.tokens, drawn.log_probs, "model")
 
 
 def allocation_of(tokens: list[int], state: CellState, limits: Limits) -> Allocation:

@@ -55,13 +55,27 @@ class Head(nn.Module, ABC):
         featured_BLAd = torch.addcmul(keys_BAd[:, None] + shift, keys_BAd[:, None], scale)
         return torch.matmul(featured_BLAd, self.ask(hidden_BLd)[..., None])[..., 0]
 
-    def _scale_and_shift(self, features_BLA: Tensor) -> Tensor:
+    def of_choices(self, hidden_BLd: Tensor, keys_BAd: Tensor, features_BLA: Tensor, legal_BLA: Tensor) -> Tensor:
+        """Logits [B, L, A] of the legal actions of steps that leave a choice, 0 elsewhere: a fifth of the work."""
+        chosen_BL = legal_BLA.sum(-1) > 1
+        b_N, l_N, a_N = (legal_BLA & chosen_BL[..., None]).nonzero(as_tuple=True)
+        scale_Nd, shift_Nd = self._scale_and_shift(features_BLA[b_N, l_N, a_N]).chunk(2, dim=-1)
+        actions, steps = keys_BAd.shape[1], hidden_BLd.shape[1]
+        keys_Nd = keys_BAd.flatten(0, 1).index_select(0, b_N * actions + a_N)
+        asked_Nd = self.ask(hidden_BLd).flatten(0, 1).index_select(0, b_N * steps + l_N)
+        logits_N = ((keys_Nd * scale_Nd + (keys_Nd + shift_Nd)) * asked_Nd).sum(-1)
+        return torch.zeros(legal_BLA.shape, device=logits_N.device, dtype=logits_N.dtype).index_put(
+            (b_N, l_N, a_N), logits_N
+        )
+
+    def _scale_and_shift(self, features: Tensor) -> Tensor:
+        """Of codes of features, of any shape."""
         if not self.has_channel_history:
-            shifted: Tensor = self.situation(features_BLA % FEATURE_CODES)
+            shifted: Tensor = self.situation(features % FEATURE_CODES)
             return shifted
         # One look-up in a small table of sums instead of two for every action.
         table = (self.heard.weight[:, None] + self.situation.weight).flatten(0, 1)
-        return nn.functional.embedding(features_BLA % OUTCOMES, table)
+        return nn.functional.embedding(features % OUTCOMES, table)
 
 
 class PointerHead(Head):

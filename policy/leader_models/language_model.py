@@ -39,15 +39,15 @@ from torch import Tensor, nn
 
 from policy.grammar import FIRST_UE
 from policy.leader_models.action_features import OUTCOME_LEVELS, OUTCOMES
+from policy.leader_models.backbone import Backbone
 from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, VocabularyHead, without_channel_history
 from policy.leader_models.leader_network import QUERIES, Autoregressive, LeaderNetwork, PromptError, seeded
-from policy.leader_models.transcript import NO_TOKEN, Steps
+from policy.leader_models.transcript import NO_TOKEN, Steps, TeacherForcingBatch
 from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout, Prompts
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
     from transformers.cache_utils import DynamicCache
 
 NAMES = 127
@@ -68,61 +68,6 @@ class Memory:
     """What is fed back for each token."""
     positions_B: NDArray[np.int64]
     """Position of each cell's next step."""
-
-
-def build_backbone(config: ModelConfig, vocabulary_size: int) -> LlamaForCausalLM:
-    """A Llama with fresh weights (from torch's global generator) on `vocabulary_size` tokens."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary_size,
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            num_key_value_heads=config.num_heads,
-            max_position_embeddings=config.max_positions,
-            tie_word_embeddings=True,
-            # 0.02 suits hidden sizes in the thousands; here it would start every token nearly alike.
-            initializer_range=0.08,
-        )
-    )
-
-
-class Backbone(nn.Module):
-    """LlamaForCausalLM, run layer by layer: the same numbers as its own forward, a third less Python per step."""
-
-    cos: Tensor
-    sin: Tensor
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
-        super().__init__()
-        self.llama = build_backbone(config, vocabulary_size)
-        positions = torch.arange(config.max_positions)[None]
-        cos, sin = self.llama.model.rotary_emb(torch.zeros(1, 1, config.hidden_size), positions)
-        self.register_buffer("cos", cos[0], persistent=False)
-        self.register_buffer("sin", sin[0], persistent=False)
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        return self.llama.model.embed_tokens(tokens)
-
-    def forward(
-        self,
-        embedded_BLd: Tensor,
-        positions_BL: Tensor,
-        visible: Tensor | None = None,
-        cache: DynamicCache | None = None,
-    ) -> Tensor:
-        """Final hidden states [B, L, d].
-
-        visible: bool, broadcastable to [B, 1, L, S]; None = causal within an empty cache, everything for one step.
-        """
-        rotary = (self.cos[positions_BL], self.sin[positions_BL])
-        hidden = embedded_BLd
-        for layer in self.llama.model.layers:
-            hidden = layer(hidden, attention_mask=visible, position_embeddings=rotary, past_key_values=cache)
-        return self.llama.model.norm(hidden)
 
 
 class LeaderModel(Autoregressive):
@@ -206,8 +151,7 @@ class LeaderModel(Autoregressive):
 
         length = self.block_tokens
         packed_cache: DynamicCache = DynamicCache()
-        positions = torch.arange(length, device=self.device)[None]
-        ends_Nd = self.backbone(self.embed_blocks(tokens_NT), positions, cache=packed_cache)[:, -1]
+        ends_Nd = self.backbone.ends(self.embed_blocks(tokens_NT), packed_cache)
         cache: DynamicCache = DynamicCache()
         for index, layer in enumerate(cast("list[Any]", packed_cache.layers)):
             kept = []
@@ -262,8 +206,13 @@ class LeaderModel(Autoregressive):
             chosen = chosen * (previous != NO_TOKEN)[..., None]
         return asked + chosen
 
-    def logits(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64]) -> Tensor:
-        """Teacher forcing: unmasked logits [B, L, A] of all steps at once. Uses up the memory's cache."""
+    def logits(
+        self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64], legal_BLA: Tensor | None = None
+    ) -> Tensor:
+        """Teacher forcing: logits [B, L, A] of all steps at once, those of legal choices alone if these are given.
+
+        Uses up the memory's cache.
+        """
         cells, length = steps.query_BL.shape
         before = memory.cache.get_seq_length()
         visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=self.device)
@@ -276,7 +225,12 @@ class LeaderModel(Autoregressive):
         else:
             visible[..., before:] = torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
             positions_BL += np.arange(length)
-        return self._answer(memory, steps, features_BLA, positions_BL, visible)
+        return self._answer(memory, steps, features_BLA, positions_BL, visible, legal_BLA)
+
+    def teacher_forcing_logits(self, prompts: Prompts, teacher_batch: TeacherForcingBatch) -> Tensor:
+        """Only what is somebody's choice is asked of the head: the rest is 0."""
+        legal_BLA = torch.from_numpy(teacher_batch.mask_BLA).to(self.device)
+        return self.logits(self.read(prompts), teacher_batch.steps, teacher_batch.features_BLA, legal_BLA)
 
     def extend(self, memory: Memory, steps: Steps, features_BLA: NDArray[np.int64], lengths_B: Sequence[int]) -> Tensor:
         length = steps.query_BL.shape[1]
@@ -310,10 +264,14 @@ class LeaderModel(Autoregressive):
         features_BLA: NDArray[np.int64],
         positions_BL: NDArray[np.int64],
         visible: Tensor | None,
+        legal_BLA: Tensor | None = None,
     ) -> Tensor:
         positions = torch.from_numpy(positions_BL).to(self.device)
         hidden_BLd = self.backbone(self.embed_steps(memory, steps, features_BLA), positions, visible, memory.cache)
-        return self.head(hidden_BLd, memory.keys_BAd, torch.from_numpy(features_BLA).to(self.device))
+        features = torch.from_numpy(features_BLA).to(self.device)
+        if legal_BLA is None:
+            return self.head(hidden_BLd, memory.keys_BAd, features)
+        return self.head.of_choices(hidden_BLd, memory.keys_BAd, features, legal_BLA)
 
     def _visible(self, memory: Memory, real: NDArray[np.bool_]) -> Tensor | None:
         """What new steps (real [B, L]) may attend to, bool [B, 1, L, S]; None = everything. Notes them as seen."""

@@ -21,7 +21,8 @@ from policy.intent import Intent
 from policy.leader import never_expires
 from policy.leader_models.transcript import teacher_forcing_example
 from policy.schedulers.schedulers import SCHEDULERS
-from training.counterfactual import DecidedDcm, Search, branch_values, evaluate
+from training.alternatives import DecidedDcm, Search
+from training.counterfactual import branch_values, evaluate
 from training.imitation.collector import random_allocation
 from training.imitation.warm_start import options_for
 from training.rewards import served_weights

@@ -69,7 +69,7 @@ class Trained(NamedTuple):
 
 def budget_config(budget: Budget, scenarios: Sequence[Any], **changes: Any) -> TrainConfig:
     """The tiny preset within a budget."""
-    from training.counterfactual import Search
+    from training.alternatives import Search
     from training.learning.config import make_config
 
     less: dict[str, Any] = budget.pick(smoke=SMOKE, quick=QUICK, full={})

@@ -15,7 +15,7 @@ from policy.errors import UserMistake
 from policy.leader_models.language_model import ModelConfig
 from policy.model_kinds import KINDS, TEXT
 from policy.text.model import TextConfig
-from training.counterfactual import Search
+from training.alternatives import Search
 from training.learning.follower_config import FollowConfig
 from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges

@@ -1,4 +1,4 @@
-"""Data parallel training: each rank plays worlds of its own, gradients are averaged, rank 0 writes.
+"""Data parallel training: ranks share an update's worlds, gradients are averaged, rank 0 writes.
 
     torchrun --nproc-per-node 2 $(which stackmac) train --preset tiny --scenario mix --out DIR
 
@@ -53,10 +53,19 @@ class Ranks:
     def any(self, flag: bool) -> bool:
         return self.sum([float(flag)])[0] > 0
 
+    def share(self, count: int) -> range:
+        """Which of `count` things are this rank's: as many as the next one's, or one more."""
+        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """A rank whose share of a minibatch is empty has no gradient, which is 0."""
         if self.size == 1:
             return
-        with_gradient: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
+        with_gradient: list[Tensor] = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            with_gradient.append(parameter.grad)
         if not with_gradient:
             return
         flat = torch.cat([gradient.detach().reshape(-1).cpu() for gradient in with_gradient])

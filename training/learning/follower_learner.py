@@ -41,7 +41,7 @@ class FollowerLearner:
         speaks: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
-        """batch: choices of UEs an optimizer step. speaks: their reports carry words. seed: of a critic."""
+        """batch: choices of UEs an optimizer step, all ranks together. speaks: reports carry words. seed: a critic's."""
         self._config, self._limits, self._batch, self._ranks = config, limits, batch, ranks or Ranks()
         self.objective: Objective = config.make_objective()
         device = next(model.parameters()).device
@@ -91,7 +91,7 @@ class FollowerLearner:
         if ranks.any(count == 0):
             return
         # As many steps on every rank, whatever its UEs had to choose.
-        parts = max(1, round(ranks.sum([float(count)])[0] / ranks.size / self._batch))
+        parts = max(1, round(ranks.sum([float(count)])[0] / self._batch))
 
         def epoch() -> Iterable[list[ChoiceBatch]]:
             return minibatches(batches, parts, rng)

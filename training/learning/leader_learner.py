@@ -5,6 +5,7 @@ Suffixes: B examples, L steps, A actions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,6 +52,14 @@ class _Sums:
         self.entropy = self.kl = self.step_kl = self.clipped = self.weighed = 0.0
         self.varied = self.choices = self.examples = 0
 
+    def over(self, ranks: Ranks) -> _Sums:
+        """The same, added up over the ranks."""
+        names = list(vars(self))
+        together = _Sums()
+        for name, value in zip(names, ranks.sum([getattr(self, name) for name in names])):
+            setattr(together, name, value)
+        return together
+
 
 class LeaderLearner:
     """A leader, its objective, its optimizer, its critic if the objective needs one, and what it began as."""
@@ -87,7 +96,7 @@ class LeaderLearner:
         order = rng.permutation(len(examples)) if len(examples) > config.batch else np.arange(len(examples))
         batches = [
             [self._part(examples, rows, advantage_B) for rows in _pieces(batch, config.micro_batch or config.batch)]
-            for batch in _pieces(order, config.batch)
+            for batch in self._minibatches(order)
         ]
         self.leader.train()
         # The first batch is looked at when its turn comes: until then no weight has changed.
@@ -100,7 +109,7 @@ class LeaderLearner:
             return batches
 
         begun = learn("leader's", self.optimizer, epoch, self._costs, rate, self._limits, self._ranks)
-        sums = self._sums
+        sums = self._sums.over(self._ranks)
         return LeaderFigures(
             sums.entropy / max(sums.varied, 1),
             sums.kl / max(sums.examples, 1),
@@ -109,6 +118,13 @@ class LeaderLearner:
             begun,
             explained,
         )
+
+    def _minibatches(self, order: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
+        """This rank's share of each: together the ranks have `config.batch` states in one."""
+        if self._ranks.size == 1:
+            return _pieces(order, self._config.batch)
+        steps = math.ceil(self._ranks.sum([len(order)])[0] / self._config.batch)
+        return np.array_split(order, max(1, steps))
 
     def _fit_critic(self, critic: Critic, features_BF: Tensor, return_B: NDArray[np.float64]) -> None:
         target = torch.from_numpy(return_B.astype(np.float32)).to(self.leader.device)
@@ -136,8 +152,8 @@ class LeaderLearner:
         part.before = self.objective.baseline(part.choices, logits)
 
     def _costs(self, batch: Sequence[_Part]) -> Iterator[Cost]:
-        """The cost of each part of a batch, as its share of the mean over the batch's examples."""
-        count = sum(len(part.examples) for part in batch)
+        """The cost of each part of a batch, as its share of the mean over the batch's examples, of all ranks."""
+        count = self._ranks.sum([sum(len(part.examples) for part in batch)])[0] / self._ranks.size
         for part in batch:
             logits = self._logits(self.leader, part)
             if part.old_log_prob is None:

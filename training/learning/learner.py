@@ -63,11 +63,16 @@ def learn(
         for minibatch in epoch():
             optimizer.zero_grad(set_to_none=True)
             kl = choices = 0.0
+            wrong: float | None = None
             for cost in costs(minibatch):
-                if ranks.any(not bool(torch.isfinite(cost.loss))):
-                    raise Diverged(f"the {name} loss is {cost.loss.item()}")
+                if not bool(torch.isfinite(cost.loss)):
+                    wrong = cost.loss.item()
+                    break
                 cost.loss.backward()
                 kl, choices = kl + cost.kl, choices + cost.choices
+            # Once a minibatch: ranks may have it in different numbers of parts.
+            if ranks.any(wrong is not None):
+                raise Diverged(f"the {name} loss is {'not finite on another rank' if wrong is None else wrong}")
             if limits.target_kl and number >= limits.free_epochs:
                 kl, choices = ranks.sum([kl, choices])
                 if kl / max(choices, 1.0) > limits.target_kl:

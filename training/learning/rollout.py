@@ -8,7 +8,7 @@ and, where asked for, the DCM's value with any other token. Suffixes: B cells, L
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from policy.cell_state import CellState
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.transcript import DecodedDcm, teacher_forcing_example
-from training.counterfactual import DecidedDcm, evaluate
+from policy.leader_models.whole_dcms import teacher_forcing_examples
+from training.alternatives import DecidedDcm
+from training.counterfactual import evaluate
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.imitation.collector import random_intent, with_gaps
+from training.learning.compiled_decoder import Decoder, Said
 from training.learning.config import TrainConfig, follow_config
+from training.learning.distributed import Ranks
 from training.learning.example import Example, check_legal
 from training.rewards import cell_reward, served_weights
 from training.simulator.cell import CellBatch
@@ -28,9 +31,6 @@ from training.simulator.learned_followers import as_followers
 from training.simulator.plan import Plan
 from training.simulator.scenario import Scenario
 from training.simulator.state import COLLISIONS, SERVED
-
-if TYPE_CHECKING:
-    from policy.leader_models.leader_network import LeaderNetwork
 
 WARM_UP_PERIODS = 10
 """Worlds are played up to so many periods, or WARM_UP_SLOTS if that is more, before the leader takes over."""
@@ -48,31 +48,37 @@ class Rollout:
         *,
         followers: FollowerTeam | None = None,
         learning: Sequence[str] = ("leader",),
+        ranks: Ranks | None = None,
+        shared_rng: np.random.Generator | None = None,
     ) -> None:
-        """followers: None = the best-response rule. learning: the roles whose examples are wanted."""
+        """followers: None = the best-response rule. learning: the roles whose examples are wanted. ranks: who share the
+        worlds; what is drawn of all of them together comes from shared_rng, equal on all ranks (None = rng)."""
+        ranks, shared_rng = ranks or Ranks(), shared_rng or rng
         self._config, self._options, self._rng = config, options, rng
         self._greedy_share = config.make_objective().greedy_share(config.greedy_share)
         turns = -(-config.worlds // len(config.ue_counts))
-        counts = np.concatenate([rng.permutation(config.ue_counts) for _ in range(turns)])[: config.worlds].tolist()
-        first, scenarios = int(rng.integers(len(config.scenarios))), config.scenarios
+        counts = np.concatenate([shared_rng.permutation(config.ue_counts) for _ in range(turns)])[
+            : config.worlds
+        ].tolist()
+        first, scenarios = int(shared_rng.integers(len(config.scenarios))), config.scenarios
         self._worlds = [
             _LedWorld(
                 scenarios[(first + index) % len(scenarios)],
                 config,
                 index * config.cells,
-                ues,
+                counts[index],
                 followers,
                 learning,
                 rng,
             )
-            for index, ues in enumerate(counts)
+            for index in ranks.share(config.worlds)
         ]
         self.node_jain = self.jain()
         """Jain's index of what the node alone served, before the leader came."""
         self.cell_steps = 0
         """Slots x cells played under the leader."""
 
-    def play(self, leader: LeaderNetwork) -> list[Example]:
+    def play(self, leader: Decoder) -> list[Example]:
         """One period of every world, led by `leader`; the DCMs that governed it.
 
         A slow leader's first period is governed by nobody: no examples. Raises InvalidToken.
@@ -101,17 +107,17 @@ class Rollout:
 
     def _decode(
         self,
-        leader: LeaderNetwork,
+        leader: Decoder,
         states: Sequence[CellState],
         intents: Sequence[Intent],
         grammars: Sequence[Grammar],
         uniforms_BL: NDArray[np.float64],
-    ) -> list[DecodedDcm]:
+    ) -> list[Said]:
         """Tokens drawn, in some cells the likeliest ones: a token's value depends on the others around it."""
         share = self._greedy_share
         # Spread evenly over each world's cells.
         greedy_B = np.floor(np.arange(1, len(states) + 1) * share) > np.floor(np.arange(len(states)) * share)
-        decoded: dict[int, DecodedDcm] = {}
+        decoded: dict[int, Said] = {}
         for chosen, drawn in ((~greedy_B, True), (greedy_B, False)):
             rows = np.flatnonzero(chosen).tolist()
             part = leader.decode(
@@ -174,7 +180,9 @@ class _LedWorld:
             tried = [(v.known_LA, v.value_LA) for v in values]
             outcome = self._play(plan, dcms, rng)
         else:
-            lines = [teacher_forcing_example(d.grammar, d.state, d.tokens) for d in dcms]
+            lines = teacher_forcing_examples(
+                [d.grammar for d in dcms], [d.state for d in dcms], [d.tokens for d in dcms]
+            )
             tried = [(np.zeros(line.mask_LA.shape, bool), np.zeros(line.mask_LA.shape)) for line in lines]
             outcome = self._play(world.plan([d.grammar.allocation(d.tokens) for d in dcms]), dcms, rng)
             bases = outcome.reward_B.tolist()

@@ -1,7 +1,7 @@
 """`stackmac train`: a warm start, then rounds of playing and learning, until updates, cell-steps or time are used up.
 
-All randomness comes from (seed, update at which the round began, rank); how rounds go is in training.rounds, what a run
-leaves on disk in training.run_folder.
+All randomness comes from (seed, update at which the round began, rank); several processes share an update's worlds.
+How rounds go is in training.rounds, what a run leaves on disk in training.run_folder.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from training.checkpoint import Models, Optimizers
 from training.errors import Stopped, TrainingError
 from training.imitation.warm_start import StepReport, WarmStartConfig, options_for, warm_start
 from training.intervals import mean_and_error
+from training.learning.compiled_decoder import compiled_decoder
 from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
 from training.learning.follower_learner import FollowerLearner
@@ -143,11 +144,14 @@ class _Run:
             names = ", ".join(s.name for s in config.scenarios)
             raise TrainingError(f"the bundle's leader cannot decide what a DCM holds in {names}: it is for another K")
         self._start, self.config, self._ranks, self._progress, self._command = start, config, ranks, progress, command
+        if config.worlds < ranks.size:
+            raise TrainingError(f"worlds is {config.worlds}, expected at least one for each of {ranks.size} processes")
         device = choose_device(config.device)
         self._fingerprint = float(sum(tensor.double().abs().sum() for tensor in state_of(start.leader).values()))
         keeps = config.kl or config.watch_rounds or config.choose_rounds
         self._reference = copy.deepcopy(start.leader).to(device).eval() if keeps else None
         self.leader = LeaderLearner(start.leader.to(device), config, self._reference if config.kl else None, ranks)
+        self._decoder = compiled_decoder(start.leader, start.options)
         self.followers: FollowerLearner | None = None
         if "follower" in config.roles:
             limits = Limits(config.epochs, config.clip_norm, config.target_kl)
@@ -200,19 +204,25 @@ class _Run:
         unseen = self._look_at_unseen()
         # The round's worlds.
         rng = np.random.default_rng([config.seed, self.update, *([ranks.rank] * (ranks.rank > 0))])
+        shared_rng = None if ranks.is_first else np.random.default_rng([config.seed, self.update])
         learning = self._roles_of_round()
         team = followers.team if followers else None
-        rollout = Rollout(config, self._start.options, rng, followers=team, learning=learning)
+        rollout = Rollout(
+            config, self._start.options, rng, followers=team, learning=learning, ranks=ranks, shared_rng=shared_rng
+        )
         # With a critic one period more is played, whose states show what the last one came to.
         periods = config.horizon + self.leader.objective.needs_critic
         played_before, end = self.cell_steps, self.update + config.round_updates
         while self.update < end:
             # Play.
             self.leader.leader.eval()
-            examples = [example for _ in range(periods) for example in rollout.play(self.leader.leader)]
+            if self._decoder is not None:
+                self._decoder.repack()
+            player = self._decoder or self.leader.leader
+            examples = [example for _ in range(periods) for example in rollout.play(player)]
             recorded = rollout.follower_batches()
-            self.cell_steps = played_before + rollout.cell_steps * ranks.size
-            if not examples:
+            self.cell_steps = played_before + int(ranks.sum([rollout.cell_steps])[0])
+            if ranks.any(not examples):
                 yield None
                 continue
             # Learn.

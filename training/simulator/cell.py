@@ -205,7 +205,7 @@ class CellBatch:
             t = self.slot % CHUNK_SLOTS
             count = min(slots, CHUNK_SLOTS - t)
             core.play(
-                self.state, self.rules, plan, self._draws(), self.slot, t, count,
+                self.state, self.rules, plan, self.draws(), self.slot, t, count,
                 followers == "obey", self._scratch,
             )  # fmt: skip
             self.slot += count
@@ -239,7 +239,7 @@ class CellBatch:
         state, t, pending = self.state, self.slot % CHUNK_SLOTS, self._pending
         answer_BUM = np.empty(state.gain_BUM.shape, np.int8)
         core.answers(
-            state, self.rules, pending.plan, self._draws(), t, pending.holder_BM, pending.eligible_BU,
+            state, self.rules, pending.plan, self.draws(), t, pending.holder_BM, pending.eligible_BU,
             pending.probability_B, answer_BUM, self._scratch,
         )  # fmt: skip
         return self._slot_view(
@@ -261,7 +261,7 @@ class CellBatch:
             slot=self.slot,
             entitlement_BUM=entitlement_BUM,
             probability_B=probability_B,
-            coin_BUM=self._draws().coin_BTUM[state.world_B, self.slot % CHUNK_SLOTS],
+            coin_BUM=self.draws().coin_BTUM[state.world_B, self.slot % CHUNK_SLOTS],
             cqi_BUM=cqi_BUM,
             queue_bits_BU=state.queue_BU,
             head_delay_slots_BU=state.head_BUD1[:, :, self.slot % state.head_BUD1.shape[2]],
@@ -298,14 +298,15 @@ class CellBatch:
             raise ValueError(f"sends_BUM has shape {sends_BUM.shape}, expected {self.state.gain_BUM.shape}")
         pending, self._pending = self._pending, None
         core.finish_slot(
-            self.state, self.rules, pending.plan, self._draws(), self.slot,
+            self.state, self.rules, pending.plan, self.draws(), self.slot,
             self.slot % CHUNK_SLOTS, pending.holder_BM, pending.eligible_BU, np.ascontiguousarray(sends_BUM, np.bool_),
             self._scratch,
         )  # fmt: skip
         self.slot += 1
         return pending.plan
 
-    def _draws(self) -> Draws:
+    def draws(self) -> Draws:
+        """The chunk of the world that the next slot is in."""
         index = self.slot // CHUNK_SLOTS
         if self._chunk is None or self._chunk_index != index:
             self._chunk = draw_chunk(self.scenario, self.seed, self.world_cells, self.ues, index)

@@ -83,10 +83,10 @@ def test_a_run_that_diverges_ends_with_status_1(start, tmp_path, capsys):
 
 
 def rank_of_two(rank: int, port: int, start: str, out: str) -> None:
-    """What torchrun starts, in a process of its own."""
+    """What torchrun starts, in a process of its own: each plays one of the two worlds."""
     group = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(group)
-    changes = {"ues": (2,), "updates": 3, "worlds": 1, "cells": 4, "round_updates": 2, "watch_rounds": 0}
+    changes = {"ues": (2,), "updates": 3, "worlds": 2, "cells": 4, "round_updates": 2, "watch_rounds": 0}
     config = make_config("tiny", ["mix"], roles=("leader", "follower"), alternate=False, **changes)
     train(config, out, start=load_bundle(start))
 

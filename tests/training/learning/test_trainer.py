@@ -18,8 +18,8 @@ from policy.intent import Intent
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
 from policy.shipped import shipped_bundle
+from training.alternatives import Search
 from training.checkpoint import read_checkpoint
-from training.counterfactual import Search
 from training.errors import Diverged, RunFailed, Stopped, TrainingError
 from training.learning import selection
 from training.learning.config import make_config
