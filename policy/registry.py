@@ -12,6 +12,7 @@ from policy.bundle_files import BUNDLES, BundleError, read_description
 from policy.errors import UserMistake, how_to_add, is_installed
 from policy.leader import Leader
 from policy.leader_models.recorded_answers import check
+from policy.plug_in import PlugInError, load_plug_in
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED
 
@@ -124,10 +125,11 @@ def _load_bundle(name: str, threads: int) -> Leader:
 
 
 def _plug_in(name: str) -> Leader:
-    module_name, _, class_name = name.partition(":")
     try:
-        leader = getattr(import_module(module_name), class_name)()
-    except Exception as error:  # somebody else's code: importing and constructing it can fail in any way
+        leader = load_plug_in(name, "leader")()
+    except PlugInError as error:
+        raise LeaderError(str(error)) from error
+    except Exception as error:  # somebody else's code: constructing it can fail in any way
         raise LeaderError(f"leader {name!r}: {type(error).__name__}: {error}") from error
     if not isinstance(leader, Leader):
         raise LeaderError(f"leader {name!r} is no policy.leader.Leader: expected a `name` and a method `decide`")

@@ -72,7 +72,7 @@ class Player(NamedTuple):
 
     @property
     def label(self) -> str:
-        return self.name if self.baseline else f"{self.name} ({self.decoding})"
+        return self.name if self.baseline or self.decoding is None else f"{self.name} ({self.decoding})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,16 @@ class Tuned:
     player: str
     leader: Leader
     followers: Followers = "best_response"
+    own_contenders: tuple[tuple[int, float], ...] = ()
+    """c by number of UEs where it is none of the shipped table (training.baselines.own_table)."""
+
+    def contenders(self, scenario: Scenario, ues: int) -> float | None:
+        """c here; None = not tuned, the rule's own."""
+        own = dict(self.own_contenders)
+        return own[ues] if ues in own else open_contenders(scenario, self.player, ues)
 
     def __call__(self, world: World) -> list[CellMetrics]:
-        contenders = open_contenders(world.scenario, self.player, world.ues)
+        contenders = self.contenders(world.scenario, world.ues)
         leader = self.leader if contenders is None else FixedContenders(self.leader, contenders)
         return Led(leader, self.followers)(world)
 
@@ -137,7 +144,9 @@ def make_baselines(against: str) -> list[Player]:
         raise UserMistake(f"nobody to compare with; known: all, {', '.join(BASELINES)}")
     for name in names:
         if name not in BASELINES and name not in LEARNED:
-            raise UserMistake(f"unknown player {name!r}; known: all, {', '.join((*BASELINES, *LEARNED))}")
+            raise UserMistake(
+                f"unknown player {name!r}; known: all, {', '.join((*BASELINES, *LEARNED))}, or module:Class"
+            )
     return [BASELINES[name] for name in names if name in BASELINES]
 
 

@@ -6,11 +6,15 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from policy.errors import UserMistake
+
+NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]*?)\n\s+\]")
+"""A list of nothing but numbers: it goes on one line. No line is broken within a string."""
 
 
 class ResultFileError(UserMistake):
@@ -54,7 +58,7 @@ def check_new_file(flag: str, path: Path | None) -> None:
 
 def write_json(path: str, value: object) -> None:
     """Write `value` to a file, or to standard output for `-`. Raises ResultFileError."""
-    text = json.dumps(value, indent=2)
+    text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", json.dumps(value, indent=2))
     if path == "-":
         print(text)
         return

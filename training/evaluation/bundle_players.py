@@ -47,18 +47,29 @@ class Entry(NamedTuple):
     """`bundled`, or directories."""
     bundles: tuple[Bundle, ...]
     players: list[Player]
+    others: tuple[dict[str, Any], ...] = ()
+    """What a result file names where it is no bundle."""
 
     def described(self) -> list[dict[str, Any]]:
         """The bundles as a result file names them."""
         return [
-            {
-                "player": self.player,
-                "name": name,
-                "slots_per_dcm": [bundle.min_slots_per_dcm, bundle.max_slots_per_dcm],
-                "provenance": dict(bundle.provenance),
-            }
-            for name, bundle in zip(self.names, self.bundles, strict=True)
+            *self.others,
+            *(
+                {
+                    "player": self.player,
+                    "name": name,
+                    "slots_per_dcm": [bundle.min_slots_per_dcm, bundle.max_slots_per_dcm],
+                    "provenance": dict(bundle.provenance),
+                    "digest": digest,
+                }
+                for name, bundle, digest in zip(self.names, self.bundles, self.digests, strict=True)
+            ),
         ]
+
+    @property
+    def digests(self) -> list[str]:
+        """Of each bundle: the same however its folder is called."""
+        return [play.digest for play in self.players[0].plays if isinstance(play, BundlePlay)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from training.command_line.values import MAX_UES, counts_in, names_in, one_of
 from training.world_seeds import FIRST_WORLD_SEED, MAX_SEED
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from training.baselines.players import Player
     from training.evaluation.bundle_players import Entry
     from training.simulator.scenario import Scenario
@@ -31,14 +34,14 @@ OWN_FOLLOWERS_UNDER_PF = "pf_leader_learned_followers"
 class EvaluateOptions:
     """What `stackmac evaluate` is given."""
 
-    scenario: str = option(help="Simulator scenario.")
+    scenario: str = option(help="Simulator scenario, or FILE.toml.")
     bundle: str = option(
         "bundled",
         "Directory of a bundle, or several of one player, comma-separated: its training seeds. "
-        "bundled = the shipped one for K.",
+        "bundled = the shipped one for K; module:Class = a leader of one's own.",
     )
     ues: str = option("3,5,10", "UEs per cell, comma-separated.")
-    against: str = option("all", "all, or names of baselines, comma-separated.")
+    against: str = option("all", "all, or names of baselines, comma-separated, and leaders of one's own, module:Class.")
     player: tuple[str, ...] = option(
         (), "A learned baseline and its bundles, one a training seed.", metavar="NAME=DIR[,DIR...]"
     )
@@ -51,7 +54,10 @@ class EvaluateOptions:
     followers: str = option("rule", "Of the bundle: rule (best response) or learned (its own).")
     observe: str = option("full", "What leaders see: full, kpm_srsran or kpm_oai.")
     jobs: int = option(0, "Processes; 0 = one a core.", min=0, max=256)
-    json_file: str = option("", "Write the rows there (- = standard output).", "--json")
+    resume: bool = option(False, "Go on where FILE of --json stopped.")
+    json_file: str = option(
+        "", "Write rows and values there (- = standard output); FILE.played is kept meanwhile.", "--json"
+    )
 
     @property
     def is_against_all(self) -> bool:
@@ -76,8 +82,8 @@ class EvaluateOptions:
 def evaluate_command(options: EvaluateOptions) -> int:
     """Measure a bundle and baselines in the same worlds: radio, traffic and coins are equal, differences are paired.
 
-    With several bundles the intervals go over training seeds. The same command gives the same rows, whatever --jobs.
-    Ctrl-C keeps the world seeds that are finished.
+    With several bundles the intervals go over training seeds crossed with worlds. The same command gives the same rows,
+    whatever --jobs. Ctrl-C keeps what was played; --resume goes on.
     """
     one_of("--decoding", options.decoding, DECODINGS)
     one_of("--followers", options.followers, FOLLOWERS)
@@ -87,10 +93,14 @@ def evaluate_command(options: EvaluateOptions) -> int:
     from rich.console import Console
 
     from policy.observation import PROFILES
-    from training.baselines.players import LEARNED, make_baselines
+    from policy.plug_in import is_plug_in
+    from training.baselines.players import LEARNED
     from training.evaluation.bundle_players import enter_baseline, enter_bundles
     from training.evaluation.evaluate import count_tasks, evaluate
+    from training.evaluation.journal import Journal
+    from training.evaluation.plug_in_players import enter_plug_in, make_players
     from training.evaluation.process_pool import cores
+    from training.evaluation.result_document import document_of
     from training.evaluation.rows import Setup
     from training.evaluation.table import show
     from training.progress_bar import ProgressBar
@@ -99,28 +109,86 @@ def evaluate_command(options: EvaluateOptions) -> int:
     one_of("--observe", options.observe, PROFILES)
     check_json_path(options.json_file)
     world = make_scenario_at(options.scenario, options.k)
-    rules = make_baselines(options.against)
+    rules = make_players(options.against)
     slots_per_dcm, decodings = world.slots_per_dcm, DECODINGS[options.decoding]
-    entry = enter_bundles(options.bundle, slots_per_dcm, decodings, options.followers)
+    if is_plug_in(options.bundle):
+        entry = enter_plug_in(options.bundle, options.followers)
+    else:
+        entry = enter_bundles(options.bundle, slots_per_dcm, decodings, options.followers)
     _check_given(options.against, learned)
     rivals = [
         enter_baseline(name, names, slots_per_dcm, decodings[0], options.followers) for name, names in learned.items()
     ]
     _warn_of_other_k([entry, *rivals], world)
     baselines = [*rules, *(player for rival in rivals for player in rival.players)]
+    _check_names([*entry.players, *baselines])
     players = [*entry.players, *_with_teachers(baselines)]
+    if options.scenario.endswith(".toml"):
+        players = _tuned(players, options.scenario, world, counts)
     periods = periods_of(world, options.slots)
     setup = Setup(world, counts, options.seeds, options.cells, periods, options.observe, options.first_seed)
+    described = [one for who in (entry, *rivals) for one in who.described()]
+    journal = Journal(options.json_file, players, described, setup)
+    known = journal.begin(resume=options.resume)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ProgressBar("evaluate", count_tasks(players, setup), "{what}") as bar:
-        jobs = options.jobs or cores()
-        result = evaluate(players, setup, lambda done, what: bar.show(done, what=what), jobs=jobs)
+    jobs, started = options.jobs or cores(), time.monotonic()
+    try:
+        with ProgressBar("evaluate", count_tasks(players, setup), "{what}") as bar:
+            result = evaluate(
+                players,
+                setup,
+                lambda done, what: bar.show(done, what=what),
+                jobs=jobs,
+                known=known,
+                keep=journal.keep,
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"stackmac evaluate: stopped in the first world seed; {journal.kept}", err=True)
+        return INTERRUPTED
     missing = [name for name in LEARNED if name not in learned] if options.is_against_all else []
-    show(Console(stderr=options.json_file == "-"), result, entry.players[0].label, missing)
+    console = Console(stderr=options.json_file == "-")
+    show(console, result, entry.players[0].label, missing)
+    if not known and result.complete:
+        _show_rate(console, len(result.cells) * setup.cells * setup.slots, time.monotonic() - started, jobs)
     if options.json_file:
-        described = [one for who in (entry, *rivals) for one in who.described()]
-        write_json(options.json_file, {"bundles": described, "missing": missing, **result.as_json()})
-    return 0 if result.complete else INTERRUPTED
+        write_json(options.json_file, document_of(result, described, missing))
+    if result.complete:
+        journal.end()
+        return 0
+    typer.echo(
+        f"stackmac evaluate: stopped after {result.seeds_done} of {setup.seeds} world seeds; {journal.kept}", err=True
+    )
+    return INTERRUPTED
+
+
+def _tuned(players: Sequence[Player], file: str, world: Scenario, counts: Sequence[int]) -> list[Player]:
+    """The players with the c of the table beside the scenario's file, which is made as far as it is not there."""
+    from training.evaluation.plug_in_players import tuned_on_the_spot
+
+    def say(player: str, ues: int) -> None:
+        typer.echo(f"stackmac evaluate: tuning {player} for {ues} UEs; kept beside {file}", err=True)
+
+    return tuned_on_the_spot(players, file, world, counts, say)
+
+
+def _check_names(players: Sequence[Player]) -> None:
+    """Rows are told apart by their labels. Raises UserMistake."""
+    labels = [player.label for player in players]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UserMistake(f"{label} would take part twice: it is what is measured, and one of --against")
+
+
+def _show_rate(console: Console, cell_slots: int, seconds: float, jobs: int) -> None:
+    """What somebody needs who would know how long a larger table takes."""
+    rate = cell_slots / max(seconds, 1e-3) / jobs
+    console.print(
+        f"{cell_slots} cell-slots in {seconds:.0f} s by {jobs} processes: {rate:.0f} a second and process, "
+        "their start included",
+        style="dim",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _check_given(against: str, learned: Mapping[str, str]) -> None:

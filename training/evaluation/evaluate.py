@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from training.baselines.players import ORACLE, Player, Tuned, open_contenders
+from training.baselines.players import ORACLE, Player, Tuned
 from training.command_line.result_file import as_plain
-from training.evaluation.process_pool import Played, Report, Task, play_tasks
+from training.evaluation.process_pool import Report, Task, play_tasks
 from training.evaluation.rows import (
     Row,
     Setup,
@@ -21,20 +21,42 @@ from training.evaluation.rows import (
     world_seeds,
 )
 from training.replay import NODE_SCHEDULER
+from training.simulator.metrics import CellMetrics
 
 ADAPTIVE = "adaptive"
 """What stands in place of a c where the rule chooses it anew in every decision, from reports."""
+
+
+class Key(NamedTuple):
+    """One play: a player of one training seed in the cells of one world seed."""
+
+    label: str
+    training: int
+    """Which of the player's training seeds, counted from 0."""
+    ues: int
+    world_seed: int
+
+    def __str__(self) -> str:
+        return f"{self.label} (training {self.training}) with {self.ues} UEs in world seed {self.world_seed}"
+
+
+Cells = dict[Key, list[CellMetrics]]
+"""All that was played."""
+Keep = Callable[[Key, Sequence[CellMetrics]], None]
 
 
 class Evaluation(NamedTuple):
     """The rows, and over how many of the setup's world seeds they go."""
 
     setup: Setup
+    players: list[Player]
+    cells: Cells
+    """What the rows are made of, in the order of the table."""
     rows: list[Row]
     seed_rows: list[Row]
     """One for each training seed of every player that has several."""
     contenders: dict[str, dict[int, float | str]]
-    """c of the leftover rule by baseline and number of UEs, where the evaluation or the scenario sets it."""
+    """See contenders_of."""
     dictators: dict[int, str]
     """Which player `dictator` stands for, by number of UEs."""
     seeds_done: int
@@ -48,7 +70,10 @@ class Evaluation(NamedTuple):
         """What the intervals are taken over."""
         worlds = "world seeds" if self.seeds_done > 1 else "cells of one world seed"
         if self.seed_rows:
-            return f"95 %, Student's t over training seeds where a player has several, else over {worlds}"
+            return (
+                f"95 %, training seeds crossed with {worlds} (two-way random effects) where a player has several, "
+                f"else Student's t over {worlds}"
+            )
         return f"95 %, Student's t over {worlds}"
 
     def as_json(self) -> dict[str, Any]:
@@ -68,48 +93,65 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    players: Sequence[Player], setup: Setup, report: Report = lambda done, what: None, *, jobs: int = 1
+    players: Sequence[Player],
+    setup: Setup,
+    report: Report = lambda done, what: None,
+    *,
+    jobs: int = 1,
+    known: Mapping[Key, list[CellMetrics]] = {},
+    keep: Keep = lambda key, cells: None,
 ) -> Evaluation:
     """Play everybody in every world. Ctrl-C keeps the world seeds that are finished; before the first it is raised.
 
-    jobs: processes; the rows do not depend on it. report: called with how many of `count_tasks` are done.
+    jobs: processes; the rows do not depend on it. known: what was played before. keep: called with each play. report:
+    called with how many of `count_tasks` are done.
     """
     tasks = [
-        Task(index, player.label, train_index, play, setup.world(ues, seed))
+        Task(index, player.label, training, play, setup.world(ues, seed))
         for index, seed in enumerate(world_seeds(setup.seeds, setup.first_seed))
         for ues in setup.ues
         for player in players
-        for train_index, play in enumerate(player.plays)
+        for training, play in enumerate(player.plays)
     ]
-    played: list[Played] = []
+    due = [task for task in tasks if _key(task) not in known]
+    before = len(tasks) - len(due)
+    cells: Cells = dict(known)
+    contenders = contenders_of(players, setup)
     try:
-        for one in play_tasks(tasks, jobs, report):
-            played.append(one)
+        for one in play_tasks(due, jobs, lambda done, what: report(before + done, what)):
+            cells[_key(one.task)] = one.cells
+            keep(_key(one.task), one.cells)
     except KeyboardInterrupt:
-        if not _seeds_done(played, len(tasks) // setup.seeds):
+        if not _seeds_done(players, setup, cells):
             raise
-    return _collected(players, setup, played, _seeds_done(played, len(tasks) // setup.seeds))
+    return collect(players, setup, cells, contenders)
 
 
 def count_tasks(players: Sequence[Player], setup: Setup) -> int:
     return sum(len(player.plays) for player in players) * len(setup.ues) * setup.seeds
 
 
-def _seeds_done(played: Sequence[Played], tasks_per_seed: int) -> int:
-    """World seeds from the first on in which everything was played."""
-    count = 0
-    while sum(one.task.world_index == count for one in played) == tasks_per_seed:
-        count += 1
-    return count
-
-
-def _collected(players: Sequence[Player], setup: Setup, played: Sequence[Played], seeds: int) -> Evaluation:
-    cells = {(p.task.world.ues, p.task.label, p.task.train_index, p.task.world_index): p.cells for p in played}
+def collect(
+    players: Sequence[Player],
+    setup: Setup,
+    played: Mapping[Key, list[CellMetrics]],
+    contenders: dict[str, dict[int, float | str]],
+) -> Evaluation:
+    """The rows of what was played, over the world seeds, from the first on, in which everything was."""
+    done = _seeds_done(players, setup, played)
+    seeds = world_seeds(done, setup.first_seed)
+    cells: Cells = {
+        key: played[key]
+        for ues in setup.ues
+        for player in players
+        for s in range(len(player.plays))
+        for key in [Key(player.label, s, ues, seed) for seed in seeds]
+    }
     sheets_by_ues: dict[int, Sheets] = {
         ues: {
             player.label: Sheet(
                 player,
-                [[cells[ues, player.label, s, w] for w in range(seeds)] for s in range(len(player.plays))],
+                [[cells[Key(player.label, s, ues, seed)] for seed in seeds] for s in range(len(player.plays))],
             )
             for player in players
         }
@@ -123,15 +165,30 @@ def _collected(players: Sequence[Player], setup: Setup, played: Sequence[Played]
         dictator = dictator_of(sheets, untrained)
         if dictator is not None:
             dictators[ues] = dictator
-    return Evaluation(setup, rows, seed_rows, _contenders(players, setup), dictators, seeds)
+    return Evaluation(setup, list(players), cells, rows, seed_rows, contenders, dictators, done)
 
 
-def _contenders(players: Sequence[Player], setup: Setup) -> dict[str, dict[int, float | str]]:
+def _key(task: Task) -> Key:
+    return Key(task.label, task.train_index, task.world.ues, task.world.seed)
+
+
+def _seeds_done(players: Sequence[Player], setup: Setup, played: Mapping[Key, list[CellMetrics]]) -> int:
+    """World seeds from the first on in which everything was played."""
+    for index, seed in enumerate(world_seeds(setup.seeds, setup.first_seed)):
+        for ues in setup.ues:
+            for player in players:
+                if any(Key(player.label, s, ues, seed) not in played for s in range(len(player.plays))):
+                    return index
+    return setup.seeds
+
+
+def contenders_of(players: Sequence[Player], setup: Setup) -> dict[str, dict[int, float | str]]:
+    """c of the leftover rule by baseline and number of UEs, where the evaluation or the scenario sets it."""
     found: dict[str, dict[int, float | str]] = {}
     for player in players:
         play = player.plays[0]
         if isinstance(play, Tuned):
-            tuned = {ues: open_contenders(setup.scenario, play.player, ues) for ues in setup.ues}
+            tuned = {ues: play.contenders(setup.scenario, ues) for ues in setup.ues}
             found[player.name] = {ues: ADAPTIVE if c is None else c for ues, c in tuned.items()}
         elif player.name in (NODE_SCHEDULER, ORACLE):
             found[player.name] = dict.fromkeys(setup.ues, setup.scenario.node_contenders)

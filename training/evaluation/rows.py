@@ -1,8 +1,9 @@
 """What an evaluation measures: players in the same worlds, as rows, each against every baseline.
 
 Worlds are numbered by seeds of their own, `cells` cells each, and shared by everybody. A player that was trained with
-several seeds is judged over them: its interval is Student's t over the training seeds' means, each taken over all
-cells, so that more cells sharpen each mean and no more. Otherwise it goes over world seeds, or over the cells of one.
+several seeds is judged over training seeds crossed with worlds (training.intervals: two-way random effects), so that
+the interval is of other trainings and of other worlds. Otherwise it is Student's t over worlds. A world is the mean
+over the cells of a world seed; with one world seed each of its cells is a world.
 Axes: S training seeds, W world seeds, C cells of a world seed.
 """
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from training.baselines.players import INFLIGHT_PF, INFLIGHT_PF_SMART, ORACLE, Player, World
 from training.evaluation.columns import COLUMNS, mean_of
-from training.intervals import Interval, difference, percent_above
+from training.intervals import Interval, crossed_difference, crossed_percent
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
 from training.world_seeds import FIRST_WORLD_SEED
@@ -38,7 +39,7 @@ class Against(NamedTuple):
     utility_pct: Interval
     throughput_pct_interval: Interval
     over: str
-    """What the intervals go over: training seeds, world seeds or cells."""
+    """What the intervals go over: world seeds or cells, with `training seeds x` before where there are several."""
 
 
 class Row(NamedTuple):
@@ -201,28 +202,26 @@ def against(mine: Sheet, base: Sheet, *, within_seed: bool = False) -> Against:
 
     within_seed: `mine` is one training seed among several; the baseline is the mean over its own.
     """
+    paired = mine.player.train_seeds == base.player.train_seeds and len(mine.cells_SWC) == len(base.cells_SWC)
     units: dict[str, list[NDArray[np.float64]]] = {}
-    paired, over = True, "training seeds"
     for metric in ("utility", "throughput_bits_per_slot"):
-        my_SWC, base_SWC = mine.values_SWC(metric), base.values_SWC(metric)
+        base_SWC = base.values_SWC(metric)
         if within_seed:
             base_SWC = base_SWC.mean(axis=0, keepdims=True)
-        if len(my_SWC) == len(base_SWC) == 1:
-            over = "world seeds" if my_SWC.shape[1] > 1 else "cells"
-            units[metric] = [_by_world(values_SWC[0]) for values_SWC in (my_SWC, base_SWC)]
-        else:
-            paired = len(my_SWC) == len(base_SWC) and mine.player.train_seeds == base.player.train_seeds
-            units[metric] = [values_SWC.mean(axis=(1, 2)) for values_SWC in (my_SWC, base_SWC)]
+        units[metric] = [_by_world(values_SWC) for values_SWC in (mine.values_SWC(metric), base_SWC)]
     utilities, throughputs = units.values()
-    throughput = percent_above(*throughputs, paired=paired)
+    throughput = crossed_percent(*throughputs, paired=paired)
+    worlds = "world seeds" if len(mine.cells_SWC[0]) > 1 else "cells"
+    several = max(len(values_SW) for values_SW in utilities) > 1
     return Against(
         throughput_pct=throughput.mean,
-        utility_diff=difference(*utilities, paired=paired),
-        utility_pct=percent_above(*utilities, paired=paired),
+        utility_diff=crossed_difference(*utilities, paired=paired),
+        utility_pct=crossed_percent(*utilities, paired=paired),
         throughput_pct_interval=throughput,
-        over=over,
+        over=f"training seeds x {worlds}" if several else worlds,
     )
 
 
-def _by_world(values_WC: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values_WC.mean(axis=1) if len(values_WC) > 1 else values_WC[0]
+def _by_world(values_SWC: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[S, W]; of one world seed, each cell is a world."""
+    return values_SWC.mean(axis=2) if values_SWC.shape[1] > 1 else values_SWC[:, 0]

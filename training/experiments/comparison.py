@@ -130,7 +130,7 @@ def absolute(found: Sequence[Measured], players: Sequence[str], metric: str) -> 
 def sample_of(study: Study, worlds: Sequence[World]) -> str:
     """How many of everything a study's numbers are over, as a sentence."""
     train_seeds, slots = study.budget.train_seeds, sorted({world.slots for world in worlds})
-    over = "training seeds for what was trained, " if train_seeds > 1 else ""
+    over = "training seeds crossed with world seeds for what was trained, " if train_seeds > 1 else ""
     lengths = " or ".join(map(str, slots))
     return (
         f"{train_seeds} training seeds; {worlds[0].seeds} world seeds of {worlds[0].cells} cells, {lengths} slots "

@@ -1,6 +1,7 @@
 """Players in the same worlds, as parts of a study; differences are paired cell by cell.
 
-An interval is Student's t: over training seeds where there are several, else over world seeds, else over cells.
+An interval goes over training seeds crossed with world seeds where there are several trainings (training.intervals),
+else it is Student's t over world seeds, or over the cells of one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from training.experiments.study import Part, Results
-from training.intervals import Interval, finite_mean, mean_interval
+from training.intervals import Interval, crossed_mean, finite_mean, mean_interval
 from training.run_length import SLOW_GAME_PERIODS
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
@@ -132,7 +135,9 @@ class Measured(NamedTuple):
     def interval(self, metric: str) -> Interval:
         """The interval of the mean itself: worlds differ, so it is wider than that of a difference."""
         if len(self.runs) > 1:
-            return mean_interval([finite_mean(v for result in run for v in result[metric]) for run in self.runs])
+            return crossed_mean(
+                np.array([[finite_mean(result[metric]) for result in run] for run in self.runs], np.float64)
+            )
         return _over(self.runs[0], lambda result: result[metric])
 
     def minus(self, other: Measured, metric: str) -> Interval:
@@ -142,7 +147,11 @@ class Measured(NamedTuple):
         trainings = max(len(self.runs), len(other.runs))
         if trainings > 1:
             pairs = [(_same(self.runs, k), _same(other.runs, k)) for k in range(trainings)]
-            return mean_interval([finite_mean(_paired(mine, theirs, metric)) for mine, theirs in pairs])
+            differences_SW = [
+                [finite_mean(_paired([m], [t], metric)) for m, t in zip(mine, theirs, strict=True)]
+                for mine, theirs in pairs
+            ]
+            return crossed_mean(np.array(differences_SW, np.float64))
         worlds = list(zip(self.runs[0], other.runs[0]))
         return _over(worlds, lambda pair: _paired([pair[0]], [pair[1]], metric))
 

@@ -23,6 +23,7 @@ class ScenariosOptions:
 
     name: str = argument("One scenario; without it, all of them.", "")
     as_json: bool = option(False, "Every field, as results carry it.", "--json")
+    show: str = option("", "One scenario, or FILE.toml, as a file of one's own begins.", metavar="NAME")
 
 
 @command(scenarios_app, "scenarios", ScenariosOptions)
@@ -32,7 +33,11 @@ def scenarios_command(options: ScenariosOptions) -> None:
     from rich.table import Table
 
     from training.simulator.scenario import SCENARIOS, make_scenario
+    from training.simulator.scenario_file import as_toml
 
+    if options.show:
+        typer.echo(as_toml(make_scenario(options.show)), nl=False)
+        return
     chosen = [make_scenario(options.name)] if options.name else list(SCENARIOS.values())
     if options.as_json:
         typer.echo(json.dumps({scenario.name: described(scenario) for scenario in chosen}, indent=2))
@@ -46,10 +51,12 @@ def scenarios_command(options: ScenariosOptions) -> None:
             typer.echo(f"{profile.traffic_class.name}: " + ", ".join(f"{k} {_short(v)}" for k, v in shown.items()))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("scenario", "hash", "RBGs", "K", "D", "load", "classes", "UEs", "node's c", "besides"):
-        table.add_column(column, no_wrap=column not in ("classes", "UEs", "besides"))
+    for column in ("scenario", "hash", "RBGs", "K", "D", "load", "UEs", "node's c"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("classes, and what there is besides")
     for scenario in chosen:
-        table.add_row(*_row(scenario))
+        for line, text in enumerate(_classes(scenario)):
+            table.add_row(*(_row(scenario) if line == 0 else [""] * 8), text)
     print_whole(Console(), table)
 
 
@@ -59,19 +66,23 @@ def described(scenario: Scenario) -> dict[str, Any]:
 
 
 def _row(scenario: Scenario) -> list[str]:
-    besides = []
-    if scenario.present_slots:
-        besides.append(f"UEs stay {scenario.present_slots:g} slots, {scenario.resident_ues} for ever")
-    if scenario.regime_slots:
-        besides.append(f"regimes of {scenario.regime_slots:g} slots")
-    if scenario.coupling:
-        besides.append(f"coupling {scenario.coupling:g}")
     return [
         *(scenario.name, scenario.hash, str(scenario.num_rbgs), str(scenario.slots_per_dcm)),
         *(str(scenario.report_delay_slots), f"{scenario.load:g}"),
-        ", ".join(f"{p.traffic_class.name} {p.ue_share:.0%} <= {p.deadline_slots} slots" for p in scenario.traffic),
-        *(",".join(map(str, scenario.ue_counts)), f"{scenario.node_contenders:g}", "; ".join(besides)),
+        *(",".join(map(str, scenario.ue_counts)), f"{scenario.node_contenders:g}"),
     ]
+
+
+def _classes(scenario: Scenario) -> list[str]:
+    """A line for each traffic class, and for whatever else there is."""
+    lines = [f"{p.traffic_class.name} {p.ue_share:.0%} <= {p.deadline_slots} slots" for p in scenario.traffic]
+    if scenario.present_slots:
+        lines.append(f"UEs stay {scenario.present_slots:g} slots, {scenario.resident_ues} for ever")
+    if scenario.regime_slots:
+        lines.append(f"regimes of {scenario.regime_slots:g} slots")
+    if scenario.coupling:
+        lines.append(f"coupling {scenario.coupling:g}")
+    return lines
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 from policy.cell_state import TrafficClass
@@ -268,8 +270,10 @@ SCENARIOS: dict[str, Scenario] = {
 
 
 def make_scenario(name: str) -> Scenario:
-    """The named scenario; ValueError lists the names there are."""
-    try:
+    """The named scenario, or that of a file (training.simulator.scenario_file). ScenarioError lists the names."""
+    if name in SCENARIOS:
         return SCENARIOS[name]
-    except KeyError:
-        raise ScenarioError(f"unknown scenario {name!r}; known: {', '.join(SCENARIOS)}") from None
+    if name.endswith(".toml"):  # imported by name: the module knows this one
+        found: Scenario = import_module("training.simulator.scenario_file").load_scenario(Path(name))
+        return found
+    raise ScenarioError(f"unknown scenario {name!r}; known: {', '.join(SCENARIOS)}, or a FILE.toml")

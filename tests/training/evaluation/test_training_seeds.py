@@ -51,20 +51,25 @@ def row(result: Evaluation, player: str, ues: int = 3) -> Row:
     return next(r for r in result.rows if (r.player, r.ues) == (player, ues))
 
 
-def test_a_claim_over_training_seeds_is_students_t_over_their_paired_means() -> None:
+def test_a_claim_crosses_training_seeds_with_worlds() -> None:
     mine = seeded("bundle", [0.1, 0.2, 0.3], (5, 6, 7), baseline=False)
     same = seeded("same", [0.05, 0.15, 0.25], (5, 6, 7))
     other = seeded("other", [0.0, 0.1, 0.2], (8, 9, 10))
     result = evaluate([mine, same, other, BASELINES[BASE]], SETUP)
     vs = row(result, "bundle").vs
     half = student_t(2) * 0.1 / math.sqrt(3)
-    assert vs[BASE].utility_diff == pytest.approx((0.2, 0.2 - half, 0.2 + half)) and vs[BASE].over == "training seeds"
+    assert (
+        vs[BASE].utility_diff == pytest.approx((0.2, 0.2 - half, 0.2 + half))
+        and vs[BASE].over == "training seeds x world seeds"
+    )
     base = row(result, BASE).utility
-    assert vs[BASE].utility_pct == pytest.approx([100 * x / base for x in (0.2, 0.2 - half, 0.2 + half)])
+    # Of a percentage the worlds are part, too: what is added is the same, what it is added to is not.
+    percent = vs[BASE].utility_pct
+    assert percent.mean == pytest.approx(100 * 0.2 / base) and percent.half_width > 100 * half / base
     assert vs["same"].utility_diff == pytest.approx((0.05, 0.05, 0.05))
     welch = student_t(4) * 0.1 * math.sqrt(2 / 3)  # twice the variance, twice the degrees of freedom
     assert vs["other"].utility_diff == pytest.approx((0.1, 0.1 - welch, 0.1 + welch))
-    assert row(result, BASE).vs["same"].over == "training seeds"
+    assert row(result, BASE).vs["same"].over == "training seeds x world seeds"
     # More cells say more of each seed, and nothing more of seeds.
     more = evaluate([mine, BASELINES[BASE]], SETUP._replace(seeds=3, cells=6))
     assert row(more, "bundle").vs[BASE].utility_diff.half_width == pytest.approx(half)
