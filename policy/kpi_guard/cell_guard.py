@@ -46,6 +46,23 @@ class _Cycle:
 class CellGuard:
     """Not thread safe."""
 
+    _windows: list[Window]
+    """The newest that have ended."""
+    _window: Window
+    _before: frozenset[int]
+    """UEs of the report before."""
+    _age_slots: int
+    """Of the window."""
+    _after_hold_out: bool
+    _plan: list[bool]
+    """Windows that a challenge goes on with, True = hold-out."""
+    _cycle: _Cycle | None
+    _challenged: bool
+    _fast: bool
+    _rest_slots: int
+    _gross_rest_slots: int
+    _to_learn: int
+
     def __init__(
         self,
         rules: GuardRules,
@@ -54,8 +71,8 @@ class CellGuard:
         crowd: Callable[[int, int], int] = lambda after_slots, slots: 0,
         on_e_values: Callable[[str, NDArray[np.float64]], float] = lambda kpi, e_G: 0.0,
     ) -> None:
-        """crowd(after, slots): hold-outs of other cells in these slots from now. on_e_values: is given each cycle's, and
-        returns the M of all cells that are pooled with this one.
+        """crowd(after, slots): hold-outs of other cells in these slots from now. on_e_values: is given those of each
+        cycle, and returns the M of all cells that are pooled with this one.
         """
         self.rules = rules
         self._rng, self._crowd, self._on_e_values = rng, crowd, on_e_values
@@ -128,7 +145,7 @@ class CellGuard:
         self.reports += 1
         window, present = self._window, frozenset(report.ue_ids)
         self.reports_held_out += window.held_out
-        as_meant = report.by_leader is None or report.by_leader is not window.held_out
+        as_meant = not report.by_another and report.by_leader is not window.held_out
         counts = self._age_slots >= self.rules.ignored_slots and as_meant
         if counts:
             window.add(report, self._before)
@@ -140,7 +157,9 @@ class CellGuard:
         self._gross_rest_slots -= report.slots
         if not self.rules.acts:
             self._starved = self._starvation.suspects()
-        elif not (window.held_out or self._challenged or self._rest_slots > 0) and (suspects := self._starvation.suspects()):
+        elif not (window.held_out or self._challenged or self._rest_slots > 0) and (
+            suspects := self._starvation.suspects()
+        ):
             self._starved = suspects
             self._challenge()
             return
@@ -174,13 +193,12 @@ class CellGuard:
                 evidence.restart()
         self._starvation.restart()
         self._gross.restart()
-        self._windows: list[Window] = []
+        self._windows = []
         self._window = Window(held_out=False)
-        self._before: frozenset[int] = frozenset()
+        self._before = frozenset()
         self._age_slots = 0
         self._after_hold_out = False
-        self._plan: list[bool] = []
-        self._cycle: _Cycle | None = None
+        self._plan, self._cycle = [], None
         self._challenged = False
         self._fast = True
         self._rest_slots = self._gross_rest_slots = 0

@@ -33,6 +33,8 @@ class GuardReport(NamedTuple):
     """UEs that an operator allows nothing."""
     by_leader: bool | None = None
     """Whether the leader's discretion governed the cell, as far as the node says what did."""
+    by_another: bool = False
+    """Somebody else's control governed it, or none: the report says nothing."""
     lost_packets_U: FloatU | None = None
     delivered_packets_U: FloatU | None = None
 

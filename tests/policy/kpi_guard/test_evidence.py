@@ -36,7 +36,7 @@ def test_one_wild_window_says_no_more_than_eight_sigma(x_J: np.ndarray, wild: fl
 
 @pytest.mark.parametrize("kind", ["steps", "random_walk", "heavy_tails", "trend"])
 def test_the_mean_time_to_a_false_alarm_is_at_least_a(kind: str) -> None:
-    """By simulation at a small A: cycles of four windows whose level wanders, shifts, or jumps, and no leader's doing."""
+    """By simulation at a small A: cycles of four windows whose level wanders, shifts or jumps by itself."""
     rng, a, runs, longest = np.random.default_rng(5), 20.0, 60, 120
     lengths = []
     for _ in range(runs):
