@@ -26,7 +26,7 @@ from training.simulator.cell import CellBatch
 from training.simulator.lease import BatchSchedule
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
-from training.simulator.state import SERVED
+from training.simulator.state import DROPPED, SERVED
 
 
 class Seen(NamedTuple):
@@ -47,24 +47,25 @@ class GuardedRun(NamedTuple):
     metrics: list[CellMetrics]
 
 
-class _Served:
-    """Bits that each UE was served since the last report."""
+class _Service:
+    """Bits that each UE was served, and lost, since the last report."""
 
     def __init__(self, batch: CellBatch) -> None:
         self._batch = batch
-        self._before_BU = np.zeros(batch.state.ue_id_BU.shape)
+        self._before_BU2 = np.zeros((*batch.state.ue_id_BU.shape, 2))
         self._ids_BU = np.zeros_like(batch.state.ue_id_BU)
 
     def newest(self, states: list[CellState]) -> list[NDArray[np.float64]]:
+        """[U, (served, lost)] of each cell."""
         state = self._batch.state
-        new_BU = state.ue_id_BU != self._ids_BU
-        now_BU = state.counters_BUC[:, :, SERVED]
-        since_BU = now_BU - np.where(new_BU, state.arrival_BUC[:, :, SERVED], self._before_BU)
-        self._before_BU, self._ids_BU = now_BU.copy(), state.ue_id_BU.copy()
+        new_BU1 = (state.ue_id_BU != self._ids_BU)[:, :, None]
+        now_BU2 = state.counters_BUC[:, :, [SERVED, DROPPED]]
+        since_BU2 = now_BU2 - np.where(new_BU1, state.arrival_BUC[:, :, [SERVED, DROPPED]], self._before_BU2)
+        self._before_BU2, self._ids_BU = now_BU2, state.ue_id_BU.copy()
         found = []
         for b, seen in enumerate(states):
             seat_of = {ue: seat for seat, ue in enumerate(state.ue_id_BU[b].tolist()) if state.present_BU[b, seat]}
-            found.append(since_BU[b, [seat_of[ue] for ue in seen.ue_ids]])
+            found.append(since_BU2[b, [seat_of[ue] for ue in seen.ue_ids]])
         return found
 
 
@@ -80,6 +81,7 @@ def run_guarded(
     swapped_for: Leader | None = None,
     swapped_s: float = 0.0,
     pooled: bool = False,
+    packets: bool = False,
     to_the_end: bool = False,
 ) -> GuardedRun:
     """Play `cells` worlds, each with a guard of its own; until all are reverted, or `seconds` are over.
@@ -97,7 +99,7 @@ def run_guarded(
         )
         for b in range(cells)
     ]
-    served, period_s = _Served(batch), scenario.slots_per_dcm * SLOT_MS / 1e3
+    service, period_s = _Service(batch), scenario.slots_per_dcm * SLOT_MS / 1e3
     by_leader: deque[list[bool]] = deque(maxlen=scenario.control_lead_periods + 1)
     reverted_s: list[float | None] = [None] * cells
     for period in range(round(seconds / period_s)):
@@ -105,8 +107,8 @@ def run_guarded(
         who = swapped_for if swapped_for is not None and now_s >= swapped_s else leader
         if rules is not None and period:
             governed = by_leader[0] if len(by_leader) == by_leader.maxlen else None
-            for b, (seen, bits_U) in enumerate(zip(states, served.newest(states), strict=True)):
-                guards[b].report(_report(seen, bits_U, None if governed is None else governed[b]))
+            for b, (seen, bits_U2) in enumerate(zip(states, service.newest(states), strict=True)):
+                guards[b].report(_report(seen, bits_U2, None if governed is None else governed[b], packets))
                 if guards[b].reverted and reverted_s[b] is None:
                     reverted_s[b] = now_s - (swapped_s if swapped_for is not None else 0.0)
             if not to_the_end and all(each.reverted for each in guards):
@@ -121,15 +123,17 @@ def run_guarded(
     return GuardedRun(seen_cells, batch.metrics())
 
 
-def _report(state: CellState, bits_U: NDArray[np.float64], by_leader: bool | None) -> GuardReport:
+def _report(state: CellState, bits_U2: NDArray[np.float64], by_leader: bool | None, packets: bool) -> GuardReport:
     return GuardReport(
         state.ue_ids,
-        bits_U,
+        bits_U2[:, 0],
         state.traffic_class_U,
         state.buffer_bits_U,
         state.cqi_U,
         state.slots_per_dcm,
         by_leader=by_leader,
+        lost_packets_U=bits_U2[:, 1] / state.packet_bits_U if packets else None,
+        delivered_packets_U=bits_U2[:, 0] / state.packet_bits_U if packets else None,
     )
 
 

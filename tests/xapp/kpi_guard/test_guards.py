@@ -184,7 +184,7 @@ def test_reports_that_somebody_elses_control_governed_say_nothing(make_cell: Any
     played = Played(make_cell)
     for _ in range(60):
         played._step()
-        played.in_force = [control for control in played.in_force[-2:]]
+        played.in_force = played.in_force[-2:]
         for control in played.in_force:
             object.__setattr__(control, "instance_epoch", 77)
     assert played.guards.summary()["reverted_cells"] == 0
