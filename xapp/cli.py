@@ -21,6 +21,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ric": ("xapp.lab.ric.command:ric_app", "Stand-ins for the near-RT RIC platform."),
     "gnb": ("xapp.lab.gnb.gnb:gnb_app", "A simulated E2 node."),
     "explain": ("xapp.explain.command:explain_app", "Why a UE got what it got in a decision."),
+    "guard": ("xapp.kpi_guard.command:guard_app", "What the KPI guard has found, and an operator's word against it."),
+    "guard-lab": (
+        "xapp.lab.guard_command:guard_lab_app",
+        "How soon the KPI guard finds a harmful leader, and what its hold-outs cost, in the simulator.",
+    ),
     "replay": ("xapp.record.command:replay_app", "A recording once more: the same control bytes, or the first other."),
     "intent": ("xapp.a1.command:intent_app", "Operators' policies: check, see what they come to, put in force."),
     "e2": ("xapp.e2.command:e2_app", "Decode and encode E2 messages."),

@@ -256,7 +256,7 @@ def node() -> Iterator[FakeNode]:
 class DecidingCell:
     """Receiver, loop and sender around one leader and one cell; decisions are made in the test's own thread."""
 
-    def __init__(self, node: FakeNode, leader: Any, observer: Any = None) -> None:
+    def __init__(self, node: FakeNode, leader: Any, observer: Any = None, discretion: Any = None) -> None:
         self.node, self.metrics, self.intent = node, Metrics(), Intent()
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2, observer=observer)
         self.mailbox: Mailbox[Report] = Mailbox(0.0)
@@ -270,6 +270,7 @@ class DecidingCell:
             links=self.receiver.links,
             intent_of=lambda cell: self.intent,
             observer=observer,
+            discretion=discretion,
         )
         self.link = node.link()
         self.receiver.attach(node.dcm_instance, ReportSubscription(node.cell, "dcm"), self.link)
@@ -295,8 +296,8 @@ def make_cell(node: FakeNode) -> Iterator[Callable[..., DecidingCell]]:
     """`make_cell(leader, tap)`: a cell of `node` whose decisions the test makes."""
     with ExitStack() as stack:
 
-        def make(leader: Any, observer: Any = None) -> DecidingCell:
-            cell = DecidingCell(node, leader, observer)
+        def make(leader: Any, observer: Any = None, discretion: Any = None) -> DecidingCell:
+            cell = DecidingCell(node, leader, observer, discretion)
             stack.callback(cell.close)
             return cell
 

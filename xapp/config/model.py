@@ -24,6 +24,7 @@ from policy.grammar import MAX_RBGS
 from policy.observation import MEASUREMENTS
 from policy.time_scales import LEASE_PERIODS, MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.config.http_url import is_http_url
+from xapp.config.kpi_guard import KpiGuardConfig
 from xapp.config.leader_limits import BreakerConfig, LeaderLimits
 
 NAME = "stackmac"
@@ -269,6 +270,7 @@ class Controls(_Section):
     )
     leader_limits: LeaderLimits = LeaderLimits()
     breaker: BreakerConfig = BreakerConfig()
+    kpi_guard: KpiGuardConfig = KpiGuardConfig()
     missed_beats: int = Field(
         default=10,
         ge=1,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from policy.cell_state import CellState
-from xapp.control.cell_tracker import CellTracker
+from xapp.control.cell_tracker import CellTracker, Service
 from xapp.control.encoder import ControlEncoder
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
@@ -86,6 +86,10 @@ class Report:
     """The newest KPM report in it."""
     measurement: int | None = None
     """Counts the cell's measurements, see xapp.control.encoder.DecisionContext."""
+    service: Service | None = None
+    """What UEs were served since the report before."""
+    applied: dcm.AppliedControl | None = None
+    """What governed the cell meanwhile, where the node reports it."""
 
     @property
     def state(self) -> CellState:

@@ -68,6 +68,14 @@ class _Histories(NamedTuple):
         }
 
 
+class Service(NamedTuple):
+    """What UEs were served in the time of one report. Never changed."""
+
+    ue_ids: tuple[int, ...]
+    served_bits_U: FloatU
+    slots: int
+
+
 class CellTracker:
     """Joins a cell's KPM reports and DCM indications. Not thread safe: one thread feeds it."""
 
@@ -93,6 +101,8 @@ class CellTracker:
         self._dcm: tuple[IndicationHeader, Indication, FloatU] | None = None  # the last: [columns, U], believed
         self._histories = _Histories()
         self._last_slot: int | None = None
+        self.service: Service | None = None
+        """Of the newest report that brought a measurement. Replaced as a whole."""
         ranges = DCM_RANGES | {"preferred_rbg": Range(0, num_rbgs - 1)}
         self._ranges_C = np.array([ranges.get(name, ANY_NUMBER) for name in INDICATION_COLUMNS])[:, :, None]
 
@@ -259,6 +269,7 @@ class CellTracker:
         self, ue_ids: tuple[int, ...], served_bits_U: FloatU, cqi_U: FloatU, slot: int, slots_per_report: int
     ) -> None:
         """`served_bits_U` were served in the `slots_per_report` slots before `slot`."""
+        self.service = Service(ue_ids, served_bits_U, slots_per_report)
         if self._last_slot is not None and slot < self._last_slot:
             self._histories = _Histories()  # the node started over
             self._last_slot = None

@@ -20,7 +20,7 @@ from policy.cell_state import CellState
 from policy.guard import guard
 from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
-from policy.schedulers.fallback import fallback
+from policy.schedulers.fallback import fallback, left_to_the_node
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, Report, node_of
 from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
@@ -32,7 +32,7 @@ from xapp.control.observer import Batch, Observer
 from xapp.control.sender import ControlSender
 from xapp.control.watched_leader import WatchedLeader
 from xapp.leader.heartbeat import MIN_LIMIT_S, Heartbeat
-from xapp.leader.reasons import CLOSED
+from xapp.leader.reasons import CLOSED, WITHHELD
 from xapp.monitoring.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,17 @@ class Asked(Protocol):
     def guarded(self, changed: bool) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Discretion:
+    """Who says whether the leader may decide about a cell: xapp.kpi_guard, or a recording. This one lets it."""
+
+    def withheld(self, report: Report, intent: Intent) -> str:
+        """Why not now (a word of xapp.leader.reasons); empty = it may. Asked once for each report that is decided."""
+        return ""
+
+    def decided(self, record: DecisionRecord) -> None:
+        """What became of it."""
 
 
 OnDecided = Callable[[CellState, Intent, Allocation, bool], None]
@@ -73,10 +84,12 @@ class ControlLoop:
         observer: Observer | None = None,
         renew_leader: Callable[[], Leader] | None = None,
         worker: Asked | None = None,
+        discretion: Discretion | None = None,
     ) -> None:
         """links: the cells that are attached now. intent_of: gives what operators want of a cell now; it is asked
         before a decision is made, and again before it is sent. on_decided: is told what became of a decision.
-        renew_leader: see Worker. worker: is asked for decisions in place of a thread around `leader`.
+        renew_leader: see Worker. worker: is asked for decisions in place of a thread around `leader`. discretion: where
+        it withholds a cell from the leader the node decides, under the same limits.
         """
         self._controls = controls
         self._mailbox = mailbox
@@ -87,6 +100,7 @@ class ControlLoop:
         self._on_decided = on_decided
         self._leader = leader
         self._worker = worker or self._watched(renew_leader)
+        self._discretion = discretion or Discretion()
         self.heartbeat = Heartbeat(max(MIN_LIMIT_S, controls.beat_limit_s), self._let_go)
         self._stood_still = 0
         """Of the heartbeat, when the batch at hand was begun."""
@@ -148,7 +162,8 @@ class ControlLoop:
             self._sender.reported(node_of(report.state.cell), report.kpm)
         states = [report.state for report in reports]
         intents = [self._intent_of(state) for state in states]
-        asked = [i for i, intent in enumerate(intents) if intent.mode is not Mode.FALLBACK]
+        withheld = [self._withheld(report, intent) for report, intent in zip(reports, intents, strict=True)]
+        asked = [i for i, why in enumerate(withheld) if not why]
         answer = Answer(None)
         if asked:
             waited_s = (time.perf_counter_ns() - min(report.received_ns for report in reports)) / 1e9
@@ -162,13 +177,23 @@ class ControlLoop:
         for i, (report, intent) in enumerate(zip(reports, intents, strict=True)):
             try:
                 # The classical schedule costs a third of a model's decision: only who needs it waits for it.
-                reason = answer.reason if i in asked else INTENT
-                decision = answered[i] if i in answered else fallback(report.state, intent, reason)
+                reason = withheld[i] or answer.reason
+                decision = answered[i] if i in answered else _instead(report.state, intent, reason)
                 records.append(self._send(report, decision, intent, decision_ms))
             except Exception:  # one cell's trouble is not the others'
                 self._metrics.drop("send_error")
                 log.exception("no control for %s", report.state.cell)
         self._observer.decided(Batch([report.number for report in reports], intents, answer.reason, records))
+
+    def _withheld(self, report: Report, intent: Intent) -> str:
+        """Why the leader is not asked about a cell; empty = it is."""
+        try:
+            why = self._discretion.withheld(report, intent)
+        except Exception:  # whoever watches the leader must not stop it
+            self._metrics.drop("kpi_guard_error")
+            log.exception("the KPI guard failed on %s", report.state.cell)
+            why = ""
+        return INTENT if intent.mode is Mode.FALLBACK else why
 
     def _send(self, report: Report, decision: Decision, intent_then: Intent, decision_ms: float) -> DecisionRecord:
         """Pass one decision through the guard, send it and keep a record of it. Policies may have changed, and UEs
@@ -223,6 +248,7 @@ class ControlLoop:
             loop_ms,
         )
         self.log.add(record)
+        self._discretion.decided(record)
         self._metrics.decided(record.decided_by, decision_ms, loop_ms)
         self._newest.add(record, sent, link.target)
         return record
@@ -256,3 +282,8 @@ class ControlLoop:
         self._worker.close()
         if self._thread.is_alive():
             self._thread.join(timeout=CLOSE_TIMEOUT_S)
+
+
+def _instead(state: CellState, intent: Intent, reason: str) -> Decision:
+    """What is sent in the leader's place."""
+    return left_to_the_node(state, intent, reason) if reason in WITHHELD else fallback(state, intent, reason)

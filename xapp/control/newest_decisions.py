@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from xapp.control.cell_link import ControlTarget
 from xapp.control.decision_record import DecisionRecord
+from xapp.leader.reasons import WITHHELD
 
 
 class _Newest(NamedTuple):
@@ -36,6 +37,7 @@ def _described(newest: _Newest) -> dict[str, Any]:
     record, allocation = newest.record, newest.record.allocation
     return {
         "decided_by": record.decided_by,
+        "withheld": record.decision.reason if record.decision.reason in WITHHELD else "",
         "decision_ms": round(record.decision_ms, 3),
         "loop_ms": round(record.loop_ms, 3),
         "strip": allocation.strip(),

@@ -50,6 +50,9 @@ class Observer:
     def encoder_called(self, kind: str, node: str, call: str, arguments: Mapping[str, Any]) -> None:
         """A node's encoder with a state (xapp.control_kinds) was changed by this call, or has sent; `new` made it."""
 
+    def found_harm(self, cell: str, verdict: Mapping[str, Any]) -> None:
+        """The KPI guard has reverted the leader of a cell."""
+
     def entered_standby(self) -> None:
         """Another instance controls: nothing is sent, and what was controlled is forgotten."""
 

@@ -187,6 +187,8 @@ class Receiver:
             self._reports,
             tracker.kpm,
             None if tracker.has_dcm else tracker.measurements,
+            tracker.service,
+            tracker.applied,
         )
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
         self._mailbox.offer(subscription.cell, report, complete=tracker.period_complete, news=opens_period)

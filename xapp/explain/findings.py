@@ -30,6 +30,8 @@ FALLBACK_REASONS = {
     "restarting": "the leader's process had died, and the next one was not ready yet",
     "not_ready": "the leader said that it could not decide yet",
     "intent": "the policy in force says `fallback`: the leader is not asked",
+    "hold_out": "for a moment the KPI guard looks at the cell without the leader (a hold-out): limits hold",
+    "reverted": "the KPI guard found the cell worse off with the leader, and reverted it: limits hold",
     "expired": "time ran out while the leader was deciding",
 }
 NOTHING_SENT = {

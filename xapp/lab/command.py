@@ -10,6 +10,7 @@ from training.command_line.options import command
 from training.command_line.result_file import check_json_path, check_new_file, write_json
 from xapp.lab.gnb.behaviour import BEHAVIOURS
 from xapp.lab.gnb.options import CONTROLS, check_control, check_followers
+from xapp.lab.harmful_leaders import plug_in_of
 from xapp.lab.lab import run_lab
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import stop_on_sigterm
@@ -40,7 +41,7 @@ def check_names(options: LabOptions) -> None:
     if options.scenario:
         make_scenario(options.scenario)
     for name in (options.leader or BUNDLED, *(name for name in options.compared if name not in NO_XAPP)):
-        check_leader(name)
+        check_leader(plug_in_of(name))
     for name, value, known in (
         ("--followers", options.followers, ("rule", "learned")),
         ("--e2-transport", options.e2_transport, ("auto", "sctp", "tcp")),

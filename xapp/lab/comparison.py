@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
+from xapp.lab.harmful_leaders import plug_in_of
 from xapp.lab.options import MARGIN_SEED, LabOptions
 
 if TYPE_CHECKING:
@@ -104,5 +105,5 @@ def _replay(options: LabOptions, name: str, *, cells: int, seed: int, periods: i
         "followers": make_followers(options.followers, options.follower_bundle, options.k),
     }
     if options.control == "rc" and name not in NO_XAPP:
-        return replay_under_quotas(scenario, make_leader(name), {**worlds, "observe": options.observe})
-    return replay_row(scenario, name, **worlds)
+        return replay_under_quotas(scenario, make_leader(plug_in_of(name)), {**worlds, "observe": options.observe})
+    return replay_row(scenario, plug_in_of(name), **worlds)

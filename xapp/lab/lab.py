@@ -21,6 +21,7 @@ from training.simulator.scenario import make_scenario
 from xapp.lab.comparison import compare_leaders, margins, verdict
 from xapp.lab.gnb.options import GnbOptions
 from xapp.lab.gnb.ran_functions import make_carriers
+from xapp.lab.harmful_leaders import plug_in_of
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import Child, LabError
 from xapp.lab.ric.options import RIC_PORTS, RicOptions
@@ -204,7 +205,7 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": "stackmac",
         "controls": {
-            "leader": options.leader,
+            "leader": plug_in_of(options.leader),
             "report_period_ms": options.period_ms,
             "log_format": "text",
             "control": options.control,
@@ -247,6 +248,7 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         summary[name] = xapp.get(name, 0)
     for name in ("decided_by", "decision_ms", "loop_ms", "dropped"):
         summary[name] = xapp.get(name, {})
+    summary["kpi_guard"] = xapp.get("kpi_guard", {})
     summary["xapp_rss_mb"] = xapp.get("rss_mb")
     summary["start_to_first_decision_s"] = xapp.get("start_to_first_decision_s")
     for name in (

@@ -22,9 +22,15 @@ RESTARTING = "restarting"
 """Its process died, or was ended, and the next one is not ready yet."""
 NOT_READY = "not_ready"
 """A plug-in says that it cannot decide yet."""
+HOLD_OUT = "hold_out"
+"""The KPI guard looks at the cell without the leader for a moment: nobody's fault."""
+REVERTED = "reverted"
+"""The KPI guard has found that the cell is worse off with the leader."""
 CLOSED = "closed"
 """The xApp stops: nothing is to be sent any more."""
 
+WITHHELD = (HOLD_OUT, REVERTED)
+"""The KPI guard's: the node decides, under the same limits."""
 ERRORS = (ERROR, WRONG_COUNT, MALFORMED, RESTARTING)
 OVERDUE = (LATE, BUSY)
 FAILURES = (*ERRORS, *OVERDUE, GIVEN_UP, BREAKER_OPEN)

@@ -140,6 +140,9 @@ class Recorder(Observer):
     def encoder_called(self, kind: str, node: str, call: str, arguments: Mapping[str, Any]) -> None:
         self._put(lambda: call_event(kind, node, call, arguments))
 
+    def found_harm(self, cell: str, verdict: Mapping[str, Any]) -> None:
+        self._put(lambda: {"event": "revert", "cell": cell, "verdict": dict(verdict)})
+
     def entered_standby(self) -> None:
         self._put(lambda: {"event": "stood_back"})
 

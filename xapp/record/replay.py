@@ -113,6 +113,7 @@ class Replay:
             links=self._receiver.links,
             intent_of=lambda state: self._intents[state.cell].popleft(),
             worker=self._answers,
+            discretion=self._answers,
         )
         self._epoch, self._lease_periods = epoch, controls.lease_periods
         self._encoders: dict[tuple[str, str], ReplayedEncoder] = {}

@@ -11,12 +11,14 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from xapp.control.cell_link import Report
+from xapp.control.control_loop import Discretion
 from xapp.control.encoder import AppliedCheck, ControlEncoder, ControlMessage, DecisionContext, SendContext
 from xapp.control.leader_thread import Answer
 from xapp.control.mailbox import Mailbox
 from xapp.control.sender import ControlSender
 from xapp.control_kinds.control_kind import RecordedCalls
 from xapp.e2.dcm.messages import AppliedControl, Carrier
+from xapp.leader.reasons import WITHHELD
 from xapp.record.file_format import Event, message_entry, read_decision
 from xapp.rmr.transport import RmrMessage
 
@@ -144,8 +146,8 @@ class ReplayedReports(Mailbox[Report]):
         return found
 
 
-class ReplayedAnswers:
-    """Who is asked in the worker's place."""
+class ReplayedAnswers(Discretion):
+    """Who is asked in the worker's place, and what the KPI guard withheld from it then."""
 
     def __init__(self, leader: Leader | None) -> None:
         """None: what was proposed then is proposed again."""
@@ -162,6 +164,10 @@ class ReplayedAnswers:
         if self._leader is not None:
             return Answer(self._leader.decide(states, intents, never_expires))
         return Answer([read_decision(self._cells[state.cell]["decision"]) for state in states])
+
+    def withheld(self, report: Report, intent: Intent) -> str:
+        decision = self._cells.get(report.state.cell, {}).get("decision") or {}
+        return str(decision["reason"]) if decision.get("reason") in WITHHELD else ""
 
     def guarded(self, changed: bool) -> None:
         """Nobody is judged."""

@@ -40,10 +40,12 @@ class AlarmWatch:
         report_period_ms: int,
         failing_tasks: Callable[[], Mapping[str, str]] = dict,
         others: Sequence[Callable[[], Failing | None]] = (),
+        by_cell: Callable[[], Iterable[Failing]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """totals: Metrics.totals. silence_s: by cell, how long it has not reported. nodes: by name, is it connected.
         failing_tasks: by name, the newest error. others: conditions that parts know of themselves.
+        by_cell: LEADER_HARMFUL of each cell where it holds.
         """
         self._totals = totals
         self._silence_s = silence_s
@@ -52,6 +54,7 @@ class AlarmWatch:
         self._silent_s = silent_after_s(report_period_ms)
         self._failing_tasks = failing_tasks
         self._others = others
+        self._by_cell = by_cell
         self._clock = clock
         self._found: dict[str, list[Failing]] = {}
         """By condition, what it came to last."""
@@ -83,8 +86,9 @@ class AlarmWatch:
 
     def watched(self) -> list[tuple[Problem, str]]:
         """Everything that `failing` would have named, had it failed."""
-        ours = [(problem, "") for problem in Problem if problem is not Problem.NO_REPORTS]
-        return [*ours, *((Problem.NO_REPORTS, who) for who in self._reporters)]
+        of_cells = (Problem.NO_REPORTS, Problem.LEADER_HARMFUL)
+        ours = [(problem, "") for problem in Problem if problem not in of_cells]
+        return [*ours, *((problem, who) for problem in of_cells for who in self._reporters)]
 
     def _silent_cells(self) -> Iterator[Failing]:
         silence_s, nodes = self._silence_s(), self._nodes()
@@ -119,6 +123,7 @@ class AlarmWatch:
         for condition in self._others:
             if (failing := condition()) is not None:
                 yield failing
+        yield from self._by_cell()
 
     def _count(self) -> Iterable[Failing]:
         """Nothing of this fails by itself."""

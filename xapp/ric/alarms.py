@@ -97,6 +97,14 @@ class Problem(Enum):
         "STACKMAC WAS SENT ROUTE TABLES BY A SECOND SOURCE",
         "See whether the route manager has moved; if not, set controls.rmr.route_sources or the chart's networkPolicy",
     )
+    LEADER_HARMFUL = (
+        83015,
+        "MAJOR",
+        0.0,
+        5.0,
+        "STACKMAC'S LEADER MADE A CELL WORSE",
+        "See GET /ric/v1/guard; the node's own scheduler decides there: another leader, then stackmac guard reset CELL",
+    )
     TASK_FAILING = (
         83021,
         "MINOR",

@@ -25,6 +25,7 @@ from xapp.control.observer import Observer
 from xapp.explain.api import decision_router
 from xapp.http.routes import build_app
 from xapp.http.server import BackgroundServer, listen
+from xapp.kpi_guard.api import guard_router
 from xapp.monitoring.metrics import Metrics
 from xapp.monitoring.symptom_data import SymptomData
 from xapp.packaging.descriptor import completed
@@ -117,6 +118,7 @@ class App:
         )
         routes.include_router(decision_router(parts.loop.log))
         routes.include_router(policy_router(parts.policies.rows))
+        routes.include_router(guard_router(parts.kpi_guards))
         return routes
 
     def stop(self) -> None:

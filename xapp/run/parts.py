@@ -19,6 +19,8 @@ from xapp.control.observer import Observer
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.control_kinds.control_kind import ControlKind, control_kinds
+from xapp.kpi_guard.guards import KpiGuards
+from xapp.kpi_guard.leader_id import bundle_hash
 from xapp.monitoring.metrics import Metrics
 from xapp.nodes.cell_manager import Cells
 from xapp.packaging.descriptor import completed
@@ -61,6 +63,7 @@ class Parts:
     receiver: Receiver
     policies: Policies
     loop: ControlLoop
+    kpi_guards: KpiGuards
     kinds: dict[str, ControlKind]
     """Of control, by name."""
     cells: Cells
@@ -122,6 +125,14 @@ def wire(
     )
     policies.a1.wake = lambda: task_runner.wake(POLICIES)
     receiver.register(A1_POLICY_REQUEST, policies.a1.on_message)
+    kpi_guards = KpiGuards(
+        controls.kpi_guard,
+        metrics,
+        leader=leader.name,
+        report_period_ms=controls.report_period_ms,
+        observer=observer,
+        bundle_hash=bundle_hash(controls.leader),
+    )
     loop = ControlLoop(
         controls,
         leader,
@@ -133,6 +144,7 @@ def wire(
         on_decided=policies.in_force.on_decided,
         observer=observer,
         renew_leader=renew_leader,
+        discretion=kpi_guards,
     )
     opened.callback(loop.close)
     endpoint = _endpoint(controls, settings, http_port=http_port, rmr_port=transport.port)
@@ -162,6 +174,7 @@ def wire(
         receiver=receiver,
         policies=policies,
         loop=loop,
+        kpi_guards=kpi_guards,
         kinds=kinds,
         cells=cells,
         watcher=watcher,
@@ -183,6 +196,7 @@ def wire(
                 stands_by(leader_election),
                 has_second_router(transport),
             ],
+            kpi_guards,
         ),
         sdl_documents=sdl_documents,
     )
@@ -243,6 +257,7 @@ def _alarm_watch(
     store: SharedStore,
     task_runner: TaskRunner,
     others: Sequence[Callable[[], Failing | None]],
+    kpi_guards: KpiGuards,
 ) -> AlarmWatch:
     return AlarmWatch(
         totals=metrics.totals,
@@ -254,6 +269,7 @@ def _alarm_watch(
             name: failure.error for name, failure in task_runner.failures.items() if failure.is_failing
         },
         others=others,
+        by_cell=kpi_guards.failing,
     )
 
 

@@ -35,6 +35,7 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "pacer": parts.loop.heartbeat.problem,
         "leader_problem": parts.loop.watched_leader.problem,
         "breaker": parts.loop.watched_leader.status(),
+        "kpi_guard": parts.kpi_guards.summary(),
         "rss_mb": rss_mb(),
         "cells": parts.loop.last_decisions(),
         "effects": parts.cells.effects(parts.sender.epoch),
@@ -99,6 +100,7 @@ def set_gauges(parts: Parts) -> None:
         "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED.value),
         "pacer_stands_still": bool(parts.loop.heartbeat.problem),
         "breaker_open": parts.loop.watched_leader.breaker.state is not BreakerState.CLOSED,
+        **parts.kpi_guards.counts(),
         "alarms_active": len(parts.alarms.active()),
         "configuration_error": bool(configuration["error"]),
         "restart_needed": len(configuration["restart_needed"]),
@@ -125,6 +127,7 @@ def symptom_parts(parts: Parts, log_lines: Callable[[], list[str]]) -> dict[str,
         "policies.json": parts.policies.rows,
         "decisions.json": lambda: _decision_lines(parts.loop.log),
         "subscriptions.json": lambda: [asdict(status) for status in parts.cells.subscriptions.statuses()],
+        "guard.json": parts.kpi_guards.document,
         "nodes.json": lambda: {
             name: {
                 "connected": node.connected,

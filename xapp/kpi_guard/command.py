@@ -1,0 +1,102 @@
+"""`stackmac guard`: what the KPI guard of a running xApp has found, and an operator's word against it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from policy.errors import RunFailed, UserMistake
+from training.command_line.options import argument, command, option
+from xapp.config.http_url import check_url
+from xapp.config.token_file import token_of
+from xapp.kpi_guard.api import GUARD, RESET
+
+guard_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="The KPI guard of a running xApp.")
+
+TIMEOUT_S = 10.0
+
+
+class GuardUnreachable(RunFailed):
+    """One line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowOptions:
+    """What `stackmac guard show` is given."""
+
+    url: str = option("http://127.0.0.1:8080", "The xApp's HTTP address, http://HOST:PORT.")
+    token_file: Path | None = option(None, "File with the token that the xApp's HTTP server asks for.")
+    as_json: bool = option(False, "The whole document as JSON.", "--json")
+
+
+@dataclass(frozen=True, slots=True)
+class ResetOptions:
+    """What `stackmac guard reset` is given."""
+
+    cell: str = argument("<RAN name>/<NR-CGI>, or how it ends.")
+    url: str = option("http://127.0.0.1:8080", "The xApp's HTTP address, http://HOST:PORT.")
+    token_file: Path | None = option(None, "File with the token that the xApp's HTTP server asks for.")
+
+
+@command(guard_app, "show", ShowOptions)
+def show(options: ShowOptions) -> int:
+    """Each cell: whether the leader decides there, hold-outs so far, evidence against it, and why it was reverted."""
+    document = _ask("GET", options.url, GUARD, options.token_file)
+    if options.as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print(Console(highlight=False), document)
+    return 0
+
+
+@command(guard_app, "reset", ResetOptions)
+def reset(options: ResetOptions) -> int:
+    """Let the leader decide about a cell again, from the beginning: nothing is held against it any more."""
+    known = list(_ask("GET", options.url, GUARD, options.token_file)["cells"])
+    cells = [cell for cell in known if cell == options.cell] or [cell for cell in known if cell.endswith(options.cell)]
+    if len(cells) != 1:
+        raise UserMistake(f"{len(cells)} guarded cells end in {options.cell!r}; there are {', '.join(known) or 'none'}")
+    answer = _ask("POST", options.url, f"{RESET}/{quote(cells[0])}", options.token_file)
+    typer.echo(f"{answer['cell']}: {answer['state']}")
+    return 0
+
+
+def _ask(method: str, url: str, path: str, token_file: Path | None) -> dict[str, Any]:
+    check_url("--url", url)
+    token = token_of(token_file)
+    shown = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False, headers=shown) as http:
+            answer = http.request(method, path)
+        document = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+        raise GuardUnreachable(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None
+    if answer.status_code != 200 or not isinstance(document, dict) or not ({"cells", "state"} & document.keys()):
+        detail = document.get("detail", document) if isinstance(document, dict) else document
+        raise GuardUnreachable(f"{url}: {str(detail)[:300]}")
+    return document
+
+
+def _print(console: Console, document: dict[str, Any]) -> None:
+    console.print(f"leader {document['leader']} {document['bundle_hash']}".rstrip(), markup=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("cell", "state", "control", "hold-outs", "share", "M", "reverts"):
+        table.add_column(heading)
+    for cell, found in document["cells"].items():
+        m = max(found["evidence"].values(), default=1.0)
+        table.add_row(
+            cell, found["state"], found["control"], str(found["hold_outs"]), f"{100 * found['hold_out_share']:.1f} %",
+            f"{m:.3g} of {found['reverts_at']:.3g}", str(found["reverts"]),
+        )  # fmt: skip
+    console.print(table)
+    for cell, found in document["cells"].items():
+        if found["verdict"]:
+            console.print(f"{cell}: {found['verdict']['text']}", markup=False, soft_wrap=True)

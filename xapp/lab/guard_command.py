@@ -1,0 +1,124 @@
+"""`stackmac guard-lab`: how soon the KPI guard finds a leader that does harm, whether it leaves a good one alone, and what
+its hold-outs cost; in the simulator, many worlds at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import typer
+
+from policy.errors import UserMistake
+from policy.kpi_guard.rules import FALSE_ALARM_CYCLES, GuardRules
+from policy.registry import make_leader
+from training.command_line.options import command, option
+from training.command_line.result_file import check_json_path, write_json
+from training.intervals import percent_above
+from training.simulator.scenario import MAX_SEED, make_scenario
+from xapp.lab.guard_replay import GuardedRun, Seen, run_guarded
+from xapp.lab.harmful_leaders import plug_in_of
+
+guard_lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+FAST_RULES = GuardRules(window_slots=100, ignored_slots=20, starved_slots=100, starved_together_slots=60, cycles=False)
+"""As xapp.config.kpi_guard has them for K < 10: a lab knows nothing of the xApp's configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLabOptions:
+    """One measurement."""
+
+    scenario: str = option("lab", "Scenario: see `stackmac scenarios`.")
+    ues: int = option(20, "UEs per cell.", min=1, max=200)
+    worlds: int = option(10, "Cells, each with a guard of its own.", min=1, max=1000)
+    seconds: float = option(120.0, "Simulated time, from control start or from the swap.", min=1, max=86_400)
+    leader: str = option("bundled", "As `stackmac lab --leader`.")
+    swap_for: str = option("", "This leader takes the place of the first after --settled seconds.")
+    settled: float = option(0.0, "Seconds under the first leader before that.", min=0, max=86_400)
+    seed: int = option(1, "Of the worlds.", min=0, max=MAX_SEED)
+    false_alarm_cycles: float = option(FALSE_ALARM_CYCLES, "A: mean cycles to a false alarm, at least.", min=10)
+    pool: bool = option(False, "The worlds are cells of one RIC, and share the evidence.")
+    packets: bool = option(False, "Nodes report packets lost and delivered, and the guard uses them.")
+    cost: bool = option(False, "Play the same worlds without guard, too: what hold-outs cost, paired.")
+    json_file: str = option("", "Write the results there (- = standard output).", flag="--json")
+
+
+@command(guard_lab_app, "guard-lab", GuardLabOptions)
+def guard_lab(options: GuardLabOptions) -> int:
+    """Worlds in the simulator, each with leader and KPI guard: how many were reverted, how soon, by which rule."""
+    check_json_path(options.json_file)
+    if options.swap_for and not options.settled:
+        raise UserMistake("--swap-for needs --settled above 0: when that is")
+    result = measure(options)
+    if options.json_file:
+        write_json(options.json_file, result)
+    else:
+        typer.echo(result["text"])
+    return 0
+
+
+def measure(options: GuardLabOptions) -> dict[str, Any]:
+    """All figures, and a line of them as `text`."""
+    run = _run(options, guarded=True)
+    figures = _figures(run.seen)
+    text = (
+        f"{options.scenario}/{options.ues} {options.swap_for or options.leader}: {figures['reverted']} of"
+        f" {options.worlds} reverted, after {_seconds(figures['median_s'])} / {_seconds(figures['p95_s'])} /"
+        f" {_seconds(figures['max_s'])} s (median / p95 / maximum), {figures['rules'] or 'no rule'};"
+        f" hold-outs {100 * figures['hold_out_share']:.1f} % of the time until then"
+    )
+    if options.cost:
+        without = _run(options, guarded=False).metrics
+        ours, theirs = [m.utility for m in run.metrics], [m.utility for m in without]
+        paired = percent_above(ours, theirs, paired=True)
+        figures["cost_percent"], figures["cost_half_width_percent"] = -paired.mean, paired.half_width
+        text += f"; cost {figures['cost_percent']:.2f} +- {figures['cost_half_width_percent']:.2f} % of utility"
+    shown = {name: value for name, value in asdict(options).items() if name != "json_file"}
+    return {"options": shown, **figures, "text": text}
+
+
+def _run(options: GuardLabOptions, *, guarded: bool) -> GuardedRun:
+    scenario = make_scenario(options.scenario)
+    fast = scenario.slots_per_dcm < 10
+    rules = replace(FAST_RULES if fast else GuardRules(), false_alarm_cycles=options.false_alarm_cycles)
+    return run_guarded(
+        scenario,
+        make_leader(plug_in_of(options.leader)),
+        ues=options.ues,
+        cells=options.worlds,
+        seed=options.seed,
+        seconds=options.seconds + options.settled,
+        rules=rules if guarded else None,
+        swapped_for=make_leader(plug_in_of(options.swap_for)) if options.swap_for else None,
+        swapped_s=options.settled,
+        pooled=options.pool,
+        packets=options.packets,
+        to_the_end=options.cost,
+    )
+
+
+def _figures(seen: list[Seen]) -> dict[str, Any]:
+    times = np.array([np.inf if each.reverted_s is None else each.reverted_s for each in seen])
+    rules: dict[str, int] = {}
+    for each in seen:
+        if each.verdict is not None:
+            name = f"{each.verdict.rule.value} ({each.verdict.kpi})" if each.verdict.m > 1 else each.verdict.rule.value
+            rules[name] = rules.get(name, 0) + 1
+    quantiles = {
+        "median_s": np.quantile(times, 0.5, method="higher"),
+        "p95_s": np.quantile(times, 0.95, method="higher"),
+        "max_s": times.max(),
+    }
+    return {
+        "reverted": int(np.isfinite(times).sum()),
+        **{name: float(value) if np.isfinite(value) else None for name, value in quantiles.items()},
+        "rules": ", ".join(f"{name} {count}" for name, count in sorted(rules.items())),
+        "hold_out_share": mean(each.hold_out_share for each in seen),
+    }
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f}"
