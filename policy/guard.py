@@ -80,7 +80,7 @@ def _if_fine(proposal: Allocation, state: CellState, limits: Limits) -> Allocati
     if limits.slice_of_U.size or limits.floor_U.any():
         return None
     wrong_U = (caps_U > limits.max_rbgs_U) | (allowed_U & limits.capped_U)
-    if wrong_U.any() or not (IDLE <= owner_M.min() and owner_M.max() < count):
+    if wrong_U.any() or not (owner_M.min() >= IDLE and owner_M.max() < count):
         return None
     if caps_U.min() < state.num_rbgs and (np.bincount(owner_M[owner_M >= 0], minlength=count) > caps_U).any():
         return None

@@ -22,7 +22,9 @@ BACKSTOP = (50_000, 20, 1000)
 class Garbage:
     """Of a process. `between_periods` is called by one thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, collect: Callable[[int], object] = gc.collect) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, collect: Callable[[int], object] = gc.collect
+    ) -> None:
         self._clock, self._collect = clock, collect
         self._middle_aged_at_s = clock() + MIDDLE_AGED_S
         self._old_at_s = clock() + OLD_S
