@@ -41,6 +41,8 @@ RETRY_STORE_S = 2.0
 IDLE_S = 3600.0
 KEY = "policy/"
 """Prefix of the policies' keys in SDL."""
+MARK = "policies"
+"""A key that stands as long as the policies there are all, see `_take_over`."""
 
 
 class Answer(StrEnum):
@@ -134,12 +136,15 @@ class A1Policies:
         on_change: Callable[[Mapping[str, Policy]], None],
         query_period_s: float,
         wake: Callable[[], None] = lambda: None,
+        shared: bool = False,
     ) -> None:
         """on_change: called with every new set of policies, before the mediator is answered. wake: makes `run_due` due.
 
-        query_period_s: how soon the mediator is asked again, at first; 0 = it is never asked.
+        query_period_s: how soon the mediator is asked again, at first; 0 = it is never asked. shared: other releases
+        keep policies in the same place, of which the mediator's messages reach only one: what one has, all take over.
         """
         self.wake = wake
+        self._is_shared = shared
         self._transport, self._store, self._metrics = transport, store, metrics
         self._handler_id, self._on_change = handler_id, on_change
         self._query_period_s = query_period_s
@@ -205,7 +210,10 @@ class A1Policies:
         if not self._is_restored:
             self._restore()
         self._save()
-        return min(next_s, IDLE_S if self._is_restored and not self._unsaved else RETRY_STORE_S)
+        if self._is_shared and self._is_restored and not self._unsaved:
+            self._take_over()
+        is_idle = self._is_restored and not self._unsaved and not self._is_shared
+        return min(next_s, IDLE_S if is_idle else RETRY_STORE_S)
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -317,14 +325,32 @@ class A1Policies:
             self._publish()
         self._received.clear()
 
+    def _take_over(self) -> None:
+        """What other releases have put into SDL, and deleted there. Lost data are no deletion: they lack the mark."""
+        found, mark = self._store.find(KEY), self._store.get(MARK)
+        if not self._store.answered or mark is None:
+            self._all_unsaved = self._store.answered
+            return
+        stored = {key.removeprefix(KEY): value for key, value in sorted(found.items())[:MAX_POLICIES]}
+        held = {name: each for name, each in self._held.items() if name in stored}
+        for name, value in stored.items():
+            policy = _stored_policy(name, value)
+            if policy is not None and (name not in held or held[name].policy != policy):
+                held[name] = HeldPolicy(policy, restored=True)
+        if held != self._held:
+            log.info("policies of all releases: %s", ", ".join(held) or "none")
+            with self._lock:
+                self._held = held
+            self._publish()
+
     def save_again(self) -> None:
         """Shared data were lost: save every policy once more. From any thread."""
         self._all_unsaved = True
         self.wake()
 
     def _save(self) -> None:
-        if self._all_unsaved:
-            self._all_unsaved = False
+        is_all, self._all_unsaved = self._all_unsaved, False
+        if is_all:
             self._unsaved = {**{name: held.policy for name, held in self._held.items()}, **self._unsaved}
         for name, policy in list(self._unsaved.items()):
             key = KEY + name
@@ -333,6 +359,8 @@ class A1Policies:
                 self._unsaved[name] = self._unsaved.pop(name)  # one that cannot be kept holds up no other for good
                 return
             del self._unsaved[name]
+        if is_all and self._is_shared:
+            self._store.set(MARK, True)
 
 
 def _stored_policy(name: str, value: Any) -> Policy | None:

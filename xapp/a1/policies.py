@@ -43,6 +43,7 @@ class Policies:
             handler_id=handler_id,
             on_change=self._on_change,
             query_period_s=controls.a1.query_period_s,
+            shared=controls.only_listed_nodes,
         )
 
     def configure(self, controls: Controls) -> None:

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -34,7 +34,7 @@ from xapp.bench.decision_path import (
     control_bytes,
     dcm_report,
 )
-from xapp.bench.rmr import librmr_round_trip, si95_round_trip, socket_round_trip
+from xapp.bench.in_turn import Case, in_turn
 from xapp.control.sender import REQUESTOR_ID
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
@@ -42,11 +42,7 @@ from xapp.e2.kpm.compiled_code import read_reports_compiled
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.json_types import RC_TYPES
 from xapp.e2.ue_id.ue_id import GnbDuUeId
-from xapp.rmr.osc import librmr_problem
 from xapp.rmr.transport import RmrMessage
-
-if TYPE_CHECKING:
-    from xapp.bench.decision import Case
 
 SEED = 1
 RC_FUNCTION_ID = 3
@@ -54,6 +50,8 @@ MIN_REPEATS = 20
 MAX_REPEATS = 400
 CASE_S = 0.6
 """Time spent on each side of a comparison, more or less."""
+STARTS = 5
+"""Of each kind of process."""
 UES = (8, 20, 100)
 MESSAGE_BYTES = (2_000, 20_000)
 """A report of a few UEs, and one of a hundred."""
@@ -72,21 +70,12 @@ class Part(StrEnum):
     RMR = "rmr"
     DECISION = "decision"
     LOOP = "loop"
+    START = "start"
+    CAPACITY = "capacity"
 
 
-class Times:
-    """What one thing took, over its repeats."""
-
-    def __init__(self, run: Callable[[], object]) -> None:
-        run()  # first-time work: caches, imports
-        taken_us: list[float] = []
-        give_up_at = time.perf_counter() + CASE_S
-        while len(taken_us) < MIN_REPEATS or (len(taken_us) < MAX_REPEATS and time.perf_counter() < give_up_at):
-            start = time.perf_counter()
-            run()
-            taken_us.append((time.perf_counter() - start) * 1e6)
-        self.median_us = float(np.median(taken_us))
-        self.p99_us = float(np.percentile(taken_us, 99))
+OF_MINUTES = (Part.START, Part.CAPACITY)
+"""Parts that start processes, and are not among `all`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +91,13 @@ class Row:
     ratio: float
     """The alternative's median per ours: above 1 we are faster."""
     params: dict[str, Any] = field(default_factory=dict)
-    """Of a decision: bundle, k, ues, rbgs; of a report: case, ues, measurements, bytes."""
+    """Of a decision: bundle, k, ues, rbgs; of a report: case, ues, measurements, bytes; of processes what they took."""
 
 
 def compare(part: Part, what: str, run: Callable[[], object], alternative: str, other: Callable[[], object]) -> Row:
-    """Measure a part and its alternative side by side."""
-    ours, theirs = Times(run), Times(other)
-    ratio = theirs.median_us / ours.median_us
-    return Row(
-        str(part),
-        what,
-        round(ours.median_us, 1),
-        round(ours.p99_us, 1),
-        alternative,
-        round(theirs.median_us, 1),
-        float(f"{ratio:.3g}"),
-    )
+    """Measure a part and its alternative in turn."""
+    found = in_turn({"ours": run, "theirs": other}, CASE_S, MIN_REPEATS, MAX_REPEATS, clock=time.perf_counter)
+    return _row(part, Case(what, {}, found["ours"], alternative, found["theirs"].median_us))
 
 
 def _row(part: Part, case: Case) -> Row:
@@ -224,14 +204,12 @@ def dcm_rows(rng: np.random.Generator) -> Iterator[Row]:
 
 
 def rmr_rows(rng: np.random.Generator) -> Iterator[Row]:
-    """A question of 2 and of 20 KB and its answer, Python at the other end; librmr only where it can be loaded."""
+    """A question of 2 and of 20 KB and its answer, a process at the other end; librmr only where it can be loaded."""
+    from xapp.bench.rmr import rmr_cases
+
     for size in MESSAGE_BYTES:
-        payload, what = rng.bytes(size), f"round trip, {size // 1000} KB"
-        with si95_round_trip(payload) as ours, socket_round_trip(payload) as bare:
-            yield compare(Part.RMR, f"{what}, si95", ours, "a bare socket", bare)
-        if not librmr_problem():
-            with si95_round_trip(payload) as ours, librmr_round_trip(payload) as theirs:
-                yield compare(Part.RMR, f"{what}, si95", ours, "librmr", theirs)
+        for case in rmr_cases(rng.bytes(size), CASE_S, MIN_REPEATS, MAX_REPEATS):
+            yield _row(Part.RMR, case)
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------------
@@ -271,7 +249,9 @@ def loop_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
                     alone = partial(path.decide_alone, path.state(rng, ues))
                     reports = iter([path.reports(rng, ues) for _ in range(MAX_REPEATS + 1)])
                     run = partial(_decide_next, path, reports)
-                    yield compare(Part.LOOP, _case(leader, k, ues, num_rbgs), run, "the leader alone", alone)
+                    row = compare(Part.LOOP, _case(leader, k, ues, num_rbgs), run, "the leader alone", alone)
+                    outside_us = round(row.median_us - row.alternative_median_us, 1)
+                    yield replace(row, params={"k": k, "ues": ues, "rbgs": num_rbgs, "outside_us": outside_us})
 
 
 def _decide_next(path: DecisionPath, reports: Iterator[tuple[RmrMessage, RmrMessage]]) -> None:
@@ -280,6 +260,25 @@ def _decide_next(path: DecisionPath, reports: Iterator[tuple[RmrMessage, RmrMess
 
 def _case(leader: Leader, k: int, ues: int, num_rbgs: int) -> str:
     return f"{leader.name}, K={k}, {ues} UEs x {num_rbgs} RBGs"
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+
+def start_rows() -> Iterator[Row]:
+    """From the start of a process to its first control, with each kind of leader in turn; wall time."""
+    from xapp.bench.start import start_cases
+
+    for case in start_cases(STARTS):
+        yield _row(Part.START, case)
+
+
+def capacity_rows(leaders: list[str]) -> Iterator[Row]:
+    """Ever more cells on one process and on two, until there are too many; then twice as many as one can do."""
+    from xapp.bench.capacity import capacity_cases
+
+    for case in capacity_cases(leaders):
+        yield _row(Part.CAPACITY, case)
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -295,9 +294,11 @@ def measure(part: Part, leaders: list[Leader]) -> Iterator[Row]:
         Part.RMR: rmr_rows,
         Part.DECISION: lambda rng: decision_rows(rng, leaders),
         Part.LOOP: lambda rng: loop_rows(rng, leaders),
+        Part.START: lambda rng: start_rows(),
+        Part.CAPACITY: lambda rng: capacity_rows([leader.name for leader in leaders]),
     }
     for name, rows in parts.items():
-        if part in (Part.ALL, name):
+        if part == name or (part is Part.ALL and name not in OF_MINUTES):
             yield from rows(np.random.default_rng(SEED))
 
 
@@ -308,8 +309,10 @@ bench_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 class BenchOptions:
     """What `stackmac bench` is given."""
 
-    part: Part = argument("What to measure.", Part.ALL)
-    leaders: str = option("proportional_fair,bundled", "Leaders of `decision` and `loop`, separated by commas.")
+    part: Part = argument("What to measure; all = what takes no minutes.", Part.ALL)
+    leaders: str = option(
+        "proportional_fair,bundled", "Leaders of `decision`, `loop` and `capacity`, separated by commas."
+    )
     json_file: str = option("", "Write the rows as JSON; - = stdout.", "--json", metavar="FILE")
 
 
@@ -318,7 +321,7 @@ def bench(options: BenchOptions) -> int:
     """Speed of the decision path: medians, p99, and ratios to a named alternative measured in the same run."""
     made: list[Leader] = []
     check_json_path(options.json_file)
-    if options.part in (Part.ALL, Part.DECISION, Part.LOOP):
+    if options.part in (Part.ALL, Part.DECISION, Part.LOOP, Part.CAPACITY):
         made = [make_leader(name) for name in some_names_in("--leaders", options.leaders)]
     rows, screen = [], sys.stderr if options.json_file == "-" else sys.stdout
     print(

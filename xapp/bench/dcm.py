@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xapp.bench.decision import Case, in_turn
 from xapp.bench.decision_path import allocation, control_bytes, indication
+from xapp.bench.in_turn import Case, in_turn
 from xapp.e2.dcm import dcm_pb2
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dcm.flat_message import FlatMessage

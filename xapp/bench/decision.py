@@ -6,11 +6,10 @@ under the same grammar; and the floor, what the arithmetic alone takes at the sp
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from policy.shipped import shipped_bundle
 from xapp.bench.decision_path import DecisionPath
+from xapp.bench.in_turn import Case, in_turn
 
 if TYPE_CHECKING:
     from policy.bundle import Bundle
@@ -37,48 +37,6 @@ OTHER_POSITIONS = (2, 0)
 PEAK_SIZE = 256
 """Rows of the matrix product by which the machine's speed is told."""
 INTENT = Intent()
-
-
-class Measured(NamedTuple):
-    median_us: float
-    p99_us: float
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One comparison."""
-
-    what: str
-    params: dict[str, Any]
-    ours: Measured
-    alternative: str
-    theirs_us: float
-
-
-def in_turn(
-    runs: Mapping[str, Callable[[], object]],
-    seconds: float,
-    at_least: int,
-    at_most: int,
-    times_a_round: Mapping[str, int] | None = None,
-) -> dict[str, Measured]:
-    """Each of `runs` once, and again, until all together took so long: what the machine does meanwhile meets all.
-
-    times_a_round: of those that run more often than once.
-    """
-    for run in runs.values():
-        run()  # first-time work: caches, imports
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    give_up_at = time.perf_counter() + seconds * len(runs)
-    rounds = 0
-    while rounds < at_least or (rounds < at_most and time.perf_counter() < give_up_at):
-        rounds += 1
-        for name, run in runs.items():
-            for _ in range((times_a_round or {}).get(name, 1)):
-                start = time.thread_time()
-                run()
-                taken[name].append((time.thread_time() - start) * 1e6)
-    return {name: Measured(float(np.median(times)), float(np.percentile(times, 99))) for name, times in taken.items()}
 
 
 def engine_cases(rng: np.random.Generator, seconds: float, at_least: int, at_most: int) -> Iterator[Case]:

@@ -79,13 +79,9 @@ class DecisionPath:
     def reports(self, rng: np.random.Generator, ues: int) -> tuple[RmrMessage, RmrMessage]:
         """A period's two reports."""
         self._sn += 1
-        values_UN = rng.integers(0, 100, (ues, len(MEASUREMENTS))).astype(np.float64)
-        values_UN[:, MEASUREMENTS.index("CQI")] %= 16
-        message = encode_report([GnbDuUeId(ue) for ue in range(ues)], MEASUREMENTS, values_UN, 100, reals=REALS)
-        return (
-            dcm_report(rng, ues=ues, k=self.k, num_rbgs=self.num_rbgs, sn=self._sn),
-            as_indication(KPM_INSTANCE, self._sn, b"\0", message),
-        )
+        # In this order: what a seed draws stays what it is.
+        kpm = kpm_report(rng, ues=ues, sn=self._sn)
+        return dcm_report(rng, ues=ues, k=self.k, num_rbgs=self.num_rbgs, sn=self._sn), kpm
 
     def state(self, rng: np.random.Generator, ues: int) -> CellState:
         """What one period's reports come to."""
@@ -157,13 +153,31 @@ def indication(rng: np.random.Generator, *, ues: int, k: int, num_rbgs: int, slo
     )
 
 
-def dcm_report(rng: np.random.Generator, *, ues: int, k: int, num_rbgs: int, sn: int) -> RmrMessage:
+def dcm_report(
+    rng: np.random.Generator,
+    *,
+    ues: int,
+    k: int,
+    num_rbgs: int,
+    sn: int,
+    instance: int = DCM_INSTANCE,
+    node: str = NODE,
+) -> RmrMessage:
     header = dcm.encode_indication_header(dcm.IndicationHeader(NCI, sn * k, 0))
     message = dcm.encode_indication(indication(rng, ues=ues, k=k, num_rbgs=num_rbgs, slot=sn * k))
-    return as_indication(DCM_INSTANCE, sn, header, message)
+    return as_indication(instance, sn, header, message, node)
 
 
-def as_indication(instance: int, sn: int, header: bytes, message: bytes) -> RmrMessage:
+def kpm_report(
+    rng: np.random.Generator, *, ues: int, sn: int, instance: int = KPM_INSTANCE, node: str = NODE
+) -> RmrMessage:
+    values_UN = rng.integers(0, 100, (ues, len(MEASUREMENTS))).astype(np.float64)
+    values_UN[:, MEASUREMENTS.index("CQI")] %= 16
+    message = encode_report([GnbDuUeId(ue) for ue in range(ues)], MEASUREMENTS, values_UN, 100, reals=REALS)
+    return as_indication(instance, sn, b"\0", message, node)
+
+
+def as_indication(instance: int, sn: int, header: bytes, message: bytes, node: str = NODE) -> RmrMessage:
     pdu = e2ap.encode_indication(
         e2ap.Indication(
             e2ap.RicRequestId(REQUESTOR_ID, instance),
@@ -175,4 +189,4 @@ def as_indication(instance: int, sn: int, header: bytes, message: bytes) -> RmrM
             sn=sn,
         )
     )
-    return RmrMessage(RIC_INDICATION, pdu, sub_id=instance, meid=NODE)
+    return RmrMessage(RIC_INDICATION, pdu, sub_id=instance, meid=node)

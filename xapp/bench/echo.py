@@ -1,4 +1,5 @@
-"""The other end of `stackmac bench rmr`, a process of its own, as an xApp's peers are: `python -m xapp.bench.echo KIND`.
+"""The other end of `stackmac bench rmr`, a process of its own, as an xApp's peers are:
+`python -m xapp.bench.echo KIND`.
 
 It answers each message with what it got, says its port on standard output, and ends with its standard input.
 """

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xapp.bench.asn1_rivals import Rival, rivals, table_of
-from xapp.bench.decision import Case, Measured, in_turn
+from xapp.bench.in_turn import Case, Measured, in_turn
 from xapp.e2.kpm.compiled_code import compiled_walk_code
 from xapp.e2.kpm.compiled_walk import CompiledWalk
 from xapp.e2.kpm.json_types import KPM_TYPES

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from xapp.bench.echo import READ_BYTES, SI95, SOCKET, echo
+from xapp.bench.in_turn import Case, in_turn
 from xapp.config.model import RmrConfig
-from xapp.rmr.osc import LibrmrTransport
+from xapp.rmr.osc import LibrmrTransport, librmr_problem
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Transport
@@ -29,6 +30,23 @@ class RoundTrip:
     def __call__(self) -> None:
         if not self._transport.send(self._message) or self._transport.receive(PATIENCE_S) is None:
             raise RuntimeError(f"no answer: {self._transport.counters}")
+
+
+def rmr_cases(payload: bytes, seconds: float, at_least: int, at_most: int) -> Iterator[Case]:
+    """Round trips in turn, by the clock: half of one happens in another process."""
+    what = f"round trip, {len(payload) // 1000} KB"
+    with ExitStack() as opened:
+        runs: dict[str, Callable[[], object]] = {
+            "si95": opened.enter_context(si95_round_trip(payload)),
+            "a bare socket": opened.enter_context(socket_round_trip(payload)),
+        }
+        if not librmr_problem():
+            runs["librmr"] = opened.enter_context(librmr_round_trip(payload))
+        found = in_turn(runs, seconds, at_least, at_most, clock=time.perf_counter)
+    ours = found.pop("si95")
+    for name, theirs in found.items():
+        params = {"bytes": len(payload), "theirs_p99_us": round(theirs.p99_us, 1)}
+        yield Case(f"{what}, si95", params, ours, name, theirs.median_us)
 
 
 def routes_to(endpoint: str) -> str:

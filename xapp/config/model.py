@@ -307,6 +307,12 @@ class Controls(_Section):
     )
     quota: QuotaConfig = QuotaConfig()
     nodes: tuple[NodeConfig, ...] = Field(default=(), description="What E2 does not say about nodes.")
+    only_listed_nodes: bool = Field(
+        default=False,
+        description="Only nodes that an entry of `nodes` fits are subscribed to and controlled: several releases, each"
+        " with a name of its own, share the nodes out. Shared data are kept under that name, but for policies, which"
+        " all have in common.",
+    )
     rmr: RmrConfig = RmrConfig()
     http: HttpConfig = HttpConfig()
     ric: RicConfig = RicConfig()
@@ -336,6 +342,10 @@ class Controls(_Section):
     def node(self, name: str) -> NodeConfig:
         """The settings of the node with this RAN name; the defaults where none fit."""
         return next((node for node in self.nodes if fnmatchcase(name, node.name)), NodeConfig())
+
+    def is_ours(self, name: str) -> bool:
+        """Whether the node with this RAN name is this release's business."""
+        return not self.only_listed_nodes or any(fnmatchcase(name, node.name) for node in self.nodes)
 
     def control_of(self, name: str) -> str:
         """The service model by which the node with this RAN name is controlled: auto, none, or one of CONTROL_KINDS."""

@@ -292,7 +292,7 @@ class CellTracker:
         return dcm_column("cqi", np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), reported_U))
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
-        """A measurement in the row order of `ue_ids`; NaN where not reported, or where it cannot be. Not to be changed."""
+        """A measurement in the row order of `ue_ids`; NaN where not reported or not possible. Not to be changed."""
         if self._kpm is None or name not in self._kpm.names:
             return np.full(len(ue_ids), np.nan)
         if self._kpm_believed is None or self._kpm_believed[0] != ue_ids:

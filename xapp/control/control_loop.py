@@ -22,6 +22,7 @@ from policy.intent import Intent, Mode
 from policy.leader import Decision, Leader
 from policy.schedulers.fallback import fallback, left_to_the_node
 from xapp.config.model import Controls
+from xapp.control.batch_limit import FRESH_SHARE, BatchLimit
 from xapp.control.cell_link import CellLink, Report, node_of
 from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
 from xapp.control.encoder import DecisionContext
@@ -108,10 +109,11 @@ class ControlLoop:
         self.log = DecisionLog()
         self._decisions = 0
         self.between_periods: Callable[[], None] = lambda: None
-        """Called in the pacer's thread when a batch has been sent, or none has come for a while; takes a millisecond."""
+        """Called in the pacer's thread when a batch has been sent, or none has come for a while."""
         self._closed = threading.Event()
         self._stale_after_s = controls.stale_after_periods * controls.report_period_ms / 1e3
         self._newest = NewestDecisions()
+        self._batch_limit = BatchLimit()
         self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
 
     def _watched(self, renew: Callable[[], Leader] | None) -> Asked:
@@ -142,10 +144,15 @@ class ControlLoop:
     def _run(self) -> None:
         while not self._closed.is_set():
             self.heartbeat.beat()
-            batch = self._mailbox.take(self._controls.beat_s)
+            deadline_s = self._controls.deadline_ms / 1e3
+            batch = self._mailbox.take(
+                self._controls.beat_s, self._batch_limit.most(deadline_s), FRESH_SHARE * deadline_s
+            )
             try:
                 if batch:
+                    begun_s = time.monotonic()
                     self.decide([report for _, report in batch])
+                    self._batch_limit.note(len(batch), time.monotonic() - begun_s)
                 self._release_stale()
                 self._sender.pump()
                 self.between_periods()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +17,9 @@ class _Pending(Generic[T]):
     value: T
     complete: bool
     since_s: float
+    """When the cell began to wait ..."""
+    news_s: float
+    """... and when the newest report of it came."""
 
 
 class Mailbox(Generic[T]):
@@ -52,26 +56,37 @@ class Mailbox(Generic[T]):
             if waiting is None:
                 if not news:
                     return
-                self._pending[cell] = _Pending(value, complete, time.monotonic())
+                now_s = time.monotonic()
+                self._pending[cell] = _Pending(value, complete, now_s, now_s)
             else:
                 waiting.value, waiting.complete = value, complete
+                if news:
+                    waiting.news_s = time.monotonic()
             self._condition.notify()
         if waiting is not None and news:
             self._on_superseded()
 
-    def take(self, timeout_s: float) -> list[tuple[str, T]]:
-        """Every cell that is due, oldest first; [] after `timeout_s` without any, or when closed."""
+    def take(self, timeout_s: float, most: int | None = None, fresh_s: float = inf) -> list[tuple[str, T]]:
+        """Every cell that is due, oldest first; [] after `timeout_s` without any, or when closed.
+
+        most: so many at most, those that wait longest. Others wait on, for a newer report to begin with those whose
+        newest is older than `fresh_s`.
+        """
         until_s = time.monotonic() + timeout_s
         with self._condition:
             while not self._closed:
                 now_s = time.monotonic()
                 due_s = min(map(self._due_s, self._pending.values()), default=until_s)
                 if self._pending and (now_s >= due_s or self._all_complete()):
-                    return self._taken(now_s)
+                    return self._taken(now_s, most, fresh_s)
                 if now_s >= until_s:
                     break
                 self._condition.wait(min(due_s, until_s) - now_s)
             return []
+
+    def __len__(self) -> int:
+        """Cells that wait."""
+        return len(self._pending)
 
     def close(self) -> None:
         """Wake and end `take`."""
@@ -82,9 +97,12 @@ class Mailbox(Generic[T]):
     def _due_s(self, pending: _Pending[T]) -> float:
         return pending.since_s + (self._coalesce_s if pending.complete else self._patience_s)
 
-    def _taken(self, now_s: float) -> list[tuple[str, T]]:
-        """Every cell whose period is complete or that has waited long enough for it."""
+    def _taken(self, now_s: float, most: int | None, fresh_s: float) -> list[tuple[str, T]]:
+        """Cells whose period is complete or that have waited long enough for it."""
         ready = [cell for cell, p in self._pending.items() if p.complete or now_s >= self._due_s(p)]
+        if most is not None and len(ready) > most:
+            fresh = [cell for cell in ready if now_s - self._pending[cell].news_s <= fresh_s]
+            ready = (fresh or ready)[:most]
         return [(cell, self._pending.pop(cell).value) for cell in ready]
 
     def _all_complete(self) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 from xapp.control.cell_link import CellLink, Report, ReportSubscription, node_of
 from xapp.control.cell_tracker import CellTracker
@@ -66,6 +67,8 @@ class Receiver:
         self.on_dialect: Callable[[str, Dialect], None] = lambda node, dialect: None
         """Called in the receive thread with the dialect of a node's first readable report, before anybody decides about
         that report. It must not block."""
+        self.old_after_s = inf
+        """A period: an older report gives way unread where messages wait behind it."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
 
@@ -105,8 +108,19 @@ class Receiver:
     def _run(self) -> None:
         while not self._closed.is_set():
             message = self._transport.receive(0.2)
+            while message is not None and self._is_old(message):
+                newer = self._transport.receive(0.0)
+                if newer is None:
+                    break
+                self._metrics.drop("report_too_old")
+                message = newer
             if message is not None:
                 self.handle(message)
+
+    def _is_old(self, message: RmrMessage) -> bool:
+        """A report that waited so long is as good as replaced, as soon as anything waits behind it."""
+        waited_ns = time.perf_counter_ns() - message.received_ns if message.received_ns else 0
+        return message.mtype == RIC_INDICATION and waited_ns > self.old_after_s * 1e9
 
     def handle(self, message: RmrMessage) -> None:
         """Handle one message, whatever it is. What is wrong with it is counted, and nothing is raised."""

@@ -91,8 +91,9 @@ class Cells:
         self._look_for_unmatched_at_s = LATER
 
     def on_node(self, event: NodeEvent) -> None:
-        """A node came, went or changed; taken up by the next `run_due`."""
-        self._events.put(event)
+        """A node came, went or changed; taken up by the next `run_due`. Another release's business is not ours."""
+        if self._controls.is_ours(event.node.name):
+            self._events.put(event)
 
     def enter_standby(self) -> None:
         """Another instance controls: subscriptions and quotas are its business."""
@@ -139,7 +140,8 @@ class Cells:
     def should_report(self, node: str) -> bool:
         """Its absence is felt: there is something to subscribe to, as far as is known."""
         with self._lock:
-            return node not in self._plans or bool(self._plans[node].wanted)
+            is_known = node in self._plans
+            return bool(self._plans[node].wanted) if is_known else self._controls.is_ours(node)
 
     def unmatched(self) -> list[str]:
         """Entries of controls.nodes that fit no node seen so far; none of them before there is a node."""

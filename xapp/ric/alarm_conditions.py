@@ -15,6 +15,8 @@ WINDOW_S = 10.0
 """Over which controls and decisions are counted."""
 FEWEST = 5
 """Less than so many controls or decisions in the window say nothing."""
+OVERLOAD_SHARE = 0.1
+"""Of a window's reports that newer ones replaced before anybody decided: single ones may come close together."""
 
 
 class _Counts(NamedTuple):
@@ -25,6 +27,7 @@ class _Counts(NamedTuple):
     refused: int
     decided: int
     without_model: int
+    superseded: int
 
 
 class AlarmWatch:
@@ -69,6 +72,7 @@ class AlarmWatch:
             self._silent_cells,
             self._failing_controls,
             self._failing_model,
+            self._overloaded,
             self._failing_sdl,
             self._failing_parts,
         )
@@ -115,6 +119,13 @@ class AlarmWatch:
         if decided >= FEWEST and 2 * without > decided:
             yield Failing(Problem.MODEL_FAILING, "", f"{without} of {decided} decisions without it in {WINDOW_S:g} s")
 
+    def _overloaded(self) -> Iterator[Failing]:
+        first, last = self._window[0], self._window[-1]
+        passed_over = last.superseded - first.superseded
+        reported = last.decided - first.decided + passed_over
+        if passed_over >= FEWEST and passed_over > OVERLOAD_SHARE * reported:
+            yield Failing(Problem.OVERLOADED, "", f"{passed_over} of {reported} reports passed over in {WINDOW_S:g} s")
+
     def _failing_sdl(self) -> Iterator[Failing]:
         if not self._sdl_healthy():
             yield Failing(Problem.SDL_DOWN, "", "calls fail or get no answer")
@@ -135,6 +146,7 @@ class AlarmWatch:
                 refused=counts.get("controls_failed", 0) + counts.get("controls_unanswered", 0),
                 decided=counts.get("decisions", 0),
                 without_model=sum(by.get(f"fallback:{reason}", 0) for reason in FAILURES),
+                superseded=counts.get("superseded_reports", 0),
             )
         )
         while len(self._window) > 2 and self._window[1].at_s <= now_s - WINDOW_S:

@@ -65,6 +65,14 @@ class Problem(Enum):
         "STACKMAC CANNOT REACH THE SHARED DATA LAYER",
         "See the database service; control goes on, what is known is not kept",
     )
+    OVERLOADED = (
+        83005,
+        "MINOR",
+        5.0,
+        5.0,
+        "STACKMAC HAS MORE CELLS THAN IT CAN DECIDE ABOUT IN A PERIOD",
+        "Give it more CPU, a longer period, or fewer cells: nodes can be shared out among several releases",
+    )
     PACER_STANDS_STILL = (
         83010,
         "CRITICAL",

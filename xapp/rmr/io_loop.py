@@ -84,8 +84,8 @@ class LoopOwner(Protocol):
 
 
 class IoLoop:
-    """Runs from `start` to `stop`. `attend` and `host` may be called from any thread, everything else belongs to the one
-    that runs the round.
+    """Runs from `start` to `stop`. `attend` and `host` may be called from any thread, everything else belongs to the
+    one that runs the round.
     """
 
     def __init__(
@@ -136,6 +136,11 @@ class IoLoop:
     @property
     def running(self) -> bool:
         return self._thread.is_alive() and not self._stopped.is_set()
+
+    @property
+    def idle_s(self) -> float:
+        """How long ago somebody who waits for messages ran the last round."""
+        return time.monotonic() - self._hosted_at_s
 
     @property
     def partial_bytes(self) -> int:

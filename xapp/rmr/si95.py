@@ -1,8 +1,8 @@
 """The RMR endpoint in pure Python: speaks SI95 with librmr or with another of these.
 
-A caller's `send` writes straight into a connected, idle connection, and who waits in `receive` reads the sockets itself:
-neither a report nor a control costs a thread switch. Everything else waits in that connection's bounded queue; a thread
-of the endpoint looks after it, and after the listening socket, while nobody receives.
+A caller's `send` writes straight into a connected, idle connection, and who waits in `receive` reads the sockets
+itself: neither a report nor a control costs a thread switch. Everything else waits in that connection's bounded queue;
+a thread of the endpoint looks after it, and after the listening socket, while nobody receives.
 
 What is dropped, and how it is counted:
     receive_overflow   the receive queue was full: the oldest message gave way
@@ -40,6 +40,9 @@ MAX_REPLY_DESTINATIONS = 256
 """Links that this endpoint dials, beyond those of its routes: when there are more, one that is not used gives way."""
 UNUSED_S = 60.0
 """A connection by which nothing was sent for this long gives way: its peer may have gone without a word."""
+DRAIN_S = 0.005
+"""While messages wait here the sockets are looked at so often, too: what waits in the kernel has no age, and no bound
+of ours."""
 RELOAD_PERIOD_S = 1.0
 """How often the route file is looked at."""
 
@@ -122,6 +125,8 @@ class Si95Transport:
     def receive(self, timeout_s: float) -> RmrMessage | None:
         """Whoever waits here reads the sockets itself, see io_loop."""
         give_up_at_s = time.monotonic() + timeout_s
+        if self._received and self._loop.idle_s > DRAIN_S:
+            self._loop.host(lambda: True, 0.0)
         while not self._received:
             left_s = give_up_at_s - time.monotonic()
             if not self._loop.host(self._received.__len__, left_s):
@@ -145,6 +150,11 @@ class Si95Transport:
         """Whether a connection that this endpoint opened to `endpoint` stands."""
         link = self._links.get(endpoint)
         return link is not None and link.state is LinkState.CONNECTED
+
+    @property
+    def waiting(self) -> int:
+        """Messages that nobody has taken yet."""
+        return len(self._received)
 
     @property
     def partial_bytes(self) -> int:

@@ -178,6 +178,8 @@ class App:
         # Not before: the next instance takes over what is left of the subscriptions.
         self._begin("leave", parts.leader_election.leave).join(others.left_s())
         parts.store.close(others.left_s())
+        if parts.policy_store is not parts.store:
+            parts.policy_store.close(others.left_s())
 
     def _withdraw(self) -> None:
         if self.parts.leader_election.role is Role.CONTROL:

@@ -29,7 +29,7 @@ from xapp.ric.alarms import AlarmLine, Alarms, Failing, Problem, alarm_line
 from xapp.ric.appmgr import Registrar, Registration
 from xapp.ric.leader_election import LeaderElection, Role
 from xapp.ric.nodes import E2mgrSource, NodeWatcher, RnibSource
-from xapp.ric.sdl import SharedStore
+from xapp.ric.sdl import NAMESPACE, SharedStore
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
 from xapp.rmr.endpoint import RmrEndpoint, open_endpoint
 from xapp.rmr.settings import RmrSettings, resolve_settings
@@ -58,6 +58,8 @@ class Parts:
     endpoint: ClientEndpoint
     """Where the platform reaches this xApp."""
     store: SharedStore
+    policy_store: SharedStore
+    """Where policies are kept: of several releases that share the nodes out, all in the same place."""
     leader_election: LeaderElection
     sender: ControlSender
     receiver: Receiver
@@ -106,18 +108,21 @@ def wire(
         settings, controls.rmr.transport, Si95Options(max_receive_queue=controls.rmr.receive_queue)
     )
     opened.callback(transport.close)
-    store = SharedStore()
+    store = SharedStore(configuration.name if controls.only_listed_nodes else NAMESPACE)
     opened.callback(store.close)
+    policy_store = store if store.namespace == NAMESPACE else SharedStore()
+    opened.callback(policy_store.close)
     task_runner = TaskRunner(metrics)
     leader_election = LeaderElection(store)
     observer.opened(controls, leader_election.epoch)
     sender = _sender(controls, transport, metrics, observer, leader_election)
     mailbox = _mailbox(controls, metrics)
     receiver = Receiver(transport, mailbox, sender, metrics, observer=observer)
+    receiver.old_after_s = controls.report_period_ms / 1e3
     policies = Policies(
         controls,
         transport,
-        store,
+        policy_store,
         metrics,
         handler_id=configuration.name,
         links=receiver.links,
@@ -169,6 +174,7 @@ def wire(
         transport=transport,
         endpoint=endpoint,
         store=store,
+        policy_store=policy_store,
         leader_election=leader_election,
         sender=sender,
         receiver=receiver,

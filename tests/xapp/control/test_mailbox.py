@@ -104,3 +104,31 @@ def test_closing_wakes_the_taker_and_ends_all_waiting() -> None:
     assert taken == [[]]
     mailbox.offer("a", 1, complete=True)
     assert mailbox.take(PATIENCE_S) == []
+
+
+def test_of_more_cells_than_one_can_do_those_that_wait_longest_are_taken_and_the_others_wait_on() -> None:
+    mailbox: Mailbox[int] = Mailbox(0.0)
+    for cell, value in (("a", 1), ("b", 2), ("c", 3), ("a", 4)):
+        mailbox.offer(cell, value, complete=True)
+    assert mailbox.take(0.0, most=2) == [("a", 4), ("b", 2)]
+    mailbox.offer("a", 5, complete=True)
+    assert mailbox.take(0.0, most=2) == [("c", 3), ("a", 5)], "whoever was taken goes to the end"
+
+
+def test_of_more_cells_than_one_can_do_fresh_reports_come_first_and_old_ones_wait_to_be_replaced() -> None:
+    mailbox: Mailbox[int] = Mailbox(0.0)
+    for cell, value in (("old", 1), ("renewed", 2)):
+        mailbox.offer(cell, value, complete=True)
+    aged_s = 0.02
+    threading.Event().wait(aged_s)
+    for cell, value in (("renewed", 3), ("fresh", 4), ("fresher", 5)):
+        mailbox.offer(cell, value, complete=True)
+    assert mailbox.take(0.0, most=3, fresh_s=aged_s) == [("renewed", 3), ("fresh", 4), ("fresher", 5)]
+    assert mailbox.take(0.0, most=3, fresh_s=aged_s) == [("old", 1)], "where there is time for all, age is no reason"
+
+
+def test_where_all_are_old_somebody_is_taken_all_the_same() -> None:
+    mailbox: Mailbox[int] = Mailbox(0.0)
+    for cell in "abc":
+        mailbox.offer(cell, 0, complete=True)
+    assert mailbox.take(0.0, most=2, fresh_s=-1.0) == [("a", 0), ("b", 0)]

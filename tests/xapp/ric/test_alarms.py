@@ -315,3 +315,14 @@ def test_a_fallback_that_was_asked_for_is_no_failure(watched: Watched) -> None:
     for _ in range(10 * FEWEST):
         watched.metrics.decided("fallback:intent", 1.0, 1.0)
     assert watched.failing() == []
+
+
+def test_reports_that_nobody_had_time_for_are_an_overload_once_they_are_many(watched: Watched) -> None:
+    for _ in range(100):
+        watched.metrics.decided("model", 1.0, 1.0)
+    watched.metrics.count("superseded_reports", 10)
+    assert watched.failing() == []
+    watched.metrics.count("superseded_reports", 2)
+    assert watched.failing() == [(Problem.OVERLOADED, "")]
+    watched.failing(2 * WINDOW_S)
+    assert watched.failing(2 * WINDOW_S) == []
