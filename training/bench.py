@@ -1,4 +1,4 @@
-"""`stackmac bench training`: how fast a leader learns, where the time goes, and what branching all cells at once saves.
+"""`stackmac bench training`: how fast a leader learns, where the time goes, and what it saves over named alternatives.
 
 An update is taken apart and each part timed alone in the same worlds: processor time, so that a busy machine and many
 threads count as they should. Shares of an update, and ratios to an alternative measured in the same run, compare across
@@ -8,7 +8,7 @@ machines.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +64,20 @@ def branches_of(values: Values) -> int:
 
 def median_ms(run: Callable[[], object], repeats: int = REPEATS) -> float:
     run()  # first-time work: compiled code, caches
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        taken.append((time.process_time() - start) * 1e3)
-    return float(np.median(taken))
+    return float(np.median([_taken_ms(run) for _ in range(repeats)]))
+
+
+def times_ours(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """(ms of ours, the alternative's time per ours): medians of pairs, taken in turn."""
+    ours(), theirs()  # first-time work
+    pairs = [(_taken_ms(ours), _taken_ms(theirs)) for _ in range(repeats)]
+    return float(np.median([mine for mine, _ in pairs])), float(np.median([other / mine for mine, other in pairs]))
+
+
+def _taken_ms(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return max((time.process_time() - start) * 1e3, 1e-6)
 
 
 def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **changes: Any) -> tuple[list[Row], Speed]:
@@ -78,10 +86,13 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
 
     from policy.grammar import compile_grammar
     from policy.intent import Intent
+    from policy.leader_models.transcript import teacher_forcing_example
+    from policy.leader_models.whole_dcms import teacher_forcing_examples
     from policy.model_kinds import new_model
     from training.alternatives import DecidedDcm
     from training.counterfactual import TAIL_SLOTS, evaluate
     from training.imitation.warm_start import options_for
+    from training.learning.compiled_decoder import compiled_decoder
     from training.learning.config import make_config
     from training.learning.example import Example
     from training.learning.leader_learner import LeaderLearner, token_choices
@@ -91,7 +102,7 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     config = make_config(preset, [scenario], ues=(ues,), **changes)
     (cell,) = config.scenarios
     slots_per_dcm, cells, rng = cell.slots_per_dcm, config.worlds * config.cells, np.random.default_rng(SEED)
-    leader = new_model(config.model_kind, config.model, SEED).eval()
+    leader = new_model(config.model_kind, config.leader, SEED).eval()
     world = CellBatch(cell, cells, ues, SEED)
     world.play(None, 10 * slots_per_dcm)
     states = world.observe()
@@ -99,8 +110,17 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     grammars = [compile_grammar(s, i, options_for(config.scenarios)) for s, i in zip(states, intents)]
     uniforms_BL = rng.random((cells, max(g.max_tokens for g in grammars)))
 
-    def decode() -> list[Any]:
+    compiled = compiled_decoder(leader, options_for(config.scenarios))
+
+    def by_torch() -> list[Any]:
         return leader.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
+
+    def decode() -> Sequence[Any]:
+        """As the trainer does before every update."""
+        if compiled is None:
+            return by_torch()
+        compiled.repack()
+        return compiled.decode(states, intents, grammars, uniforms_BL=uniforms_BL)
 
     decoded = decode()
     dcms = [DecidedDcm(s, i, g, one.tokens) for s, i, g, one in zip(states, intents, grammars, decoded)]
@@ -114,6 +134,19 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
 
     def forward() -> object:
         return leader.teacher_forcing_logits(leader.layout.encode(states, intents), teacher_batch)
+
+    def all_actions() -> object:
+        return leader.logits(  # type: ignore[operator]
+            leader.read(leader.layout.encode(states, intents)),  # type: ignore[operator]
+            teacher_batch.steps,
+            teacher_batch.features_BLA,
+        )
+
+    def lines() -> object:
+        return teacher_forcing_examples(grammars, states, [one.tokens for one in decoded])
+
+    def line_by_line() -> object:
+        return [teacher_forcing_example(g, s, one.tokens) for g, s, one in zip(grammars, states, decoded)]
 
     times = {
         "simulator": median_ms(lambda: world.select(np.arange(cells)).play(plan, slots_per_dcm), repeats),
@@ -132,7 +165,13 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
         "backward": "objective, gradients and the step",
     }
     rows = [Row(part, meanings[part], round(ms, 2), round(ms / total, 4)) for part, ms in times.items()]
-    rows += _comparisons(world, dcms, times["branching"], config.search)
+    if compiled is not None:
+        rows.append(_against("playing", "the compiled decision", "torch", *times_ours(decode, by_torch, repeats)))
+        in_head = times_ours(forward, all_actions, repeats)
+        rows.append(_against("forward", "the head on legal actions alone", "on all actions", *in_head))
+    in_lines = times_ours(lines, line_by_line, repeats)
+    rows.append(_against("lines", "whole DCMs in array operations", "step by step", *in_lines))
+    rows += _comparisons(world, dcms, times["branching"], config.search, repeats)
     branches = sum(map(branches_of, values))
     simulated = (
         branches * (slots_per_dcm + cell.report_delay_slots + TAIL_SLOTS) * config.search.futures
@@ -144,20 +183,30 @@ def measure(scenario: str, preset: str, ues: int, repeats: int = REPEATS, **chan
     )
 
 
-def _comparisons(world: CellBatch, dcms: list[DecidedDcm], ours_ms: float, search: Any) -> Iterator[Row]:
+def _comparisons(world: CellBatch, dcms: list[DecidedDcm], ours_ms: float, search: Any, repeats: int) -> Iterator[Row]:
     """Branching of all cells at once against what one would write first; of a few cells, scaled to all."""
     from policy.follower import Answer
     from training.counterfactual import TAIL_SLOTS, evaluate
     from training.simulator.cell import CellBatch
 
+    def all_branches(merge: bool) -> object:
+        return evaluate(world, dcms, search, np.random.default_rng(SEED), merge=merge)
+
+    if world.scenario.slots_per_dcm == 1:
+        merged = times_ours(lambda: all_branches(True), lambda: all_branches(False), repeats)
+        yield _against("branching", "equal transmissions once", "every branch played", *merged)
+
     few = min(ALTERNATIVE_CELLS, world.cells)
     scale = world.cells / few
+
+    def at_once(alternative: str, theirs_ms: float) -> Row:
+        return _against("branching", "all cells at once", alternative, ours_ms, theirs_ms / ours_ms)
 
     def one_by_one() -> None:
         for b in range(few):
             evaluate(world.select([b]), dcms[b : b + 1], search, np.random.default_rng(SEED))
 
-    yield _against("one cell at a time", median_ms(one_by_one, 2) * scale, ours_ms)
+    yield at_once("one cell at a time", median_ms(one_by_one, 2) * scale)
 
     values, _ = evaluate(world.select(np.arange(few)), dcms[:few], search, np.random.default_rng(SEED))
     branches = sum(map(branches_of, values))
@@ -170,18 +219,16 @@ def _comparisons(world: CellBatch, dcms: list[DecidedDcm], ours_ms: float, searc
             slot = branch.begin_slot(None)
             branch.finish_slot((slot.answer_BUM & Answer.RULE) > 0)
 
-    yield _against("Python, slot by slot", median_ms(slot_by_slot, 3) * branches * search.futures * scale, ours_ms)
+    yield at_once("Python, slot by slot", median_ms(slot_by_slot, 3) * branches * search.futures * scale)
 
     def from_slot_0() -> None:
         CellBatch(scenario, 1, ues, seed).play(None, world.slot + slots)
 
-    yield _against("re-simulated from slot 0", median_ms(from_slot_0, 3) * branches * search.futures * scale, ours_ms)
+    yield at_once("re-simulated from slot 0", median_ms(from_slot_0, 3) * branches * search.futures * scale)
 
 
-def _against(alternative: str, theirs_ms: float, ours_ms: float) -> Row:
-    return Row(
-        "branching", "all cells at once", round(ours_ms, 2), None, alternative, float(f"{theirs_ms / ours_ms:.3g}")
-    )
+def _against(part: str, what: str, alternative: str, ours_ms: float, ratio: float) -> Row:
+    return Row(part, what, round(ours_ms, 2), None, alternative, float(f"{ratio:.3g}"))
 
 
 @dataclass(frozen=True)
@@ -192,6 +239,7 @@ class BenchTrainingOptions:
     preset: str = option("tiny", "Size of the leader: tiny or small.")
     ues: int = option(4, "UEs per cell.", min=1, max=MAX_UES)
     model_kind: str = option("pointer", "Kind of the leader's network.")
+    positions: int = option(1, "Positions that a UE takes in the leader's prompt; 0 = one per field.", min=0)
     repeats: int = option(REPEATS, "Times that each part is measured.", min=1)
     json_file: str = option("", "Write the rows as JSON; - = stdout.", "--json", metavar="FILE")
 
@@ -200,7 +248,8 @@ class BenchTrainingOptions:
 def bench_training(options: BenchTrainingOptions) -> None:
     """Speed of training on one core: parts of an update, and branching against named alternatives."""
     check_json_path(options.json_file)
-    rows, speed = measure(options.scenario, options.preset, options.ues, options.repeats, model_kind=options.model_kind)
+    changes = {"model_kind": options.model_kind, "positions": options.positions * (options.model_kind == "pointer")}
+    rows, speed = measure(options.scenario, options.preset, options.ues, options.repeats, **changes)
     quiet = options.json_file == "-"
     for row in rows:
         share = f"{row.share:>7.1%}" if row.share is not None else f"{row.ratio:>6.3g} x {row.alternative}"

@@ -56,10 +56,13 @@ def evaluate(
     search: Search,
     rng: np.random.Generator,
     followers: Rule = "best_response",
+    *,
+    merge: bool = True,
 ) -> tuple[list[Values], Plan]:
     """Values of every cell's DCM, to be called at the boundary at which it takes effect; and its plan, to be played.
 
     The world stays as it is. A UE may have left since the decision: its RBGs are the node's, as the MAC's rule is.
+    merge: False plays every branch, to the same values (training.bench).
     """
     lines = teacher_forcing_examples([d.grammar for d in dcms], [d.state for d in dcms], [d.tokens for d in dcms])
     plan = world.plan([_meaning(dcm) for dcm in dcms])
@@ -67,7 +70,7 @@ def evaluate(
     cells_N = np.concatenate((np.arange(len(dcms)), others.cell_N))
     changed = _changed_plan(world, plan, cells_N, dcms, others)
     weights_BU = served_weights(world.state, np.array([dcm.intent.alpha for dcm in dcms]))
-    value_N = branch_values(world, cells_N, changed, weights_BU, search.futures, followers)
+    value_N = branch_values(world, cells_N, changed, weights_BU, search.futures, followers, merge=merge)
 
     values, ends_B = [], np.searchsorted(others.cell_N, np.arange(len(dcms)), side="right").tolist()
     for cell, (line, first, end) in enumerate(zip(lines, [0, *ends_B], ends_B)):
@@ -88,10 +91,13 @@ def branch_values(
     weights_BU: NDArray[np.float64],
     futures: int = 1,
     followers: Rule = "best_response",
+    *,
+    merge: bool = True,
 ) -> NDArray[np.float64]:
     """Play branch n of cell cells_N[n] under row n of `plan`, then the tail; its value, [N], over so many futures.
 
-    All branches of a cell meet the same futures. No more than the world has cells.
+    All branches of a cell meet the same futures. No more than the world has cells. merge: at K = 1 play those once that
+    come to the same transmissions.
     """
     scenario = world.scenario
     futures = min(futures, world.world_cells)
@@ -99,7 +105,7 @@ def branch_values(
     rows, place_N = np.arange(len(cells_N)), np.arange(len(cells_N))
     for turn in range(futures):
         future = turn * (world.world_cells // futures)
-        if scenario.slots_per_dcm == 1:
+        if merge and scenario.slots_per_dcm == 1:
             rows, place_N = distinct_branches(world, cells_N, plan, future, followers)
         cells = cells_N[rows]
         branch = world.select(cells, future)

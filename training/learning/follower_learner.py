@@ -41,7 +41,7 @@ class FollowerLearner:
         speaks: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
-        """batch: choices of UEs an optimizer step, all ranks together. speaks: reports carry words. seed: a critic's."""
+        """batch: choices of UEs a step, all ranks together. speaks: reports carry words. seed: of a critic."""
         self._config, self._limits, self._batch, self._ranks = config, limits, batch, ranks or Ranks()
         self.objective: Objective = config.make_objective()
         device = next(model.parameters()).device

@@ -126,6 +126,7 @@ def test_the_bench_takes_an_update_apart():
     assert parts == ["simulator", "branching", "playing", "forward", "backward"]
     assert sum(row.share for row in rows if row.share is not None) == pytest.approx(1.0, abs=0.01)
     assert {row.alternative for row in rows if row.ratio is not None} == {
+        "torch", "on all actions", "step by step", "every branch played",
         "one cell at a time", "Python, slot by slot", "re-simulated from slot 0",
     }  # fmt: skip
     assert speed.simulated_per_s > speed.cell_steps_per_s > 0
