@@ -48,7 +48,7 @@ def layout_for(kind: str, options: GrammarOptions) -> PromptLayout | None:
     if kind == TEXT:
         return None
     layout_class = _layout_class(kind)
-    return layout_class.with_grants() if options.max_periodic_grants else layout_class()
+    return (layout_class.with_grants() if options.max_periodic_grants else layout_class()).with_own()
 
 
 def read_layout(kind: str, document: Mapping[str, Any]) -> PromptLayout:

@@ -13,6 +13,7 @@ from policy.errors import UserMistake, how_to_add, is_installed
 from policy.leader import Leader
 from policy.leader_models.recorded_answers import check
 from policy.plug_in import PlugInError, load_plug_in
+from policy.prompt.compact import GRANT_UE_FIELDS, UCM_UE_FIELD, UE_FIELDS
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED
 
@@ -26,6 +27,9 @@ MODEL_LEADERS = "policy.model_leader"
 """Imported only when a language model is asked for that is not compiled: it brings torch."""
 ENGINE_LEADERS = "policy.engine.loading"
 """Imported only when a language model is asked for: it brings numba."""
+
+
+KNOWN_FIELDS = {field.name for field in (*UE_FIELDS, UCM_UE_FIELD, *GRANT_UE_FIELDS)}
 
 
 class LeaderError(UserMistake):
@@ -68,6 +72,8 @@ def check_leader(name: str) -> None:
 
 def engine_or_reason(name: str) -> EngineLeader | BundledEngine | str:
     """A bundle's compiled leader, yet to be prepared, or why there is none. Raises LeaderError for a damaged bundle."""
+    if reason := _reads_own_fields(name):
+        return reason
     try:
         engines = import_module(ENGINE_LEADERS)
     except Exception as error:  # numba depends on versions of numpy, and on LLVM: it can fail in any way
@@ -79,6 +85,18 @@ def engine_or_reason(name: str) -> EngineLeader | BundledEngine | str:
     except (ValueError, OSError) as error:
         raise LeaderError(f"leader {name!r}: {error}") from error
     return leader
+
+
+def _reads_own_fields(name: str) -> str:
+    """Why the engine does not run a bundle whose prompt has fields of somebody's own; "" = it has none."""
+    if name == BUNDLED or not Path(name).is_dir():
+        return ""
+    try:
+        fields = read_description(Path(name))["prompt_layout"]["ue_fields"]
+        own = [field[0] for field in fields if field[0] not in KNOWN_FIELDS]
+    except (BundleError, KeyError, TypeError, IndexError):
+        return ""  # whoever loads it says what is wrong
+    return f"{name}: the prompt has fields of one's own, {', '.join(map(str, own))}" if own else ""
 
 
 def check_answers(name: str, leader: Leader) -> None:

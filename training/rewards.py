@@ -14,20 +14,24 @@ where its coin fell. Suffixes: B cells, U seats, M RBGs, C counters of a seat, E
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy.follower import Access, Answer
+from policy.plug_in import PlugInError, load_plug_in
 from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST, lost_transmissions
-from training.simulator.state import COLLISIONS, PRESENT, SERVED, WASTE, State
+from training.simulator.state import COLLISIONS, NUM_EVENTS, PRESENT, SERVED, WASTE, State
 
 EARLIER_SLOTS = 20
 """A seat's average starts as if it had been served EARLIER_BITS_PER_SLOT for so long: a first slot is no average."""
 EARLIER_BITS_PER_SLOT = 200.0
 SERVED_UNIT_BITS = 1000.0
 """Served bits that count as one to the UE itself."""
+_own_reward: Callable[..., Any] | None = None
+"""What a run was told to pay: one for the process, since everything that pays is deep within it."""
 UNIT_UES = 4
 """A cell's value is a mean over its UEs: times ues / UNIT_UES, a token or a bit counts alike in small and large cells.
 """
@@ -51,10 +55,30 @@ def cell_reward(
 ) -> NDArray[np.float64]:
     """Reward of each cell for what was served, [..., U], and what happened, [..., E], in some slots; their sum, [...].
 
-    cost: what collisions and waste count, 1 = as to utility.
+    cost: what collisions and waste count, 1 = as to utility. What a run was told to pay instead (`pay`) counts here.
     """
+    if _own_reward is not None:
+        return np.asarray(_own_reward(weights, served, events, num_rbgs, cost), np.float64)
     lost = COLLISION_COST * events[..., COLLISIONS] + WASTE_COST * events[..., WASTE]
     return np.asarray((weights * served).mean(axis=-1) - cost * lost / num_rbgs)
+
+
+def pay(name: str) -> None:
+    """From now on this process pays cells by `module:function`, which takes what `cell_reward` does; "" = as above.
+
+    Of that function only its signature is asked for: it may weigh what is served otherwise, or events
+    (training.simulator.state names them). Raises PlugInError.
+    """
+    global _own_reward
+    _own_reward = None if not name else load_plug_in(name, "reward")
+    if _own_reward is None:
+        return
+    try:
+        paid = np.asarray(_own_reward(np.ones((2, 3)), np.ones((2, 3)), np.zeros((2, NUM_EVENTS)), 6, 1.0))
+    except Exception as error:  # somebody else's code can fail in any way
+        raise PlugInError(f"reward {name!r}: {type(error).__name__}: {error}") from error
+    if paid.shape != (2,):
+        raise PlugInError(f"reward {name!r} gives shape {paid.shape} for 2 cells of 3 UEs, expected (2,)")
 
 
 def agreement(

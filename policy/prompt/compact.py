@@ -7,7 +7,7 @@ cannot. Legend: T = tokens a block, N = blocks of a batch (per cell: the cell's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -18,6 +18,7 @@ from policy.cell_state import OUTCOME_DECODED, OUTCOME_LOST, WAS_OPEN, CellState
 from policy.cqi import BUFFER_EDGES
 from policy.intent import Intent
 from policy.limits import compile_limits
+from policy.prompt.own_fields import COUNT_EDGES, MODULES, own_fields
 from policy.schedulers.estimate import estimate
 from policy.schedulers.periodic_grants import MAX_GRANTS, wanted_grants
 
@@ -152,7 +153,9 @@ class PromptLayout:
         for fields, known in zip((self.ue_fields, self.cell_fields), all_fields):
             unknown = {f.name for f in fields} - {f.name for f in known}
             if unknown:
-                raise ValueError(f"unknown prompt fields {sorted(unknown)}")
+                unknown -= {name for own in own_fields() for name in (own.name, own.count_name)}
+            if unknown:
+                raise ValueError(f"unknown prompt fields {sorted(unknown)}; {MODULES} names modules with fields")
             for field in fields:
                 if any(a >= b for a, b in zip(field.edges, field.edges[1:], strict=False)):
                     raise ValueError(f"edges of prompt field {field.name} do not ascend")
@@ -166,6 +169,15 @@ class PromptLayout:
     def with_grants(cls) -> Self:
         """Everything, and what periodic grants and floors ask for."""
         return cls((*UE_FIELDS, *GRANT_UE_FIELDS), (*CELL_FIELDS, *GRANT_CELL_FIELDS))
+
+    def with_own(self) -> Self:
+        """This one and the fields of one's own that there are now (policy.prompt.own_fields)."""
+        own = own_fields()
+        return replace(
+            self,
+            ue_fields=(*self.ue_fields, *(Field(one.name, one.edges) for one in own)),
+            cell_fields=(*self.cell_fields, *(Field(one.count_name, COUNT_EDGES) for one in own)),
+        )
 
     @property
     def block_tokens(self) -> int:
@@ -189,6 +201,8 @@ class PromptLayout:
         cells = _cell_features(states, intents, ues, ue_cell)
         if GRANT_CELL_FIELDS[0] in self.cell_fields:
             _add_grant_features(states, intents, ues, cells, ue_cell)
+        if any(field.name not in ues for field in self.ue_fields):
+            _add_own_features(states, ues, cells, ue_cell)
         cell_BT, ue_UT = self._blocks(cells, ues)
         starts_B = np.concatenate([[0], np.cumsum(num_ues_B + 1)[:-1]])
         ue_rows = np.arange(len(ue_cell)) + ue_cell + 1
@@ -341,6 +355,19 @@ def _add_grant_features(
     }
     for name, value_U in totals.items():
         cells[name] = np.bincount(ue_cell, value_U, minlength=count).astype(np.float64)
+
+
+def _add_own_features(
+    states: Sequence[CellState],
+    ues: dict[str, NDArray[np.float64]],
+    cells: dict[str, NDArray[np.float64]],
+    ue_cell: NDArray[np.int64],
+) -> None:
+    """What policy.prompt.own_fields has."""
+    for own in own_fields():
+        ues[own.name] = own.of(states)
+        known = ~np.isnan(ues[own.name])
+        cells[own.count_name] = np.bincount(ue_cell[known], minlength=len(states)).astype(np.float64)
 
 
 def _outcome_counts(states: Sequence[CellState]) -> dict[str, NDArray[np.float64]]:

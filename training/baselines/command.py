@@ -27,8 +27,8 @@ UES = "3,4,5,8,10,30"
 class TuneOptions:
     """What `stackmac tune` is given."""
 
-    scenarios: str = option(SCENARIOS, "Names, comma-separated.")
-    players: str = option("all", "all, or names of rows, comma-separated.")
+    scenarios: str = option(SCENARIOS, "Names or FILE.toml, comma-separated; of a file the c are kept beside it, too.")
+    players: str = option("all", "all, or names of rows, comma-separated, and leaders of one's own, module:Class.")
     ues: str = option(UES, "UEs per cell, comma-separated.")
     cells: int = option(240, "Cells up to 5 UEs; fewer with more UEs.", min=8, max=100_000)
     out: str = option("-", "Table to write; what it holds of other rows stays. - = standard output.", "--json")
@@ -37,7 +37,10 @@ class TuneOptions:
 @command(tune_app, "tune", TuneOptions)
 def tune_command(options: TuneOptions) -> None:
     """Tune how eagerly UEs contend for what a leader leaves over, for every row of a comparison."""
+    from policy.plug_in import is_plug_in
+    from policy.registry import check_leader
     from training.baselines.contention_tuning import TUNED_PLAYERS, should_be_tuned, tune_table
+    from training.baselines.own_table import keep
     from training.progress_bar import ProgressBar
     from training.simulator.scenario import make_scenario
 
@@ -49,8 +52,10 @@ def tune_command(options: TuneOptions) -> None:
     )
     counts, out = list(dict.fromkeys(counts_in("--ues", options.ues, MAX_UES))), options.out
     for row in rows:
-        if row not in TUNED_PLAYERS:
-            raise UserMistake(f"--players has {row!r}, expected all or of {', '.join(TUNED_PLAYERS)}")
+        if is_plug_in(row):
+            check_leader(row)
+        elif row not in TUNED_PLAYERS:
+            raise UserMistake(f"--players has {row!r}, expected all, module:Class, or of {', '.join(TUNED_PLAYERS)}")
     steps = len(counts) * sum(should_be_tuned(make_scenario(name), row) for name in names for row in rows)
     check_json_path(out)
     table = _read(out)
@@ -59,9 +64,11 @@ def tune_command(options: TuneOptions) -> None:
         for name in names:
             for row in rows:
 
-                def show(_scenario: str, _player: str, _ues: int, best: Tuned) -> None:
+                def show(scenario: str, player: str, count: int, best: Tuned) -> None:
                     nonlocal done
                     done += 1
+                    if scenario.endswith(".toml"):
+                        keep(scenario, make_scenario(scenario), player, count, best)
                     bar.show(done, contenders=best.contenders, utility=best.utility)
 
                 fresh = tune_table([name], [row], counts, cells=options.cells, progress=show)

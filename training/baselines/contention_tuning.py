@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from policy.grammar import CONTENDERS
 from policy.intent import Intent
 from policy.leader import never_expires
+from policy.plug_in import is_plug_in
+from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, oracle_plan
 from training.baselines.rules import RULES
@@ -76,9 +78,9 @@ def tune_node_contenders(scenario: Scenario, *, ues: int = 8, cells: int = 200, 
 
 
 def tune_open_contenders(scenario: Scenario, player: str, ues: int, *, cells: int = 400) -> list[Tuned]:
-    """Many c for one of TUNED_PLAYERS, the best utility first: powers of two up to c = ues (p = 1), then finer steps
-    around the best. All in the same worlds. Raises ValueError for an unknown player."""
-    if player not in TUNED_PLAYERS:
+    """Many c for one of TUNED_PLAYERS or a leader module:Class, the best utility first: powers of two up to c = ues
+    (p = 1), then finer steps around the best. All in the same worlds. Raises ValueError for an unknown player."""
+    if player not in TUNED_PLAYERS and not is_plug_in(player):
         raise ValueError(f"no c to tune for {player!r}; known: {', '.join(TUNED_PLAYERS)}")
     if player == "round_robin_smart":
         return [Tuned(0.0, math.nan, math.nan)]
@@ -124,8 +126,9 @@ def _play_leader(batch: CellBatch, player: str, contenders_B: NDArray[np.float64
     """The leader of a row, period by period; until its first decision governs, the node schedules by itself."""
     slots_per_dcm = batch.scenario.slots_per_dcm
     schedule = BatchSchedule(batch.scenario, batch.cells)
+    leader = _LEADERS[player] if player in _LEADERS else make_leader(player)
     for _ in range(slots // slots_per_dcm):
-        decisions = _LEADERS[player].decide(batch.observe(), [Intent()] * batch.cells, never_expires)
+        decisions = leader.decide(batch.observe(), [Intent()] * batch.cells, never_expires)
         schedule.offer([decision.allocation for decision in decisions], batch.slot)
         plan = batch.plan(schedule.governing(batch.slot))
         batch.play(plan._replace(contenders_B=contenders_B), slots_per_dcm)
@@ -133,7 +136,11 @@ def _play_leader(batch: CellBatch, player: str, contenders_B: NDArray[np.float64
 
 def should_be_tuned(scenario: Scenario, player: str) -> bool:
     """At a RIC's period a grant per RBG is a lock over the whole period: no c makes up for that."""
-    return scenario.slots_per_dcm < SLOW_LEADER_SLOTS or player in (NODE_SCHEDULER, "static_config")
+    return (
+        scenario.slots_per_dcm < SLOW_LEADER_SLOTS
+        or player in (NODE_SCHEDULER, "static_config")
+        or player not in TUNED_PLAYERS
+    )
 
 
 def _played_as(scenario: Scenario, player: str) -> str:

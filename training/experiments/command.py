@@ -37,11 +37,11 @@ class ExperimentOptions:
     budget: str = option("quick", "quick = minutes, no claims; full = what a claim needs.")
     seeds: int = option(0, "Training seeds; 0 = the budget's.", min=0, max=50)
     world_seeds: int = option(0, "World seeds; 0 = the budget's.", min=0, max=1000)
-    jobs: int = option(1, "Processes side by side.", min=1, max=256)
+    jobs: int = option(1, "Processes side by side; 0 = one a core.", min=0, max=256)
     resume: bool = option(False, "Keep what OUT holds already.")
-    scenario: str = option("", "Scenarios, comma-separated; empty = the experiment's.")
+    scenario: str = option("", "Scenarios or FILE.toml, comma-separated; empty = the experiment's.")
     ues: str = option("", "UEs per cell, comma-separated; empty = the experiment's.")
-    bundle: str = option("", "Directory of a bundle, where one is looked at; empty = the shipped one.")
+    bundle: str = option("", "Directory of a bundle, or module:Class, where one is looked at; empty = the shipped.")
     json_file: str = option("", "Write the results there, too (- = standard output).", "--json")
 
     def command(self) -> str:
@@ -50,6 +50,8 @@ class ExperimentOptions:
 
     def study_options(self) -> Options:
         """Raises UserMistake."""
+        from policy.plug_in import is_plug_in
+        from policy.registry import check_leader
         from training.experiments.study import Options
         from training.simulator.scenario import make_scenario
 
@@ -57,7 +59,9 @@ class ExperimentOptions:
         for name in names:
             make_scenario(name)
         counts = tuple(dict.fromkeys(counts_in("--ues", self.ues, MAX_UES))) if self.ues else ()
-        if self.bundle:
+        if is_plug_in(self.bundle):
+            check_leader(self.bundle)
+        elif self.bundle:
             read_description(Path(self.bundle))
         return Options(names, counts, self.bundle)
 
@@ -81,6 +85,9 @@ def experiment_command(options: ExperimentOptions) -> int:
     if options.bundle and not EXPERIMENTS[name].takes_bundle:
         those = ", ".join(e.name for e in EXPERIMENTS.values() if e.takes_bundle)
         raise UserMistake(f"--bundle is {options.bundle}, but {name} trains its own; {those} take one")
+    if ":" in options.bundle and not EXPERIMENTS[name].takes_leader:
+        those = ", ".join(e.name for e in EXPERIMENTS.values() if e.takes_leader)
+        raise UserMistake(f"--bundle is {options.bundle}, but {name} looks into a network; {those} takes any leader")
     study_options = options.study_options()
     budget = BUDGETS[options.budget]
     seeds, world_seeds = options.seeds or budget.train_seeds, options.world_seeds or budget.world_seeds
@@ -89,6 +96,7 @@ def experiment_command(options: ExperimentOptions) -> int:
     from rich.console import Console
     from rich.markdown import Markdown
 
+    from training.evaluation.process_pool import cores
     from training.experiments.report import as_json, write
     from training.experiments.study import Study, StudyError
     from training.progress_bar import ProgressBar
@@ -102,7 +110,7 @@ def experiment_command(options: ExperimentOptions) -> int:
         def show(done: int, parts: int, what: str) -> None:
             bar.show(done, total=parts, what=what)
 
-        study = Study(out, budget, study_options, jobs=options.jobs, show=show)
+        study = Study(out, budget, study_options, jobs=options.jobs or cores(), show=show)
         try:
             report = EXPERIMENTS[name].run(study)
         except KeyboardInterrupt:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from policy.plug_in import is_plug_in
+from training.evaluation.plug_in_players import make_players, plug_in_digest
 from training.experiments.study import Part, Results
 from training.intervals import Interval, crossed_mean, finite_mean, mean_interval
 from training.run_length import SLOW_GAME_PERIODS
@@ -40,6 +42,15 @@ class PlayerSpec(NamedTuple):
     decoding: str = "greedy"
     followers: str = "rule"
     """How a bundle's followers answer: rule or learned."""
+    code: str = ""
+    """sha256 of the file of a leader of one's own, whose name then stands in `baseline`."""
+
+
+def subject(label: str, given: str, default: Path) -> PlayerSpec:
+    """The player of a study's `--bundle`: a directory, module:Class, or the usual one. Raises UserMistake."""
+    if is_plug_in(given):
+        return PlayerSpec(label, given, code=plug_in_digest(given))
+    return PlayerSpec(label, bundle=Path(given) if given else default)
 
 
 class World(NamedTuple):
@@ -64,12 +75,15 @@ def long_enough(scenario: Scenario, slots: int) -> int:
 
 def part(player: PlayerSpec, world: World, seed: int) -> Part:
     """One player in the worlds of one seed."""
+    who = player._asdict()
+    if not player.code:
+        del who["code"]
     return Part(
         f"{world.scenario.name} K={world.slots_per_dcm} I={world.ues} {player.label}, "
         f"world seed {seed - FIRST_WORLD_SEED + 1}",
         play,
         {
-            **player._asdict(),
+            **who,
             "label": "",  # what a table calls it changes nothing
             "scenario": world.scenario,
             "ues": world.ues,
@@ -95,6 +109,7 @@ def play(
     cells: int,
     seed: int,
     slots: int,
+    code: str = "",
 ) -> Results:
     """Every metric of every cell, by name."""
     from training.baselines.players import BASELINES
@@ -103,7 +118,7 @@ def play(
 
     slots_per_dcm = scenario.slots_per_dcm
     if bundle is None:
-        player = BASELINES[baseline]
+        player = make_players(baseline)[0] if code else BASELINES[baseline]
     elif baseline:
         (player,) = enter_baseline(baseline, str(bundle), slots_per_dcm, decoding, followers).players
     else:

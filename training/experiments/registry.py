@@ -18,6 +18,8 @@ class Experiment(NamedTuple):
     module: str
     takes_bundle: bool = False
     """Whether it looks at a bundle that is there; the others train their own."""
+    takes_leader: bool = False
+    """Whether that may be a leader of one's own, too; the others look into the network."""
 
     def run(self, study: Study) -> Report:
         """Raises StudyError; KeyboardInterrupt where it was stopped."""
@@ -30,7 +32,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("convergence", "Fig. 5: epochs until the system utility stands still", "convergence"),
         Experiment("dictator", "Fig. 6: followers that choose against followers that obey", "dictator"),
         Experiment("generalization", "Figs. 4 and 8: cells of sizes never trained on", "generalization"),
-        Experiment("period", "at which K granting single RBGs stops paying", "period", True),
+        Experiment("period", "at which K granting single RBGs stops paying", "period", True, True),
         Experiment(
             "learning_rates", "Theorem 2: ratio of the leader's and the followers' learning rates", "learning_rates"
         ),

@@ -32,7 +32,7 @@ train_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Impro
 class WarmStartOptions:
     """What `stackmac warm-start` is given."""
 
-    scenario: str = option(help="Scenario names, comma-separated.")
+    scenario: str = option(help="Scenario names or FILE.toml, comma-separated.")
     out: Path = option(help="Directory of the run; the bundle is OUT/bundle.")
     teacher: str = option("proportional_fair", "The leader to imitate, or `oracle`.")
     steps: int = option(2400, "Optimizer steps.", min=1)
@@ -89,7 +89,7 @@ def warm_start_command(options: WarmStartOptions) -> None:
 class TrainOptions:
     """What `stackmac train` is given; None = as the preset says (training.learning.config)."""
 
-    scenario: str = option(help="Scenario names, comma-separated.")
+    scenario: str = option(help="Scenario names or FILE.toml, comma-separated.")
     out: Path = option(help="Directory of the run; the bundle is OUT/bundle.")
     preset: str = option("tiny", "tiny, small or llama-1b.")
     start: Path | None = option(None, "Bundle to improve; without one, a warm start comes first.", "--from")
@@ -106,6 +106,7 @@ class TrainOptions:
     gradient_checkpointing: bool | None = option(None, "Less memory, more time.")
     objective: str | None = option(None, "regression, counterfactual, token, all_action or sequence.")
     roles: str | None = option(None, "leader, follower, or both: leader,follower.")
+    reward: str | None = option(None, "What cells are paid, module:function; the default is the change of utility.")
     rule: str | None = option(None, "Of followers that do not learn: best_response or obey.")
     sharpness: float | None = option(None, "Of regression: logits per unit of value.")
     greedy_share: float | None = option(
@@ -159,9 +160,11 @@ def train_command(options: TrainOptions) -> None:
     from policy.bundle import load_bundle
     from training.learning.distributed import Ranks
     from training.learning.trainer import train
+    from training.rewards import pay
 
     check_json_path(options.json_file)
     config = options.config()
+    pay(config.reward)
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _Screens(config) as screens:

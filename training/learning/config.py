@@ -67,6 +67,8 @@ class TrainConfig:
     """With both roles: one learns per round while the other stands still; False = both in every update."""
     objective: str = DEFAULT_OBJECTIVE
     """What both roles climb: training.learning.objectives."""
+    reward: str = ""
+    """What cells are paid, module:function (training.rewards.pay); "" = the change of utility."""
     seed: int = 0
     updates: int = 300
     cell_steps: int = 0

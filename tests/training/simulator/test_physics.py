@@ -19,9 +19,9 @@ from training.baselines.contention_tuning import (
     tuned_contenders,
 )
 from training.baselines.rules import FixedContenders
+from training.environments.parallel_env import UplinkParallelEnv
 from training.replay import replay
 from training.simulator.cell import CellBatch
-from training.simulator.parallel_env import UplinkParallelEnv
 from training.simulator.plan import owner_plan
 from training.simulator.scenario import (
     COUPLED,

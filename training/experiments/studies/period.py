@@ -8,13 +8,12 @@ own scheduler without an xApp, which does not depend on K. At one K all meet the
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from policy.bundle_files import BUNDLES
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from training.experiments.comparison import FAIR, MEANS, NODE
 from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
+from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure, subject
 from training.experiments.paragraph import Claim, shown
 from training.experiments.report import Report
 from training.experiments.study import Study
@@ -47,11 +46,10 @@ def run(study: Study) -> Report:
     if budget.level == "smoke":
         games, periods = {"mix": 3}, (1, 10)
     shortest, decisions = budget.pick(smoke=(20, 2), quick=(100, 6), full=(400, 20))
-    paper = Path(study.options.bundle) if study.options.bundle else BUNDLES / "paper"
     players = (
         PlayerSpec(NODE, NODE),
         PlayerSpec(GRANTS[0], GRANTS[0]),
-        PlayerSpec(GRANTS[1], bundle=paper),
+        subject(GRANTS[1], study.options.bundle, BUNDLES / "paper"),
         PlayerSpec(RULES[0], RULES[0]),
         PlayerSpec(RULES[1], bundle=BUNDLES / "lab"),
     )

@@ -18,11 +18,14 @@ Actions, with `action_mask` in each observation, as the action space's `sample(m
 - UE, MultiBinary: per RBG whether it sends. What the DCM does not entitle it to is masked: if asked for all the same,
   it is not sent, and costs as in the rewards below.
 
-Rewards of a slot, n = UEs that are there, M = RBGs, R = node's average of served bits a slot before it:
-- leader: sum_i w_i served_i / (500 M) - .5 collided RBGs / M - .1 wasted / M,
-  w_i = clip((mean R + 50) / (R_i + 50), .3, 3)
+Rewards of a slot are the trainer's (training.rewards):
+- leader: (1/n) sum_i w_i served_i - .5 collided RBGs / M - .1 wasted / M, w_i = 1 / (R_i + 100), R_i = what seat i was
+  served on average so far: to first order the change of the utility that evaluation reports.
 - UE: served / 1000 - .5 collided - .1 wasted - .1 (RBGs asked for that are not its to use) + .3 of the leader's reward,
   in transmissions of its own; wasted = carried nothing whatever the others did (no data, or no rate at that power).
+  In training nobody can ask for what is not its to use; all else is the same.
+
+The leader sees what the shipped leaders see: every column of a CellState, per UE, per RBG, and per UE and RBG.
 
 Suffixes: U seats (fixed; a seat holds one UE after another), M RBGs, C columns of a CellState.
 """
@@ -37,16 +40,16 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from policy.allocation import IDLE, OPEN
-from policy.cell_state import COLUMNS, CellState
+from policy.cell_state import COLUMNS, MAX_LAST_CQI_AGE, NUM_OUTCOMES, CellState
 from policy.cqi import snr_to_cqi
 from policy.grammar import CONTENDERS
-from policy.schedulers.schedulers import FAIRNESS_OFFSET_BITS
+from training.environments.game import SlotAccount, check_counts, own_costs_U, scenario_of, ue_rewards_U
+from training.environments.rbg_picture import RbgPicture
 from training.simulator import core
 from training.simulator.cell import CellBatch, SlotView
-from training.simulator.metrics import COLLISION_COST, WASTE_COST, lost_transmissions
 from training.simulator.plan import owner_plan
 from training.simulator.scenario import MAX_SEED, Scenario
-from training.simulator.state import COLLISIONS, SERVED, WASTE, make_constants
+from training.simulator.state import make_constants
 from training.simulator.world import CHUNK_SLOTS, draw_presence
 
 LEADER = "leader"
@@ -61,12 +64,8 @@ UNKNOWN = -1.0
 FREE_BIT = 2
 """Entry of a MultiBinary's mask where either value may be taken; 0 = only 0."""
 
-# The rewards above; a collision and a waste cost what they cost in utility.
-LEADER_SERVED_UNIT_BITS = 500.0
-FAIRNESS_RANGE = (0.3, 3.0)
-FOLLOWER_SERVED_UNIT_BITS = 1000.0
 OUTSIDE_COST = 0.1
-LEADER_SHARE = 0.3
+"""Of an RBG asked for that is not the UE's to use."""
 
 Observation = dict[str, Any]
 Info = dict[str, Any]
@@ -79,15 +78,28 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
     where UEs come and go it differs from world to world.
     """
 
-    metadata = {"name": "stackmac_uplink_v0", "render_modes": []}
+    metadata = {"name": "stackmac_uplink_v1", "render_modes": ["rgb_array"]}
 
-    def __init__(self, scenario: Scenario, ues: int, episode_slots: int = 100) -> None:
-        """Raises ValueError for counts below 1 and for scenarios in which a decision governs several slots."""
-        if scenario.slots_per_dcm != 1:
-            raise ValueError(f"scenario {scenario.name} decides every {scenario.slots_per_dcm} slots, expected K = 1")
-        if ues < 1 or episode_slots < 1:
-            raise ValueError(f"{ues} UEs for {episode_slots} slots: expected at least one of each")
-        self.scenario, self.ues, self.episode_slots = scenario, ues, episode_slots
+    def __init__(
+        self,
+        scenario: Scenario | str = "mix",
+        ues: int = 4,
+        episode_slots: int = 100,
+        *,
+        render_mode: str | None = None,
+    ) -> None:
+        """scenario: one, its name, or FILE.toml. render_mode: None or rgb_array.
+
+        Raises ValueError for counts below 1 and for scenarios in which a decision governs several slots.
+        """
+        self.scenario = scenario_of(scenario)
+        check_counts(ues, episode_slots, render_mode)
+        if self.scenario.slots_per_dcm != 1:
+            raise ValueError(
+                f"scenario {self.scenario.name} decides every {self.scenario.slots_per_dcm} slots, expected K = 1"
+            )
+        self.ues, self.episode_slots, self.render_mode = ues, episode_slots, render_mode
+        self._picture = RbgPicture(self.scenario.num_rbgs)
         self.possible_agents = _agents_of(ues)
         self.agents: list[str] = []
         self._seeds: np.random.Generator | None = None
@@ -119,6 +131,7 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
         self._seeds = seeds if seed is None else np.random.default_rng(seed)
         self._view = None
         self._seen = self.cell.observe()[0]
+        self._picture = RbgPicture(self.scenario.num_rbgs)
         newest = newest_ue(self.scenario, self.ues, world, self.episode_slots)
         self.possible_agents = _agents_of(newest)
         self.agents = _agents_of(self.ues)
@@ -153,6 +166,10 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
             self._infos(list(rewards)),
         )
 
+    def render(self) -> NDArray[np.uint8] | None:
+        """The RBG grid of the last slots (training.environments.rbg_picture); None without a render mode."""
+        return None if self.render_mode is None else self._picture.pixels()
+
     # ---- the two halves of a slot ----
 
     def _action(self, agent: str, actions: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
@@ -172,38 +189,22 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
     def _send(self, actions: dict[str, NDArray[Any]]) -> dict[str, float]:
         """Play the slot; the reward of everybody who was in it."""
         assert self._view is not None
-        state = self.cell.state
         asked_UM = np.zeros((self.ues, self.scenario.num_rbgs), bool)
         seats = {agent: self._seat(agent) for agent in self.agents if agent != LEADER}
         for agent, seat in seats.items():
             asked_UM[seat] = self._action(agent, actions) == 1
         sends_UM = asked_UM & (self._view.entitlement_BUM[0] != core.NONE)
         outside_U = (asked_UM & ~sends_UM).sum(axis=1)
-        lost = lost_transmissions(state, sends_UM[None])
-        present_U = state.present_BU[0].copy()
-        average_U = state.average_BU[0].copy()
-        served_before_U, events_before_E = state.counters_BUC[0, :, SERVED].copy(), state.events_BE[0].copy()
+        open_M = (self._view.entitlement_BUM[0] == core.CONTEND).any(axis=0)
+        self._picture.add_slot(sends_UM, open_M)
+        account, costs_U = SlotAccount(self.cell), own_costs_U(self.cell, sends_UM)
 
         self.cell.finish_slot(sends_UM[None])
         self._view = None
         self._seen = self.cell.observe()[0]
 
-        served_U = state.counters_BUC[0, :, SERVED] - served_before_U
-        events_E = state.events_BE[0] - events_before_E
-        mean = average_U[present_U].mean() + FAIRNESS_OFFSET_BITS
-        weight_U = np.clip(mean / (average_U + FAIRNESS_OFFSET_BITS), *FAIRNESS_RANGE)
-        leader = (
-            (weight_U * served_U)[present_U].sum() / LEADER_SERVED_UNIT_BITS
-            - COLLISION_COST * events_E[COLLISIONS]
-            - WASTE_COST * events_E[WASTE]
-        ) / self.scenario.num_rbgs
-        follower_U = (
-            served_U / FOLLOWER_SERVED_UNIT_BITS
-            - COLLISION_COST * lost.collided_BU[0]
-            - WASTE_COST * lost.wasted_BU[0]
-            - OUTSIDE_COST * outside_U
-            + LEADER_SHARE * leader
-        )
+        leader = account.paid()
+        follower_U = ue_rewards_U(account.served_U(), costs_U, leader) - OUTSIDE_COST * outside_U
         return {LEADER: float(leader)} | {agent: float(follower_U[seat]) for agent, seat in seats.items()}
 
     # ---- what they see ----
@@ -231,6 +232,9 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
         columns_UC = np.full((self.ues, len(COLUMNS)), UNKNOWN, np.float32)
         rows = [seat_of[ue] for ue in self._seen.ue_ids]
         columns_UC[rows] = np.nan_to_num(np.stack([getattr(self._seen, name) for name in COLUMNS], axis=1), nan=UNKNOWN)
+        per_rbg_UM = np.full((2, self.ues, num_rbgs), UNKNOWN, np.float32)
+        per_rbg_UM[0, rows] = np.nan_to_num(self._seen.last_cqi_UM, nan=UNKNOWN)
+        per_rbg_UM[1, rows] = np.nan_to_num(self._seen.last_cqi_age_slots_UM, nan=UNKNOWN)
         at_turn = self._view is None
         idle = np.zeros(self.ues + 2, np.int8)
         idle[-1] = 1
@@ -241,6 +245,9 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
             "turn": self._turn(),
             "ue_ids": state.ue_id_BU[0].copy(),
             "columns": columns_UC,
+            "last_cqi": per_rbg_UM[0],
+            "last_cqi_age_slots": per_rbg_UM[1],
+            "last_outcome": np.nan_to_num(self._seen.last_outcome_M, nan=UNKNOWN).astype(np.float32),
             "action_mask": (*(owners.copy() for _ in range(num_rbgs)), levels),
         }
 
@@ -278,6 +285,9 @@ class UplinkParallelEnv(ParallelEnv[str, Observation, NDArray[Any]]):
             "turn": spaces.Discrete(2),
             "ue_ids": spaces.Box(0, MAX_SEED, (self.ues,), np.int64),
             "columns": spaces.Box(UNKNOWN, np.inf, (self.ues, len(COLUMNS)), np.float32),
+            "last_cqi": spaces.Box(UNKNOWN, 15, (self.ues, self.scenario.num_rbgs), np.float32),
+            "last_cqi_age_slots": spaces.Box(UNKNOWN, MAX_LAST_CQI_AGE, (self.ues, self.scenario.num_rbgs), np.float32),
+            "last_outcome": spaces.Box(UNKNOWN, NUM_OUTCOMES - 1, (self.scenario.num_rbgs,), np.float32),
             "action_mask": spaces.Tuple([spaces.MultiBinary(n) for n in choices]),
         }
         return spaces.Dict(observation), spaces.MultiDiscrete(choices)

@@ -11,12 +11,13 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 from policy.allocation import OPEN
 from policy.cell_state import COLUMNS
 from policy.grammar import CONTENDERS
+from training.environments.parallel_env import FOLLOWERS_TURN, LEADER, LEADERS_TURN, UplinkParallelEnv
+from training.environments.rbg_picture import COLLIDED, NOBODY, UE_COLOURS
 from training.simulator import core
 from training.simulator.cell import CellBatch
-from training.simulator.parallel_env import FOLLOWERS_TURN, LEADER, LEADERS_TURN, UplinkParallelEnv
 from training.simulator.plan import owner_plan
 from training.simulator.scenario import LAB_PAPER, MIX, RIC20, SPORADIC, Scenario
-from training.simulator.state import SERVED
+from training.simulator.state import PRESENT, SERVED
 
 UES = 4
 # A stay of 15 slots: many UEs come and go in a short episode.
@@ -145,8 +146,9 @@ def test_the_rewards_are_the_formulas_of_the_docstring() -> None:
         seen, rewards, *_ = env.step(asked)
         served_U = (env.cell.state.counters_BUC - state.counters_BUC)[0, :, SERVED]
         collided, wasted = (env.cell.state.events_BE - state.events_BE)[0, :2]
-        weight_U = np.clip((state.average_BU.mean() + 50) / (state.average_BU[0] + 50), 0.3, 3.0)
-        leader = (weight_U * served_U).sum() / (500 * 6) - 0.5 * collided / 6 - 0.1 * wasted / 6
+        before_UC = state.counters_BUC[0]
+        average_U = (before_UC[:, SERVED] + 20 * 200) / (before_UC[:, PRESENT] + 20)
+        leader = (served_U / (average_U + 100)).mean() - 0.5 * collided / 6 - 0.1 * wasted / 6
         assert rewards[LEADER] == pytest.approx(leader)
         sent = np.array([asked[agent] * (access[agent] != core.NONE) for agent in asked])
         collided_U = (sent * (sent.sum(axis=0) > 1)).sum(axis=1)
@@ -162,7 +164,7 @@ def test_the_rewards_are_the_formulas_of_the_docstring() -> None:
 def test_the_leader_sees_a_row_per_seat_as_old_as_its_reports() -> None:
     env = UplinkParallelEnv(RESTLESS, UES, 120)
     seen, _ = env.reset(seed=5)
-    some_seat_was_empty = False
+    some_seat_was_empty, known_per_rbg = False, 0
     while env.agents:
         ids, columns = seen[LEADER]["ue_ids"], seen[LEADER]["columns"]
         reported = env.cell.observe()[0]
@@ -173,9 +175,18 @@ def test_the_leader_sees_a_row_per_seat_as_old_as_its_reports() -> None:
                 assert (columns[seat] == -1).all()
                 assert seen[LEADER]["turn"] == FOLLOWERS_TURN or seen[LEADER]["action_mask"][0][seat] == 0
             else:
-                assert columns[seat, COLUMNS.index("cqi_U")] == reported.cqi_U[row_of[ue]]
+                row = row_of[ue]
+                assert columns[seat, COLUMNS.index("cqi_U")] == reported.cqi_U[row]
+                for name, column_UM in (
+                    ("last_cqi", reported.last_cqi_UM),
+                    ("last_cqi_age_slots", reported.last_cqi_age_slots_UM),
+                ):
+                    np.testing.assert_array_equal(seen[LEADER][name][seat], np.nan_to_num(column_UM[row], nan=-1))
+                    known_per_rbg += (seen[LEADER][name][seat] >= 0).sum()
+        expected_M = np.nan_to_num(reported.last_outcome_M, nan=-1)
+        np.testing.assert_array_equal(seen[LEADER]["last_outcome"], expected_M)
         seen, *_ = env.step(_sample(env, seen))
-    assert some_seat_was_empty
+    assert some_seat_was_empty and known_per_rbg > 100
 
 
 def test_resets_play_worlds_of_their_own_and_a_seed_repeats_them() -> None:
@@ -193,8 +204,15 @@ def test_resets_play_worlds_of_their_own_and_a_seed_repeats_them() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="every 20 slots"):
         UplinkParallelEnv(RIC20, UES)
-    with pytest.raises(ValueError, match="0 slots"):
+    with pytest.raises(ValueError, match="episode_slots is 0, expected a whole number from 1 on"):
         UplinkParallelEnv(MIX, UES, 0)
+    with pytest.raises(ValueError, match="unknown scenario 'utopia'; known: mix, sporadic"):
+        UplinkParallelEnv("utopia")
+    with pytest.raises(ValueError, match=r"scenario is 3, expected a name, FILE\.toml or a "):
+        UplinkParallelEnv(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="render_mode is 'human', expected one of None, 'rgb_array'"):
+        UplinkParallelEnv("mix", render_mode="human")
+    assert UplinkParallelEnv("mix").scenario == MIX
     env = UplinkParallelEnv(MIX, UES, 1)
     with pytest.raises(RuntimeError, match="reset is due"):
         env.step({})
@@ -210,3 +228,22 @@ def test_mistakes_are_named() -> None:
         env.step({})
     env.step(_sample(env, seen))
     assert not env.agents
+
+
+def test_the_picture_shows_who_sent_where() -> None:
+    env = UplinkParallelEnv("mix", UES, render_mode="rgb_array")
+    env.reset(seed=1)
+    blank = env.render()
+    assert blank is not None and not blank.any()
+    env.step(_dcm(env, [0, UES, UES, UES, UES + 1, 1], len(CONTENDERS) - 1))
+    # UE 1 on its RBG, UEs 1 and 2 together on the first open one, UE 3 alone on the next.
+    ues = {f"ue_{ue}": np.zeros(6, int) for ue in range(1, UES + 1)}
+    ues["ue_1"][[0, 1]], ues["ue_2"][1], ues["ue_3"][2] = 1, 1, 1
+    env.step(ues)
+    picture = env.render()
+    assert picture is not None and picture.shape == (60, 600, 3) and picture.dtype == np.uint8
+    newest = picture[5::10, -5]
+    assert tuple(newest[0]) == UE_COLOURS[0] and tuple(newest[4]) == tuple(newest[5]) == NOBODY
+    assert newest[1][0] > COLLIDED[0] and newest[1][0] > newest[1][1] + 60 and (newest[2] > UE_COLOURS[2]).all()
+    assert not picture[:, :-10].any()
+    assert UplinkParallelEnv("mix").render() is None
