@@ -9,6 +9,7 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from policy.time_scales import LEASE_PERIODS
+from xapp.a1.enforcement import PoliciesInForce
 from xapp.config.model import KPM_MEASUREMENTS, Controls
 from xapp.control.cell_link import CellLink, ControlTarget, Report, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
@@ -67,7 +68,17 @@ class DecisionPath:
         self.sender = ControlSender(self.sent, self.metrics, instance_epoch=1, lease_periods=LEASE_PERIODS)
         self.receiver = Receiver(self.sent, self.mailbox, self.sender, self.metrics)
         controls = Controls(decision_deadline_ms=MODEL_DEADLINE_MS)
-        self.loop = ControlLoop(controls, leader, self.mailbox, self.sender, self.metrics, links=self.receiver.links)
+        policies = PoliciesInForce()
+        self.loop = ControlLoop(
+            controls,
+            leader,
+            self.mailbox,
+            self.sender,
+            self.metrics,
+            links=self.receiver.links,
+            intent_of=policies.intent_for,
+            on_decided=policies.on_decided,
+        )
         cell = f"{NODE}/{NCI}"
         tracker = CellTracker(cell, num_rbgs=num_rbgs, report_period_ms=100, has_kpm=True, has_dcm=True)
         target = ControlTarget(NODE, cell, dcm.DCM_FUNCTION_ID, DCM_INSTANCE, carrier(num_rbgs), DcmEncoder())

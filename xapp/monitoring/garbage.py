@@ -1,7 +1,7 @@
 """When Python looks for garbage: between two periods, not in the middle of a decision.
 
 What is kept of decisions lives for minutes, so that Python's own rule would look through all of it every few seconds
-while many cells report, for tens of milliseconds, with every thread standing still.
+while many cells report, for ten milliseconds, with every thread standing still.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from xapp.http.server import cannot_listen
 from xapp.rmr.osc import LibrmrTransport, librmr_problem
 from xapp.rmr.route_client import RouteClient
 from xapp.rmr.settings import RmrSettings, TableSource
-from xapp.rmr.si95 import Si95Options, Si95Transport
+from xapp.rmr.si95 import Si95Transport
+from xapp.rmr.si95_options import Si95Options
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from xapp.rmr.frame import DEFAULT_MAX_FRAME_BYTES, FrameReader
+from xapp.rmr.frame import FrameReader
 from xapp.rmr.link import Link, LinkState
 from xapp.rmr.partial_frames import PartialFrames
+from xapp.rmr.peer_socket import dial, tune
 from xapp.rmr.resolver import Addresses, resolve
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import RmrMessage
 
 log = logging.getLogger(__name__)
@@ -38,27 +39,6 @@ HOST_AWAY_S = 0.05
 """When nobody has waited for a message for so long, the endpoint's own thread runs the rounds again."""
 ACCEPT_PAUSE_S = 0.2
 """After a failed accept (no file descriptors left), so that the thread does not spin."""
-UNSENT_TIMEOUT_MS = 5000
-"""A peer that acknowledges nothing for this long is gone (TCP_USER_TIMEOUT)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Si95Options:
-    """Limits and paces of an endpoint."""
-
-    max_receive_queue: int = 1024
-    max_receive_bytes: int = 1 << 26
-    """Payloads in the receive queue, all together."""
-    max_send_queue: int = 256
-    """Frames per destination."""
-    max_queue_age_s: float = 2.0
-    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
-    max_partial_bytes: int = 1 << 24
-    """Of frames that are not whole yet, over all connections."""
-    connect_timeout_s: float = 1.5
-    """Below `max_queue_age_s`: a reply whose source swallows the attempt can still go back on its own connection."""
-    first_backoff_s: float = 0.05
-    max_backoff_s: float = 2.0
 
 
 class LoopOwner(Protocol):
@@ -258,7 +238,7 @@ class IoLoop:
                 return
             if len(self._inbound) >= MAX_INBOUND:
                 self._evict()
-            _tune(sock)
+            tune(sock)
             reader = FrameReader(self.options.max_frame_bytes)
             link = Link("", self.options.max_send_queue, reader, sock, peer=address[0])
             link.received_at_s = self._clock()
@@ -365,7 +345,7 @@ class IoLoop:
             return
         family, address = found[link.failures % len(found)]
         try:
-            sock = _dial(family, address)
+            sock = dial(family, address)
         except OSError as error:
             self._on_failed(link, error)
             return
@@ -418,24 +398,3 @@ class IoLoop:
             except OSError:
                 pass
             sock.close()
-
-
-def _dial(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
-    """A socket whose connection is being set up."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        _tune(sock)
-        sock.connect(address)
-    except BlockingIOError:
-        pass
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_TIMEOUT_MS)

@@ -43,10 +43,10 @@ from xapp.rmr.frame import (
     decode_frame,
     encode_frame,
 )
-from xapp.rmr.io_loop import Si95Options
 from xapp.rmr.link import ReceiveQueue
 from xapp.rmr.routes import is_endpoint
 from xapp.rmr.settings import ANY_ADDRESS, RmrSettings, TableSource
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RmrMessage
 
 log = logging.getLogger(__name__)

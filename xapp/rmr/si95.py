@@ -29,9 +29,10 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from xapp.rmr.frame import FrameError, FrameReader, encode_frame
-from xapp.rmr.io_loop import HOST_AWAY_S, IoLoop, Si95Options
+from xapp.rmr.io_loop import HOST_AWAY_S, IoLoop
 from xapp.rmr.link import Link, LinkState, Offer, ReceiveQueue
 from xapp.rmr.routes import RouteTable, is_endpoint
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import HEALTH_REQUEST, HEALTH_RESPONSE, RmrMessage
 
 log = logging.getLogger(__name__)

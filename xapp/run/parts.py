@@ -33,7 +33,7 @@ from xapp.ric.sdl import NAMESPACE, SharedStore
 from xapp.ric.subscription_body import ClientEndpoint, http_host_of
 from xapp.rmr.endpoint import RmrEndpoint, open_endpoint
 from xapp.rmr.settings import RmrSettings, resolve_settings
-from xapp.rmr.si95 import Si95Options
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import A1_POLICY_REQUEST, Transport
 from xapp.run.sdl_documents import SdlDocuments, model_document
 from xapp.run.task_runner import TaskRunner

@@ -22,7 +22,8 @@ from xapp.rmr.endpoint import Si95Endpoint, open_endpoint
 from xapp.rmr.frame import encode_frame
 from xapp.rmr.osc import NORMAL_PAYLOAD_BYTES, LibrmrTransport, librmr_problem, load_librmr
 from xapp.rmr.settings import resolve_settings
-from xapp.rmr.si95 import Si95Options, Si95Transport
+from xapp.rmr.si95 import Si95Transport
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import (
     HEALTH_REQUEST,
     RIC_CONTROL_ACK,

@@ -14,8 +14,9 @@ import pytest
 from waiting import PATIENCE_S, wait_for
 
 from xapp.rmr.frame import encode_frame
-from xapp.rmr.io_loop import MAX_INBOUND, Si95Options
+from xapp.rmr.io_loop import MAX_INBOUND
 from xapp.rmr.si95 import Si95Transport
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import RmrMessage
 
 BOUND = 1 << 20

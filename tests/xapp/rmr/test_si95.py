@@ -15,7 +15,8 @@ from rmr_endpoints import RmrEndpoints, received
 from waiting import PATIENCE_S, wait_for
 
 from xapp.rmr.frame import FrameReader
-from xapp.rmr.si95 import Si95Options, Si95Transport
+from xapp.rmr.si95 import Si95Transport
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
 
 MESSAGE = RmrMessage(RIC_INDICATION, b"report")
@@ -227,3 +228,40 @@ def test_closing_flushes_what_can_be_written_and_leaves_no_thread(opener: Opener
 def test_a_port_in_use_is_an_os_error(opener: Opener) -> None:
     with pytest.raises(OSError, match="in use"):
         opener(port=opener().port)
+
+
+def test_who_waits_reads_the_sockets_and_others_do_while_nobody_waits(opener: Opener) -> None:
+    far = opener()
+    near = opener(f"rte|{RIC_INDICATION}|{far.source}")
+    assert far.receive(0.0) is None
+    for number in range(3):  # taken by turns: by a thread that waits, by none
+        assert near.send(RmrMessage(RIC_INDICATION, bytes([number, 0])))
+        assert received(far).payload == bytes([number, 0])
+        assert near.send(RmrMessage(RIC_INDICATION, bytes([number, 1])))
+        wait_for(lambda: far.waiting == 1)
+        assert received(far).payload == bytes([number, 1])
+
+
+def test_several_that_wait_get_a_message_each(opener: Opener) -> None:
+    far = opener()
+    near = opener(f"rte|{RIC_INDICATION}|{far.source}")
+    got: list[bytes] = []
+    waiting = [threading.Thread(target=lambda: got.append(received(far).payload)) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    for number in range(len(waiting)):
+        assert near.send(RmrMessage(RIC_INDICATION, bytes([number])))
+    for thread in waiting:
+        thread.join(PATIENCE_S)
+    assert sorted(got) == [b"\0", b"\1", b"\2"]
+
+
+def test_closing_wakes_who_reads_the_sockets(opener: Opener) -> None:
+    endpoint = opener()
+    got: list[RmrMessage | None] = []
+    waiting = threading.Thread(target=lambda: got.append(endpoint.receive(PATIENCE_S)))
+    waiting.start()
+    endpoint.close()
+    waiting.join(PATIENCE_S)
+    assert got == [None]
+    assert not endpoint.ready

@@ -16,7 +16,8 @@ from rmr_endpoints import RmrEndpoints, dial, received
 from waiting import PATIENCE_S, wait_for
 
 from xapp.rmr.frame import FrameReader, encode_frame
-from xapp.rmr.si95 import UNUSED_S, Si95Options, Si95Transport
+from xapp.rmr.si95 import UNUSED_S, Si95Transport
+from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import HEALTH_REQUEST, RIC_CONTROL_ACK, RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
 
 MESSAGE = RmrMessage(RIC_INDICATION, b"report")
