@@ -1,7 +1,7 @@
 """`belief_pf`: a scheduler at K = 1 that learns nothing and reasons instead (training.baselines.belief_sampling).
 
 It samples queues and channels from what was reported D slots ago and decoded since, and chooses owners and contention
-so that this one slot is worth most on average: bits weighed by 1 / (R + 100) and by how soon they expire, less what
+so that this one slot is value most on average: bits weighed by 1 / (R + 100) and by how soon they expire, less what
 collisions cost. It knows more than a leader is told: the scenario's traffic law (each class's p_on, p_off, packet size
 and mean packets while on) and rho of the fading. Where K is no longer its own, it decides as proportional fair does.
 
@@ -115,12 +115,12 @@ class BeliefPf:
         best: tuple[float, float, NDArray[np.int64]] | None = None
         for owner, contenders in STARTS:
             owner_M = usual.owner_M.astype(np.int64) if owner is None else np.full(num_rbgs, owner, np.int64)
-            worth, contenders = ascend(
+            value, contenders = ascend(
                 owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, SNR_STEPS, BITS_PER_RBG,
                 COLLISION_COST * ues / num_rbgs, _LEVELS, SWEEPS, busy_U,
             )  # fmt: skip
-            if best is None or worth > best[0]:
-                best = worth, contenders, owner_M
+            if best is None or value > best[0]:
+                best = value, contenders, owner_M
         assert best is not None
         _, contenders, owner_M = best
         self._memories[state.cell] = _Memory(state.slot, state.ue_ids, average_U, owner_M, served_DU, idle_DU)

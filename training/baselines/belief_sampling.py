@@ -91,12 +91,12 @@ def sample_queues(
                 wait_A, int(level_U[u]), int(level_before_U[u]), int(head_U[u]), served_DU[:, u], idle_DU[:, u], edges,
                 packets_U[u], p_on_U[u], p_off_U[u], packet_bits_U[u],
             )  # fmt: skip
-            worth = 0.0
+            value = 0.0
             for age in range(wait_A.size):
-                worth += wait_A[age] * urgency ** (wait_A.size - 1 - age)
+                value += wait_A[age] * urgency ** (wait_A.size - 1 - age)
             total = wait_A.sum()
             queue_K[k] = min(total, edges[-1])
-            urgent_K[k] = worth / total if total > 0.0 else 1.0
+            urgent_K[k] = value / total if total > 0.0 else 1.0
         # Systematic resampling, then a shuffle: UEs are independent.
         step = weight_K.sum() / samples
         start, passed, k = np.random.random() * step, 0.0, -1
@@ -112,7 +112,7 @@ def sample_queues(
 
 
 @njit(cache=True, nogil=True)
-def sample_gains(seed, slots, rho, cqi_U, mean_U, preferred_U, heard_UM, heard_age_UM, level_db, gain_SUM):  # type: ignore[no-untyped-def]
+def sample_gains(seed, slots, rho, cqi_U, mean_U, preferred_U, decoded_UM, decoded_age_UM, level_db, gain_SUM):  # type: ignore[no-untyped-def]
     """SNRs at full power, linear, into gain_SUM."""
     np.random.seed(seed)
     samples, ues, num_rbgs = gain_SUM.shape
@@ -131,10 +131,10 @@ def sample_gains(seed, slots, rho, cqi_U, mean_U, preferred_U, heard_UM, heard_a
                 share_M[best], share_M[preferred] = share_M[preferred], share_M[best]
             for m in range(num_rbgs):
                 age, then = slots, share_M[m] / total * num_rbgs * wide
-                if 0 < heard_age_UM[u, m] <= slots:
-                    age = int(heard_age_UM[u, m])
-                    heard = level_db[int(heard_UM[u, m])] + (np.random.random() - 0.5) * 1.8
-                    then = 10.0 ** (heard / 10.0)
+                if 0 < decoded_age_UM[u, m] <= slots:
+                    age = int(decoded_age_UM[u, m])
+                    decoded_db = level_db[int(decoded_UM[u, m])] + (np.random.random() - 0.5) * 1.8
+                    then = 10.0 ** (decoded_db / 10.0)
                 kept = rho**age
                 spread = np.sqrt((1.0 - kept * kept) * mean_U[u] / 2.0)
                 real = kept * np.sqrt(then) + spread * np.random.randn()
@@ -178,8 +178,8 @@ def respond(queue, gain_M, may_M, order_M, snr_steps, bits_per_rbg, sends_M):  #
 
 
 @njit(cache=True, nogil=True)
-def worth_of(owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg, cost):  # type: ignore[no-untyped-def]
-    """What one slot under these owners and this c is worth, mean over samples."""
+def value_of(owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg, cost):  # type: ignore[no-untyped-def]
+    """What one slot under these owners and this c is value, mean over samples."""
     samples, ues, num_rbgs = gain_SUM.shape
     may_M, order_M = np.zeros(num_rbgs, np.bool_), np.zeros(num_rbgs, np.int64)
     sends_UM, senders_M = np.zeros((ues, num_rbgs), np.bool_), np.zeros(num_rbgs, np.int64)
@@ -217,19 +217,19 @@ def ascend(
     owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg, cost, levels,
     sweeps, busy_U,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Change one owner, or c, at a time while it gains: (worth, c), the owners in place."""
+    """Change one owner, or c, at a time while it gains: (value, c), the owners in place."""
     ues, num_rbgs = weight_U.size, owner_M.size
-    best = worth_of(
+    best = value_of(
         owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg, cost
     )
     for _ in range(sweeps):
         before = best
         for level in levels:
-            worth = worth_of(
+            value = value_of(
                 owner_M, level, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg, cost
             )
-            if worth > best + 1e-9:
-                best, contenders = worth, level
+            if value > best + 1e-9:
+                best, contenders = value, level
         for m in range(num_rbgs):
             old = owner_M[m]
             chosen = old
@@ -237,12 +237,12 @@ def ascend(
                 if owner == old or (owner >= 0 and not busy_U[owner]):
                     continue
                 owner_M[m] = owner
-                worth = worth_of(
+                value = value_of(
                     owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg,
                     cost,
                 )  # fmt: skip
-                if worth > best + 1e-9:
-                    best, chosen = worth, owner
+                if value > best + 1e-9:
+                    best, chosen = value, owner
             owner_M[m] = chosen
         if best <= before + 1e-9:
             break
