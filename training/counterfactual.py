@@ -2,7 +2,7 @@
 
 A branch meets the very future of the cell that it was taken from, so the difference between two branches is what the
 token did and nothing else. All branches of a batch are played together,
-and at K = 1, where half a cell's branches and more come to the same transmissions, each of these once.
+and at K = 1, where most of a cell's branches come to transmissions of others, those once.
 
 A branch is played for the K slots that the DCM governs, then for TAIL_SLOTS more than the report delay under the node's
 own scheduler, so that what was left waiting counts. Its value is the sum of the slots' rewards (training.rewards) over

@@ -3,8 +3,8 @@
 A rule's name alone means followers that obey: they send on all they were granted and nowhere else. With `_smart` the
 followers give the best response, and contend for OPEN RBGs at a c tuned for the scenario, the rule and the number of
 UEs (training.baselines.contention_tuning), or, where nothing was tuned, as the rule says from reports. The node's rows,
-the static configuration and contention have best-response followers always. Decisions come once per DCM; the genie of
-`aloha` and the `oracle` act in every slot.
+the static configuration, contention and `belief_pf` have best-response followers always. Decisions come once per DCM;
+the genie of `aloha` and the oracles act in every slot.
 """
 
 from __future__ import annotations
@@ -13,20 +13,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from policy.errors import UserMistake
 from policy.leader import Leader
 from policy.observation import FULL
+from training.baselines.belief_pf import BELIEF_PF, BeliefPf
 from training.baselines.contention_tuning import tuned_contenders
 from training.baselines.reference import all_open_plan, genie_aloha, oracle_plan
 from training.baselines.rules import INFLIGHT_PF, RULES, FixedContenders
 from training.replay import NODE_IDLE, NODE_SCHEDULER, replay, replay_row
+from training.rewards import served_weights
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import SCENARIOS, Scenario
 
 INFLIGHT_PF_SMART = f"{INFLIGHT_PF}_smart"
 ORACLE = "oracle"
-"""Knows queues and channels as they are; what is left between the two is what a leader could gain."""
+"""Knows queues and channels as they are, and weighs bits as a scheduler does: by a served average of ten slots or so.
+It serves one slot after the other and climbs no utility, so it is a reference, no bound."""
+ORACLE_UTILITY = "oracle_utility"
+"""The same with the weights that utility itself has: of what was served since slot 0."""
 LEARNED = (
     "pf_leader_learned_followers",
     "pf_leader_retrained_followers",
@@ -163,6 +170,18 @@ def _play_oracle(world: World) -> list[CellMetrics]:
     return batch.metrics()
 
 
+def _play_oracle_utility(world: World) -> list[CellMetrics]:
+    batch, alpha_B = CellBatch(world.scenario, world.cells, world.ues, world.seed), np.ones(world.cells)
+    for _ in range(world.periods * world.scenario.slots_per_dcm):
+        weights_BU = served_weights(batch.state, alpha_B)
+        batch.play(oracle_plan(batch, world.scenario.node_contenders, weights_BU), 1)
+    return batch.metrics()
+
+
+def _play_belief_pf(world: World) -> list[CellMetrics]:
+    return Led(BeliefPf(world.scenario), "best_response")(world)
+
+
 BASELINES: dict[str, Player] = {
     player.name: player
     for player in (
@@ -173,7 +192,9 @@ BASELINES: dict[str, Player] = {
         *(Player(f"{name}_smart", (Tuned(f"{name}_smart", leader),)) for name, leader in RULES.items()),
         Player("contention", (Named("contention"),)),
         Player("aloha", (_play_aloha,), followers="genie"),
+        Player(BELIEF_PF, (_play_belief_pf,)),
         Player(ORACLE, (_play_oracle,)),
+        Player(ORACLE_UTILITY, (_play_oracle_utility,)),
     )
 }
 """Rules, by name, in the order of a table."""

@@ -31,9 +31,13 @@ def genie_aloha(view: SlotView) -> NDArray[np.bool_]:
     return backlogged_BU[:, :, None] & (view.coin_BUM < p_B[:, None, None])
 
 
-def oracle_plan(batch: CellBatch, contenders: float) -> Plan:
-    """Greedy proportional fair on what is true now: exact queues and channels. Myopic, so no proven bound."""
-    weights_BU = 1.0 / (batch.state.average_BU + FAIRNESS_OFFSET_BITS)
+def oracle_plan(batch: CellBatch, contenders: float, weights_BU: NDArray[np.float64] | None = None) -> Plan:
+    """Greedy on what is true now: exact queues and channels. Myopic, so no proven bound.
+
+    weights_BU: of a served bit; None = proportional fair's, by the node's served average.
+    """
+    if weights_BU is None:
+        weights_BU = 1.0 / (batch.state.average_BU + FAIRNESS_OFFSET_BITS)
     owner_BM = np.full((batch.cells, batch.scenario.num_rbgs), OPEN, np.int16)
     tables = batch.rules.tables
     _greedy(batch.state.gain_BUM, batch.state.queue_BU, weights_BU, tables.snr_steps, tables.bits_per_rbg, owner_BM)

@@ -1,4 +1,5 @@
-"""Whom a leader may imitate: any leader by name, and the oracle, who sees what no leader can.
+"""Whom a leader may imitate: any leader by name, the oracle, who sees what no leader can, and `belief_pf`, who knows
+the scenario's traffic law.
 
 A teacher answers where the cells stand now: a leader from what would be reported, the oracle from the truth.
 Suffixes: B cells, M RBGs.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from policy.allocation import Allocation, LeftoverRule
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
+from training.baselines.belief_pf import BELIEF_PF, BeliefPf
 from training.errors import TrainingError
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import SLOW_LEADER_SLOTS
@@ -72,8 +75,27 @@ class Oracle:
         return found
 
 
+class BeliefTeacher:
+    """`belief_pf` (training.baselines.belief_pf), with a memory of each world."""
+
+    name = BELIEF_PF
+
+    def __init__(self) -> None:
+        self._beliefs: WeakKeyDictionary[CellBatch, BeliefPf] = WeakKeyDictionary()
+
+    def answers(self, world: CellBatch, states: Sequence[CellState], intents: Sequence[Intent]) -> list[Allocation]:
+        scenario = world.scenario
+        if scenario.slots_per_dcm >= SLOW_LEADER_SLOTS:
+            slots = scenario.slots_per_dcm
+            raise TrainingError(f"{BELIEF_PF} decides for one slot, {scenario.name} has {slots} a DCM")
+        belief = self._beliefs.setdefault(world, BeliefPf(scenario, is_played=False))
+        return [decision.allocation for decision in belief.decide(states, intents, never_expires)]
+
+
 def make_teacher(name: str) -> Teacher:
-    """`oracle`, or any leader that policy.registry makes. Raises LeaderError."""
+    """`oracle`, `belief_pf`, or any leader that policy.registry makes. Raises LeaderError."""
     from policy.registry import make_leader
 
-    return Oracle() if name == ORACLE else LeaderAsTeacher(make_leader(name))
+    if name == ORACLE:
+        return Oracle()
+    return BeliefTeacher() if name == BELIEF_PF else LeaderAsTeacher(make_leader(name))

@@ -34,7 +34,7 @@ class WarmStartOptions:
 
     scenario: str = option(help="Scenario names or FILE.toml, comma-separated.")
     out: Path = option(help="Directory of the run; the bundle is OUT/bundle.")
-    teacher: str = option("proportional_fair", "The leader to imitate, or `oracle`.")
+    teacher: str = option("proportional_fair", "The leader to imitate, `oracle` or `belief_pf`.")
     steps: int = option(2400, "Optimizer steps.", min=1)
     seed: int = option(0, "Of everything random.", min=0, max=MAX_SEED)
     ues: str = option("", "UE counts to train on, comma-separated; the default is 2 to 20.")
@@ -94,7 +94,7 @@ class TrainOptions:
     preset: str = option("tiny", "tiny, small or llama-1b.")
     start: Path | None = option(None, "Bundle to improve; without one, a warm start comes first.", "--from")
     resume: bool = option(False, "Go on where OUT stopped.")
-    teacher: str | None = option(None, "Whom the warm start imitates: a leader, or `oracle`.")
+    teacher: str | None = option(None, "Whom the warm start imitates: a leader, `oracle` or `belief_pf`.")
     warm_up_steps: int | None = option(None, "Of the warm start.", "--warm-start-steps", min=1)
     model_kind: str | None = option(None, "Kind of the leader's network.")
     positions: int | None = option(

@@ -21,7 +21,7 @@ from policy.leader_models.language_model import state_of
 from policy.leader_models.leader_network import LeaderNetwork
 
 
-class Said(Protocol):
+class DrawnDcm(Protocol):
     """A DCM as it was decoded."""
 
     @property
@@ -40,7 +40,7 @@ class Decoder(Protocol):
         grammars: Sequence[Grammar],
         *,
         uniforms_BL: NDArray[np.float64] | None = None,
-    ) -> Sequence[Said]: ...
+    ) -> Sequence[DrawnDcm]: ...
 
 
 class CompiledDecoder:
@@ -62,7 +62,7 @@ class CompiledDecoder:
         grammars: Sequence[Grammar],
         *,
         uniforms_BL: NDArray[np.float64] | None = None,
-    ) -> Sequence[Said]:
+    ) -> Sequence[DrawnDcm]:
         return self._engine.draw(states, intents, [grammar.limits for grammar in grammars], uniforms_BL)
 
     def _packed(self) -> PackedModel:

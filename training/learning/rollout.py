@@ -21,7 +21,7 @@ from training.alternatives import DecidedDcm
 from training.counterfactual import evaluate
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
 from training.imitation.collector import random_intent, with_gaps
-from training.learning.compiled_decoder import Decoder, Said
+from training.learning.compiled_decoder import Decoder, DrawnDcm
 from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
 from training.learning.example import Example, check_legal
@@ -112,12 +112,12 @@ class Rollout:
         intents: Sequence[Intent],
         grammars: Sequence[Grammar],
         uniforms_BL: NDArray[np.float64],
-    ) -> list[Said]:
+    ) -> list[DrawnDcm]:
         """Tokens drawn, in some cells the likeliest ones: a token's value depends on the others around it."""
         share = self._greedy_share
         # Spread evenly over each world's cells.
         greedy_B = np.floor(np.arange(1, len(states) + 1) * share) > np.floor(np.arange(len(states)) * share)
-        decoded: dict[int, Said] = {}
+        decoded: dict[int, DrawnDcm] = {}
         for chosen, drawn in ((~greedy_B, True), (greedy_B, False)):
             rows = np.flatnonzero(chosen).tolist()
             part = leader.decode(
