@@ -104,7 +104,7 @@ def test_a_leader_is_tuned_exploited_and_put_into_an_experiment(folder: Path, st
         "10",
     )
     assert "own served bits a slot" in stackmac(*one, "--deviator", "searched", "--deviator-budget", "100")
-    assert "is only a leader" in stackmac(*one, "--followers", "learned", status=2)
+    assert "has none of its own" in stackmac(*one, "--followers", "learned", status=2)
     smoke = ("--budget", "smoke", "--bundle", mine, "--out")
     stackmac("experiment", "period", *smoke, "periods")
     assert (folder / "periods" / "period.csv").exists()

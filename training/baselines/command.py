@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +62,9 @@ def tune_command(options: TuneOptions) -> None:
     check_json_path(out)
     table = _read(out)
     done = 0
-    with ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}") as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}"))
+        stack.enter_context(_saying_what_is_kept(out))
         for name in names:
             for row in rows:
 
@@ -79,6 +83,16 @@ def tune_command(options: TuneOptions) -> None:
                     _write(out, table)
     if out == "-":
         typer.echo(json.dumps(table, indent=1))
+
+
+@contextmanager
+def _saying_what_is_kept(out: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "nothing is kept" if out == "-" else f"{out} has the rows that are finished"
+        typer.echo(f"stackmac tune: stopped, {kept}", err=True)
+        raise
 
 
 def _read(out: str) -> dict[str, dict[str, dict[str, float]]]:
