@@ -256,7 +256,7 @@ class ControlLoop:
             "leftover": list(allocation.leftover),
             "periodic_grants": len(allocation.periodic_grants),
             "ue_ids": list(allocation.ue_ids),
-            "fallbacks": before.get("fallbacks", 0) + bool(decision.reason),
+            "fallbacks": before.get("fallbacks", 0) + bool(decision.reason and decision.reason not in WITHHELD),
             "guard_changes": list(changes),
             "sent": sent,
             **(link.target.encoder.explain(state.cell) if link.target is not None else {}),
