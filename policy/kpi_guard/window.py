@@ -73,7 +73,7 @@ class Window:
             totals.bits += served[row]
             totals.reports += 1
             totals.traffic_class = UNKNOWN_CLASS if math.isnan(classes[row]) else int(classes[row])
-            if lost is not None and delivered is not None:
+            if lost is not None and delivered is not None and not math.isnan(lost[row] + delivered[row]):
                 totals.lost += lost[row]
                 totals.delivered += delivered[row]
 

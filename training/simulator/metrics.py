@@ -135,6 +135,8 @@ class UeTable(NamedTuple):
     """Sum over served bits of their delay in slots."""
     rbg_slots_U: np.ndarray
     """RBG-slots sent on."""
+    dropped_bits_U: np.ndarray
+    """Too old, or without room."""
 
 
 def ue_table(state: State, profiles: Profiles, snr_steps: np.ndarray, row: int) -> UeTable:
@@ -152,4 +154,5 @@ def ue_table(state: State, profiles: Profiles, snr_steps: np.ndarray, row: int) 
         served_bits_U=since_UC[:, SERVED],
         delay_bit_slots_U=since_UC[:, DELAY],
         rbg_slots_U=since_UC[:, USED],
+        dropped_bits_U=since_UC[:, DROPPED],
     )

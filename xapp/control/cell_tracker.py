@@ -74,6 +74,9 @@ class Service(NamedTuple):
     ue_ids: tuple[int, ...]
     served_bits_U: FloatU
     slots: int
+    lost_packets_U: FloatU | None = None
+    delivered_packets_U: FloatU | None = None
+    """None = not reported."""
 
 
 class CellTracker:
@@ -136,6 +139,9 @@ class CellTracker:
             cqi_U = self._cqi(indication.ue_ids, indication.cqi)
         self._kpm_is_current = False
         self._remember(indication.ue_ids, served_bits_U, cqi_U, header.slot, slots)
+        lost_U, delivered_U = (believed_CU[_ROW_OF[name]] for name in ("lost_packets", "delivered_packets"))
+        if not np.isnan(lost_U).all():
+            self.service = Service(indication.ue_ids, served_bits_U, slots, lost_U, delivered_U)
         return True
 
     def on_kpm(self, sn: int | None, report: KpmReport, elsewhere: frozenset[int] = frozenset()) -> bool:

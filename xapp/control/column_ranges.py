@@ -45,6 +45,8 @@ DCM_RANGES = {
     "inflight_bits": Range(0, MAX_BITS),
     "served_bits": Range(0, MAX_BITS),
     "packet_bits": Range(0, MAX_BITS),
+    "lost_packets": Range(0, MAX_BITS),
+    "delivered_packets": Range(0, MAX_BITS),
     "cqi": Range(0, MAX_CQI),
     "head_delay_slots": Range(0, MAX_SLOTS),
     "deadline_slots": Range(0, MAX_SLOTS),

@@ -24,8 +24,8 @@ class NewestDecisions:
         self._by_cell: dict[str, _Newest] = {}
 
     def add(self, record: DecisionRecord, sent: bool, target: ControlTarget | None) -> None:
-        before = self._by_cell.get(record.cell)
-        fallbacks = (before.fallbacks if before is not None else 0) + bool(record.decision.reason)
+        before, reason = self._by_cell.get(record.cell), record.decision.reason
+        fallbacks = (before.fallbacks if before is not None else 0) + (bool(reason) and reason not in WITHHELD)
         self._by_cell[record.cell] = _Newest(record, sent, target, fallbacks)
 
     def by_cell(self) -> dict[str, dict[str, Any]]:

@@ -301,6 +301,18 @@ def model(facts: Facts) -> Iterator[Finding]:
         yield ok("model", f"{decided} decisions, p99 {p99} ms of {deadline} ms")
 
 
+def kpi_guard(facts: Facts) -> Iterator[Finding]:
+    guard = _status(facts).get("kpi_guard")
+    if guard is None:
+        yield unknown("kpi guard", NO_ANSWER)
+    elif guard["reverted_cells"]:
+        alarms = [alarm for alarm in _status(facts).get("alarms", []) if alarm["problem"] == "leader_harmful"]
+        named = "; ".join(f"{alarm['what']}: {alarm['more']}" for alarm in alarms) or f"by {guard['rule']}"
+        yield fault("kpi guard", "leader_reverted", f"{guard['reverted_cells']} cells reverted: {named}")
+    else:
+        yield ok("kpi guard", f"no cell reverted, {100 * guard['hold_out_share']:.1f} % of the time in hold-outs")
+
+
 def _fallbacks(facts: Facts) -> Counter[str]:
     """Reasons of fallback decisions between the two looks."""
     grown = _tally(facts, "decided_by")
@@ -353,5 +365,6 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     reports,
     controls,
     model,
+    kpi_guard,
     policies,
 )

@@ -64,6 +64,8 @@ FAULTS: dict[str, str] = {
     "model_failing": "The model raises errors and the classical schedule takes its place: see the log.",
     "model_slow": "The model misses its deadline and the classical schedule takes its place: give it more CPU, fewer "
     "cells an instance, a longer period, or a smaller bundle.",
+    "leader_reverted": "The KPI guard found cells worse off with the leader, and the node decides there: `stackmac "
+    "guard show` names rule and figures; change the leader, then `stackmac guard reset CELL` (docs/guard.md).",
     "policy_not_enforced": "A policy cannot hold as written; the reason is named. GET /ric/v1/policies shows all.",
 }
 """Name -> advice."""

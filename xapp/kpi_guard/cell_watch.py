@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policy.intent import Intent
 from policy.kpi_guard.cell_guard import CellGuard
@@ -44,16 +45,13 @@ class CellWatch:
             return
         self._measurement = report.measurement
         state = report.state
-        if service.ue_ids != state.ue_ids:
-            bits_of = dict(zip(service.ue_ids, service.served_bits_U.tolist()))
-            served_bits_U = np.array([bits_of.get(ue, np.nan) for ue in state.ue_ids], np.float64)
-        else:
-            served_bits_U = service.served_bits_U
+        row_of = {ue: row for row, ue in enumerate(service.ue_ids)}
+        rows = np.array([row_of.get(ue, -1) for ue in state.ue_ids], np.int64)
         by_leader, by_another = self._governed(report)
         self.guard.report(
             GuardReport(
                 state.ue_ids,
-                served_bits_U,
+                _picked(service.served_bits_U, rows),
                 state.traffic_class_U,
                 state.buffer_bits_U,
                 state.cqi_U,
@@ -61,6 +59,10 @@ class CellWatch:
                 exempt=_allowed_nothing(report, intent),
                 by_leader=by_leader,
                 by_another=by_another,
+                lost_packets_U=None if service.lost_packets_U is None else _picked(service.lost_packets_U, rows),
+                delivered_packets_U=(
+                    None if service.delivered_packets_U is None else _picked(service.delivered_packets_U, rows)
+                ),
             )
         )
 
@@ -103,6 +105,11 @@ class CellWatch:
             "starving": sorted(guard.starved) if not guard.rules.acts else [],
             "verdict": None if verdict is None else _written(verdict),
         }
+
+
+def _picked(column_U: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The entries in these rows; NaN for -1."""
+    return np.append(column_U, np.nan)[rows]
 
 
 def _written(verdict: Verdict) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""`stackmac guard-lab`: how soon the KPI guard finds a leader that does harm, whether it leaves a good one alone, and what
-its hold-outs cost; in the simulator, many worlds at a time.
+"""`stackmac guard-lab`: how soon the KPI guard finds a leader that does harm, whether it leaves a good one alone, and
+what its hold-outs cost; in the simulator, many worlds at a time.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ MAX_UE_ROWS = 24
 """Rows of the live table; a larger cell's other UEs are summed in one line."""
 LEGEND = "A B ... = that UE   o = open   * = the node's scheduler   . = idle"
 
+WITHHELD = {"hold_out": "   HOLD-OUT: without the leader for a moment", "reverted": "   REVERTED by the KPI guard"}
+"""By reason: what the screen adds."""
+
 
 def live_view(
     gnb: Mapping[str, Any], xapp: Mapping[str, Any], *, title: str, elapsed_s: float, seconds: float
@@ -45,6 +48,7 @@ def _headline(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     head = f"cell {cell.get('cell', '?')}   [{decision.get('strip') or cell.get('strip', '')}]"
     if decision:
         head += f"   {decision['decided_by']} in {decision['decision_ms']:.1f} ms, fallbacks {decision['fallbacks']}"
+        head += WITHHELD.get(decision.get("withheld", ""), "")
     return head
 
 
@@ -103,6 +107,13 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             4,
             f"quotas      down to {summary['least_quota_percent']} %, above in {summary['ue_reports_over_quota']} of"
             f" {summary['ue_reports_under_quota']} reports of a UE; {summary['ues_limited']} UEs limited at the end",
+        )
+    guard = summary.get("kpi_guard") or {}
+    if guard.get("hold_out_share") or guard.get("reverted_cells"):
+        by = f", the first after {guard['first_revert_s']} s by {guard['rule']}" if guard["rule"] else ""
+        lines.append(
+            f"KPI guard   {guard['reverted_cells']} cells reverted{by};"
+            f" hold-outs {100 * guard['hold_out_share']:.1f} % of the reports until then"
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -48,6 +48,8 @@ INDICATION_COLUMNS = (
     "ucm",
     "buffer_bits_before",
     "slots_since_served",
+    "lost_packets",
+    "delivered_packets",
 )
 """Per-UE float columns of an Indication, in the order of their field numbers."""
 RBG_COLUMNS = ("heard_cqi", "heard_age_slots", "last_outcome")
@@ -127,6 +129,10 @@ class Indication:
     """Buffer status one slot before `buffer_bits`."""
     slots_since_served: FloatU = field(default_factory=_unreported)
     """Slots since anything of the UE was decoded."""
+    lost_packets: FloatU = field(default_factory=_unreported)
+    """Dropped since the last indication: too old, or without room."""
+    delivered_packets: FloatU = field(default_factory=_unreported)
+    """Decoded since the last indication."""
     heard_cqi: FloatUM = field(default_factory=_unreported)
     """[U, M]; CQI 1-15 at full power, from the UE's last decoded transmission on the RBG; [U, 0] = not reported."""
     heard_age_slots: FloatUM = field(default_factory=_unreported)

@@ -52,6 +52,7 @@ from xapp.e2.dcm.indication import (
 __all__ = [
     "DCM_FUNCTION_ID",
     "DCM_OID",
+    "FEATURE_PACKETS",
     "INDICATION_COLUMNS",
     "MAX_CARRIER_RBGS",
     "RBG_COLUMNS",
@@ -90,6 +91,10 @@ __all__ = [
 ]
 
 
+FEATURE_PACKETS = 1
+"""RanFunction.features: indications say how many packets were lost and delivered."""
+
+
 @dataclass(frozen=True, slots=True)
 class RanFunction:
     """What a node says of itself in E2 setup: its cells and their carriers."""
@@ -98,6 +103,12 @@ class RanFunction:
     short_name: str = "STACKMAC-DCM"
     oid: str = DCM_OID
     description: str = "Device control messages: per-UE RBG bitmaps"
+    features: int = 0
+    """FEATURE_... bits."""
+
+    @property
+    def reports_packets(self) -> bool:
+        return bool(self.features & FEATURE_PACKETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,7 @@ def encode_ran_function(function: RanFunction) -> bytes:
         oid=function.oid,
         description=function.description,
         cells=[carrier.to_message() for carrier in function.cells],
+        features=function.features,
     )
 
 
@@ -137,7 +149,7 @@ def decode_ran_function(data: bytes) -> RanFunction:
     cells = tuple(Carrier.from_message(cell, f"{path}.cells[{i}]") for i, cell in enumerate(message.cells))
     if len({carrier.cell for carrier in cells}) < len(cells):
         raise E2DecodeError("a cell is named twice", path=f"{path}.cells")
-    return RanFunction(cells, message.short_name, message.oid, message.description)
+    return RanFunction(cells, message.short_name, message.oid, message.description, message.features)
 
 
 def encode_event_trigger(trigger: EventTrigger) -> bytes:

@@ -26,22 +26,25 @@ class Totals(NamedTuple):
     served_bits_U: FloatU
     delay_bit_slots_U: FloatU
     rbg_slots_U: FloatU
+    dropped_bits_U: FloatU
     whole_U: NDArray[np.bool_]
     """The UE was there when the report began."""
 
 
 def totals_since(table: UeTable, previous: UeTable | None, slots: int) -> Totals:
     """Differences by UE id; a UE that was not in `previous` came since, with its totals from zero."""
-    columns = (table.served_bits_U, table.delay_bit_slots_U, table.rbg_slots_U)
+    columns = (table.served_bits_U, table.delay_bit_slots_U, table.rbg_slots_U, table.dropped_bits_U)
     if previous is None:
-        served_U, delay_U, rbg_slots_U = (column.copy() for column in columns)
-        return Totals(slots, served_U, delay_U, rbg_slots_U, np.ones(len(table.ue_ids), bool))
+        served_U, delay_U, rbg_slots_U, dropped_U = (column.copy() for column in columns)
+        return Totals(slots, served_U, delay_U, rbg_slots_U, dropped_U, np.ones(len(table.ue_ids), bool))
     row_of = {ue: row for row, ue in enumerate(previous.ue_ids)}
     before = np.array([row_of.get(ue, -1) for ue in table.ue_ids], np.int64)
-    earlier = (previous.served_bits_U, previous.delay_bit_slots_U, previous.rbg_slots_U)
+    earlier = (previous.served_bits_U, previous.delay_bit_slots_U, previous.rbg_slots_U, previous.dropped_bits_U)
     # Row -1 is the zero appended for newcomers.
-    served_U, delay_U, rbg_slots_U = (now - np.append(then, 0.0)[before] for now, then in zip(columns, earlier))
-    return Totals(slots, served_U, delay_U, rbg_slots_U, before >= 0)
+    served_U, delay_U, rbg_slots_U, dropped_U = (
+        now - np.append(then, 0.0)[before] for now, then in zip(columns, earlier)
+    )
+    return Totals(slots, served_U, delay_U, rbg_slots_U, dropped_U, before >= 0)
 
 
 class Measured(NamedTuple):

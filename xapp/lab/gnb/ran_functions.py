@@ -43,7 +43,7 @@ def make_carriers(gnb_id: int, cells: int, num_rbgs: int) -> tuple[Carrier, ...]
 
 def dcm_function(carriers: tuple[Carrier, ...]) -> procedures.RanFunctionItem:
     """The DCM function of a node with these cells."""
-    definition = dcm.encode_ran_function(dcm.RanFunction(carriers))
+    definition = dcm.encode_ran_function(dcm.RanFunction(carriers, features=dcm.FEATURE_PACKETS))
     return procedures.RanFunctionItem(dcm.DCM_FUNCTION_ID, definition, 1, dcm.DCM_OID)
 
 
