@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from policy.cell_state import CellState, TrafficClass
 from policy.intent import Intent, Mode, SliceLimit
 from xapp.a1.policy_model import Policy, ShareLimit, class_of, slice_name
-from xapp.config.model import SliceMembers
+from xapp.config.slices import SliceMembers
 from xapp.e2.ue_id.ue_key import own_number
 
 CAREFUL = (Mode.SHADOW, Mode.FALLBACK, Mode.CONTROL)

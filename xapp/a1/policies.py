@@ -34,6 +34,8 @@ class Policies:
     ) -> None:
         """links: the cells that a status is about. beside: see PoliciesInForce."""
         self._links = links
+        self.on_changed: Callable[[], None] = lambda: None
+        """Called when other policies are in force."""
         self._stale_s = controls.stale_after_periods * controls.report_period_ms / 1e3
         self.in_force = PoliciesInForce(_configured(PolicySet(), controls), beside=beside)
         self.a1 = A1Policies(
@@ -45,12 +47,17 @@ class Policies:
             query_period_s=controls.a1.query_period_s,
         )
 
+    def about_slices(self) -> bool:
+        """Whether a policy in force has limits of slices that have an S-NSSAI."""
+        return self.in_force.policies.about_slices
+
     def configure(self, controls: Controls) -> None:
         """Another configuration. From any thread."""
         self.in_force.change(lambda known: _configured(known, controls))
 
     def _on_change(self, policies: Mapping[str, Policy]) -> None:
         self.in_force.change(lambda known: replace(known, policies=policies))
+        self.on_changed()
 
     def status(self) -> dict[str, str]:
         """ENFORCED or NOT_ENFORCED, by policy."""

@@ -20,7 +20,7 @@ from policy.cell_state import CellState
 from policy.intent import Intent
 from xapp.a1.cell_policies import CellPolicies, Compiled
 from xapp.a1.policy_model import Policy
-from xapp.config.model import SliceMembers
+from xapp.config.slices import SliceMembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class PolicySet:
     floor_window_periods: int = 1
     _by_cell: dict[str, CellPolicies | None] = field(default_factory=dict, init=False, compare=False, repr=False)
     """What has been worked out; None = no policy is about the cell."""
+
+    @property
+    def about_slices(self) -> bool:
+        """Whether a policy is about a slice that has an S-NSSAI."""
+        return any(each.sst is not None for policy in self.policies.values() for each in policy.scope.slices)
 
     def order(self, cell: str) -> tuple[str, ...]:
         """Ids of the policies whose scope includes the cell, the strongest first."""

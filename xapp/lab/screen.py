@@ -104,6 +104,13 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             f"quotas      down to {summary['least_quota_percent']} %, above in {summary['ue_reports_over_quota']} of"
             f" {summary['ue_reports_under_quota']} reports of a UE; {summary['ues_limited']} UEs limited at the end",
         )
+    if summary["options"]["control"] == "ccc":
+        lines.insert(
+            4,
+            f"slices      down to {summary['least_quota_percent']} %, above in {summary['slice_reports_over_ratio']} of"
+            f" {summary['slice_reports_under_ratio']} reports of a slice; {summary['slices_limited']} slices limited at"
+            " the end",
+        )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
