@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 else:
     ControlName = Literal["auto", *CONTROL_KINDS, "none"]
 
+INTENT_TYPE_ID = 20100
+"""Of the policy type of our own; a RIC has one namespace of policy types."""
 NOMINAL_RBG_SIZES = ((36, 2), (72, 4), (144, 8), (275, 16))
 """Largest bandwidth part, PRB, and its RBG size: TS 38.214 table 5.1.2.2.1-1, configuration 1."""
 SILENT_S, SILENT_PERIODS = 5.0, 20
@@ -237,6 +239,19 @@ class A1Config(_Section):
         default=10, ge=1, le=1000, description="Periods over which share floors hold; 1 = in every single one."
     )
     slices: tuple[SliceMembers, ...] = Field(default=(), description="Who is in which slice.")
+    target_share_percent: int = Field(
+        default=70, ge=0, le=100, description="Of a cell, the most that floors made of throughput targets may claim."
+    )
+    slice_sla_type_id: int = Field(default=20008, ge=1, le=2**31 - 1, description="The RIC's ORAN_SliceSLATarget.")
+    ue_level_type_id: int = Field(default=20101, ge=1, le=2**31 - 1, description="The RIC's ORAN_UELevelTarget.")
+    qos_type_id: int = Field(default=20102, ge=1, le=2**31 - 1, description="The RIC's ORAN_QoSTarget.")
+
+    @model_validator(mode="after")
+    def _different_types(self) -> Self:
+        ids = (self.slice_sla_type_id, self.ue_level_type_id, self.qos_type_id)
+        if len({*ids, INTENT_TYPE_ID}) < 4:
+            raise ValueError(f"type ids are {ids}, expected three numbers that differ, and from {INTENT_TYPE_ID}")
+        return self
 
 
 class Controls(_Section):

@@ -317,6 +317,7 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
     ):
         summary[name] = gnb.get(name, 0.0)
     summary["drop_fraction_by_class"] = gnb.get("drop_fraction_by_class", {})
+    summary["targets"] = xapp.get("targets", [])
     summary["followers"] = options.followers
     summary["compare"] = {}
     return summary

@@ -111,6 +111,9 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             f" {summary['slice_reports_under_ratio']} reports of a slice; {summary['slices_limited']} slices limited at"
             " the end",
         )
+    for row in summary.get("targets", ()):
+        met = "no window" if row["met_share"] is None else f"met in {row['met_share']:.0%} of {row['windows']} windows"
+        lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
