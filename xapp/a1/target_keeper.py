@@ -1,5 +1,5 @@
-"""Throughput targets act: a floor becomes a share of the cell, by the bits that its UEs' RBGs have been measured to carry,
-a ceiling a cap. Every target is judged in windows of a second; what is out of reach is said, and starves nobody.
+"""Throughput targets act: a floor becomes a share of the cell, by the bits that its UEs' RBGs have been measured to
+carry, a ceiling a cap. Every target is judged in windows of a second; what is out of reach is said, and starves nobody.
 
 A written rule, revised with every decision:
 - bits per RBG of the target's UEs = what they were served in the last seconds over the RBGs they were on meanwhile;
@@ -49,6 +49,8 @@ class _Kept:
     window_kbit: float = 0.0
     window_share_ms: float = 0.0
     window_held_ms: float = 0.0
+    total_ms: float = 0.0
+    total_kbit: float = 0.0
     """Shares of the cell, used and held, times ms."""
     share_percent: float = 0.0
     cap_percent: float = 100.0
@@ -151,6 +153,7 @@ class TargetKeeper:
         if one.state == "missed" and one.short_windows >= OUT_OF_REACH_WINDOWS:
             one.state = "out of reach"
         one.verdicts[one.state] = one.verdicts.get(one.state, 0) + 1
+        one.total_ms, one.total_kbit = one.total_ms + one.window_ms, one.total_kbit + one.window_kbit
         one.window_ms = one.window_kbit = one.window_share_ms = one.window_held_ms = 0.0
 
     def _revise(self, kept: list[_Kept], num_rbgs: int) -> None:
@@ -210,7 +213,6 @@ def _state(target: Target, one: _Kept, is_idle: bool) -> str:
 
 def _row(cell: str, one: _Kept, largest_percent: float) -> dict[str, Any]:
     target, windows = one.target, sum(one.verdicts.values())
-    good = one.verdicts.get("met", 0) + one.verdicts.get("idle", 0)
     return {
         "policy": target.policy,
         "cell": cell,
@@ -227,7 +229,9 @@ def _row(cell: str, one: _Kept, largest_percent: float) -> dict[str, Any]:
         "text": "".join(_words(one, largest_percent)),
         "windows": windows,
         "windows_by_state": dict(one.verdicts),
-        "met_share": round(good / windows, 3) if windows else None,
+        "met_share": round(one.verdicts.get("met", 0) / windows, 3) if windows else None,
+        "idle_share": round(one.verdicts.get("idle", 0) / windows, 3) if windows else None,
+        "mean_kbps": round(one.total_kbit / one.total_ms * 1000.0, 1) if windows else None,
     }
 
 

@@ -112,7 +112,11 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             " the end",
         )
     for row in summary.get("targets", ()):
-        met = "no window" if row["met_share"] is None else f"met in {row['met_share']:.0%} of {row['windows']} windows"
+        met = (
+            "no window"
+            if row["met_share"] is None
+            else (f"met in {row['met_share']:.0%} of {row['windows']} windows, idle in {row['idle_share']:.0%}")
+        )
         lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

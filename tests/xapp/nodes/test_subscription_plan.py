@@ -254,7 +254,7 @@ def test_dcm_wins_where_a_node_has_both_unless_told_otherwise(control: str, used
         (
             (),
             "auto",
-            "has neither a DCM function nor a CCC function for shares of slices nor an RC function for PRB quotas: nothing to control",
+            "has neither a DCM function nor a CCC function for shares of slices nor an RC function",
         ),
         (
             (rc_function(parameters=()),),

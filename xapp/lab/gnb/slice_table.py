@@ -1,5 +1,6 @@
 """The slices of one simulated cell, as OCUDU's scheduler has them: min is a priority until the slice has that much of a
-slot, max a ceiling, dedicated is fixed. A UE with an even number is in slice 2, every other in slice 1.
+slot, max a ceiling, dedicated is fixed. Of four UEs in a row (1 to 4, 5 to 8, ...) the last two are in slice 2, the
+others in slice 1: in every scenario both have UEs of all classes.
 
 Of min % x N_PRB PRBs, rounded down, the MAC makes whole RBGs, rounding down once more. A slice under a ceiling does not
 contend for what is left over: nobody could hold it to its ceiling there.
@@ -27,7 +28,7 @@ UNLIMITED = Ratios(0, 100, 0)
 
 def slice_row(ue: int) -> int:
     """The slice of the UE with this number in its cell."""
-    return 1 - ue % 2
+    return int(ue % 4 in (0, 3))
 
 
 @dataclass(slots=True)
