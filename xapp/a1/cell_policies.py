@@ -118,7 +118,7 @@ class CellPolicies:
         members = self._members_of(cell, policies, slices)
         if only_slice in members:
             members[only_slice] = members[only_slice]._replace(is_known=True, everybody=True)
-        self._slices_of_all = (only_slice,) if only_slice in members else ()
+        self._slices_of_all: tuple[str, ...] = (only_slice,) if only_slice in members else ()
         alpha: float | None = None
         modes: list[Mode] = []
         for name in self.order:

@@ -298,10 +298,10 @@ def parse_standard(type_name: str, text: str | bytes) -> StandardPolicy:
     return parsed(STANDARD_TYPES[type_name], text).policy()
 
 
-def parse_stored(value: Any) -> dict[str, Any] | StandardPolicy:
+def parse_stored(value: Any) -> Any:
     """What `stored` has written; a document of our own type as it is. Raises PolicyError."""
     if not isinstance(value, dict) or "policy_type" not in value:
-        return value  # type: ignore[no-any-return]
+        return value
     name = value["policy_type"]
     if name not in STANDARD_TYPES:
         raise PolicyError(f"policy_type is {name!r:.60}, expected one of {', '.join(STANDARD_TYPES)}")
