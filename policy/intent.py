@@ -41,6 +41,24 @@ class SliceLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What an operator wants to come of the limits. None = no target."""
+
+    policy: str
+    """Id of the policy that has it."""
+    of: str
+    """`slice 1-0000ff`, `UE 7`."""
+    ue_ids: frozenset[int]
+    """Live UEs: the slice's members together, or the one."""
+    slice_name: str = ""
+    """"" = it is of a UE."""
+    min_kbps: float | None = None
+    max_kbps: float | None = None
+    max_delay_ms: float | None = None
+    max_loss_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """Shares of single UEs are keyed by UE id. Raises ValueError for what makes no sense, naming it."""
 
@@ -55,6 +73,8 @@ class Intent:
     """RBGs that each UE's floor still owes, by UE id: see SliceLimit.owed_rbgs."""
     floor_window_periods: int = 1
     """Periods over which floors hold; 1 = in every single one, without anything owed."""
+    targets: tuple[Target, ...] = ()
+    """Nothing that decides reads them: what follows from them is in the limits."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 10.0:

@@ -165,7 +165,7 @@ def test_a_kind_of_control_is_a_module_and_its_entry(changed: Callable[..., Any]
     """It can be configured; a node that offers it is planned, controlled and given back; a recording is replayed."""
     tree = changed(
         "xapp/config/model.py",
-        ('CONTROL_KINDS = ("dcm", "rc")', 'CONTROL_KINDS = ("dcm", "rc", "shares")'),
+        ('CONTROL_KINDS = ("dcm", "ccc", "rc")', 'CONTROL_KINDS = ("dcm", "ccc", "rc", "shares")'),
         added={"xapp/control_kinds/shares.py": SHARES},
     )
     recording = tmp_path / "recording"
@@ -173,7 +173,7 @@ def test_a_kind_of_control_is_a_module_and_its_entry(changed: Callable[..., Any]
         SHARES_CONTROLLED.replace("PATH", f"Path({str(recording)!r})")
     ).splitlines()
     assert "'rc', 'shares' or 'none'" in refused
-    assert names == "['auto', 'dcm', 'rc', 'shares', 'none']"
+    assert names == "['auto', 'dcm', 'ccc', 'rc', 'shares', 'none']"
     assert problems == "{'gnb_001_001_00000001': []}"
     assert controls == ["8 True"] * 3
     assert release == "b'{}' 3"

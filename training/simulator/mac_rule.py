@@ -74,7 +74,8 @@ def entitle(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: 
 def node_schedule(state: State, rules: Rules, plan: Plan, b: int, slot: int, scratch: Scratch) -> None:
     """The node's own scheduler, greedy over the RBGs that are DYNAMIC, on reports D slots old.
 
-    Picks the (UE, RBG) with the largest gain in weighted bits, the UE's power split over what it holds; ties go to the
+    A slice that has less than its least comes first, and one that has its most gets nothing more. Otherwise it
+    picks the (UE, RBG) with the largest gain in weighted bits, the UE's power split over what it holds; ties go to the
     lower seat, then the lower RBG, as in the reference game. An RBG is only ever "preferred" or "other" to a UE, so two
     candidates a UE are enough.
     """
@@ -112,8 +113,21 @@ def node_schedule(state: State, rules: Rules, plan: Plan, b: int, slot: int, scr
         if first < 0:
             return
         best, best_u, best_m = 0.0, -1, -1
+        slices_first = False  # the best so far is of a slice that has less than its least
         for u in range(ues):
             if backlog_U[u] <= carried_U[u] or held_U[u] >= plan.cap_BU[b, u]:
+                continue
+            s = plan.slice_BU[b, u]
+            comes_first = False
+            if s >= 0:
+                held_by_slice = 0
+                for v in range(ues):
+                    if plan.slice_BU[b, v] == s:
+                        held_by_slice += held_U[v]
+                if held_by_slice >= plan.slice_most_BS[b, s]:
+                    continue
+                comes_first = held_by_slice < plan.slice_least_BS[b, s]
+            if slices_first and not comes_first:
                 continue
             cqi = state.cqi_BUD1[b, u, report]
             preferred = state.preferred_BUD1[b, u, report]
@@ -127,8 +141,9 @@ def node_schedule(state: State, rules: Rules, plan: Plan, b: int, slot: int, scr
                 gain_there = expected_bits(rules.tables, cqi, more, 1, backlog_U[u]) - carried_U[u]
                 if choice < 0 or gain_there > gain or (gain_there == gain and preferred < choice):
                     gain, choice = gain_there, preferred
-            if gain * weight_U[u] > best:
+            if gain * weight_U[u] > best or (comes_first and not slices_first and gain * weight_U[u] > 0.0):
                 best, best_u, best_m = gain * weight_U[u], u, choice
+                slices_first = comes_first
         if best_u < 0:
             return
         holder_M[best_m] = best_u

@@ -1,6 +1,6 @@
 """What governs the cells while they are played: allocations as arrays over seats.
 
-Suffixes: B cells, U seats, M RBGs, G periodic grants a cell at most.
+Suffixes: B cells, U seats, M RBGs, G periodic grants a cell at most, S slices that the node's scheduler knows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, Allocation
 from policy.cell_state import ALL_CLASSES
 
+NO_SLICE = -1
+"""Of a seat whose slice has no shares of its own."""
 NOBODY = -1
 """Seat of an unused entry of `grants_BG4`."""
 
@@ -29,6 +31,12 @@ class Plan(NamedTuple):
     contenders_B: NDArray[np.float64]
     open_allowed_BU: NDArray[np.bool_]
     cap_BU: NDArray[np.int64]
+    slice_BU: NDArray[np.int64]
+    """Row of the seat's slice in the node's own scheduler; NO_SLICE = it is in none that has shares of its own."""
+    slice_least_BS: NDArray[np.int64]
+    """RBGs that the node's scheduler gives a slice before anybody else, as long as it has something to send ..."""
+    slice_most_BS: NDArray[np.int64]
+    """... and that it never gives it more than. Both count what the slice holds otherwise in the slot."""
 
     def copy(self) -> Plan:
         """A plan of one's own, for a run in which UEs leave: the slot loop takes their RBGs back in place."""
@@ -45,6 +53,9 @@ def node_plan(cells: int, ues: int, num_rbgs: int, contenders: float, max_grants
         contenders_B=np.full(cells, contenders),
         open_allowed_BU=np.ones((cells, ues), bool),
         cap_BU=np.full((cells, ues), NO_CAP, np.int64),
+        slice_BU=np.full((cells, ues), NO_SLICE, np.int64),
+        slice_least_BS=np.zeros((cells, 0), np.int64),
+        slice_most_BS=np.zeros((cells, 0), np.int64),
     )
 
 

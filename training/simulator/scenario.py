@@ -260,11 +260,23 @@ LAB_PAPER = Scenario(
 
 LAB = _RIC_BUSY.with_(name="lab", present_slots=20_000.0, absent_slots=2_000.0, node_contenders=4.8)
 
+# Whatever is not given to one UE is another's loss: what an operator's target costs can be read off.
+FULL = Scenario(
+    name="full",
+    num_rbgs=17,
+    slots_per_dcm=100,
+    report_delay_slots=8,
+    load=0.0,
+    traffic=(TrafficProfile(TrafficClass.EMBB, 1.0, 50, full_buffer=True),),
+    node_contenders=1.2,
+    ue_counts=(20, 30),
+)
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
         *(MIX, SPORADIC, PAPER, PAPER_DYNAMIC, COUPLED, DENSE, MMTC),
-        *(RIC20, RIC100, LAB_PAPER, LAB),
+        *(RIC20, RIC100, LAB_PAPER, LAB, FULL),
     )
 }
 

@@ -12,7 +12,7 @@ from policy.allocation import DYNAMIC, NO_CAP, OPEN
 from policy.cell_state import MAX_LAST_CQI_AGE, OUTCOME_DECODED, OUTCOME_IDLE, OUTCOME_LOST, WAS_OPEN
 from training.simulator.jit import inlined
 from training.simulator.mac_rule import level_of, rate_of
-from training.simulator.plan import NOBODY, Plan
+from training.simulator.plan import NO_SLICE, NOBODY, Plan
 from training.simulator.state import (
     ABANDONED,
     ARRIVED,
@@ -235,6 +235,7 @@ def leave(state: State, plan: Plan, b: int, u: int) -> None:
             plan.grants_BG4[b, g, 0] = NOBODY
     plan.open_allowed_BU[b, u] = True
     plan.cap_BU[b, u] = NO_CAP
+    plan.slice_BU[b, u] = NO_SLICE
 
 
 @inlined

@@ -8,14 +8,14 @@ UEs that are alive. Reasons and sources, which only a status asks for, are no pa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from policy.cell_state import CellState, TrafficClass
-from policy.intent import Intent, Mode, SliceLimit
-from xapp.a1.policy_model import Policy, ShareLimit, class_of, slice_name
-from xapp.config.model import SliceMembers
+from policy.intent import Intent, Mode, SliceLimit, Target
+from xapp.a1.policy_model import Policy, PolicyTargets, ShareLimit, TargetSet, class_of, slice_name
+from xapp.config.slices import SliceMembers
 from xapp.e2.ue_id.ue_key import own_number
 
 CAREFUL = (Mode.SHADOW, Mode.FALLBACK, Mode.CONTROL)
@@ -65,6 +65,25 @@ class _Members(NamedTuple):
     numbers: set[int]
     classes: set[TrafficClass]
     is_known: bool
+    everybody: bool = False
+    """The node is asked for the UEs of this slice alone."""
+
+
+class _TargetsOf(NamedTuple):
+    """Targets of one policy: of a slice together, or of each of some UEs."""
+
+    policy_id: str
+    targets: TargetSet
+    slice_name: str = ""
+    """"" = of each UE."""
+    numbers: frozenset[int] = frozenset()
+    classes: frozenset[TrafficClass] = frozenset()
+    everybody: bool = False
+
+    def target(self, of: str, ue_ids: frozenset[int]) -> Target:
+        t = self.targets
+        values = t.min_throughput_kbps, t.max_throughput_kbps, t.max_delay_ms, t.max_loss_rate
+        return Target(self.policy_id, of, ue_ids, self.slice_name, *values)
 
 
 class CellPolicies:
@@ -79,8 +98,12 @@ class CellPolicies:
         slices: Sequence[SliceMembers],
         report_period_ms: int,
         floor_window_periods: int,
+        only_slice: str = "",
     ) -> None:
-        """order: the policies whose scope includes the cell, the strongest first. slices: as configured."""
+        """order: the policies whose scope includes the cell, the strongest first. slices: as configured.
+
+        only_slice: the one that all UEs of the cell's node are in.
+        """
         self.order = tuple(order)
         self._rank = {name: rank for rank, name in enumerate(self.order)}
         self._floor_window_periods = floor_window_periods
@@ -91,7 +114,11 @@ class CellPolicies:
         self._named = {name: policies[name].scope.ue_ids for name in self.order if policies[name].scope.ue_ids}
         self._classes_asked = dict[str, tuple[frozenset[TrafficClass], dict[str, None]]]()
         """By slice: classes that it takes in, and the policies that a class which is not reported is a pity for."""
+        self._targets: list[_TargetsOf] = []
         members = self._members_of(cell, policies, slices)
+        if only_slice in members:
+            members[only_slice] = members[only_slice]._replace(is_known=True, everybody=True)
+        self._slices_of_all: tuple[str, ...] = (only_slice,) if only_slice in members else ()
         alpha: float | None = None
         modes: list[Mode] = []
         for name in self.order:
@@ -103,6 +130,8 @@ class CellPolicies:
             if policy.period_ms not in (None, report_period_ms):
                 self._unmet.append((name, _about_period(policy.period_ms, report_period_ms)))
             self._add_limits(name, policy, members)
+            self._add_targets(name, policy, members)
+        self._slices_of_all = tuple(name for name in self._slices_of_all if name in self._slices)
         self._alpha = Intent().alpha if alpha is None else alpha
         self._mode = min(modes, key=CAREFUL.index, default=Mode.CONTROL)
         self._slices_of_number, self._slices_of_class = self._by_member(members)
@@ -144,13 +173,28 @@ class CellPolicies:
             if per_ue is not None:
                 _add_to(self._of_number, of.numbers, per_ue, policy_id)
                 _add_to(self._of_class, of.classes, per_ue, policy_id)
-            if per_ue is None and per_slice is None:
+                if of.everybody:
+                    self._everybody.add(per_ue, policy_id)
+            if per_ue is None and per_slice is None and policy.targets == PolicyTargets():
                 continue
             if not of.is_known:
                 reason = f"slice {name}: its members are not known (neither listed nor in controls.a1.slices)"
                 self._unmet.append((policy_id, reason))
             elif of.classes:
                 self._classes_asked.setdefault(name, (frozenset(of.classes), {}))[1][policy_id] = None
+
+    def _add_targets(self, policy_id: str, policy: Policy, members: Mapping[str, _Members]) -> None:
+        scope, per_ue, per_slice = policy.scope, policy.targets.per_ue, policy.targets.per_slice
+        for wanted in scope.slices if per_slice is not None else ():
+            assert per_slice is not None
+            self._slices.setdefault(wanted.name, _Share()).add(ShareLimit(), policy_id)
+            self._targets.append(_TargetsOf(policy_id, per_slice, wanted.name))
+        if per_ue is not None:
+            of = [members[wanted.name] for wanted in scope.slices]
+            numbers = frozenset(scope.ue_ids).union(*(each.numbers for each in of))
+            classes = frozenset[TrafficClass]().union(*(each.classes for each in of))
+            everybody = any(each.everybody for each in of) or not (scope.slices or scope.ue_ids)
+            self._targets.append(_TargetsOf(policy_id, per_ue, "", numbers, classes, everybody))
 
     def _by_member(
         self, members: Mapping[str, _Members]
@@ -244,11 +288,11 @@ class _Alive:
             found.append(of_class)
         return found
 
-    def slices_of(self, ue: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The limited slices that the UE is in, by its number and by its class, each list in order."""
+    def slices_of(self, ue: int) -> tuple[tuple[str, ...], ...]:
+        """The limited slices that the UE is in, by its number, by its class and by its node, each list in order."""
         p, traffic_class = self._policies, self.class_of[ue]
         by_class = p._slices_of_class.get(traffic_class, ()) if traffic_class is not None else ()
-        return p._slices_of_number.get(self._numbers.get(ue, -1), ()), by_class
+        return p._slices_of_number.get(self._numbers.get(ue, -1), ()), by_class, p._slices_of_all
 
     def slice_of(self, ue: int) -> str | None:
         """The one that the UE counts for."""
@@ -276,7 +320,20 @@ class _Alive:
                 for name in sorted(members, key=_slice_order)
             ),
             floor_window_periods=p._floor_window_periods,
+            targets=tuple(self._targets(members)) if p._targets else (),
         )
+
+    def _targets(self, members: Mapping[str, Sequence[int]]) -> Iterator[Target]:
+        """members: by slice, those that count for it."""
+        for each in self._policies._targets:
+            if each.slice_name:
+                if ues := members.get(each.slice_name):
+                    yield each.target(f"slice {each.slice_name}", frozenset(ues))
+                continue
+            for ue, traffic_class in self.class_of.items():
+                number = self._numbers.get(ue, -1)
+                if each.everybody or number in each.numbers or traffic_class in each.classes:
+                    yield each.target(f"UE {own_number(ue)}", frozenset((ue,)))
 
 
 def _add_to(shares: dict[Key, _Share], keys: Iterable[Key], limit: ShareLimit, policy_id: str) -> None:

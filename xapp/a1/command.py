@@ -19,8 +19,15 @@ from training.command_line.options import argument, command, option
 from xapp.a1.enforcement import unmet
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
+from xapp.a1.standard_types import (
+    StandardPolicy,
+    make_standard_type,
+    parse_standard,
+    type_names,
+    type_of,
+)
 from xapp.config.http_url import check_url
-from xapp.config.model import Controls, load_controls
+from xapp.config.model import A1Config, Controls, load_controls
 from xapp.config.token_file import token_of
 from xapp.ric.rest import RestClient, RestError
 
@@ -29,6 +36,13 @@ MEDIATOR_PATHS = ("A1-P/v2/policytypes", "a1-p/policytypes")
 """Where the mediator in Go takes policies, and where the older one in Python does."""
 ANY_CELL = "any/000000000000000"
 """A cell that no policy names."""
+TARGETS = {
+    "min_kbps": ("at least", "kbit/s"),
+    "max_kbps": ("at most", "kbit/s"),
+    "max_delay_ms": ("delay at most", "ms"),
+    "max_loss_rate": ("lost at most", ""),
+}
+"""Targets for a reader."""
 TIMEOUT_S = 5.0
 POLL_S = 0.2
 
@@ -52,12 +66,15 @@ class ValidateOptions:
 
 @command(intent_app, "validate", ValidateOptions)
 def validate(options: ValidateOptions) -> int:
-    """Check policies; one line for each that is wrong, and exit status 2."""
+    """Check policies, ours and O-RAN's; one line for each that is wrong, and exit status 2."""
     wrong = 0
     for file in options.files:
         try:
-            _read(file)
-            typer.echo(f"{file}: valid")
+            policy = _read(file)
+            standard = policy if isinstance(policy, StandardPolicy) else None
+            typer.echo(f"{file}: valid{f' ({standard.type_name})' if standard else ''}")
+            for field in standard.unheeded if standard else ():
+                typer.echo(f"  not applicable: {field.path}: {field.why}")
         except PolicyError as error:
             typer.echo(str(error), err=True)
             wrong += 1
@@ -85,8 +102,9 @@ def show(options: ShowOptions) -> int:
     if len(policies) < len(options.files):
         raise UserMistake(f"{len(options.files)} files, but {len(policies)} names: each policy's id is its file's name")
     controls = load_controls(options.config) if options.config is not None else Controls()
-    known = PolicySet(policies, controls.a1.slices, controls.report_period_ms, controls.a1.floor_window_periods)
-    cell = options.cell or next((name for p in policies.values() for name in p.scope.cells), ANY_CELL)
+    a1 = controls.a1
+    known = PolicySet(policies, a1.slices, controls.report_period_ms, a1.floor_window_periods, controls.nodes)
+    cell = options.cell or next((name for p in policies.values() for name in _cells(p)), ANY_CELL)
     shown = compiled(known, _cell_state(cell, options.rbgs, options.ue or _named_ues(policies, cell)))
     typer.echo(json.dumps(shown, indent=2) if options.as_json else _for_reading(shown))
     return 0
@@ -100,6 +118,9 @@ class PutOptions:
     url: str = option(MEDIATOR_URL, "The A1 mediator.")
     instance: str = option("", "The policy's id; default: the file's name.", "--id")
     delete: bool = option(False, "Take the policy out of force.")
+    type_id: int | None = option(
+        None, "The policy type's id in this RIC; default: as in controls.a1, by the file's content.", min=1
+    )
     wait_s: float = option(5.0, "Seconds to wait for the xApp's answer.", "--wait", min=0)
     token_file: Path | None = option(None, "File with a bearer token, where something before the mediator asks for it.")
     as_json: bool = _as_json()
@@ -115,8 +136,10 @@ def put(options: PutOptions) -> int:
     policy = None if options.delete else _read(options.file)
     token = token_of(options.token_file)
     types = _policy_types(options.url, token)
-    client = RestClient("A1 mediator", f"{types}/{POLICY_TYPE_ID}", timeout_s=TIMEOUT_S, token=token)
-    result = _delete(client, name) if policy is None else _put(client, name, policy, options.wait_s)
+    type_name, type_id = _type(options)
+    client = RestClient("A1 mediator", f"{types}/{type_id}", timeout_s=TIMEOUT_S, token=token)
+    kind = make_standard_type(type_name, type_id) if type_name else make_policy_type()
+    result = _delete(client, name) if policy is None else _put(client, name, policy, kind, options.wait_s)
     typer.echo(json.dumps(result) if options.as_json else f"{name}: {result['result']}")
     return 0 if result["ok"] else 1
 
@@ -130,10 +153,20 @@ def _policy_types(url: str, token: str) -> str:
     raise RestError(f"A1 mediator: there is neither {' nor '.join(f'/{path}' for path in MEDIATOR_PATHS)} at {url}")
 
 
-def _put(client: RestClient, name: str, policy: Policy, wait_s: float) -> dict[str, Any]:
+def _type(options: PutOptions) -> tuple[str, int]:
+    """Name ("" = our own) and id of the policy type: what the file is of, if there is one to look into."""
+    name = type_of(options.file.read_bytes()) if options.file.is_file() else ""
+    known = {each: type_id for type_id, each in type_names(A1Config()).items()}
+    return name, options.type_id or known.get(name, POLICY_TYPE_ID)
+
+
+def _put(client: RestClient, name: str, policy: Policy, kind: dict[str, Any], wait_s: float) -> dict[str, Any]:
     if client.request("GET").status == 404:
-        _expect(client.request("PUT", body=make_policy_type()).status, "the policy type")
-    document = policy.model_dump(mode="json", exclude_defaults=True)
+        _expect(client.request("PUT", body=kind).status, "the policy type")
+    if isinstance(policy, StandardPolicy):
+        document = policy.document
+    else:
+        document = policy.model_dump(mode="json", exclude_defaults=True)
     _expect(client.request("PUT", "policies", name, body=document).status, f"policy {name}")
     until_s = time.monotonic() + wait_s
     while True:
@@ -168,6 +201,9 @@ def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
     intent, limits = result.intent, compile_limits(state, result.intent)
     by_policy = dict.fromkeys(policies.policies, "ENFORCED")
     not_enforced = unmet(policies, result, state)
+    for name, policy in policies.policies.items():
+        fields = policy.unheeded if isinstance(policy, StandardPolicy) else ()
+        not_enforced += [(name, f"{field.path}: {field.why}") for field in fields]
     by_policy |= dict.fromkeys((name for name, _ in not_enforced), "NOT_ENFORCED")
     slices = zip(limits.slice_names, limits.slice_floor_S.tolist(), limits.slice_cap_S.tolist())
     return {
@@ -197,6 +233,15 @@ def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
             }
             for row, ue in enumerate(state.ue_ids)
         ],
+        "targets": [
+            {
+                "policy": target.policy,
+                "of": target.of,
+                "ue_ids": sorted(target.ue_ids),
+                **{name: getattr(target, name) for name in TARGETS if getattr(target, name) is not None},
+            }
+            for target in intent.targets
+        ],
         "policies": by_policy,
         "not_enforced": [{"policy": name, "reason": reason} for name, reason in not_enforced],
     }
@@ -217,6 +262,11 @@ def _for_reading(shown: dict[str, Any]) -> str:
         by = f", by {', '.join(row['policies'])}" if row["policies"] else ""
         contend = "" if row["may_contend"] else ", no contention"
         lines.append(f"UE {row['ue_id']}: {_range(row)}{contend}{by}")
+    for row in shown["targets"]:
+        values = ", ".join(
+            f"{words} {row[name]:g} {unit}".rstrip() for name, (words, unit) in TARGETS.items() if name in row
+        )
+        lines.append(f"{row['of']}: {values}, by {row['policy']}; its share follows what its RBGs carry")
     lines += [f"{name}: {state}" for name, state in shown["policies"].items() if name in shown["precedence"]]
     lines += [f"  {row['policy']}: {row['reason']}" for row in shown["not_enforced"]]
     return "\n".join(lines)
@@ -247,17 +297,26 @@ def _cell_state(cell: str, rbgs: int, ues: Sequence[str]) -> CellState:
 
 def _named_ues(policies: dict[str, Policy], cell: str) -> list[str]:
     """The UEs that policies of the cell name, as eMBB, and one more of each class."""
-    mine = [p.scope for p in policies.values() if not p.scope.cells or cell in p.scope.cells]
+    mine = [p.scope for p in policies.values() if p.covers(cell)]
     named = {ue for scope in mine for ue in (*scope.ue_ids, *(ue for s in scope.slices for ue in s.ue_ids))}
     first = max(named, default=0) + 1
     others = [f"{first + k}:{name.lower()}" for k, name in enumerate(TrafficClass.__members__)]
     return [f"{ue}:embb" for ue in sorted(named)] + others
 
 
+def _cells(policy: Policy) -> tuple[str, ...]:
+    """Cells that a policy names; of one that says no node any will do."""
+    if isinstance(policy, StandardPolicy):
+        return tuple(f"any/{cell}" for cell in policy.nr_cgis or ())
+    return policy.scope.cells
+
+
 def _read(file: Path) -> Policy:
     """Raises PolicyError naming the file."""
     try:
-        return parse_policy(file.read_bytes())
+        text = file.read_bytes()
+        standard = type_of(text)
+        return parse_standard(standard, text) if standard else parse_policy(text)
     except OSError as error:
         raise PolicyError(f"{file}: {error.strerror}") from None
     except PolicyError as error:

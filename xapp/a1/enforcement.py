@@ -12,7 +12,7 @@ from dataclasses import replace
 from enum import StrEnum
 from itertools import islice
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from policy.limits import ROUNDING, compile_limits
 from xapp.a1.cell_policies import MAX_REASONS, Compiled
 from xapp.a1.policy_model import Policy
 from xapp.a1.policy_set import PolicySet
+from xapp.a1.standard_types import StandardPolicy
+from xapp.a1.target_keeper import TargetKeeper
 from xapp.control.cell_link import CellLink
 from xapp.e2.ue_id.ue_key import own_number
 from xapp.monitoring.wording import listed
@@ -36,6 +38,14 @@ class Enforcement(StrEnum):
     NOT_ENFORCED = "NOT_ENFORCED"
 
 
+class EnforceReason(StrEnum):
+    """Why a policy is not enforced, in A1's words."""
+
+    SCOPE_NOT_APPLICABLE = "SCOPE_NOT_APPLICABLE"
+    STATEMENT_NOT_APPLICABLE = "STATEMENT_NOT_APPLICABLE"
+    OTHER_REASON = "OTHER_REASON"
+
+
 class PolicyStatus(NamedTuple):
     """Whether a policy holds."""
 
@@ -44,6 +54,8 @@ class PolicyStatus(NamedTuple):
     """Why not; empty when it does. At most MAX_REASONS."""
     cells: tuple[str, ...]
     """Cells under control that it is about."""
+    code: EnforceReason | None = None
+    """None: it is enforced."""
 
 
 class _Kept(NamedTuple):
@@ -73,15 +85,21 @@ class PoliciesInForce:
         policies: PolicySet | None = None,
         *,
         beside: Callable[[str], Mapping[str, frozenset[int]]] = lambda cell: {},
+        target_share_percent: int = 70,
     ) -> None:
         """beside: by other cell, the UEs of this one that are reported there too: what caps them there caps them."""
         self._set = policies or PolicySet()
+        self._keeper = TargetKeeper(target_share_percent)
         self._beside = beside
         self._lock = threading.Lock()
         self._compiled: dict[str, _Kept] = {}
         self._found: dict[str, _Found] = {}
         self._debts: dict[str, dict[int | str, float]] = {}
         """By cell: RBGs that a UE's (id) or slice's (name) floor still owes."""
+
+    def targets(self) -> list[dict[str, Any]]:
+        """What has come of every target so far, cell by cell."""
+        return self._keeper.rows()
 
     @property
     def policies(self) -> PolicySet:
@@ -97,7 +115,7 @@ class PoliciesInForce:
 
     def intent_for(self, state: CellState) -> Intent:
         """What holds for a cell now, with what earlier periods left undone."""
-        intent = self._intent_without_debts(state)
+        intent = self._keeper.with_limits(self._intent_without_debts(state), state)
         debts = self._debts.get(state.cell)
         if not debts or intent.floor_window_periods == 1:
             return intent
@@ -124,6 +142,7 @@ class PoliciesInForce:
         More than a floor is no credit: it holds again in the next period, but for what rounding up gave too much. What
         was not given is made up, as far as it is not older than the window.
         """
+        self._keeper.on_decided(state, intent)
         if intent.mode is Mode.SHADOW or not (intent.min_share_percent or intent.slice_limits):
             self._debts.pop(state.cell, None)  # nothing is promised
             return
@@ -150,7 +169,12 @@ class PoliciesInForce:
         policies = self._set
         reporting = {link.tracker.cell: link for link in links if link.newest is not None}
         states = {cell: link.newest.state for cell, link in reporting.items() if link.newest is not None}
-        reasons: dict[str, dict[str, None]] = {name: {} for name in policies.policies}
+        reasons: dict[str, dict[str, EnforceReason]] = {name: {} for name in policies.policies}
+        other, scope = EnforceReason.OTHER_REASON, EnforceReason.SCOPE_NOT_APPLICABLE
+        for name, policy in policies.policies.items():
+            for field in policy.unheeded if isinstance(policy, StandardPolicy) else ():
+                code = scope if field.is_scope else EnforceReason.STATEMENT_NOT_APPLICABLE
+                reasons[name].setdefault(f"{field.path}: {field.why}", code)
         cells: dict[str, list[str]] = {name: [] for name in policies.policies}
         slices_there: set[tuple[str, str]] = set()
         for cell, state in sorted(states.items()):
@@ -161,32 +185,39 @@ class PoliciesInForce:
             is_silent = reporting[cell].last_report_s < silent_since_s
             not_sent_yet = [] if is_silent else _not_sent_yet(reporting[cell], compiled, state)
             for name, reason in (*unmet(policies, compiled, state), *not_sent_yet):
-                reasons[name].setdefault(f"{cell}: {reason}")
+                reasons[name].setdefault(f"{cell}: {reason}", other)
+        for row in self._keeper.rows():
+            if row["policy"] in reasons and row["state"] in ("missed", "out of reach"):
+                reasons[row["policy"]].setdefault(f"{row['cell']}: {row['of']}: {row['text']}", other)
         without_function = {link.tracker.cell for link in links if link.target is None}
         numbers = {cell: frozenset(map(own_number, state.ue_ids)) for cell, state in states.items()}
         for name, policy in policies.policies.items():
             unknown = (cell for cell in policy.scope.cells if cell not in states)
             for cell in islice(unknown, MAX_REASONS):
-                reasons[name].setdefault(f"{cell}: nothing is reported of this cell")
+                reasons[name].setdefault(f"{cell}: nothing is reported of this cell", scope)
             there = frozenset[int]().union(*(numbers[cell] for cell in cells[name]))
             absent = _floors_of_nobody(policy, there) if cells[name] else []
             if absent:
-                reasons[name].setdefault(f"{listed('UE', absent)}: not there, and so nobody has the floor")
+                reasons[name].setdefault(f"{listed('UE', absent)}: not there, and so nobody has the floor", scope)
             per_slice = policy.limits.per_slice
             for wanted in policy.scope.slices if per_slice is not None and per_slice.min_share_percent else ():
                 is_there = any((cell, wanted.name) in slices_there for cell in cells[name])
                 if cells[name] and wanted.ue_ids and not is_there:
-                    reasons[name].setdefault(f"slice {wanted.name}: no UE of it is there, and so nobody has the floor")
+                    reasons[name].setdefault(
+                        f"slice {wanted.name}: no UE of it is there, and so nobody has the floor", scope
+                    )
             for cell in cells[name]:
                 if cell in without_function:
-                    reasons[name].setdefault(f"{cell}: its node is not controlled")
-            if not policy.scope.cells and not states:
-                reasons[name].setdefault("no cell reports")
+                    reasons[name].setdefault(f"{cell}: its node is not controlled", scope)
+            if not policy.scope.cells and not cells[name]:
+                text = "no cell of it reports" if policy.names_cells else "no cell reports"
+                reasons[name].setdefault(text, scope)
         return {
             name: PolicyStatus(
                 Enforcement.NOT_ENFORCED if reasons[name] else Enforcement.ENFORCED,
                 tuple(reasons[name])[:MAX_REASONS],
                 tuple(cells[name]),
+                next(iter(reasons[name].values()), None),
             )
             for name in sorted(policies.policies)
         }
@@ -245,7 +276,10 @@ def unmet(policies: PolicySet, compiled: Compiled, state: CellState) -> list[tup
 def _not_sent_yet(link: CellLink, compiled: Compiled, state: CellState) -> list[tuple[str, str]]:
     """(policy id, whose cap is not in force) at a node of quotas, which wait for shared data and for answers."""
     intent = compiled.intent
-    quotas = link.target.encoder.explain(state.cell).get("quotas") if link.target is not None else None
+    explained = link.target.encoder.explain(state.cell) if link.target is not None else {}
+    if "slice_ratios" in explained and intent.mode is not Mode.SHADOW:
+        return _slices_not_sent(explained["slice_ratios"], compiled)
+    quotas = explained.get("quotas")
     if quotas is None or intent.mode is Mode.SHADOW:
         return []
     waiting: dict[str, list[int]] = {}
@@ -259,6 +293,20 @@ def _not_sent_yet(link: CellLink, compiled: Compiled, state: CellState) -> list[
         (name, f"{listed('UE', ues)}: the node has not acknowledged the quota that the cap needs")
         for name, ues in waiting.items()
     ]
+
+
+def _slices_not_sent(ratios: Mapping[str, Sequence[int]], compiled: Compiled) -> list[tuple[str, str]]:
+    """(policy id, what of it is not in force) at a node of slices."""
+    found = []
+    for limit in compiled.intent.slice_limits:
+        least, most = ratios.get(limit.name, (0, 100))
+        if least + ROUNDING < limit.min_share_percent or most > limit.max_share_percent + ROUNDING:
+            reason = f"slice {limit.name}: the node has not acknowledged the shares that the limit needs"
+            found += [(name, reason) for name in compiled.of_slice.get(limit.name, ())]
+    limited = compiled.intent.max_share_percent.keys() | compiled.intent.min_share_percent.keys()
+    by_ue = dict.fromkeys(name for ue in sorted(limited) for name in compiled.of_ue.get(ue, ()))
+    found += [(name, "its node takes shares of slices only (E2SM-CCC): single UEs are not limited") for name in by_ue]
+    return found
 
 
 def counted_rbgs(allocation: Allocation) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

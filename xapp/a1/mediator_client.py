@@ -17,10 +17,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from policy.errors import DecodeError
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, parse_policy
+from xapp.a1.standard_types import StandardPolicy, parse_standard, parse_stored
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_RESPONSE, RmrMessage, Transport
@@ -135,14 +137,17 @@ class A1Policies:
         handler_id: str,
         on_change: Callable[[Mapping[str, Policy]], None],
         query_period_s: float,
+        standard_types: Mapping[int, str] = MappingProxyType({}),
         wake: Callable[[], None] = lambda: None,
         shared: bool = False,
     ) -> None:
         """on_change: called with every new set of policies, before the mediator is answered. wake: makes `run_due` due.
 
-        query_period_s: how soon the mediator is asked again, at first; 0 = it is never asked. shared: other releases
-        keep policies in the same place, of which the mediator's messages reach only one: what one has, all take over.
+        query_period_s: how soon the mediator is asked again, at first; 0 = it is never asked. standard_types: names of
+        the policy types beside our own, by id. shared: other releases keep policies in the same place, of which the
+        mediator's messages reach only one: what one has, all take over.
         """
+        self._standard_types = standard_types
         self.wake = wake
         self._is_shared = shared
         self._transport, self._store, self._metrics = transport, store, metrics
@@ -238,8 +243,10 @@ class A1Policies:
 
     def _carry_out(self, request: PolicyRequest) -> Answer:
         name = request.instance_id
-        if request.type_id != POLICY_TYPE_ID:
-            return self._refuse(name, f"it is of type {request.type_id}, expected {POLICY_TYPE_ID}")
+        standard = self._standard_types.get(request.type_id, "")
+        if request.type_id != POLICY_TYPE_ID and not standard:
+            expected = ", ".join(map(str, (POLICY_TYPE_ID, *self._standard_types)))
+            return self._refuse(name, f"it is of type {request.type_id}, expected {expected}")
         self._is_answered = True
         if not self._is_restored:
             self._received.add(name)
@@ -247,7 +254,7 @@ class A1Policies:
             self._change(name, None)
             return Answer.DELETED
         try:
-            policy = parse_policy(request.payload)
+            policy = parse_standard(standard, request.payload) if standard else parse_policy(request.payload)
         except PolicyError as error:
             return self._refuse(name, f"{error}; what was in force stays")
         if name not in self._held and len(self._held) >= MAX_POLICIES:
@@ -290,14 +297,20 @@ class A1Policies:
             return IDLE_S
         now_s = time.monotonic()
         if now_s >= self._query_at_s:
-            query = json.dumps({"policy_type_id": POLICY_TYPE_ID}).encode()
-            if self._transport.send(RmrMessage(A1_POLICY_QUERY, query)):
-                self._metrics.count("a1_queries_sent")
+            sent = [self._query(type_id) for type_id in (POLICY_TYPE_ID, *self._standard_types)]
+            if sent[0]:
                 self._query_at_s = now_s + self._query_period_s
                 self._query_period_s = min(2 * self._query_period_s, max(MAX_QUERY_PERIOD_S, self._query_period_s))
             else:
                 self._query_at_s = now_s + min(1.0, self._query_period_s)  # no route yet
         return max(0.01, self._query_at_s - now_s)
+
+    def _query(self, type_id: int) -> bool:
+        """Ask for the policies of one type; the mediator that Python is written in routes by the type."""
+        query = json.dumps({"policy_type_id": type_id}).encode()
+        is_sent = self._transport.send(RmrMessage(A1_POLICY_QUERY, query))
+        self._metrics.count("a1_queries_sent", int(is_sent))
+        return is_sent
 
     def _restore(self) -> None:
         """Bring back what SDL holds, once it answers."""
@@ -354,7 +367,7 @@ class A1Policies:
             self._unsaved = {**{name: held.policy for name, held in self._held.items()}, **self._unsaved}
         for name, policy in list(self._unsaved.items()):
             key = KEY + name
-            done = self._store.delete(key) if policy is None else self._store.set(key, policy.model_dump(mode="json"))
+            done = self._store.delete(key) if policy is None else self._store.set(key, policy.stored)
             if not done:
                 self._unsaved[name] = self._unsaved.pop(name)  # one that cannot be kept holds up no other for good
                 return
@@ -365,7 +378,8 @@ class A1Policies:
 
 def _stored_policy(name: str, value: Any) -> Policy | None:
     try:
-        return parse_policy(json.dumps(value))
+        stored = parse_stored(value)
+        return stored if isinstance(stored, StandardPolicy) else parse_policy(json.dumps(stored))
     except (PolicyError, ValueError, RecursionError) as error:
         # ValueError: what SDL's JSON could hold and ours cannot; RecursionError: nested without end.
         log.warning("stored policy %s is passed over: %s", name, error)

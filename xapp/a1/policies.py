@@ -11,6 +11,7 @@ from xapp.a1.enforcement import PoliciesInForce, PolicyStatus
 from xapp.a1.mediator_client import A1Policies
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
 from xapp.a1.policy_set import PolicySet
+from xapp.a1.standard_types import StandardPolicy, type_names
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink
 from xapp.monitoring.metrics import Metrics
@@ -34,8 +35,13 @@ class Policies:
     ) -> None:
         """links: the cells that a status is about. beside: see PoliciesInForce."""
         self._links = links
+        self._type_names = type_names(controls.a1)
+        self.on_changed: Callable[[], None] = lambda: None
+        """Called when other policies are in force."""
         self._stale_s = controls.stale_after_periods * controls.report_period_ms / 1e3
-        self.in_force = PoliciesInForce(_configured(PolicySet(), controls), beside=beside)
+        self.in_force = PoliciesInForce(
+            _configured(PolicySet(), controls), beside=beside, target_share_percent=controls.a1.target_share_percent
+        )
         self.a1 = A1Policies(
             transport,
             store,
@@ -44,7 +50,12 @@ class Policies:
             on_change=self._on_change,
             query_period_s=controls.a1.query_period_s,
             shared=controls.only_listed_nodes,
+            standard_types=type_names(controls.a1),
         )
+
+    def about_slices(self) -> bool:
+        """Whether a policy in force has limits of slices that have an S-NSSAI."""
+        return self.in_force.policies.about_slices
 
     def configure(self, controls: Controls) -> None:
         """Another configuration. From any thread."""
@@ -52,6 +63,7 @@ class Policies:
 
     def _on_change(self, policies: Mapping[str, Policy]) -> None:
         self.in_force.change(lambda known: replace(known, policies=policies))
+        self.on_changed()
 
     def status(self) -> dict[str, str]:
         """ENFORCED or NOT_ENFORCED, by policy."""
@@ -62,20 +74,29 @@ class Policies:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every policy in force, whether it holds, and if not why: for GET /ric/v1/policies."""
-        held = self.a1.held
+        held, targets = self.a1.held, self.in_force.targets()
+        type_ids = {name: type_id for type_id, name in self._type_names.items()}
         return [
             {
                 "policy_instance_id": name,
-                "policy_type_id": POLICY_TYPE_ID,
+                "policy_type_id": type_ids.get(getattr(held[name].policy, "type_name", ""), POLICY_TYPE_ID),
                 "enforcement": status.enforcement.value,
+                "enforce_reason": status.code.value if status.code is not None else None,
                 "reasons": list(status.reasons),
                 "cells": list(status.cells),
                 "restored": held[name].restored,
-                "policy": held[name].policy.model_dump(mode="json", exclude_defaults=True),
+                "targets": [row for row in targets if row["policy"] == name],
+                "policy": _document(held[name].policy),
             }
             for name, status in self._statuses().items()
             if name in held  # not one that went in this very moment
         ]
+
+
+def _document(policy: Policy) -> dict[str, Any]:
+    if isinstance(policy, StandardPolicy):
+        return policy.document
+    return policy.model_dump(mode="json", exclude_defaults=True)
 
 
 def _configured(policies: PolicySet, controls: Controls) -> PolicySet:
@@ -85,4 +106,5 @@ def _configured(policies: PolicySet, controls: Controls) -> PolicySet:
         slices=a1.slices,
         report_period_ms=controls.report_period_ms,
         floor_window_periods=a1.floor_window_periods,
+        nodes=controls.nodes,
     )

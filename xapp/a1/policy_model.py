@@ -6,7 +6,7 @@ it: nothing that an operator writes can reach a prompt, except numbers.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -15,9 +15,9 @@ from policy.errors import UserMistake
 from policy.intent import Mode
 from policy.time_scales import MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.a1.json_schema import DRAFT, inlined, without_null
+from xapp.config.model import INTENT_TYPE_ID
 
-POLICY_TYPE_ID = 20100
-"""Ours; a RIC has one namespace of policy types."""
+POLICY_TYPE_ID = INTENT_TYPE_ID
 POLICY_TYPE_NAME = "stackmac_intent"
 MAX_UES = 1000
 """Named by one policy, in its scope and its slices together."""
@@ -30,17 +30,20 @@ UeId = Annotated[int, Field(ge=0, lt=2**32)]
 """A node's own number of a UE (gNB-CU-UE-F1AP-ID on a DU)."""
 Percent = Annotated[float, Field(ge=0, le=100)]
 ClassName = Literal["embb", "periodic", "sporadic"]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class PolicyError(UserMistake):
     """A policy that cannot be taken: one line naming the field, its value and what was expected."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a policy: strict, and without a field that is not its own."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class SliceScope(_Part):
+class SliceScope(Part):
     """A slice: an S-NSSAI (TS 23.003 28.4), or all UEs of a traffic class."""
 
     sst: int | None = Field(default=None, ge=0, le=255, description="Slice/service type.")
@@ -69,7 +72,7 @@ class SliceScope(_Part):
         return self.traffic_class or slice_name(self.sst, self.sd)
 
 
-class Scope(_Part):
+class Scope(Part):
     """Where a policy holds. Everything empty: in all cells, for all UEs."""
 
     cells: tuple[Cell, ...] = Field(default=(), max_length=1000, description="Empty = every cell.")
@@ -77,13 +80,13 @@ class Scope(_Part):
     ue_ids: tuple[UeId, ...] = Field(default=(), max_length=1000, description="UEs that the limit per UE is of.")
 
 
-class Objective(_Part):
+class Objective(Part):
     """What is to be maximised: the sum of alpha-fair utilities of the rates."""
 
     alpha: float = Field(ge=0, le=10, description="0 = throughput, 1 = proportional fair, larger = more even.")
 
 
-class ShareLimit(_Part):
+class ShareLimit(Part):
     """Hard limits, percent of the cell's RBGs. Floors round up, caps down."""
 
     min_share_percent: Percent = Field(default=0.0, description="Floor.")
@@ -98,19 +101,43 @@ class ShareLimit(_Part):
         return self
 
 
-class PolicyLimits(_Part):
+class PolicyLimits(Part):
     per_ue: ShareLimit | None = Field(
         default=None, description="Of each UE in the scope: its UEs, its slices' members, else every UE of its cells."
     )
     per_slice: ShareLimit | None = Field(default=None, description="Of each slice in the scope, all members together.")
 
 
-class Policy(_Part):
+class TargetSet(Part):
+    """What is to come of it in every window of a second; limits follow the throughputs, the others are tracked."""
+
+    min_throughput_kbps: float | None = Field(default=None, gt=0, le=1e8, description="Uplink throughput, at least.")
+    max_throughput_kbps: float | None = Field(default=None, gt=0, le=1e8, description="Uplink throughput, at most.")
+    max_delay_ms: float | None = Field(default=None, gt=0, le=1e6, description="Uplink packet delay, at most.")
+    max_loss_rate: float | None = Field(default=None, ge=0, le=1, description="Share of uplink packets lost, at most.")
+
+    @model_validator(mode="after")
+    def _floor_below_ceiling(self) -> Self:
+        least, most = self.min_throughput_kbps, self.max_throughput_kbps
+        if least is not None and most is not None and least > most:
+            raise ValueError(f"min_throughput_kbps {least:g} is above max_throughput_kbps {most:g}")
+        return self
+
+
+class PolicyTargets(Part):
+    """Of UEs and slices, as limits are."""
+
+    per_ue: TargetSet | None = Field(default=None, description="Of each UE, as limits.per_ue.")
+    per_slice: TargetSet | None = Field(default=None, description="Of each slice in the scope, all members together.")
+
+
+class Policy(Part):
     """One policy instance. What it does not say it leaves to others, or to the defaults."""
 
     scope: Scope = Scope()
     objective: Objective | None = Field(default=None, description="Of the scope's cells.")
     limits: PolicyLimits = PolicyLimits()
+    targets: PolicyTargets = PolicyTargets()
     mode: Literal["control", "shadow", "fallback"] | None = Field(
         default=None,
         description="control; shadow: decide and record, send nothing; fallback: the classical schedule, no model.",
@@ -124,16 +151,19 @@ class Policy(_Part):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        limits, scope = self.limits, self.scope
-        if limits.per_slice is not None and not scope.slices:
-            raise ValueError("limits.per_slice needs scope.slices")
+        limits, targets, scope = self.limits, self.targets, self.scope
+        for name, per_slice in (("limits", limits.per_slice), ("targets", targets.per_slice)):
+            if per_slice is not None and not scope.slices:
+                raise ValueError(f"{name}.per_slice needs scope.slices")
+        of_ues = (limits.per_ue, targets.per_ue)
+        of_either = (*of_ues, limits.per_slice, targets.per_slice)
         if not scope.cells and (scope.ue_ids or any(s.ue_ids for s in scope.slices)):
             raise ValueError("ue_ids are a node's own numbers: scope.cells must say of which cells")
-        if (scope.slices or scope.ue_ids) and limits.per_ue is None and limits.per_slice is None:
+        if (scope.slices or scope.ue_ids) and of_either == (None,) * 4:
             raise ValueError(
                 "scope names slices or UEs, but there are no limits: objective and mode are of whole cells"
             )
-        if scope.ue_ids and limits.per_ue is None:
+        if scope.ue_ids and of_ues == (None, None):
             raise ValueError("scope.ue_ids needs limits.per_ue")
         ues = len(scope.ue_ids) + sum(len(s.ue_ids) for s in scope.slices)
         if ues > MAX_UES:
@@ -141,9 +171,23 @@ class Policy(_Part):
         names = [s.name for s in scope.slices]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"scope.slices names {twice[0]} twice")
-        if (limits.per_ue, limits.per_slice, self.objective, self.mode, self.period_ms) == (None,) * 5:
-            raise ValueError("the policy says nothing: expected limits, objective, mode or period_ms")
+        if (*of_either, self.objective, self.mode, self.period_ms) == (None,) * 7:
+            raise ValueError("the policy says nothing: expected limits, targets, objective, mode or period_ms")
         return self
+
+    def covers(self, cell: str) -> bool:
+        """Whether the scope has the cell."""
+        return not self.scope.cells or cell in self.scope.cells
+
+    @property
+    def names_cells(self) -> bool:
+        """The scope is of some cells, and not of every one."""
+        return bool(self.scope.cells)
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """What shared data hold of it."""
+        return self.model_dump(mode="json")
 
     @property
     def intent_mode(self) -> Mode | None:
@@ -161,8 +205,13 @@ def class_of(name: ClassName) -> TrafficClass:
 
 def parse_policy(text: str | bytes) -> Policy:
     """A policy from its JSON. Raises PolicyError for the first thing that is wrong with it."""
+    return parsed(Policy, text)
+
+
+def parsed(model: type[Model], text: str | bytes) -> Model:
+    """A document of a policy type's. Raises PolicyError for the first thing that is wrong with it."""
     try:
-        return Policy.model_validate_json(text)
+        return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")

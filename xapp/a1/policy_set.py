@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from policy.cell_state import CellState
 from policy.intent import Intent
 from xapp.a1.cell_policies import CellPolicies, Compiled
 from xapp.a1.policy_model import Policy
-from xapp.config.model import SliceMembers
+from xapp.config.model import NodeConfig
+from xapp.config.slices import SliceMembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,19 @@ class PolicySet:
     """Who is in which slice, as configured."""
     report_period_ms: int = 100
     floor_window_periods: int = 1
+    nodes: tuple[NodeConfig, ...] = ()
+    """As configured: all UEs of a node that is asked for those of one slice are in it."""
     _by_cell: dict[str, CellPolicies | None] = field(default_factory=dict, init=False, compare=False, repr=False)
     """What has been worked out; None = no policy is about the cell."""
 
+    @property
+    def about_slices(self) -> bool:
+        """Whether a policy is about a slice that has an S-NSSAI."""
+        return any(each.sst is not None for policy in self.policies.values() for each in policy.scope.slices)
+
     def order(self, cell: str) -> tuple[str, ...]:
         """Ids of the policies whose scope includes the cell, the strongest first."""
-        mine = [
-            (not p.scope.cells, name) for name, p in self.policies.items() if not p.scope.cells or cell in p.scope.cells
-        ]
+        mine = [(not p.names_cells, name) for name, p in self.policies.items() if p.covers(cell)]
         return tuple(name for _, name in sorted(mine))
 
     def prepare(self, cell: str) -> CellPolicies | None:
@@ -54,11 +61,18 @@ class PolicySet:
                     slices=self.slices,
                     report_period_ms=self.report_period_ms,
                     floor_window_periods=self.floor_window_periods,
+                    only_slice=self._only_slice(cell),
                 )
                 if order
                 else None
             )
         return self._by_cell[cell]
+
+    def _only_slice(self, cell: str) -> str:
+        """The slice whose UEs alone are reported there; "" = of several, or nobody has said of which."""
+        node = cell.rpartition("/")[0]
+        settings = next((entry for entry in self.nodes if fnmatchcase(node, entry.name)), None)
+        return settings.slices[0].name if settings is not None and len(settings.slices) == 1 else ""
 
     def intent(self, state: CellState) -> Intent:
         """Compile the policies for the UEs that are alive in `state`."""

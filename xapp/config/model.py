@@ -26,6 +26,7 @@ from policy.time_scales import LEASE_PERIODS, MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.config.http_url import is_http_url
 from xapp.config.kpi_guard import KpiGuardConfig
 from xapp.config.leader_limits import BreakerConfig, LeaderLimits
+from xapp.config.slices import SliceId, SliceMembers
 
 NAME = "stackmac"
 """What this project's distribution is called, and its xApp unless the descriptor has another name."""
@@ -33,14 +34,17 @@ CONFIG_IN_POD = "/opt/ric/config/config-file.json"
 """Where the generated chart mounts the descriptor."""
 KPM_MEASUREMENTS = tuple(MEASUREMENTS)
 """What a decision can use; a subscription asks for those of them that the node's RAN function lists."""
-CONTROL_KINDS = ("dcm", "rc")
-"""What nodes are controlled by; `auto` prefers the first, which says most. Each is a module of xapp.control_kinds, and
+CONTROL_KINDS = ("dcm", "ccc", "rc")
+"""What nodes are controlled by; `auto` prefers the first, which says most, and takes what knows slices only where
+policies are about slices. Each is a module of xapp.control_kinds, and
 named here, because a configuration stands below all that it configures."""
 if TYPE_CHECKING:
     ControlName = str  # type checkers take no Literal of names that are looked up
 else:
     ControlName = Literal["auto", *CONTROL_KINDS, "none"]
 
+INTENT_TYPE_ID = 20100
+"""Of the policy type of our own; a RIC has one namespace of policy types."""
 NOMINAL_RBG_SIZES = ((36, 2), (72, 4), (144, 8), (275, 16))
 """Largest bandwidth part, PRB, and its RBG size: TS 38.214 table 5.1.2.2.1-1, configuration 1."""
 SILENT_S, SILENT_PERIODS = 5.0, 20
@@ -150,15 +154,6 @@ class QuotaConfig(_Section):
     max_controls_per_s: int = Field(default=20, ge=1, le=10_000, description="Quotas sent to one node in any second.")
 
 
-class SliceId(_Section):
-    """A slice's S-NSSAI."""
-
-    sst: int = Field(ge=0, le=255, description="Slice/service type.")
-    sd: str = Field(
-        default="", pattern=r"^([0-9a-fA-F]{6})?$", description="Slice differentiator, 6 hex digits; empty = none."
-    )
-
-
 class NodeConfig(_Section):
     """What E2 does not say about a node. Of several that fit a node's name the first counts."""
 
@@ -174,7 +169,13 @@ class NodeConfig(_Section):
         " integer (FlexRIC's emulator), auto = by what the node lists; srsRAN and OCUDU take any.",
     )
     slices: tuple[SliceId, ...] = Field(
-        default=(), description="Slices of the node whose UEs are reported; empty = the one of sst and sd."
+        default=(),
+        description="Slices of the node whose UEs are reported, and that CCC may limit; empty = the one of sst and sd.",
+    )
+    baseline_from_outcome: bool = Field(
+        default=False,
+        description="CCC may limit slices without ratios here, too: what they had is in the first answer (its old"
+        " values). A slice of a node that does not say it stays as it was then set.",
     )
     plmn: str = Field(
         default="00101", pattern=r"^[0-9]{5,6}$", description="MCC and MNC of the slice in quotas, 5 or 6 digits."
@@ -226,22 +227,6 @@ class NodeConfig(_Section):
         return -(-self.num_prb // self.rbg_prb)
 
 
-class SliceMembers(_Section):
-    """Who is in a slice: no report says that, so A1 policies of an S-NSSAI need it, or a list of their own."""
-
-    sst: int = Field(default=1, ge=0, le=255, description="Slice/service type.")
-    sd: str = Field(
-        default="", pattern=r"^([0-9a-fA-F]{6})?$", description="Slice differentiator, 6 hex digits; empty = none."
-    )
-    traffic_classes: tuple[Literal["embb", "periodic", "sporadic"], ...] = Field(
-        default=(), description="All UEs of these classes (a DCM node reports them)."
-    )
-    cells: tuple[str, ...] = Field(
-        default=(), description="Where that holds, `<RAN name>/<NR-CGI>`; empty: everywhere."
-    )
-    ue_ids: tuple[int, ...] = Field(default=(), description="These UEs, by their node's own numbers.")
-
-
 class A1Config(_Section):
     """Operators' policies."""
 
@@ -255,6 +240,19 @@ class A1Config(_Section):
         default=10, ge=1, le=1000, description="Periods over which share floors hold; 1 = in every single one."
     )
     slices: tuple[SliceMembers, ...] = Field(default=(), description="Who is in which slice.")
+    target_share_percent: int = Field(
+        default=70, ge=0, le=100, description="Of a cell, the most that floors made of throughput targets may claim."
+    )
+    slice_sla_type_id: int = Field(default=20008, ge=1, le=2**31 - 1, description="The RIC's ORAN_SliceSLATarget.")
+    ue_level_type_id: int = Field(default=20101, ge=1, le=2**31 - 1, description="The RIC's ORAN_UELevelTarget.")
+    qos_type_id: int = Field(default=20102, ge=1, le=2**31 - 1, description="The RIC's ORAN_QoSTarget.")
+
+    @model_validator(mode="after")
+    def _different_types(self) -> Self:
+        ids = (self.slice_sla_type_id, self.ue_level_type_id, self.qos_type_id)
+        if len({*ids, INTENT_TYPE_ID}) < 4:
+            raise ValueError(f"type ids are {ids}, expected three numbers that differ, and from {INTENT_TYPE_ID}")
+        return self
 
 
 class Controls(_Section):
@@ -303,7 +301,8 @@ class Controls(_Section):
     control: ControlName = Field(
         default="auto",
         description="Service model that nodes are controlled by; auto = the first of "
-        f"{', '.join(CONTROL_KINDS)} that a node offers; none = they are only watched.",
+        f"{', '.join(CONTROL_KINDS)} that a node offers, ccc where policies are about slices; none = they are only"
+        " watched.",
     )
     quota: QuotaConfig = QuotaConfig()
     nodes: tuple[NodeConfig, ...] = Field(default=(), description="What E2 does not say about nodes.")

@@ -66,13 +66,15 @@ class ControlMessage(NamedTuple):
     cell: str
     """Key of the cell that it is about; "" = not known."""
     subject: int | None = None
-    """The UE that it is about; None = the whole cell."""
+    """The UE (of CCC the number of the slice) that it is about; None = the whole cell."""
     call_process_id: bytes | None = None
     """What the answer names again; None = nothing, for a node that knows no format of it."""
     on_answer: OnAnswer | None = None
     """Called with the node's answer, where the encoder waits for it."""
     on_not_sent: Callable[[], None] | None = None
     """Called where the message could not be handed over, instead of `on_answer`."""
+    on_outcome: Callable[[bytes], None] | None = None
+    """Called with what an answer says beside that it is one, before `on_answer`."""
 
 
 class AppliedCheck(NamedTuple):
@@ -91,6 +93,8 @@ class ControlEncoder(Protocol):
 
     service_model: str
     """Its name in configurations and recordings."""
+    subject: str = "UE"
+    """What its controls are about, where they are not about whole cells."""
 
     def encode(
         self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext

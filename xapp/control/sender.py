@@ -36,6 +36,7 @@ class _Outstanding(NamedTuple):
     encoder: ControlEncoder
     subject: int | None
     on_answer: OnAnswer | None
+    on_outcome: Callable[[bytes], None] | None
 
 
 class ControlSender:
@@ -208,6 +209,8 @@ class ControlSender:
             return
         found.sent.answered(ControlStatus.ACKNOWLEDGED, time.monotonic())
         self._metrics.count(f"{found.sent.what}_acked")
+        if acknowledge.outcome and found.on_outcome is not None:
+            found.on_outcome(acknowledge.outcome)
         self._answered(found, node, True, echoed=acknowledge.call_process_id is not None)
 
     def on_failure(self, failure: e2ap.ControlFailure, node: str) -> None:
@@ -227,7 +230,8 @@ class ControlSender:
             # A quota: the node says no more than the cause.
             what = "release" if sent.what == "releases" else "quota"
             self._metrics.drop(f"{what}_refused_{failure.cause.value.replace('-', '_')}")
-            log.info("%s refuses %s for UE %d: %s", node, what, found.subject, sent.detail)
+            of = found.encoder.subject
+            log.info("%s refuses %s of %s %d: %s", node, what, of, found.subject, sent.detail)
         elif failure.outcome and (outcome := found.encoder.read_outcome(failure.outcome)):
             sent.detail = f"{outcome.code.name}: {outcome.detail}"
             self._metrics.drop(f"control_failed_{outcome.code.name.lower()}")
@@ -346,7 +350,13 @@ class ControlSender:
             if may_send:
                 with self._lock:
                     self._outstanding[key] = _Outstanding(
-                        sent, target.function_id, target.instance_id, target.encoder, message.subject, message.on_answer
+                        sent,
+                        target.function_id,
+                        target.instance_id,
+                        target.encoder,
+                        message.subject,
+                        message.on_answer,
+                        message.on_outcome,
                     )
                 if self._transport.send(RmrMessage(RIC_CONTROL_REQUEST, pdu, meid=target.node)):
                     self._metrics.count(f"{message.what}_sent")

@@ -67,6 +67,8 @@ class ControlKind:
     oids: ClassVar[tuple[str, ...]]
     short_name: ClassVar[str]
     """What the function calls itself where its OID is none."""
+    knows_slices_only: ClassVar[bool] = False
+    """It says shares of slices, nothing about single UEs: under auto it is for where policies are about slices."""
     shared: ClassVar[ControlEncoder]
     """The one without a state."""
     calls: ClassVar[RecordedCalls | None] = None

@@ -21,7 +21,13 @@ LATE_SHARE = 0.01
 """Of the decisions between the two looks: more, and the model counts as too slow."""
 REFUSED_SHARE = 0.01
 """Of the controls: a UE that leaves while a control is under way is refused now and then."""
-MENDED = ("measurements_refused", "slices_not_reported", "ues_in_several_cells")
+MENDED = (
+    "measurements_refused",
+    "slice_baseline_unknown",
+    "slices_both_directions",
+    "slices_not_reported",
+    "ues_in_several_cells",
+)
 """What a node lacks, or does, and the xApp works without, or around: to be known, not to be hurried about."""
 NO_ANSWER = "no answer"
 

@@ -29,6 +29,12 @@ FAULTS: dict[str, str] = {
     "is needed.",
     "quota_layout_unknown": "The node lists the PRB quotas with parameters of neither layout that is known here: a "
     "fork that means other things by them. It is never controlled.",
+    "slice_ratios_not_offered": "The node's E2SM-CCC lists O-RRMPolicyRatio of no cell: a newer gNB is needed, or "
+    "its cells are controlled by quotas of UEs.",
+    "slice_baseline_unknown": "Say under `nodes[].slices` which min_ratio, max_ratio and dedicated_ratio the node has "
+    "for the slice, so that it can be given back; or set baseline_from_outcome (docs/ccc.md).",
+    "slices_both_directions": "Nothing is wrong: such a node has one share of a slice for uplink and downlink, so a "
+    "limit for the uplink's sake holds in the downlink, too (docs/ccc.md).",
     "slices_not_reported": "Name the slice under `nodes[].slices`. A node that takes one condition reports the first "
     "slice of the list only.",
     "no_kpm_function": "The node offers no E2SM-KPM: switch it on in the gNB's E2 agent (srsRAN: `e2sm_kpm_enabled`).",

@@ -14,6 +14,7 @@ import typer
 from policy.errors import DecodeError, UserMistake
 from training.command_line.options import argument, command, option
 from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
+from xapp.e2.ccc.json_types import CCC_TYPES
 from xapp.e2.dcm.json_types import DCM_TYPES
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import pycrate_codec as e2ap_asn1
@@ -56,7 +57,7 @@ TYPES: dict[str, MessageType] = {
         name: MessageType(codec.decode, codec.encode, FOR_READING.get(name, _as_it_is), has_dialects=True)
         for name, codec in (KPM_TYPES | RC_TYPES).items()
     },
-    **{name: MessageType(*codec) for name, codec in DCM_TYPES.items()},
+    **{name: MessageType(*codec) for name, codec in (CCC_TYPES | DCM_TYPES).items()},
 }
 
 

@@ -13,6 +13,7 @@ from xapp.lab.gnb.options import CONTROLS, check_control, check_followers
 from xapp.lab.harmful_leaders import plug_in_of
 from xapp.lab.lab import run_lab
 from xapp.lab.options import LabOptions
+from xapp.lab.policy_files import check_files
 from xapp.lab.processes import stop_on_sigterm
 
 lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -26,6 +27,7 @@ def lab(options: LabOptions) -> int:
     check_json_path(options.json_file)
     check_new_file("--record", options.record)
     check_names(options)
+    check_files(options.policy)
     summary = run_lab(options, console)
     if options.json_file:
         write_json(options.json_file, summary)
@@ -59,5 +61,7 @@ def check_names(options: LabOptions) -> None:
     check_followers(options.followers)
     if options.compared and not options.ues:
         raise UserMistake(f"--compare {options.compare} with --ues 0: there is nobody to compare")
-    if (options.control == "rc" or options.behave) and options.k:
-        raise UserMistake(f"--k {options.k} with --control rc: quotas act at a RIC's pace, K follows the period")
+    if (options.control in ("ccc", "rc") or options.behave) and options.k:
+        raise UserMistake(
+            f"--k {options.k} with --control {options.control or 'rc'}: it acts at a RIC's pace, K follows the period"
+        )

@@ -19,10 +19,14 @@ from rich.text import Text
 from training.command_line.options import words_of
 from training.simulator.scenario import make_scenario
 from xapp.lab.comparison import compare_leaders, margins, verdict
+from xapp.lab.gnb.behaviour import make_behaviour
 from xapp.lab.gnb.options import GnbOptions
-from xapp.lab.gnb.ran_functions import make_carriers
+from xapp.lab.gnb.ran_functions import make_carriers, make_identity
+from xapp.lab.gnb.rc_function import f1ap_id
+from xapp.lab.gnb.slice_table import SLICE_SSTS, UNLIMITED, slice_row
 from xapp.lab.harmful_leaders import plug_in_of
 from xapp.lab.options import LabOptions
+from xapp.lab.policy_files import put_files
 from xapp.lab.processes import Child, LabError
 from xapp.lab.ric.options import RIC_PORTS, RicOptions
 from xapp.lab.screen import live_view, print_summary
@@ -32,6 +36,8 @@ NOT_EPHEMERAL = range(20_000, 32_768)
 """Linux gives outgoing connections ports above these."""
 CHECK_S = 0.5
 """How often it is looked whether a process has died, while something else is waited for."""
+NUMBERED_UES = 500
+"""UEs beside the first ones whose slice is known beforehand."""
 START_TIMEOUT_S = 300.0
 """A first start compiles the simulator's core; later ones take seconds."""
 
@@ -210,6 +216,7 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
             "log_format": "text",
             "control": options.control,
             "nodes": node_settings(options),
+            "a1": {"slices": slice_members(options)},
             "rmr": {**loopback, "transport": options.rmr},
             "http": loopback,
             "ric": {
@@ -224,14 +231,36 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
 
 def node_settings(options: LabOptions) -> list[dict[str, Any]]:
     """What E2 does not say of the gNB: its dialect, and without DCM function its cells and carriers."""
-    if options.control != "rc":
+    if options.control == "dcm":
         return [{"dialect": options.dialect}]
     scenario = make_scenario(options.scenario)
     carriers = make_carriers(GnbOptions().gnb_id, options.cells, scenario.num_rbgs)
     first = carriers[0]
     cells = [carrier.cell for carrier in carriers]
     carrier_settings = {"num_prb": first.bwp_size_prb, "rbg_size_prb": first.rbg_size_prb, "cells": cells}
-    return [{"dialect": options.dialect, **carrier_settings}]
+    slices = [
+        {"sst": sst, "min_ratio": UNLIMITED.min_percent, "max_ratio": UNLIMITED.max_percent} for sst in SLICE_SSTS
+    ]
+    return [{"dialect": options.dialect, **carrier_settings, "slices": slices if options.control == "ccc" else []}]
+
+
+def slice_members(options: LabOptions) -> list[dict[str, Any]]:
+    """Who is in which of the gNB's slices, which no report says: its UEs' numbers, of those that come later, too."""
+    carriers = make_carriers(GnbOptions().gnb_id, options.cells, make_scenario(options.scenario).num_rbgs)
+    node = make_identity(GnbOptions().gnb_id, is_du=make_behaviour(options.behave).is_du).ran_name
+    return [
+        {
+            "sst": sst,
+            "cells": [f"{node}/{carrier.cell}"],
+            "ue_ids": [
+                ue if options.control == "dcm" else f1ap_id(row, ue)
+                for ue in range(1, NUMBERED_UES + options.ues)
+                if slice_row(ue) == place
+            ],
+        }
+        for row, carrier in enumerate(carriers)
+        for place, sst in enumerate(SLICE_SSTS)
+    ]
 
 
 def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xapp_exit: int | None) -> dict[str, Any]:
@@ -271,6 +300,9 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         "slots_run",
         "slots_late",
         "ues_limited",
+        "slices_limited",
+        "slice_reports_under_ratio",
+        "slice_reports_over_ratio",
         "ue_reports_under_quota",
         "ue_reports_over_quota",
         "least_quota_percent",
@@ -287,6 +319,7 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
     ):
         summary[name] = gnb.get(name, 0.0)
     summary["drop_fraction_by_class"] = gnb.get("drop_fraction_by_class", {})
+    summary["targets"] = xapp.get("targets", [])
     summary["followers"] = options.followers
     summary["compare"] = {}
     return summary
@@ -301,6 +334,7 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
             lab = running.enter_context(Lab(options))
             assert lab.gnb is not None and lab.xapp is not None
             lab.wait_first_indication()
+            put_files(options.policy, lab.a1_url)
         started_s = time.monotonic()
         length_s = options.length_s
         grace_s = max(5.0, 0.5 * length_s)  # a gNB that falls behind may finish its slots, but not for ever

@@ -27,7 +27,7 @@ class LabOptions:
     seconds: float = option(15.0, "Length of the run, from the first indication.", min=1, max=86_400)
     leader: str = option(
         "",
-        "bundled, a scheduler, a bundle directory, or module:Class; default bundled, with --control rc fair_caps.",
+        "bundled, a scheduler, a bundle directory, or module:Class; default bundled, else than with dcm fair_caps.",
     )
     """"" = bundled; under RC fair_caps: what the bundled leader says means no quota."""
     compare: str = option("", "Leaders to replay the same world under, also node_idle and node_scheduler (no xApp).")
@@ -43,10 +43,12 @@ class LabOptions:
     followers: str = option("rule", "rule = best response; learned = the bundle's followers.")
     e2_transport: str = option("auto", "auto, sctp or tcp (length-prefixed: the lab's one departure).")
     control: str = option(
-        "", "What the gNB is controlled by: dcm, or rc (PRB quotas, as gNBs of today); default dcm, with --behave rc."
+        "",
+        "What the gNB is controlled by: dcm, ccc (shares of slices) or rc (quotas of UEs), as gNBs of today; default"
+        " dcm, with --behave rc.",
     )
     observe: str = option(
-        "", "What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control rc kpm_srsran."
+        "", "What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control ccc or rc kpm_srsran."
     )
     dialect: Dialect = option(Dialect.STANDARD, "How the gNB writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     routes: str = option("rtmgr", "rtmgr = the xApp asks the RIC's route manager; file = a static file.")
@@ -58,6 +60,9 @@ class LabOptions:
     rmr: str = option("auto", "The xApp's RMR: si95, librmr, auto = librmr where it loads.")
     behave: str = option("", f"Whose ways the gNB has: {BEHAVIOUR_NAMES} (implies --control rc; docs/nodes.md).")
     """"" = its own; every other is controlled by rc."""
+    policy: tuple[Path, ...] = option(
+        (), "A1 policies to put in force when the run begins, one JSON document a file.", metavar="FILE"
+    )
     json_file: str = option("", "Write the results there (- = standard output).", flag="--json")
 
     @property
@@ -69,19 +74,25 @@ class LabOptions:
         """The options as the lab's results name them."""
         typed = asdict(self)
         del typed["json_file"]  # where results go is no part of them
-        return {**typed, "compare": list(self.compared), "record": str(self.record or "")}
+        return {
+            **typed,
+            "compare": list(self.compared),
+            "record": str(self.record or ""),
+            "policy": [str(f) for f in self.policy],
+        }
 
     def resolved(self) -> LabOptions:
         """Return the options with the defaults that depend on other options filled in."""
         k = self.k or max(1, round(self.period_ms / SLOT_MS))
         rc = self.control == "rc" or bool(self.behave)
-        observe = make_behaviour(self.behave).observe if self.behave else "kpm_srsran" if rc else "full"
+        of_today = rc or self.control == "ccc"
+        observe = make_behaviour(self.behave).observe if self.behave else "kpm_srsran" if of_today else "full"
         return replace(
             self,
             k=k,
             control="rc" if rc else self.control or "dcm",
             scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
-            leader=self.leader or ("fair_caps" if rc else "bundled"),
+            leader=self.leader or ("fair_caps" if of_today else "bundled"),
             observe=self.observe or observe,
         )
 

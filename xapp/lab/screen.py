@@ -115,6 +115,20 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             f"KPI guard   {guard['reverted_cells']} cells reverted{by};"
             f" hold-outs {100 * guard['hold_out_share']:.1f} % of the reports until then"
         )
+    if summary["options"]["control"] == "ccc":
+        lines.insert(
+            4,
+            f"slices      down to {summary['least_quota_percent']} %, above in {summary['slice_reports_over_ratio']} of"
+            f" {summary['slice_reports_under_ratio']} reports of a slice; {summary['slices_limited']} slices limited at"
+            " the end",
+        )
+    for row in summary.get("targets", ()):
+        met = (
+            "no window"
+            if row["met_share"] is None
+            else (f"met in {row['met_share']:.0%} of {row['windows']} windows, idle in {row['idle_share']:.0%}")
+        )
+        lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):

@@ -18,7 +18,7 @@ from xapp.e2.dialect import Dialect
 from xapp.nodes.applied_check import check_applied
 from xapp.nodes.gnb_parts import HARMLESS
 from xapp.nodes.new_link import new_link
-from xapp.nodes.node_problems import other_parts, problems_of, unmatched_entries
+from xapp.nodes.node_problems import LATER, UNMATCHED_S, other_parts, problems_of, unmatched_entries
 from xapp.nodes.refused_measurements import RefusedMeasurements
 from xapp.nodes.report_check import report_problems
 from xapp.nodes.silence import Renewals, Silence, UnknownToManager, evidence_of
@@ -30,11 +30,6 @@ from xapp.ric.subscription_state import SubscriptionOptions, SubscriptionState, 
 from xapp.ric.subscriptions import SubscriptionClient
 
 log = logging.getLogger(__name__)
-
-UNMATCHED_S = 30.0
-"""How long after the first node an entry of controls.nodes may match none, before that is warned of."""
-LATER = float("inf")
-"""Never."""
 
 
 class Cells:
@@ -89,6 +84,12 @@ class Cells:
         self._answers: queue.SimpleQueue[tuple[SubscriptionKey, tuple[str, ...], bool]] = queue.SimpleQueue()
         """How nodes answered KPM subscriptions: key, measurements, whether they took them."""
         self._look_for_unmatched_at_s = LATER
+        self.about_slices = lambda: False
+
+    def plans(self) -> dict[E2Node, NodePlan]:
+        """Of the nodes that are connected. Any thread may ask."""
+        with self._lock:
+            return {node: self._plans[name] for name, node in self._nodes.items() if name in self._plans}
 
     def on_node(self, event: NodeEvent) -> None:
         """A node came, went or changed; taken up by the next `run_due`. Another release's business is not ours."""
@@ -258,6 +259,7 @@ class Cells:
             settings=self._controls.node(node.name),
             known_dialect=self._known_dialects.get(node.name),
             slices=self._controls.a1.slices,
+            about_slices=self.about_slices(),
         )
 
     def _subscribe(self, wanted: Wanted) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from xapp.config.model import NodeConfig, SliceId, SliceMembers
+from xapp.config.model import NodeConfig
+from xapp.config.slices import SliceId, SliceMembers
 from xapp.e2.kpm.messages import Condition, ReportStyle
 
 STYLES_WITH_LISTS = {2, 3, 5}

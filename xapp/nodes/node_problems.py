@@ -9,6 +9,11 @@ from xapp.control_kinds.control_kind import Problem
 from xapp.nodes.gnb_parts import HARMLESS, controlled_part
 from xapp.nodes.subscription_plan import NodePlan
 
+UNMATCHED_S = 30.0
+"""How long after the first node an entry of controls.nodes may match none, before that is warned of."""
+LATER = float("inf")
+"""Never."""
+
 
 def other_parts(plans: Mapping[str, NodePlan], connected: Iterable[str]) -> dict[str, str]:
     """Node that cannot be controlled -> another part of the same gNB that is. connected: nodes that have a plan."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from xapp.config.model import NodeConfig, SliceId, SliceMembers
+from xapp.config.model import NodeConfig
+from xapp.config.slices import SliceId, SliceMembers
 from xapp.control_kinds.control_kind import Offer, Problem, configured_carriers, control_kinds
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.dcm import messages as dcm
@@ -75,17 +76,18 @@ def plan_node(
     settings: NodeConfig | None = None,
     known_dialect: Dialect | None = None,
     slices: Iterable[SliceMembers] = (),
+    about_slices: bool = False,
 ) -> NodePlan:
     """Cells and subscriptions of a node. A function that cannot be read becomes a problem, not an exception.
 
     control: auto, none or a kind of control. Under auto a node is controlled by the first kind that it offers. Under
     none it is subscribed to, by the same functions as under auto, and never controlled. known_dialect: that which its
-    reports were found to be in, if they were. slices: those that policies speak of.
+    reports were found to be in, if they were. slices: those that policies speak of. about_slices: policies are.
     """
     settings = settings or NodeConfig()
     dialect = known_dialect if settings.dialect == "auto" else Dialect(settings.dialect)
     offers, unusable = _offers(node, settings)
-    used = next((name for name in offers if control in ("auto", "none", name)), "")
+    used = preferred(offers, control, about_slices)
     carriers: dict[str, dcm.Carrier] = {}
     wanted: list[Wanted] = []
     problems: list[Problem] = []
@@ -101,6 +103,13 @@ def plan_node(
         problems += _left_out(node.name, left_out(node.name, settings, slices))
     wanted += _kpm(node, carriers, report_period_ms, measurements, problems, dialect, settings)
     return NodePlan(carriers, "" if control == "none" else used, tuple(wanted), tuple(problems), offers, dialect)
+
+
+def preferred(offers: Iterable[str], control: str, about_slices: bool) -> str:
+    """By which of the kinds of control that it offers a node is controlled; "" = by none."""
+    kinds = control_kinds()
+    in_order = sorted(offers, key=lambda name: kinds[name].knows_slices_only and not about_slices)
+    return next((name for name in in_order if control in ("auto", "none", name)), "")
 
 
 def _offers(node: E2Node, settings: NodeConfig) -> tuple[dict[str, Offer], list[Problem]]:

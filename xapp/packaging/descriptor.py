@@ -16,7 +16,8 @@ from typing import Any
 
 from xapp.a1.json_schema import DRAFT, inlined
 from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
-from xapp.config.model import CONFIG_IN_POD, NAME, Controls, HttpConfig, RmrConfig, controls_schema
+from xapp.a1.standard_types import type_names
+from xapp.config.model import CONFIG_IN_POD, NAME, A1Config, Controls, HttpConfig, RmrConfig, controls_schema
 from xapp.ric.alarms import alarm_definitions
 from xapp.rmr.transport import (
     A1_POLICY_QUERY,
@@ -68,7 +69,7 @@ MESSAGE_NUMBERS: dict[str, int] = {
 MESSAGES: dict[str, list[Any]] = {
     "txMessages": ["RIC_CONTROL_REQ", "RIC_HEALTH_CHECK_RESP", "A1_POLICY_RESP", "A1_POLICY_QUERY"],
     "rxMessages": ["RIC_INDICATION", "RIC_CONTROL_ACK", "RIC_CONTROL_FAILURE", "RIC_HEALTH_CHECK_REQ", "A1_POLICY_REQ"],
-    "policies": [POLICY_TYPE_ID],
+    "policies": [POLICY_TYPE_ID, *type_names(A1Config())],
 }
 MESSAGING = ("messaging", "rmr")
 """Sections that routes are made of; a descriptor without either gets the built-in ones."""

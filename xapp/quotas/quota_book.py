@@ -1,5 +1,7 @@
 """The quotas that one node's UEs have been sent, and those that are to be sent next. Pure: time is an argument.
 
+A node of E2SM-CCC has slices in the place of UEs (xapp.quotas.ccc_encoder), each of which had ratios of its own before.
+
 A quota has no lease: it stays at the node until the UE leaves or somebody takes it back. So the book is written ahead:
 nobody is limited whose id has not been kept where the next instance of the xApp finds it.
 """
@@ -7,7 +9,7 @@ nobody is limited whose id has not been kept where the next instance of the xApp
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,10 +31,11 @@ class Order(NamedTuple):
 
     ue: int
     quota: Quota
+    released: Quota = RELEASED
 
     @property
     def is_release(self) -> bool:
-        return self.quota == RELEASED
+        return self.quota == self.released
 
 
 @dataclass(slots=True)
@@ -54,6 +57,8 @@ class _Want:
 class _Entry:
     """What is known of one UE."""
 
+    released: Quota = RELEASED
+    """What it has without a limit."""
     wants: dict[str, _Want] = field(default_factory=dict)
     """By cell that decides about it, the UE's own first: a node may report it in several."""
     in_force: Quota | None = RELEASED
@@ -81,7 +86,7 @@ class _Entry:
         """The strictest of what its cells want; a floor is its own cell's alone."""
         targets = [want.target for want in self.wants.values()]
         if len(targets) < 2:
-            return targets[0] if targets else Target(RELEASED)
+            return targets[0] if targets else Target(self.released)
         most = min(target.quota.max_percent for target in targets)
         own = targets[0].quota
         quota = Quota(min(own.min_percent, most), most, own.dedicated_percent)
@@ -91,15 +96,21 @@ class _Entry:
     def gone(self) -> bool:
         return bool(self.wants) and all(want.over for want in self.wants.values())
 
+    @property
+    def wants_release(self) -> bool:
+        return self.wanted() == self.released
+
     def wanted(self) -> Quota:
-        return RELEASED if self.release_first or self.gone else self.target.quota
+        return self.released if self.release_first or self.gone else self.target.quota
 
 
 class QuotaBook:
     """The quotas of one node. Not thread safe."""
 
-    def __init__(self, rules: QuotaRules) -> None:
+    def __init__(self, rules: QuotaRules, released: Callable[[int], Quota] = lambda ue: RELEASED) -> None:
+        """released: what a UE has without a limit."""
         self._rules = rules
+        self._released = released
         self._entries: dict[int, _Entry] = {}
         self._sent_s: deque[float] = deque()
         self.given_up = 0
@@ -118,7 +129,8 @@ class QuotaBook:
         for ue, target in targets.items():
             entry = self._entries.get(ue)
             if entry is None:
-                entry = self._entries[ue] = _Entry(waits_since_s=now_s)
+                released = self._released(ue)
+                entry = self._entries[ue] = _Entry(released, in_force=released, waits_since_s=now_s)
             if not self._is_pending(entry):
                 entry.waits_since_s = now_s
             for want in entry.wants.values():
@@ -144,7 +156,7 @@ class QuotaBook:
                 del entry.wants[cell]  # the others go on limiting it
             elif cell is None or cell in entry.wants:
                 for want in entry.wants.values():
-                    want.target = Target(RELEASED)
+                    want.target = Target(entry.released)
             self._tidy(ue)
 
     def restore(self, ues: Iterable[int]) -> None:
@@ -152,25 +164,25 @@ class QuotaBook:
         for ue in ues:
             if ue in self._entries and self._entries[ue].limited:
                 continue  # meanwhile it is this instance that limits it
-            self._entries[ue] = _Entry(in_force=None, limited=True, release_first=True, saved=True)
+            self._entries[ue] = _Entry(self._released(ue), in_force=None, limited=True, release_first=True, saved=True)
 
     def suspect(self, ues: Iterable[int]) -> None:
         """UEs that somebody may have left under a quota, of which nothing is written: they, too, are released first."""
         for ue in ues:
             if ue not in self._entries:
-                self._entries[ue] = _Entry(in_force=None, limited=True, release_first=True)
+                self._entries[ue] = _Entry(self._released(ue), in_force=None, limited=True, release_first=True)
 
     def doubt(self) -> None:
         """Nothing is known any more of what is in force."""
         for entry in self._entries.values():
-            if entry.limited or entry.in_force != RELEASED:
+            if entry.limited or entry.in_force != entry.released:
                 entry.in_force = None
 
     # -- what is kept --------------------------------------------------------------------------------------------
 
     def to_keep(self) -> frozenset[int]:
         """Ids that must be found again after a crash: UEs under a quota, and those that are about to be."""
-        return frozenset(ue for ue, e in self._entries.items() if e.limited or e.wanted() != RELEASED)
+        return frozenset(ue for ue, e in self._entries.items() if e.limited or not e.wants_release)
 
     def kept(self, ues: frozenset[int]) -> None:
         """Exactly these ids are kept now."""
@@ -187,7 +199,7 @@ class QuotaBook:
         return {
             ue: e.in_force
             for ue, e in self._entries.items()
-            if e.in_force is not None and e.in_force != RELEASED and (cell is None or cell in e.wants)
+            if e.in_force is not None and e.in_force != e.released and (cell is None or cell in e.wants)
         }
 
     def cell_of(self, ue: int) -> str:
@@ -223,17 +235,17 @@ class QuotaBook:
                 self._sent_s.popleft()
             most = min(most, self._rules.max_controls_per_s - len(self._sent_s))
         ready = [
-            (not self._is_broken(entry), entry.wanted() != RELEASED, entry.waits_since_s, ue)
+            (not self._is_broken(entry), not entry.wants_release, entry.waits_since_s, ue)
             for ue, entry in self._entries.items()
-            if self._is_pending(entry) and now_s >= entry.not_before_s and (entry.saved or entry.wanted() == RELEASED)
+            if self._is_pending(entry) and now_s >= entry.not_before_s and (entry.saved or entry.wants_release)
         ]
         orders = []
         for *_, ue in sorted(ready)[: max(most, 0)]:
             entry = self._entries[ue]
             entry.in_flight = entry.wanted()
-            entry.limited = entry.limited or entry.in_flight != RELEASED
+            entry.limited = entry.limited or entry.in_flight != entry.released
             self._sent_s.append(now_s)
-            orders.append(Order(ue, entry.in_flight))
+            orders.append(Order(ue, entry.in_flight, entry.released))
         return orders
 
     def on_answer(self, ue: int, accepted: bool | None, now_s: float) -> None:
@@ -245,19 +257,19 @@ class QuotaBook:
         entry.waits_since_s = now_s
         if accepted:
             entry.in_force, entry.failures, entry.refusals = quota, 0, 0
-            if quota == RELEASED:
+            if quota == entry.released:
                 entry.limited = entry.release_first = False
         else:
             if accepted is None:
                 entry.in_force = None
-            entry.limited = entry.in_force != RELEASED  # what was refused has changed nothing
+            entry.limited = entry.in_force != entry.released  # what was refused has changed nothing
             entry.failures += 1
             entry.refusals += accepted is False
             entry.not_before_s = now_s + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(entry.failures - 1, 10))
             # Silence is no reason to give up: the UE may be limited for as long as the node is out of reach.
-            if quota == RELEASED and (entry.refusals >= RELEASE_ATTEMPTS or (entry.gone and entry.refusals)):
+            if quota == entry.released and (entry.refusals >= RELEASE_ATTEMPTS or (entry.gone and entry.refusals)):
                 self.given_up += not entry.gone
-                entry.in_force, entry.limited, entry.release_first = RELEASED, False, False
+                entry.in_force, entry.limited, entry.release_first = entry.released, False, False
         self._tidy(ue)
 
     def not_sent(self, ue: int) -> None:
@@ -265,8 +277,21 @@ class QuotaBook:
         entry = self._entries.get(ue)
         if entry is not None:
             entry.in_flight = None
-            entry.limited = entry.in_force != RELEASED
+            entry.limited = entry.in_force != entry.released
             self._tidy(ue)
+
+    def was(self, ue: int, released: Quota) -> None:
+        """The node has said what it had without a limit: it is given that back, and not what was taken for it."""
+        if (entry := self._entries.get(ue)) is not None and not entry.release_first:
+            for want in entry.wants.values():
+                if want.target.quota == entry.released:
+                    want.target = Target(released)
+            entry.released = released
+            entry.limited = entry.limited or entry.in_force != released
+
+    def forget(self, ue: int) -> None:
+        """Nothing more is to be sent about it, not even a release."""
+        self._entries.pop(ue, None)
 
     def _is_pending(self, entry: _Entry) -> bool:
         if entry.in_flight is not None:
@@ -277,14 +302,14 @@ class QuotaBook:
         if wanted == in_force:
             return False
         by = abs(wanted.max_percent - in_force.max_percent)
-        return wanted == RELEASED or wanted.min_percent != in_force.min_percent or by >= self._rules.step_percent
+        return wanted == entry.released or wanted.min_percent != in_force.min_percent or by >= self._rules.step_percent
 
     @staticmethod
     def _is_broken(entry: _Entry) -> bool:
         """What is in force lets the UE have more than the operator allows."""
         if entry.release_first or entry.gone:
             return False
-        return (entry.in_force or RELEASED).max_percent > entry.target.cap_percent
+        return (entry.in_force or entry.released).max_percent > entry.target.cap_percent
 
     def _tidy(self, ue: int) -> None:
         """Forget a UE that has left, and is under no quota."""

@@ -23,6 +23,7 @@ from xapp.kpi_guard.guards import KpiGuards
 from xapp.kpi_guard.leader_id import bundle_hash
 from xapp.monitoring.metrics import Metrics
 from xapp.nodes.cell_manager import Cells
+from xapp.nodes.kind_choice import KindChoice
 from xapp.packaging.descriptor import completed
 from xapp.ric.alarm_conditions import AlarmWatch
 from xapp.ric.alarms import AlarmLine, Alarms, Failing, Problem, alarm_line
@@ -69,6 +70,7 @@ class Parts:
     kinds: dict[str, ControlKind]
     """Of control, by name."""
     cells: Cells
+    kind_choice: KindChoice
     watcher: NodeWatcher
     registrar: Registrar
     alarm_line: AlarmLine
@@ -158,6 +160,7 @@ def wire(
         for name, kind in control_kinds().items()
     }
     cells = Cells(controls, receiver, endpoint, store, sender, kinds, owner=leader_election.id)
+    kind_choice = KindChoice(controls, cells, sender, policies.about_slices)
     watcher = _watcher(controls, store)
     line = alarm_line(transport.send, controls.ric.alarm_message_type)
     opened.callback(line.close)
@@ -183,6 +186,7 @@ def wire(
         kpi_guards=kpi_guards,
         kinds=kinds,
         cells=cells,
+        kind_choice=kind_choice,
         watcher=watcher,
         registrar=Registrar(
             controls.ric.appmgr_url, registration(configuration, endpoint), timeout_s=controls.ric.request_timeout_s

@@ -39,6 +39,7 @@ class PeriodicTasks:
         self._was_in_standby = False
         self._controls_since_s = time.monotonic()
         parts.leader_election.on_role = self.on_role
+        parts.policies.on_changed = lambda: parts.task_runner.wake(SUBSCRIPTIONS)
 
     def add(self) -> None:
         """Give the task runner what is done periodically, or may block. Threads: subscriptions wait for nobody."""
@@ -92,6 +93,7 @@ class PeriodicTasks:
         first_s = REGISTER_FIRST_S - (time.monotonic() - self._controls_since_s)
         if self._parts.controls.ric.appmgr_url and not self._parts.registrar.registered and first_s > 0:
             return first_s
+        self._parts.kind_choice.run()
         return self._parts.cells.run_due()
 
     def look_at_nodes(self) -> float:

@@ -15,7 +15,7 @@ from policy.cell_state import CellState, make_cell_state
 from policy.intent import Intent, Mode
 from xapp.a1.policy_model import Policy, parse_policy
 from xapp.a1.policy_set import PolicySet
-from xapp.config.model import SliceMembers
+from xapp.config.slices import SliceMembers
 from xapp.e2.ue_id.ue_key import UeIdKind, key_of
 
 CELL = "gnb_1/00f110000000011"

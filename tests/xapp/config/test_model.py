@@ -77,7 +77,7 @@ def test_all_bounds_are_looked_at() -> None:
         ([], "controls is []: "),
         (None, "controls is None: "),
         ({"leader": 10**80}, "..."),
-        ({"control": "both"}, "controls.control is 'both': Input should be 'auto', 'dcm', 'rc' or 'none'"),
+        ({"control": "both"}, "controls.control is 'both': Input should be 'auto', 'dcm', 'ccc', 'rc' or 'none'"),
         ({"nodes": [{"plmn": "1-1"}]}, "controls.nodes.0.plmn is '1-1': "),
         ({"nodes": [{"sst": 256}]}, "controls.nodes.0.sst is 256: "),
         ({"nodes": [{"sd": "12345"}]}, "controls.nodes.0.sd is '12345': "),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from policy.observation import PROFILES
-from xapp.config.model import NodeConfig, SliceId, SliceMembers
+from xapp.config.model import NodeConfig
+from xapp.config.slices import SliceId, SliceMembers
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import messages as kpm
@@ -250,7 +251,11 @@ def test_dcm_wins_where_a_node_has_both_unless_told_otherwise(control: str, used
     [
         ((rc_function(),), "dcm", "has no DCM function: nothing to control"),
         ((dcm_function(),), "rc", "has no RC function for PRB quotas: nothing to control"),
-        ((), "auto", "has neither a DCM function nor an RC function for PRB quotas: nothing to control"),
+        (
+            (),
+            "auto",
+            "has neither a DCM function nor a CCC function for shares of slices nor an RC function",
+        ),
         (
             (rc_function(parameters=()),),
             "auto",

@@ -26,11 +26,12 @@ from xapp.e2.e2ap.elements import PduKind, Procedure
 from xapp.e2.kpm import messages as kpm
 from xapp.e2.ue_id.ue_id import UeId
 from xapp.lab.counters import Counters
-from xapp.lab.gnb import rc_function
+from xapp.lab.gnb import ccc_function, rc_function
 from xapp.lab.gnb.behaviour import BEHAVIOURS, Behaviour
 from xapp.lab.gnb.mac import CellReport, Mac
 from xapp.lab.gnb.measurements import MEASUREMENTS, Measured, RefreshedMeasurements, Totals, measure, totals_since
 from xapp.lab.gnb.ran_functions import dcm_function, setup_request
+from xapp.lab.gnb.slice_table import slice_row
 from xapp.lab.gnb.subscriptions import NodeSubscription, Refusal, ReportAction, admit
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class E2Agent:
         period_ms: int,
         profile: ObservationProfile,
         counters: Counters,
-        control: Literal["dcm", "rc"] = "dcm",
+        control: Literal["dcm", "ccc", "rc"] = "dcm",
         dialect: Dialect = Dialect.STANDARD,
         behaviour: Behaviour = BEHAVIOURS[""],
         wall_ns: Callable[[], int] = time.time_ns,
@@ -70,6 +71,7 @@ class E2Agent:
         self._subscriptions: dict[e2ap.RicRequestId, NodeSubscription] = {}
         self._transaction = 0
         self._has_dcm, self._dialect, self._behaviour = control == "dcm", dialect, behaviour
+        self._has_ccc = control == "ccc"
         refresh_slots = behaviour.refresh_ms * mac.scenario.slots_per_dcm // period_ms
         self._measured = [RefreshedMeasurements(carrier, refresh_slots) for carrier in mac.carriers]
         """By row of the cell."""
@@ -92,7 +94,9 @@ class E2Agent:
     def connected(self) -> bytes:
         """The association is up: the setup request to send."""
         self._transaction = (self._transaction + 1) % 256
-        control = dcm_function(self.mac.carriers) if self._has_dcm else rc_function.function_item()
+        control = rc_function.function_item()
+        if self._has_dcm or self._has_ccc:
+            control = dcm_function(self.mac.carriers) if self._has_dcm else ccc_function.function_item(self.mac)
         return procedures.encode(setup_request(self._transaction, self.identity, self.profile.measurements, control))
 
     def disconnected(self) -> None:
@@ -241,6 +245,15 @@ class E2Agent:
         """Count UEs under a quota, and those that were on more than it says."""
         quotas = self.mac.quotas[subscription.row]
         used_U = measure(measured, ("RRU.PrbUsedUl",))[:, 0]
+        slices = self.mac.slices[subscription.row]
+        for row in range(len(slices.ratios)):
+            most_prb = slices.most_prb_since(row, subscription.previous_slot)
+            if most_prb is not None:
+                members = [slice_row(ue) == row for ue in measured.report.table.ue_ids]
+                # Each UE's figure is rounded to whole PRBs.
+                is_over = used_U[members].sum() > most_prb + 0.5 * sum(members)
+                self._counters.add("slice_reports_under_ratio")
+                self._counters.add("slice_reports_over_ratio", int(is_over))
         for ue, used_prb in zip(measured.report.table.ue_ids, used_U.tolist()):
             most_prb = quotas.most_prb_since(ue, subscription.previous_slot)
             if most_prb is not None:
@@ -268,7 +281,9 @@ class E2Agent:
 
     def _control(self, request: e2ap.ControlRequest) -> list[bytes]:
         self._counters.add("controls_received")
-        if not self._has_dcm and request.function_id == rc_function.RC_FUNCTION_ID:
+        if self._has_ccc and request.function_id == ccc_function.CCC_FUNCTION_ID:
+            return self._slice_ratios(request)
+        if not self._has_dcm and not self._has_ccc and request.function_id == rc_function.RC_FUNCTION_ID:
             return self._quota(request)
         if not self._has_dcm or request.function_id != dcm.DCM_FUNCTION_ID:
             self._counters.add("control_failed_ran_function")
@@ -300,6 +315,19 @@ class E2Agent:
             return []
         acknowledge = e2ap.ControlAcknowledge(request.request_id, request.function_id, request.call_process_id)
         return [e2ap.encode_control_acknowledge(acknowledge)]
+
+    def _slice_ratios(self, request: e2ap.ControlRequest) -> list[bytes]:
+        time_text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._wall_ns() // 1_000_000_000))
+        outcome, refused = ccc_function.obey(self.mac, request, time_text)
+        answer = request.request_id, request.function_id
+        if refused is not None:
+            self._counters.add(f"control_failed_{refused.name}")
+            logger.info("control refused: %s", refused.reason)
+            return [e2ap.encode_control_failure(e2ap.ControlFailure(*answer, refused.cause, None, outcome or None))]
+        self._counters.add("controls_accepted")
+        if request.ack_request is e2ap.AckRequest.NO_ACK:
+            return []
+        return [e2ap.encode_control_acknowledge(e2ap.ControlAcknowledge(*answer, None, outcome))]
 
     def _outcome(self, request: e2ap.ControlRequest) -> Outcome:
         try:

@@ -10,6 +10,7 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState, TrafficClass, make_cell_state
 from training.simulator.cell import Followers
 from training.simulator.metrics import CellMetrics, UeTable
+from training.simulator.plan import Plan
 from training.simulator.scenario import Scenario
 
 _NAN = float("nan")
@@ -38,7 +39,7 @@ class EmptyCells:
         """The table of a report about nobody."""
         return UeTable((), *(np.zeros(0) for _ in UeTable._fields[1:]))
 
-    def play(self, allocations: Sequence[Allocation | None] | None, slots: int, followers: Followers) -> None:
+    def play(self, allocations: Sequence[Allocation | None] | Plan | None, slots: int, followers: Followers) -> None:
         """Let slots pass."""
         self.slot += slots
 

@@ -69,7 +69,11 @@ class Gnb:
             raise UserMistake(f"--control is {options.control!r}, expected one of {', '.join(CONTROLS)}")
         behaviour = make_behaviour(options.behave)
         check_control(options.behave, options.control)
-        self.control: Literal["dcm", "rc"] = "rc" if options.control == "rc" or options.behave else "dcm"
+        self.control: Literal["dcm", "ccc", "rc"] = "dcm"
+        if options.control == "ccc":
+            self.control = "ccc"
+        elif options.control == "rc" or options.behave:
+            self.control = "rc"
         self.observe = behaviour.observe if options.behave and options.observe == "full" else options.observe
         k = options.slots_per_dcm()
         self.scenario: Scenario = make_scenario(options.scenario).with_(slots_per_dcm=k)
@@ -260,6 +264,9 @@ class Gnb:
             "transmissions_outside_grant": sum(cell.transmissions_outside_grant for cell in metrics),
             "own_scheduler_periods": self.mac.own_scheduler_periods,
             "ues_limited": sum(len(quotas.limited()) for quotas in self.mac.quotas),
+            "slices_limited": sum(table.limited for table in self.mac.slices),
+            "slice_reports_under_ratio": self.counters["slice_reports_under_ratio"],
+            "slice_reports_over_ratio": self.counters["slice_reports_over_ratio"],
             "least_quota_percent": self.mac.least_quota_percent,
             "ue_reports_under_quota": self.counters["ue_reports_under_quota"],
             "ue_reports_over_quota": self.counters["ue_reports_over_quota"],
@@ -308,7 +315,7 @@ gnb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @command(gnb_app, "gnb", GnbOptions)
 def gnb_command(options: GnbOptions) -> None:
-    """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls, or RC quotas."""
+    """A simulated E2 node: cells, UEs and a MAC that obeys DCM controls, CCC ratios of slices, or RC quotas."""
     lines = Lines(options.json_lines, _human)
     lines.own_process()
     gnb = Gnb(options)

@@ -16,10 +16,13 @@ from policy.errors import UserMistake
 from training.simulator.cell import CellBatch, Followers
 from training.simulator.lease import ControlSchedule
 from training.simulator.metrics import CellMetrics, UeTable
+from training.simulator.plan import Plan
 from training.simulator.scenario import Scenario
+from xapp.e2.ccc.messages import Ratios
 from xapp.e2.dcm.messages import Carrier, Control, Outcome, OutcomeCode
 from xapp.lab.gnb.empty_cells import EmptyCells
 from xapp.lab.gnb.quota_table import QuotaTable
+from xapp.lab.gnb.slice_table import SliceTable, with_slices
 from xapp.quotas.allocation_to_quota import Quota
 
 FARTHEST_PERIODS = 100
@@ -91,6 +94,8 @@ class Mac:
         """applied (quotas too), superseded, released, and late: accepted when the period it was made for had begun."""
         self.quotas = tuple(QuotaTable(carrier) for carrier in carriers)
         """By row: what the node's own scheduler is held to, where no control governs."""
+        self.slices = tuple(SliceTable.of(carrier) for carrier in carriers)
+        """By row: what the node's own scheduler knows of slices, where no control governs."""
         self.least_quota_percent = 100
         """The smallest that any UE was ever held to."""
         self._cells = [_Cell(scenario.slots_per_dcm) for _ in carriers]
@@ -130,13 +135,18 @@ class Mac:
         allocations = [
             term.control.allocation if term.control else self._under_quotas(row) for row, term in enumerate(terms)
         ]
-        self.batch.play(allocations, count, self.followers)
+        played: list[Allocation | None] | Plan = allocations
+        if isinstance(self.batch, CellBatch) and any(table.limited for table in self.slices):
+            own_B = [term.control is None for term in terms]
+            played = with_slices(self.batch.plan(allocations), self.slices, self.batch.state.ue_id_BU, own_B)
+        self.batch.play(played, count, self.followers)
         return count
 
     def _under_quotas(self, row: int) -> Allocation | None:
-        if not self.quotas[row].limited():
+        if not self.quotas[row].limited() and not self.slices[row].limited:
             return None
-        return self.quotas[row].allocation(self.batch.ue_table(row).ue_ids, self.scenario.node_contenders)
+        held = self.quotas[row] if self.quotas[row].limited() else self.slices[row]
+        return held.allocation(self.batch.ue_table(row).ue_ids, self.scenario.node_contenders)
 
     # -- observing ------------------------------------------------------------------------------------------------
 
@@ -209,6 +219,12 @@ class Mac:
         self.least_quota_percent = min(self.least_quota_percent, quota.max_percent)
         self.counts["applied"] += 1
         return True
+
+    def limit_slice(self, row: int, slice_row: int, ratios: Ratios) -> None:
+        """Hold a slice of a cell to these ratios from the next slot on."""
+        self.slices[row].set(slice_row, ratios, self.slot)
+        self.least_quota_percent = min(self.least_quota_percent, ratios.max_percent)
+        self.counts["applied"] += 1
 
     def _answer_slot(self, cell: _Cell, control: Control) -> int:
         """Where a control begins that does not say so itself: a quick answer does not begin before its period."""

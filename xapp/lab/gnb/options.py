@@ -34,7 +34,9 @@ class GnbOptions:
     observe: str = option("full", "What is reported: full, kpm_srsran or kpm_oai.")
     gnb_id: int = option(1, "gNB identity.", min=0, max=2**32 - 1)
     control: str = option(
-        "", "What it is controlled by: dcm, or rc (PRB quotas, as gNBs of today); default dcm, with --behave rc."
+        "",
+        "What it is controlled by: dcm, ccc (shares of slices) or rc (quotas of UEs), as gNBs of today; default dcm,"
+        " with --behave rc.",
     )
     dialect: Dialect = option(Dialect.STANDARD, "How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     behave: str = option("", f"Whose ways it has: {BEHAVIOUR_NAMES} (implies --control rc); default its own.")
@@ -55,13 +57,15 @@ class GnbOptions:
         return k
 
 
-CONTROLS = ("dcm", "rc")
+CONTROLS = ("dcm", "ccc", "rc")
 
 
 def check_control(behave: str, control: str) -> None:
     """Refuse an unknown kind of control. Raises UserMistake."""
-    if behave and control == "dcm":
-        raise UserMistake(f"--behave {behave} with --control dcm, expected rc: such a node has no DCM function")
+    if behave and control in ("dcm", "ccc"):
+        raise UserMistake(
+            f"--behave {behave} with --control {control}, expected rc: such a node of the lab takes quotas"
+        )
 
 
 def check_followers(name: str) -> None:

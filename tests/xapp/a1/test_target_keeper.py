@@ -1,0 +1,115 @@
+"""Throughput targets: shares follow what RBGs carry, windows are judged, what is out of reach starves nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from policy.cell_state import make_cell_state
+from policy.intent import Intent, Mode, SliceLimit, Target
+from xapp.a1.target_keeper import TargetKeeper
+
+CELL, RBGS, K = "gnb/00f110000000011", 10, 100
+SLICE = frozenset((1, 2))
+
+
+class Cell:
+    """A cell whose slice gets what it is held, at so many bits an RBG, and has so much to send."""
+
+    def __init__(self, target: Target, *, bits_per_rbg: float = 1000.0, offered_kbps: float = 1e9) -> None:
+        self.keeper = TargetKeeper(70)
+        self.intent = Intent(slice_limits=(SliceLimit("1", SLICE),), targets=(target,))
+        self.bits_per_rbg, self.offered_kbps = bits_per_rbg, offered_kbps
+        self.slot, self.own_percent = 0, 20.0
+
+    def play(self, periods: int, mode: Mode = Mode.CONTROL) -> SliceLimit:
+        limit = self.intent.slice_limits[0]
+        for _ in range(periods):
+            self.slot += K
+            (limit,) = self.keeper.with_limits(self.intent, self.state(0.0)).slice_limits
+            share = min(max(self.own_percent, limit.min_share_percent), limit.max_share_percent) / 100.0
+            kbps = min(self.offered_kbps, share * RBGS * self.bits_per_rbg)
+            self.keeper.on_decided(self.state(kbps), Intent(**{**self.values(), "mode": mode}))
+        return limit
+
+    def values(self) -> dict[str, Any]:
+        return {"slice_limits": self.intent.slice_limits, "targets": self.intent.targets}
+
+    def state(self, kbps: float) -> Any:
+        share = kbps / (RBGS * self.bits_per_rbg)
+        return make_cell_state(
+            CELL,
+            num_rbgs=RBGS,
+            slots_per_dcm=K,
+            slot=self.slot,
+            ue_ids=(1, 2, 3),
+            served_bits_per_slot_U=[kbps / 2, kbps / 2, 5.0],
+            prb_share_U=[share / 2, share / 2, 0.1],
+        )
+
+    @property
+    def row(self) -> dict[str, Any]:
+        (row,) = self.keeper.rows()
+        return row
+
+
+def slice_target(**values: float) -> Target:
+    return Target("p", "slice 1", SLICE, "1", **values)
+
+
+def test_a_floor_becomes_the_share_that_carries_it() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    limit = cell.play(40)
+    assert 40.0 <= limit.min_share_percent <= 48.0
+    assert cell.row["state"] == "met" and cell.row["bits_per_rbg"] == pytest.approx(1000.0)
+    assert cell.row["windows"] == 4 and cell.row["windows_by_state"]["met"] >= 3
+    cell.bits_per_rbg = 700.0
+    assert cell.play(60).min_share_percent > 57.0, "revised: an RBG carries less now"
+
+
+def test_what_is_out_of_reach_is_said_within_two_windows_and_starves_nobody() -> None:
+    cell = Cell(slice_target(min_kbps=9000.0))
+    limit = cell.play(20)
+    assert limit.min_share_percent == 70.0
+    assert cell.row["state"] == "out of reach" and "needs 90 % of the cell and targets get 70 %" in cell.row["text"]
+
+
+def test_floors_of_a_cell_share_what_they_may_claim() -> None:
+    cell = Cell(slice_target(min_kbps=6000.0))
+    other = Target("q", "UE 3", frozenset((3,)), "", 10.0)
+    cell.intent = Intent(slice_limits=cell.intent.slice_limits, targets=(*cell.intent.targets, other))
+    cell.play(10)
+    assert sum(row["share_percent"] for row in cell.keeper.rows()) <= 70.1
+
+
+def test_who_has_less_to_send_is_idle_and_the_share_shrinks() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0), offered_kbps=300.0)
+    limit = cell.play(30)
+    assert cell.row["state"] == "idle" and limit.min_share_percent <= 15.0
+
+
+def test_a_ceiling_becomes_a_cap() -> None:
+    cell = Cell(slice_target(max_kbps=3000.0))
+    cell.own_percent = 60.0
+    limit = cell.play(40)
+    assert limit.max_share_percent == pytest.approx(30.0) and cell.row["state"] == "met"
+
+
+def test_in_shadow_windows_are_judged_and_nothing_acts() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    limit = cell.play(30, Mode.SHADOW)
+    assert limit.min_share_percent == 0.0 and cell.row["windows_by_state"] == {"missed": 3}
+
+
+def test_loss_is_unknown_and_delay_is_judged() -> None:
+    cell = Cell(slice_target(max_loss_rate=0.01))
+    cell.play(10)
+    assert cell.row["state"] == "unknown"
+
+
+def test_a_policy_that_goes_takes_its_shares_with_it() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    cell.play(20)
+    cell.intent = Intent(slice_limits=cell.intent.slice_limits)
+    assert cell.play(2).min_share_percent == 0.0 and cell.keeper.rows() == []
