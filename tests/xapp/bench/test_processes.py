@@ -30,7 +30,7 @@ def test_starts_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [row["alternative"] for row in rows] == ["proportional_fair", start.FLOOR]
     for row in rows:
         assert row["ratio"] == pytest.approx(row["alternative_median_us"] / row["median_us"], rel=0.1)
-        assert 0 < row["params"]["cpu_s"] and 0 < row["params"]["theirs_cpu_s"]
+        assert row["params"]["cpu_s"] > 0 and row["params"]["theirs_cpu_s"] > 0
 
 
 def test_loads_are_decided_about_and_twice_the_load_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
