@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import ceil, floor, isfinite
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from policy.cell_state import CellState, make_cell_state
 from policy.grammar import GrammarOptions, compile_grammar
 from policy.guard import guard
 from policy.intent import Intent
+from policy.limits import compile_limits
 
 
 def cell(ue_ids: tuple[int, ...], num_rbgs: int, slots_per_dcm: int = 1) -> CellState:
@@ -186,3 +189,23 @@ def test_a_stricter_allocation_than_the_intent_asks_for_is_kept() -> None:
     )
     guarded = guard(strict, cell((1, 2), 2), Intent())
     assert guarded.changes == () and same(guarded.allocation, strict)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_usual_proposal_is_judged_as_one_that_has_to_be_read_item_by_item(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ues, num_rbgs = int(rng.integers(1, 6)), int(rng.integers(1, 9))
+    state = cell(tuple(range(ues)), num_rbgs)
+    capped = {ue: float(rng.integers(20, 100)) for ue in range(ues) if rng.random() < 0.4}
+    intent = Intent(max_share_percent=capped)
+    limits = compile_limits(state, intent)
+    owner_M = rng.integers(-4, ues + 1, num_rbgs).astype(np.int16)
+    usual = Allocation(
+        state.ue_ids, owner_M, LeftoverRule(7, 1.5), (), limits.open_allowed_U.copy(), limits.max_rbgs_U.copy()
+    )
+    quick, careful = (guard(each, state, intent) for each in (usual, replace(usual, owner_M=owner_M.astype(np.int64))))
+    assert quick.changes == careful.changes
+    for name in ("owner_M", "open_allowed_U", "max_rbgs_U"):
+        ours, theirs = getattr(quick.allocation, name), getattr(careful.allocation, name)
+        assert ours.tolist() == theirs.tolist() and ours.dtype == theirs.dtype
+    assert quick.allocation.leftover == careful.allocation.leftover

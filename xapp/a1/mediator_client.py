@@ -340,9 +340,12 @@ class A1Policies:
 
     def _take_over(self) -> None:
         """What other releases have put into SDL, and deleted there. Lost data are no deletion: they lack the mark."""
-        found, mark = self._store.find(KEY), self._store.get(MARK)
-        if not self._store.answered or mark is None:
-            self._all_unsaved = self._store.answered
+        found, answered = self._store.find(KEY), self._store.answered
+        mark = self._store.get(MARK)
+        if not answered or not self._store.answered:
+            return
+        if mark is None:
+            self.save_again()
             return
         stored = {key.removeprefix(KEY): value for key, value in sorted(found.items())[:MAX_POLICIES]}
         held = {name: each for name, each in self._held.items() if name in stored}

@@ -59,9 +59,9 @@ class JsonProcess:
     def __init__(self, module: str, setting: dict[str, Any]) -> None:
         command = [sys.executable, "-m", module]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.say(setting)
+        self.write(setting)
 
-    def say(self, what: Any) -> None:
+    def write(self, what: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(what) + "\n")
         self._process.stdin.flush()
@@ -87,7 +87,7 @@ class JsonProcess:
 
 
 def run_load(
-    leader: str, processes: int, cells: int, *, more_cells: int = 0, more_periods: int = 0, periods: int = PERIODS
+    leader: str, processes: int, cells: int, *, more_cells: int = 0, more_periods: int = 0, periods: int
 ) -> Load:
     """So many cells on so many loops. more_cells: that come on top, of each loop, for so many periods."""
     numbers = list(range(cells + more_cells * processes))
@@ -103,7 +103,7 @@ def run_load(
         generator = start("report_generator", setting._asdict())
         port = generator.hear()["port"]
         loops = [start("loop_process", LoopSetting(leader, share, port, PERIOD_MS)._asdict()) for share in shares]
-        generator.say([loop.hear()["port"] for loop in loops])
+        generator.write([loop.hear()["port"] for loop in loops])
         seen = generator.hear()
         return Load(leader, processes, cells, seen, [loop.last_word() for loop in loops])
 
@@ -116,8 +116,8 @@ def capacity_cases(leaders: list[str]) -> Iterator[Case]:
     under_way, most = [1, 2], {1: 0, 2: 0}
     for cells in CELLS:
         for processes in list(under_way):
-            load = run_load(ours, processes, cells)
-            theirs = [run_load(other, processes, cells) for other in others]
+            load = run_load(ours, processes, cells, periods=PERIODS)
+            theirs = [run_load(other, processes, cells, periods=PERIODS) for other in others]
             yield from (_case(load, other) for other in theirs or [load])
             if load.is_within:
                 most[processes] = cells
