@@ -1,8 +1,8 @@
 """The value that a DCM would have had with one token different, by branching the simulator.
 
 A branch meets the very future of the cell that it was taken from, so the difference between two branches is what the
-token did and nothing else. All branches of a batch are played together,
-and at K = 1, where most of a cell's branches come to transmissions of others, those once.
+token did and nothing else. All branches of a batch are played together, and at K = 1 those of a cell once that come to
+the same transmissions.
 
 A branch is played for the K slots that the DCM governs, then for TAIL_SLOTS more than the report delay under the node's
 own scheduler, so that what was left waiting counts. Its value is the sum of the slots' rewards (training.rewards) over

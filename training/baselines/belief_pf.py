@@ -1,7 +1,7 @@
 """`belief_pf`: a scheduler at K = 1 that learns nothing and reasons instead (training.baselines.belief_sampling).
 
 It samples queues and channels from what was reported D slots ago and decoded since, and chooses owners and contention
-so that this one slot is value most on average: bits weighed by 1 / (R + 100) and by how soon they expire, less what
+so that this one slot is of most value on average: bits weighed by 1 / (R + 100) and by how soon they expire, less what
 collisions cost. It knows more than a leader is told: the scenario's traffic law (each class's p_on, p_off, packet size
 and mean packets while on) and rho of the fading. Where K is no longer its own, it decides as proportional fair does.
 
@@ -31,8 +31,8 @@ from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario
 from training.simulator.world import make_profiles
 
 BELIEF_PF = "belief_pf"
-SAMPLES = 24
-"""Of a cell of up to MANY_UES UEs, half of it above."""
+SAMPLES = 48
+"""Of a cell of up to MANY_UES UEs, half of it above. In `mix` at 4 UEs more than 48 gain nothing (docs/results.md)."""
 MANY_UES = 12
 SWEEPS = 3
 URGENCY = 0.95

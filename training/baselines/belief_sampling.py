@@ -75,10 +75,10 @@ def sample_queue(wait_A, level, level_before, head, served_D, idle_D, edges, pac
 
 
 @njit(cache=True, nogil=True)
-def sample_queues(
+def sample_queues(  # type: ignore[no-untyped-def]
     seed, level_U, level_before_U, head_U, deadline_U, served_DU, idle_DU, edges, packets_U, p_on_U, p_off_U,
     packet_bits_U, urgency, queue_SU, urgent_SU,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Queues and how urgent their bits are, urgency^(slots left), into queue_SU and urgent_SU."""
     np.random.seed(seed)
     samples, ues = queue_SU.shape
@@ -179,7 +179,7 @@ def respond(queue, gain_M, may_M, order_M, snr_steps, bits_per_rbg, sends_M):  #
 
 @njit(cache=True, nogil=True)
 def value_of(owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg, cost):  # type: ignore[no-untyped-def]
-    """What one slot under these owners and this c is value, mean over samples."""
+    """The value of one slot under these owners and this c, mean over samples."""
     samples, ues, num_rbgs = gain_SUM.shape
     may_M, order_M = np.zeros(num_rbgs, np.bool_), np.zeros(num_rbgs, np.int64)
     sends_UM, senders_M = np.zeros((ues, num_rbgs), np.bool_), np.zeros(num_rbgs, np.int64)
@@ -213,10 +213,10 @@ def value_of(owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weigh
 
 
 @njit(cache=True, nogil=True)
-def ascend(
+def ascend(  # type: ignore[no-untyped-def]
     owner_M, contenders, queue_SU, urgent_SU, gain_SUM, coin_SUM, weight_U, snr_steps, bits_per_rbg, cost, levels,
     sweeps, busy_U,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Change one owner, or c, at a time while it gains: (value, c), the owners in place."""
     ues, num_rbgs = weight_U.size, owner_M.size
     best = value_of(
