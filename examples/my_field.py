@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import CellState
-from policy.prompt.own_fields import ue_field
+from policy.plug_ins.prompt_fields import ue_field
 
 
 @ue_field("tries_left", edges=(0.5, 1.5, 2.5, 4.5, 8.5))

@@ -12,7 +12,7 @@ from policy.bundle_files import BUNDLES, BundleError, read_description
 from policy.errors import UserMistake, how_to_add, is_installed
 from policy.leader import Leader
 from policy.leader_models.recorded_answers import check
-from policy.plug_in import PlugInError, load_plug_in
+from policy.plug_ins.loading import PlugInError, load_plug_in
 from policy.prompt.compact import GRANT_UE_FIELDS, UCM_UE_FIELD, UE_FIELDS
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED

@@ -88,7 +88,7 @@ def _help(*command: str) -> str:
 
 def _command_of(words: tuple[str, ...]) -> tuple[str, ...]:
     """The command and, where it has any, its subcommand."""
-    return words[:2] if words[0] in ("e2", "intent", "bench") and len(words) > 1 else words[:1]
+    return words[:2] if words[0] in ("e2", "intent", "bench", "results") and len(words) > 1 else words[:1]
 
 
 def test_there_are_examples_of_most_commands() -> None:
@@ -108,7 +108,11 @@ def test_every_option_of_an_example_exists(example: Example) -> None:
 def test_every_option_that_stands_alone_exists_somewhere() -> None:
     """`--option` in running text, without a command before it."""
     known = {option for name in COMMANDS for option in _help(name).split()}
-    known |= {o for c in (("e2", "decode"), ("e2", "encode"), ("bench", "training")) for o in _help(*c).split()}
+    known |= {
+        o
+        for c in (("e2", "decode"), ("e2", "encode"), ("bench", "training"), ("results", "merge"))
+        for o in _help(*c).split()
+    }
     known |= {o for name in ("validate", "show", "put") for o in _help("intent", name).split()}
     for page in PAGES:
         for option in re.findall(r"`(--[a-z0-9-]+)[^`]*`", page.read_text(encoding="utf-8")):

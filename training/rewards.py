@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.follower import Access, Answer
-from policy.plug_in import PlugInError, load_plug_in
+from policy.plug_ins.loading import PlugInError, load_plug_in
 from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST, lost_transmissions
 from training.simulator.state import COLLISIONS, NUM_EVENTS, PRESENT, SERVED, WASTE, State
 

@@ -18,7 +18,7 @@ from policy.cell_state import OUTCOME_DECODED, OUTCOME_LOST, WAS_OPEN, CellState
 from policy.cqi import BUFFER_EDGES
 from policy.intent import Intent
 from policy.limits import compile_limits
-from policy.prompt.own_fields import COUNT_EDGES, MODULES, own_fields
+from policy.plug_ins.prompt_fields import COUNT_EDGES, MODULES, own_fields
 from policy.schedulers.estimate import estimate
 from policy.schedulers.periodic_grants import MAX_GRANTS, wanted_grants
 
@@ -171,7 +171,7 @@ class PromptLayout:
         return cls((*UE_FIELDS, *GRANT_UE_FIELDS), (*CELL_FIELDS, *GRANT_CELL_FIELDS))
 
     def with_own(self) -> Self:
-        """This one and the fields of one's own that there are now (policy.prompt.own_fields)."""
+        """This one and the fields of one's own that there are now (policy.plug_ins.prompt_fields)."""
         own = own_fields()
         return replace(
             self,
@@ -363,7 +363,7 @@ def _add_own_features(
     cells: dict[str, NDArray[np.float64]],
     ue_cell: NDArray[np.int64],
 ) -> None:
-    """What policy.prompt.own_fields has."""
+    """What policy.plug_ins.prompt_fields has."""
     for own in own_fields():
         ues[own.name] = own.of(states)
         known = ~np.isnan(ues[own.name])

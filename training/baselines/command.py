@@ -39,7 +39,7 @@ class TuneOptions:
 @command(tune_app, "tune", TuneOptions)
 def tune_command(options: TuneOptions) -> None:
     """Tune how eagerly UEs contend for what a leader leaves over, for every row of a comparison."""
-    from policy.plug_in import is_plug_in
+    from policy.plug_ins.loading import is_plug_in
     from policy.registry import check_leader
     from training.baselines.contention_tuning import TUNED_PLAYERS, should_be_tuned, tune_table
     from training.baselines.own_table import keep

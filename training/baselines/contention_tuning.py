@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from policy.grammar import CONTENDERS
 from policy.intent import Intent
 from policy.leader import never_expires
-from policy.plug_in import is_plug_in
+from policy.plug_ins.loading import is_plug_in
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from training.baselines.reference import all_open_plan, oracle_plan

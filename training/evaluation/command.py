@@ -93,7 +93,7 @@ def evaluate_command(options: EvaluateOptions) -> int:
     from rich.console import Console
 
     from policy.observation import PROFILES
-    from policy.plug_in import is_plug_in
+    from policy.plug_ins.loading import is_plug_in
     from training.baselines.players import LEARNED
     from training.evaluation.bundle_players import enter_baseline, enter_bundles
     from training.evaluation.evaluate import count_tasks, evaluate
@@ -165,10 +165,10 @@ def _tuned(players: Sequence[Player], file: str, world: Scenario, counts: Sequen
     """The players with the c of the table beside the scenario's file, which is made as far as it is not there."""
     from training.evaluation.plug_in_players import tuned_on_the_spot
 
-    def say(player: str, ues: int) -> None:
+    def announce(player: str, ues: int) -> None:
         typer.echo(f"stackmac evaluate: tuning {player} for {ues} UEs; kept beside {file}", err=True)
 
-    return tuned_on_the_spot(players, file, world, counts, say)
+    return tuned_on_the_spot(players, file, world, counts, announce)
 
 
 def _check_names(players: Sequence[Player]) -> None:

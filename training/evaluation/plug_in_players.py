@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from policy.errors import UserMistake
-from policy.plug_in import import_plug_in, is_plug_in
+from policy.plug_ins.loading import import_plug_in, is_plug_in
 from policy.registry import check_leader
 from training.baselines.own_table import contenders_beside
 from training.baselines.players import Named, Player, Tuned, make_baselines

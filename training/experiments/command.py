@@ -50,7 +50,7 @@ class ExperimentOptions:
 
     def study_options(self) -> Options:
         """Raises UserMistake."""
-        from policy.plug_in import is_plug_in
+        from policy.plug_ins.loading import is_plug_in
         from policy.registry import check_leader
         from training.experiments.study import Options
         from training.simulator.scenario import make_scenario

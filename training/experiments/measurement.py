@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from policy.plug_in import is_plug_in
+from policy.plug_ins.loading import is_plug_in
 from training.evaluation.plug_in_players import make_players, plug_in_digest
 from training.experiments.study import Part, Results
 from training.intervals import Interval, crossed_mean, finite_mean, mean_interval

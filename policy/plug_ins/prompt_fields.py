@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from policy.cell_state import CellState
 from policy.errors import UserMistake
-from policy.plug_in import import_plug_in
+from policy.plug_ins.loading import import_plug_in
 
 MODULES = "STACKMAC_PROMPT_FIELDS"
 """Names the modules with fields, separated by commas."""
