@@ -1,7 +1,7 @@
-"""Counts what shares that were sent to slices break of an operator's limits. It shares no code with what is to keep them.
+"""Counts what shares that were sent to slices break of an operator's limits. Shares no code with what is to keep them.
 
-A limit is (slice, least, most), percent of the cell. What a slice is sent as its most must not be above its most, nor its
-least below its least where there is room for it: floors of a cell together need no more than it has.
+A limit is (slice, least, most), percent of the cell. What a slice is sent as its most must not be above its most, nor
+its least below its least: floors of a cell together need no more than it has.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ SHARES_CONTROLLED = """
 import json, sys
 from contextlib import ExitStack
 from pathlib import Path
-sys.path.insert(0, "tests/xapp")
+sys.path[:0] = ["tests/xapp", "tests/shared"]
 from conftest import DecidingCell, FakeNode, FakeService
 from policy.registry import make_leader
 from xapp.config.model import ConfigError, parse_controls

@@ -106,7 +106,7 @@ class SliceSlaObjectives(Part):
     ulSlicePriority: NON_NEGATIVE | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_one(self) -> Self:
         return _some(self)
 
 
@@ -186,7 +186,7 @@ class UeLevelObjectives(Part):
     dlReliability: Reliability | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_one(self) -> Self:
         return _some(self)
 
 
@@ -218,7 +218,7 @@ class QosObjectives(Part):
     pdb: Ms | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_one(self) -> Self:
         return _some(self)
 
 

@@ -62,15 +62,15 @@ class SliceKeeper:
                 )
                 for each in settings.slices
             )
-            said = CccSettings(settings.plmn, slices, form, settings.baseline_from_outcome)
+            wanted = CccSettings(settings.plmn, slices, form, settings.baseline_from_outcome)
             known = self._encoders.get(node)
             if known is not None:
-                known.use_settings(said)
+                known.use_settings(wanted)
                 known.doubt()
                 return known
             on_call = partial(self._observer.encoder_called, CccEncoder.service_model, node)
-            on_call("new", {"settings": said, "rules": rules})
-            encoder = self._encoders[node] = CccEncoder(said, rules, on_change=self._on_change, on_call=on_call)
+            on_call("new", {"settings": wanted, "rules": rules})
+            encoder = self._encoders[node] = CccEncoder(wanted, rules, on_change=self._on_change, on_call=on_call)
             self._recall(node, encoder)
             return encoder
 

@@ -9,6 +9,7 @@ import pytest
 from policy.observation import PROFILES
 from xapp.config.model import NodeConfig
 from xapp.config.slices import SliceId, SliceMembers
+from xapp.e2.ccc import messages as ccc
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import messages as kpm
@@ -16,7 +17,7 @@ from xapp.e2.kpm.messages import KPM_OIDS
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.prb_quota import PARAMETER_NAMES
 from xapp.lab.gnb.ran_functions import make_carriers
-from xapp.nodes.subscription_plan import NodePlan, Problem, plan_node
+from xapp.nodes.subscription_plan import NodePlan, Problem, plan_node, preferred
 from xapp.ric.nodes import E2Node, RanFunction
 
 NODE = "gnb_001_001_00000001"
@@ -294,3 +295,27 @@ def test_a_control_is_laid_out_as_the_node_lists_it(
     offered = rc_function(parameters=parameters, call_process_id_format=call_process_id_format, **formats)
     planned = plan(offered, kpm_function())
     assert (planned.control, planned.offers["rc"].form, planned.problems) == ("rc", form, ())
+
+
+def test_slices_are_controlled_where_policies_are_about_them() -> None:
+    """DCM comes first; else CCC where policies are about slices, else quotas of UEs; what is set is what counts."""
+    assert preferred(("dcm", "ccc", "rc"), "auto", True) == "dcm"
+    assert preferred(("ccc", "rc"), "auto", True) == "ccc"
+    assert preferred(("ccc", "rc"), "auto", False) == "rc"
+    assert preferred(("ccc",), "auto", False) == "ccc"
+    assert preferred(("ccc", "rc"), "ccc", False) == "ccc"
+    assert preferred(("rc",), "ccc", True) == ""
+
+
+def test_a_node_of_slices_is_known_by_what_it_lists_and_its_cells_by_its_function() -> None:
+    function = ccc.RanFunction(ccc.CCC_NAME, ccc.CCC_OIDS[0], "", CELLS)
+    described = RanFunction(4, ccc.CCC_OIDS[0], ccc.encode_ran_function(function))
+    settings = NodeConfig(slices=(SliceId(sst=1, min_ratio=0, max_ratio=100),))
+    planned = plan(described, rc_function(), kpm_function(), settings=settings, control="ccc")
+    assert (planned.control, tuple(planned.carriers)) == ("ccc", CELLS)
+    assert [problem.fault for problem in planned.problems] == ["slices_both_directions"]
+    unknown = plan(described, kpm_function(), settings=NodeConfig(slices=(SliceId(sst=1),)))
+    assert [problem.fault for problem in unknown.problems] == ["slice_baseline_unknown"]
+    nothing = RanFunction(4, ccc.CCC_OIDS[0], ccc.encode_ran_function(function._replace(cells=())))
+    refused = plan(nothing, kpm_function())
+    assert (refused.control, refused.problems[0].fault) == ("", "slice_ratios_not_offered")

@@ -25,6 +25,7 @@ from xapp.ric.sdl import SharedStore
 NODE, NR_CGI = "gnbd_001_001_00019b_0", "00f110000000011"
 CELL = f"{NODE}/{NR_CGI}"
 CARRIER = Carrier.of(NR_CGI, bwp_size_prb=68, rbg_size_prb=4)
+OWN = Quota(5, 90, 3)
 DECISIONS = int(os.environ.get("STACKMAC_SLICE_DECISIONS", "5000"))
 """Of the checker, over all seeds; docs/ccc.md has the command for 100 000."""
 UES = tuple(range(1, 9))
@@ -48,7 +49,7 @@ def intent(**limits: tuple[float, float]) -> Intent:
 class Node:
     """The encoder of a node with two slices, and what was sent there."""
 
-    def __init__(self, before: Quota | None = Quota(5, 90, 3), learns: bool = False, **rules: Any) -> None:
+    def __init__(self, before: Quota | None = OWN, learns: bool = False, **rules: Any) -> None:
         slices = tuple(SliceShare(name, int(name), "", before) for name in MEMBERS)
         settings = CccSettings("00101", slices, (NR_CGI,), learns)
         self.encoder = CccEncoder(settings, QuotaRules(**rules))
@@ -182,6 +183,6 @@ def test_whatever_is_decided_no_limit_is_broken(seed: int) -> None:
 
 
 def _achievable(shares: tuple[float, float]) -> tuple[float, float]:
-    """A cap rounds down to whole RBGs, below a floor that it then is stronger than; and the node's own ceiling stays."""
+    """A cap rounds down to whole RBGs, and is stronger than a floor above that; the node's own ceiling stays."""
     most_rbgs = int(shares[1] * 17 / 100 + 1e-9)
     return min(shares[0], most_rbgs * 100 / 17, 90.0), shares[1]
