@@ -88,7 +88,7 @@ def _help(*command: str) -> str:
 
 def _command_of(words: tuple[str, ...]) -> tuple[str, ...]:
     """The command and, where it has any, its subcommand."""
-    return words[:2] if words[0] in ("e2", "intent", "bench", "results") and len(words) > 1 else words[:1]
+    return words[:2] if words[0] in ("e2", "intent", "bench", "guard", "results") and len(words) > 1 else words[:1]
 
 
 def test_there_are_examples_of_most_commands() -> None:

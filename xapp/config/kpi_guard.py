@@ -49,7 +49,7 @@ class KpiGuardConfig(BaseModel):
     false_alarm_cycles: float = Field(
         default=FALSE_ALARM_CYCLES,
         ge=100,
-        le=1e12,
+        le=1_000_000_000,
         description="A: mean number of cycles to a false alarm, at least; 6e4 = a cell-month, 2e6 = 1000 cells' day.",
     )
     gross_percent: float = Field(

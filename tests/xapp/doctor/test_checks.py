@@ -36,6 +36,7 @@ STATUS: dict[str, Any] = {
     "decisions": 50,
     "decided_by": {"model": 50},
     "decision_ms": {"p50": 4.0, "p95": 6.0, "p99": 9.0},
+    "kpi_guard": {"reverted_cells": 0, "first_revert_s": None, "hold_out_share": 0.02, "rule": ""},
     "controls_sent": 50,
     "controls_acked": 50,
     "controls_failed": 0,
@@ -123,6 +124,9 @@ PLANTED: dict[str, Facts] = {
         {"effects": {f"{NODE}/{CELL}": OTHERS}}, before=Answer({**STATUS, "effects": {f"{NODE}/{CELL}": OTHERS}})
     ),
     "model_missing": facts(leader_error="controls.leader: no such bundle"),
+    "leader_reverted": facts(
+        {"kpi_guard": {"reverted_cells": 1, "first_revert_s": 1.9, "hold_out_share": 0.5, "rule": "starvation"}}
+    ),
     "model_failing": facts({"decided_by": {"model": 70, "fallback:error": 10}}),
     "model_slow": facts({"decided_by": {"model": 70, "fallback:late": 10}}),
     "policy_not_enforced": facts(
