@@ -22,9 +22,9 @@ def is_plug_in(name: str) -> bool:
 
 def load_plug_in(name: str, what: str) -> Any:
     """The attribute called `module:attribute`. what: as a message names it. Raises PlugInError."""
-    if not is_plug_in(name):
-        raise PlugInError(f"{what} {name!r}: expected module:name")
-    module, _, attribute = name.partition(":")
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise PlugInError(f"{what} is {name!r}, expected module:name")
     try:
         return getattr(import_plug_in(module), attribute)
     except Exception as error:  # somebody else's code: importing it can fail in any way
