@@ -37,7 +37,8 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
 def test_every_example_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "validate", *map(str, EXAMPLES))
     assert (status, err) == (0, "")
-    assert out.splitlines() == [f"{path}: valid" for path in EXAMPLES]
+    lines = [line for line in out.splitlines() if not line.startswith("  not applicable: ")]
+    assert [line.partition(" (ORAN_")[0] for line in lines] == [f"{path}: valid" for path in EXAMPLES]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_what_the_page_shows_is_what_the_command_prints(
 
 
 def test_the_page_has_worked_examples_and_shows_every_field_and_counter() -> None:
-    assert len(SHOWN) == 3
+    assert len(SHOWN) == 4
     for name in ("cells", "slices", "ue_ids", "alpha", "per_ue", "per_slice", "mode", "period_ms", "a1_undecodable"):
         assert name in PAGE
     for link in re.findall(r"\]\(([^)#:]+)\)", PAGE):

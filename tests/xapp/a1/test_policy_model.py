@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, parse_policy
+from xapp.a1.standard_types import make_standard_type, parse_standard, type_of
 from xapp.packaging.descriptor import FOLDER, POLICY_TYPE_FILE
 
 EXAMPLES = sorted((FOLDER / "examples").glob("*.json"))
@@ -29,6 +30,10 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_valid_for_us_and_for_the_mediator(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
+    if standard := type_of(text):
+        parse_standard(standard, text)
+        Draft7Validator(make_standard_type(standard, 1)["create_schema"]).validate(json.loads(text))
+        return
     policy = parse_policy(text)
     Draft7Validator(policy_type()["create_schema"]).validate(json.loads(text))
     again = parse_policy(json.dumps(policy.model_dump(mode="json", exclude_defaults=True)))
