@@ -15,7 +15,9 @@ LAB = make_scenario("lab")
 RULES = GuardRules()
 
 
-def run(leader: str, *, seconds: float, rules: GuardRules | None = RULES, cells: int = 3, **options: bool) -> GuardedRun:
+def run(
+    leader: str, *, seconds: float, rules: GuardRules | None = RULES, cells: int = 3, **options: bool
+) -> GuardedRun:
     return run_guarded(
         LAB, make_leader(plug_in_of(leader)), ues=8, cells=cells, seed=21, seconds=seconds, rules=rules, **options
     )
