@@ -143,7 +143,7 @@ class KpiGuards(Discretion):
         if verdict.rule is Rule.POOL:
             self._pool.restart()
             for other, beside in self._cells.items():
-                if not beside.guard.reverted:
+                if beside.guard.rules.acts and not beside.guard.reverted:
                     beside.guard.revert(verdict)
                     self._reverted_beside(other, beside, now_s)
 

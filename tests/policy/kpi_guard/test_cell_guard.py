@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.kpi_guard.cell_guard import CellGuard
+from policy.kpi_guard.pool import Pool
 from policy.kpi_guard.rules import GuardRules
 from policy.kpi_guard.verdict import Rule, State
 from policy.kpi_guard.window import GuardReport
@@ -208,6 +209,21 @@ def test_without_buffers_many_silent_ues_are_suspicious_and_few_are_not() -> Non
         cell = MadeUpCell(14, starves(count), buffers=float("nan"), rules=replace(RULES, cycles=False))
         cell.play(45)
         assert cell.guard.reverted is reverted
+
+
+def test_cells_under_one_leader_find_together_what_each_would_find_later() -> None:
+    pool = Pool()
+    cells = [MadeUpCell(seed, less(0.15), load_steps=0.0) for seed in range(20, 24)]
+    for cell in cells:
+        cell.guard = CellGuard(RULES, np.random.default_rng(cell.seed), on_e_values=pool.add)
+    for _ in range(3000):
+        for cell in cells:
+            cell.play(1)
+        if any(cell.guard.reverted for cell in cells):
+            break
+    (first,) = [cell.guard.verdict for cell in cells if cell.guard.verdict is not None]
+    assert first.rule is Rule.POOL
+    assert first.m >= RULES.false_alarm_cycles
 
 
 def test_a_hold_out_is_where_no_other_cell_has_one() -> None:
