@@ -22,8 +22,8 @@ PLACEHOLDER = re.compile(
     r"\b(?:DIR\d?(?:_OR_ID)?|FILE|OUT|URL|NAME|TYPE|HEX|S|MEDIATOR|HOST|PORT|SECONDS|DEPLOYMENT)\b|\.\.\."
 )
 NOT_CHEAP = {
-    "soak",
-    "bench", "demo", "doctor", "evaluate", "experiment", "exploit", "gnb", "lab", "ric", "run", "train",
+    "bench", "demo", "doctor", "evaluate", "experiment", "exploit", "gnb", "guard",
+    "guard-lab", "lab", "ric", "run", "soak", "train",
     "train-followers", "tune", "warm-start",
 }  # fmt: skip
 """Commands that need a platform, or more than a second or two. Of all others every example that is complete runs."""

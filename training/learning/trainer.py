@@ -128,6 +128,10 @@ def _warm_start(
     return load_bundle(folder / "bundle")
 
 
+COMPILED_FROM_UPDATES = 50
+"""A run of fewer updates draws its DCMs by torch: a network of new sizes takes most of a minute to compile."""
+
+
 class _Run:
     """What learns, and where the run stands."""
 
@@ -151,7 +155,8 @@ class _Run:
         keeps = config.kl or config.watch_rounds or config.choose_rounds
         self._reference = copy.deepcopy(start.leader).to(device).eval() if keeps else None
         self.leader = LeaderLearner(start.leader.to(device), config, self._reference if config.kl else None, ranks)
-        self._decoder = compiled_decoder(start.leader, start.options)
+        drawn_by_code = config.updates >= COMPILED_FROM_UPDATES
+        self._decoder = compiled_decoder(start.leader, start.options) if drawn_by_code else None
         self.followers: FollowerLearner | None = None
         if "follower" in config.roles:
             limits = Limits(config.epochs, config.clip_norm, config.target_kl)

@@ -316,8 +316,7 @@ class Cells:
                 self._detach(key)
         if lost:
             self.subscriptions.forget_node(node)
-            return
-        for key in keys:
+        for key in () if lost else keys:
             self.subscriptions.drop(key)
 
     def _look_at_silence(self) -> None:
