@@ -216,7 +216,8 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
             "log_format": "text",
             "control": options.control,
             "nodes": node_settings(options),
-            "a1": {"slices": slice_members(options)},
+            # Slices are asked for by their names, so only a lab that has to do with them knows any.
+            "a1": {"slices": slice_members(options) if options.control == "ccc" or options.policy else []},
             "rmr": {**loopback, "transport": options.rmr},
             "http": loopback,
             "ric": {
