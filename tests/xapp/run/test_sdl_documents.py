@@ -20,7 +20,7 @@ from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.a1 import mediator_client as a1
 from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
-from xapp.quotas import quota_store as quota_keeper
+from xapp.quotas import quota_store, slice_store
 from xapp.ric import leader_election
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_state import STORE_PREFIX
@@ -195,7 +195,9 @@ def test_the_document_lists_every_key_that_the_code_writes() -> None:
         leader_election.INSTANCE_PREFIX,
         STORE_PREFIX,
         a1.KEY,
-        quota_keeper.KEY,
+        a1.MARK,
+        quota_store.KEY,
+        slice_store.KEY,
         sdl_documents.MODEL_KEY,
         sdl_documents.CELL_KEY,
         sdl_documents.ALLOCATION_KEY,
