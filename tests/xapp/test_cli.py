@@ -81,7 +81,7 @@ def test_a_mistake_is_one_line_with_option_value_and_range(
     assert (status, out) == (2, "")
     assert err.startswith(f"stackmac {args[0]}: ")
     assert err.count("\n") == 1
-    assert len(err) < 320
+    assert len(err) < 400
     for part in parts:
         assert part in err
 
@@ -98,7 +98,8 @@ def test_names_of_scenarios_are_whole_at_any_width(
     monkeypatch.setenv("NO_COLOR", "1")
     status, out, _ = run(capsys, "scenarios")
     lines = re.sub(r"\x1b\[\d*m", "", out).splitlines()[1:]
-    named = {line.split()[0]: line.split()[1] for line in lines if not line.startswith(" ")}
+    rows = [line.split() for line in lines if not line.startswith(" ")]
+    named = {row[0]: row[1] for row in rows if row[0] != "scenario"}  # a narrow header has more than one line
     assert (status, named) == (0, {name: scenario.hash for name, scenario in SCENARIOS.items()})
     if is_terminal == "0":
         assert len(lines) == len(SCENARIOS)  # a pipe gets a row a line

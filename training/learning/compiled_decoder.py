@@ -19,6 +19,7 @@ from policy.grammar import Grammar, GrammarOptions
 from policy.intent import Intent
 from policy.leader_models.language_model import state_of
 from policy.leader_models.leader_network import LeaderNetwork
+from training.errors import Diverged
 
 
 class DrawnDcm(Protocol):
@@ -52,8 +53,11 @@ class CompiledDecoder:
         self._engine.prepare()
 
     def repack(self) -> None:
-        """Take the network's weights as they are now."""
-        self._engine.model = self._packed()
+        """Take the network's weights as they are now. Raises Diverged where one is not finite."""
+        try:
+            self._engine.model = self._packed()
+        except ValueError as error:
+            raise Diverged(f"the leader's weights: {error}") from error
 
     def decode(
         self,

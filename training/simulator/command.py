@@ -53,11 +53,11 @@ def scenarios_command(options: ScenariosOptions) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("scenario", "hash", "RBGs", "K", "D", "load", "UEs", "node's c"):
         table.add_column(column, no_wrap=True)
-    table.add_column("classes, and what there is besides")
+    table.add_column("classes and more")
+    console = Console()
     for scenario in chosen:
-        for line, text in enumerate(_classes(scenario)):
-            table.add_row(*(_row(scenario) if line == 0 else [""] * 8), text)
-    print_whole(Console(), table)
+        table.add_row(*_row(scenario), ("\n" if console.is_terminal else ", ").join(_classes(scenario)))
+    print_whole(console, table)
 
 
 def described(scenario: Scenario) -> dict[str, Any]:
