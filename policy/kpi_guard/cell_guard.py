@@ -168,6 +168,7 @@ class CellGuard:
 
     def pause(self) -> None:
         """The leader does not decide about the cell, or its reports stopped: what was begun is not finished."""
+        self._starved = frozenset()
         if not self._is_reverted:
             self._begin(keep_learned=True)
 
@@ -179,7 +180,7 @@ class CellGuard:
 
     def reset(self) -> None:
         """An operator says that all is well."""
-        self._is_reverted, self.reverts, self.verdict = False, 0, None
+        self._is_reverted, self.reverts, self.verdict, self._starved = False, 0, None, frozenset()
         self._begin()
 
     # -- windows -------------------------------------------------------------------------------------------------------

@@ -58,7 +58,9 @@ class JsonProcess:
 
     def __init__(self, module: str, setting: dict[str, Any]) -> None:
         command = [sys.executable, "-m", module]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(  # nosec B603 # this Python, no shell
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.write(setting)
 
     def write(self, what: Any) -> None:

@@ -25,7 +25,7 @@ SI95, SOCKET = "si95", "socket"
 def echo(kind: str) -> Iterator[int]:
     """The port at which SI95, or a bare SOCKET, is answered meanwhile."""
     arguments = [sys.executable, "-m", "xapp.bench.echo", kind]
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # nosec B603 # this Python, no shell
     assert process.stdin is not None and process.stdout is not None
     try:
         yield int(process.stdout.readline())

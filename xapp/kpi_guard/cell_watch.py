@@ -70,10 +70,11 @@ class CellWatch:
         """What was sent."""
         self.is_sent = record.outcome.nothing not in NOT_SENT
         self.held_out_now = record.decision.reason == HOLD_OUT
-        by_leader = record.decision.reason not in WITHHELD
-        for control in record.outcome.controls:
-            if control.what == "controls":
-                self._by_leader[control.instance_epoch, control.decision_id] = by_leader
+        withheld = record.decision.reason in WITHHELD
+        if withheld or not record.decision.reason:  # the fallback's decisions are neither the leader's nor the node's
+            for control in record.outcome.controls:
+                if control.what == "controls":
+                    self._by_leader[control.instance_epoch, control.decision_id] = not withheld
         while len(self._by_leader) > KEPT_CONTROLS:
             self._by_leader.popitem(last=False)
 

@@ -68,7 +68,7 @@ class _Child:
         ours, theirs = socket.socketpair()
         with theirs:
             environment = {**dict.fromkeys(ONE_THREAD, "1"), **os.environ}
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # nosec B603 # this Python, no shell
                 [sys.executable, "-m", "xapp.leader.process_child", name, str(memory_mb), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
+import pickle  # nosec B403 # only what this xApp itself has written is read
 import socket
 import struct
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def question(number: int, states: Sequence[CellState], intents: Sequence[Intent]
 
 
 def read_question(content: bytes) -> tuple[int, list[CellState], list[Intent]]:
-    number, states, intents = pickle.loads(content)  # the xApp's own
+    number, states, intents = pickle.loads(content)  # nosec B301 # the xApp's own
     return number, states, intents
 
 

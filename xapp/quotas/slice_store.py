@@ -43,7 +43,7 @@ class SliceKeeper:
         self._on_change = on_change
         self._lock = threading.Lock()
         self._encoders: dict[str, CccEncoder] = {}
-        self._saved: dict[str, frozenset[int]] = {}
+        self._saved: dict[str, dict[int, KeptSlice]] = {}
         """By node; one that is not here is not known yet: shared data did not answer."""
 
     def encoder(self, node: str, form: tuple[str, ...] = (), dialect: Dialect | None = None) -> CccEncoder:
@@ -97,10 +97,10 @@ class SliceKeeper:
                 if node not in self._saved and not self._recall(node, encoder):
                     continue
                 slices = encoder.to_keep()
-                if slices.keys() != self._saved[node] and not self._write(node, slices):
+                if slices != self._saved[node] and not self._write(node, slices):
                     continue
-                self._saved[node] = frozenset(slices)
-                encoder.kept(self._saved[node])
+                self._saved[node] = slices
+                encoder.kept(frozenset(slices))
 
     def save_again(self) -> None:
         """Shared data were lost: keep once more what this instance limits."""
@@ -117,7 +117,7 @@ class SliceKeeper:
         if left_behind:
             log.warning("%s: %d slices were left limited by an earlier instance: given back", node, len(left_behind))
         encoder.restore(left_behind)
-        self._saved[node] = frozenset(encoder.to_keep())
+        self._saved[node] = encoder.to_keep()
         return True
 
     def _write(self, node: str, slices: dict[int, KeptSlice]) -> bool:

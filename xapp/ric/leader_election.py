@@ -168,8 +168,11 @@ class LeaderElection:
         if self._refused:
             self._stand_by_refused(was_asked=True)
         if any(other.epoch > self.epoch for other in alive):
+            was_refused = self.is_refused
             self._comeback.explained()
             self._become(Role.SHADOW)
+            if was_refused:
+                self.on_role(Role.SHADOW)  # once more: now there is somebody who speaks in its place
         elif self.role is Role.SHADOW:
             # Nobody younger is left, or a node knows of one that SDL does not: begin again, above everybody.
             if self._comeback.is_due:

@@ -40,7 +40,7 @@ class FaultyRedis:
 
     def __init__(self, port: int, folder: Path) -> None:
         self.port = port
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # nosec B603 # a program of the system or of a package, no shell
             [redis_server_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
             stdout=subprocess.DEVNULL,
             start_new_session=True,
