@@ -201,6 +201,8 @@ def test_a_kind_of_control_that_only_alarms_names_who_starves_and_holds_out_noth
     cell = MadeUpCell(13, starves(3), rules=replace(RULES, acts=False))
     cell.play(100)
     assert cell.guard.starved == {1, 2, 3}
+    cell.guard.pause()
+    assert cell.guard.starved == frozenset(), "nobody is starved by a leader that is not asked"
     assert (cell.guard.hold_outs, cell.guard.reverted) == (0, False)
 
 

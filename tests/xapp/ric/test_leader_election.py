@@ -248,6 +248,7 @@ def test_a_refusal_that_a_younger_instance_explains_is_no_alarm(world: World) ->
     younger.run()
     older.leader_election.refused()
     assert (older.run(), older.leader_election.is_refused) == (Role.SHADOW, False)
+    assert older.roles[-2:] == [Role.SHADOW, Role.SHADOW], "told once more: the younger speaks in its place"
     younger.leader_election.leave()
     assert older.run(2) is Role.CONTROL
 
