@@ -220,6 +220,7 @@ class Soak:
         result.ues_left_limited = status.get("ues_limited", 0)
         result.failed_exits = sum(code != 0 for code in lab.exits)
         result.violations += self._judge.violations + self._gnb_totals
+        result.violations["left_limited"] += result.ues_left_limited
         result.violations["over_cap_by_the_model"] += lab.leader_counts().get("over_cap", 0)
         result.controls_judged, result.pdus_tampered_with = self._judge.controls, lab.e2.tampered
 
