@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -69,8 +70,14 @@ def test_a_file_that_is_not_there() -> None:
         make_scenario("/no/such.toml")
 
 
-def test_the_list_fits_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_fits_a_terminal_of_a_hundred_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class is a line there; a pipe gets a scenario a line (tests/xapp/test_cli.py)."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
     assert main(["scenarios"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 100
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 100 and len(lines) > len(SCENARIOS) + 1
+    assert lines[1].rstrip().endswith("EMBB 100% <= 6 slots")
     assert all(any(line.startswith(name + " ") for line in lines) for name in SCENARIOS)
