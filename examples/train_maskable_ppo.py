@@ -1,42 +1,65 @@
-"""An off-the-shelf learner leads: sb3-contrib's MaskablePPO in UplinkLeaderEnv, beside the same network untrained.
+"""An off-the-shelf learner, sb3-contrib's MaskablePPO, learns in UplinkLeaderEnv, and then leads as any other does.
 
-    pip install sb3-contrib
-    python train_maskable_ppo.py --scenario mix --steps 200000
+pip install sb3-contrib
+python train_maskable_ppo.py --scenario mix --ues 4 --steps 200000 --out maskable_ppo.zip
+stackmac evaluate --scenario mix --ues 4 --against node_scheduler,train_maskable_ppo:Trained,train_maskable_ppo:Random
 
-Prints the utility of both in the same worlds, which training never sees.
+`Trained` plays the file that the environment variable MASKABLE_PPO names, else maskable_ppo.zip.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from sb3_contrib import MaskablePPO
 
-from training.environments.leader_env import UplinkLeaderEnv
+from policy.allocation import Allocation
+from policy.cell_state import CellState
+from policy.intent import Intent
+from policy.leader import Decision
+from training.environments.leader_env import UplinkLeaderEnv, action_choices, allocation_of, flat_observation
 
-FIRST_TEST_WORLD = 710_001
-LENGTH_SLOTS = 100
+FILE = "maskable_ppo.zip"
+EPISODE_SLOTS = 100
 
 
-def utility(model: MaskablePPO | None, scenario: str, ues: int, worlds: int) -> np.ndarray:
-    """Utility of each test world; None = whatever the masks allow, at random."""
-    env, found = UplinkLeaderEnv(scenario, ues, LENGTH_SLOTS), []
-    rng = np.random.default_rng(0)
-    for world in range(FIRST_TEST_WORLD, FIRST_TEST_WORLD + worlds):
-        observation, info = env.reset(seed=world)
-        over = False
-        while not over:
-            masks = env.action_masks()
-            if model is None:
-                each = np.split(masks, np.cumsum(env.action_space.nvec)[:-1])
-                action = np.array([rng.choice(np.flatnonzero(mask)) for mask in each])
-            else:
-                action, _ = model.predict(observation, action_masks=masks, deterministic=True)
-            observation, _, _, over, info = env.step(action)
-        found.append(info["utility"])
-    return np.array(found)
+class Trained:
+    """Leads cells of exactly as many UEs as it was trained with: its network has a seat for each."""
+
+    name = "maskable_ppo"
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self._model = MaskablePPO.load(os.environ.get("MASKABLE_PPO", FILE), device="cpu")
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        seen = np.array([flat_observation(state, np.array(state.ue_ids)) for state in states])
+        actions, _ = self._model.predict(seen, deterministic=True)
+        return [Decision(allocation_of(state, action), decided_by=self.name) for state, action in zip(states, actions)]
+
+
+class Random:
+    """Whatever may be chosen, at random: how the learner begins."""
+
+    name = "random"
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+
+    def decide(
+        self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
+    ) -> list[Decision]:
+        return [Decision(self._random(state), decided_by=self.name) for state in states]
+
+    def _random(self, state: CellState) -> Allocation:
+        choices = action_choices(state.num_ues, state.num_rbgs)
+        return allocation_of(state, self._rng.integers(0, choices))
 
 
 def main() -> None:
@@ -45,19 +68,18 @@ def main() -> None:
     parser.add_argument("--ues", type=int, default=4)
     parser.add_argument("--steps", type=int, default=200_000)
     parser.add_argument("--rollout", type=int, default=1000, help="steps between two updates")
-    parser.add_argument("--worlds", type=int, default=48, help="test worlds")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default=FILE)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    env = UplinkLeaderEnv(options.scenario, options.ues, LENGTH_SLOTS)
+    env = UplinkLeaderEnv(options.scenario, options.ues, EPISODE_SLOTS)
     model = MaskablePPO(
         "MlpPolicy", env, n_steps=options.rollout, batch_size=min(250, options.rollout), gamma=0.9, seed=options.seed,
         device="cpu",
     )  # fmt: skip
-    model.learn(options.steps)
-    for name, who in (("random", None), (f"after {options.steps} steps", model)):
-        found = utility(who, options.scenario, options.ues, options.worlds)
-        print(f"{options.scenario}, {options.ues} UEs, {name}: utility {found.mean():.4f} ± {found.std():.4f} (worlds)")
+    model.learn(options.steps, progress_bar=True)
+    model.save(options.out)
+    print(f"{options.scenario}, {options.ues} UEs, {options.steps} steps: saved as {options.out}")
 
 
 if __name__ == "__main__":

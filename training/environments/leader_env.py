@@ -20,7 +20,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from policy.allocation import IDLE, OPEN
+from policy.allocation import IDLE, OPEN, Allocation, LeftoverRule
 from policy.cell_state import MAX_LAST_CQI_AGE, NUM_OUTCOMES, CellState
 from policy.grammar import CONTENDERS
 from policy.intent import Intent
@@ -64,8 +64,7 @@ class UplinkLeaderEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
             )
         self.ues, self.episode_slots, self.followers, self.render_mode = ues, episode_slots, followers, render_mode
         num_rbgs = self.scenario.num_rbgs
-        self._choices = [ues + 2] * num_rbgs + [len(CONTENDERS)]
-        self.action_space = spaces.MultiDiscrete(self._choices)
+        self.action_space = spaces.MultiDiscrete(action_choices(ues, num_rbgs))
         size = LAYOUT.block_tokens * (ues + 1) + 2 * ues * num_rbgs + num_rbgs
         self.observation_space = spaces.Box(0.0, 1.0, (size,), np.float32)
         self.cell: CellBatch
@@ -129,6 +128,18 @@ class UplinkLeaderEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
     def _observation(self) -> NDArray[np.float32]:
         (seen,) = self.cell.observe()
         return flat_observation(seen, self.cell.state.ue_id_BU[0])
+
+
+def action_choices(ues: int, num_rbgs: int) -> list[int]:
+    """How many values each choice of an action has, [M+1]: the owner of each RBG, then the level of contention."""
+    return [ues + 2] * num_rbgs + [len(CONTENDERS)]
+
+
+def allocation_of(seen: CellState, action: NDArray[np.int64]) -> Allocation:
+    """What an action means in a cell whose UEs sit in the order of their rows: for leaders that learned here."""
+    owner_M, level = np.asarray(action[:-1], np.int64), int(action[-1])
+    owner_M = np.where(owner_M < seen.num_ues, owner_M, np.where(owner_M == seen.num_ues, OPEN, IDLE))
+    return Allocation(seen.ue_ids, owner_M.astype(np.int16), LeftoverRule(contenders=CONTENDERS[level]))
 
 
 def flat_observation(seen: CellState, id_U: NDArray[np.int64]) -> NDArray[np.float32]:
