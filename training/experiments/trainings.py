@@ -69,6 +69,7 @@ class Trained(NamedTuple):
 
 def budget_config(budget: Budget, scenarios: Sequence[Any], **changes: Any) -> TrainConfig:
     """The tiny preset within a budget."""
+    from policy.leader_models.language_model import ModelConfig
     from training.alternatives import Search
     from training.learning.config import make_config
 
@@ -76,6 +77,8 @@ def budget_config(budget: Budget, scenarios: Sequence[Any], **changes: Any) -> T
     if budget.level == "smoke":
         less = less | {"search": Search(owner_steps=1, owners_per_step=1, grants=1)}
     own: dict[str, Any] = {"updates": budget.updates, "warm_up_steps": budget.warm_start_steps, "device": "cpu"}
+    if changes.get("model_kind", "pointer") == "pointer" and "model" not in changes:
+        own["model"] = ModelConfig(block_positions=1)  # as the shipped bundles are
     return make_config("tiny", scenarios, **(own | less | changes))
 
 

@@ -1,13 +1,15 @@
 """Fig. 5: how many epochs until the system utility stands still, against the paper's ~1250.
 
-An epoch is one update as the paper's Algorithm 1 counts: play, then learn from what was played. Bundles are kept on the
-way and measured greedy in worlds that nothing was trained or tuned on; the log's sampled reward is drawn beside them.
+An epoch is one update as the paper's Algorithm 1 counts: play, then learn from what was played. Leaders learn in cells
+of 3, 4 and 5 UEs in turn. Bundles are kept on the way and measured greedy in cells of each of these sizes, in worlds
+that nothing was trained or tuned on; the log's sampled reward is drawn beside them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from training.experiments.comparison import FAIR
 from training.experiments.figure import Curve, Figure, Panel
@@ -23,8 +25,15 @@ SCENARIO = "paper"
 PAPER_EPOCHS = 1250
 SETTLED_SHARE = 0.05
 """Share of the whole gain: closer than this to the last bundle, and staying there, is converged."""
-OBJECTIVES = ("regression", "counterfactual", "all_action", "sequence")
-"""The trainer's default, two policy gradients of the same values, and the paper's GAE over whole DCMs."""
+CREDITS: dict[str, dict[str, Any]] = {
+    "regression": {"objective": "regression"},
+    "sequence": {"objective": "sequence"},
+    "counterfactual": {"objective": "counterfactual"},
+    "with followers": {"objective": "regression", "roles": ("leader", "follower")},
+}
+"""The trainer's default, the paper's own (GAE over whole DCMs inside PPO), the same by exact counterfactuals of single
+tokens, and the first with followers that learn in turn with the leader."""
+EPOCHS = 1500
 SMOOTHED_UPDATES = 10
 MOST_STOPS = 8
 
@@ -42,30 +51,37 @@ def run(study: Study) -> Report:
     budget, options = study.budget, study.options
     scenario = options.scenario(SCENARIO)
     counts = options.ues or scenario.ue_counts
-    objectives = OBJECTIVES[:: budget.pick(smoke=4, quick=3, full=1)]
+    updates = budget.pick(smoke=budget.updates, quick=budget.updates, full=EPOCHS)
+    labels = list(CREDITS)[: budget.pick(smoke=1, quick=2, full=4)]
     recipes = []
-    for objective in objectives:
-        config = budget_config(budget, [scenario], objective=objective, ues=counts)
-        recipes.append(Recipe(objective, config, stops_of(config.updates, config.round_updates)))
+    for label in labels:
+        config = budget_config(budget, [scenario], ues=counts, updates=updates, **CREDITS[label])
+        recipes.append(Recipe(label, config, stops_of(config.updates, config.round_updates)))
     trained = train_all(study, recipes)
-    test_ues = counts[len(counts) // 2]
-    world = World(scenario, test_ues, budget.cells, budget.world_seeds, budget.slots)
+    worlds = [World(scenario, ues, budget.cells, budget.world_seeds, budget.slots) for ues in counts]
     points = [0, *recipes[0].stops]
-    plans = [Plan(t.players(t.at(point)), world) for t in trained for point in points]
-    *found, fair = measure(study.run, [*plans, Plan((PlayerSpec(FAIR, FAIR),), world)])
-    curves = {t.label: found[k * len(points) : (k + 1) * len(points)] for k, t in enumerate(trained)}
-    settled = {label: converged(points, ms) for label, ms in curves.items()}
+    curves: dict[tuple[str, int], list[Measured]] = {}
+    fair: dict[int, Measured] = {}
+    for world in worlds:
+        plans = [Plan(t.players(t.at(point), followers=_followers(t)), world) for t in trained for point in points]
+        *found, fair[world.ues] = measure(study.run, [*plans, Plan((PlayerSpec(FAIR, FAIR),), world)])
+        for k, t in enumerate(trained):
+            curves[t.label, world.ues] = found[k * len(points) : (k + 1) * len(points)]
+    settled = {key: converged(points, ms) for key, ms in curves.items()}
     return Report(
         table=_table(trained, curves, points, fair),
         figure=_figure(trained, curves, points, fair, settled),
         definitions=DEFINITIONS,
         paragraph=_paragraph(curves, points, fair, settled),
-        sample=f"{budget.train_seeds} training seeds; {budget.world_seeds} world seeds of {world.cells} cells of "
-        f"{test_ues} UEs, {world.slots} slots each; trained on {listed([str(c) for c in counts])} UEs for "
-        f"{recipes[0].config.updates} epochs after {recipes[0].config.warm_up_steps} steps of imitation; intervals "
-        f"over {'training' if budget.train_seeds > 1 else 'world'} seeds.",
+        sample=f"{budget.train_seeds} training seeds; {budget.world_seeds} world seeds of {budget.cells} cells of "
+        f"{listed([str(c) for c in counts])} UEs, {budget.slots} slots each; trained on these counts in turn for "
+        f"{updates} epochs after {recipes[0].config.warm_up_steps} steps of imitation; intervals "
+        f"{'cross training with world' if budget.train_seeds > 1 else 'are over world'} seeds.",
         scenarios=[scenario],
-        findings={"converged_at_epoch": settled, "paper": PAPER_EPOCHS},
+        findings={
+            "converged_at_epoch": {label: {ues: settled[label, ues] for ues in counts} for label in labels},
+            "paper": PAPER_EPOCHS,
+        },
     )
 
 
@@ -101,10 +117,17 @@ def smoothed(logs: Sequence[list[dict[str, float]]]) -> tuple[list[int], list[In
     return ends, values
 
 
-def _table(trained: list[Trained], curves: dict[str, list[Measured]], points: list[int], fair: Measured) -> Table:
+def _followers(trained: Trained) -> str:
+    return "learned" if "roles" in CREDITS[trained.label] else "rule"
+
+
+def _table(
+    trained: list[Trained], curves: dict[tuple[str, int], list[Measured]], points: list[int], fair: dict[int, Measured]
+) -> Table:
     table = Table(
         (
-            Column("objective", "what the leader climbs"),
+            Column("credit", "what the leader climbs; with followers = they learn, too, by regression"),
+            Column("ues", "UEs per cell"),
             Column("epoch", "updates so far; 0 is the warm start"),
             Column("cell_steps", "slots x cells played so far, branches not counted"),
             *interval_columns("utility", "nats per UE, greedy"),
@@ -114,15 +137,17 @@ def _table(trained: list[Trained], curves: dict[str, list[Measured]], points: li
             Column("throughput_bits_per_slot", "bits per slot and cell"),
         )
     )
-    for t in trained:
-        for point, m in zip(points, curves[t.label]):
+    logs = {t.label: t.logs[0] for t in trained}
+    for (label, ues), measured in curves.items():
+        for point, m in zip(points, measured):
             table.add(
-                objective=t.label,
+                credit=label,
+                ues=ues,
                 epoch=point,
-                cell_steps=t.logs[0][point - 1]["cell_steps"] if point else 0,
+                cell_steps=logs[label][point - 1]["cell_steps"] if point else 0,
                 **interval_cells("utility", m.interval("utility")),
-                **interval_cells("gain", m.minus(curves[t.label][0], "utility")),
-                **interval_cells("above_fair", m.minus(fair, "utility")),
+                **interval_cells("gain", m.minus(measured[0], "utility")),
+                **interval_cells("above_fair", m.minus(fair[ues], "utility")),
                 jain=m.mean("jain"),
                 throughput_bits_per_slot=m.mean("throughput_bits_per_slot"),
             )
@@ -131,44 +156,49 @@ def _table(trained: list[Trained], curves: dict[str, list[Measured]], points: li
 
 def _figure(
     trained: list[Trained],
-    curves: dict[str, list[Measured]],
+    curves: dict[tuple[str, int], list[Measured]],
     points: list[int],
-    fair: Measured,
-    settled: dict[str, int | None],
+    fair: dict[int, Measured],
+    settled: dict[tuple[str, int], int | None],
 ) -> Figure:
-    rewards = []
-    for t in trained:
-        rewards.append(Curve(t.label, *smoothed(t.logs)))
-    marks = [(float(epoch), f"{label} converged") for label, epoch in settled.items() if epoch is not None]
-    return Figure(
-        "Convergence (the paper's Fig. 5)",
-        [
-            Panel(
-                "System utility, greedy, paired",
-                "epoch (updates)",
-                f"utility above {FAIR}, nats per UE",
-                [Curve(label, points, [m.minus(fair, "utility") for m in ms]) for label, ms in curves.items()],
-                level=0.0,
-                marks=marks,
-            ),
-            Panel("While training, sampled", "epoch (updates)", "slot reward, nats per UE", rewards),
-        ],
-    )
+    panels = [
+        Panel(
+            f"{ues} UEs: system utility, greedy, paired",
+            "epoch (updates)",
+            f"utility above {FAIR}, nats per UE",
+            [Curve(t.label, points, [m.minus(fair[ues], "utility") for m in curves[t.label, ues]]) for t in trained],
+            level=0.0,
+            marks=[
+                (float(epoch), f"{label} converged")
+                for (label, count), epoch in settled.items()
+                if count == ues and epoch is not None
+            ],
+        )
+        for ues in fair
+    ]
+    rewards = [Curve(t.label, *smoothed(t.logs)) for t in trained]
+    panels.append(Panel("While training, sampled", "epoch (updates)", "slot reward, nats per UE", rewards))
+    return Figure("Convergence (the paper's Fig. 5)", panels)
 
 
 def _paragraph(
-    curves: dict[str, list[Measured]], points: list[int], fair: Measured, settled: dict[str, int | None]
+    curves: dict[tuple[str, int], list[Measured]],
+    points: list[int],
+    fair: dict[int, Measured],
+    settled: dict[tuple[str, int], int | None],
 ) -> str:
     sentences = []
-    for label, ms in curves.items():
-        gain = ms[-1].minus(ms[0], "utility")
-        if settled[label] is None:
+    for (label, ues), ms in curves.items():
+        gain, epoch = ms[-1].minus(ms[0], "utility"), settled[label, ues]
+        if epoch is None:
             still = "has not converged" if gain.low > 0 else "shows no gain to converge to"
             end = f"{still} within {points[-1]} epochs (the paper: ~{PAPER_EPOCHS})"
         else:
-            end = f"converges at epoch {settled[label]} of {points[-1]} (the paper: ~{PAPER_EPOCHS})"
-        sentences.append(f"{label} {end}; its gain over the warm start is {shown(gain, signed=True)} utility.")
-    claims = [Claim(label, ms[-1].minus(fair, "utility")) for label, ms in curves.items()]
+            end = f"converges at epoch {epoch} of {points[-1]} (the paper: ~{PAPER_EPOCHS})"
+        sentences.append(
+            f"{label} {end}, {ues} UEs; its gain over the warm start is {shown(gain, signed=True)} utility."
+        )
+    claims = [Claim(f"{label}, {ues} UEs", ms[-1].minus(fair[ues], "utility")) for (label, ues), ms in curves.items()]
     sentences.append(f"At the end, utility. {verdict(claims, FAIR)}")
     if math.isnan(claims[0].difference.low):
         sentences.append("There is one world seed and one training seed: no intervals.")
