@@ -7,12 +7,12 @@ repeated until they are many, pieces of others put in.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from counting import calls_of
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from replaying_node import CAPTURES
@@ -174,22 +174,6 @@ def changed(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
             case "end":
                 del data[at:]
     return bytes(data[:MAX_BYTES])
-
-
-def calls_of(do: Callable[[], object]) -> int:
-    """Functions called: the work, whatever the machine does beside."""
-    count = 0
-
-    def on_event(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(on_event)
-    try:
-        do()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @pytest.mark.parametrize("name", READERS)

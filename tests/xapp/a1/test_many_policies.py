@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from counting import calls_of
 from many_policies import CELL, cell, maximal
 
 import xapp.a1.policy_set
@@ -53,22 +52,6 @@ def test_256_maximal_policies_are_compiled_once_per_change(
     assert made == [CELL] * 2, "by whoever changes them, before a decision needs it"
     in_force.intent_for(cell(0))
     assert made == [CELL] * 2
-
-
-def calls_of(do: Callable[[], object]) -> int:
-    """Functions called, C's included: the work, whatever the machine does beside."""
-    count = 0
-
-    def on_event(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(on_event)
-    try:
-        do()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def test_a_decision_about_ues_that_have_just_come_does_as_much_under_256_policies_as_under_one(
