@@ -128,15 +128,14 @@ class Si95Transport:
         give_up_at_s = time.monotonic() + timeout_s
         if self._received and self._loop.idle_s > DRAIN_S:
             self._loop.host(lambda: True, 0.0)
-        while not self._received:
+        message = self._received.get(0.0)
+        while message is None and not self._received.closed:
             left_s = give_up_at_s - time.monotonic()
-            if not self._loop.host(self._received.__len__, left_s):
-                message = self._received.get(max(0.0, min(left_s, HOST_AWAY_S)))
-                if message is not None or self._received.closed:
-                    return message
+            is_host = self._loop.host(self._received.__len__, left_s)
+            message = self._received.get(0.0 if is_host else max(0.0, min(left_s, HOST_AWAY_S)))
             if time.monotonic() >= give_up_at_s:
                 break
-        return self._received.get(0.0)
+        return message
 
     @property
     def ready(self) -> bool:
@@ -254,12 +253,12 @@ class Si95Transport:
                 del self._inbound_by_source[link.source]
             link.source = messages[-1].source
         self._inbound_by_source[link.source] = link
-        wanted = [message for message in messages if message.mtype != HEALTH_REQUEST]
+        asked = [message for message in messages if message.mtype == HEALTH_REQUEST]
+        wanted = [message for message in messages if message.mtype != HEALTH_REQUEST] if asked else messages
         self.count("receive_overflow", self._received.put(wanted) if wanted else 0)
-        for message in messages:
-            if message.mtype == HEALTH_REQUEST:
-                self.count("health_requests")
-                self.reply(message, HEALTH_RESPONSE, b"OK\n")
+        for message in asked:
+            self.count("health_requests")
+            self.reply(message, HEALTH_RESPONSE, b"OK\n")
 
     def on_unreachable(self, link: Link) -> None:
         """Replies that cannot be delivered this way go back on their request's own connection."""
