@@ -128,10 +128,10 @@ class IoLoop:
         give_up_at_s = time.monotonic() + timeout_s
         try:
             while not self._stopped.is_set():
-                left_s = give_up_at_s - time.monotonic()
-                self._round(left_s)
-                if has_arrived() or left_s <= 0:
+                self._round(timeout_s)
+                if has_arrived() or timeout_s <= 0:
                     return True
+                timeout_s = give_up_at_s - time.monotonic()
             return False
         except Exception:  # as if it had come up in the endpoint's own thread, which ends of it
             log.exception("the endpoint stops working")

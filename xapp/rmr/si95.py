@@ -105,6 +105,8 @@ class Si95Transport:
         frame = self._encode(message)
         if frame is None:
             return False
+        if len(endpoints) == 1:
+            return self._offer(self._link_to(endpoints[0], is_reply=False), frame)
         taken = [self._offer(self._link_to(endpoint, is_reply=False), frame) for endpoint in endpoints]
         return all(taken)
 
@@ -255,7 +257,8 @@ class Si95Transport:
         self._inbound_by_source[link.source] = link
         asked = [message for message in messages if message.mtype == HEALTH_REQUEST]
         wanted = [message for message in messages if message.mtype != HEALTH_REQUEST] if asked else messages
-        self.count("receive_overflow", self._received.put(wanted) if wanted else 0)
+        if wanted and (overflow := self._received.put(wanted)):
+            self.count("receive_overflow", overflow)
         for message in asked:
             self.count("health_requests")
             self.reply(message, HEALTH_RESPONSE, b"OK\n")
