@@ -29,6 +29,8 @@ from xapp.rmr.si95_options import Si95Options
 log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 18
+READS_PER_ROUND = 32
+"""Of one connection: what waits in the kernel has no age, so all of it is read before anybody works on the first."""
 MAX_INBOUND = 256
 """Beyond it one gives way, see `_evict`: a peer that died without a word never closes its connection."""
 ACCEPTS_PER_ROUND = 64
@@ -264,21 +266,25 @@ class IoLoop:
             self._advance(link)
             return
         if mask & selectors.EVENT_READ:
-            self._read(link)
+            reads = 1
+            while self._read(link) == READ_BYTES and reads < READS_PER_ROUND:
+                reads += 1
         if mask & selectors.EVENT_WRITE:
             self._advance(link)
 
-    def _read(self, link: Link) -> None:
-        assert link.sock is not None
+    def _read(self, link: Link) -> int:
+        """Take what has come in, READ_BYTES at most; how much that was."""
+        if link.sock is None:
+            return 0
         try:
             octets = link.sock.recv_into(self._read_into)
         except (BlockingIOError, InterruptedError):
-            return
+            return 0
         except OSError:
             octets = 0
         if not octets:
             self._disconnect(link)
-            return
+            return 0
         link.received_at_s = self._clock()
         messages = link.reader.feed(self._read_into[:octets], time.perf_counter_ns())
         if link.reader.held_bytes or self._partial.held_bytes:
@@ -295,6 +301,7 @@ class IoLoop:
         while (slow := self._partial.too_many()) is not None:
             self._owner.count("partial_evicted")
             self._disconnect(slow)
+        return octets
 
     def _advance(self, link: Link) -> None:
         """Do whatever is next for this link: resolve, connect, write, give up, or nothing."""

@@ -155,7 +155,6 @@ class Si95Transport:
 
     @property
     def waiting(self) -> int:
-        """Messages that nobody has taken yet."""
         return len(self._received)
 
     @property
