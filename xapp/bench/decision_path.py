@@ -49,6 +49,10 @@ class Sent:
     def receive(self, timeout_s: float) -> RmrMessage | None:
         return None
 
+    @property
+    def waiting(self) -> int:
+        return 0
+
     def reply(self, request: RmrMessage, mtype: int, payload: bytes) -> bool:
         return False
 

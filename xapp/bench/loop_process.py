@@ -20,6 +20,7 @@ from policy.time_scales import LEASE_PERIODS
 from xapp.bench.decision_path import MEASUREMENTS, carrier
 from xapp.bench.many_cells import NUM_RBGS, BenchCell
 from xapp.config.model import Controls
+from xapp.control.batch_limit import TOO_OLD_SHARE
 from xapp.control.cell_link import CellLink, ControlTarget, Report, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.control_loop import ControlLoop
@@ -75,7 +76,7 @@ class LoopProcess:
         )
         self.sender = ControlSender(self.transport, self.metrics, instance_epoch=1, lease_periods=LEASE_PERIODS)
         self.receiver = Receiver(self.transport, self.mailbox, self.sender, self.metrics)
-        self.receiver.old_after_s = controls.report_period_ms / 1e3
+        self.receiver.old_after_s = TOO_OLD_SHARE * controls.deadline_ms / 1e3
         self.loop = ControlLoop(
             controls,
             leader_of(setting.leader),

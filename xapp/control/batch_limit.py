@@ -11,6 +11,8 @@ SHARE = 0.4
 """Of the deadline that a batch may take: as much again a report may be old by then, and things go wrong."""
 FRESH_SHARE = 0.5
 """Of the deadline: how old a report may be that a decision is begun for, where there are more cells than time."""
+TOO_OLD_SHARE = 0.5
+"""Of the deadline: a report that has waited so long is not even read where others wait behind it."""
 WEIGHT = 0.2
 """Of the newest batch in what a cell is thought to take."""
 

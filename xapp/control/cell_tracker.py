@@ -92,6 +92,7 @@ class CellTracker:
         self._kpm_sequence = ReportSequence()
         self._kpm: KpmReport | None = None
         self._kpm_row_of: dict[int, int] = {}
+        self._kpm_ue_ids: tuple[int, ...] | None = None  # in the order of its rows; None = some are left out
         self._kpm_believed: tuple[tuple[int, ...], FloatU] | None = None  # of which UEs, [measurements, U], once asked
         self._kpm_count = 0
         self._kpm_is_current = False
@@ -132,10 +133,11 @@ class CellTracker:
         slots = indication.slots_per_report
         served_bits_U, cqi_U = believed_CU[_ROW_OF["served_bits"]], believed_CU[_ROW_OF["cqi"]]
         if self._kpm_is_current:
-            # A node that leaves served bits out may still report throughput: the KPM report of the period before says
-            # it. Each report is counted once: where the next one is missing, nothing is known of this period.
-            throughput_U = self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
-            served_bits_U = np.where(np.isnan(served_bits_U), throughput_U, served_bits_U)
+            if np.isnan(served_bits_U).any():
+                # A node that leaves served bits out may still report throughput: the KPM report of the period before
+                # says it. Each report is counted once: where the next one is missing, nothing is known of this period.
+                throughput_U = self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
+                served_bits_U = np.where(np.isnan(served_bits_U), throughput_U, served_bits_U)
             cqi_U = self._cqi(indication.ue_ids, indication.cqi)
         self._kpm_is_current = False
         self._remember(indication.ue_ids, served_bits_U, cqi_U, header.slot, slots)
@@ -159,7 +161,9 @@ class CellTracker:
         if len(rows_of) < len(ues):
             counts = Counter(ues)
             self.twins = {ue: count for ue, count in counts.items() if count > 1 and ue != NO_UE}
+        self._kpm_ue_ids = tuple(ues)
         if self.twins or elsewhere or NO_UE in rows_of:
+            self._kpm_ue_ids = None
             left_out = elsewhere | self.twins.keys() | {NO_UE}
             rows_of = {ue: row for ue, row in rows_of.items() if ue not in left_out}
         self._kpm_row_of, self._kpm_believed = rows_of, None
@@ -222,8 +226,10 @@ class CellTracker:
         NaN where nobody says anything.
         """
         for name, column, per in _FILLED:
-            measured_U = self._kpm_column(name, ue_ids) / per
             known_U = columns.get(column)
+            if known_U is not None and not np.isnan(known_U).any():
+                continue
+            measured_U = self._kpm_column(name, ue_ids) / per
             columns[column] = measured_U if known_U is None else np.where(np.isnan(known_U), measured_U, known_U)
         for column in (*COLUMNS, *RBG_COLUMNS):
             if column not in columns:
@@ -294,7 +300,9 @@ class CellTracker:
         self._last_slot = slot
 
     def _cqi(self, ue_ids: tuple[int, ...], reported_U: FloatU) -> FloatU:
-        """As the DCM indication reported it, or else the KPM report."""
+        """As the DCM indication reported it, or else the KPM report, which nobody looks into where that is no news."""
+        if not np.isnan(reported_U).any():
+            return dcm_column("cqi", reported_U)
         return dcm_column("cqi", np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), reported_U))
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
@@ -309,6 +317,8 @@ class CellTracker:
         """All measurements of a report, [measurements, U]."""
         if not len(kpm.values):
             return np.full((len(kpm.names), len(ue_ids)), np.nan)
+        if self._kpm_ue_ids == ue_ids:
+            return kpm_columns(kpm.names, kpm.values.T)
         rows_U = _rows(self._kpm_row_of, ue_ids)
         return kpm_columns(kpm.names, np.where(rows_U >= 0, kpm.values.T[:, rows_U], np.nan))
 

@@ -19,7 +19,7 @@ class _Pending(Generic[T]):
     since_s: float
     """When the cell began to wait ..."""
     news_s: float
-    """... and when the newest report of it came."""
+    """... and when the newest report of it was received, which may be before anybody had the time to read it."""
 
 
 class Mailbox(Generic[T]):
@@ -46,10 +46,11 @@ class Mailbox(Generic[T]):
             self._expected = cells
             self._condition.notify()
 
-    def offer(self, cell: str, value: T, *, complete: bool, news: bool = True) -> None:
+    def offer(self, cell: str, value: T, *, complete: bool, news: bool = True, age_s: float = 0.0) -> None:
         """Put `value` in the cell's place. complete=False: more of the same period may still come.
 
-        news=False says it only completes what may already wait (it replaces, but never makes a cell wait).
+        news=False says it only completes what may already wait (it replaces, but never makes a cell wait). age_s: how
+        long ago it was received.
         """
         with self._condition:
             waiting = self._pending.get(cell)
@@ -57,11 +58,11 @@ class Mailbox(Generic[T]):
                 if not news:
                     return
                 now_s = time.monotonic()
-                self._pending[cell] = _Pending(value, complete, now_s, now_s)
+                self._pending[cell] = _Pending(value, complete, now_s, now_s - age_s)
             else:
                 waiting.value, waiting.complete = value, complete
                 if news:
-                    waiting.news_s = time.monotonic()
+                    waiting.news_s = time.monotonic() - age_s
             self._condition.notify()
         if waiting is not None and news:
             self._on_superseded()

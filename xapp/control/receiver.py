@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from math import inf
 
@@ -28,6 +28,10 @@ from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
 
 log = logging.getLogger(__name__)
+
+
+MOST_AT_ONCE = 1024
+"""Messages that are looked at together: as many as RMR's queue holds."""
 
 
 class Receiver:
@@ -68,7 +72,7 @@ class Receiver:
         """Called in the receive thread with the dialect of a node's first readable report, before anybody decides about
         that report. It must not block."""
         self.old_after_s = inf
-        """A period: an older report gives way unread where messages wait behind it."""
+        """Less than a period: an older report gives way unread where messages wait behind it."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
 
@@ -108,13 +112,30 @@ class Receiver:
     def _run(self) -> None:
         while not self._closed.is_set():
             message = self._transport.receive(0.2)
-            while message is not None and self._is_old(message):
-                newer = self._transport.receive(0.0)
-                if newer is None:
-                    break
+            if message is not None and self._transport.waiting:
+                self._handle_newest([message, *self._all_that_wait()])
+            elif message is not None:
+                self.handle(message)
+
+    def _all_that_wait(self) -> Iterator[RmrMessage]:
+        for _ in range(MOST_AT_ONCE):
+            message = self._transport.receive(0.0) if self._transport.waiting else None
+            if message is None:
+                return
+            yield message
+
+    def _handle_newest(self, waiting: list[RmrMessage]) -> None:
+        """Of a subscription's reports only the newest: one that another has followed is a period old, whatever the
+        clock says, which knows nothing of the time that it spent in the kernel.
+        """
+        reports = [(place, message) for place, message in enumerate(waiting) if message.mtype == RIC_INDICATION]
+        newest = {_subscription(report): place for place, report in reports}
+        last = len(waiting) - 1
+        for place, message in enumerate(waiting):
+            is_followed = newest.get(_subscription(message), place) > place and message.mtype == RIC_INDICATION
+            if is_followed or (place < last and self._is_old(message)):
                 self._metrics.drop("report_too_old")
-                message = newer
-            if message is not None:
+            else:
                 self.handle(message)
 
     def _is_old(self, message: RmrMessage) -> bool:
@@ -205,7 +226,13 @@ class Receiver:
             tracker.applied,
         )
         # A KPM report of a cell with DCM indications only completes the period that the indication opened.
-        self._mailbox.offer(subscription.cell, report, complete=tracker.period_complete, news=opens_period)
+        self._mailbox.offer(
+            subscription.cell,
+            report,
+            complete=tracker.period_complete,
+            news=opens_period,
+            age_s=(time.perf_counter_ns() - received_ns) / 1e9,
+        )
 
     def _read(self, subscription: ReportSubscription, message: bytes) -> KpmReport:
         """The KPM report in a message; a node's first tells the dialect of all that follow. Raises E2DecodeError."""
@@ -313,3 +340,9 @@ class Receiver:
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
+
+
+def _subscription(message: RmrMessage) -> Hashable:
+    """Whose report a message is, as far as RMR's header says; two without a subscription's number are never the same.
+    """
+    return (message.meid, message.sub_id) if message.sub_id >= 0 else id(message)

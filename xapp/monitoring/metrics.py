@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Gauge, Histogram
-from prometheus_client import Counter as PrometheusCounter
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from xapp.monitoring.own_counts import DECISIONS, OwnCounts
 from xapp.monitoring.process import started_at_s
 
 KEPT_TIMES = 100_000
@@ -80,44 +79,20 @@ class Metrics:
     """Thread safe. Counting costs microseconds: it is called from the decision path."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
-        self._decided_by: Counter[str] = Counter()
-        self._drops: Counter[str] = Counter()
+        self._own = own = OwnCounts("stackmac", COUNTERS, _TIME_BUCKETS_S)
+        self._lock, self._counts, self._decided_by, self._drops = own.lock, own.events, own.decided_by, own.drops
         self._decision_ms: deque[float] = deque(maxlen=KEPT_TIMES)
         self._loop_ms: deque[float] = deque(maxlen=KEPT_TIMES)
         self._started_at_s = started_at_s()  # here: a decision reads no files
         self._first_decision_at_s: float | None = None
         self.registry = CollectorRegistry()
-        self._counters = {
-            name: PrometheusCounter(f"stackmac_{name}", what, registry=self.registry) for name, what in COUNTERS.items()
-        }
-        self._other_events = PrometheusCounter(
-            "stackmac_events", "Events without a metric of their own.", ["event"], registry=self.registry
-        )
-        self._decisions = PrometheusCounter(
-            "stackmac_decisions", "Decisions by who made them.", ["decided_by"], registry=self.registry
-        )
-        self._dropped = PrometheusCounter(
-            "stackmac_dropped", "What was dropped or went wrong, by reason.", ["reason"], registry=self.registry
-        )
-        self._decision_s = Histogram(
-            "stackmac_decision_seconds", "State to decision.", buckets=_TIME_BUCKETS_S, registry=self.registry
-        )
-        self._loop_s = Histogram(
-            "stackmac_loop_seconds",
-            "Report frame received to control handed to RMR.",
-            buckets=_TIME_BUCKETS_S,
-            registry=self.registry,
-        )
+        self.registry.register(own)
         self._gauges = {name: Gauge(f"stackmac_{name}", what, registry=self.registry) for name, what in GAUGES.items()}
 
     def count(self, event: str, by: int = 1) -> None:
         """Count an event of the loop (indications_received, controls_sent, ...)."""
         with self._lock:
             self._counts[event] += by
-        counter = self._counters.get(event)
-        (counter if counter is not None else self._other_events.labels(event)).inc(by)
 
     def add_source(self, name: str, what: str, label: str, counts: Callable[[], Mapping[str, float]]) -> None:
         """Export counters that somebody else keeps, as `stackmac_<name>_total`. `counts` must not block."""
@@ -131,20 +106,18 @@ class Metrics:
         """Count an input that was dropped, by reason (a fixed name, never text from outside)."""
         with self._lock:
             self._drops[reason] += 1
-        self._dropped.labels(reason).inc()
 
     def decided(self, decided_by: str, decision_ms: float, loop_ms: float) -> None:
         """Count one decision and its two times."""
         with self._lock:
-            self._counts["decisions"] += 1
+            self._counts[DECISIONS] += 1
             self._decided_by[decided_by] += 1
             if self._first_decision_at_s is None and not decided_by.startswith("fallback:"):
                 self._first_decision_at_s = time.monotonic()
             self._decision_ms.append(decision_ms)
             self._loop_ms.append(loop_ms)
-        self._decisions.labels(decided_by).inc()
-        self._decision_s.observe(decision_ms / 1e3)
-        self._loop_s.observe(loop_ms / 1e3)
+            self._own.decision.add(decision_ms / 1e3)
+            self._own.loop.add(loop_ms / 1e3)
 
     def set_state(self, name: str, value: float) -> None:
         """Set one of GAUGES."""

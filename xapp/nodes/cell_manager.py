@@ -59,7 +59,7 @@ class Cells:
             endpoint,
             store=store,
             owner=owner,
-            options=options,
+            options=options or SubscriptionOptions(report_period_s=controls.report_period_ms / 1e3),
             on_change=self._on_subscription,
         )
         self._events: queue.SimpleQueue[NodeEvent] = queue.SimpleQueue()

@@ -57,6 +57,8 @@ class SubscriptionOptions:
     """After a restart, a stored subscription that nobody wants again within this is deleted."""
     second_look_s: float = 15.0
     """After the first look at what others left behind: an older instance may have been about to subscribe."""
+    report_period_s: float = 0.0
+    """Over which the requests of different cells are spread (xapp.ric.subscription_phase); 0 = they are not."""
 
 
 class Entry:

@@ -18,6 +18,7 @@ from xapp.ric.subscription_body import (
     body_digest,
     request_body,
 )
+from xapp.ric.subscription_phase import SubscriptionPhases
 from xapp.ric.subscription_state import Entry, Orphan, Removal, SubscriptionOptions, SubscriptionState
 
 
@@ -33,6 +34,7 @@ class SubscriptionTable:
         self.removals: list[Removal] = []
         self.orphans: list[Orphan] = []
         self.counts: Counter[str] = Counter()
+        self._phases = SubscriptionPhases(options.report_period_s)
 
     # -- what is wanted ----------------------------------------------------------------------------------------------
 
@@ -41,7 +43,8 @@ class SubscriptionTable:
         event_id, body, adopted = self._claim(request)
         entry = Entry(request, event_id, body)
         entry.adopted = adopted
-        entry.due_at = self._clock()
+        # What is taken over reports already, whenever it was asked for.
+        entry.due_at = self._clock() if adopted else self._phases.due_at(_cell(request.key), self._clock())
         self.entries[request.key] = entry
         self._by_event_id[event_id] = entry
 
@@ -50,6 +53,8 @@ class SubscriptionTable:
         entry = self.entries.pop(key, None)
         if entry is not None:
             self._by_event_id.pop(entry.event_instance_id, None)
+            if all(_cell(other) != _cell(key) for other in self.entries):
+                self._phases.forget(_cell(key))
         return entry
 
     def entry_of(self, event_instance_id: int) -> Entry | None:
@@ -67,7 +72,7 @@ class SubscriptionTable:
         entry.state = SubscriptionState.WANTED
         entry.subscription_id, entry.e2_instance_id = "", 0
         entry.last_error, entry.refused = reason, False
-        entry.due_at = self._clock() + self.backoff_s(entry.attempts)
+        entry.due_at = self._phases.due_at(_cell(entry.request.key), self._clock() + self.backoff_s(entry.attempts))
 
     def backoff_s(self, attempts: int) -> float:
         longest = min(self._options.max_backoff_s, self._options.first_backoff_s * 2 ** min(attempts, 16))
@@ -153,3 +158,8 @@ class SubscriptionTable:
         if free is None:
             raise RuntimeError("more than 65535 subscriptions")
         return free, request_body(request, free, self._endpoint, self._options.directives), []
+
+
+def _cell(key: SubscriptionKey) -> tuple[str, str]:
+    """Whose subscriptions go together: both kinds of reports make one period."""
+    return key.node, key.cell

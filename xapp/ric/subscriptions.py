@@ -190,7 +190,7 @@ class SubscriptionClient:
                 for entry in self._table.entries.values()
                 if self._table.is_to_be_posted(entry) and now >= entry.due_at
             ]
-        for entry in due:
+        for entry in sorted(due, key=lambda entry: entry.due_at):
             if not self._post(entry):
                 return
 
@@ -231,10 +231,11 @@ class SubscriptionClient:
             self._notify(entry)
 
     def next_due_s(self) -> float:
-        """Seconds until `run_due` may have something to do: MIN_PAUSE_S to 1."""
+        """Seconds until `run_due` may have something to do, 1 at most; MIN_PAUSE_S where something is due already."""
         with self._lock:
             due_at = self._table.next_due_at()
-        return min(1.0, max(MIN_PAUSE_S, due_at - self._clock()))
+        left_s = due_at - self._clock()
+        return min(1.0, left_s if left_s > 0 else MIN_PAUSE_S)
 
     def close(self, timeout_s: float = 3.0) -> None:
         """Unsubscribe from everything, as far as that works in time. What is left stays in SDL for the next start; SDL

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from functools import lru_cache
 
 from policy.errors import StackmacError
 from xapp.rmr.transport import RmrMessage
@@ -42,12 +43,15 @@ _FLAGS = struct.Struct("=I")
 _FLAGS_OFFSET = TRANSPORT_HEADER_BYTES + 192
 _LENGTHS_OFFSET = TRANSPORT_HEADER_BYTES + 196
 _HEAD_OFFSET = TRANSPORT_HEADER_BYTES
+_LENGTH = struct.Struct(">i")
+_PAYLOAD_LENGTH_OFFSET = _HEAD_OFFSET + 4
 
 
 class FrameError(StackmacError):
     """A message that cannot be framed: names the field, its value and the limit."""
 
 
+@lru_cache(maxsize=1024)
 def _text(raw: bytes) -> str:
     """A C string field. RMR does not say which encoding: what is not UTF-8 must not stop the message."""
     return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
@@ -55,29 +59,36 @@ def _text(raw: bytes) -> str:
 
 def encode_frame(message: RmrMessage, *, source: str) -> bytes:
     """`message` as bytes from `source` ("host:port"). FrameError if a field does not fit."""
-    meid, sender = message.meid.encode(), source.encode()
+    before, behind = _headers(message.mtype, message.sub_id, message.meid, message.xid, message.call_id, source)
+    payload = message.payload
+    size, total = len(payload), PAYLOAD_OFFSET + len(payload)
+    return b"".join((total.to_bytes(4, "little"), total.to_bytes(4, "big"), before, _LENGTH.pack(size), behind, payload))
+
+
+@lru_cache(maxsize=1024)
+def _headers(mtype: int, sub_id: int, meid_text: str, xid: bytes, call_id: int, source: str) -> tuple[bytes, bytes]:
+    """What stands between a frame's lengths and that of its payload, and between that and the payload: a conversation
+    goes on about few nodes. FrameError.
+    """
+    meid, sender = meid_text.encode(), source.encode()
     if len(meid) >= MEID_BYTES:
-        raise FrameError(f"meid {message.meid!r} is longer than {MEID_BYTES - 1} bytes")
+        raise FrameError(f"meid {meid_text!r} is longer than {MEID_BYTES - 1} bytes")
     if len(sender) >= SOURCE_BYTES:
         raise FrameError(f"source {source!r} is longer than {SOURCE_BYTES - 1} bytes")
-    if len(message.xid) > XID_BYTES:
-        raise FrameError(f"xid {message.xid!r} is longer than {XID_BYTES} bytes")
-    if not -(1 << 31) <= message.mtype < 1 << 31 or not -(1 << 31) <= message.sub_id < 1 << 31:
-        raise FrameError(f"mtype {message.mtype} or sub_id {message.sub_id} is not a 32-bit number")
-    total = PAYLOAD_OFFSET + len(message.payload)
+    if len(xid) > XID_BYTES:
+        raise FrameError(f"xid {xid!r} is longer than {XID_BYTES} bytes")
+    if not -(1 << 31) <= mtype < 1 << 31 or not -(1 << 31) <= sub_id < 1 << 31:
+        raise FrameError(f"mtype {mtype} or sub_id {sub_id} is not a 32-bit number")
     frame = bytearray(PAYLOAD_OFFSET)
-    _SIZES.pack_into(frame, 0, total)
-    _NETWORK_SIZE.pack_into(frame, 4, total)
     frame[8] = SIZE_MARKER
-    head = (message.mtype, len(message.payload), RMR_VERSION, message.xid, b"", sender, meid)
-    _HEAD.pack_into(frame, _HEAD_OFFSET, *head)
-    _LENGTHS.pack_into(frame, _LENGTHS_OFFSET, RMR_HEADER_BYTES, 0, D1_BYTES, 0, message.sub_id)
+    _HEAD.pack_into(frame, _HEAD_OFFSET, mtype, 0, RMR_VERSION, xid, b"", sender, meid)
+    _LENGTHS.pack_into(frame, _LENGTHS_OFFSET, RMR_HEADER_BYTES, 0, D1_BYTES, 0, sub_id)
     struct.pack_into(f"{SOURCE_BYTES}s", frame, TRANSPORT_HEADER_BYTES + 216, sender)
-    frame[PAYLOAD_OFFSET - D1_BYTES] = message.call_id & 0xFF
-    return bytes(frame) + message.payload
+    frame[PAYLOAD_OFFSET - D1_BYTES] = call_id & 0xFF
+    return bytes(frame[8:_PAYLOAD_LENGTH_OFFSET]), bytes(frame[_PAYLOAD_LENGTH_OFFSET + _LENGTH.size :])
 
 
-def decode_frame(frame: bytes, *, received_ns: int = 0) -> RmrMessage:
+def decode_frame(frame: bytes | memoryview, *, received_ns: int = 0) -> RmrMessage:
     """One whole frame. FrameError with a one-word reason when its own lengths do not fit in it."""
     if len(frame) < TRANSPORT_HEADER_BYTES + RMR_HEADER_BYTES:
         raise FrameError("short")
@@ -94,7 +105,7 @@ def decode_frame(frame: bytes, *, received_ns: int = 0) -> RmrMessage:
     (flags,) = _FLAGS.unpack_from(frame, _FLAGS_OFFSET)
     return RmrMessage(
         mtype=mtype,
-        payload=frame[start : start + payload_len],
+        payload=bytes(frame[start : start + payload_len]),
         sub_id=sub_id,
         meid=_text(meid),
         xid=xid.split(b"\0", 1)[0],
@@ -161,7 +172,7 @@ class FrameReader:
     def _decoded(self, frame: bytes | memoryview, received_ns: int) -> list[RmrMessage]:
         """What is in one whole frame; nothing (counted) if it contradicts itself."""
         try:
-            return [decode_frame(bytes(frame), received_ns=received_ns)]
+            return [decode_frame(frame, received_ns=received_ns)]
         except FrameError as error:
             self.drops[str(error)] += 1
             return []

@@ -15,20 +15,22 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import Callable
+from math import inf
 
 from xapp.rmr.frame import FrameReader
 from xapp.rmr.link import Link, LinkState
+from xapp.rmr.loop_owner import LoopOwner
 from xapp.rmr.partial_frames import PartialFrames
 from xapp.rmr.peer_socket import dial, tune
 from xapp.rmr.resolver import Addresses, resolve
 from xapp.rmr.si95_options import Si95Options
-from xapp.rmr.transport import RmrMessage
 
 log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 18
+READS_PER_ROUND = 32
+"""Of one connection: what waits in the kernel has no age, so all of it is read before anybody works on the first."""
 MAX_INBOUND = 256
 """Beyond it one gives way, see `_evict`: a peer that died without a word never closes its connection."""
 ACCEPTS_PER_ROUND = 64
@@ -39,28 +41,6 @@ HOST_AWAY_S = 0.05
 """When nobody has waited for a message for so long, the endpoint's own thread runs the rounds again."""
 ACCEPT_PAUSE_S = 0.2
 """After a failed accept (no file descriptors left), so that the thread does not spin."""
-
-
-class LoopOwner(Protocol):
-    """What a round tells; called in the thread that runs it, must not block."""
-
-    def count(self, name: str, by: int = 1) -> None: ...
-
-    def dialled_links(self) -> Collection[Link]:
-        """Every link that may have something to dial for."""
-        ...
-
-    def on_messages(self, link: Link, messages: list[RmrMessage]) -> None: ...
-
-    def on_unreachable(self, link: Link) -> None:
-        """An attempt to dial this link's endpoint failed."""
-        ...
-
-    def on_closed(self, link: Link) -> None: ...
-
-    def on_tick(self) -> None:
-        """After every round, at least once every IDLE_TICK_S."""
-        ...
 
 
 class IoLoop:
@@ -88,6 +68,8 @@ class IoLoop:
         self._attention: deque[Link] = deque()
         """Links that another thread gave something to do."""
         self._accept_again_at = 0.0
+        self._wake_at = 0.0
+        """When links are to be looked at again; 0 = now. A message that came in whole is no reason."""
         self._stopped = threading.Event()
         self._rounds = threading.Lock()
         """Held by the thread that runs them."""
@@ -148,10 +130,10 @@ class IoLoop:
         give_up_at_s = time.monotonic() + timeout_s
         try:
             while not self._stopped.is_set():
-                left_s = give_up_at_s - time.monotonic()
-                self._round(max(0.0, min(left_s, self._sleep_s())))
-                if has_arrived() or left_s <= 0:
+                self._round(timeout_s)
+                if has_arrived() or timeout_s <= 0:
                     return True
+                timeout_s = give_up_at_s - time.monotonic()
             return False
         except Exception:  # as if it had come up in the endpoint's own thread, which ends of it
             log.exception("the endpoint stops working")
@@ -174,7 +156,7 @@ class IoLoop:
             while not self._stopped.is_set():
                 with self._rounds:
                     while not self._stopped.is_set() and not self._wants_to_host:
-                        self._round(self._sleep_s())
+                        self._round(IDLE_TICK_S)
                     self._wants_to_host, self._hosted_at_s = False, time.monotonic()
                 while self._is_hosted or time.monotonic() < self._hosted_at_s + HOST_AWAY_S:
                     if self._stopped.wait(HOST_AWAY_S):
@@ -184,8 +166,10 @@ class IoLoop:
             with self._rounds:
                 self._close_sockets()
 
-    def _round(self, sleep_s: float) -> None:
-        for key, mask in self._selector.select(sleep_s):
+    def _round(self, most_s: float) -> None:
+        if not self._wake_at:
+            self._wake_at = self._next_wake_s()
+        for key, mask in self._selector.select(max(0.0, min(most_s, self._wake_at - self._clock()))):
             if key.fileobj is self._listener:
                 self._accept()
             elif key.fileobj is self._wakee:
@@ -193,20 +177,23 @@ class IoLoop:
             else:
                 self._on_link_event(key.data, mask)
         while self._attention:
+            self._wake_at = 0.0
             self._advance(self._attention.popleft())
-        self._on_tick()
+        if self._clock() >= self._wake_at:
+            self._on_tick()
 
-    def _sleep_s(self) -> float:
+    def _next_wake_s(self) -> float:
         now = self._clock()
-        wake_at = now + IDLE_TICK_S
+        wake_at = min(now + IDLE_TICK_S, self._accept_again_at or inf)
         for link in list(self._owner.dialled_links()):
             if link.state is LinkState.CONNECTING:
                 wake_at = min(wake_at, link.give_up_at)
             elif link.state is LinkState.IDLE and link.queue:
                 wake_at = min(wake_at, link.retry_at)
-        return max(0.0, wake_at - now)
+        return wake_at
 
     def _on_tick(self) -> None:
+        self._wake_at = 0.0
         now = self._clock()
         for link in list(self._owner.dialled_links()):
             if link.queue or link.state is LinkState.CONNECTING:
@@ -232,6 +219,7 @@ class IoLoop:
                 return
             except OSError as error:
                 self._owner.count("accept_failed")
+                self._wake_at = 0.0
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._selector.unregister(self._listener)
                     self._accept_again_at = self._clock() + ACCEPT_PAUSE_S
@@ -266,6 +254,8 @@ class IoLoop:
     def _on_link_event(self, link: Link, mask: int) -> None:
         if link.sock is None:
             return  # closed by an earlier event of the same round
+        if mask != selectors.EVENT_READ:
+            self._wake_at = 0.0
         if link.state is LinkState.CONNECTING:
             code = link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
@@ -276,24 +266,29 @@ class IoLoop:
             self._advance(link)
             return
         if mask & selectors.EVENT_READ:
-            self._read(link)
+            reads = 1
+            while self._read(link) == READ_BYTES and reads < READS_PER_ROUND:
+                reads += 1
         if mask & selectors.EVENT_WRITE:
             self._advance(link)
 
-    def _read(self, link: Link) -> None:
-        assert link.sock is not None
+    def _read(self, link: Link) -> int:
+        """Take what has come in, READ_BYTES at most; how much that was."""
+        if link.sock is None:
+            return 0
         try:
             octets = link.sock.recv_into(self._read_into)
         except (BlockingIOError, InterruptedError):
-            return
+            return 0
         except OSError:
             octets = 0
         if not octets:
             self._disconnect(link)
-            return
+            return 0
         link.received_at_s = self._clock()
         messages = link.reader.feed(self._read_into[:octets], time.perf_counter_ns())
-        self._partial.note(link, link.received_at_s, is_another=bool(messages or link.reader.drops))
+        if link.reader.held_bytes or self._partial.held_bytes:
+            self._partial.note(link, link.received_at_s, is_another=bool(messages or link.reader.drops))
         if link.reader.drops:
             for reason, number in link.reader.drops.items():
                 self._owner.count(f"frame_{reason}", number)
@@ -306,6 +301,7 @@ class IoLoop:
         while (slow := self._partial.too_many()) is not None:
             self._owner.count("partial_evicted")
             self._disconnect(slow)
+        return octets
 
     def _advance(self, link: Link) -> None:
         """Do whatever is next for this link: resolve, connect, write, give up, or nothing."""
@@ -367,6 +363,7 @@ class IoLoop:
 
     def _disconnect(self, link: Link) -> None:
         """Close the socket. A dialled link stays and reconnects when it has something to send."""
+        self._wake_at = 0.0
         sock = link.detach()
         if sock is not None:
             if link.events:

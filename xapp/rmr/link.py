@@ -179,6 +179,8 @@ class ReceiveQueue:
         self._max_payload_bytes = max_payload_bytes
         self._payload_bytes = 0
         self._changed = threading.Condition()
+        self._waiting = 0
+        """Threads that wait in `get`: to wake nobody takes longer than to put a message."""
         self._closed = False
 
     def put(self, messages: list[RmrMessage]) -> int:
@@ -190,13 +192,18 @@ class ReceiveQueue:
             while len(self._messages) > self._max_messages or self._payload_bytes > self._max_payload_bytes:
                 self._pop()
                 overflow += 1
-            self._changed.notify(len(messages))
+            if self._waiting:
+                self._changed.notify(len(messages))
         return overflow
 
     def get(self, timeout_s: float) -> RmrMessage | None:
         with self._changed:
-            if not self._messages and not self._closed:
-                self._changed.wait_for(lambda: self._messages or self._closed, timeout_s)
+            if timeout_s > 0 and not self._messages and not self._closed:
+                self._waiting += 1
+                try:
+                    self._changed.wait_for(lambda: self._messages or self._closed, timeout_s)
+                finally:
+                    self._waiting -= 1
             return self._pop() if self._messages else None
 
     def __len__(self) -> int:

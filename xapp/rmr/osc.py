@@ -185,6 +185,10 @@ class LibrmrTransport:
         return self._received.get(timeout_s)
 
     @property
+    def waiting(self) -> int:
+        return len(self._received)
+
+    @property
     def ready(self) -> bool:
         return not self._closed.is_set() and self._rmr.rmr_ready(self._context) == 1
 

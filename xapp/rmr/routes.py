@@ -69,7 +69,8 @@ class Route:
 
 @dataclass(slots=True)
 class _Table:
-    routes: dict[Key, Route] = field(default_factory=dict)
+    routes: dict[tuple[int, int], Route] = field(default_factory=dict)
+    """By Key: whoever only looks something up need not make one."""
     meids: dict[str, str] = field(default_factory=dict)
 
 
@@ -156,7 +157,7 @@ class RouteTable:
     ) -> tuple[str, ...]:
         """Where a message goes, one endpoint per group: (sub_id, mtype) decides, else (-1, mtype). Empty = nowhere."""
         table = self._table
-        route = table.routes.get(Key(sub_id, mtype)) or table.routes.get(Key(UNSET_SUB_ID, mtype))
+        route = table.routes.get((sub_id, mtype)) or table.routes.get((UNSET_SUB_ID, mtype))
         if route is None:
             return ()
         if route.by_meid:

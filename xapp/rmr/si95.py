@@ -105,6 +105,8 @@ class Si95Transport:
         frame = self._encode(message)
         if frame is None:
             return False
+        if len(endpoints) == 1:
+            return self._offer(self._link_to(endpoints[0], is_reply=False), frame)
         taken = [self._offer(self._link_to(endpoint, is_reply=False), frame) for endpoint in endpoints]
         return all(taken)
 
@@ -128,15 +130,14 @@ class Si95Transport:
         give_up_at_s = time.monotonic() + timeout_s
         if self._received and self._loop.idle_s > DRAIN_S:
             self._loop.host(lambda: True, 0.0)
-        while not self._received:
+        message = self._received.get(0.0)
+        while message is None and not self._received.closed:
             left_s = give_up_at_s - time.monotonic()
-            if not self._loop.host(self._received.__len__, left_s):
-                message = self._received.get(max(0.0, min(left_s, HOST_AWAY_S)))
-                if message is not None or self._received.closed:
-                    return message
+            is_host = self._loop.host(self._received.__len__, left_s)
+            message = self._received.get(0.0 if is_host else max(0.0, min(left_s, HOST_AWAY_S)))
             if time.monotonic() >= give_up_at_s:
                 break
-        return self._received.get(0.0)
+        return message
 
     @property
     def ready(self) -> bool:
@@ -154,7 +155,6 @@ class Si95Transport:
 
     @property
     def waiting(self) -> int:
-        """Messages that nobody has taken yet."""
         return len(self._received)
 
     @property
@@ -254,12 +254,13 @@ class Si95Transport:
                 del self._inbound_by_source[link.source]
             link.source = messages[-1].source
         self._inbound_by_source[link.source] = link
-        wanted = [message for message in messages if message.mtype != HEALTH_REQUEST]
-        self.count("receive_overflow", self._received.put(wanted) if wanted else 0)
-        for message in messages:
-            if message.mtype == HEALTH_REQUEST:
-                self.count("health_requests")
-                self.reply(message, HEALTH_RESPONSE, b"OK\n")
+        asked = [message for message in messages if message.mtype == HEALTH_REQUEST]
+        wanted = [message for message in messages if message.mtype != HEALTH_REQUEST] if asked else messages
+        if wanted and (overflow := self._received.put(wanted)):
+            self.count("receive_overflow", overflow)
+        for message in asked:
+            self.count("health_requests")
+            self.reply(message, HEALTH_RESPONSE, b"OK\n")
 
     def on_unreachable(self, link: Link) -> None:
         """Replies that cannot be delivered this way go back on their request's own connection."""

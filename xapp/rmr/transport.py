@@ -54,6 +54,11 @@ class Transport(Protocol):
         """The next message, or None after `timeout_s` or when closed."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """Messages that have come in whole and that nobody has taken yet."""
+        ...
+
     def reply(self, request: RmrMessage, mtype: int, payload: bytes) -> bool:
         """Return to sender: `request`'s meid, sub_id and xid go back to its source with another type and payload."""
         ...

@@ -12,6 +12,7 @@ from policy.leader import Leader
 from xapp.a1.policies import Policies
 from xapp.config.live import Configuration
 from xapp.config.model import Controls
+from xapp.control.batch_limit import TOO_OLD_SHARE
 from xapp.control.cell_link import Report
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
@@ -120,7 +121,7 @@ def wire(
     sender = _sender(controls, transport, metrics, observer, leader_election)
     mailbox = _mailbox(controls, metrics)
     receiver = Receiver(transport, mailbox, sender, metrics, observer=observer)
-    receiver.old_after_s = controls.report_period_ms / 1e3
+    receiver.old_after_s = TOO_OLD_SHARE * controls.deadline_ms / 1e3
     policies = Policies(
         controls,
         transport,
