@@ -41,6 +41,19 @@ class SliceLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetResult:
+    """What came of a target in its newest window."""
+
+    state: str = "unknown"
+    """`met`, `missed`, `idle` (less was offered), `out of reach` or `unknown`: the worst of what it asks."""
+    text: str = ""
+    """What was measured, and why not."""
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    """Of each thing that it asks, by name."""
+    bits_per_rbg: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What an operator wants to come of the limits. None = no target."""
 
@@ -56,6 +69,8 @@ class Target:
     max_kbps: float | None = None
     max_delay_ms: float | None = None
     max_loss_rate: float | None = None
+    result: TargetResult | None = None
+    """So far; None = no window has ended."""
 
 
 @dataclass(frozen=True, slots=True)

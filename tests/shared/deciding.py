@@ -77,7 +77,7 @@ class Deciding:
             self.metrics,
             links=self.receiver.links,
             intent_of=lambda state: self.intent_of(state),
-            on_decided=lambda state, intent, allocation, sent: self.settled.append((intent, allocation, sent)),
+            on_decided=lambda state, intent, allocation, sent, service: self.settled.append((intent, allocation, sent)),
         )
         self.link = node.link()
         self.receiver.attach(node.dcm_instance, ReportSubscription(node.cell, "dcm"), self.link)

@@ -7,12 +7,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
+POLICIES = "/ric/v1/policies"
+
 
 def policy_router(policies: Callable[[], list[dict[str, Any]]]) -> APIRouter:
     """policies() = one entry per policy, as App.policies gives it."""
     router = APIRouter()
 
-    @router.get("/ric/v1/policies")
+    @router.get(POLICIES)
     def all_policies() -> list[dict[str, Any]]:
         return policies()
 

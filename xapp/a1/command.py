@@ -19,6 +19,7 @@ from training.command_line.options import argument, command, option
 from xapp.a1.enforcement import unmet
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
+from xapp.a1.running_targets import targets_of
 from xapp.a1.standard_types import (
     StandardPolicy,
     make_standard_type,
@@ -26,6 +27,7 @@ from xapp.a1.standard_types import (
     type_names,
     type_of,
 )
+from xapp.a1.target_lines import ASKS, asked, line, target_rows
 from xapp.config.http_url import check_url
 from xapp.config.model import A1Config, Controls, load_controls
 from xapp.config.token_file import token_of
@@ -36,13 +38,8 @@ MEDIATOR_PATHS = ("A1-P/v2/policytypes", "a1-p/policytypes")
 """Where the mediator in Go takes policies, and where the older one in Python does."""
 ANY_CELL = "any/000000000000000"
 """A cell that no policy names."""
-TARGETS = {
-    "min_kbps": ("at least", "kbit/s"),
-    "max_kbps": ("at most", "kbit/s"),
-    "max_delay_ms": ("delay at most", "ms"),
-    "max_loss_rate": ("lost at most", ""),
-}
-"""Targets for a reader."""
+TARGET_FIELDS = ("policy", "of", "ue_ids", *ASKS)
+NOT_MEASURED = "; its share follows what its RBGs carry, and whether it is met is unknown here (--url asks an xApp)"
 TIMEOUT_S = 5.0
 POLL_S = 0.2
 
@@ -92,6 +89,8 @@ class ShowOptions:
         (), "A live UE and its class; default: those named, and three more.", metavar="ID[:CLASS]"
     )
     config: Path | None = option(None, "An xApp descriptor, whose controls count.")
+    url: str = option("", "A running xApp (http://HOST:PORT) that has these policies: what has come of their targets.")
+    token_file: Path | None = option(None, "File with the token that the xApp's HTTP server asks for.")
     as_json: bool = _as_json()
 
 
@@ -106,6 +105,9 @@ def show(options: ShowOptions) -> int:
     known = PolicySet(policies, a1.slices, controls.report_period_ms, a1.floor_window_periods, controls.nodes)
     cell = options.cell or next((name for p in policies.values() for name in _cells(p)), ANY_CELL)
     shown = compiled(known, _cell_state(cell, options.rbgs, options.ue or _named_ues(policies, cell)))
+    if options.url:
+        check_url("--url", options.url)
+        shown["measured"] = targets_of(options.url, policies, token_of(options.token_file))
     typer.echo(json.dumps(shown, indent=2) if options.as_json else _for_reading(shown))
     return 0
 
@@ -234,13 +236,8 @@ def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
             for row, ue in enumerate(state.ue_ids)
         ],
         "targets": [
-            {
-                "policy": target.policy,
-                "of": target.of,
-                "ue_ids": sorted(target.ue_ids),
-                **{name: getattr(target, name) for name in TARGETS if getattr(target, name) is not None},
-            }
-            for target in intent.targets
+            {name: value for name, value in row.items() if name in TARGET_FIELDS and value is not None}
+            for row in target_rows(intent)
         ],
         "policies": by_policy,
         "not_enforced": [{"policy": name, "reason": reason} for name, reason in not_enforced],
@@ -263,10 +260,8 @@ def _for_reading(shown: dict[str, Any]) -> str:
         contend = "" if row["may_contend"] else ", no contention"
         lines.append(f"UE {row['ue_id']}: {_range(row)}{contend}{by}")
     for row in shown["targets"]:
-        values = ", ".join(
-            f"{words} {row[name]:g} {unit}".rstrip() for name, (words, unit) in TARGETS.items() if name in row
-        )
-        lines.append(f"{row['of']}: {values}, by {row['policy']}; its share follows what its RBGs carry")
+        lines.append(f"{row['of']}: {asked(row)}, by {row['policy']}{'' if 'measured' in shown else NOT_MEASURED}")
+    lines += [f"{row['cell']}: {line(row)}" for row in shown.get("measured", ())]
     lines += [f"{name}: {state}" for name, state in shown["policies"].items() if name in shown["precedence"]]
     lines += [f"  {row['policy']}: {row['reason']}" for row in shown["not_enforced"]]
     return "\n".join(lines)

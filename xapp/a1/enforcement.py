@@ -26,6 +26,7 @@ from xapp.a1.policy_set import PolicySet
 from xapp.a1.standard_types import StandardPolicy
 from xapp.a1.target_keeper import TargetKeeper
 from xapp.control.cell_link import CellLink
+from xapp.control.cell_tracker import Service
 from xapp.e2.ue_id.ue_key import own_number
 from xapp.monitoring.wording import listed
 from xapp.quotas.allocation_to_quota import cap_percents
@@ -97,8 +98,9 @@ class PoliciesInForce:
         self._debts: dict[str, dict[int | str, float]] = {}
         """By cell: RBGs that a UE's (id) or slice's (name) floor still owes."""
 
-    def targets(self) -> list[dict[str, Any]]:
-        """What has come of every target so far, cell by cell."""
+    def targets(self, links: Sequence[CellLink]) -> list[dict[str, Any]]:
+        """What has come of every target so far in the cells under control; of those that have left nothing is kept."""
+        self._keeper.keep_only({link.tracker.cell for link in links})
         return self._keeper.rows()
 
     @property
@@ -136,13 +138,16 @@ class PoliciesInForce:
             kept = self._compiled[state.cell] = _Kept(policies, *now, intent)
         return kept.intent
 
-    def on_decided(self, state: CellState, intent: Intent, allocation: Allocation, sent: bool) -> None:
-        """Enter into the books what came of a decision under `intent`; sent = a control went to the node.
+    def on_decided(
+        self, state: CellState, intent: Intent, allocation: Allocation, sent: bool, service: Service | None = None
+    ) -> None:
+        """Enter into the books what came of a decision under `intent`; sent = a control went to the node. service: what
+        UEs were served before `state`, where packets are counted.
 
         More than a floor is no credit: it holds again in the next period, but for what rounding up gave too much. What
         was not given is made up, as far as it is not older than the window.
         """
-        self._keeper.on_decided(state, intent)
+        self._keeper.on_decided(state, intent, service)
         if intent.mode is Mode.SHADOW or not (intent.min_share_percent or intent.slice_limits):
             self._debts.pop(state.cell, None)  # nothing is promised
             return
@@ -169,6 +174,7 @@ class PoliciesInForce:
         policies = self._set
         reporting = {link.tracker.cell: link for link in links if link.newest is not None}
         states = {cell: link.newest.state for cell, link in reporting.items() if link.newest is not None}
+        silent = {cell for cell, link in reporting.items() if link.last_report_s < silent_since_s}
         reasons: dict[str, dict[str, EnforceReason]] = {name: {} for name in policies.policies}
         other, scope = EnforceReason.OTHER_REASON, EnforceReason.SCOPE_NOT_APPLICABLE
         for name, policy in policies.policies.items():
@@ -182,12 +188,12 @@ class PoliciesInForce:
             slices_there |= {(cell, limit.name) for limit in compiled.intent.slice_limits}
             for name in compiled.order:
                 cells[name].append(cell)
-            is_silent = reporting[cell].last_report_s < silent_since_s
-            not_sent_yet = [] if is_silent else _not_sent_yet(reporting[cell], compiled, state)
+            not_sent_yet = [] if cell in silent else _not_sent_yet(reporting[cell], compiled, state)
             for name, reason in (*unmet(policies, compiled, state), *not_sent_yet):
                 reasons[name].setdefault(f"{cell}: {reason}", other)
-        for row in self._keeper.rows():
-            if row["policy"] in reasons and row["state"] in ("missed", "out of reach"):
+        for row in self.targets(links):
+            is_unmet = row["state"] in ("missed", "out of reach") and row["cell"] not in silent
+            if row["policy"] in reasons and is_unmet:
                 reasons[row["policy"]].setdefault(f"{row['cell']}: {row['of']}: {row['text']}", other)
         without_function = {link.tracker.cell for link in links if link.target is None}
         numbers = {cell: frozenset(map(own_number, state.ue_ids)) for cell, state in states.items()}

@@ -72,9 +72,13 @@ class Policies:
     def _statuses(self) -> dict[str, PolicyStatus]:
         return self.in_force.statuses(self._links(), silent_since_s=time.monotonic() - self._stale_s)
 
+    def targets(self) -> list[dict[str, Any]]:
+        """What has come of every target, in the cells under control."""
+        return self.in_force.targets(self._links())
+
     def rows(self) -> list[dict[str, Any]]:
         """Every policy in force, whether it holds, and if not why: for GET /ric/v1/policies."""
-        held, targets = self.a1.held, self.in_force.targets()
+        held, targets = self.a1.held, self.targets()
         type_ids = {name: type_id for type_id, name in self._type_names.items()}
         return [
             {

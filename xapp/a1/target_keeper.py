@@ -8,29 +8,30 @@ A written rule, revised with every decision:
   more than that alone is out of reach;
 - a target whose UEs use less than half of what is held for them has nothing more to send: the share shrinks to twice
   what they use, and the window counts as idle.
-Floors hold for the shares' rounding as all floors do. Delay and loss are tracked and not acted on.
+Floors hold for the shares' rounding as all floors do. Delay and loss are tracked, as far as nodes report them, and not
+acted on. How a window is judged: xapp.a1.target_verdict.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from policy.cell_state import CellState
-from policy.intent import Intent, Mode, SliceLimit, Target
+from policy.intent import Intent, Mode, SliceLimit, Target, TargetResult
 from policy.time_scales import SLOT_MS
+from xapp.a1.target_verdict import NO_WINDOW, Window, in_words, judged, worst
+from xapp.control.cell_tracker import Service
 
 WINDOW_MS = 1000.0
 MEMORY_MS = 3000.0
 """How far back the measured bits per RBG reach, as a decaying average."""
 MARGIN = 1.1
 """A floor asks for so much more than it needs on average: rates fluctuate within a window."""
-ENOUGH = 0.97
-"""Of a floor: what rounding of reports hides is no miss. A ceiling has as much room above."""
 OUT_OF_REACH_WINDOWS = 1
 """Windows in a row whose floor needs more than the largest share, until that is said."""
 KEPT_TARGETS = 5000
@@ -46,9 +47,15 @@ class _Kept:
     """Decaying, with `rbg_ms` alike."""
     rbg_ms: float = 0.0
     window_ms: float = 0.0
+    window_known_ms: float = 0.0
+    """Of them those whose throughput is known."""
     window_kbit: float = 0.0
     window_share_ms: float = 0.0
     window_held_ms: float = 0.0
+    window_delay_ms: float | None = None
+    window_lost: float | None = None
+    window_delivered: float = 0.0
+    """Packets; None = not reported."""
     total_ms: float = 0.0
     total_kbit: float = 0.0
     """Shares of the cell, used and held, times ms."""
@@ -56,15 +63,20 @@ class _Kept:
     cap_percent: float = 100.0
     needed_percent: float = 0.0
     verdicts: dict[str, int] = field(default_factory=dict)
-    state: str = "unknown"
-    kbps: float | None = None
-    delay_ms: float | None = None
+    window: Window = Window()
+    """The newest that has ended."""
+    result: TargetResult | None = None
     short_windows: int = 0
     """In a row, that needed more than may be claimed."""
 
     @property
     def kbit_per_rbg_ms(self) -> float:
         return self.served_kbit / self.rbg_ms if self.rbg_ms > 0.0 else 0.0
+
+    @property
+    def bits_per_rbg(self) -> float:
+        """In one slot."""
+        return self.kbit_per_rbg_ms * 1000.0 * SLOT_MS
 
 
 class TargetKeeper:
@@ -83,8 +95,10 @@ class TargetKeeper:
             return intent
         slices = {limit.name: limit for limit in intent.slice_limits}
         caps, floors = dict(intent.max_share_percent), dict(intent.min_share_percent)
+        targets: list[Target] = []
         for target in intent.targets:
             one = kept.get(_key(target))
+            targets.append(target if one is None or one.result is None else replace(target, result=one.result))
             if one is None:
                 continue
             if target.slice_name in slices:
@@ -98,23 +112,27 @@ class TargetKeeper:
             max_share_percent={ue: cap for ue, cap in caps.items() if cap < 100.0},
             min_share_percent={ue: least for ue, least in floors.items() if least > 0.0},
             slice_limits=tuple(slices.values()),
+            targets=tuple(targets),
         )
 
-    def on_decided(self, state: CellState, intent: Intent) -> None:
-        """A decision was made on a cell's newest state: measure, judge the windows that end, revise the shares."""
+    def on_decided(self, state: CellState, intent: Intent, service: Service | None = None) -> None:
+        """A decision was made on a cell's newest state: measure, judge the windows that end, revise the shares.
+
+        service: what came with that state, where packets are counted.
+        """
         if not intent.targets:
             if self._cells.pop(state.cell, None) is not None:
                 self._slots.pop(state.cell, None)
             return
         slots = state.slot - self._slots.get(state.cell, state.slot - state.slots_per_dcm)
         self._slots[state.cell] = state.slot
-        before = self._cells.get(state.cell, {})
+        before = self._cells.get(state.cell, {}) if slots >= 0 else {}  # else the cell has started over
         kept = {_key(target): before.get(_key(target)) or _Kept(target) for target in intent.targets[:KEPT_TARGETS]}
         if 0 < slots * SLOT_MS <= WINDOW_MS:  # a jump is no time in which anything was measured
             for target in intent.targets[:KEPT_TARGETS]:
                 one = kept[_key(target)]
                 one.target = target
-                self._measure(one, state, slots * SLOT_MS)
+                self._measure(one, state, slots * SLOT_MS, service)
             if intent.mode is Mode.SHADOW:
                 for one in kept.values():
                     one.share_percent, one.cap_percent = 0.0, 100.0
@@ -123,8 +141,25 @@ class TargetKeeper:
         with self._lock:
             self._cells[state.cell] = kept
 
-    def _measure(self, one: _Kept, state: CellState, ms: float) -> None:
+    def _measure(self, one: _Kept, state: CellState, ms: float, service: Service | None) -> None:
         rows = [row for row, ue in enumerate(state.ue_ids) if ue in one.target.ue_ids]
+        one.window_ms += ms
+        one.window_held_ms += one.share_percent / 100.0 * ms
+        self._measure_throughput(one, state, rows, ms)
+        delay_U = state.head_delay_slots_U[rows]
+        if np.isfinite(delay_U).any():
+            one.window_delay_ms = max(one.window_delay_ms or 0.0, float(np.nanmax(delay_U)) * SLOT_MS)
+        if service is not None and service.lost_packets_U is not None and service.delivered_packets_U is not None:
+            rows = [row for row, ue in enumerate(service.ue_ids) if ue in one.target.ue_ids]
+            lost_U, delivered_U = service.lost_packets_U[rows], service.delivered_packets_U[rows]
+            known_U = np.isfinite(lost_U) & np.isfinite(delivered_U)
+            if known_U.any():
+                one.window_lost = (one.window_lost or 0.0) + float(lost_U[known_U].sum())
+                one.window_delivered += float(delivered_U[known_U].sum())
+        if one.window_ms >= WINDOW_MS - 1e-6:
+            self._judge(one)
+
+    def _measure_throughput(self, one: _Kept, state: CellState, rows: list[int], ms: float) -> None:
         served_U, share_U = state.served_bits_per_slot_U[rows], state.prb_share_U[rows]
         known_U = np.isfinite(served_U) & np.isfinite(share_U)
         if not known_U.any():
@@ -135,26 +170,30 @@ class TargetKeeper:
         keep = max(0.0, 1.0 - ms / MEMORY_MS)
         one.served_kbit = keep * one.served_kbit + kbit
         one.rbg_ms = keep * one.rbg_ms + share * state.num_rbgs * ms
-        one.window_ms += ms
+        one.window_known_ms += ms
         one.window_kbit += kbit
         one.window_share_ms += share * ms
-        one.window_held_ms += one.share_percent / 100.0 * ms
-        delay_U = state.head_delay_slots_U[rows]
-        one.delay_ms = float(np.nanmax(delay_U)) * SLOT_MS if np.isfinite(delay_U).any() else None
-        if one.window_ms >= WINDOW_MS - 1e-6:
-            self._judge(one)
 
     def _judge(self, one: _Kept) -> None:
         """The window has ended."""
-        target, one.kbps = one.target, one.window_kbit / one.window_ms * 1000.0
-        used_percent, held_percent = (100.0 * x / one.window_ms for x in (one.window_share_ms, one.window_held_ms))
+        known_ms, kbps, is_idle = one.window_known_ms, None, False
+        if known_ms:
+            kbps = one.window_kbit / known_ms * 1000.0
+            is_idle = one.window_share_ms / known_ms < 0.5 * one.window_held_ms / one.window_ms
+        one.window = Window(kbps, is_idle, one.window_delay_ms, one.window_lost, one.window_delivered)
         one.short_windows = one.short_windows + 1 if one.needed_percent > self._largest_percent else 0
-        one.state = _state(target, one, used_percent < 0.5 * held_percent)
-        if one.state == "missed" and one.short_windows >= OUT_OF_REACH_WINDOWS:
-            one.state = "out of reach"
-        one.verdicts[one.state] = one.verdicts.get(one.state, 0) + 1
-        one.total_ms, one.total_kbit = one.total_ms + one.window_ms, one.total_kbit + one.window_kbit
-        one.window_ms = one.window_kbit = one.window_share_ms = one.window_held_ms = 0.0
+        verdicts = judged(one.target, one.window)
+        text = in_words(one.target, one.window)
+        if verdicts.get("min_kbps") == "missed" and one.short_windows >= OUT_OF_REACH_WINDOWS:
+            verdicts["min_kbps"] = "out of reach"
+            text += f": out of reach, it needs {one.needed_percent:.0f} % of the cell and targets get"
+            text += f" {self._largest_percent:g} %"
+        state = worst(verdicts)
+        one.result = TargetResult(state, text, verdicts, one.bits_per_rbg)
+        one.verdicts[state] = one.verdicts.get(state, 0) + 1
+        one.total_ms, one.total_kbit = one.total_ms + known_ms, one.total_kbit + one.window_kbit
+        one.window_ms = one.window_known_ms = one.window_kbit = one.window_share_ms = one.window_held_ms = 0.0
+        one.window_delay_ms, one.window_lost, one.window_delivered = None, None, 0.0
 
     def _revise(self, kept: list[_Kept], num_rbgs: int) -> None:
         for one in kept:
@@ -165,11 +204,12 @@ class TargetKeeper:
             if target.min_kbps is None or rate <= 0.0:
                 continue
             left_ms = max(WINDOW_MS / 4, WINDOW_MS - one.window_ms)
-            lacking_kbps = max(0.0, target.min_kbps * one.window_ms / 1000.0 - one.window_kbit) / left_ms * 1000.0
+            lacking_kbps = max(0.0, target.min_kbps * one.window_known_ms / 1000.0 - one.window_kbit) / left_ms * 1000.0
             one.needed_percent = 100.0 * target.min_kbps / rate
             wanted = 100.0 * (target.min_kbps * MARGIN + lacking_kbps) / rate
-            used_percent = 100.0 * one.window_share_ms / one.window_ms if one.window_ms else 100.0
-            if one.window_ms >= WINDOW_MS / 2 and used_percent < 0.5 * one.share_percent:
+            known_ms = one.window_known_ms
+            used_percent = 100.0 * one.window_share_ms / known_ms if known_ms else 100.0
+            if known_ms >= WINDOW_MS / 2 and used_percent < 0.5 * one.share_percent:
                 wanted = min(wanted, max(2.0 * used_percent, 100.0 / num_rbgs))
             one.share_percent = min(wanted, self._largest_percent)
         total = sum(one.share_percent for one in kept)
@@ -177,11 +217,18 @@ class TargetKeeper:
             for one in kept:
                 one.share_percent *= self._largest_percent / total
 
+    def keep_only(self, cells: Collection[str]) -> None:
+        """Cells that are not among these have left: nothing of them counts any more, and they begin anew."""
+        with self._lock:
+            for cell in self._cells.keys() - set(cells):
+                del self._cells[cell]
+                self._slots.pop(cell, None)
+
     def rows(self) -> list[dict[str, Any]]:
         """One for each target in each cell: what it is, what was measured, what became of its windows."""
         with self._lock:
             cells = {cell: list(kept.values()) for cell, kept in self._cells.items()}
-        return [_row(cell, one, self._largest_percent) for cell, kept in sorted(cells.items()) for one in kept]
+        return [_row(cell, one) for cell, kept in sorted(cells.items()) for one in kept]
 
 
 def _key(target: Target) -> tuple[str, str, str]:
@@ -195,24 +242,9 @@ def _limited(limit: SliceLimit, one: _Kept) -> SliceLimit:
     )
 
 
-def _state(target: Target, one: _Kept, is_idle: bool) -> str:
-    """What became of a window: met, missed, idle (less was offered), unknown (nothing says it)."""
-    found = []
-    assert one.kbps is not None
-    if target.min_kbps is not None:
-        is_met = one.kbps >= ENOUGH * target.min_kbps
-        found.append("met" if is_met else "idle" if is_idle else "missed")
-    if target.max_kbps is not None:
-        found.append("met" if one.kbps <= target.max_kbps / ENOUGH else "missed")
-    if target.max_delay_ms is not None:
-        found.append("unknown" if one.delay_ms is None else "met" if one.delay_ms <= target.max_delay_ms else "missed")
-    if target.max_loss_rate is not None:
-        found.append("unknown")  # no report of an uplink says what was lost
-    return next((state for state in ("missed", "unknown", "idle") if state in found), "met")
-
-
-def _row(cell: str, one: _Kept, largest_percent: float) -> dict[str, Any]:
-    target, windows = one.target, sum(one.verdicts.values())
+def _row(cell: str, one: _Kept) -> dict[str, Any]:
+    target, window, windows = one.target, one.window, sum(one.verdicts.values())
+    result = one.result or TargetResult(text=NO_WINDOW)
     return {
         "policy": target.policy,
         "cell": cell,
@@ -221,29 +253,22 @@ def _row(cell: str, one: _Kept, largest_percent: float) -> dict[str, Any]:
         "max_kbps": target.max_kbps,
         "max_delay_ms": target.max_delay_ms,
         "max_loss_rate": target.max_loss_rate,
-        "kbps": None if one.kbps is None else round(one.kbps, 1),
-        "bits_per_rbg": round(one.kbit_per_rbg_ms * 1000.0 * SLOT_MS, 1),
+        "kbps": _rounded(window.kbps, 1),
+        "delay_ms": _rounded(window.delay_ms, 1),
+        "loss_rate": _rounded(window.loss_rate, 6),
+        "bits_per_rbg": round(one.bits_per_rbg, 1),
         "share_percent": round(one.share_percent, 1),
         "cap_percent": round(one.cap_percent, 1),
-        "state": one.state,
-        "text": "".join(_words(one, largest_percent)),
+        "state": result.state,
+        "verdicts": dict(result.verdicts),
+        "text": result.text,
         "windows": windows,
         "windows_by_state": dict(one.verdicts),
         "met_share": round(one.verdicts.get("met", 0) / windows, 3) if windows else None,
         "idle_share": round(one.verdicts.get("idle", 0) / windows, 3) if windows else None,
-        "mean_kbps": round(one.total_kbit / one.total_ms * 1000.0, 1) if windows else None,
+        "mean_kbps": round(one.total_kbit / one.total_ms * 1000.0, 1) if one.total_ms else None,
     }
 
 
-def _words(one: _Kept, largest_percent: float) -> Iterator[str]:
-    target = one.target
-    if one.kbps is None:
-        yield "no window has ended"
-        return
-    yield f"{one.kbps:.0f} kbit/s in the newest second"
-    if target.min_kbps is not None:
-        yield f", {target.min_kbps:g} wanted"
-    if target.max_kbps is not None:
-        yield f", {target.max_kbps:g} at most"
-    if one.state == "out of reach":
-        yield f": out of reach, it needs {one.needed_percent:.0f} % of the cell and targets get {largest_percent:g} %"
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

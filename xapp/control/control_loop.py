@@ -24,6 +24,7 @@ from policy.schedulers.fallback import fallback, left_to_the_node
 from xapp.config.model import Controls
 from xapp.control.batch_limit import FRESH_SHARE, BatchLimit
 from xapp.control.cell_link import CellLink, Report, node_of
+from xapp.control.cell_tracker import Service
 from xapp.control.decision_record import ControlOutcome, DecisionLog, DecisionRecord
 from xapp.control.encoder import DecisionContext
 from xapp.control.leader_thread import Answer, Worker
@@ -64,8 +65,8 @@ class Discretion:
         """What became of it."""
 
 
-OnDecided = Callable[[CellState, Intent, Allocation, bool], None]
-"""Called with the state, the intent, the allocation, and whether it was sent."""
+OnDecided = Callable[[CellState, Intent, Allocation, bool, Service | None], None]
+"""Called with the state, the intent, the allocation, whether it was sent, and what was served before that state."""
 
 
 class ControlLoop:
@@ -81,7 +82,7 @@ class ControlLoop:
         *,
         links: Callable[[], Sequence[CellLink]],
         intent_of: Callable[[CellState], Intent] = lambda state: Intent(),
-        on_decided: OnDecided = lambda state, intent, allocation, sent: None,
+        on_decided: OnDecided = lambda state, intent, allocation, sent, service: None,
         observer: Observer | None = None,
         renew_leader: Callable[[], Leader] | None = None,
         worker: Asked | None = None,
@@ -234,7 +235,7 @@ class ControlLoop:
                 ),
                 outcome=outcome,
             )
-        self._on_decided(newest.state, intent, allocation, sent)
+        self._on_decided(newest.state, intent, allocation, sent, newest.service)
         loop_ms = (time.perf_counter_ns() - report.received_ns) / 1e6
         self._decisions += 1
         record = DecisionRecord(

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from policy.allocation import Allocation
@@ -95,8 +96,11 @@ class ControlSender:
             if self._closing or self._in_standby:
                 outcome.nothing = "closing" if self._closing else "yielded"
                 return False
+            before = self._controlled.get(target.cell)
             self._controlled[target.cell] = target
             self._outcomes[target.cell] = outcome
+        if before is not None and before.encoder.service_model != target.encoder.service_model:
+            self._give_back(before)
         messages = target.encoder.encode(target.cell, target.carrier, allocation, context, self._send_context())
         if not messages:
             outcome.nothing = "unchanged"
@@ -112,6 +116,15 @@ class ControlSender:
                 return False
         messages = target.encoder.release(target.cell, target.carrier, self._send_context())
         return self._hand_over(target, messages, outcome)
+
+    def _give_back(self, before: ControlTarget) -> None:
+        """A cell that is controlled otherwise from now on: what was decided while its node was planned anew came after
+        the release, and nobody else would take it back. Under the subscription of now, which answers come to.
+        """
+        with self._lock:
+            now = self._watched.get((before.node, before.function_id), before)
+        messages = before.encoder.release(before.cell, before.carrier, self._send_context())
+        self._hand_over(replace(before, instance_id=now.instance_id), messages, None)
 
     def release_all(self) -> None:
         """Release every controlled cell, for good: no control leaves after it, not even one that is being made.

@@ -27,6 +27,7 @@ from policy.leader_models.token_probabilities import (
 from policy.limits import NO_SLICE_CAP, compile_limits
 from policy.prompt.readable import ReadablePrompt, readable_prompt
 from policy.prompt.text import action_text
+from xapp.a1.target_lines import target_rows
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.findings import findings_of, got, owner_name
 
@@ -71,6 +72,7 @@ def explain(
         "intent": INTENT.dump_python(record.intent, mode="json"),
         "state": _state(record.state, None if ues is None else wanted),
         "limits": _limits(record),
+        "targets": [row for row in target_rows(record.intent) if ues is None or set(wanted) & set(row["ue_ids"])],
         "allocation": _allocation(record),
         "guard": list(record.guard_changes),
         "control": _control(record),

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from xapp.a1.target_lines import line as target_line
+
 MAX_ALTERNATIVES = 3
 """Of an RBG, besides who got it."""
 CIRCUMSTANCES = ("buffer", "buffer_unknown", "cap", "floor", "quota", "guard_changed")
@@ -43,6 +45,8 @@ def _head(console: Console, document: Mapping[str, Any]) -> None:
         console.print(f"guard      {escape(change)}")
     for problem in document["limits"]["not_enforced"]:
         console.print(f"limits     {escape(problem)}")
+    for target in document.get("targets", ()):
+        console.print(f"target     {escape(target_line(target))}")
     console.print()
 
 

@@ -69,7 +69,7 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "rmr_endpoint": f"{parts.endpoint.rmr_host}:{parts.endpoint.rmr_port}",
         "registered": parts.registrar.registered,
         "policies": parts.policies.status(),
-        "targets": parts.policies.in_force.targets(),
+        "targets": parts.policies.targets(),
         "policies_refused": parts.policies.a1.refused,
         "configuration": parts.configuration.status(),
         "rmr": parts.transport.counters,

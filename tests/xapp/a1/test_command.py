@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
+from policy.cell_state import make_cell_state
+from policy.intent import Intent, Target
+from xapp.a1.api import policy_router
 from xapp.a1.policy_model import make_policy_type
+from xapp.a1.target_keeper import TargetKeeper
 from xapp.cli import main
+from xapp.http.server import BackgroundServer
 from xapp.packaging.descriptor import FOLDER
 
 EXAMPLES = sorted((FOLDER / "examples").glob("*.json"))
@@ -113,6 +119,49 @@ def test_show_uses_the_configuration_for_who_is_in_a_slice(
     assert shown["policies"] == {"gold": "ENFORCED"}
     assert shown["slices"] == [{"slice": "1", "ue_ids": [4], "min_rbgs": 2, "max_rbgs": 10, "policies": ["gold"]}]
     assert shown["floor_window_periods"] == 1
+
+
+@pytest.fixture
+def xapp() -> Iterator[Callable[[list[dict[str, Any]]], str]]:
+    """`xapp(rows)` answers GET /ric/v1/policies with them over real HTTP; returns its URL."""
+    servers: list[BackgroundServer] = []
+
+    def start(rows: list[dict[str, Any]]) -> str:
+        app = FastAPI()
+        app.include_router(policy_router(lambda: rows))
+        servers.append(BackgroundServer(app, "127.0.0.1", 0))
+        assert servers[-1].wait_started()
+        return f"http://127.0.0.1:{servers[-1].port}"
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def test_show_says_what_has_come_of_targets_in_a_running_xapp(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], xapp: Callable[[list[dict[str, Any]]], str]
+) -> None:
+    targets = {"per_ue": {"min_throughput_kbps": 400}}
+    gold = file({"scope": {"cells": [CELL], "ue_ids": [7]}, "targets": targets}, "gold.json")
+    _, out, _ = run(capsys, "show", gold)
+    assert "UE 7: at least 400 kbit/s, by gold; its share follows what its RBGs carry, and whether" in out
+    target = Target("gold", "UE 7", frozenset({7}), min_kbps=400.0)
+    keeper = TargetKeeper(70)
+    for slot in range(0, 1200, 100):
+        state = make_cell_state(
+            CELL, num_rbgs=10, slots_per_dcm=100, slot=slot, ue_ids=(7,),
+            served_bits_per_slot_U=[300.0], prb_share_U=[0.1],
+        )  # fmt: skip
+        keeper.on_decided(state, Intent(targets=(target,)))
+    other = {"policy_instance_id": "other", "targets": [{"nonsense": 1}]}
+    url = xapp([{"policy_instance_id": "gold", "targets": keeper.rows()}, other])
+    status, out, err = run(capsys, "show", gold, "--url", url)
+    assert (status, err) == (0, "")
+    assert f"{CELL}: UE 7: at least 400 kbit/s, by gold: missed (300 kbit/s in the newest second, 400 wanted);" in out
+    assert "% of the cell, at 300 bits an RBG and slot" in out
+    assert "its share follows" not in out
+    status, out, err = run(capsys, "show", gold, "--url", "http://127.0.0.1:9")
+    assert (status, err.count("\n")) == (1, 1) and "xApp" in err
 
 
 PAGE = (FOLDER.parent / "docs" / "policies.md").read_text(encoding="utf-8")

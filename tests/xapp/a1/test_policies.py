@@ -19,6 +19,7 @@ from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
+from xapp.explain.document import explain
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import A1_POLICY_REQUEST, RmrMessage
@@ -127,3 +128,44 @@ def test_the_configuration_may_name_a_slices_members_later(loop: Loop) -> None:
     assert violations([Share(frozenset({2}), 50.0)], loop.next_allocation()) == []
     assert loop.rows["p"]["enforcement"] == "ENFORCED"
     assert loop.policies.status() == {"p": "ENFORCED"}
+
+
+def lose(loop: Loop, seconds: int, lost: float) -> None:
+    """Each UE delivers 99 packets a period and loses `lost`."""
+    for _ in range(10 * seconds):
+        loop.sn += 1
+        columns = {"lost_packets": np.full(3, lost), "delivered_packets": np.full(3, 99.0)}
+        indication = loop.node.indication(UES, k=100, slot=100 * loop.sn, **columns)
+        loop.receiver.on_message(loop.node.dcm_message(loop.sn, indication, slot=100 * loop.sn))
+        loop.node.next_control()
+
+
+def test_a_loss_target_is_judged_by_the_packets_of_the_dcm_indication_and_explained(loop: Loop) -> None:
+    loop.next_allocation()
+    loop.say("CREATE", "loss", {"scope": {"slices": [{"sst": 1}]}, "targets": {"per_slice": {"max_loss_rate": 0.02}}})
+    lose(loop, 2, 1.0)
+    assert loop.rows["loss"]["enforcement"] == "ENFORCED"
+    (row,) = loop.rows["loss"]["targets"]
+    assert (row["state"], row["loss_rate"]) == ("met", pytest.approx(0.01))
+    lose(loop, 2, 11.0)
+    assert loop.rows["loss"]["enforcement"] == "NOT_ENFORCED"
+    assert "slice 1: 10 % lost, 2 % at most" in loop.rows["loss"]["reasons"][0]
+    lose(loop, 1, 11.0)  # the decision after the window's end
+    (explained,) = explain(loop.loop.log.newest(loop.node.cell)[0])["targets"]
+    assert (explained["state"], explained["max_loss_rate"]) == ("missed", 0.02)
+    assert explained["text"] == "10 % lost, 2 % at most"
+
+
+def test_targets_of_a_cell_that_left_do_not_count_until_it_is_back(loop: Loop) -> None:
+    loop.next_allocation()
+    loop.say("CREATE", "loss", {"scope": {"slices": [{"sst": 1}]}, "targets": {"per_slice": {"max_loss_rate": 0.02}}})
+    lose(loop, 2, 11.0)
+    assert "lost, 2 % at most" in "".join(loop.rows["loss"]["reasons"])
+    loop.receiver.detach(loop.node.dcm_instance)
+    assert loop.rows["loss"]["targets"] == [] and loop.policies.targets() == []
+    assert loop.rows["loss"]["reasons"] == ["no cell reports"]
+    loop.receiver.attach(loop.node.dcm_instance, ReportSubscription(loop.node.cell, "dcm"), loop.node.link())
+    lose(loop, 2, 11.0)
+    (row,) = loop.rows["loss"]["targets"]
+    assert row["windows_by_state"] == {"missed": row["windows"]} and row["windows"] >= 1
+    assert "lost, 2 % at most" in "".join(loop.rows["loss"]["reasons"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from policy.cell_state import make_cell_state
 from policy.intent import Intent, Mode, SliceLimit, Target
 from xapp.a1.target_keeper import TargetKeeper
+from xapp.a1.target_lines import line, target_rows
+from xapp.control.cell_tracker import Service
 
 CELL, RBGS, K = "gnb/00f110000000011", 10, 100
 SLICE = frozenset((1, 2))
@@ -22,6 +25,9 @@ class Cell:
         self.intent = Intent(slice_limits=(SliceLimit("1", SLICE),), targets=(target,))
         self.bits_per_rbg, self.offered_kbps = bits_per_rbg, offered_kbps
         self.slot, self.own_percent = 0, 20.0
+        self.delay_slots = float("nan")
+        self.packets: tuple[list[float], list[float]] | None = None
+        """Lost and delivered in each period, by UE."""
 
     def play(self, periods: int, mode: Mode = Mode.CONTROL) -> SliceLimit:
         limit = self.intent.slice_limits[0]
@@ -30,7 +36,10 @@ class Cell:
             (limit,) = self.keeper.with_limits(self.intent, self.state(0.0)).slice_limits
             share = min(max(self.own_percent, limit.min_share_percent), limit.max_share_percent) / 100.0
             kbps = min(self.offered_kbps, share * RBGS * self.bits_per_rbg)
-            self.keeper.on_decided(self.state(kbps), Intent(**{**self.values(), "mode": mode}))
+            service = None
+            if self.packets is not None:
+                service = Service((1, 2, 3), np.zeros(3), K, *map(np.array, self.packets))
+            self.keeper.on_decided(self.state(kbps), Intent(**{**self.values(), "mode": mode}), service)
         return limit
 
     def values(self) -> dict[str, Any]:
@@ -46,6 +55,7 @@ class Cell:
             ue_ids=(1, 2, 3),
             served_bits_per_slot_U=[kbps / 2, kbps / 2, 5.0],
             prb_share_U=[share / 2, share / 2, 0.1],
+            head_delay_slots_U=[self.delay_slots, 1.0, 99.0] if self.delay_slots > 0 else [float("nan")] * 3,
         )
 
     @property
@@ -102,10 +112,69 @@ def test_in_shadow_windows_are_judged_and_nothing_acts() -> None:
     assert limit.min_share_percent == 0.0 and cell.row["windows_by_state"] == {"missed": 3}
 
 
-def test_loss_is_unknown_and_delay_is_judged() -> None:
+def test_loss_is_judged_where_packets_are_counted_and_unknown_with_the_reason_where_not() -> None:
     cell = Cell(slice_target(max_loss_rate=0.01))
     cell.play(10)
-    assert cell.row["state"] == "unknown"
+    assert cell.row["state"] == "unknown" and cell.row["loss_rate"] is None
+    assert "the node does not report packets lost and delivered" in cell.row["text"]
+    # UE 3, which is not in the slice, loses everything.
+    cell.packets = [1.0, 0.0, 50.0], [100.0, 100.0, 0.0]
+    cell.play(10)
+    assert cell.row["state"] == "met" and cell.row["loss_rate"] == pytest.approx(1.0 / 201.0, abs=1e-6)
+    cell.packets = [3.0, 0.0, 0.0], [100.0, 100.0, 0.0]
+    cell.play(10)
+    assert cell.row["state"] == "missed" and "1.5 % lost, 1 % at most" in cell.row["text"]
+    cell.packets = [0.0, 0.0, 9.0], [0.0, 0.0, 0.0]
+    cell.play(10)
+    assert cell.row["state"] == "idle" and "no packet was sent" in cell.row["text"]
+    assert cell.row["windows_by_state"] == {"unknown": 1, "met": 1, "missed": 1, "idle": 1}
+
+
+def test_of_several_things_that_a_target_asks_each_is_judged_and_the_worst_counts() -> None:
+    cell = Cell(slice_target(min_kbps=1000.0, max_delay_ms=5.0))
+    cell.play(10)
+    assert cell.row["verdicts"] == {"min_kbps": "met", "max_delay_ms": "unknown"} and cell.row["state"] == "unknown"
+    cell.delay_slots = 7.0
+    cell.play(10)
+    assert cell.row["verdicts"]["max_delay_ms"] == "missed" and cell.row["state"] == "missed"
+    assert "7 ms waited, 5 ms at most" in cell.row["text"]
+
+
+def test_an_intent_says_what_has_come_of_its_targets() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    assert cell.keeper.with_limits(cell.intent, cell.state(0.0)).targets[0].result is None
+    cell.play(30)
+    intent = cell.keeper.with_limits(cell.intent, cell.state(0.0))
+    (target,) = intent.targets
+    assert target.result is not None and (target.result.state, target.result.text) == ("met", cell.row["text"])
+    (row,) = target_rows(intent)
+    assert row["share_percent"] == cell.row["share_percent"] > 40.0
+    assert line(row) == (
+        f"slice 1: at least 4000 kbit/s, by p: met ({cell.row['text']});"
+        f" a floor of {row['share_percent']:g} % of the cell, at 1000 bits an RBG and slot"
+    )
+
+
+def test_a_cell_that_leaves_takes_its_verdicts_along_and_begins_anew() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    cell.play(30, Mode.SHADOW)
+    assert cell.row["state"] == "missed"
+    cell.keeper.keep_only([CELL])
+    assert cell.row["windows"] == 3
+    cell.keeper.keep_only([])
+    assert cell.keeper.rows() == []
+    cell.play(5, Mode.SHADOW)
+    assert (cell.row["state"], cell.row["windows"]) == ("unknown", 0), "nothing of what was before counts"
+    cell.play(5, Mode.SHADOW)
+    assert cell.row["windows_by_state"] == {"missed": 1}
+
+
+def test_a_cell_whose_time_runs_backwards_has_started_over() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    cell.play(30, Mode.SHADOW)
+    cell.slot = 0
+    cell.play(2, Mode.SHADOW)
+    assert cell.row["windows"] == 0
 
 
 def test_a_policy_that_goes_takes_its_shares_with_it() -> None:

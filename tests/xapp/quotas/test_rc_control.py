@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from xapp.control.encoder import DecisionContext
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId, Guami
+from xapp.quotas.allocation_to_quota import RELEASED, QuotaRules
+from xapp.quotas.ccc_encoder import CccEncoder, CccSettings, SliceShare
 from xapp.quotas.quota_store import KEY
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import RIC_CONTROL_REQUEST
@@ -208,3 +211,27 @@ def test_an_operators_cap_reaches_the_node(rig: Controlling) -> None:
     assert rig.play() == {1: 3}
     rig.decide(free)
     assert rig.play() == {1: 100}
+
+
+def test_a_decision_in_flight_while_its_node_is_planned_anew_leaves_no_quota_behind(rig: Controlling) -> None:
+    """The node is controlled by shares of slices from now on: what came after the release is taken back, too, under the
+    subscription of now."""
+    rig.decide(shares(4, 3))
+    assert rig.play() == {1: 40, 2: 30}
+    assert rig.sender.release(rig.node.cell)
+    assert rig.play() == {1: 100, 2: 100}
+    rig.decide(shares(2, 3))  # in flight: its target is the old one
+    assert rig.play() == {1: 20, 2: 30}
+    rig.sender.unwatch(rig.node.name)
+    rig.encoder.doubt()
+    rig.sender.watch(replace(rig.target, instance_id=INSTANCE + 1))
+    rig.play()
+    slices = CccEncoder(CccSettings("00101", (SliceShare("1", 1, "", RELEASED),), ()), QuotaRules())
+    now = replace(rig.target, function_id=4, instance_id=INSTANCE + 1, encoder=slices)
+    state = make_cell_state(rig.node.cell, num_rbgs=RBGS, slots_per_dcm=100, slot=0, ue_ids=(1, 2))
+    rig.sender.send(now, shares(4, 3), DecisionContext(state))
+    request, _, quota = rig.next_quota()
+    assert (request.request_id.instance, quota.max_percent) == (INSTANCE + 1, 100)
+    rig.acknowledge(request)
+    rig.play()
+    assert rig.encoder.limited == 0
