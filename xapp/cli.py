@@ -38,7 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scenarios": ("training.simulator.command:scenarios_app", "The simulator's worlds, with their numbers and hashes."),
     "tune": ("training.baselines.command:tune_app", "How eagerly UEs should contend, for every row of a comparison."),
     "evaluate": ("training.evaluation.command:evaluate_app", "A bundle against every baseline, in the same worlds."),
-    "results": ("training.evaluation.results_command:results_app", "Results of several machines, put together."),
+    "results": (
+        "training.experiments.figure_command:results_app",
+        "Results put together, figures made again from what is kept.",
+    ),
     "exploit": ("training.exploit.command:exploit_app", "What one UE gains by playing for itself against the others."),
     "experiment": ("training.experiments.command:experiment_app", "The paper's figures and open questions, each anew."),
     "bench": ("xapp.bench.command:bench_app", "Speed of the decision path; `bench training`: of training."),

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
 
 results_app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, help="Results of `stackmac evaluate`, worked out again."
+    add_completion=False, rich_markup_mode=None, help="Results, worked out again from what is kept."
 )
 
 
 @results_app.callback()
 def results() -> None:
-    """Results of `stackmac evaluate`, worked out again from the values in their files."""
+    """Results, worked out again from the values in their files."""
 
 
 @dataclass(frozen=True)

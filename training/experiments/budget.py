@@ -45,7 +45,8 @@ BUDGETS: dict[str, Budget] = {
         # Hidden: what tests run.
         Budget("smoke", train_seeds=1, world_seeds=2, cells=2, slots=12, updates=2, warm_start_steps=2),
         Budget("quick", train_seeds=2, world_seeds=3, cells=12, slots=100, updates=30, warm_start_steps=120),
-        Budget("full", train_seeds=3, world_seeds=10, cells=24, slots=100, updates=800, warm_start_steps=400),
+        # Made for two cores: an experiment is tens of minutes of processor time, see docs/training.md.
+        Budget("full", train_seeds=3, world_seeds=6, cells=16, slots=100, updates=400, warm_start_steps=400),
     )
 }
 """The budgets by name."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 experiment_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+MACHINES = ("out", "jobs", "resume", "json_file", "shard", "merge", "minutes")
+"""Options that say who does the work, not what it is."""
 SHOWN_BUDGETS = ("quick", "full")
 HELP = "\b\n" + "\n".join(f"{e.name:<16}{e.summary}" for e in EXPERIMENTS.values())
 
@@ -39,6 +41,9 @@ class ExperimentOptions:
     world_seeds: int = option(0, "World seeds; 0 = the budget's.", min=0, max=1000)
     jobs: int = option(1, "Processes side by side; 0 = one a core.", min=0, max=256)
     resume: bool = option(False, "Keep what OUT holds already.")
+    shard: str = option("", "K/N: only the training seeds K, K+N, ...; no report.")
+    merge: str = option("", "Directories of shards, comma-separated: go on from what they hold.")
+    minutes: float = option(0.0, "Stop after this long, as Ctrl-C would; 0 = never.", min=0)
     scenario: str = option("", "Scenarios or FILE.toml, comma-separated; empty = the experiment's.")
     ues: str = option("", "UEs per cell, comma-separated; empty = the experiment's.")
     bundle: str = option("", "Directory of a bundle, or module:Class, where one is looked at; empty = the shipped.")
@@ -46,7 +51,7 @@ class ExperimentOptions:
 
     def command(self) -> str:
         """What gives these numbers again, wherever it is written and however many processes share the work."""
-        return command_of("experiment", self, ("out", "jobs", "resume", "json_file"), "--out DIR")
+        return command_of("experiment", self, MACHINES, "--out DIR")
 
     def study_options(self) -> Options:
         """Raises UserMistake."""
@@ -70,7 +75,8 @@ class ExperimentOptions:
 def experiment_command(options: ExperimentOptions) -> int:
     """Run an experiment; write its table (CSV), figure (PNG, SVG) and paragraph (Markdown) into OUT.
 
-    Ctrl-C keeps what is finished, trainings half-way included; --resume goes on from there.
+    Ctrl-C keeps what is finished, trainings half-way included; --resume goes on from there. Several machines take a
+    --shard each; --merge of their directories plays what is left and writes the whole.
     """
     name, out = options.name, options.out
     if name == "list":
@@ -97,28 +103,36 @@ def experiment_command(options: ExperimentOptions) -> int:
     from rich.markdown import Markdown
 
     from training.evaluation.process_pool import cores
-    from training.experiments.report import as_json, write
+    from training.experiments.kept import document_of, write_all
+    from training.experiments.shards import gather, shard_of
     from training.experiments.study import Study, StudyError
     from training.progress_bar import ProgressBar
 
     check_json_path(options.json_file)
+    shard = shard_of(options.shard, budget.train_seeds)
     if (out / "parts").exists() and not options.resume:
         raise StudyError(f"{out} holds an experiment: --resume goes on, or choose another directory")
     out.mkdir(parents=True, exist_ok=True)
-    with ProgressBar(name, 1, "{what}") as bar, _term_is_interrupt():
+    gather([Path(folder) for folder in names_in(options.merge)], out)
+    with ProgressBar(name, 1, "{what}") as bar, _interrupted_by_signals(options.minutes):
 
         def show(done: int, parts: int, what: str) -> None:
             bar.show(done, total=parts, what=what)
 
-        study = Study(out, budget, study_options, jobs=options.jobs or cores(), show=show)
+        study = Study(out, budget, study_options, jobs=options.jobs or cores(), shard=shard, show=show)
         try:
             report = EXPERIMENTS[name].run(study)
         except KeyboardInterrupt:
             typer.echo(f"stackmac experiment: stopped, {study.parts_done} parts are kept; --resume goes on", err=True)
             return INTERRUPTED
-    files = write(name, EXPERIMENTS[name].summary, report, out, budget, options.command())
+    if options.shard:
+        typer.echo(
+            f"shard {options.shard} is done: {study.parts_done} parts lie in {out}; --merge puts shards together"
+        )
+        return 0
+    files = write_all(name, report, study, options.command(), out)
     if options.json_file:
-        write_json(options.json_file, as_json(name, report, budget, options.command()))
+        write_json(options.json_file, document_of(name, report, study, options.command()))
     console = Console(stderr=options.json_file == "-")
     console.print(Markdown(f"**{name}** ({budget.mark}): {report.paragraph}"))
     console.print(Markdown(f"{report.definitions} {report.sample}"), style="dim")
@@ -127,14 +141,18 @@ def experiment_command(options: ExperimentOptions) -> int:
 
 
 @contextmanager
-def _term_is_interrupt() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does."""
+def _interrupted_by_signals(minutes: float) -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does, and so does the time being up."""
 
     def interrupt(number: int, frame: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = [(number, signal.signal(number, interrupt)) for number in (signal.SIGTERM, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before:
+            signal.signal(number, handler)

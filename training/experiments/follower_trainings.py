@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LESS: dict[str, Any] = {
     "quick": {"updates": 20, "imitation_updates": 15, "worlds": 4, "cells": 8, "slots": 8},
     "smoke": {"updates": 1, "imitation_updates": 1, "worlds": 1, "cells": 2, "slots": 2},
-    "full": {},
+    "full": {"updates": 80, "cells": 32},
 }
 
 
@@ -51,7 +51,7 @@ def train_under_pf(
             },
             trains=True,
         )
-        for seed, bundle in enumerate(bundles, 1)
+        for seed, bundle in zip(study.train_seeds, bundles, strict=True)
     ]
     study.run(parts)
     return [

@@ -17,13 +17,16 @@ from training.world_seeds import FIRST_WORLD_SEED
 WARM_UP_DECISIONS = 3
 
 
-def latency_part(label: str, bundle: Path, scenario: Scenario, ues: int, decisions: int, repeat: int) -> Part:
-    """Milliseconds of `decisions` decisions in one cell; `repeat` numbers the world."""
+def latency_part(
+    label: str, bundle: Path, scenario: Scenario, ues: int, decisions: int, repeat: int, engine: bool = False
+) -> Part:
+    """Milliseconds of `decisions` decisions in one cell; `repeat` numbers the world. engine: compiled, not by torch."""
     arguments = {"bundle": bundle, "scenario": scenario, "ues": ues, "decisions": decisions, "repeat": repeat}
+    arguments["engine"] = engine
     return Part(f"latency {label} I={ues} {repeat + 1}", measure_latency, arguments)
 
 
-def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, repeat: int) -> Results:
+def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, repeat: int, engine: bool) -> Results:
     """Leader: prompt to DCM, greedy, without a draft. Followers: all UEs of the cell, one slot."""
     import torch
 
@@ -31,12 +34,13 @@ def measure_latency(bundle: Path, scenario: Scenario, ues: int, decisions: int, 
     from policy.intent import Intent
     from policy.leader import never_expires
     from policy.model_leader import ModelLeader
+    from policy.registry import make_leader
     from training.simulator.cell import CellBatch
     from training.simulator.learned_followers import as_followers
 
     torch.set_num_threads(1)
     loaded = load_bundle(bundle)
-    leader = ModelLeader(loaded.leader, loaded.options)
+    leader = make_leader(str(bundle)) if engine else ModelLeader(loaded.leader, loaded.options)
     answer = as_followers(loaded.follower)
     world = CellBatch(scenario, 1, ues, FIRST_WORLD_SEED + repeat)
     world.play(None, 50)

@@ -32,6 +32,10 @@ METRICS = (
 )
 
 
+KEPT_DIGITS = 7
+"""Significant digits of what is kept of a world: far finer than worlds differ."""
+
+
 class PlayerSpec(NamedTuple):
     """Who plays: a rule by name, a bundle, or a bundle as a learned baseline (training.evaluation.bundle_players) by
     name."""
@@ -90,6 +94,7 @@ def part(player: PlayerSpec, world: World, seed: int) -> Part:
             "cells": world.cells,
             "seed": seed,
             "slots": world.slots,
+            "by_cell": world.seeds == 1,
         },
     )
 
@@ -110,8 +115,9 @@ def play(
     seed: int,
     slots: int,
     code: str = "",
+    by_cell: bool = True,
 ) -> Results:
-    """Every metric of every cell, by name."""
+    """Every metric of every cell, by name; or their means, where intervals go over world seeds."""
     from training.baselines.players import BASELINES
     from training.baselines.players import World as Played
     from training.evaluation.bundle_players import enter_baseline, enter_bundles
@@ -124,14 +130,13 @@ def play(
     else:
         (player,) = enter_bundles(str(bundle), slots_per_dcm, (decoding,), followers).players
     (played,) = player.plays
-    return metrics_of(played(Played(scenario, ues, cells, seed, max(1, slots // slots_per_dcm))))
+    found = metrics_of(played(Played(scenario, ues, cells, seed, max(1, slots // slots_per_dcm))))
+    return found if by_cell else {name: [_finite(finite_mean(values))] for name, values in found.items()}
 
 
 def metrics_of(cells: Sequence[CellMetrics]) -> Results:
     """Each metric by name, one value a cell; None where there is none."""
-    return {name: [_finite(getattr(cell, name)) for cell in cells] for name in METRICS} | {
-        "drop_fraction_by_class": [[_finite(v) for v in cell.drop_fraction_by_class] for cell in cells]
-    }
+    return {name: [_finite(getattr(cell, name)) for cell in cells] for name in METRICS}
 
 
 class Measured(NamedTuple):
@@ -196,7 +201,17 @@ def _paired(mine: Sequence[Results], theirs: Sequence[Results], metric: str) -> 
 
 
 def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return float(f"{value:.{KEPT_DIGITS}g}") if math.isfinite(value) else None
+
+
+def pooled(found: Sequence[Measured]) -> Measured:
+    """One player in several worlds of equal seeds, each counting alike; its world is the first one's, of 0 UEs."""
+    first = found[0]
+    runs = [
+        [{name: [v for result in results for v in result[name]] for name in METRICS} for results in zip(*same)]
+        for same in zip(*(m.runs for m in found), strict=True)
+    ]
+    return first._replace(world=first.world._replace(ues=0), runs=runs)
 
 
 class Plan(NamedTuple):

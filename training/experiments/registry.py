@@ -39,7 +39,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("consistency", "Eq. 2: the consistency weight rho_2", "consistency"),
         Experiment("coupling", "open question 3: convergence as UEs disturb each other", "coupling"),
         Experiment("models", "kinds and sizes of the leader's network: utility, latency, weights", "models"),
-        Experiment("scale", "up to 100 UEs: latency, tokens, throughput, utility", "scale", True),
+        Experiment("scale", "up to 200 UEs: latency, tokens, throughput, utility", "scale", True),
         Experiment("grammar", "the protocol action grammar on and off", "grammar_on_off", True),
     )
 }

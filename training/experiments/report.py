@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from training.command_line.result_file import as_plain
 from training.experiments.budget import Budget
 from training.experiments.figure import Figure, draw
 from training.experiments.table import Table
@@ -39,13 +36,12 @@ class Written(NamedTuple):
 
 
 def write(name: str, summary: str, report: Report, out: Path, budget: Budget, command: str) -> Written:
-    """All five files."""
+    """All but NAME.json, which training.experiments.kept writes."""
     out.mkdir(parents=True, exist_ok=True)
     files = Written(*(out / f"{name}.{ending}" for ending in ("csv", "png", "svg", "md", "json")))
     files.csv.write_text(report.table.as_csv(), encoding="utf-8")
     draw(report.figure, files.png, files.svg)
     files.markdown.write_text(markdown(name, summary, report, budget, command), encoding="utf-8")
-    files.json.write_text(json.dumps(as_json(name, report, budget, command), indent=1) + "\n", encoding="utf-8")
     return files
 
 
@@ -67,16 +63,3 @@ def markdown(name: str, summary: str, report: Report, budget: Budget, command: s
         )
         + "\n"
     )
-
-
-def as_json(name: str, report: Report, budget: Budget, command: str) -> dict[str, Any]:
-    return {
-        "experiment": name,
-        "budget": asdict(budget),
-        "command": command,
-        "scenarios": {s.name: {"hash": s.hash, **asdict(s)} for s in report.scenarios},
-        "sample": report.sample,
-        "paragraph": report.paragraph,
-        "findings": as_plain(report.findings),
-        "rows": as_plain(report.table.rows),
-    }

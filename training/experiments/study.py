@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from policy.errors import UserMistake
+from training.command_line.result_file import as_plain
 from training.experiments.budget import Budget
 from training.simulator.scenario import Scenario, make_scenario
 
@@ -28,6 +29,7 @@ Results = dict[str, Any]
 Notify = Callable[[str], None]
 """Called with how far a part is."""
 KEY_DIGITS = 16
+FIRST_TRAIN_SEED = 1
 
 
 class StudyError(UserMistake):
@@ -48,6 +50,24 @@ class Options(NamedTuple):
 
 
 DEFAULT_OPTIONS = Options()
+
+
+class Shard(NamedTuple):
+    """One machine's share of a study: every `of`th training seed from the `index`th on."""
+
+    index: int
+    of: int
+
+
+WHOLE = Shard(0, 1)
+
+
+class Asked(NamedTuple):
+    """A part's result, as a study was given it."""
+
+    key: str
+    label: str
+    result: Results
 
 
 class Part(NamedTuple):
@@ -77,13 +97,22 @@ class Study:
         options: Options = DEFAULT_OPTIONS,
         *,
         jobs: int = 1,
+        shard: Shard = WHOLE,
         show: Callable[[int, int, str], None] = lambda done, parts, what: None,
     ) -> None:
         """show: called with parts done, parts in all, and what is going on."""
-        self.out, self.budget, self.options = out, budget, options
+        self.out, self.budget, self.options, self.shard = out, budget, options, shard
         self._jobs, self._show = jobs, show
         self.parts_done = 0
         self.parts_known = 0
+        self.asked: list[Asked] = []
+        """Everything that was asked for, in its order: what `training.experiments.kept` keeps."""
+
+    @property
+    def train_seeds(self) -> Sequence[int]:
+        """The training seeds of this shard."""
+        seeds = range(FIRST_TRAIN_SEED, FIRST_TRAIN_SEED + self.budget.train_seeds)
+        return seeds[self.shard.index :: self.shard.of]
 
     def run(self, parts: Sequence[Part]) -> list[Results]:
         """All of their results, in their order. Ctrl-C keeps those that are finished, and is raised."""
@@ -106,6 +135,7 @@ class Study:
                 self._report(part.label)
                 self._keep(part, _call(part, self.folder_of(part), partial(self._progress_of, part)), kept)
         self._report("")
+        self.asked += [Asked(part.key, part.label, kept[part.key]) for part in parts]
         return [kept[part.key] for part in parts]
 
     def folder_of(self, part: Part) -> Path:
@@ -131,13 +161,15 @@ class Study:
                 raise
 
     def _keep(self, part: Part, result: Results, kept: dict[str, Results]) -> None:
-        kept[part.key] = result
         folder = self.out / "parts"
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{part.key}.{os.getpid()}"
+        result = as_plain(result)
         text = json.dumps({"label": part.label, "of": _plain(dict(part.arguments)), "result": result})
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(folder / f"{part.key}.json")
+        # As it would be read again: a study that was resumed is the unbroken one.
+        kept[part.key] = json.loads(text)["result"]
         self.parts_done += 1
 
     def _read(self, key: str) -> Results | None:

@@ -35,7 +35,7 @@ from training.simulator.scenario import MIX
 from xapp.cli import main
 
 COLUMNS = {
-    "convergence": {"credit", "ues", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
+    "convergence": {"objective", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
     "generalization": {"ues", "player", "train_seeds", "utility", "utility_above_mappo_g {3,4}", "jain"},
     "dictator": {"player", "utility_above_dictator", "throughput_pct_above_dictator"},
     "learning_rates": {"player", "kappa", "swing", "diverged", "utility_above_warm start"},

@@ -6,6 +6,8 @@ the best-response rule.
 
 from __future__ import annotations
 
+import numpy as np
+
 from training.experiments.comparison import FAIR, compare, rules, sample_of, table_of
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.follower_trainings import measure_agreement
@@ -14,11 +16,13 @@ from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.report import Report
 from training.experiments.study import Part, Study
 from training.experiments.trainings import Recipe, budget_config, train_all
-from training.intervals import Interval, mean_interval
+from training.intervals import Interval, crossed_mean, finite_mean, mean_interval
 from training.learning.health import FAIR_JAIN
 
 SCENARIO = "mix"
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+FULL_WEIGHTS = (0.0, 0.1, 1.0)
+FULL_FOLLOWER_EPOCHS = 200
 METRICS = {
     "utility": "nats per UE",
     "jain": "Jain's index",
@@ -36,10 +40,11 @@ DEFINITIONS = (
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
     scenario = options.scenario(SCENARIO)
-    weights = budget.pick(smoke=WEIGHTS[:2], quick=(0.0, 0.1, 1.0), full=WEIGHTS)
+    weights = budget.pick(smoke=WEIGHTS[:2], quick=(0.0, 0.1, 1.0), full=FULL_WEIGHTS)
     ues = options.ues or (4,)
     (leader,) = train_all(study, [Recipe("leader", budget_config(budget, [scenario], ues=scenario.ue_counts))])
-    own = {"ues": scenario.ue_counts, "roles": ("follower",)}
+    epochs = budget.pick(smoke=budget.updates, quick=budget.updates, full=FULL_FOLLOWER_EPOCHS)
+    own = {"ues": scenario.ue_counts, "roles": ("follower",), "updates": epochs}
     recipes = [
         Recipe(_name(w), budget_config(budget, [scenario], consistency=w, **own), starts=leader.bundles)
         for w in weights
@@ -86,11 +91,11 @@ def _agreements(study: Study, players: list[list[PlayerSpec]], world: World) -> 
     found = {}
     for same in players:
         runs = [[next(results)["agreement"] for _ in world_seeds(world)] for _ in same]
-        by_run = [[v for cells in run for v in cells if v is not None] for run in runs]
-        if len(by_run) > 1:
-            found[same[0].label] = mean_interval([sum(values) / len(values) for values in by_run])
+        means_SW = np.array([[finite_mean(cells) for cells in run] for run in runs])
+        if means_SW.size > 1:
+            found[same[0].label] = crossed_mean(means_SW)
         else:
-            found[same[0].label] = mean_interval(by_run[0])
+            found[same[0].label] = mean_interval([v for v in runs[0][0] if v is not None])
     return found
 
 

@@ -1,19 +1,18 @@
 """Fig. 5: how many epochs until the system utility stands still, against the paper's ~1250.
 
-An epoch is one update as the paper's Algorithm 1 counts: play, then learn from what was played. Leaders learn in cells
-of 3, 4 and 5 UEs in turn. Bundles are kept on the way and measured greedy in cells of each of these sizes, in worlds
-that nothing was trained or tuned on; the log's sampled reward is drawn beside them.
+An epoch is one update as the paper's Algorithm 1 counts: play, then learn from what was played. Bundles are kept on the
+way and measured greedy in worlds that nothing was trained or tuned on; the log's sampled reward is drawn beside them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from training.experiments.comparison import FAIR
 from training.experiments.figure import Curve, Figure, Panel
-from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
+from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure, pooled
 from training.experiments.paragraph import Claim, listed, shown, verdict
 from training.experiments.report import Report
 from training.experiments.study import Study
@@ -22,67 +21,115 @@ from training.experiments.trainings import Recipe, Trained, budget_config, train
 from training.intervals import Interval, mean_interval
 
 SCENARIO = "paper"
+UES = (3, 4, 5)
+"""The paper's: a leader is trained on cells of all these sizes together, and looked at in each."""
 PAPER_EPOCHS = 1250
+FULL_EPOCHS = 1500
 SETTLED_SHARE = 0.05
 """Share of the whole gain: closer than this to the last bundle, and staying there, is converged."""
-CREDITS: dict[str, dict[str, Any]] = {
-    "regression": {"objective": "regression"},
-    "sequence": {"objective": "sequence"},
-    "counterfactual": {"objective": "counterfactual"},
-    "with followers": {"objective": "regression", "roles": ("leader", "follower")},
-}
-"""The trainer's default, the paper's own (GAE over whole DCMs inside PPO), the same by exact counterfactuals of single
-tokens, and the first with followers that learn in turn with the leader."""
-EPOCHS = 1500
+SMOOTHED_SHARE = 1 / 60
+"""Share of a run over which the sampled reward is averaged for its curve."""
 SMOOTHED_UPDATES = 10
+"""The least of these."""
 MOST_STOPS = 8
 
-DEFINITIONS = (
-    "Epoch: one update, as the paper's Algorithm 1 counts (play, then learn from what was played); one of `sequence` "
-    "plays more periods than one of the others, see cell_steps. Converged: the first bundle kept from which on the "
-    f"mean utility over training seeds stays within {SETTLED_SHARE:.0%} of the whole gain (last less warm start) of "
-    "the last one's; only where that gain's interval is clear of 0 and more bundles than the last are that near. "
-    "System utility: mean over UEs of log(1 + throughput/100), minus .5 collisions and .1 waste per RBG-slot, greedy, "
-    "in worlds that nothing was trained on."
+
+class Variant(NamedTuple):
+    """Who learns, and by which credit."""
+
+    label: str
+    changes: Mapping[str, Any]
+    """Of the trainer's config."""
+    followers: str = "rule"
+    """Whose answers it is measured with."""
+
+
+TOGETHER: Mapping[str, Any] = {"roles": ("leader", "follower"), "alternate": False}
+VARIANTS = (
+    Variant("regression", {"objective": "regression"}),
+    Variant("counterfactual", {"objective": "counterfactual"}),
+    Variant("sequence", {"objective": "sequence"}),
+    Variant("sequence, both learn", {"objective": "sequence", **TOGETHER}, "learned"),
 )
+"""The default; PPO's clipped ratio with every token's own advantage; the paper's PPO with GAE over whole DCMs,
+for the leader alone and as the whole algorithm, in which followers learn beside it."""
+SEQUENCE_STATES: Mapping[str, Any] = {"worlds": 3, "cells": 8, "horizon": 8}
+"""GAE needs time: fewer cells over more slots, and twice the DCMs an update."""
+
+DEFINITIONS = (
+    "Epoch: one update, as the paper's Algorithm 1 counts (play, then learn from what was played). regression, "
+    "counterfactual: what every token was worth, from branches of the simulator, climbed by regression and by PPO's "
+    "clipped ratio. sequence: the paper's PPO, one advantage by GAE for a whole DCM. Followers give the best response; "
+    "where both learn, they are learned, from the same warm start on. Converged: the first bundle kept from which on "
+    f"the mean utility over training seeds stays within {SETTLED_SHARE:.0%} of the whole gain (last less warm start) "
+    "of the last one's; only where that gain's interval is clear of 0 and more bundles than the last are that near. "
+    "This was laid down before the runs. System utility: mean over UEs of log(1 + throughput/100), minus .5 collisions "
+    "and .1 waste per RBG-slot, greedy, in worlds that nothing was trained on; all cell sizes together are the mean of "
+    "theirs."
+)
+
+Curves = dict[str, list[Measured]]
+"""Of each variant, at each point."""
 
 
 def run(study: Study) -> Report:
     budget, options = study.budget, study.options
     scenario = options.scenario(SCENARIO)
-    counts = options.ues or scenario.ue_counts
-    updates = budget.pick(smoke=budget.updates, quick=budget.updates, full=EPOCHS)
-    labels = list(CREDITS)[: budget.pick(smoke=1, quick=2, full=4)]
+    counts = options.ues or UES
+    variants = budget.pick(smoke=VARIANTS[::3], quick=VARIANTS[:3:2], full=VARIANTS)
+    epochs = budget.pick(smoke=budget.updates, quick=budget.updates, full=FULL_EPOCHS)
     recipes = []
-    for label in labels:
-        config = budget_config(budget, [scenario], ues=counts, updates=updates, **CREDITS[label])
-        recipes.append(Recipe(label, config, stops_of(config.updates, config.round_updates)))
+    for variant in variants:
+        less = SEQUENCE_STATES if budget.level == "full" and variant.label.startswith("sequence") else {}
+        config = budget_config(budget, [scenario], ues=counts, updates=epochs, **{**less, **variant.changes})
+        recipes.append(Recipe(variant.label, config, stops_of(epochs, config.round_updates)))
     trained = train_all(study, recipes)
-    worlds = [World(scenario, ues, budget.cells, budget.world_seeds, budget.slots) for ues in counts]
     points = [0, *recipes[0].stops]
-    curves: dict[tuple[str, int], list[Measured]] = {}
-    fair: dict[int, Measured] = {}
-    for world in worlds:
-        plans = [Plan(t.players(t.at(point), followers=_followers(t)), world) for t in trained for point in points]
-        *found, fair[world.ues] = measure(study.run, [*plans, Plan((PlayerSpec(FAIR, FAIR),), world)])
-        for k, t in enumerate(trained):
-            curves[t.label, world.ues] = found[k * len(points) : (k + 1) * len(points)]
-    settled = {key: converged(points, ms) for key, ms in curves.items()}
+    worlds = [World(scenario, ues, budget.cells, budget.world_seeds, budget.slots) for ues in counts]
+    plans = [
+        Plan(t.players(t.at(point), followers=variant.followers), world)
+        for variant, t in zip(variants, trained)
+        for point in points
+        for world in worlds
+    ]
+    rules = [Plan((PlayerSpec(FAIR, FAIR),), world) for world in worlds]
+    found = measure(study.run, [*plans, *rules])
+    fair = _with_pooled(found[len(plans) :])
+    rows = iter(found)
+    curves: dict[int, Curves] = {size: {t.label: [] for t in trained} for size in (0, *counts)}
+    for t in trained:
+        for _ in points:
+            for size, m in _with_pooled([next(rows) for _ in worlds]).items():
+                curves[size][t.label].append(m)
+    settled = {size: {label: converged(points, ms) for label, ms in mine.items()} for size, mine in curves.items()}
     return Report(
-        table=_table(trained, curves, points, fair),
+        table=_table(trained, curves, points, fair, settled),
         figure=_figure(trained, curves, points, fair, settled),
         definitions=DEFINITIONS,
         paragraph=_paragraph(curves, points, fair, settled),
         sample=f"{budget.train_seeds} training seeds; {budget.world_seeds} world seeds of {budget.cells} cells of "
-        f"{listed([str(c) for c in counts])} UEs, {budget.slots} slots each; trained on these counts in turn for "
-        f"{updates} epochs after {recipes[0].config.warm_up_steps} steps of imitation; intervals "
-        f"{'cross training with world' if budget.train_seeds > 1 else 'are over world'} seeds.",
+        f"each size, {budget.slots} slots each; trained on {listed([str(c) for c in counts])} UEs for {epochs} epochs "
+        f"after {recipes[0].config.warm_up_steps} steps of imitation; intervals over "
+        f"{'training seeds crossed with world seeds' if budget.train_seeds > 1 else 'world seeds'}.",
         scenarios=[scenario],
         findings={
-            "converged_at_epoch": {label: {ues: settled[label, ues] for ues in counts} for label in labels},
+            "converged_at_epoch": {_cells(size): mine for size, mine in settled.items()},
+            "gain": {
+                _cells(size): {label: ms[-1].minus(ms[0], "utility") for label, ms in mine.items()}
+                for size, mine in curves.items()
+            },
             "paper": PAPER_EPOCHS,
         },
     )
+
+
+def _with_pooled(found: Sequence[Measured]) -> dict[int, Measured]:
+    """By number of UEs; 0 = all together."""
+    return {0: pooled(found)} | {m.world.ues: m for m in found}
+
+
+def _cells(size: int) -> str:
+    return f"{size} UEs" if size else "all"
 
 
 def stops_of(updates: int, round_updates: int) -> tuple[int, ...]:
@@ -107,9 +154,9 @@ def converged(points: Sequence[int], curve: Sequence[Measured]) -> int | None:
 
 
 def smoothed(logs: Sequence[list[dict[str, float]]]) -> tuple[list[int], list[Interval]]:
-    """The logged reward over training seeds, means of SMOOTHED_UPDATES updates at a time."""
+    """The logged reward over training seeds, means of some updates at a time."""
     length = min(map(len, logs))
-    width = min(SMOOTHED_UPDATES, max(1, length))
+    width = min(max(SMOOTHED_UPDATES, round(length * SMOOTHED_SHARE)), max(1, length))
     ends = list(range(width, length + 1, width))
     values = [
         mean_interval([sum(line["reward"] for line in log[end - width : end]) / width for log in logs]) for end in ends
@@ -117,64 +164,63 @@ def smoothed(logs: Sequence[list[dict[str, float]]]) -> tuple[list[int], list[In
     return ends, values
 
 
-def _followers(trained: Trained) -> str:
-    return "learned" if "roles" in CREDITS[trained.label] else "rule"
-
-
 def _table(
-    trained: list[Trained], curves: dict[tuple[str, int], list[Measured]], points: list[int], fair: dict[int, Measured]
+    trained: list[Trained],
+    curves: dict[int, Curves],
+    points: list[int],
+    fair: dict[int, Measured],
+    settled: dict[int, dict[str, int | None]],
 ) -> Table:
     table = Table(
         (
-            Column("credit", "what the leader climbs; with followers = they learn, too, by regression"),
-            Column("ues", "UEs per cell"),
+            Column("objective", "what the leader climbs, and who learns"),
+            Column("ues", "UEs per cell; all = every size that was trained on"),
             Column("epoch", "updates so far; 0 is the warm start"),
             Column("cell_steps", "slots x cells played so far, branches not counted"),
             *interval_columns("utility", "nats per UE, greedy"),
             *interval_columns("gain", "utility above the warm start's, paired"),
             *interval_columns("above_fair", f"utility above {FAIR}'s, paired"),
+            Column("converged_at", "epoch; empty = no gain to converge to, or still gaining at the end"),
             Column("jain", "Jain's index of the UEs' throughputs"),
             Column("throughput_bits_per_slot", "bits per slot and cell"),
         )
     )
-    logs = {t.label: t.logs[0] for t in trained}
-    for (label, ues), measured in curves.items():
-        for point, m in zip(points, measured):
-            table.add(
-                credit=label,
-                ues=ues,
-                epoch=point,
-                cell_steps=logs[label][point - 1]["cell_steps"] if point else 0,
-                **interval_cells("utility", m.interval("utility")),
-                **interval_cells("gain", m.minus(measured[0], "utility")),
-                **interval_cells("above_fair", m.minus(fair[ues], "utility")),
-                jain=m.mean("jain"),
-                throughput_bits_per_slot=m.mean("throughput_bits_per_slot"),
-            )
+    for t in trained:
+        for size, mine in curves.items():
+            for point, m in zip(points, mine[t.label]):
+                epoch = settled[size][t.label]
+                table.add(
+                    objective=t.label,
+                    ues=size or "all",
+                    epoch=point,
+                    cell_steps=t.logs[0][point - 1]["cell_steps"] if point else 0,
+                    **interval_cells("utility", m.interval("utility")),
+                    **interval_cells("gain", m.minus(mine[t.label][0], "utility")),
+                    **interval_cells("above_fair", m.minus(fair[size], "utility")),
+                    converged_at=math.nan if epoch is None else epoch,
+                    jain=m.mean("jain"),
+                    throughput_bits_per_slot=m.mean("throughput_bits_per_slot"),
+                )
     return table
 
 
 def _figure(
     trained: list[Trained],
-    curves: dict[tuple[str, int], list[Measured]],
+    curves: dict[int, Curves],
     points: list[int],
     fair: dict[int, Measured],
-    settled: dict[tuple[str, int], int | None],
+    settled: dict[int, dict[str, int | None]],
 ) -> Figure:
     panels = [
         Panel(
-            f"{ues} UEs: system utility, greedy, paired",
+            f"System utility, {f'{size} UEs' if size else 'all sizes'}",
             "epoch (updates)",
             f"utility above {FAIR}, nats per UE",
-            [Curve(t.label, points, [m.minus(fair[ues], "utility") for m in curves[t.label, ues]]) for t in trained],
+            [Curve(label, points, [m.minus(fair[size], "utility") for m in ms]) for label, ms in mine.items()],
             level=0.0,
-            marks=[
-                (float(epoch), f"{label} converged")
-                for (label, count), epoch in settled.items()
-                if count == ues and epoch is not None
-            ],
+            marks=[(float(k), f"{label} converged") for label, k in settled[size].items() if k is not None],
         )
-        for ues in fair
+        for size, mine in curves.items()
     ]
     rewards = [Curve(t.label, *smoothed(t.logs)) for t in trained]
     panels.append(Panel("While training, sampled", "epoch (updates)", "slot reward, nats per UE", rewards))
@@ -182,24 +228,31 @@ def _figure(
 
 
 def _paragraph(
-    curves: dict[tuple[str, int], list[Measured]],
+    curves: dict[int, Curves],
     points: list[int],
     fair: dict[int, Measured],
-    settled: dict[tuple[str, int], int | None],
+    settled: dict[int, dict[str, int | None]],
 ) -> str:
     sentences = []
-    for (label, ues), ms in curves.items():
-        gain, epoch = ms[-1].minus(ms[0], "utility"), settled[label, ues]
-        if epoch is None:
+    for label, ms in curves[0].items():
+        gain = ms[-1].minus(ms[0], "utility")
+        if settled[0][label] is None:
             still = "has not converged" if gain.low > 0 else "shows no gain to converge to"
             end = f"{still} within {points[-1]} epochs (the paper: ~{PAPER_EPOCHS})"
         else:
-            end = f"converges at epoch {epoch} of {points[-1]} (the paper: ~{PAPER_EPOCHS})"
-        sentences.append(
-            f"{label} {end}, {ues} UEs; its gain over the warm start is {shown(gain, signed=True)} utility."
+            end = f"converges at epoch {settled[0][label]} of {points[-1]} (the paper: ~{PAPER_EPOCHS})"
+        sizes = ", ".join(
+            f"{mine[label][-1].world.ues} UEs {_epoch(settled[size][label])}" for size, mine in curves.items() if size
         )
-    claims = [Claim(f"{label}, {ues} UEs", ms[-1].minus(fair[ues], "utility")) for (label, ues), ms in curves.items()]
+        sentences.append(
+            f"{label} {end}; its gain over the warm start is {shown(gain, signed=True)} utility ({sizes})."
+        )
+    claims = [Claim(label, ms[-1].minus(fair[0], "utility")) for label, ms in curves[0].items()]
     sentences.append(f"At the end, utility. {verdict(claims, FAIR)}")
     if math.isnan(claims[0].difference.low):
         sentences.append("There is one world seed and one training seed: no intervals.")
     return " ".join(sentences)
+
+
+def _epoch(settled: int | None) -> str:
+    return "not converged" if settled is None else f"at {settled}"

@@ -24,6 +24,7 @@ LEARNED_DICTATOR = "dictator_learned"
 DICTATOR = "dictator"
 """The better by utility of LEARNED_DICTATOR and PF_OBEYED, world by world."""
 PAPER_PERCENT = 17.58
+FULL_FOLLOWER_EPOCHS = 200
 
 DEFINITIONS = (
     "Obeyed: a UE sends on all that it was granted and nowhere else. Best response: it sends on the best of what it "
@@ -72,6 +73,14 @@ def run(study: Study) -> Report:
         paragraph=" ".join(sentences),
         sample=sample_of(study, worlds),
         scenarios=scenarios,
+        findings={
+            "throughput_pct_above_dictator": {
+                f"{m.player}, {where(m)}": m.percent_above(_dictator(found, m.world), "throughput_bits_per_slot")
+                for m in found
+                if m.player in (LEARNED, RULE, PF_LEARNED, FAIR)
+            },
+            "paper": PAPER_PERCENT,
+        },
     )  # fmt: skip
 
 
@@ -86,7 +95,8 @@ def _measure(study: Study, scenario: Scenario) -> tuple[list[Measured], list[Wor
             Recipe(LEARNED_DICTATOR, budget_config(budget, [scenario], ues=ues, rule="obey")),
         ],
     )
-    config = budget_config(budget, [scenario], ues=ues, roles=("follower",))
+    epochs = budget.pick(smoke=budget.updates, quick=budget.updates, full=FULL_FOLLOWER_EPOCHS)
+    config = budget_config(budget, [scenario], ues=ues, roles=("follower",), updates=epochs)
     (pair,) = train_all(study, [Recipe(LEARNED, config, starts=leader.bundles)])
     under_pf = train_under_pf(study, PF_LEARNED, leader.bundles, scenario, ues)
     worlds = [World(scenario, count, budget.cells, budget.world_seeds, budget.slots) for count in tests]

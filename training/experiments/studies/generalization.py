@@ -7,6 +7,7 @@ to 100. All followers are the best response, so that leaders are compared and no
 
 from __future__ import annotations
 
+from training.experiments.budget import Budget
 from training.experiments.comparison import (
     FAIR,
     NODE,
@@ -27,6 +28,8 @@ from training.experiments.trainings import Recipe, budget_config, train_all
 SCENARIO = "paper"
 TRAINED_UES, WIDE_UES = (3, 4), (3, 4, 5, 8, 12)
 TEST_UES = (3, 5, 10, 30, 100)
+FULL_LARGE = 6
+"""Cells of LARGE_UES and more per world seed, at the full budget."""
 OURS, WIDE = "pointer {3,4}", "pointer {3..12}"
 KINDS = {"mappo_g {3,4}": "mappo_g", "mappo {3,4}": "mappo"}
 WIDE_KINDS = {"mappo_g {3..12}": "mappo_g"}
@@ -37,6 +40,14 @@ DEFINITIONS = (
     "and number of updates, best-response followers, and decide greedy. Utility: mean over UEs of log(1 + "
     "throughput/100), minus .5 collisions and .1 waste per RBG-slot. Fairness: Jain's index."
 )
+
+
+LARGE_UES = 30
+
+
+def _cells(budget: Budget, ues: int) -> int:
+    """Large cells take long to play, and hold more UEs."""
+    return budget.pick(smoke=budget.cells, quick=budget.cells, full=budget.cells if ues < LARGE_UES else FULL_LARGE)
 
 
 def run(study: Study) -> Report:
@@ -57,7 +68,7 @@ def run(study: Study) -> Report:
             for label, kind in WIDE_KINDS.items()
         ]
     trained = train_all(study, recipes)
-    worlds = [World(scenario, ues, budget.cells, budget.world_seeds, budget.slots) for ues in tests]
+    worlds = [World(scenario, ues, _cells(budget, ues), budget.world_seeds, budget.slots) for ues in tests]
     found = compare(study, [*(t.players() for t in trained), *rules(FAIR, NODE)], worlds)
     labels = [t.label for t in trained]
     rival_labels = [label for label in labels if label not in (OURS, WIDE)]
@@ -83,6 +94,7 @@ def run(study: Study) -> Report:
         ),
         definitions=DEFINITIONS,
         paragraph=" ".join(sentences),
-        sample=sample_of(study, worlds),
+        sample=sample_of(study, worlds)
+        + (f" Cells of {LARGE_UES} UEs and more: {FULL_LARGE} per world seed." if budget.level == "full" else ""),
         scenarios=[scenario],
     )  # fmt: skip
