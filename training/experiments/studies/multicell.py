@@ -33,7 +33,7 @@ from training.intervals import Interval, difference, mean_interval, percent_abov
 from training.world_seeds import FIRST_WORLD_SEED
 
 SIZES = (3, 7)
-ALPHAS, AT_110_DB = (0.4, 0.6, 0.8, 1.0), (0.0, 5.0, 10.0, 15.0, 20.0)
+ALPHAS, AT_110_DB = (0.4, 0.6, 0.8, 1.0), (10.0, 15.0, 20.0, 25.0)
 TUNING_SEED = FIRST_WORLD_SEED + 5000
 FULL, TUNED, REUSE = "full power", "tuned power control", "tuned, reuse by thirds"
 KNOWS, GUESSES = "search, true future", "search, another future"
@@ -45,8 +45,8 @@ DEFINITIONS = (
     f"A cell has {UES} UEs, on/off traffic of {LOAD:g} packets a slot and RBG, and a node that gives RBGs by "
     "proportional fair on fresh queues and channels; an RBG carries what its true SINR lets it carry. Tuned power "
     "control: the best of a grid of fractional power controls (alpha, power at 110 dB of path loss) by utility on one "
-    f"other world seed. Reuse by thirds: besides, cells are 6 dB less loud on the RBGs that are not their third. Search: every {PERIOD_SLOTS} slots "
-    f"each cell's level on each RBG (as tuned, 6 dB less, nothing) by {PASSES} passes over all single changes, on the "
+    "other world seed. Reuse by thirds: besides, cells are 6 dB less loud on RBGs that are not their third. Search: "
+    f"every {PERIOD_SLOTS} slots each cell's level on each RBG (as tuned, 6 dB less, nothing) by {PASSES} passes over all single changes, on the "
     "true state, played out for that period and a while; true future: what is to come is known; another future: it is "
     f"drawn otherwise. Old reports: queues and channels as reported {REPORT_DELAY_SLOTS} slots ago; the leader is the "
     "shipped `paper` bundle, which knows nothing of other cells; what it leaves open the node gives by proportional "
@@ -67,7 +67,7 @@ class Setting(NamedTuple):
 def run(study: Study) -> Report:
     budget = study.budget
     sizes = SIZES[: budget.pick(smoke=1, quick=2, full=2)]
-    setting = Setting(*budget.pick(smoke=(1, PERIOD_SLOTS), quick=(2, 100), full=(2, 200)))
+    setting = Setting(*budget.pick(smoke=(1, PERIOD_SLOTS), quick=(2, 100), full=(6, 300)))
     tuned = {cells: _tune(study, cells, setting) for cells in sizes}
     seeds = range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + budget.world_seeds)
     asked = [(cells, player, seed) for cells in sizes for player in _players(tuned[sizes[0]]) for seed in seeds]
@@ -95,7 +95,7 @@ def run(study: Study) -> Report:
 
 
 def _tune(study: Study, cells: int, setting: Setting) -> PowerControl:
-    grid = list(itertools.product(ALPHAS, AT_110_DB))[:: study.budget.pick(smoke=11, quick=1, full=1)]
+    grid = list(itertools.product(ALPHAS, AT_110_DB))[:: study.budget.pick(smoke=2, quick=1, full=1)]
     controls = [PowerControl(*one) for one in grid]
     parts = [_static(f"tuning {c}", cells, TUNING_SEED, c, setting._replace(networks=8), False) for c in controls]
     worth = [result["utility"][0] for result in study.run(parts)]
