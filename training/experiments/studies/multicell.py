@@ -48,8 +48,8 @@ DEFINITIONS = (
     "other world seed. Reuse by thirds: besides, cells are 6 dB less loud on RBGs that are not their third. Search: "
     f"every {PERIOD_SLOTS} slots each cell's level on each RBG (as tuned, 6 dB less, nothing) by {PASSES} passes over "
     "all single changes, on the true state, played out for that period and a while; true future: what is to come is "
-    "known; another future: it is "
-    f"drawn otherwise. Old reports: queues and channels as reported {REPORT_DELAY_SLOTS} slots ago; the leader is the "
+    "known; another future: it is drawn otherwise. Old reports: queues and channels as reported "
+    f"{REPORT_DELAY_SLOTS} slots ago; the leader is the "
     "shipped `paper` bundle, which knows nothing of other cells; what it leaves open the node gives by proportional "
     "fair. Utility: mean over UEs of log(1 + throughput/100). p5: throughput of the worst-served twentieth of UEs."
 )
