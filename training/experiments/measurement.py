@@ -130,13 +130,18 @@ def play(
     else:
         (player,) = enter_bundles(str(bundle), slots_per_dcm, (decoding,), followers).players
     (played,) = player.plays
-    found = metrics_of(played(Played(scenario, ues, cells, seed, max(1, slots // slots_per_dcm))))
-    return found if by_cell else {name: [_finite(finite_mean(values))] for name, values in found.items()}
+    found = played(Played(scenario, ues, cells, seed, max(1, slots // slots_per_dcm)))
+    return metrics_of(found) if by_cell else finite_means(found)
 
 
 def metrics_of(cells: Sequence[CellMetrics]) -> Results:
     """Each metric by name, one value a cell; None where there is none."""
     return {name: [_finite(getattr(cell, name)) for cell in cells] for name in METRICS}
+
+
+def finite_means(cells: Sequence[CellMetrics]) -> Results:
+    """Each metric's mean over the cells, as the one value of a world."""
+    return {name: [_finite(finite_mean(values))] for name, values in metrics_of(cells).items()}
 
 
 class Measured(NamedTuple):
@@ -201,7 +206,12 @@ def _paired(mine: Sequence[Results], theirs: Sequence[Results], metric: str) -> 
 
 
 def _finite(value: float) -> float | None:
-    return float(f"{value:.{KEPT_DIGITS}g}") if math.isfinite(value) else None
+    return kept(value) if math.isfinite(value) else None
+
+
+def kept(value: float) -> float:
+    """To the digits that are kept."""
+    return float(f"{value:.{KEPT_DIGITS}g}")
 
 
 def pooled(found: Sequence[Measured]) -> Measured:

@@ -37,7 +37,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             "learning_rates", "Theorem 2: ratio of the leader's and the followers' learning rates", "learning_rates"
         ),
         Experiment("consistency", "Eq. 2: the consistency weight rho_2", "consistency"),
+        Experiment("ucm", "UCMs: whether what followers say matters to the leader", "ucm"),
         Experiment("coupling", "open question 3: convergence as UEs disturb each other", "coupling"),
+        Experiment("multicell", "open question 1: several cells that disturb each other", "multicell"),
         Experiment("models", "kinds and sizes of the leader's network: utility, latency, weights", "models"),
         Experiment("scale", "up to 200 UEs: latency, tokens, throughput, utility", "scale", True),
         Experiment("grammar", "the protocol action grammar on and off", "grammar_on_off", True),

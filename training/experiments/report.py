@@ -55,7 +55,7 @@ def markdown(name: str, summary: str, report: Report, budget: Budget, command: s
                 f"*{budget.mark}.* {report.paragraph}",
                 f"**Definitions.** {report.definitions}",
                 f"**Sample.** {report.sample} Intervals are 95 %, Student's t.",
-                f"**Scenarios.** {hashes}",
+                f"**Scenarios.** {hashes or 'a world of its own, none of the scenarios'}",
                 f"**Command.** `{command}`",
                 f"![{name}]({name}.png)",
                 f"Columns of [{name}.csv]({name}.csv):\n\n{report.table.legend()}",

@@ -53,9 +53,10 @@ DEFAULT_OPTIONS = Options()
 
 
 class Shard(NamedTuple):
-    """One machine's share of a study: every `of`th training seed from the `index`th on."""
+    """One machine's share of a study: every `of`th training seed from `first` on."""
 
-    index: int
+    first: int
+    """Counted from 0."""
     of: int
 
 
@@ -112,7 +113,7 @@ class Study:
     def train_seeds(self) -> Sequence[int]:
         """The training seeds of this shard."""
         seeds = range(FIRST_TRAIN_SEED, FIRST_TRAIN_SEED + self.budget.train_seeds)
-        return seeds[self.shard.index :: self.shard.of]
+        return seeds[self.shard.first :: self.shard.of]
 
     def run(self, parts: Sequence[Part]) -> list[Results]:
         """All of their results, in their order. Ctrl-C keeps those that are finished, and is raised."""

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,18 @@ from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent
 from training.experiments.budget import BUDGETS
 from training.experiments.figure import Curve, Figure, Panel, draw
-from training.experiments.measurement import Measured, World, metrics_of
+from training.experiments.kept import KeptStudy, remake
+from training.experiments.measurement import Measured, World, metrics_of, pooled
 from training.experiments.paragraph import Claim, shown, verdict
 from training.experiments.registry import EXPERIMENTS
+from training.experiments.shards import gather, shard_of
+from training.experiments.studies.coupling import dominance, holds
 from training.experiments.studies.free_grammar import FreeGrammar, replay_freely
 from training.experiments.studies.game_jacobian import Played, products
-from training.experiments.study import Part, Study, StudyError
+from training.experiments.studies.multicell_players import draws_of, search
+from training.experiments.studies.multicell_world import PowerControl, make_networks, play
+from training.experiments.studies.ucm_hearing import heard
+from training.experiments.study import Asked, Options, Part, Study, StudyError
 from training.experiments.table import Column, Table
 from training.experiments.trainings import budget_config, train_part
 from training.intervals import Interval
@@ -35,12 +42,14 @@ from training.simulator.scenario import MIX
 from xapp.cli import main
 
 COLUMNS = {
-    "convergence": {"objective", "epoch", "cell_steps", "utility", "gain", "gain_low", "above_fair"},
+    "convergence": {"objective", "ues", "epoch", "cell_steps", "utility", "gain", "gain_low", "converged_at"},
     "generalization": {"ues", "player", "train_seeds", "utility", "utility_above_mappo_g {3,4}", "jain"},
     "dictator": {"player", "utility_above_dictator", "throughput_pct_above_dictator"},
     "learning_rates": {"player", "kappa", "swing", "diverged", "utility_above_warm start"},
     "consistency": {"player", "rho_2", "agreement", "utility", "jain"},
-    "coupling": {"coupling", "gain", "converged_at", "dominance", "h_bb_squared", "h_bu_squared_low", "h_uu_squared"},
+    "ucm": {"reports", "words", "utility", "above_without", "above_without_low", "above_need"},
+    "multicell": {"cells", "player", "against", "utility_pct", "utility_pct_low", "p5_pct"},
+    "coupling": {"coupling", "gain", "converged_at", "dominance", "dominance_high", "condition", "h_bb_squared"},
     "models": {"player", "utility_above_pointer", "weights", "latency_ms", "latency_p99_ms"},
     "period": {"scenario", "ues", "k", "player", "utility_diff", "utility_diff_low", "utility_diff_high"},
     "scale": {"ues", "player", "utility_diff", "leader_ms", "leader_p99_ms", "prompt_tokens", "dcm_tokens"},
@@ -67,6 +76,12 @@ def test_every_experiment_writes_its_table_its_figure_and_its_paragraph(name: st
     assert not re.search(r"\bnan\b", text)
     assert all(column in text for column in rows[0])
     assert len(result["rows"]) == len(rows)
+    # Everything is made again of what is kept, and nothing is played.
+    again = tmp_path / "again"
+    assert main(["results", "figure", str(tmp_path / f"{name}.json"), "--out", str(again)]) == 0
+    for file in again.iterdir():
+        assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
+    assert len(list(again.iterdir())) == 5
 
 
 def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
@@ -78,6 +93,61 @@ def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     again = Study(tmp_path, BUDGETS["smoke"], show=lambda done, total, what: told.append(what))
     assert again.run([*parts, Part("c", dict, {"x": 3})])[-1] == {"x": 3}
     assert [what for what in told if what] == ["c"]
+
+
+def test_shards_put_together_leave_nothing_to_play(tmp_path: Path) -> None:
+    budget = replace(BUDGETS["smoke"], train_seeds=3)
+
+    def parts(study: Study) -> list[Part]:
+        return [Part(f"seed {seed}", dict, {"seed": seed}) for seed in study.train_seeds]
+
+    for k in range(2):
+        shard = Study(tmp_path / str(k), budget, shard=shard_of(f"{k + 1}/2", 3))
+        shard.run(parts(shard))
+    assert [len(list((tmp_path / str(k) / "parts").iterdir())) for k in range(2)] == [2, 1]
+    gather([tmp_path / "0", tmp_path / "1"], tmp_path / "whole")
+    told: list[str] = []
+    whole = Study(tmp_path / "whole", budget, show=lambda done, total, what: told.append(what))
+    assert whole.run(parts(whole)) == [{"seed": 1}, {"seed": 2}, {"seed": 3}]
+    assert not any(told)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1/4", "1", "a/b"])
+def test_a_shard_that_there_is_not_is_refused(text: str) -> None:
+    with pytest.raises(StudyError, match=r"expected K/N with 1 <= K <= N <= 3"):
+        shard_of(text, 3)
+
+
+def test_what_is_no_shard_is_not_put_together(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="it has no parts"):
+        gather([tmp_path], tmp_path / "whole")
+
+
+def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
+    study = KeptStudy(tmp_path, BUDGETS["smoke"], Options(), [Asked("1", "a", {"x": 1})])
+    assert study.run([Part("a", dict, {"x": 1})]) == [{"x": 1}]
+    with pytest.raises(StudyError, match="nothing more where 'b' is asked for"):
+        study.run([Part("b", dict, {"x": 2})])
+
+
+def test_a_file_without_results_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    for text in ("{", "{}", '{"experiment": "nothing", "command": "", "budget": {}}'):
+        file.write_text(text)
+        with pytest.raises(StudyError, match=r"a\.json: no results of `stackmac experiment`"):
+            remake(file, tmp_path)
+
+
+def test_cells_of_all_sizes_together_count_alike() -> None:
+    worlds = [World(MIX, ues, 2, 2, 10) for ues in (3, 4)]
+    found = [
+        Measured("a", world, [[metrics_of([cell(k + seed), cell(k + seed)]) for seed in range(2)]])
+        for k, world in zip((1.0, 3.0), worlds)
+    ]
+    together = pooled(found)
+    assert together.world.ues == 0
+    assert together.mean("utility") == 2.5
+    assert [len(result["utility"]) for result in together.runs[0]] == [4, 4]
 
 
 def interrupted(x: int) -> dict[str, int]:
@@ -240,6 +310,47 @@ def test_the_jacobians_blocks_of_a_game_that_is_known() -> None:
         for other, product in products(models, played, player, one).items():
             assert product[0].item() == pytest.approx(expected[other + player], abs=3e-3)
     assert b.weight.item() == pytest.approx(0.3)
+
+
+def test_dominance_holds_only_where_all_four_intervals_say_so() -> None:
+    own, clear, unclear = Interval(4.0, 3.0, 5.0), Interval(1.0, 0.5, 2.0), Interval(1.0, -1.0, 3.0)
+    low = dominance({"bb": own, "uu": own, "bu": clear, "ub": clear})
+    assert low == pytest.approx((0.25, 0.1, 2 / 3))
+    assert holds(low) == "holds"
+    assert holds(dominance({"bb": clear, "uu": clear, "bu": own, "ub": own})) == "does not hold"
+    unknown = dominance({"bb": unclear, "uu": own, "bu": clear, "ub": clear})
+    assert math.isnan(unknown.high)
+    assert holds(unknown) == "cannot be told"
+
+
+def test_words_fall_silent_and_change_places() -> None:
+    state = CellBatch(MIX, 1, 4, seed=1).observe()[0]
+    said = replace(state, ucm_U=np.array([1.0, np.nan, 2.0, 3.0]))
+    rng = np.random.default_rng(0)
+    assert heard(said, "as said", False, rng) is said
+    assert np.isnan(heard(said, "nothing", False, rng).ucm_U).all()
+    shuffled = [heard(said, "shuffled", False, rng).ucm_U for _ in range(20)]
+    assert all(np.isnan(words[1]) and sorted(words[[0, 2, 3]]) == [1.0, 2.0, 3.0] for words in shuffled)
+    assert any(words[0] != 1.0 for words in shuffled)
+    alone = heard(said, "as said", True, rng)
+    assert np.isnan(alone.buffer_bits_U).all()
+    assert not np.isnan(alone.ucm_U[0])
+
+
+def test_a_search_that_knows_the_future_loses_nothing_and_cells_disturb_each_other() -> None:
+    at = make_networks(2, 3, seed=3)
+    power = PowerControl(0.6, 15.0).milliwatts(at.own_WN)
+    loud = np.ones((2, 3, 6))
+    both = play(at, 60, power, loud, draws_of(at))
+    alone = loud.copy()
+    alone[:, 1:] = 0.0
+    first = slice(0, 8)
+    silent = play(at, 60, power, alone, draws_of(at))
+    assert (silent.total_WN[:, first].sum(axis=1) > both.total_WN[:, first].sum(axis=1)).all()
+    assert silent.total_WN[:, 8:].sum() == 0
+    level = search(both, power, draws_of(both))
+    assert level.shape == loud.shape
+    assert set(np.unique(level)) <= {0.0, 0.25, 1.0}
 
 
 @pytest.mark.parametrize(

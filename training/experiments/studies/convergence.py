@@ -53,8 +53,8 @@ VARIANTS = (
 )
 """The default; PPO's clipped ratio with every token's own advantage; the paper's PPO with GAE over whole DCMs,
 for the leader alone and as the whole algorithm, in which followers learn beside it."""
-SEQUENCE_STATES: Mapping[str, Any] = {"worlds": 3, "cells": 8, "horizon": 8}
-"""GAE needs time: fewer cells over more slots, and twice the DCMs an update."""
+SEQUENCE_STATES: Mapping[str, Any] = {"worlds": 3, "cells": 4, "horizon": 8}
+"""GAE needs time: as many DCMs an update as the others decide, of fewer cells over more slots."""
 
 DEFINITIONS = (
     "Epoch: one update, as the paper's Algorithm 1 counts (play, then learn from what was played). regression, "
