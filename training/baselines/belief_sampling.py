@@ -13,6 +13,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from policy.engine.portable_target import set_portable_target
+
+set_portable_target()
+
 CANDIDATES = 6
 """Queues drawn for each that is kept."""
 DISAGREES = 1e-3

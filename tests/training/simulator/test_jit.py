@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,20 @@ from types import ModuleType
 
 import numba.core.options
 import pytest
+from numba.core.registry import cpu_target
 
 from training.simulator import core, jit, mac_rule, slot_step
 
+ROOT = Path(__file__).parents[3]
+COMPILING = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("policy", "training", "xapp")
+    for path in (ROOT / package).rglob("*.py")
+    if "import njit" in path.read_text(encoding="utf-8")
+)
+"""Modules that have numba compile something."""
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU")}
+"""What this process has told its children already, left out."""
 ANSWER = "from elsewhere import VALUE\n\ndef answer():\n    return VALUE\n"
 
 
@@ -72,3 +84,14 @@ print([bool(each.overloads) for each in entry_points])
 def test_whoever_sets_a_machine_up_has_every_entry_point_compiled() -> None:
     done = subprocess.run([sys.executable, "-c", COMPILED_AHEAD], capture_output=True, text=True, timeout=280)
     assert done.stdout.strip() == "[True, True, True, True]", done.stderr
+
+
+@pytest.mark.parametrize("module", COMPILING)
+def test_whatever_is_imported_first_code_is_compiled_for_one_target(module: str) -> None:
+    """numba looks at its settings once: of another target nothing that was compiled before would be found."""
+    code = (
+        f"import {module}; from numba.core.registry import cpu_target;"
+        "print(cpu_target.target_context.codegen().magic_tuple())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=PLAIN)
+    assert done.stdout.strip() == str(cpu_target.target_context.codegen().magic_tuple()), done.stderr
