@@ -24,7 +24,7 @@ from xapp.control.batch_limit import TOO_OLD_SHARE
 from xapp.control.cell_link import CellLink, ControlTarget, Report, ReportSubscription
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.control_loop import ControlLoop
-from xapp.control.mailbox import Mailbox
+from xapp.control.mailbox import REPORT_PATIENCE, Mailbox
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
 from xapp.control_kinds.dcm import DcmEncoder
@@ -35,7 +35,6 @@ from xapp.monitoring.process import nothing_collected, rss_mb
 from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import RIC_CONTROL_REQUEST
-from xapp.run.parts import REPORT_PATIENCE
 from xapp.run.report_code import read_reports_by_machine_code
 
 BY_TORCH = "torch:"

@@ -136,7 +136,9 @@ class CellTracker:
             if np.isnan(served_bits_U).any():
                 # A node that leaves served bits out may still report throughput: the KPM report of the period before
                 # says it. Each report is counted once: where the next one is missing, nothing is known of this period.
-                throughput_U = self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
+                throughput_U = (
+                    self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots
+                )  # kbit/s x ms = bits
                 served_bits_U = np.where(np.isnan(served_bits_U), throughput_U, served_bits_U)
             cqi_U = self._cqi(indication.ue_ids, indication.cqi)
         self._kpm_is_current = False

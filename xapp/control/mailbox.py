@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+REPORT_PATIENCE = 0.1
+"""Share of a period that a cell's decision waits for the second of its two reports, should it not come at once."""
+
 
 @dataclass(slots=True)
 class _Pending(Generic[T]):

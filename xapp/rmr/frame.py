@@ -62,7 +62,9 @@ def encode_frame(message: RmrMessage, *, source: str) -> bytes:
     before, behind = _headers(message.mtype, message.sub_id, message.meid, message.xid, message.call_id, source)
     payload = message.payload
     size, total = len(payload), PAYLOAD_OFFSET + len(payload)
-    return b"".join((total.to_bytes(4, "little"), total.to_bytes(4, "big"), before, _LENGTH.pack(size), behind, payload))
+    return b"".join(
+        (total.to_bytes(4, "little"), total.to_bytes(4, "big"), before, _LENGTH.pack(size), behind, payload)
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from xapp.config.model import Controls
 from xapp.control.batch_limit import TOO_OLD_SHARE
 from xapp.control.cell_link import Report
 from xapp.control.control_loop import ControlLoop
-from xapp.control.mailbox import Mailbox
+from xapp.control.mailbox import REPORT_PATIENCE, Mailbox
 from xapp.control.observer import Observer
 from xapp.control.receiver import Receiver
 from xapp.control.sender import ControlSender
@@ -44,8 +44,6 @@ POLICIES = "policies"
 """The task, and the thread, of A1: a policy changes the very next decision."""
 QUOTAS = "quotas"
 """The task, and the thread, that keeps whom quotas limit: no new UE is limited before it has run."""
-REPORT_PATIENCE = 0.1
-"""Share of a period that a cell's decision waits for the second of its two reports, should it not come at once."""
 
 
 @dataclass(frozen=True, slots=True)
