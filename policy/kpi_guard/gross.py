@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-
-import numpy as np
+from statistics import median
 
 from policy.kpi_guard.evidence import MAD_TO_SIGMA
 from policy.kpi_guard.rules import GuardRules
@@ -33,7 +32,7 @@ class Gross:
 
     @property
     def threshold(self) -> float:
-        noise = MAD_TO_SIGMA * float(np.median(self._noise)) if len(self._noise) >= FEWEST_NOISE else FIRST_NOISE
+        noise = MAD_TO_SIGMA * median(self._noise) if len(self._noise) >= FEWEST_NOISE else FIRST_NOISE
         return max(self._least, SIGMAS * noise)
 
     def restart(self) -> None:
@@ -43,10 +42,10 @@ class Gross:
         """Compare a window that has ended with the one before it. Returns how much worse the leader was; 0 = they
         cannot be compared.
         """
-        ues = UTILITY.matched((before, window))
-        if len(ues) < FEWEST_UES:
+        rows_before, rows = UTILITY.matched((before, window))
+        if rows.size < FEWEST_UES:
             return 0.0
-        then, now = before.utility(ues), window.utility(ues)
+        then, now = before.utility(rows_before), window.utility(rows)
         if before.held_out == window.held_out:
             if max(then, now) > 0.0:
                 self._noise.append(abs(now - then) / max(then, now))
@@ -66,8 +65,10 @@ class Gross:
         if len(windows) < FALL_WINDOWS:
             return False
         newest = windows[-FALL_WINDOWS:]
-        ues = UTILITY.matched(newest)
-        if any(window.held_out for window in newest) or len(ues) < FEWEST_UES:
+        if any(window.held_out for window in newest):
             return False
-        before = float(np.mean([window.utility(ues) for window in newest[:-1]]))
-        return newest[-1].utility(ues) < (1.0 - self.threshold) * before
+        rows = UTILITY.matched(newest)
+        if rows[0].size < FEWEST_UES:
+            return False
+        *before, last = map(Window.utility, newest, rows)
+        return last < (1.0 - self.threshold) * (sum(before) / len(before))
