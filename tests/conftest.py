@@ -40,7 +40,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 FIELD_CASES = Path(__file__).parent / "nodes" / "cases"
 """Small inputs from the field; tests/nodes/README.md says what each is."""
 
-REDIS_START_TIMEOUT_S = 20.0
+REDIS_START_TIMEOUT_S = 60.0
 REDIS_ATTEMPTS = 3
 """A free port may be taken by someone else between choosing and using it."""
 
@@ -111,7 +111,7 @@ def start_redis(folder: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], R
 def stop_process(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(timeout=5)
+        process.wait(timeout=30)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -12,7 +12,7 @@ from rich.console import Console
 from xapp.cli import main
 from xapp.lab.lab import Lab, LabOptions, run_lab
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 LONGER_THAN_SILENCE_S = 8.0
 
 

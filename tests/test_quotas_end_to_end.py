@@ -17,7 +17,7 @@ from xapp.config.model import QuotaConfig
 from xapp.lab.lab import Lab, run_lab
 from xapp.lab.options import LabOptions
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

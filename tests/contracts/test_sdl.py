@@ -17,7 +17,7 @@ from xapp.platform.libraries import ADD_COMMAND
 from xapp.platform.redis_sdl import Database, MemorySdl, RedisSdl, databases, open_sdl
 
 NAMESPACES = (f"contract{number}" for number in range(1000))
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary() | st.floats(allow_nan=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -17,7 +17,7 @@ from xapp.lab.ric.command import Ric
 from xapp.lab.ric.options import RIC_PORTS, RicOptions
 from xapp.run.app import App
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 PERIOD_MS = 20
 
 

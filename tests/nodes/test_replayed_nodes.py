@@ -21,7 +21,7 @@ from xapp.e2.rc import messages as rc
 from xapp.e2.rc.prb_quota import PARAMETER_NAMES
 from xapp.e2.ue_id.ue_id import GnbDuUeId, GnbUeId
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 RC_OID = rc.RC_OIDS[0]
 
 

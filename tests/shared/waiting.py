@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 """After this what did not happen is taken for a failure; a busy machine takes a part of it."""
 LOOK_EVERY_S = 0.002
 

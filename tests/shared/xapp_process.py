@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 LOOPBACK = {"bind_host": "127.0.0.1", "host": "127.0.0.1", "port": 0}
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 """For a process that need not be fast."""
 
 

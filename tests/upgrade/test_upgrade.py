@@ -26,7 +26,7 @@ from xapp.ric.subscription_state import SubscriptionMemory
 
 STATES = sorted(Path(__file__).parent.glob("state-*"))
 PREFIX = f"{{{NAMESPACE}}},"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def left(state: Path) -> dict[str, str]:

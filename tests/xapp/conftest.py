@@ -115,7 +115,7 @@ def serve() -> Iterator[Callable[[Callable[[Request], Answer]], FakeService]]:
         yield start
 
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class FakeNode:

@@ -110,7 +110,7 @@ def test_help_and_a_decoder_start_without_the_heavy_libraries() -> None:
         "import sys; from xapp.cli import main; main(['run', '--help']); main(['e2', '--help']);"
         "heavy = {'torch', 'transformers', 'numba'} & set(sys.modules); assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -119,7 +119,7 @@ def test_the_console_script_exits_with_the_status_and_without_a_trace_back() -> 
         [sys.executable, "-m", "xapp.cli", "lab", "--cells", "0"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 2

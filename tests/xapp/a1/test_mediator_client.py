@@ -28,7 +28,7 @@ from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_REQUEST, A1_POLICY_RESPONSE, RmrMessage
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 CALM = {"objective": {"alpha": 2.0}}
 SHADOW = {"mode": "shadow"}
 

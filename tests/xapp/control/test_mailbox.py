@@ -7,7 +7,7 @@ import time
 
 from xapp.control.mailbox import Mailbox
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 NEVER_S = 3600.0
 
 

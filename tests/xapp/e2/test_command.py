@@ -318,7 +318,7 @@ def test_any_value_anywhere_is_octets_or_one_line(sample: str, data):
 
 def stackmac(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "xapp.cli", "e2", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=150, check=False)
 
 
 def test_the_command_itself_decodes_encodes_and_refuses():

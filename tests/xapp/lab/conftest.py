@@ -36,7 +36,7 @@ from xapp.rmr.transport import (
     RmrMessage,
 )
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 ONE_SLICE = kpm.Condition("sNSSAI", "equal", {"valueOctS": "01"})
 PERIOD_MS = 30
 MEASUREMENTS = ("DRB.UEThpUl", "RRU.PrbTotUl", "CQI")
@@ -88,7 +88,7 @@ class RunningGnb:
         self.lines = RecordedLines()
         self._thread = threading.Thread(target=self.gnb.run, args=(self.lines,))
         self._thread.start()
-        self.ready = self.lines.ready.get(timeout=60.0)  # a first run compiles the simulator
+        self.ready = self.lines.ready.get(timeout=150.0)  # a first run compiles the simulator
 
     @property
     def name(self) -> str:

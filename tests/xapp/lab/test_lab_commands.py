@@ -34,7 +34,7 @@ from xapp.lab.gnb.ran_functions import make_carriers, make_identity
 from xapp.lab.ric.command import Ric
 from xapp.lab.ric.options import RIC_PORTS, RicOptions
 
-STOP_S = 60.0
+STOP_S = 150.0
 """Neither process ends by itself: whatever ends sooner was stopped."""
 
 

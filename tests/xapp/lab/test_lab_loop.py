@@ -141,7 +141,7 @@ def test_an_unknown_function_or_garbage_is_refused_by_cause(lab: Any) -> None:
         (2, b"\xff\xff", "eventTriggerNotSupported"),
     ):
         assert lab.xapp.post(gnb.name, function_id, trigger, definition).status_code == 201
-        (instance,) = lab.xapp.notifications.get(timeout=5)["SubscriptionInstances"]
+        (instance,) = lab.xapp.notifications.get(timeout=30)["SubscriptionInstances"]
         assert (instance["E2EventInstanceId"], instance["ErrorCause"]) == (0, f"ricRequest: {cause}")
 
 

@@ -106,7 +106,7 @@ def test_it_offers_kpm_and_rc_and_no_dcm(lab: Any, today: Today) -> None:
         dcm.encode_action_definition(dcm.ActionDefinition(today.gnb.cells[0])),
     )
     assert refused.status_code == 201
-    (instance,) = lab.xapp.notifications.get(timeout=10)["SubscriptionInstances"]
+    (instance,) = lab.xapp.notifications.get(timeout=30)["SubscriptionInstances"]
     assert instance["ErrorCause"] == "ricRequest: ran-function-id-invalid"
     assert today.control(b"", b"", dcm.DCM_FUNCTION_ID) == e2ap.Cause("ricRequest", "ran-function-id-invalid")
 

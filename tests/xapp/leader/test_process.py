@@ -160,7 +160,7 @@ def children() -> set[str]:
 
 def test_a_mistake_in_the_configuration_is_one_line(tmp_path: Path) -> None:
     config = write(tmp_path, leader="proportional_fair", leader_process=True)
-    done = subprocess.run(command(config), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command(config), capture_output=True, text=True, timeout=150)
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "controls.leader" in line and "only a plug-in" in line

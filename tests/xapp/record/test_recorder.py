@@ -20,7 +20,7 @@ from xapp.record.file_format import Event, Recording
 from xapp.record.recorder import EVENT_BYTES, Recorder
 from xapp.record.replay import Replay
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 each_bound = pytest.mark.parametrize("most", [{"max_waiting": 10}, {"max_waiting_bytes": 10 * EVENT_BYTES}])
 
 

@@ -36,7 +36,7 @@ from xapp.record.replay import Replay, ReplayResult
 from xapp.ric.sdl import SharedStore
 from xapp.rmr.transport import RIC_INDICATION, RmrMessage
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Model(ModelLeader):

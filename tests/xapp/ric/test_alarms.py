@@ -27,7 +27,7 @@ from xapp.rmr.transport import RmrMessage
 ALARM = 110
 CELL = "gnb_1/00f110000000011"
 SILENT = Failing(Problem.NO_REPORTS, CELL, "silent")
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Manager:

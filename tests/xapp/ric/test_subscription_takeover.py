@@ -39,15 +39,15 @@ def test_closing_while_the_same_deletion_is_under_way(submgr: FakeSubmgr) -> Non
     def respond(request: Any) -> tuple[int, object]:
         if first.is_set():
             second.set()
-            task_runner.join(10.0)
+            task_runner.join(30.0)
         else:
             first.set()
-            second.wait(10.0)
+            second.wait(30.0)
         return 204, None
 
     submgr.service.respond = respond
     task_runner.start()
-    assert first.wait(10.0)
+    assert first.wait(30.0)
     client.close(5.0)
     assert submgr.deleted == ["s1", "s1"] and client.counters["deleted"] == 2
 

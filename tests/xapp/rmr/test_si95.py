@@ -122,7 +122,7 @@ def test_send_does_not_wait_for_a_peer_that_reads_nothing(opener: Opener) -> Non
         big = RmrMessage(RIC_INDICATION, bytes(900_000))
         start = time.monotonic()
         outcomes = [sender.send(big) for _ in range(60)]
-        assert time.monotonic() - start < 5.0
+        assert time.monotonic() - start < 20.0
         assert outcomes[0] and not outcomes[-1]
         connection, _ = listener.accept()
         with connection:

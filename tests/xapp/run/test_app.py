@@ -26,7 +26,7 @@ from xapp.packaging.grafana import make_dashboard
 from xapp.ric.alarms import Problem
 from xapp.run.app import App
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ import xapp.run.task_runner
 from xapp.monitoring.metrics import Metrics
 from xapp.run.task_runner import PeriodicTask, TaskRunner, every
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 NEVER_S = 3600.0
 
 

@@ -16,7 +16,7 @@ from xapp.lab.e2_link.e2_wire import LengthPrefixReader
 from xapp.soak.e2_proxy import AHEAD, FLOOD_PDUS, E2Proxy, Tampering
 
 REQUEST = e2ap.RicRequestId(1, 2)
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def report(sn: int) -> bytes:

@@ -21,7 +21,7 @@ from xapp.lab.e2_link.e2_wire import (
     choose_wire,
 )
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 class Peer:

@@ -22,7 +22,7 @@ from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_REQUEST, A1_POLICY_RES
 
 TYPE = f"/A1-P/v2/policytypes/{POLICY_TYPE_ID}"
 POLICY = {"mode": "shadow"}
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Rig:

@@ -50,7 +50,7 @@ def test_without_sdl_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 NODE = Node(procedures.GnbId(bytes.fromhex("00f110"), 0x78), (), "127.0.0.1:38000")
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def heard(watcher: NodeWatcher) -> list[Any]:

@@ -19,7 +19,7 @@ from xapp.rmr.settings import resolve_settings
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import ROUTE_ANSWER, ROUTE_REQUEST, ROUTE_TABLE, RmrMessage
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 E2TERM = "127.0.0.1:38000"
 
 

@@ -17,7 +17,7 @@ from xapp.lab.counters import Counters
 from xapp.lab.ric.submgr import E2Answer, SubscriptionManager, make_submgr_app
 from xapp.lab.ric.submgr_models import Detail, Endpoint
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 NODE = "gnb_001_001_00000001"
 
 
