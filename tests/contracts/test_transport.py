@@ -112,7 +112,7 @@ def test_a_message_that_does_not_fit_is_refused_and_counted(ends: Ends) -> None:
 def test_receive_gives_up_after_its_timeout(ends: Ends) -> None:
     start = time.monotonic()
     assert ends.near.receive(0.05) is None
-    assert 0.04 < time.monotonic() - start < 5.0
+    assert 0.04 < time.monotonic() - start < PATIENCE_S
 
 
 def test_close_is_idempotent_ends_readiness_and_wakes_receivers(ends: Ends) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from waiting import PATIENCE_S
 
 from policy.allocation import IDLE, Allocation
 from policy.cell_state import make_cell_state
@@ -84,7 +85,7 @@ class Controlling:
             self.sender.pump()
         return sent
 
-    def receive(self, timeout_s: float = 10.0) -> e2ap.ControlRequest | None:
+    def receive(self, timeout_s: float = PATIENCE_S) -> e2ap.ControlRequest | None:
         message = self.node.rmr.receive(timeout_s)
         if message is None:
             return None

@@ -13,6 +13,7 @@ from policy.allocation import IDLE, Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent
 from policy.leader import Decision
+from policy.time_scales import MAX_PERIOD_MS
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink, Report, ReportSubscription
 from xapp.control.control_loop import ControlLoop
@@ -63,7 +64,7 @@ class Deciding:
         self.intent_of: Callable[[CellState], Intent] = lambda state: self.intent
         self.settled: list[tuple[Intent, Allocation, bool]] = []
         # A busy machine is no silent cell and no slow leader: only tests of silence and deadlines give it less time.
-        patient = {"stale_after_periods": 100.0, "decision_deadline_ms": PATIENCE_S * 1e3}
+        patient = {"stale_after_periods": 100.0, "decision_deadline_ms": MAX_PERIOD_MS}
         self.controls = Controls(**{"report_period_ms": PERIOD_MS, "coalesce_ms": 0.0, **patient, **controls})
         self.mailbox: Mailbox[Report] = Mailbox(self.controls.coalesce_ms / 1e3)
         self.sender = ControlSender(node.xapp, self.metrics, instance_epoch=1, lease_periods=2)
