@@ -168,12 +168,12 @@ def test_what_cannot_hold_is_not_enforced_with_its_reason_and_nonsense_changes_n
     assert "slice 1-0000ff: its members are not known" in status["reasons"][0]
 
     url = f"{watched.lab.a1_url}/A1-P/v2/policytypes/{POLICY_TYPE_ID}/policies/cap"
-    assert httpx.put(url, json={"mode": "whatever"}, trust_env=False).status_code == 202
+    assert httpx.put(url, json={"mode": "whatever"}, trust_env=False, timeout=PATIENCE_S).status_code == 202
     assert watched.lab.ric is not None
     watched.until(
         lambda: watched.lab.ric is not None and watched.lab.ric.status["counters"].get("a1_answer_error") == 1
     )
-    assert httpx.get(f"{url}/status", trust_env=False).json()["instance_status"] == "NOT IN EFFECT"
+    assert httpx.get(f"{url}/status", trust_env=False, timeout=PATIENCE_S).json()["instance_status"] == "NOT IN EFFECT"
     assert [control for control in watched.later_controls(10) if most(control) > 1] == []
     assert watched.policies()["cap"]["policy"] == CAP
 

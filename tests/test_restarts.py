@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE_S
 
 from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.lab.lab import START_TIMEOUT_S, Lab
@@ -31,9 +32,9 @@ class World:
     def put_policy(self, name: str) -> None:
         """As an operator puts it."""
         url = f"{self.lab.a1_url}/A1-P/v2/policytypes/{POLICY_TYPE_ID}"
-        assert httpx.put(url, json=make_policy_type(), trust_env=False).status_code == 201
+        assert httpx.put(url, json=make_policy_type(), trust_env=False, timeout=PATIENCE_S).status_code == 201
         policy = {"objective": {"alpha": 0.5}}
-        assert httpx.put(f"{url}/policies/{name}", json=policy, trust_env=False).status_code == 202
+        assert httpx.put(f"{url}/policies/{name}", json=policy, trust_env=False, timeout=PATIENCE_S).status_code == 202
         self.policies[name] = "ENFORCED"
 
     @property
@@ -54,7 +55,7 @@ class World:
     def listing(self) -> list[Any]:
         """The subscription manager's list: who gets the reports of each live subscription."""
         port = self.lab._ric_ports["submgr_port"]
-        answer = httpx.get(f"http://127.0.0.1:{port}/ric/v1/subscriptions", trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}/ric/v1/subscriptions", trust_env=False, timeout=PATIENCE_S)
         return sorted(entry["ClientEndpoint"] for entry in answer.json())
 
     def kept(self) -> set[str]:

@@ -82,7 +82,7 @@ def test_two_releases_share_the_nodes_out_and_have_the_policies_in_common(lab: S
         for child in both:
             assert child.wait_status(lambda status: status["policies"] == {}, PATIENCE_S)
         port = lab._ric_ports["submgr_port"]
-        listed = httpx.get(f"http://127.0.0.1:{port}/ric/v1/subscriptions", trust_env=False).json()
+        listed = httpx.get(f"http://127.0.0.1:{port}/ric/v1/subscriptions", trust_env=False, timeout=PATIENCE_S).json()
         assert len(listed) == 4, "each node's two reports once"
         assert [child.status["alarms"] for child in both] == [[], []]
     finally:

@@ -15,6 +15,7 @@ import kubernetes_validate
 import promql_parser
 import pytest
 import yaml
+from waiting import PATIENCE_S
 
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.config.model import load_controls, parse_controls
@@ -274,11 +275,14 @@ def test_the_probes_and_the_monitor_ask_for_what_the_xapp_serves(values: dict[st
     rendered = chart.render(values)
     paths = probe_paths(rendered.container)
     assert set(paths) == {"startupProbe", "livenessProbe", "readinessProbe"}
-    answers = {name: httpx.get(xapp_url + path, trust_env=False).status_code for name, path in paths.items()}
+    answers = {
+        name: httpx.get(xapp_url + path, trust_env=False, timeout=PATIENCE_S).status_code
+        for name, path in paths.items()
+    }
     # Alive at once; ready with routes only.
     assert answers == {"startupProbe": 200, "livenessProbe": 200, "readinessProbe": 503}
     for monitor in rendered.all("ServiceMonitor"):
-        answer = httpx.get(xapp_url + monitor["spec"]["endpoints"][0]["path"], trust_env=False)
+        answer = httpx.get(xapp_url + monitor["spec"]["endpoints"][0]["path"], trust_env=False, timeout=PATIENCE_S)
         assert (answer.status_code, "stackmac_" in answer.text) == (200, True)
 
 
@@ -300,7 +304,7 @@ def test_alert_rules_ask_for_metrics_of_this_release_that_the_xapp_exports(xapp_
     rule = rendered.one("PrometheusRule")
     assert rule["metadata"]["labels"]["release"] == "prometheus"
     (group,) = rule["spec"]["groups"]
-    exported = httpx.get(f"{xapp_url}/ric/v1/metrics", trust_env=False).text
+    exported = httpx.get(f"{xapp_url}/ric/v1/metrics", trust_env=False, timeout=PATIENCE_S).text
     problems = set(re.findall(r'^stackmac_alarm\{problem="(\w+)"\}', exported, re.MULTILINE))
     services = [service["metadata"]["name"] for service in rendered.all("Service")]
     asked = set()

@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import torch
 from fastapi import FastAPI
+from waiting import PATIENCE_S
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
@@ -66,7 +67,7 @@ class Asking:
         self.server = BackgroundServer(app, "127.0.0.1", 0)
         assert self.server.wait_started()
         self.url = f"http://127.0.0.1:{self.server.port}"
-        self.http = httpx.Client(base_url=self.url, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENCE_S)
 
     def close(self) -> None:
         self.http.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from waiting import PATIENCE_S
 
 from policy.allocation import IDLE, Allocation
 from policy.cell_state import make_cell_state
@@ -22,12 +23,13 @@ from xapp.e2.ue_id.ue_id import GnbDuUeId, UeId, ue_key
 from xapp.monitoring.metrics import Metrics
 from xapp.quotas.quota_store import QuotaKeeper
 from xapp.ric.sdl import SharedStore
-from xapp.rmr.transport import RIC_CONTROL_REQUEST
+from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage
 
 FUNCTION_ID = 3
 INSTANCE = 40
 RBGS = 10
 PLMN = bytes.fromhex("130062")
+MARK = b"no control"
 FAILED = e2ap.Cause("ricRequest", "control-failed-to-execute")
 
 
@@ -84,7 +86,7 @@ class Controlling:
             self.sender.pump()
         return sent
 
-    def receive(self, timeout_s: float = 10.0) -> e2ap.ControlRequest | None:
+    def receive(self, timeout_s: float = PATIENCE_S) -> e2ap.ControlRequest | None:
         message = self.node.rmr.receive(timeout_s)
         if message is None:
             return None
@@ -97,8 +99,17 @@ class Controlling:
         (quota,) = rc.decode_prb_quotas(request.message)
         return request, rc.decode_control_header(request.header), quota
 
+    def sent_so_far(self) -> list[e2ap.ControlRequest]:
+        """What the node has not taken yet: all that arrives before a message that is sent now."""
+        assert self.node.xapp.send(RmrMessage(RIC_CONTROL_REQUEST, MARK, meid=self.node.name))
+        requests = []
+        while (message := self.node.rmr.receive(PATIENCE_S)) is None or message.payload != MARK:
+            assert message is not None, "nothing came"
+            requests.append(e2ap.decode_control_request(message.payload))
+        return requests
+
     def silence(self) -> bool:
-        return self.receive(0.05) is None
+        return not self.sent_so_far()
 
     def acknowledge(self, request: e2ap.ControlRequest, *, echo: bool = True) -> None:
         call = request.call_process_id if echo else None
@@ -111,8 +122,9 @@ class Controlling:
     def play(self, **options: bool) -> dict[int, int]:
         """The node acknowledges whatever comes: {UE: max %}, the last it was told."""
         in_force = {}
-        while (request := self.receive(0.05)) is not None:
-            (quota,) = rc.decode_prb_quotas(request.message)
-            in_force[ue_key(rc.decode_control_header(request.header).ue_id)] = quota.max_percent
-            self.acknowledge(request, **options)
+        while requests := self.sent_so_far():
+            for request in requests:
+                (quota,) = rc.decode_prb_quotas(request.message)
+                in_force[ue_key(rc.decode_control_header(request.header).ue_id)] = quota.max_percent
+                self.acknowledge(request, **options)
         return in_force

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from waiting import PATIENCE_S
 
 from policy.observation import PROFILES
 from xapp.e2.dcm import messages as dcm
@@ -95,5 +96,5 @@ class RicServices:
         }
         endpoint = request.body["ClientEndpoint"]
         url = f"http://{endpoint['Host']}:{endpoint['HTTPPort']}/ric/v1/subscriptions/response"
-        assert httpx.post(url, json=notification, trust_env=False).status_code == 200
+        assert httpx.post(url, json=notification, trust_env=False, timeout=PATIENCE_S).status_code == 200
         return 201, {"SubscriptionId": subscription_id}

@@ -86,11 +86,11 @@ def left_behind(server: OwnRedis) -> dict[str, str]:
 def put_policies(a1_url: str) -> set[str]:
     """As an operator does; their names. One with a mode takes cells from the xApp, and is not among them."""
     url = f"{a1_url}/A1-P/v2/policytypes/{POLICY_TYPE_ID}"
-    httpx.put(url, json=make_policy_type(), trust_env=False).raise_for_status()
+    httpx.put(url, json=make_policy_type(), trust_env=False, timeout=PATIENCE_S).raise_for_status()
     policies = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in EXAMPLES.glob("*.json")}
     named = {name: policy for name, policy in policies.items() if "mode" not in policy}
     for name, policy in named.items():
-        httpx.put(f"{url}/policies/{name}", json=policy, trust_env=False).raise_for_status()
+        httpx.put(f"{url}/policies/{name}", json=policy, trust_env=False, timeout=PATIENCE_S).raise_for_status()
     return set(named)
 
 

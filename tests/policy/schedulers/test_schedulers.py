@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
+from counting import calls_of
 
 from policy.allocation import DYNAMIC, NO_CAP, OPEN, Allocation, PeriodicGrant
 from policy.cell_state import CellState, make_cell_state
@@ -238,16 +238,12 @@ def test_teachers_can_be_spoken_at_their_operating_point(seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_a_decision_takes_less_than_a_millisecond(name: str) -> None:
+def test_a_decision_is_little_work(name: str) -> None:
+    """Of the order of a millisecond for a cell of 20 UEs: so many calls, however busy the machine is."""
     rng = np.random.default_rng(1)
     state = cell(20, 17, cqi_U=rng.integers(0, 16, 20), preferred_rbg_U=rng.integers(0, 17, 20))
-    # The fastest of many: other work on the machine only ever adds time.
-    best_s = np.inf
-    for _ in range(30):
-        started = time.perf_counter()
-        run(name, state)
-        best_s = min(best_s, time.perf_counter() - started)
-    assert best_s < 1e-3
+    run(name, state)
+    assert calls_of(lambda: run(name, state)) < 1000
 
 
 def test_fallback_is_classical_and_keeps_limits() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S
 
 from policy.cell_state import CellState, make_cell_state
 from policy.intent import Intent
@@ -26,8 +27,6 @@ from xapp.control.leader_thread import Worker
 from xapp.leader.reasons import COMPILING, FAILURES
 
 pytestmark = pytest.mark.timeout(900)  # whoever is first compiles: 42 s of a core when measured
-
-WAIT_S = 20.0
 
 
 def cell(k: int = 1) -> CellState:
@@ -43,7 +42,7 @@ class SlowEngine:
         self.go = threading.Event()
 
     def compile(self) -> None:
-        assert self.go.wait(WAIT_S)
+        assert self.go.wait(PATIENCE_S)
 
     def prepare(self, *, may_compile: bool) -> None:
         if not self.go.is_set():
@@ -65,7 +64,7 @@ def nobody() -> Leader:
 def ask(leader: Leader) -> tuple[str, str]:
     """(who decided, or why nobody did) of one period in a worker."""
     worker = Worker(leader, on_late=lambda: None, on_error=errors.append)
-    answer = worker.ask([cell()], [Intent()], time.monotonic() + WAIT_S)
+    answer = worker.ask([cell()], [Intent()], time.monotonic() + PATIENCE_S)
     worker.close()
     return (answer.decisions[0].decided_by if answer.decisions else "", answer.reason)
 
@@ -85,7 +84,7 @@ def test_every_period_is_decided_while_code_is_compiled() -> None:
     fallback = f"fallback:{COMPILING}"
     assert path.metrics.summary()["decided_by"] == {fallback: 5}
     engine.go.set()
-    assert leader.settled.wait(WAIT_S)
+    assert leader.settled.wait(PATIENCE_S)
     assert path.decide(path.reports(rng, 4))
     assert path.metrics.summary()["decided_by"] == {fallback: 5, "round_robin": 1}
     path.close()
@@ -99,12 +98,12 @@ def test_torch_decides_meanwhile_where_it_is() -> None:
         return SCHEDULERS["proportional_fair"]
 
     leader = ColdLeader(engine, stand_in, engine.compile)
-    assert made.wait(WAIT_S)
+    assert made.wait(PATIENCE_S)
     while ask(leader) == ("", COMPILING):
         pass  # made, and about to take its place
     assert ask(leader) == ("proportional_fair", "")
     engine.go.set()
-    assert leader.settled.wait(WAIT_S)
+    assert leader.settled.wait(PATIENCE_S)
     assert ask(leader) == ("round_robin", "")
 
 
@@ -114,7 +113,7 @@ def test_code_that_cannot_be_compiled_is_an_error_or_torchs_work(stand_in: Calla
         raise RuntimeError("no LLVM")
 
     leader = ColdLeader(SlowEngine(), stand_in, fail)
-    assert leader.settled.wait(WAIT_S)
+    assert leader.settled.wait(PATIENCE_S)
     who, reason = ask(leader)
     if stand_in is nobody:
         assert (who, reason) == ("", "error") and reason in FAILURES  # that raises the alarm

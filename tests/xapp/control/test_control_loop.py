@@ -15,6 +15,7 @@ from policy.allocation import DYNAMIC, IDLE, Allocation, LeftoverRule
 from policy.intent import Intent, Mode
 from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
+from policy.time_scales import MAX_PERIOD_MS
 from xapp.control.cell_link import Report, ReportSubscription
 from xapp.rmr.transport import RmrMessage
 
@@ -44,17 +45,18 @@ def test_the_leaders_answer_is_sent_and_counted_as_its_own(make: Make) -> None:
 
 def test_at_the_deadline_the_classical_schedule_goes_out_and_the_late_answer_is_dropped(make: Make) -> None:
     slow = Slow()
-    deciding = make(slow, decision_deadline_ms=50.0)
+    deciding = make(slow, decision_deadline_ms=500.0)
     started_s = time.monotonic()
     control = deciding.decided(1)
-    assert 0.05 <= time.monotonic() - started_s < PATIENCE_S / 2
+    assert slow.started.is_set(), "it was asked in time"
+    assert 0.5 <= time.monotonic() - started_s < PATIENCE_S / 2
     owners = control.allocation.owner_M.tolist()
     assert all(owner >= 0 for owner in owners), "proportional fair grants every RBG of two busy UEs"
     assert deciding.decided(2).allocation.owner_M.tolist() == owners
     slow.go.set()
     wait_for(lambda: deciding.metrics["late_answers"] == 1)
     # However busy the machine is, the leader is in time again.
-    deciding.loop.configure(deciding.controls.model_copy(update={"decision_deadline_ms": PATIENCE_S * 1e3}))
+    deciding.loop.configure(deciding.controls.model_copy(update={"decision_deadline_ms": MAX_PERIOD_MS}))
     assert deciding.decided(3).allocation.owner_M.tolist() == [IDLE] * 6
     wait_for(lambda: deciding.metrics["decisions"] == 3)
     assert deciding.decided_by == {"fallback:late": 1, "fallback:busy": 1, "model": 1}

@@ -65,10 +65,10 @@ def test_a_cell_without_a_function_to_control_is_only_watched(make: Make) -> Non
 
 
 def test_a_silent_cell_is_released_once_not_scheduled_on_guesses(make: Make) -> None:
-    deciding = make(AllIdle(), stale_after_periods=1.0)
+    deciding = make(AllIdle(), stale_after_periods=10.0)
     assert not deciding.decided(1).release
     assert deciding.control().release
-    assert deciding.node.rmr.receive(3 * PERIOD_MS / 1e3) is None
+    assert deciding.node.rmr.receive(12 * PERIOD_MS / 1e3) is None
     assert (deciding.metrics["stale_releases"], deciding.metrics["decisions"]) == (1, 1)
     assert not deciding.decided(2).release
 

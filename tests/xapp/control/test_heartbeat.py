@@ -94,7 +94,9 @@ class Platform(RicServices):
         controls = {**self.controls(), "missed_beats": 1, "decision_deadline_ms": 50.0}
         self.app = App(Controls.model_validate(controls), make_leader("proportional_fair"))
         self.app.start()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.app.server.port}/ric/v1", trust_env=False)
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.app.server.port}/ric/v1", trust_env=False, timeout=PATIENCE_S
+        )
         self.connect(self.app.parts.transport.source)
 
 

@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE_S
 
 from policy.errors import UserMistake
 from xapp.config.token_file import MAX_CHARACTERS, MIN_CHARACTERS, ServedToken, read_token
@@ -56,7 +57,7 @@ def guarded() -> Iterator[httpx.Client]:
     """A real server that asks for the token."""
     server = BackgroundServer(routes(lambda: TOKEN), "127.0.0.1", 0)
     assert server.wait_started()
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as http:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=PATIENCE_S) as http:
         yield http
     server.close()
 

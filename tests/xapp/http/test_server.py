@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import PATIENCE_S
 
 from xapp.http.routes import MAX_BODY_BYTES, build_app
 from xapp.http.server import BackgroundServer, listen
@@ -35,7 +36,7 @@ class Served:
         )
         self.server = BackgroundServer(app, "127.0.0.1", 0)
         assert self.server.wait_started()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.server.port}", trust_env=False)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.server.port}", trust_env=False, timeout=PATIENCE_S)
 
     def _take(self, body: bytes) -> int:
         self.notifications.append(body)

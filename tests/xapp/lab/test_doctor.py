@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE_S
 
 from policy.cell_state import CellState
 from policy.intent import Intent
@@ -297,7 +298,14 @@ def test_an_xapp_that_appmgr_forgot(
 ) -> None:
     deployment = deploy().start()
     lab.wait_until(lambda: bool(deployment.status()["registered"]))
-    (known,) = httpx.get(f"{deployment.settings['ric']['appmgr_url']}/ric/v1/xapps", trust_env=False).json()
+    (known,) = httpx.get(
+        f"{deployment.settings['ric']['appmgr_url']}/ric/v1/xapps", trust_env=False, timeout=PATIENCE_S
+    ).json()
     forget = {"appName": known["name"], "appInstanceName": known["instances"][0]["name"]}
-    httpx.post(f"{deployment.settings['ric']['appmgr_url']}/ric/v1/deregister", json=forget, trust_env=False)
+    httpx.post(
+        f"{deployment.settings['ric']['appmgr_url']}/ric/v1/deregister",
+        json=forget,
+        trust_env=False,
+        timeout=PATIENCE_S,
+    )
     assert "not_registered" in deployment.faults(capsys)

@@ -14,7 +14,8 @@ from policy.allocation import IDLE
 from policy.leader import Decision, Leader
 from xapp.control.control_loop import ControlLoop
 
-GIVE_UP_S = 0.2
+GIVE_UP_S = 1.0
+"""No machine is so busy that a leader which answers at once does not answer within it."""
 LIMITS = {"give_up_s": GIVE_UP_S, "given_up": 2}
 LENIENT = {"fewest": 100_000}
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import PATIENCE_S
 
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.config.model import parse_controls
@@ -31,7 +32,9 @@ def http() -> Iterator[httpx.Client]:
     controls = parse_controls({"rmr": loopback, "http": loopback, "ric": nowhere})
     app = App(controls, SCHEDULERS["proportional_fair"], log_lines=lambda: ["first line", "last line"])
     app.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{app.server.port}/ric/v1", trust_env=False) as client:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{app.server.port}/ric/v1", trust_env=False, timeout=PATIENCE_S
+    ) as client:
         yield client
     app.stop()
 

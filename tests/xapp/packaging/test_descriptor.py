@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE_S
 
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.config.model import Controls, load_controls, parse_controls
@@ -65,7 +66,12 @@ def test_the_probes_ask_what_the_xapp_answers_even_before_it_has_routes(app: App
     for name in ("livenessProbe", "readinessProbe"):
         get = document[name]["httpGet"]
         assert get["port"] == document["controls"]["http"]["port"]
-        assert httpx.get(f"http://127.0.0.1:{app.server.port}{get['path']}", trust_env=False).status_code == 200
+        assert (
+            httpx.get(
+                f"http://127.0.0.1:{app.server.port}{get['path']}", trust_env=False, timeout=PATIENCE_S
+            ).status_code
+            == 200
+        )
 
 
 def test_the_descriptor_names_every_message_that_the_xapp_receives(app: App) -> None:
@@ -74,7 +80,9 @@ def test_the_descriptor_names_every_message_that_the_xapp_receives(app: App) -> 
 
 
 def test_a_descriptor_without_messages_gets_the_built_in_ones_and_the_platform_hears_them(app: App) -> None:
-    (served,) = httpx.get(f"http://127.0.0.1:{app.server.port}/ric/v1/config", trust_env=False).json()
+    (served,) = httpx.get(
+        f"http://127.0.0.1:{app.server.port}/ric/v1/config", trust_env=False, timeout=PATIENCE_S
+    ).json()
     document, built_in = json.loads(served["config"]), descriptor.make_descriptor()
     for section in descriptor.MESSAGING:
         assert document[section] == built_in[section]

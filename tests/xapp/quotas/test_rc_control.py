@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -179,11 +180,17 @@ def test_a_cap_is_enforced_once_the_node_has_acknowledged_it(rig: Controlling) -
     assert not [r for found in reasons().values() for r in found if r.startswith("UE")], "nothing is to be sent"
 
 
-def test_quotas_beyond_the_rate_wait(node: Any, store: SharedStore) -> None:
+def test_quotas_beyond_the_rate_wait(node: Any, store: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = time.monotonic()
+    monkeypatch.setattr(xapp.control.sender, "time", SimpleNamespace(monotonic=lambda: now_s))
     rig = Controlling(node, store, controls(max_controls_per_s=2))
     rig.decide(shares(2, 3, 1))
     assert len(rig.play()) == 2
     assert rig.encoder.waiting == 1
+    now_s += 1.5
+    rig.sender.pump()
+    assert len(rig.play()) == 1
+    assert rig.encoder.waiting == 0
 
 
 def test_a_node_that_was_away_is_told_again(rig: Controlling) -> None:

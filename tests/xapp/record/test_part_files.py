@@ -200,7 +200,7 @@ def test_a_full_folder_costs_one_line_and_the_xapp_lives_on(tmp_path: Path) -> N
         running.process = process
         ready, _ = running.line(), running.line()
         url = f"http://127.0.0.1:{ready['http_port']}/ric/v1/health/alive"
-        assert httpx.get(url, trust_env=False).status_code == 200
+        assert httpx.get(url, trust_env=False, timeout=PATIENCE_S).status_code == 200
         _, final, log = running.stop(signal.SIGTERM)
         assert (process.returncode, final["dropped"].get("recording_failed")) == (0, 1)
         lines = [line for line in log.splitlines() if "recording" in line]

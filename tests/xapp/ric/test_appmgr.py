@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE_S
 
 from xapp.http.server import BackgroundServer
 from xapp.lab.ric.appmgr import AppManager, XappEndpoint, make_appmgr_app
@@ -146,7 +147,7 @@ def test_a_black_hole_costs_a_time_out(registrar: Any) -> None:
         client = registrar(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
         started_s = time.monotonic()
         client.run()
-        assert time.monotonic() - started_s < 5.0
+        assert time.monotonic() - started_s < PATIENCE_S
         assert not client.registered
         client.registered = True
         assert not client.deregister(0.1)
@@ -164,4 +165,7 @@ def test_a_listing_that_makes_no_sense_is_survived(registrar: Any, serve: Any, l
 
 @pytest.mark.parametrize(("body", "status"), [({}, 422), ({"appName": "a", "appInstanceName": "b"}, 400)])
 def test_deregistering_a_stranger_is_refused(appmgr: Served, body: object, status: int) -> None:
-    assert httpx.post(f"{appmgr.url}/ric/v1/deregister", json=body, trust_env=False).status_code == status
+    assert (
+        httpx.post(f"{appmgr.url}/ric/v1/deregister", json=body, trust_env=False, timeout=PATIENCE_S).status_code
+        == status
+    )

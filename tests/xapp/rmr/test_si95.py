@@ -20,6 +20,8 @@ from xapp.rmr.si95_options import Si95Options
 from xapp.rmr.transport import RIC_CONTROL_REQUEST, RIC_INDICATION, RmrMessage
 
 MESSAGE = RmrMessage(RIC_INDICATION, b"report")
+EXPIRES_S = 1.0
+"""What can be sent is sent within it, however busy the machine is."""
 Opener = Callable[..., Si95Transport]
 
 
@@ -50,7 +52,7 @@ def test_round_robin_passes_over_an_endpoint_that_is_down(opener: Opener) -> Non
 
 def test_an_endpoint_that_is_back_gets_its_turns_again(opener: Opener) -> None:
     up, port = opener(), free_port()
-    options = Si95Options(max_queue_age_s=0.1)
+    options = Si95Options(max_queue_age_s=EXPIRES_S)
     sender = opener(f"rte|{RIC_INDICATION}|127.0.0.1:{port},{up.source}", options=options)
     sender.send(MESSAGE)
     wait_for(lambda: sender.counters.get("send_expired", 0) == 1)  # nothing waits for it any more
@@ -118,11 +120,12 @@ def test_one_full_destination_does_not_hold_up_another(opener: Opener) -> None:
 def test_send_does_not_wait_for_a_peer_that_reads_nothing(opener: Opener) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
-        sender = opener(f"rte|{RIC_INDICATION}|{endpoint}", options=Si95Options(max_send_queue=20))
+        options = Si95Options(max_send_queue=20, max_queue_age_s=60.0)
+        sender = opener(f"rte|{RIC_INDICATION}|{endpoint}", options=options)
         big = RmrMessage(RIC_INDICATION, bytes(900_000))
         start = time.monotonic()
         outcomes = [sender.send(big) for _ in range(60)]
-        assert time.monotonic() - start < 20.0
+        assert time.monotonic() - start < PATIENCE_S
         assert outcomes[0] and not outcomes[-1]
         connection, _ = listener.accept()
         with connection:
@@ -139,7 +142,7 @@ def test_send_does_not_wait_for_a_peer_that_reads_nothing(opener: Opener) -> Non
 
 def test_what_waited_too_long_is_not_sent(opener: Opener) -> None:
     target = f"127.0.0.1:{free_port()}"
-    sender = opener(f"rte|{RIC_INDICATION}|{target}", options=Si95Options(max_queue_age_s=0.1))
+    sender = opener(f"rte|{RIC_INDICATION}|{target}", options=Si95Options(max_queue_age_s=EXPIRES_S))
     sender.send(RmrMessage(RIC_INDICATION, b"stale"))
     wait_for(lambda: sender.counters.get("send_expired", 0) == 1)
     peer = opener(port=int(target.split(":")[1]))

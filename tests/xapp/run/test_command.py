@@ -97,7 +97,7 @@ def test_it_stops_in_time_when_the_platform_is_a_black_hole(tmp_path: Path, star
     }
     running = start(write(tmp_path, ric=ric))
     url = f"http://127.0.0.1:{running.ready['http_port']}/ric/v1"
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=PATIENCE_S) as http:
         assert http.get(f"{url}/health/alive").status_code == 200
         assert http.get(f"{url}/health/ready").status_code == 503
         assert http.get(f"{url}/config").json()[0]["metadata"]["xappName"] == "stackmac"
@@ -115,7 +115,7 @@ def test_it_is_ready_once_there_are_routes(tmp_path: Path, start: Any, black_hol
     routes.write_text("newrt|start\nrte|12040|127.0.0.1:9\nnewrt|end\n")
     ric = {"submgr_url": black_hole, "e2mgr_url": "http://127.0.0.1:9", "appmgr_url": "", "request_timeout_s": 0.5}
     running = start(write(tmp_path, ric=ric), environment={"RMR_SEED_RT": str(routes)})
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=PATIENCE_S) as http:
         answer = http.get(f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/health/ready")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
     took_s, _, log = running.stop(signal.SIGINT)

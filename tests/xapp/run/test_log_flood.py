@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 from xapp_process import write
 
 from xapp.monitoring.log_limits import MOST_LINES
@@ -30,7 +30,7 @@ def test_of_a_flood_of_bad_frames_the_log_has_a_few_and_their_count_and_symptom_
     url = f"http://127.0.0.1:{running.ready['http_port']}/ric/v1"
 
     def undecodable() -> int:
-        return int(httpx.get(f"{url}/status", trust_env=False).json()["decode_errors"])
+        return int(httpx.get(f"{url}/status", trust_env=False, timeout=PATIENCE_S).json()["decode_errors"])
 
     routes = RouteTable(f"newrt|start\nrte|{RIC_INDICATION}|127.0.0.1:{running.ready['rmr_port']}\nnewrt|end\n")
     sender = Si95Transport("127.0.0.1", 0, routes=routes)
@@ -38,7 +38,9 @@ def test_of_a_flood_of_bad_frames_the_log_has_a_few_and_their_count_and_symptom_
         for _ in range(FRAMES):
             wait_for(lambda: sender.send(RmrMessage(RIC_INDICATION, b"\xff" * 40, meid="gnb\n\x1b[2J")))
         wait_for(lambda: undecodable() >= FRAMES // 2)
-        archive = zipfile.ZipFile(io.BytesIO(httpx.get(f"{url}/symptomdata", trust_env=False).content))
+        archive = zipfile.ZipFile(
+            io.BytesIO(httpx.get(f"{url}/symptomdata", trust_env=False, timeout=PATIENCE_S).content)
+        )
         kept = archive.read("log.txt").decode().splitlines()
         count = undecodable()
     finally:

@@ -76,7 +76,9 @@ def shared(own_redis: Any) -> Iterator[redis.Redis]:
 
 
 def status_of(running: Running) -> dict[str, Any]:
-    answer = httpx.get(f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/status", trust_env=False)
+    answer = httpx.get(
+        f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/status", trust_env=False, timeout=PATIENCE_S
+    )
     found: dict[str, Any] = answer.json()
     return found
 
@@ -224,7 +226,7 @@ def test_a_status_that_fails_is_named_in_the_next_and_does_not_end_the_xapp(tmp_
 
 def readiness(running: Running) -> int:
     url = f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/health/ready"
-    return httpx.get(url, trust_env=False).status_code
+    return httpx.get(url, trust_env=False, timeout=PATIENCE_S).status_code
 
 
 REFUSALS: dict[str, Callable[[redis.Redis], object]] = {

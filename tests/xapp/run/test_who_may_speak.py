@@ -13,7 +13,7 @@ import httpx
 import pytest
 from ric_services import RicServices
 from typer.testing import CliRunner
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 import xapp.ric.comeback
 import xapp.run.periodic_tasks
@@ -52,7 +52,7 @@ class Platform(RicServices):
         return ["a line"]
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers, trust_env=False)
+        return httpx.get(self.url + path, headers=headers, trust_env=False, timeout=PATIENCE_S)
 
     def wait_active(self) -> None:
         wait_for(lambda: list(self.app.status()["subscriptions"].values()) == ["active"] * 2)

@@ -32,7 +32,7 @@ def test_nodes_are_in_sdl_when_there_is_one() -> None:
     inventory.disconnected(node.name)
     inventory.close()
     assert counters.snapshot() == {}
-    store = SharedStore()
+    store = SharedStore(timeout_s=10.0)
     source = RnibSource(store)
     assert source.names()[node.name] is False
     seen = source.node(node.name)
