@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -149,7 +150,7 @@ def _interrupted_by_signals(minutes: float) -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
-    clock = threading.Timer(60 * minutes, signal.raise_signal, (signal.SIGTERM,))
+    clock = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGTERM))
     clock.daemon = True
     if minutes:
         clock.start()
