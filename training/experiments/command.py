@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -145,14 +147,15 @@ def _interrupted_by_signals(minutes: float) -> Iterator[None]:
     """SIGTERM ends it as Ctrl-C does, and so does the time being up."""
 
     def interrupt(number: int, frame: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         raise KeyboardInterrupt
 
-    before = [(number, signal.signal(number, interrupt)) for number in (signal.SIGTERM, signal.SIGALRM)]
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    clock = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGTERM))
+    clock.daemon = True
+    if minutes:
+        clock.start()
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before:
-            signal.signal(number, handler)
+        clock.cancel()
+        signal.signal(signal.SIGTERM, before)

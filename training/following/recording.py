@@ -245,6 +245,8 @@ class _Recorder:
         model, view = self._team.model, follower_view(slot)
         reporting = np.flatnonzero(view.buffer_bits_N > 0)
         word_N = FollowerPolicy(model).words(view, word_uniforms(slot).reshape(-1))
+        if not len(reporting):
+            return word_N.astype(np.int8).reshape(slot.present_BU.shape)
         chosen = view.rows(reporting)
         tokens_NL = model.tokens(chosen)
         with torch.inference_mode():

@@ -156,6 +156,7 @@ def imitation_loss(team: FollowerTeam, batches: Sequence[ChoiceBatch], certainty
                 reduction="none",
             )
             for batch in batches
+            if len(batch.words.slot_N)
         ]
         loss = loss + torch.cat(named).mean()
     return loss

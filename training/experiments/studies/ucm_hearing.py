@@ -27,6 +27,8 @@ from training.simulator.slot_view import SlotView
 
 if TYPE_CHECKING:
     from policy.follower import FollowerModel
+    from policy.leader_models.leader_network import LeaderNetwork
+    from training.imitation.collector import LeaderExample
 
 Hearing = Literal["as said", "nothing", "shuffled"]
 QUEUE_COLUMNS = ("buffer_bits_U", "buffer_bits_before_U", "head_delay_slots_U", "inflight_bits_U")
@@ -97,7 +99,7 @@ def listener_part(
     from policy.leader_models.transcript import teacher_forcing_batch
     from policy.model_config import ModelConfig
     from policy.prompt.compact import PromptLayout
-    from training.imitation.collector import LeaderExample, prompts_of
+    from training.imitation.collector import prompts_of
     from training.imitation.warm_start import WarmStartConfig
 
     torch.set_num_threads(1)
@@ -134,8 +136,14 @@ def listener_part(
 
 
 def _collect(
-    model: object, scenario: Scenario, ues: int, words_alone: bool, share: float, batch: int, rng: np.random.Generator
-) -> list[object]:
+    model: LeaderNetwork,
+    scenario: Scenario,
+    ues: int,
+    words_alone: bool,
+    share: float,
+    batch: int,
+    rng: np.random.Generator,
+) -> list[LeaderExample]:
     """States met under the oracle, and with a `share` of the cells under the student, and the oracle's answers."""
     from policy.grammar import PAPER, compile_grammar
     from policy.intent import Intent
