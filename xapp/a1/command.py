@@ -107,7 +107,7 @@ def show(options: ShowOptions) -> int:
     shown = compiled(known, _cell_state(cell, options.rbgs, options.ue or _named_ues(policies, cell)))
     if options.url:
         check_url("--url", options.url)
-        shown["measured"] = targets_of(options.url, policies, token_of(options.token_file))
+        shown["measured"] = targets_of(options.url, policies, token=token_of(options.token_file))
     typer.echo(json.dumps(shown, indent=2) if options.as_json else _for_reading(shown))
     return 0
 

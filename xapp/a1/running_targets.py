@@ -16,7 +16,7 @@ class NoTargetsError(RunFailed):
     """One line for the user."""
 
 
-def targets_of(url: str, policy_ids: Container[str], token: str = "") -> list[dict[str, Any]]:
+def targets_of(url: str, policy_ids: Container[str], *, token: str = "") -> list[dict[str, Any]]:
     """A row for each target of these policies in each cell. Raises RestError or NoTargetsError."""
     answer = RestClient("xApp", f"{url.rstrip('/')}{POLICIES}", timeout_s=TIMEOUT_S, token=token).request("GET")
     if answer.status != 200:

@@ -30,6 +30,7 @@ class ReplayedWire:
     """The sending half of a transport: `send` does as it did then."""
 
     ready = True
+    waiting = 0
 
     def __init__(self) -> None:
         self.sent: deque[bool] = deque()
@@ -134,7 +135,7 @@ class ReplayedReports(Mailbox[Report]):
         super().__init__(0.0)
         self._reports: OrderedDict[int, Report] = OrderedDict()
 
-    def offer(self, cell: str, value: Report, *, complete: bool, news: bool = True) -> None:
+    def offer(self, cell: str, value: Report, *, complete: bool, news: bool = True, age_s: float = 0.0) -> None:
         self._reports[value.number] = value
         if len(self._reports) > MAX_WAITING_REPORTS:
             self._reports.popitem(last=False)
