@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from policy.kpi_guard.evidence import Evidence
 from policy.kpi_guard.gross import Gross
-from policy.kpi_guard.history import History
 from policy.kpi_guard.rules import GuardRules
 from policy.kpi_guard.starvation import Starvation
 from policy.kpi_guard.verdict import Rule, State, Verdict
-from policy.kpi_guard.window import DELIVERY, KPIS, UTILITY, GuardReport, Kpi, Window
+from policy.kpi_guard.window import DELIVERY, KPIS, UTILITY, Difference, GuardReport, Kpi, Window, difference
 
 SUSPICIOUS_M, CLEARED_M = 5.0, 1.5
 """Mean M from which cycles are fast, and at which they are slow again."""
@@ -47,7 +46,8 @@ class _Cycle:
 class CellGuard:
     """Not thread safe."""
 
-    _history: History
+    _windows: list[Window]
+    """The newest that have ended."""
     _window: Window
     _before: frozenset[int]
     """UEs of the report before."""
@@ -199,7 +199,7 @@ class CellGuard:
                 evidence.restart()
         self._starvation.restart()
         self._gross.restart()
-        self._history = History(tuple(self._evidence), self.rules.slow_cycle + 4)
+        self._windows = []
         self._window = Window(held_out=False)
         self._before = frozenset()
         self._age_slots = 0
@@ -217,14 +217,14 @@ class CellGuard:
     def _challenge(self) -> None:
         """Hold-outs now, whatever was planned."""
         if LEAST_SHARE * self._window.slots >= self.rules.window_slots:
-            self._history.add(self._window)
+            self._windows.append(self._window)
         self._plan, self._cycle, self._challenged = list(CHALLENGE[1:]), None, True
         self._gross.restart()
         self._open(CHALLENGE[0])
 
     def _end_window(self) -> None:
         window = self._window
-        self._history.add(window)
+        self._windows = [*self._windows, window][-(self.rules.slow_cycle + 4) :]
         if window.held_out:
             self.hold_outs += 1
             if starved := self._starvation.end_hold_out():
@@ -243,8 +243,8 @@ class CellGuard:
 
     def _look_for_gross(self) -> bool:
         """Whether the next window has been decided by it."""
-        if len(self._history.windows) >= 2:
-            before, window = self._history.windows[-2:]
+        if len(self._windows) >= 2:
+            before, window = self._windows[-2:]
             worse = self._gross.add(before, window)
             if self._gross.found:
                 self._revert_for(Rule.GROSS, UTILITY, *self._levels(UTILITY))
@@ -252,7 +252,7 @@ class CellGuard:
             if self._cycle is not None and self._gross_rest_slots <= 0 and self.rules.cycles:
                 if window.held_out and worse >= self._gross.threshold:
                     self._ask([False, True, False])
-                elif self._gross.fell(self._history.windows):
+                elif self._gross.fell(self._windows):
                     self._gross.restart()
                     self._ask([True, False, True, False])
                     self._open(self._plan.pop(0))
@@ -284,7 +284,11 @@ class CellGuard:
     def _learn(self) -> None:
         """The noise, of windows under the leader."""
         for kpi, evidence in self._evidence.items():
-            found = self._history.undisturbed(kpi)
+            found = [
+                difference(*three, kpi)
+                for three in zip(self._windows, self._windows[1:], self._windows[2:])
+                if not any(window.held_out for window in three)
+            ]
             evidence.learn([each.above / each.level for each in found if each.level > 0.0])
 
     # -- cycles --------------------------------------------------------------------------------------------------------
@@ -315,11 +319,11 @@ class CellGuard:
     def _end_cycle(self, cycle: _Cycle) -> None:
         self._cycle = None
         self.cycles += 1
-        base = len(self._history.windows) - cycle.length
+        base = len(self._windows) - cycle.length
         if base < 1:
             return
         for kpi, evidence in self._evidence.items():
-            found = [self._history.difference(base + place, kpi) for place in cycle.places]
+            found = [self._difference(base + place, kpi) for place in cycle.places]
             e_G = evidence.add_cycle(found, cycle.places.index(cycle.held_out))
             if e_G is None:
                 continue
@@ -329,6 +333,9 @@ class CellGuard:
                 rule = Rule.EVIDENCE if evidence.m >= self.threshold else Rule.POOL
                 self._revert_for(rule, kpi, own.level - own.above, own.level, max(evidence.m, pooled))
                 return
+
+    def _difference(self, at: int, kpi: Kpi) -> Difference:
+        return difference(self._windows[at - 1], self._windows[at], self._windows[at + 1], kpi)
 
     # -- verdicts ------------------------------------------------------------------------------------------------------
 
@@ -353,12 +360,12 @@ class CellGuard:
 
     def _levels(self, kpi: Kpi) -> tuple[float, float]:
         """The KPI with and without the leader, over the newest windows that differ."""
-        for before, window in reversed(list(pairwise(self._history.windows))):
+        for before, window in reversed(list(pairwise(self._windows))):
             if before.held_out != window.held_out:
-                rows_before, rows = kpi.matched((before, window))
-                then, now = kpi.value(before, rows_before), kpi.value(window, rows)
+                ues = kpi.matched((before, window))
+                then, now = kpi.value(before, ues), kpi.value(window, ues)
                 return (then, now) if window.held_out else (now, then)
         return float("nan"), float("nan")
 
     def _matched(self, kpi: Kpi) -> int:
-        return len(kpi.matched(self._history.windows[-3:])[0]) if self._history.windows else 0
+        return len(kpi.matched(self._windows[-3:])) if self._windows else 0

@@ -8,10 +8,8 @@ false alarm is at least A cycles.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,26 +49,25 @@ class Evidence:
 
     def learn(self, relative: Sequence[float]) -> None:
         """Differences of windows under the leader, relative to their level: they are the noise."""
-        self._residuals.extend(value for value in relative if math.isfinite(value))
+        self._residuals.extend(value for value in relative if np.isfinite(value))
         if len(self._residuals) >= FEWEST_RESIDUALS:
-            self.noise = max(MAD_TO_SIGMA * median(map(abs, self._residuals)), LEAST_NOISE)
+            self.noise = max(MAD_TO_SIGMA * float(np.median(np.abs(self._residuals))), LEAST_NOISE)
 
     def add_cycle(self, differences: Sequence[Difference], held_out: int) -> NDArray[np.float64] | None:
         """A cycle's differences at each place where the hold-out could have been, and where it was. Returns e by bet;
         None = there was nothing to compare. The margin is in the hold-out's disfavour.
         """
-        usable = [place for place, found in enumerate(differences) if math.isfinite(found.above)]
+        usable = [place for place, found in enumerate(differences) if np.isfinite(found.above)]
         if held_out not in usable or len(usable) < 2:
             return None
-        level = sum(differences[place].level for place in usable) / len(usable)
+        level = float(np.mean([differences[place].level for place in usable]))
         if level <= 0.0:
             return None
         x_J = np.array([differences[place].above for place in usable]) / level
         k = usable.index(held_out)
         e_G = e_values(x_J, k, self.margin, self.noise)
         self.m_G = np.maximum(self.m_G, 1.0) * e_G
-        x = x_J.tolist()
-        self.learn([*x[:k], *x[k + 1 :]])
+        self.learn([*x_J[:k], *x_J[k + 1 :]])
         return e_G
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from statistics import median
+
+import numpy as np
 
 from policy.kpi_guard.evidence import MAD_TO_SIGMA
 from policy.kpi_guard.rules import GuardRules
@@ -32,7 +33,7 @@ class Gross:
 
     @property
     def threshold(self) -> float:
-        noise = MAD_TO_SIGMA * median(self._noise) if len(self._noise) >= FEWEST_NOISE else FIRST_NOISE
+        noise = MAD_TO_SIGMA * float(np.median(self._noise)) if len(self._noise) >= FEWEST_NOISE else FIRST_NOISE
         return max(self._least, SIGMAS * noise)
 
     def restart(self) -> None:
@@ -42,10 +43,10 @@ class Gross:
         """Compare a window that has ended with the one before it. Returns how much worse the leader was; 0 = they
         cannot be compared.
         """
-        rows_before, rows = UTILITY.matched((before, window))
-        if rows.size < FEWEST_UES:
+        ues = UTILITY.matched((before, window))
+        if len(ues) < FEWEST_UES:
             return 0.0
-        then, now = before.utility(rows_before), window.utility(rows)
+        then, now = before.utility(ues), window.utility(ues)
         if before.held_out == window.held_out:
             if max(then, now) > 0.0:
                 self._noise.append(abs(now - then) / max(then, now))
@@ -65,10 +66,8 @@ class Gross:
         if len(windows) < FALL_WINDOWS:
             return False
         newest = windows[-FALL_WINDOWS:]
-        if any(window.held_out for window in newest):
+        ues = UTILITY.matched(newest)
+        if any(window.held_out for window in newest) or len(ues) < FEWEST_UES:
             return False
-        rows = UTILITY.matched(newest)
-        if rows[0].size < FEWEST_UES:
-            return False
-        *before, last = map(Window.utility, newest, rows)
-        return last < (1.0 - self.threshold) * (sum(before) / len(before))
+        before = float(np.mean([window.utility(ues) for window in newest[:-1]]))
+        return newest[-1].utility(ues) < (1.0 - self.threshold) * before
