@@ -178,11 +178,6 @@ class CellGuard:
         self._is_reverted, self._gone_slots = True, 0
         self.reverts += 1
 
-    def succeed(self, earlier: CellGuard) -> None:
-        """Take over what was found about the cell while it was controlled another way."""
-        self._is_reverted, self._gone_slots = earlier._is_reverted, earlier._gone_slots
-        self.reverts, self.verdict = earlier.reverts, earlier.verdict
-
     def reset(self) -> None:
         """An operator says that all is well."""
         self._is_reverted, self.reverts, self.verdict, self._starved = False, 0, None, frozenset()

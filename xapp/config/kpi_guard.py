@@ -10,9 +10,6 @@ from policy.kpi_guard.rules import FALSE_ALARM_CYCLES, GuardRules
 from policy.time_scales import SLOT_MS
 
 Act = Literal["off", "alarm", "revert"]
-QUOTAS_ALONE = ("ccc",)
-"""Kinds of control that carry limits and targets of slices and nothing that a leader says: a hold-out would change
-nothing, so that there is none whatever is configured."""
 SLOTS_FOR_CYCLES = 10
 """K below which there are no hold-outs but those that starvation asks for, and starvation is looked for per slot: a
 leader that grants single RBGs is far better than the node's own rule, and a second without it is dear."""
@@ -98,7 +95,7 @@ class KpiGuardConfig(BaseModel):
             probation_slots=_slots(self.probation_s * 1e3),
             max_reverts=self.max_reverts,
             cycles=not fast,
-            acts=self.act(kind) == "revert" and kind not in QUOTAS_ALONE,
+            acts=self.act(kind) == "revert",
         )
 
 

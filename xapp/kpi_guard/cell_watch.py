@@ -14,7 +14,6 @@ from policy.kpi_guard.rules import GuardRules
 from policy.kpi_guard.verdict import Verdict
 from policy.kpi_guard.window import GuardReport
 from policy.limits import compile_limits
-from xapp.config.kpi_guard import QUOTAS_ALONE
 from xapp.control.cell_link import Report
 from xapp.control.decision_record import DecisionRecord
 from xapp.leader.reasons import HOLD_OUT, WITHHELD
@@ -22,10 +21,6 @@ from xapp.leader.reasons import HOLD_OUT, WITHHELD
 KEPT_CONTROLS = 64
 """Controls of which it is remembered whether they were the leader's."""
 NOT_SENT = ("shadow", "no_function", "yielded", "closing", "stood_still")
-
-NOT_JUDGED = "not_judged"
-"""State of a cell where the leader's word changes nothing."""
-NO_LEADER = "the leader does not act here"
 
 
 class CellWatch:
@@ -42,16 +37,6 @@ class CellWatch:
         self._by_leader: OrderedDict[tuple[int, int], bool] = OrderedDict()
         """By epoch and id of a control."""
         self._measurement: int | None = None
-
-    def succeed(self, earlier: CellWatch) -> None:
-        """The node is controlled another way than before: a cell that was taken from the leader stays taken from it."""
-        self.guard.succeed(earlier.guard)
-        self.reverted_at_s = earlier.reverted_at_s
-
-    @property
-    def not_judged(self) -> str:
-        """Why no comparison can say anything about the leader; empty = one can."""
-        return NO_LEADER if self.kind in QUOTAS_ALONE else ""
 
     def report(self, report: Report, intent: Intent) -> None:
         """Give the guard what a report of the cell says, if it says something new."""
@@ -108,8 +93,7 @@ class CellWatch:
         """For people and programs."""
         guard, verdict = self.guard, self.guard.verdict
         return {
-            "state": NOT_JUDGED if self.not_judged and not guard.reverted else guard.state.value,
-            "not_judged": self.not_judged,
+            "state": guard.state.value,
             "control": self.kind,
             "hold_out_now": self.held_out_now,
             "reverts": guard.reverts,

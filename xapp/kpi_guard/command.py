@@ -98,7 +98,5 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         )  # fmt: skip
     console.print(table)
     for cell, found in document["cells"].items():
-        if found["not_judged"]:
-            console.print(f"{cell}: not judged: {found['not_judged']}", markup=False, soft_wrap=True)
         if found["verdict"]:
             console.print(f"{cell}: {found['verdict']['text']}", markup=False, soft_wrap=True)

@@ -65,16 +65,13 @@ class KpiGuards(Discretion):
             return self._paused(report.state.cell)
         kind, state = target.encoder.service_model, report.state
         if self._config.act(kind) == "off":
-            return self._paused(state.cell)
+            return ""
         now_s = self._clock()
         with self._lock:
             self._first_report_s = self._first_report_s or now_s
             watch = self._cells.get(state.cell)
             if watch is None or (watch.kind, watch.slots_per_dcm) != (kind, state.slots_per_dcm):
-                earlier, watch = watch, self._new_watch(state.cell, kind, state.slots_per_dcm)
-                self._cells[state.cell] = watch
-                if earlier is not None:
-                    watch.succeed(earlier)
+                watch = self._cells[state.cell] = self._new_watch(state.cell, kind, state.slots_per_dcm)
             if not watch.is_sent or now_s - watch.last_s > GAP_PERIODS * self._period_s:
                 watch.guard.pause()
             watch.last_s = now_s
@@ -179,7 +176,6 @@ class KpiGuards(Discretion):
             guards = [watch.guard for watch in self._cells.values()]
             return {
                 "reverted_cells": sum(guard.reverted for guard in guards),
-                "not_judged_cells": sum(bool(watch.not_judged) for watch in self._cells.values()),
                 "first_revert_s": None if self._first_revert_s is None else round(self._first_revert_s, 2),
                 "hold_out_share": round(
                     sum(guard.reports_held_out for guard in guards) / max(1, sum(guard.reports for guard in guards)), 4
@@ -220,6 +216,5 @@ class KpiGuards(Discretion):
                     found.append(Failing(Problem.LEADER_HARMFUL, cell, more))
                 elif not watch.guard.rules.acts and watch.guard.starved:
                     ues = ", ".join(map(str, sorted(watch.guard.starved)[:8]))
-                    whose = f"; not judged: {watch.not_judged}" if watch.not_judged else f" under {self._leader}"
-                    found.append(Failing(Problem.LEADER_HARMFUL, cell, f"UEs {ues} starve{whose}"))
+                    found.append(Failing(Problem.LEADER_HARMFUL, cell, f"UEs {ues} starve under {self._leader}"))
             return found

@@ -141,13 +141,6 @@ def test_a_deployment_in_order_has_no_fault_and_every_check_was_made() -> None:
     assert {finding.check for finding in findings} >= {"routes", "sdl", "nodes", "controls", "model", "policies"}
 
 
-def test_cells_where_the_leader_has_no_say_are_said_not_to_be_judged() -> None:
-    guard = {**STATUS["kpi_guard"], "not_judged_cells": 2}
-    (finding,) = [finding for finding in examine(facts({"kpi_guard": guard})) if finding.check == "kpi guard"]
-    assert finding.state is State.OK
-    assert "2 cells not judged: the leader does not act there" in finding.found
-
-
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_named_with_advice(fault: str) -> None:
     (finding,) = [finding for finding in examine(PLANTED[fault]) if finding.fault == fault]

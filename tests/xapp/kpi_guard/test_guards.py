@@ -190,49 +190,6 @@ def test_reports_that_somebody_elses_control_governed_say_nothing(make_cell: Any
     assert played.guards.summary()["reverted_cells"] == 0
 
 
-def control_by(played: Played, kind: str) -> None:
-    """The node is controlled another way from now on."""
-    played.cell.link.target.encoder.service_model = kind
-
-
-@pytest.mark.parametrize("act", ["revert", "alarm", "off"])
-def test_a_reverted_cell_stays_reverted_however_the_node_is_controlled(make_cell: Any, act: Any) -> None:
-    played = Played(make_cell, CONFIG.model_copy(update={"rc": act}))
-    played.play(60)
-    (before,) = played.guards.failing()
-    played.good_leader = True
-    for kind in ("rc", "dcm"):
-        control_by(played, kind)
-        assert set(reasons(played.play(20))) == {"reverted"}
-        assert played.guards.failing() == [before]
-    found = played.guards.document()["cells"][played.node.cell]
-    assert (found["reverts"], found["verdict"]["rule"], found["reverted_for_s"] > 4.0) == (1, "starvation", True)
-    assert played.metrics["leaders_reverted"] == 1
-
-
-def test_probation_goes_on_when_the_control_changes(make_cell: Any) -> None:
-    played = Played(make_cell, CONFIG.model_copy(update={"probation_s": 6.0, "max_reverts": 2}))
-    played.play(60)
-    control_by(played, "rc")
-    played.play(20)
-    control_by(played, "dcm")
-    played.play(60)
-    found = played.guards.document()["cells"][played.node.cell]
-    assert (found["reverts"], found["state"]) == (2, "latched")
-
-
-@pytest.mark.parametrize("act", ["alarm", "revert"])
-def test_where_the_leader_has_no_say_it_is_not_judged(make_cell: Any, act: Any) -> None:
-    played = Played(make_cell, CONFIG.model_copy(update={"ccc": act}))
-    control_by(played, "ccc")
-    assert set(reasons(played.play(60))) == {""}
-    found = played.guards.document()["cells"][played.node.cell]
-    assert (found["state"], found["not_judged"]) == ("not_judged", "the leader does not act here")
-    assert played.guards.summary()["not_judged_cells"] == 1
-    (failing,) = played.guards.failing()
-    assert failing.more == "UEs 1, 2, 3 starve; not judged: the leader does not act here"
-
-
 def test_a_failing_guard_does_not_stop_the_leader(make_cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(make_cell)
     monkeypatch.setattr(played.guards, "_plan", lambda *_: 1 / 0)
