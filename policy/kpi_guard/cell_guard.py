@@ -178,6 +178,11 @@ class CellGuard:
         self._is_reverted, self._gone_slots = True, 0
         self.reverts += 1
 
+    def take_over(self, earlier: CellGuard) -> None:
+        """What was found of this leader in this cell by a guard with other rules stands, and so does its probation."""
+        self.verdict, self.reverts = earlier.verdict, earlier.reverts
+        self._is_reverted, self._gone_slots = earlier._is_reverted, earlier._gone_slots
+
     def reset(self) -> None:
         """An operator says that all is well."""
         self._is_reverted, self.reverts, self.verdict, self._starved = False, 0, None, frozenset()
