@@ -10,6 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.kpi_guard.pool import Pool
@@ -143,15 +146,13 @@ class KpiGuards(Discretion):
             start_s = now_s + planned * slot_s
             self._planned_s[cell] = start_s, start_s + watch.guard.rules.window_slots * slot_s
 
-    def _crowd(self, cell: str, slot_s: float, after_slots: int, slots: int) -> int:
-        """Hold-outs of other cells in these slots from now."""
-        start_s = self._clock() + after_slots * slot_s
-        end_s = start_s + slots * slot_s
-        return sum(
-            start_s < their_end_s and their_start_s < end_s
-            for other, (their_start_s, their_end_s) in self._planned_s.items()
-            if other != cell
-        )
+    def _crowd(self, cell: str, slot_s: float, after_slots_J: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
+        """Hold-outs of other cells in these slots from now, for each place."""
+        others = [planned for other, planned in self._planned_s.items() if other != cell]
+        starts_s, ends_s = np.array(others).reshape(-1, 2).T
+        from_J1 = self._clock() + after_slots_J[:, None] * slot_s
+        crowd_J: NDArray[np.int64] = ((from_J1 < ends_s) & (starts_s < from_J1 + slots * slot_s)).sum(axis=1)
+        return crowd_J
 
     def _reverted(self, cell: str, watch: CellWatch, now_s: float) -> None:
         verdict = watch.guard.verdict
@@ -229,6 +230,21 @@ class KpiGuards(Discretion):
                 self._pool.restart()
         log.warning("%s: the leader decides again: an operator reset its guard", cell)
         return True
+
+    def leader_is(self, bundle_hash: str) -> None:
+        """A leader has been loaded, in the place of one that did not return. Any thread may call it. If it is another
+        than before, what was found is not about it; the same bundle's reverts stand.
+        """
+        with self._lock:
+            if bundle_hash == self._bundle_hash:
+                return
+            before, self._bundle_hash = self._bundle_hash, bundle_hash
+            for watch in self._cells.values():
+                watch.guard.leader_changed()
+                watch.reverted_at_s = None
+            self._planned_s.clear()
+            self._pool.restart()
+        log.warning("the leader is bundle %s, which was %s before: every cell is looked at anew", bundle_hash, before)
 
     def failing(self) -> list[Failing]:
         """The condition of an alarm, for each cell."""

@@ -233,6 +233,19 @@ def test_probation_goes_on_under_another_kind_and_reverts_are_counted_on(make_ce
     assert (played.shown()["state"], played.shown()["reverts"]) == ("latched", 2)
 
 
+def test_a_leader_that_is_loaded_again_stays_reverted_unless_it_is_another(make_cell: Any) -> None:
+    played = Played(make_cell)
+    played.guards.leader_is("one")
+    played.play(60)
+    played.guards.leader_is("one")
+    assert reasons(played.play(5)) == {"reverted": 5}
+    played.guards.leader_is("two")
+    played.good_leader = True
+    assert reasons(played.play(5)) == {"": 5}
+    assert played.guards.document()["bundle_hash"] == "two"
+    assert (played.shown()["reverts"], played.shown()["verdict"]) == (0, None)
+
+
 def test_where_the_leader_does_not_act_it_is_not_judged(make_cell: Any) -> None:
     played = Played(make_cell)
     played.control_by("ccc")
