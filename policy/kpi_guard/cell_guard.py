@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from policy.kpi_guard.gross import Gross
 from policy.kpi_guard.rules import GuardRules
 from policy.kpi_guard.starvation import Starvation
 from policy.kpi_guard.verdict import Rule, State, Verdict
-from policy.kpi_guard.window import DELIVERY, KPIS, UTILITY, Difference, GuardReport, Kpi, Window, difference
+from policy.kpi_guard.window import DELIVERY, KPIS, UTILITY, Difference, GuardReport, Kpi, Window, differences, match
 
 SUSPICIOUS_M, CLEARED_M = 5.0, 1.5
 """Mean M from which cycles are fast, and at which they are slow again."""
@@ -30,6 +30,22 @@ LEAST_SHARE = 3
 """A window that was ended early counts from a third of its length on."""
 CHALLENGE = (True, False, True, False)
 """Windows of a challenge, True = hold-out."""
+
+
+KEPT_WINDOWS = 4
+"""The newest, as they were; of those before them only what they were against their neighbours."""
+ALL_KPIS: tuple[Kpi, ...] = (*KPIS, DELIVERY)
+
+NO_CROWD = np.zeros(1, np.int64)
+
+
+class _Compared(NamedTuple):
+    """A window that has ended."""
+
+    differences: tuple[Difference, ...]
+    """From its neighbours, by KPI; none as long as the next has not ended, ..."""
+    by_leader: bool
+    """... and whether it and they were under the leader."""
 
 
 @dataclass(slots=True)
@@ -48,6 +64,8 @@ class CellGuard:
 
     _windows: list[Window]
     """The newest that have ended."""
+    _compared: list[_Compared]
+    """One for each window that has ended, and for more of them."""
     _window: Window
     _before: frozenset[int]
     """UEs of the report before."""
@@ -68,11 +86,11 @@ class CellGuard:
         rules: GuardRules,
         rng: np.random.Generator,
         *,
-        crowd: Callable[[int, int], int] = lambda after_slots, slots: 0,
+        crowd: Callable[[NDArray[np.int64], int], NDArray[np.int64]] = lambda after_slots_J, slots: NO_CROWD,
         on_e_values: Callable[[str, NDArray[np.float64]], float] = lambda kpi, e_G: 0.0,
     ) -> None:
-        """crowd(after, slots): hold-outs of other cells in these slots from now. on_e_values: is given those of each
-        cycle, and returns the M of all cells that are pooled with this one.
+        """crowd(after_J, slots): hold-outs of other cells in these slots from now, for each place J. on_e_values: is
+        given those of each cycle, and returns the M of all cells that are pooled with this one.
         """
         self.rules = rules
         self._rng, self._crowd, self._on_e_values = rng, crowd, on_e_values
@@ -83,9 +101,7 @@ class CellGuard:
         self.verdict: Verdict | None = None
         """The newest."""
         self._starvation, self._gross = Starvation(rules), Gross(rules)
-        kpis: tuple[Kpi, ...] = (*KPIS, DELIVERY)
-        margins = {kpi.name: rules.latency_margin if kpi.latency else rules.margin for kpi in kpis}
-        self._evidence = {kpi: Evidence(margins[kpi.name]) for kpi in kpis}
+        self._evidence = {kpi: Evidence(rules.latency_margin if kpi.latency else rules.margin) for kpi in ALL_KPIS}
         self._gone_slots = 0
         """Since the last revert."""
         self._is_reverted = False
@@ -178,10 +194,23 @@ class CellGuard:
         self._is_reverted, self._gone_slots = True, 0
         self.reverts += 1
 
+    def take_over(self, earlier: CellGuard) -> None:
+        """What was found of this leader in this cell by a guard with other rules stands, and so does its probation."""
+        self.verdict, self.reverts = earlier.verdict, earlier.reverts
+        self._is_reverted, self._gone_slots = earlier._is_reverted, earlier._gone_slots
+
     def reset(self) -> None:
         """An operator says that all is well."""
         self._is_reverted, self.reverts, self.verdict, self._starved = False, 0, None, frozenset()
         self._begin()
+
+    def leader_changed(self) -> None:
+        """Another leader decides from now on. Nothing that was found is about it, and it is looked at as often as one
+        that is new; but the noise is the cell's, so that hold-outs need not wait until it is learned again.
+        """
+        to_learn = self._to_learn
+        self.reset()
+        self._to_learn = to_learn
 
     # -- windows -------------------------------------------------------------------------------------------------------
 
@@ -194,7 +223,7 @@ class CellGuard:
                 evidence.restart()
         self._starvation.restart()
         self._gross.restart()
-        self._windows = []
+        self._windows, self._compared = [], []
         self._window = Window(held_out=False)
         self._before = frozenset()
         self._age_slots = 0
@@ -212,14 +241,14 @@ class CellGuard:
     def _challenge(self) -> None:
         """Hold-outs now, whatever was planned."""
         if LEAST_SHARE * self._window.slots >= self.rules.window_slots:
-            self._windows.append(self._window)
+            self._keep(self._window)
         self._plan, self._cycle, self._challenged = list(CHALLENGE[1:]), None, True
         self._gross.restart()
         self._open(CHALLENGE[0])
 
     def _end_window(self) -> None:
         window = self._window
-        self._windows = [*self._windows, window][-(self.rules.slow_cycle + 4) :]
+        self._keep(window)
         if window.held_out:
             self.hold_outs += 1
             if starved := self._starvation.end_hold_out():
@@ -236,13 +265,24 @@ class CellGuard:
                     return
         self._open(self._next_mode())
 
+    def _keep(self, window: Window) -> None:
+        """It has ended, and so the one before it can be compared with both its neighbours: now, not at the cycle's end,
+        where sixty comparisons at once would hold up the loop.
+        """
+        self._windows = [*self._windows, window][-KEPT_WINDOWS:]
+        if len(self._windows) > 2:
+            before, between, after = self._windows[-3:]
+            by_leader = not (before.held_out or between.held_out or after.held_out)
+            self._compared[-1] = _Compared(differences(before, between, after, ALL_KPIS), by_leader)
+        self._compared = [*self._compared, _Compared((), False)][-(self.rules.slow_cycle + 4) :]
+
     def _look_for_gross(self) -> bool:
         """Whether the next window has been decided by it."""
         if len(self._windows) >= 2:
             before, window = self._windows[-2:]
             worse = self._gross.add(before, window)
             if self._gross.found:
-                self._revert_for(Rule.GROSS, UTILITY, *self._levels(UTILITY))
+                self._revert_for(Rule.GROSS, UTILITY, *self._gross.levels)
                 return True
             if self._cycle is not None and self._gross_rest_slots <= 0 and self.rules.cycles:
                 if window.held_out and worse >= self._gross.threshold:
@@ -278,12 +318,8 @@ class CellGuard:
 
     def _learn(self) -> None:
         """The noise, of windows under the leader."""
-        for kpi, evidence in self._evidence.items():
-            found = [
-                difference(*three, kpi)
-                for three in zip(self._windows, self._windows[1:], self._windows[2:])
-                if not any(window.held_out for window in three)
-            ]
+        for place, evidence in enumerate(self._evidence.values()):
+            found = [each.differences[place] for each in self._compared if each.by_leader]
             evidence.learn([each.above / each.level for each in found if each.level > 0.0])
 
     # -- cycles --------------------------------------------------------------------------------------------------------
@@ -293,16 +329,16 @@ class CellGuard:
         self._fast |= self.cycles < self.rules.fast_cycles
         length = self.rules.fast_cycle if self._fast else self.rules.slow_cycle
         places = self._free_places(length - 1)
-        return _Cycle(length, int(self._rng.choice(places)), places)
+        return _Cycle(length, places[int(self._rng.integers(len(places)))], places)
 
     def _free_places(self, count: int) -> tuple[int, ...]:
         """Where no other cell is in a hold-out; where that leaves less than half, places with one more, and so on. The
         others' plans know nothing of this cell's reports: any place left is as good as another under the null.
         """
         slots = self.rules.window_slots
-        crowd = [self._crowd(place * slots, slots) for place in range(count)]
-        most = sorted(crowd)[max(1, (count + 1) // 2 - 1)]
-        return tuple(place for place in range(count) if crowd[place] <= most)
+        crowd_J = np.broadcast_to(self._crowd(np.arange(count) * slots, slots), count)
+        most = np.sort(crowd_J)[max(1, (count + 1) // 2 - 1)]
+        return tuple(np.flatnonzero(crowd_J <= most).tolist())
 
     @property
     def planned_slots(self) -> int | None:
@@ -314,11 +350,11 @@ class CellGuard:
     def _end_cycle(self, cycle: _Cycle) -> None:
         self._cycle = None
         self.cycles += 1
-        base = len(self._windows) - cycle.length
+        base = len(self._compared) - cycle.length
         if base < 1:
             return
-        for kpi, evidence in self._evidence.items():
-            found = [self._difference(base + place, kpi) for place in cycle.places]
+        for at, (kpi, evidence) in enumerate(self._evidence.items()):
+            found = [self._compared[base + place].differences[at] for place in cycle.places]
             e_G = evidence.add_cycle(found, cycle.places.index(cycle.held_out))
             if e_G is None:
                 continue
@@ -328,9 +364,6 @@ class CellGuard:
                 rule = Rule.EVIDENCE if evidence.m >= self.threshold else Rule.POOL
                 self._revert_for(rule, kpi, own.level - own.above, own.level, max(evidence.m, pooled))
                 return
-
-    def _difference(self, at: int, kpi: Kpi) -> Difference:
-        return difference(self._windows[at - 1], self._windows[at], self._windows[at + 1], kpi)
 
     # -- verdicts ------------------------------------------------------------------------------------------------------
 
@@ -353,14 +386,5 @@ class CellGuard:
             )
         )  # fmt: skip
 
-    def _levels(self, kpi: Kpi) -> tuple[float, float]:
-        """The KPI with and without the leader, over the newest windows that differ."""
-        for before, window in reversed(list(pairwise(self._windows))):
-            if before.held_out != window.held_out:
-                ues = kpi.matched((before, window))
-                then, now = kpi.value(before, ues), kpi.value(window, ues)
-                return (then, now) if window.held_out else (now, then)
-        return float("nan"), float("nan")
-
     def _matched(self, kpi: Kpi) -> int:
-        return len(kpi.matched(self._windows[-3:])) if self._windows else 0
+        return len(match(self._windows[-3:]).of(kpi)[0]) if self._windows else 0

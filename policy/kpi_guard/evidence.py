@@ -8,8 +8,9 @@ false alarm is at least A cycles.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,26 +50,33 @@ class Evidence:
 
     def learn(self, relative: Sequence[float]) -> None:
         """Differences of windows under the leader, relative to their level: they are the noise."""
-        self._residuals.extend(value for value in relative if np.isfinite(value))
+        self._residuals.extend(value for value in relative if math.isfinite(value))
         if len(self._residuals) >= FEWEST_RESIDUALS:
-            self.noise = max(MAD_TO_SIGMA * float(np.median(np.abs(self._residuals))), LEAST_NOISE)
+            self.noise = max(MAD_TO_SIGMA * median_size(self._residuals), LEAST_NOISE)
 
     def add_cycle(self, differences: Sequence[Difference], held_out: int) -> NDArray[np.float64] | None:
         """A cycle's differences at each place where the hold-out could have been, and where it was. Returns e by bet;
         None = there was nothing to compare. The margin is in the hold-out's disfavour.
         """
-        usable = [place for place, found in enumerate(differences) if np.isfinite(found.above)]
-        if held_out not in usable or len(usable) < 2:
+        usable = [found for found in differences if math.isfinite(found.above)]
+        if not math.isfinite(differences[held_out].above) or len(usable) < 2:
             return None
-        level = float(np.mean([differences[place].level for place in usable]))
+        above_J, level_J = np.array(usable).T
+        level = float(level_J.mean())
         if level <= 0.0:
             return None
-        x_J = np.array([differences[place].above for place in usable]) / level
-        k = usable.index(held_out)
+        x_J = above_J / level
+        k = sum(math.isfinite(found.above) for found in differences[:held_out])
         e_G = e_values(x_J, k, self.margin, self.noise)
         self.m_G = np.maximum(self.m_G, 1.0) * e_G
-        self.learn([*x_J[:k], *x_J[k + 1 :]])
+        self.learn(np.delete(x_J, k).tolist())
         return e_G
+
+
+def median_size(values: Iterable[float]) -> float:
+    """The median of |value|. numpy takes five times as long for so few."""
+    in_order = sorted(map(abs, values))
+    return (in_order[(len(in_order) - 1) // 2] + in_order[len(in_order) // 2]) / 2.0
 
 
 def e_values(x_J: NDArray[np.float64], k: int, margin: float, noise: float) -> NDArray[np.float64]:

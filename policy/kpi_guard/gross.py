@@ -4,14 +4,15 @@ hold-out.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 
-from policy.kpi_guard.evidence import MAD_TO_SIGMA
+from policy.kpi_guard.evidence import MAD_TO_SIGMA, median_size
 from policy.kpi_guard.rules import GuardRules
-from policy.kpi_guard.window import FEWEST_UES, UTILITY, Window
+from policy.kpi_guard.window import FEWEST_UES, UTILITY, Window, match
 
 IN_A_ROW = 3
 SIGMAS = 4.0
@@ -30,10 +31,12 @@ class Gross:
         self._noise: deque[float] = deque(maxlen=MAX_NOISE)
         self.worse: deque[float] = deque(maxlen=IN_A_ROW)
         """The newest comparisons: how much less utility under the leader, relative."""
+        self.levels = math.nan, math.nan
+        """Of the newest of them: utility with the leader and without."""
 
     @property
     def threshold(self) -> float:
-        noise = MAD_TO_SIGMA * float(np.median(self._noise)) if len(self._noise) >= FEWEST_NOISE else FIRST_NOISE
+        noise = MAD_TO_SIGMA * median_size(self._noise) if len(self._noise) >= FEWEST_NOISE else FIRST_NOISE
         return max(self._least, SIGMAS * noise)
 
     def restart(self) -> None:
@@ -43,10 +46,10 @@ class Gross:
         """Compare a window that has ended with the one before it. Returns how much worse the leader was; 0 = they
         cannot be compared.
         """
-        ues = UTILITY.matched((before, window))
-        if len(ues) < FEWEST_UES:
+        rows_then, rows_now = match((before, window)).of(UTILITY)
+        if len(rows_now) < FEWEST_UES:
             return 0.0
-        then, now = before.utility(ues), window.utility(ues)
+        then, now = before.utility(rows_then), window.utility(rows_now)
         if before.held_out == window.held_out:
             if max(then, now) > 0.0:
                 self._noise.append(abs(now - then) / max(then, now))
@@ -54,20 +57,27 @@ class Gross:
         with_leader, without = (then, now) if window.held_out else (now, then)
         worse = 1.0 - with_leader / without if without > 0.0 else 0.0
         self.worse.append(worse)
+        self.levels = with_leader, without
         return worse
 
     @property
     def found(self) -> bool:
         """Three comparisons in a row were grossly worse under the leader."""
-        return len(self.worse) == IN_A_ROW and min(self.worse) >= self.threshold
+        return len(self.worse) == IN_A_ROW and self._is_gross(min(self.worse))
+
+    def _is_gross(self, worse: float) -> bool:
+        return worse >= self._least and worse >= self.threshold  # what the first says costs nothing
 
     def fell(self, windows: Sequence[Window]) -> bool:
         """Whether utility under the leader has just fallen by as much."""
         if len(windows) < FALL_WINDOWS:
             return False
         newest = windows[-FALL_WINDOWS:]
-        ues = UTILITY.matched(newest)
-        if any(window.held_out for window in newest) or len(ues) < FEWEST_UES:
+        if any(window.held_out for window in newest):
             return False
-        before = float(np.mean([window.utility(ues) for window in newest[:-1]]))
-        return newest[-1].utility(ues) < (1.0 - self.threshold) * before
+        *rows_before, rows_now = match(newest).of(UTILITY)
+        if len(rows_now) < FEWEST_UES:
+            return False
+        before = float(np.mean([window.utility(rows) for window, rows in zip(newest, rows_before)]))
+        now = newest[-1].utility(rows_now)
+        return now < (1.0 - self._least) * before and now < (1.0 - self.threshold) * before

@@ -27,6 +27,8 @@ class State(StrEnum):
     """The node's own scheduler decides until probation."""
     LATCHED = "latched"
     """... until an operator says otherwise."""
+    NOT_JUDGED = "not_judged"
+    """What the leader decides has no effect in this cell: there is nothing to compare."""
 
 
 class Verdict(NamedTuple):

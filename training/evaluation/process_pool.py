@@ -57,7 +57,7 @@ def play_tasks(tasks: Sequence[Task], jobs: int, report: Report) -> Iterator[Pla
         report(len(tasks), "done")
         return
     older = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=begin_worker)
     finished = False
     try:
         report(0, f"starting {jobs} processes")
@@ -77,6 +77,6 @@ def play_tasks(tasks: Sequence[Task], jobs: int, report: Report) -> Iterator[Pla
                 child.terminate()
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
     """Ctrl-C goes to everybody in the terminal; the first process alone decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -29,7 +29,6 @@ class KpiGuardConfig(BaseModel):
         " leader that does harm; alarm = no hold-outs, UEs that starve raise an alarm; off = nothing.",
     )
     rc: Act = Field(default="revert", description="The same for cells that are controlled by rc.")
-    ccc: Act = Field(default="alarm", description="The same for cells that are controlled by ccc.")
     window_ms: int = Field(default=1000, ge=100, le=600_000, description="Length of a window, and of a hold-out.")
     ignored_ms: int = Field(
         default=200, ge=0, le=599_999, description="Of each window, until the change shows in reports."
@@ -75,7 +74,7 @@ class KpiGuardConfig(BaseModel):
 
     def act(self, kind: str) -> Act:
         """What is done about cells that are controlled by `kind`."""
-        return {"dcm": self.dcm, "rc": self.rc, "ccc": self.ccc}.get(kind, "alarm")
+        return {"dcm": self.dcm, "rc": self.rc}.get(kind, "alarm")
 
     def rules(self, kind: str, slots_per_dcm: int) -> GuardRules:
         """For a cell that is controlled by `kind`, whose decisions are about so many slots."""

@@ -95,6 +95,8 @@ class ControlEncoder(Protocol):
     """Its name in configurations and recordings."""
     subject: str = "UE"
     """What its controls are about, where they are not about whole cells."""
+    leader_acts: bool = True
+    """What the leader decides is in its controls; False = they say what policies ask for, and no more."""
 
     def encode(
         self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext

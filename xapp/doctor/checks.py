@@ -316,7 +316,13 @@ def kpi_guard(facts: Facts) -> Iterator[Finding]:
         named = "; ".join(f"{alarm['what']}: {alarm['more']}" for alarm in alarms) or f"by {guard['rule']}"
         yield fault("kpi guard", "leader_reverted", f"{guard['reverted_cells']} cells reverted: {named}")
     else:
-        yield ok("kpi guard", f"no cell reverted, {100 * guard['hold_out_share']:.1f} % of the time in hold-outs")
+        not_judged = guard.get("not_judged_cells", 0)
+        apart = f"cells not judged as the leader does not act there: {not_judged}"
+        if not_judged and not guard["guarded_cells"]:
+            yield ok("kpi guard", apart)
+        else:
+            judged = f"no cell reverted, {100 * guard['hold_out_share']:.1f} % of the time in hold-outs"
+            yield ok("kpi guard", f"{judged}; {apart}" if not_judged else judged)
 
 
 def _fallbacks(facts: Facts) -> Counter[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from policy.intent import Intent
 from policy.kpi_guard.cell_guard import CellGuard
 from policy.kpi_guard.rules import GuardRules
-from policy.kpi_guard.verdict import Verdict
+from policy.kpi_guard.verdict import State, Verdict
 from policy.kpi_guard.window import GuardReport
 from policy.limits import compile_limits
 from xapp.control.cell_link import Report
@@ -26,8 +26,9 @@ NOT_SENT = ("shadow", "no_function", "yielded", "closing", "stood_still")
 class CellWatch:
     """Not thread safe."""
 
-    def __init__(self, kind: str, slots_per_dcm: int, guard: CellGuard) -> None:
-        self.kind, self.slots_per_dcm, self.guard = kind, slots_per_dcm, guard
+    def __init__(self, kind: str, slots_per_dcm: int, guard: CellGuard, *, is_judged: bool) -> None:
+        """is_judged: False = what the leader decides is not in the controls, or nothing is to be looked for."""
+        self.kind, self.slots_per_dcm, self.guard, self.is_judged = kind, slots_per_dcm, guard, is_judged
         self.last_s = 0.0
         """Of the newest report."""
         self.is_sent = True
@@ -89,11 +90,15 @@ class CellWatch:
         known = self._by_leader.get((report.applied.instance_epoch, report.applied.decision_id))
         return known, known is None
 
+    @property
+    def state(self) -> State:
+        return self.guard.state if self.is_judged or self.guard.reverted else State.NOT_JUDGED
+
     def document(self) -> dict[str, Any]:
         """For people and programs."""
         guard, verdict = self.guard, self.guard.verdict
         return {
-            "state": guard.state.value,
+            "state": self.state.value,
             "control": self.kind,
             "hold_out_now": self.held_out_now,
             "reverts": guard.reverts,

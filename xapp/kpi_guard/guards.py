@@ -10,13 +10,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.kpi_guard.pool import Pool
-from policy.kpi_guard.verdict import Rule
+from policy.kpi_guard.verdict import Rule, State
 from xapp.config.kpi_guard import KpiGuardConfig
 from xapp.control.cell_link import Report
 from xapp.control.control_loop import Discretion
 from xapp.control.decision_record import DecisionRecord
+from xapp.control.encoder import ControlEncoder
 from xapp.control.observer import Observer
 from xapp.kpi_guard.cell_watch import CellWatch, new_guard
 from xapp.leader.reasons import HOLD_OUT, REVERTED
@@ -63,15 +68,14 @@ class KpiGuards(Discretion):
         target = report.link.target
         if target is None or intent.mode is not Mode.CONTROL:
             return self._paused(report.state.cell)
-        kind, state = target.encoder.service_model, report.state
-        if self._config.act(kind) == "off":
-            return ""
-        now_s = self._clock()
+        state, now_s = report.state, self._clock()
         with self._lock:
+            watch = self._watch(state, target.encoder)
+            if watch is None:
+                return ""
+            if not (watch.is_judged or watch.guard.reverted):
+                return self._paused(state.cell)
             self._first_report_s = self._first_report_s or now_s
-            watch = self._cells.get(state.cell)
-            if watch is None or (watch.kind, watch.slots_per_dcm) != (kind, state.slots_per_dcm):
-                watch = self._cells[state.cell] = self._new_watch(state.cell, kind, state.slots_per_dcm)
             if not watch.is_sent or now_s - watch.last_s > GAP_PERIODS * self._period_s:
                 watch.guard.pause()
             watch.last_s = now_s
@@ -104,12 +108,33 @@ class KpiGuards(Discretion):
                     return REVERTED
         return ""
 
-    def _new_watch(self, cell: str, kind: str, slots_per_dcm: int) -> CellWatch:
+    def _watch(self, state: CellState, encoder: ControlEncoder) -> CellWatch | None:
+        """The cell's, anew where it is controlled in another way than before; None = it is not guarded. Harm that was
+        found is the leader's however the cell is controlled, and a revert stands even where none would be looked for.
+        """
+        kind, slots = encoder.service_model, state.slots_per_dcm
+        watch = self._cells.get(state.cell)
+        is_off = self._config.act(kind) == "off"
+        if is_off and not (watch is not None and watch.guard.reverted):
+            self._cells.pop(state.cell, None)
+            self._planned_s.pop(state.cell, None)
+            return None
+        if watch is not None and (watch.kind, watch.slots_per_dcm) == (kind, slots):
+            return watch
+        made = self._new_watch(state.cell, kind, slots, is_judged=encoder.leader_acts and not is_off)
+        self._cells[state.cell] = made
+        if watch is not None:
+            made.guard.take_over(watch.guard)
+            made.reverted_at_s = watch.reverted_at_s
+        return made
+
+    def _new_watch(self, cell: str, kind: str, slots_per_dcm: int, *, is_judged: bool) -> CellWatch:
         seed = secrets.randbits(64) if self._seed is None else self._seed + len(self._cells)
         options: dict[str, Any] = {"crowd": partial(self._crowd, cell, self._slot_s(slots_per_dcm))}
         if self._config.pool:
             options["on_e_values"] = self._pool.add
-        return CellWatch(kind, slots_per_dcm, new_guard(self._config.rules(kind, slots_per_dcm), seed, **options))
+        guard = new_guard(self._config.rules(kind, slots_per_dcm), seed, **options)
+        return CellWatch(kind, slots_per_dcm, guard, is_judged=is_judged)
 
     def _slot_s(self, slots_per_dcm: int) -> float:
         return self._period_s / max(1, slots_per_dcm)
@@ -121,15 +146,13 @@ class KpiGuards(Discretion):
             start_s = now_s + planned * slot_s
             self._planned_s[cell] = start_s, start_s + watch.guard.rules.window_slots * slot_s
 
-    def _crowd(self, cell: str, slot_s: float, after_slots: int, slots: int) -> int:
-        """Hold-outs of other cells in these slots from now."""
-        start_s = self._clock() + after_slots * slot_s
-        end_s = start_s + slots * slot_s
-        return sum(
-            start_s < their_end_s and their_start_s < end_s
-            for other, (their_start_s, their_end_s) in self._planned_s.items()
-            if other != cell
-        )
+    def _crowd(self, cell: str, slot_s: float, after_slots_J: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
+        """Hold-outs of other cells in these slots from now, for each place."""
+        others = [planned for other, planned in self._planned_s.items() if other != cell]
+        starts_s, ends_s = np.array(others).reshape(-1, 2).T
+        from_J1 = self._clock() + after_slots_J[:, None] * slot_s
+        crowd_J: NDArray[np.int64] = ((from_J1 < ends_s) & (starts_s < from_J1 + slots * slot_s)).sum(axis=1)
+        return crowd_J
 
     def _reverted(self, cell: str, watch: CellWatch, now_s: float) -> None:
         verdict = watch.guard.verdict
@@ -174,7 +197,10 @@ class KpiGuards(Discretion):
         """Of all cells, for a status and the lab's results."""
         with self._lock:
             guards = [watch.guard for watch in self._cells.values()]
+            not_judged = [watch for watch in self._cells.values() if watch.state is State.NOT_JUDGED]
             return {
+                "guarded_cells": len(guards) - len(not_judged),
+                "not_judged_cells": len(not_judged),
                 "reverted_cells": sum(guard.reverted for guard in guards),
                 "first_revert_s": None if self._first_revert_s is None else round(self._first_revert_s, 2),
                 "hold_out_share": round(
@@ -204,6 +230,21 @@ class KpiGuards(Discretion):
                 self._pool.restart()
         log.warning("%s: the leader decides again: an operator reset its guard", cell)
         return True
+
+    def leader_is(self, bundle_hash: str) -> None:
+        """A leader has been loaded, in the place of one that did not return. Any thread may call it. If it is another
+        than before, what was found is not about it; the same bundle's reverts stand.
+        """
+        with self._lock:
+            if bundle_hash == self._bundle_hash:
+                return
+            before, self._bundle_hash = self._bundle_hash, bundle_hash
+            for watch in self._cells.values():
+                watch.guard.leader_changed()
+                watch.reverted_at_s = None
+            self._planned_s.clear()
+            self._pool.restart()
+        log.warning("the leader is bundle %s, which was %s before: every cell is looked at anew", bundle_hash, before)
 
     def failing(self) -> list[Failing]:
         """The condition of an alarm, for each cell."""

@@ -5,6 +5,7 @@ waiting. What docs/guard.md's tables are made by.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,16 +81,23 @@ def run_guarded(
     rules: GuardRules | None,
     swapped_for: Leader | None = None,
     swapped_s: float = 0.0,
+    told: bool = False,
     pooled: bool = False,
     packets: bool = False,
     to_the_end: bool = False,
+    rows: Sequence[int] | None = None,
+    report: Callable[[float], None] = lambda played_s: None,
 ) -> GuardedRun:
     """Play `cells` worlds, each with a guard of its own; until all are reverted, or `seconds` are over.
 
-    rules: None = without guard. swapped_for: the leader from `swapped_s` on. pooled: the cells are one RIC's, under one
-    leader. to_the_end: play on under the node's own scheduler.
+    rules: None = without guard. swapped_for: the leader from `swapped_s` on. told: the guards are told of that. pooled:
+    the cells are one RIC's, under one leader. to_the_end: play on under the node's own scheduler. rows: these of the
+    worlds, which stay the same, as where several processes share them; None = all. report: is told how far it is.
     """
-    batch, schedule = CellBatch(scenario, cells, ues, seed), BatchSchedule(scenario, cells)
+    rows = range(cells) if rows is None else rows
+    batch, schedule = CellBatch(scenario, cells, ues, seed), BatchSchedule(scenario, len(rows))
+    if len(rows) < cells:
+        batch = batch.select(rows)
     pool = Pool()
     guards = [
         CellGuard(
@@ -97,14 +105,19 @@ def run_guarded(
             np.random.default_rng((seed, b)),
             on_e_values=pool.add if pooled else lambda kpi, e_G: 0.0,
         )
-        for b in range(cells)
+        for b in rows
     ]
     service, period_s = _Service(batch), scenario.slots_per_dcm * SLOT_MS / 1e3
     by_leader: deque[list[bool]] = deque(maxlen=scenario.control_lead_periods + 1)
-    reverted_s: list[float | None] = [None] * cells
+    reverted_s: list[float | None] = [None] * len(rows)
+    who = leader
     for period in range(round(seconds / period_s)):
         states, now_s = batch.observe(), period * period_s
-        who = swapped_for if swapped_for is not None and now_s >= swapped_s else leader
+        report(now_s)
+        if swapped_for is not None and who is leader and now_s >= swapped_s:
+            who = swapped_for
+            for each in guards if told else ():
+                each.leader_changed()
         if rules is not None and period:
             governed = by_leader[0] if len(by_leader) == by_leader.maxlen else None
             for b, (seen, bits_U2) in enumerate(zip(states, service.newest(states), strict=True)):

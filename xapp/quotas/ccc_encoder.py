@@ -66,6 +66,7 @@ class CccEncoder(ControlEncoder):
 
     service_model = "ccc"
     subject = "slice"
+    leader_acts = False
 
     def __init__(
         self,

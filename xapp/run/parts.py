@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from policy.leader import Leader
 from xapp.a1.policies import Policies
@@ -149,7 +150,7 @@ def wire(
         intent_of=policies.in_force.intent_for,
         on_decided=policies.in_force.on_decided,
         observer=observer,
-        renew_leader=renew_leader,
+        renew_leader=renew_leader and partial(_renewed, renew_leader, controls.leader, kpi_guards),
         discretion=kpi_guards,
     )
     opened.callback(loop.close)
@@ -221,6 +222,13 @@ def registration(configuration: Configuration, endpoint: ClientEndpoint) -> Regi
         rmrEndpoint=f"{endpoint.rmr_host}:{endpoint.rmr_port}",
         config=json.dumps(completed(configuration.document())),
     )
+
+
+def _renewed(renew_leader: Callable[[], Leader], name: str, kpi_guards: KpiGuards) -> Leader:
+    """A leader in the place of one that did not return. What its files hold may have changed since the start."""
+    leader = renew_leader()
+    kpi_guards.leader_is(bundle_hash(name))
+    return leader
 
 
 def _sender(

@@ -189,6 +189,33 @@ def test_after_probation_the_leader_is_tried_again_and_the_third_revert_is_the_l
     assert (cell.guard.state, cell.guard.reverts, cell.guard.verdict) == (State.LEARNING, 0, None)
 
 
+def test_another_leader_is_looked_at_as_often_as_a_new_one_and_at_once() -> None:
+    """A settled cell whose leader changes: found in the frequent hold-outs, without learning the noise again."""
+    told, untold = (MadeUpCell(16, harmless, rules=GuardRules(), load_steps=0.0) for _ in range(2))
+    reports = []
+    for cell in (told, untold):
+        cell.play(1300)
+        assert (cell.guard.verdict, cell.guard.cycles >= 20) == (None, True)
+        cell.harm = less(0.2)
+        if cell is told:
+            noise = cell.guard.noise()
+            cell.guard.leader_changed()
+            assert (cell.guard.noise(), cell.guard.state, cell.guard.suspicion) == (noise, State.WATCHING, 1.0)
+        reports.append(cell.play(3000))
+    assert reports[0] < 800, "the frequent hold-outs of a new leader"
+    assert reports[0] < reports[1]
+
+
+def test_another_leader_is_not_held_to_what_was_found_of_the_one_before() -> None:
+    cell = MadeUpCell(11, starves(9))
+    cell.play(1000)
+    assert cell.guard.reverted
+    cell.guard.leader_changed()
+    cell.harm = harmless
+    cell.play(1000)
+    assert (cell.guard.reverts, cell.guard.verdict) == (0, None)
+
+
 def test_a_pause_forgets_what_was_begun() -> None:
     cell = MadeUpCell(12, starves(9))
     for _ in range(30):
@@ -233,7 +260,7 @@ def test_a_hold_out_is_where_no_other_cell_has_one() -> None:
     guard = CellGuard(
         replace(RULES, learning_windows=1, fast_cycle=8, slow_cycle=8),
         np.random.default_rng(1),
-        crowd=lambda after_slots, slots: int(after_slots in taken),
+        crowd=lambda after_slots_J, slots: np.isin(after_slots_J, list(taken)).astype(np.int64),
     )
     cell = MadeUpCell(15, harmless, rules=guard.rules, load_steps=0.0)
     cell.guard = guard

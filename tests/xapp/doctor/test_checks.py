@@ -135,6 +135,19 @@ PLANTED: dict[str, Facts] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("guarded", "text"),
+    [
+        (0, "cells not judged as the leader does not act there: 1"),
+        (2, "no cell reverted, 2.0 % of the time in hold-outs; cells not judged as the leader does not act there: 1"),
+    ],
+)
+def test_cells_in_which_the_leader_does_not_act_are_said_not_to_be_judged(guarded: int, text: str) -> None:
+    of_guard = {**STATUS["kpi_guard"], "guarded_cells": guarded, "not_judged_cells": 1}
+    (finding,) = [each for each in examine(facts({"kpi_guard": of_guard})) if each.check == "kpi guard"]
+    assert (finding.state, finding.found) == (State.OK, text)
+
+
 def test_a_deployment_in_order_has_no_fault_and_every_check_was_made() -> None:
     findings = examine(facts())
     assert [finding for finding in findings if finding.state is not State.OK] == []

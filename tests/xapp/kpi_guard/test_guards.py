@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from xapp.kpi_guard.api import guard_router
 from xapp.kpi_guard.guards import KpiGuards
 from xapp.kpi_guard.leader_id import bundle_hash
 from xapp.monitoring.metrics import Metrics
+from xapp.quotas.allocation_to_quota import QuotaRules
+from xapp.quotas.ccc_encoder import CccEncoder, CccSettings
+from xapp.quotas.rc_encoder import RcEncoder, RcSettings
 from xapp.record.file_format import Recording
 from xapp.record.recorder import Recorder
 from xapp.record.replay import Replay
@@ -67,6 +71,20 @@ class Played:
         self.in_force: list[Any] = []
         """Controls that were received, the newest last; the one before it governs."""
         self.good_leader = False
+        self.k = K
+
+    def control_by(self, kind: str) -> None:
+        """As where a policy about slices comes or goes, or the node comes back with other functions."""
+        target, rules = self.node.target(), QuotaRules()
+        if kind == "rc":
+            target = replace(target, encoder=RcEncoder(RcSettings(b"\x00\xf1\x10"), rules))
+        elif kind == "ccc":
+            target = replace(target, encoder=CccEncoder(CccSettings("00101", (), (self.node.nci,)), rules))
+        self.cell.link.target = target
+
+    def shown(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.guards.document()["cells"][self.node.cell]
+        return found
 
     def play(self, reports: int) -> list[Any]:
         """Records of so many decisions."""
@@ -81,7 +99,7 @@ class Played:
         if governs is not None:
             applied = dcm.AppliedControl(governs.instance_epoch, governs.decision_id)
         indication = self.node.indication(
-            UES, k=K, slot=self.sn * K, served_bits=np.full(len(UES), 20_000.0 if serves else 0.0), applied=applied
+            UES, k=self.k, slot=self.sn * K, served_bits=np.full(len(UES), 20_000.0 if serves else 0.0), applied=applied
         )
         self.cell.receiver.on_message(self.node.dcm_message(self.sn, indication, slot=self.sn * K))
         record = self.cell.decide_what_waits()
@@ -178,6 +196,68 @@ def test_after_probation_the_leader_is_tried_again(make_cell: Any) -> None:
     played.good_leader = True
     assert reasons(played.play(80)[-10:]) == {"": 10}
     assert played.guards.document()["cells"][played.node.cell]["reverts"] == 1
+
+
+@pytest.mark.parametrize("kinds", [("rc", "dcm"), ("ccc", "dcm"), ("ccc", "rc", "dcm")])
+@pytest.mark.parametrize("config", [CONFIG, KpiGuardConfig(learning_windows=2, rc="off")])
+def test_a_reverted_cell_stays_reverted_whatever_controls_it(
+    make_cell: Any, kinds: tuple[str, ...], config: KpiGuardConfig
+) -> None:
+    played = Played(make_cell, config)
+    played.play(60)
+    for kind in kinds:
+        played.control_by(kind)
+        assert reasons(played.play(10)) == {"reverted": 10}, kind
+        (failing,) = played.guards.failing()
+        assert "starvation: UEs 1, 2, 3" in failing.more
+        assert (played.shown()["state"], played.shown()["reverts"]) == ("reverted", 1)
+        assert played.shown()["reverted_for_s"] > 0.0
+    assert played.guards.summary()["reverted_cells"] == 1
+    assert played.guards.reset(played.node.cell)
+    played.good_leader = True
+    assert set(reasons(played.play(10))) == {""}
+
+
+def test_a_reverted_cell_stays_reverted_when_decisions_are_about_other_slots(make_cell: Any) -> None:
+    played = Played(make_cell)
+    played.play(60)
+    played.k = 50
+    assert reasons(played.play(10)) == {"reverted": 10}
+
+
+def test_probation_goes_on_under_another_kind_and_reverts_are_counted_on(make_cell: Any) -> None:
+    played = Played(make_cell, KpiGuardConfig(probation_s=5.0, learning_windows=2, max_reverts=2))
+    played.play(60)
+    played.k = 50
+    played.play(110)
+    assert (played.shown()["state"], played.shown()["reverts"]) == ("latched", 2)
+
+
+def test_a_leader_that_is_loaded_again_stays_reverted_unless_it_is_another(make_cell: Any) -> None:
+    played = Played(make_cell)
+    played.guards.leader_is("one")
+    played.play(60)
+    played.guards.leader_is("one")
+    assert reasons(played.play(5)) == {"reverted": 5}
+    played.guards.leader_is("two")
+    played.good_leader = True
+    assert reasons(played.play(5)) == {"": 5}
+    assert played.guards.document()["bundle_hash"] == "two"
+    assert (played.shown()["reverts"], played.shown()["verdict"]) == (0, None)
+
+
+def test_where_the_leader_does_not_act_it_is_not_judged(make_cell: Any) -> None:
+    played = Played(make_cell)
+    played.control_by("ccc")
+    assert set(reasons(played.play(60))) == {""}, "UEs starve all the while"
+    assert played.guards.failing() == []
+    assert (played.shown()["state"], played.shown()["control"]) == ("not_judged", "ccc")
+    assert (played.shown()["hold_outs"], played.shown()["starving"]) == (0, [])
+    assert played.guards.summary()["not_judged_cells"] == 1
+    played.control_by("dcm")
+    played.play(60)
+    assert played.guards.summary()["not_judged_cells"] == 0
+    assert played.shown()["state"] == "reverted"
 
 
 def test_reports_that_somebody_elses_control_governed_say_nothing(make_cell: Any) -> None:

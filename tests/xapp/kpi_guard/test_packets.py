@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policy.kpi_guard.window import DELIVERY, GuardReport, Window, difference
+from policy.kpi_guard.window import DELIVERY, GuardReport, Window, differences
 from xapp.control.cell_tracker import CellTracker
 from xapp.e2.dcm import messages as dcm
 from xapp.lab.gnb.ran_functions import dcm_function, make_carriers
@@ -51,7 +51,7 @@ def window(lost: float | None, held_out: bool) -> Window:
 
 
 def test_a_hold_out_that_loses_fewer_packets_is_better() -> None:
-    found = difference(window(8.0, False), window(0.0, True), window(8.0, False), DELIVERY)
+    (found,) = differences(window(8.0, False), window(0.0, True), window(8.0, False), (DELIVERY,))
     assert found.above > 0.3
-    without = difference(window(None, False), window(None, True), window(None, False), DELIVERY)
+    (without,) = differences(window(None, False), window(None, True), window(None, False), (DELIVERY,))
     assert np.isnan(without.above)
