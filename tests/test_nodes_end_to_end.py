@@ -26,7 +26,7 @@ def test_an_empty_cell_has_one_subscription_no_deletion_and_no_alarm() -> None:
 
 def test_a_du_that_ignores_cells_keeps_a_cap_of_one_of_them(tmp_path: Path) -> None:
     """A leader that limits nobody, so that every control is the operator's; doctor and status say what is seen."""
-    options = LabOptions(seconds=600, behave="ocudu", cells=2, ues=3, leader="dynamic", scenario="ric100")
+    options = LabOptions(seconds=600, behave="ocudu", control="rc", cells=2, ues=3, leader="dynamic", scenario="ric100")
     with Lab(options) as lab:
         lab.wait_first_indication()
         assert lab.gnb is not None and lab.xapp is not None

@@ -68,7 +68,7 @@ class RicServices:
         }
         if request.path.endswith("/states"):
             return 200, [state]
-        setup = setup_request(1, make_identity(1), PROFILES["full"].measurements, dcm_function(self.carriers))
+        setup = setup_request(1, make_identity(1), PROFILES["full"].measurements, [dcm_function(self.carriers)])
         functions = [
             {"ranFunctionId": f.function_id, "ranFunctionOid": f.oid, "ranFunctionDefinition": f.definition.hex()}
             for f in setup.functions

@@ -31,6 +31,9 @@ from xapp.e2.ue_id.ue_key import own_number
 from xapp.monitoring.wording import listed
 from xapp.quotas.allocation_to_quota import cap_percents
 
+NO_RESERVATION = "; a node of quotas (E2SM-RC) reserves nothing: their min is the least size of a grant"
+"""Said of a floor that is missed there."""
+
 
 class Enforcement(StrEnum):
     """A policy's state, in A1's words."""
@@ -194,7 +197,11 @@ class PoliciesInForce:
         for row in self.targets(links):
             is_unmet = row["state"] in ("missed", "out of reach") and row["cell"] not in silent
             if row["policy"] in reasons and is_unmet:
-                reasons[row["policy"]].setdefault(f"{row['cell']}: {row['of']}: {row['text']}", other)
+                link = reporting.get(row["cell"])
+                reserves = link is None or link.target is None or link.target.encoder.service_model != "rc"
+                is_floor = row["verdicts"].get("min_kbps") in ("missed", "out of reach")
+                why = NO_RESERVATION if is_floor and not reserves else ""
+                reasons[row["policy"]].setdefault(f"{row['cell']}: {row['of']}: {row['text']}{why}", other)
         without_function = {link.tracker.cell for link in links if link.target is None}
         numbers = {cell: frozenset(map(own_number, state.ue_ids)) for cell, state in states.items()}
         for name, policy in policies.policies.items():

@@ -57,7 +57,7 @@ def margins(
     """The leader's utility against each row's over paired worlds of the same scenario."""
     from training.replay import compare
 
-    slots = QUOTA_MARGIN_SLOTS if options.control == "rc" else MARGIN_SLOTS
+    slots = QUOTA_MARGIN_SLOTS if options.offers_quotas else MARGIN_SLOTS
     periods = max(2, slots // options.k) if options.k > 1 else slots // 5
     rows = {}
     for name in (options.leader, *names):
@@ -104,6 +104,6 @@ def _replay(options: LabOptions, name: str, *, cells: int, seed: int, periods: i
         "periods": periods,
         "followers": make_followers(options.followers, options.follower_bundle, options.k),
     }
-    if options.control == "rc" and name not in NO_XAPP:
+    if options.offers_quotas and name not in NO_XAPP:
         return replay_under_quotas(scenario, make_leader(plug_in_of(name)), {**worlds, "observe": options.observe})
     return replay_row(scenario, plug_in_of(name), **worlds)

@@ -149,7 +149,7 @@ class Lab:
             bundle=o.follower_bundle,
             e2_transport=o.e2_transport,
             observe=o.observe,
-            control=o.control,
+            control="" if o.control == "auto" else o.control,
             dialect=o.dialect,
             behave=o.behave,
         )
@@ -217,7 +217,7 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
             "control": options.control,
             "nodes": node_settings(options),
             # Slices are asked for by their names, so only a lab that has to do with them knows any.
-            "a1": {"slices": slice_members(options) if options.control == "ccc" or options.policy else []},
+            "a1": {"slices": slice_members(options) if options.offers_ratios or options.policy else []},
             "rmr": {**loopback, "transport": options.rmr},
             "http": loopback,
             "ric": {
@@ -242,7 +242,7 @@ def node_settings(options: LabOptions) -> list[dict[str, Any]]:
     slices = [
         {"sst": sst, "min_ratio": UNLIMITED.min_percent, "max_ratio": UNLIMITED.max_percent} for sst in SLICE_SSTS
     ]
-    return [{"dialect": options.dialect, **carrier_settings, "slices": slices if options.control == "ccc" else []}]
+    return [{"dialect": options.dialect, **carrier_settings, "slices": slices if options.offers_ratios else []}]
 
 
 def slice_members(options: LabOptions) -> list[dict[str, Any]]:

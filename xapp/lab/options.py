@@ -45,7 +45,7 @@ class LabOptions:
     control: str = option(
         "",
         "What the gNB is controlled by: dcm, ccc (shares of slices) or rc (quotas of UEs), as gNBs of today; default"
-        " dcm, with --behave rc.",
+        " dcm, with --behave rc; ocudu offers ccc, too, for policies about slices.",
     )
     observe: str = option(
         "", "What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control ccc or rc kpm_srsran."
@@ -58,8 +58,8 @@ class LabOptions:
         dir_okay=False,
     )
     rmr: str = option("auto", "The xApp's RMR: si95, librmr, auto = librmr where it loads.")
-    behave: str = option("", f"Whose ways the gNB has: {BEHAVIOUR_NAMES} (implies --control rc; docs/nodes.md).")
-    """"" = its own; every other is controlled by rc."""
+    behave: str = option("", f"Whose ways the gNB has: {BEHAVIOUR_NAMES} (docs/nodes.md).")
+    """"" = its own; every other is controlled by rc, ocudu by ccc where policies are about slices."""
     policy: tuple[Path, ...] = option(
         (), "A1 policies to put in force when the run begins, one JSON document a file.", metavar="FILE"
     )
@@ -84,17 +84,28 @@ class LabOptions:
     def resolved(self) -> LabOptions:
         """Return the options with the defaults that depend on other options filled in."""
         k = self.k or max(1, round(self.period_ms / SLOT_MS))
-        rc = self.control == "rc" or bool(self.behave)
-        of_today = rc or self.control == "ccc"
-        observe = make_behaviour(self.behave).observe if self.behave else "kpm_srsran" if of_today else "full"
+        behaviour = make_behaviour(self.behave)
+        control = self.control or ("auto" if behaviour.offers_ratios else "rc" if self.behave else "dcm")
+        of_today = control != "dcm"
+        observe = behaviour.observe if self.behave else "kpm_srsran" if of_today else "full"
         return replace(
             self,
             k=k,
-            control="rc" if rc else self.control or "dcm",
+            control=control,
             scenario=self.scenario or ("lab_paper" if k <= 5 else "lab"),
             leader=self.leader or ("fair_caps" if of_today else "bundled"),
             observe=self.observe or observe,
         )
+
+    @property
+    def offers_ratios(self) -> bool:
+        """The gNB takes shares of slices; resolved options only."""
+        return self.control in ("auto", "ccc")
+
+    @property
+    def offers_quotas(self) -> bool:
+        """The gNB is controlled by quotas of UEs, if nothing asks for more; resolved options only."""
+        return self.control in ("auto", "rc")
 
     @property
     def follower_bundle(self) -> str:

@@ -102,7 +102,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         f"decision    {_times(summary['decision_ms'])}",
         f"loop        {_times(summary['loop_ms'])}, from report frame in to control out",
     ]
-    if summary["options"]["control"] == "rc":
+    if summary["options"]["control"] in ("rc", "auto"):
         lines.insert(
             4,
             f"quotas      down to {summary['least_quota_percent']} %, above in {summary['ue_reports_over_quota']} of"
@@ -115,7 +115,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             f"KPI guard   {guard['reverted_cells']} cells reverted{by};"
             f" hold-outs {100 * guard['hold_out_share']:.1f} % of the reports until then"
         )
-    if summary["options"]["control"] == "ccc":
+    if summary["options"]["control"] in ("ccc", "auto"):
         lines.insert(
             4,
             f"slices      down to {summary['least_quota_percent']} %, above in {summary['slice_reports_over_ratio']} of"
@@ -134,7 +134,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
     if summary.get("compare"):
         print_whole(console, comparison_table(summary))
         legend = f"throughput per cell; delay in ms; drops of {' / '.join(CLASS_NAMES.values())}"
-        if summary["options"]["control"] == "rc":
+        if summary["options"]["control"] in ("rc", "auto"):
             legend += "; replayed leaders see what the gNB reports, and speak through quotas"
         elif summary["options"]["observe"] != "full":
             legend += "; replayed leaders observe everything"

@@ -13,13 +13,15 @@ from policy.allocation import Allocation, PeriodicGrant, all_dynamic
 from policy.cell_state import CellState, make_cell_state
 from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent, SliceLimit
-from xapp.a1.enforcement import Enforcement, PoliciesInForce, counted_rbgs
+from xapp.a1.enforcement import NO_RESERVATION, Enforcement, PoliciesInForce, counted_rbgs
 from xapp.a1.policy_model import Policy, parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.control.cell_link import CellLink, ControlTarget, Report
 from xapp.control.cell_tracker import CellTracker
 from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.dcm import messages as dcm
+from xapp.quotas.allocation_to_quota import QuotaRules
+from xapp.quotas.rc_encoder import RcEncoder, RcSettings
 
 NCI = "00f110000000011"
 CELL = f"gnb_1/{NCI}"
@@ -47,6 +49,25 @@ def link(state: CellState, *, has_function: bool = True) -> CellLink:
     found = CellLink(tracker, ControlTarget("gnb_1", state.cell, 5, 1, carrier, DcmEncoder()) if has_function else None)
     found.newest = Report(found, state, 1, 0)
     return found
+
+
+def test_a_floor_that_quotas_of_ues_cannot_keep_is_said_within_two_windows() -> None:
+    floor = policy(scope={"cells": [CELL], "ue_ids": [1]}, targets={"per_ue": {"min_throughput_kbps": 500}})
+    in_force = PoliciesInForce(PolicySet({"floor": floor}))
+    encoder = RcEncoder(RcSettings(bytes.fromhex("00f110"), 1, None), QuotaRules())
+    at_dcm = link(cell())
+    assert at_dcm.target is not None
+    for period in range(20):
+        measured = {"served_bits_per_slot_U": np.full(3, 300.0), "prb_share_U": np.full(3, 0.38)}
+        state = replace(cell(slot=100 * period), slots_per_dcm=100, **measured)
+        intent = in_force.intent_for(state)
+        in_force.on_decided(state, intent, all_dynamic(state.ue_ids, 5), True)
+    at_rc = replace(at_dcm, target=replace(at_dcm.target, encoder=encoder))
+    status = in_force.statuses([at_rc])["floor"]
+    assert status.enforcement is Enforcement.NOT_ENFORCED
+    reason = "UE 1: 300 kbit/s in the newest second, 500 wanted"
+    assert any(reason in text and text.endswith(NO_RESERVATION) for text in status.reasons)
+    assert not any(NO_RESERVATION in text for text in in_force.statuses([at_dcm])["floor"].reasons)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from xapp.lab.processes import Child, LabError
         (["--record", "/tmp"], "'/tmp' is a directory"),
         (["--record", "/nowhere/lab.rec"], "--record /nowhere/lab.rec: No such file or directory"),
         (["--record", __file__], f"--record {__file__}: File exists"),
-        (["--behave", "oai", "--control", "dcm"], "--behave oai with --control dcm, expected rc"),
+        (["--behave", "oai", "--control", "ccc"], "--behave oai with --control ccc, expected rc:"),
+        (["--behave", "ocudu", "--control", "dcm"], "--behave ocudu with --control dcm, expected ccc or rc:"),
         (["--worlds", "3"], "--worlds 3 without --compare"),
     ],
 )
@@ -64,7 +65,14 @@ def test_a_child_that_gives_up_is_noticed_at_once_with_its_reason() -> None:
 
 @pytest.mark.parametrize(
     ("options", "control"),
-    [({}, "dcm"), ({"control": "dcm"}, "dcm"), ({"control": "rc"}, "rc"), ({"behave": "oai"}, "rc")],
+    [
+        ({}, "dcm"),
+        ({"control": "dcm"}, "dcm"),
+        ({"control": "rc"}, "rc"),
+        ({"behave": "oai"}, "rc"),
+        ({"behave": "ocudu"}, "auto"),
+        ({"behave": "ocudu", "control": "rc"}, "rc"),
+    ],
 )
 def test_the_results_name_the_control_that_was_used(options: dict[str, str], control: str) -> None:
     assert LabOptions(**options).resolved().to_json()["control"] == control

@@ -1,6 +1,7 @@
 """How gNBs of today behave beyond what the standards say: what `stackmac gnb --behave` imitates, from public sources.
 
-All of them are controlled by E2SM-RC quotas and say nothing where nobody is. OpenAirInterface itself takes no quotas:
+All of them are controlled by E2SM-RC quotas, OCUDU by E2SM-CCC ratios of slices as well, and say nothing where nobody
+is. OpenAirInterface itself takes no quotas:
 the lab's takes them as OCUDU does, so that the loop can close around its reports.
 """
 
@@ -42,6 +43,8 @@ class Behaviour:
     conditions: Literal["ignored", "snssai"] = "ignored"
     """What becomes of report style 4's conditions; snssai: anything but S-NSSAI EQUAL in octets is its death."""
     ue_ids: Literal["du", "gnb"] = "du"
+    offers_ratios: bool = False
+    """It has a CCC function beside RC."""
 
     def ue_id(self, number: int) -> UeId:
         """The identity of a UE as the node reports it."""
@@ -77,7 +80,9 @@ def _is_our_slice(condition: Condition) -> bool:
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "": Behaviour(),
-    "ocudu": Behaviour("kpm_srsran", True, True, 1000, numbers_indications=False, echoes_calls=False),
+    "ocudu": Behaviour(
+        "kpm_srsran", True, True, 1000, numbers_indications=False, echoes_calls=False, offers_ratios=True
+    ),
     "oai": Behaviour("kpm_oai", numbers_indications=False, echoes_calls=False, conditions="snssai", ue_ids="gnb"),
     "srsran": Behaviour("kpm_srsran", True, True, 1000, numbers_indications=False),
 }

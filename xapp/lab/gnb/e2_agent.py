@@ -71,7 +71,8 @@ class E2Agent:
         self._subscriptions: dict[e2ap.RicRequestId, NodeSubscription] = {}
         self._transaction = 0
         self._has_dcm, self._dialect, self._behaviour = control == "dcm", dialect, behaviour
-        self._has_ccc = control == "ccc"
+        self._has_ccc = control == "ccc" or behaviour.offers_ratios
+        self._has_rc = control == "rc" or behaviour.offers_ratios
         refresh_slots = behaviour.refresh_ms * mac.scenario.slots_per_dcm // period_ms
         self._measured = [RefreshedMeasurements(carrier, refresh_slots) for carrier in mac.carriers]
         """By row of the cell."""
@@ -94,10 +95,10 @@ class E2Agent:
     def connected(self) -> bytes:
         """The association is up: the setup request to send."""
         self._transaction = (self._transaction + 1) % 256
-        control = rc_function.function_item()
-        if self._has_dcm or self._has_ccc:
-            control = dcm_function(self.mac.carriers) if self._has_dcm else ccc_function.function_item(self.mac)
-        return procedures.encode(setup_request(self._transaction, self.identity, self.profile.measurements, control))
+        functions = [dcm_function(self.mac.carriers)] if self._has_dcm else []
+        functions += [rc_function.function_item()] if self._has_rc else []
+        functions += [ccc_function.function_item(self.mac)] if self._has_ccc else []
+        return procedures.encode(setup_request(self._transaction, self.identity, self.profile.measurements, functions))
 
     def disconnected(self) -> None:
         """The association is gone, and with it every subscription. Controls stay until their lease is over."""
@@ -283,7 +284,7 @@ class E2Agent:
         self._counters.add("controls_received")
         if self._has_ccc and request.function_id == ccc_function.CCC_FUNCTION_ID:
             return self._slice_ratios(request)
-        if not self._has_dcm and not self._has_ccc and request.function_id == rc_function.RC_FUNCTION_ID:
+        if self._has_rc and request.function_id == rc_function.RC_FUNCTION_ID:
             return self._quota(request)
         if not self._has_dcm or request.function_id != dcm.DCM_FUNCTION_ID:
             self._counters.add("control_failed_ran_function")

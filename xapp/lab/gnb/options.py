@@ -10,7 +10,7 @@ from training.command_line.options import option
 from training.simulator.cell import Followers
 from training.simulator.scenario import MAX_SEED, SCENARIOS
 from xapp.e2.dialect import Dialect
-from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES
+from xapp.lab.gnb.behaviour import BEHAVIOUR_NAMES, make_behaviour
 from xapp.lab.gnb.ran_functions import MAX_CELLS
 
 
@@ -36,7 +36,7 @@ class GnbOptions:
     control: str = option(
         "",
         "What it is controlled by: dcm, ccc (shares of slices) or rc (quotas of UEs), as gNBs of today; default dcm,"
-        " with --behave rc.",
+        " with --behave rc (ocudu takes both).",
     )
     dialect: Dialect = option(Dialect.STANDARD, "How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     behave: str = option("", f"Whose ways it has: {BEHAVIOUR_NAMES} (implies --control rc); default its own.")
@@ -62,9 +62,10 @@ CONTROLS = ("dcm", "ccc", "rc")
 
 def check_control(behave: str, control: str) -> None:
     """Refuse an unknown kind of control. Raises UserMistake."""
-    if behave and control in ("dcm", "ccc"):
+    taken = ("ccc", "rc") if make_behaviour(behave).offers_ratios else ("rc",)
+    if behave and control and control not in taken:
         raise UserMistake(
-            f"--behave {behave} with --control {control}, expected rc: such a node of the lab takes quotas"
+            f"--behave {behave} with --control {control}, expected {' or '.join(taken)}: that is what it takes"
         )
 
 

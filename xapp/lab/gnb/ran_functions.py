@@ -1,4 +1,4 @@
-"""What the simulated node says of itself in E2 setup: its cells, and its RAN functions: KPM, and DCM or RC."""
+"""What the simulated node says of itself in E2 setup: its cells, and its RAN functions: KPM, and what controls it."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def setup_request(
     transaction_id: int,
     identity: procedures.GnbId,
     measurements: Sequence[str],
-    control: procedures.RanFunctionItem,
+    controls: Sequence[procedures.RanFunctionItem],
 ) -> procedures.E2SetupRequest:
-    """`measurements`: what the KPM function offers. `control`: the function beside it."""
+    """`measurements`: what the KPM function offers. `controls`: the functions beside it."""
     kpm_function = kpm.RanFunction(
         short_name="ORAN-E2SM-KPM",
         oid=KPM_OID,
@@ -63,7 +63,7 @@ def setup_request(
     )
     functions = (
         procedures.RanFunctionItem(KPM_FUNCTION_ID, kpm.encode_ran_function(kpm_function), 1, KPM_OID),
-        control,
+        *controls,
     )
     # Mandatory since E2AP v2; the parts would hold NG setup messages, of which a simulated node has none.
     component = procedures.ComponentConfig("ng", ("e2nodeComponentInterfaceTypeNG", {"amf-name": "lab"}), b"\0", b"\0")

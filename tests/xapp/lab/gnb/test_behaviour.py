@@ -175,3 +175,10 @@ def test_another_behaviour_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None
     assert (options.resolved().control, options.resolved().observe) == ("rc", "kpm_oai")
     gnb = Gnb(GnbOptions(behave="mute", scenario="mix", k=1, e2_transport="tcp"))
     assert (gnb.control, gnb.observe) == ("rc", "kpm_oai")
+
+
+@pytest.mark.parametrize(("behave", "functions"), [("ocudu", [2, 3, 4]), ("srsran", [2, 3]), ("oai", [2, 3])])
+def test_ocudu_offers_ratios_of_slices_beside_quotas_and_the_others_do_not(behave: str, functions: list[int]) -> None:
+    setup = procedures.decode(Node(behave).agent.connected())
+    assert isinstance(setup, procedures.E2SetupRequest)
+    assert [item.function_id for item in setup.functions] == functions
