@@ -121,11 +121,10 @@ def _part(cells: int, player: str, seed: int, tuned: PowerControl, setting: Sett
         control = FULL_POWER if player == FULL else tuned
         return _static(player, cells, seed, control, setting, player == REUSE)
     arguments = _arguments(cells, seed, tuned, setting)
+    label = f"{player}, {cells} cells, world seed {seed}"
     if player in (KNOWS, GUESSES):
-        call, more = run_search, {"future": int(player == GUESSES)}
-    else:
-        call, more = run_reported, {"bundle": BUNDLES / "paper" if player == LEADER else None}
-    return Part(f"{player}, {cells} cells, world seed {seed}", call, arguments | more)
+        return Part(label, run_search, arguments | {"future": int(player == GUESSES)})
+    return Part(label, run_reported, arguments | {"bundle": BUNDLES / "paper" if player == LEADER else None})
 
 
 def _values(results: list[Results], metric: str) -> list[float]:

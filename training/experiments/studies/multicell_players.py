@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.cell_state import make_cell_state, update_served_average
+from policy.cell_state import CellState, make_cell_state, update_served_average
 from policy.cqi import (
     BUFFER_EDGES,
     BUFFER_MID_BITS,
@@ -119,7 +119,7 @@ def _worth(at: Networks, power_WN: Floats, tried_WKCM: Floats, draws: partial[Dr
     branch, level = at.rows(row), tried_WKCM.reshape(-1, *tried_WKCM.shape[2:])
 
     def branched(slot: int) -> Draws:
-        return Draws(*(values[row] for values in draws(slot)))
+        return Draws._make(values[row] for values in draws(slot))
 
     branch = play(branch, PERIOD_SLOTS, power_WN[row], level, branched)
     branch = play(branch, TAIL_SLOTS, power_WN[row], np.ones_like(level), branched)
@@ -201,7 +201,7 @@ def run_reported(
     return results(at, slots) | {"granted": [kept(granted / (slots * loud_WCM.size))]}
 
 
-def _state(at: Networks, reports: Reports, queue_WN: Floats, w: int, c: int) -> object:
+def _state(at: Networks, reports: Reports, queue_WN: Floats, w: int, c: int) -> CellState:
     """A cell as its base station would describe it to a leader; what this world does not have is not reported."""
     mine = slice(c * UES, (c + 1) * UES)
     nothing_U = np.zeros(UES)

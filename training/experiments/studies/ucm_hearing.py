@@ -73,7 +73,7 @@ def need_words(slot: SlotView) -> NDArray[np.int8]:
 
 def heard(state: CellState, hearing: Hearing, words_alone: bool, rng: np.random.Generator) -> CellState:
     """A state as the leader gets it. words_alone: nothing of the queues but the words."""
-    changes = {name: np.full(state.num_ues, np.nan) for name in QUEUE_COLUMNS} if words_alone else {}
+    changes: dict[str, Any] = {name: np.full(state.num_ues, np.nan) for name in QUEUE_COLUMNS} if words_alone else {}
     if hearing == "nothing":
         changes["ucm_U"] = np.full(state.num_ues, np.nan)
     elif hearing == "shuffled":
