@@ -91,7 +91,7 @@ def run_guarded(
     """Play `cells` worlds, each with a guard of its own; until all are reverted, or `seconds` are over.
 
     rules: None = without guard. swapped_for: the leader from `swapped_s` on. announced: the guards are told of that.
-    pooled: the cells are one RIC's, under one leader. to_the_end: play on under the node's own scheduler. rows: these of
+    pooled: the cells are one RIC's, under one leader. to_the_end: play on under the node's scheduler. rows: these of
     the worlds, which stay the same, as where several processes share them; None = all. report: is told how far it is.
     """
     rows = range(cells) if rows is None else rows
