@@ -33,7 +33,7 @@ FAST_RULES = GuardRules(window_slots=100, ignored_slots=20, starved_slots=100, s
 """As xapp.config.kpi_guard has them for K < 10: a lab knows nothing of the xApp's configuration."""
 
 
-SAY_EVERY_S = 10.0
+PROGRESS_PERIOD_S = 10.0
 
 Each = TypeVar("Each")
 
@@ -49,7 +49,7 @@ class GuardLabOptions:
     leader: str = option("bundled", "As `stackmac lab --leader`.")
     swap_for: str = option("", "This leader takes the place of the first after --settled seconds.")
     settled: float = option(0.0, "Seconds under the first leader before that.", min=0, max=86_400)
-    told: bool = option(False, "The guards are told of the swap, as where the xApp loads a bundle anew.")
+    announced: bool = option(False, "The guards are told of the swap, as where the xApp loads a bundle anew.")
     jobs: int = option(1, "Processes that share the worlds; what is found does not depend on it.", min=1, max=256)
     seed: int = option(1, "Of the worlds.", min=0, max=MAX_SEED)
     false_alarm_cycles: float = option(FALSE_ALARM_CYCLES, "A: mean cycles to a false alarm, at least.", min=10)
@@ -63,13 +63,13 @@ class Progress:
     """How far it is, and for how long it will go on, in one line of standard error; nothing for what is short."""
 
     def __init__(self, total_s: float) -> None:
-        self._total_s, self._started_s, self._said_s = total_s, time.monotonic(), time.monotonic()
+        self._total_s, self._started_s, self._printed_s = total_s, time.monotonic(), time.monotonic()
 
     def __call__(self, played_s: float) -> None:
         now_s = time.monotonic()
-        if now_s - self._said_s < SAY_EVERY_S or not played_s:
+        if now_s - self._printed_s < PROGRESS_PERIOD_S or not played_s:
             return
-        self._said_s = now_s
+        self._printed_s = now_s
         left_s = (now_s - self._started_s) * (self._total_s / played_s - 1.0)
         typer.echo(f"{played_s:.0f} of {self._total_s:.0f} simulated s, {left_s / 60.0:.1f} minutes left", err=True)
 
@@ -156,7 +156,7 @@ def _run(options: GuardLabOptions, guarded: bool, rows: Sequence[int] | None, pr
         rules=rules if guarded else None,
         swapped_for=make_leader(plug_in_of(options.swap_for)) if options.swap_for else None,
         swapped_s=options.settled,
-        told=options.told,
+        announced=options.announced,
         pooled=options.pool,
         packets=options.packets,
         to_the_end=options.cost,

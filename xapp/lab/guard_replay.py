@@ -81,7 +81,7 @@ def run_guarded(
     rules: GuardRules | None,
     swapped_for: Leader | None = None,
     swapped_s: float = 0.0,
-    told: bool = False,
+    announced: bool = False,
     pooled: bool = False,
     packets: bool = False,
     to_the_end: bool = False,
@@ -90,9 +90,9 @@ def run_guarded(
 ) -> GuardedRun:
     """Play `cells` worlds, each with a guard of its own; until all are reverted, or `seconds` are over.
 
-    rules: None = without guard. swapped_for: the leader from `swapped_s` on. told: the guards are told of that. pooled:
-    the cells are one RIC's, under one leader. to_the_end: play on under the node's own scheduler. rows: these of the
-    worlds, which stay the same, as where several processes share them; None = all. report: is told how far it is.
+    rules: None = without guard. swapped_for: the leader from `swapped_s` on. announced: the guards are told of that.
+    pooled: the cells are one RIC's, under one leader. to_the_end: play on under the node's scheduler. rows: these of
+    the worlds, which stay the same, as where several processes share them; None = all. report: is told how far it is.
     """
     rows = range(cells) if rows is None else rows
     batch, schedule = CellBatch(scenario, cells, ues, seed), BatchSchedule(scenario, len(rows))
@@ -116,7 +116,7 @@ def run_guarded(
         report(now_s)
         if swapped_for is not None and who is leader and now_s >= swapped_s:
             who = swapped_for
-            for each in guards if told else ():
+            for each in guards if announced else ():
                 each.leader_changed()
         if rules is not None and period:
             governed = by_leader[0] if len(by_leader) == by_leader.maxlen else None
