@@ -134,7 +134,7 @@ class ReplayedReports(Mailbox[Report]):
         super().__init__(0.0)
         self._reports: OrderedDict[int, Report] = OrderedDict()
 
-    def offer(self, cell: str, value: Report, *, complete: bool, news: bool = True) -> None:
+    def offer(self, cell: str, value: Report, *, complete: bool, news: bool = True, age_s: float = 0.0) -> None:
         self._reports[value.number] = value
         if len(self._reports) > MAX_WAITING_REPORTS:
             self._reports.popitem(last=False)
