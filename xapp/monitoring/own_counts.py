@@ -60,7 +60,7 @@ class OwnCounts(Collector):
         with self.lock:
             events, decided_by, drops = dict(self.events), dict(self.decided_by), dict(self.drops)
             times = [(each.cumulated(), each.sum_s) for each in (self.decision, self.loop)]
-        created_s = None if _is_told_not_to() else self._created_s
+        created_s = None if _is_without_created() else self._created_s
         for name, what in self._counters.items():
             yield CounterMetricFamily(f"{self._prefix}_{name}", what, events.get(name, 0), created=created_s)
         others = {name: n for name, n in events.items() if name not in self._counters and name != DECISIONS}
@@ -83,6 +83,6 @@ class OwnCounts(Collector):
             yield histogram
 
 
-def _is_told_not_to() -> bool:
+def _is_without_created() -> bool:
     """As prometheus_client itself is, by its variable."""
     return os.environ.get("PROMETHEUS_DISABLE_CREATED_SERIES", "").lower() in ("true", "1", "t")

@@ -96,10 +96,8 @@ class Outgoing:
     mtype: int
     sub_id: int
     queued_at_s: float
-    reply_to: str = ""
-    """host:port; "" = by the route table."""
-    without_route: str = "no_route"
-    """What it counts as if there is no way."""
+    reply_to: str = ""  # host:port; "" = by the route table
+    without_route: str = "no_route"  # what it counts as if there is no way
     outcome: bool = True
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -184,9 +182,7 @@ class LibrmrTransport:
     def receive(self, timeout_s: float) -> RmrMessage | None:
         return self._received.get(timeout_s)
 
-    @property
-    def waiting(self) -> int:
-        return len(self._received)
+    waiting = property(lambda self: len(self._received))
 
     @property
     def ready(self) -> bool:
