@@ -31,7 +31,7 @@ from training.experiments.studies.free_grammar import FreeGrammar, replay_freely
 from training.experiments.studies.game_jacobian import Played, products
 from training.experiments.studies.multicell_players import draws_of, search
 from training.experiments.studies.multicell_world import PowerControl, make_networks, play
-from training.experiments.studies.ucm_hearing import heard
+from training.experiments.studies.ucm_hearing import as_received
 from training.experiments.study import Asked, Options, Part, Study, StudyError
 from training.experiments.table import Column, Table
 from training.experiments.trainings import budget_config, train_part
@@ -327,12 +327,12 @@ def test_words_fall_silent_and_change_places() -> None:
     state = CellBatch(MIX, 1, 4, seed=1).observe()[0]
     said = replace(state, ucm_U=np.array([1.0, np.nan, 2.0, 3.0]))
     rng = np.random.default_rng(0)
-    assert heard(said, "as said", False, rng) is said
-    assert np.isnan(heard(said, "nothing", False, rng).ucm_U).all()
-    shuffled = [heard(said, "shuffled", False, rng).ucm_U for _ in range(20)]
+    assert as_received(said, "as said", False, rng) is said
+    assert np.isnan(as_received(said, "nothing", False, rng).ucm_U).all()
+    shuffled = [as_received(said, "shuffled", False, rng).ucm_U for _ in range(20)]
     assert all(np.isnan(words[1]) and sorted(words[[0, 2, 3]]) == [1.0, 2.0, 3.0] for words in shuffled)
     assert any(words[0] != 1.0 for words in shuffled)
-    alone = heard(said, "as said", True, rng)
+    alone = as_received(said, "as said", True, rng)
     assert np.isnan(alone.buffer_bits_U).all()
     assert not np.isnan(alone.ucm_U[0])
 

@@ -99,8 +99,8 @@ def _tune(study: Study, cells: int, setting: Setting) -> PowerControl:
     grid = list(itertools.product(ALPHAS, AT_110_DB))[:: study.budget.pick(smoke=2, quick=1, full=1)]
     controls = [PowerControl(*one) for one in grid]
     parts = [_static(f"tuning {c}", cells, TUNING_SEED, c, setting._replace(networks=8), False) for c in controls]
-    worth = [result["utility"][0] for result in study.run(parts)]
-    return controls[int(np.argmax(worth))]
+    utilities = [result["utility"][0] for result in study.run(parts)]
+    return controls[int(np.argmax(utilities))]
 
 
 def _static(label: str, cells: int, seed: int, control: PowerControl, setting: Setting, reuse: bool) -> Part:

@@ -95,24 +95,24 @@ def search(at: Networks, power_WN: Floats, draws: partial[Draws]) -> Floats:
     the best alone where together they are worse."""
     networks, cells = at.seen_WCM.shape[:2]
     level_WCM = np.ones((networks, cells, NUM_RBGS))
-    worth_W = _worth(at, power_WN, level_WCM[:, None], draws)[:, 0]
+    value_W = _value_of(at, power_WN, level_WCM[:, None], draws)[:, 0]
     for _ in range(PASSES):
         tried = np.repeat(level_WCM[:, None], cells * NUM_RBGS * len(LEVELS), axis=1)
         place = [(c, m, level) for c in range(cells) for m in range(NUM_RBGS) for level in LEVELS]
         for k, (c, m, level) in enumerate(place):
             tried[:, k, c, m] = level
-        gain = _worth(at, power_WN, tried, draws) - worth_W[:, None]
+        gain = _value_of(at, power_WN, tried, draws) - value_W[:, None]
         by_level = gain.reshape(networks, cells, NUM_RBGS, len(LEVELS))
         together = np.where(by_level.max(-1) > 0, np.array(LEVELS)[by_level.argmax(-1)], level_WCM)
         alone = tried[np.arange(networks), gain.argmax(axis=1)]
         options = np.stack([level_WCM, alone, together], axis=1)
-        found = _worth(at, power_WN, options, draws)
+        found = _value_of(at, power_WN, options, draws)
         best = found.argmax(axis=1)
-        level_WCM, worth_W = options[np.arange(networks), best], found[np.arange(networks), best]
+        level_WCM, value_W = options[np.arange(networks), best], found[np.arange(networks), best]
     return level_WCM
 
 
-def _worth(at: Networks, power_WN: Floats, tried_WKCM: Floats, draws: partial[Draws]) -> Floats:
+def _value_of(at: Networks, power_WN: Floats, tried_WKCM: Floats, draws: partial[Draws]) -> Floats:
     """The first-order change of utility that each trial brings until the tail's end, [W, K]."""
     networks, trials = tried_WKCM.shape[:2]
     row = np.repeat(np.arange(networks), trials)
@@ -123,8 +123,8 @@ def _worth(at: Networks, power_WN: Floats, tried_WKCM: Floats, draws: partial[Dr
 
     branch = play(branch, PERIOD_SLOTS, power_WN[row], level, branched)
     branch = play(branch, TAIL_SLOTS, power_WN[row], np.ones_like(level), branched)
-    gained = (branch.total_WN - at.total_WN[row]) / (at.long_WN[row] + REFERENCE_BITS)
-    return gained.mean(axis=1).reshape(networks, trials)
+    utility_change = (branch.total_WN - at.total_WN[row]) / (at.long_WN[row] + REFERENCE_BITS)
+    return utility_change.mean(axis=1).reshape(networks, trials)
 
 
 @dataclass

@@ -134,8 +134,8 @@ def _measure(study: Study, condition: Condition, scenario: Scenario, ues: int) -
             {"leader": leader, "speakers": speaker, "hearing": how, "words_alone": condition.words_alone,
              "scenario": scenario, "ues": ues, "cells": world.cells, "slots": world.slots, "seed": seed},
         )
-        for row, (led, said, how) in rows.items()
-        for run, (leader, speaker) in enumerate(zip(led, said, strict=True))
+        for row, (led, talkers, how) in rows.items()
+        for run, (leader, speaker) in enumerate(zip(led, talkers, strict=True))
         for seed in world_seeds(world)
     ]  # fmt: skip
     results = iter(study.run(parts))
@@ -185,13 +185,13 @@ def _figure(found: Found) -> Figure:
 def _paragraph(found: Found) -> str:
     sentences = []
     for name, mine in found.items():
-        worth = mine[NEED].minus(mine[WITHOUT], "utility")
+        difference = mine[NEED].minus(mine[WITHOUT], "utility")
         learned = [Claim(row, mine[row].minus(mine[WITHOUT], "utility")) for row in (NEED, LEARNED) if row in mine]
         relied = [Claim(row, mine[row].minus(mine[NEED], "utility")) for row in (SILENT, SHUFFLED)]
-        matters = "matter" if worth.low > 0 else "harm" if worth.high < 0 else "are not seen to matter"
+        matters = "matter" if difference.low > 0 else "harm" if difference.high < 0 else "are not seen to matter"
         sentences.append(
-            f"**{name}**: words {matters} ({shown(worth, signed=True)} utility of a leader that hears `need` over one "
-            f"trained without). {verdict(learned, 'a leader without words')} Of the leader that was trained to listen: "
+            f"**{name}**: words {matters} ({shown(difference, signed=True)} utility of a leader that hears `need` over "
+            f"one trained without). {verdict(learned, 'a leader without words')} Of the leader that was trained to listen: "
             f"{verdict(relied, 'hearing each UE its own word')}"
         )
     return " ".join(sentences)

@@ -42,7 +42,7 @@ STUDENT_FROM, STUDENT_SHARE = 0.3, 0.4
 """After this share of a run the student leads some cells: this share of them."""
 
 
-class SpeakingUes:
+class UcmUes:
     """UEs that do as the best-response rule does, and say a word with each report."""
 
     speaks = True
@@ -71,15 +71,15 @@ def need_words(slot: SlotView) -> NDArray[np.int8]:
     return words_N.astype(np.int8).reshape(slot.present_BU.shape)
 
 
-def heard(state: CellState, hearing: Hearing, words_alone: bool, rng: np.random.Generator) -> CellState:
+def as_received(state: CellState, hearing: Hearing, words_alone: bool, rng: np.random.Generator) -> CellState:
     """A state as the leader gets it. words_alone: nothing of the queues but the words."""
     changes: dict[str, Any] = {name: np.full(state.num_ues, np.nan) for name in QUEUE_COLUMNS} if words_alone else {}
     if hearing == "nothing":
         changes["ucm_U"] = np.full(state.num_ues, np.nan)
     elif hearing == "shuffled":
         words_U = state.ucm_U.copy()
-        said = np.flatnonzero(~np.isnan(words_U))
-        words_U[said] = words_U[rng.permutation(said)]
+        known = np.flatnonzero(~np.isnan(words_U))
+        words_U[known] = words_U[rng.permutation(known)]
         changes["ucm_U"] = words_U
     return replace(state, **changes) if changes else state
 
@@ -151,14 +151,14 @@ def _collect(
     from training.imitation.collector import LeaderExample
     from training.imitation.teachers import Oracle
 
-    world, speaking, oracle = CellBatch(scenario, CELLS, ues, int(rng.integers(2**31))), SpeakingUes(None), Oracle()
-    world.play(None, scenario.slots_per_dcm * int(rng.integers(1, MAX_WARM_UP_SLOTS)), speaking)
+    world, ucm_ues, oracle = CellBatch(scenario, CELLS, ues, int(rng.integers(2**31))), UcmUes(None), Oracle()
+    world.play(None, scenario.slots_per_dcm * int(rng.integers(1, MAX_WARM_UP_SLOTS)), ucm_ues)
     rows = np.flatnonzero(rng.random(CELLS) < share).tolist()
     intents = [Intent()] * CELLS
     examples = []
     for _ in range(-(-ROUND_STEPS * batch // (PASSES * CELLS))):
         truth = world.observe()
-        states = [heard(state, "as said", words_alone, rng) for state in truth]
+        states = [as_received(state, "as said", words_alone, rng) for state in truth]
         grammars = [compile_grammar(s, i, PAPER) for s, i in zip(states, intents)]
         answers = oracle.answers(world, truth, intents)
         prompts = model.layout.encode(states, intents)
@@ -171,7 +171,7 @@ def _collect(
             own = model.decode([states[b] for b in rows], [intents[b] for b in rows], [grammars[b] for b in rows])
             for b, dcm in zip(rows, own):
                 answers[b] = dcm.allocation
-        world.play(answers, scenario.slots_per_dcm, speaking)
+        world.play(answers, scenario.slots_per_dcm, ucm_ues)
     return examples
 
 
@@ -215,10 +215,10 @@ def listen(
     torch.set_num_threads(1)
     loaded = load_bundle(leader)
     led = ModelLeader(loaded.leader, loaded.options)
-    speaking = SpeakingUes(None if speakers is None else load_bundle(speakers).follower)
+    ucm_ues = UcmUes(None if speakers is None else load_bundle(speakers).follower)
     world, rng = CellBatch(scenario, cells, ues, seed), np.random.default_rng([seed, 13])
     for _ in range(max(1, slots // scenario.slots_per_dcm)):
-        states = [heard(state, hearing, words_alone, rng) for state in world.observe()]
+        states = [as_received(state, hearing, words_alone, rng) for state in world.observe()]
         decisions = led.decide(states, [Intent()] * cells, never_expires)
-        world.play([decision.allocation for decision in decisions], scenario.slots_per_dcm, speaking)
+        world.play([decision.allocation for decision in decisions], scenario.slots_per_dcm, ucm_ues)
     return finite_means(world.metrics())
