@@ -191,7 +191,7 @@ def _paragraph(found: Found) -> str:
         matters = "matter" if difference.low > 0 else "harm" if difference.high < 0 else "are not seen to matter"
         sentences.append(
             f"**{name}**: words {matters} ({shown(difference, signed=True)} utility of a leader that hears `need` over "
-            f"one trained without). {verdict(learned, 'a leader without words')} Of the leader that was trained to listen: "
-            f"{verdict(relied, 'hearing each UE its own word')}"
+            f"one trained without). {verdict(learned, 'a leader without words')} Of the leader that was trained to "
+            f"listen: {verdict(relied, 'hearing each UE its own word')}"
         )
     return " ".join(sentences)
