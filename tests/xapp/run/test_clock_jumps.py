@@ -22,6 +22,7 @@ STAMPS = {
     "xapp/control/control_loop.py": "a decision's time, for people",
     "xapp/lab/gnb/e2_agent.py": "the simulated node's own clock",
     "xapp/lab/ric/a1_mediator.py": "when a policy was created, for people",
+    "xapp/monitoring/own_counts.py": "since when counters count, for Prometheus",
     "xapp/record/recorder.py": "when a recording began",
     "xapp/ric/alarms.py": "AlarmTime",
     "xapp/ric/leader_election.py": "an epoch begins here, and grows by what shared data and nodes say",
