@@ -193,6 +193,7 @@ class PromptLayout:
         starts = np.cumsum([0] + [f.size for f in (*self.cell_fields, *self.ue_fields)])[:-1]
         return starts[: self.block_tokens], starts[self.block_tokens :]
 
+    @np.errstate(over="ignore", invalid="ignore")  # absurd numbers end in the outermost levels
     def encode(self, states: Sequence[CellState], intents: Sequence[Intent]) -> Prompts:
         """Tokens of every state, in order; `intents` one per state."""
         num_ues_B = np.array([s.num_ues for s in states], np.int64)

@@ -42,13 +42,25 @@ def test_a_batch_reads_like_its_cells_one_by_one(make_random_state):
 def test_any_number_in_any_column_is_a_token_of_its_own_field(layout, data):
     values = {name: data.draw(st.lists(st.floats(), min_size=2, max_size=2)) for name in COLUMNS}
     state = make_cell_state("c", num_rbgs=6, slots_per_dcm=1, slot=0, ue_ids=(1, 2), **values)
-    tokens = layout.encode([state], [Intent()]).tokens_NT
+    assert_of_their_fields(layout, layout.encode([state], [Intent()]).tokens_NT)
+
+
+def assert_of_their_fields(layout, tokens):
     cell_fields, ue_fields, width = layout.cell_fields, layout.ue_fields, layout.block_tokens
     first = np.cumsum([0] + [f.size for f in (*cell_fields, *ue_fields)])
     for blocks, starts, fields in ((tokens[:1], first[:width], cell_fields), (tokens[1:], first[width:-1], ue_fields)):
         level = blocks - starts
         assert (level >= 0).all()
         assert (level < [f.size for f in fields]).all()
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, PromptLayout.with_grants()])
+@pytest.mark.parametrize("buffer", [9e307, -9e307, 1.7e308, np.inf])
+@pytest.mark.parametrize("other", [9e307, -9e307, -1.7e308, np.inf, -np.inf])
+def test_numbers_whose_sums_overflow_are_the_outermost_levels(layout, buffer, other):
+    columns = {name: [other, other] for name in COLUMNS} | {"buffer_bits_U": [buffer, buffer]}
+    state = make_cell_state("c", num_rbgs=6, slots_per_dcm=1, slot=0, ue_ids=(1, 2), **columns)
+    assert_of_their_fields(layout, layout.encode([state], [Intent()]).tokens_NT)
 
 
 def test_what_is_not_reported_has_a_token_that_no_number_has():
