@@ -343,5 +343,5 @@ class Receiver:
 
 
 def _subscription(message: RmrMessage) -> Hashable:
-    """Whose report a message is, as far as RMR's header says; two without a subscription's number are never the same."""
+    """Whose report a message is, as far as RMR's header says; without a subscription's number it is like no other."""
     return (message.meid, message.sub_id) if message.sub_id >= 0 else id(message)
