@@ -19,6 +19,7 @@ from sb3_contrib import MaskablePPO
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
+from policy.errors import UserMistake
 from policy.intent import Intent
 from policy.leader import Decision
 from training.environments.leader_env import UplinkLeaderEnv, action_choices, allocation_of, flat_observation
@@ -39,6 +40,9 @@ class Trained:
     def decide(
         self, states: Sequence[CellState], intents: Sequence[Intent], expired: Callable[[], bool]
     ) -> list[Decision]:
+        seats = int(self._model.action_space.nvec[0]) - 2
+        if wrong := [state.num_ues for state in states if state.num_ues != seats]:
+            raise UserMistake(f"{self.name} leads cells of {seats} UEs, as it was trained with, and not of {wrong[0]}")
         seen = np.array([flat_observation(state, np.array(state.ue_ids)) for state in states])
         actions, _ = self._model.predict(seen, deterministic=True)
         return [Decision(allocation_of(state, action), decided_by=self.name) for state, action in zip(states, actions)]

@@ -28,3 +28,8 @@ def test_maskable_ppo_trains_in_the_leaders_environment_and_is_evaluated_beside_
     rows = {row["player"]: row for row in json.loads((tmp_path / "found.json").read_text())["rows"]}
     assert {"train_maskable_ppo:Trained", "train_maskable_ppo:Random"} <= set(rows)
     assert rows["train_maskable_ppo:Trained"]["utility"] != rows["train_maskable_ppo:Random"]["utility"]
+
+    other = [str(UES + 1) if word == str(UES) else word for word in evaluate]
+    done = subprocess.run(other, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=250)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert f"leads cells of {UES} UEs, as it was trained with, and not of {UES + 1}" in done.stderr
