@@ -112,7 +112,14 @@ class CellTracker:
 
     def restart(self, kind: str) -> None:
         """A new subscription of this kind (`kpm` or `dcm`): its sequence numbers start anew."""
-        (self._dcm_sequence if kind == "dcm" else self._kpm_sequence).restart()
+        self._sequence(kind).restart()
+
+    def is_newer(self, kind: str, sn: int | None) -> bool:
+        """Whether a report of this kind with this number is ahead of the newest."""
+        return self._sequence(kind).is_ahead(sn)
+
+    def _sequence(self, kind: str) -> ReportSequence:
+        return self._dcm_sequence if kind == "dcm" else self._kpm_sequence
 
     @property
     def last_dcm_sn(self) -> int | None:
