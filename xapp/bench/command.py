@@ -35,10 +35,10 @@ from xapp.bench.decision_path import (
     dcm_report,
 )
 from xapp.bench.in_turn import Case, in_turn
+from xapp.control.columns.compiled_code import read_all_compiled
 from xapp.control.sender import REQUESTOR_ID
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.control.columns.compiled_code import read_all_compiled
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.json_types import RC_TYPES
 from xapp.e2.ue_id.ue_id import GnbDuUeId

@@ -130,10 +130,8 @@ class CellTracker:
         self._dcm = header, indication, taken
         self._kpm_is_current = False
         self._histories, self._last_slot = taken.histories, header.slot
-        self.service = Service(ue_ids, served_bits_U, slots)
-        lost_U = taken.believed_CU[LOST]
-        if not np.isnan(lost_U).all():
-            self.service = Service(ue_ids, served_bits_U, slots, lost_U, taken.believed_CU[DELIVERED])
+        packets = (taken.believed_CU[LOST], taken.believed_CU[DELIVERED]) if taken.has_losses else ()
+        self.service = Service(ue_ids, served_bits_U, slots, *packets)
         return True
 
     def on_kpm(self, sn: int | None, report: KpmReport, elsewhere: frozenset[int] = frozenset()) -> bool:
@@ -239,7 +237,8 @@ class CellTracker:
     def _state_from_dcm(self, header: IndicationHeader, indication: Indication, taken: Taken) -> CellState:
         ue_ids, heard_shape = indication.ue_ids, (len(indication.ue_ids), self.num_rbgs)
         columns_SU = taken.columns_SU.copy()  # what a leader does to a state is not to be found in the next one
-        columns_SU[_STATE_CQI] = self._cqi(ue_ids, indication.cqi, columns_SU[_STATE_CQI])
+        if not taken.has_cqi:
+            columns_SU[_STATE_CQI] = self._cqi(ue_ids, indication.cqi, columns_SU[_STATE_CQI])
         rbg_columns = {
             # Of another number of RBGs than the carrier's: as good as not reported.
             "last_cqi_UM": _shaped("heard_cqi", indication.heard_cqi, heard_shape),
@@ -277,15 +276,17 @@ class CellTracker:
         return np.where(np.isnan(reported_U), throughput_U, reported_U)
 
     def _cqi(self, ue_ids: tuple[int, ...], reported_U: FloatU, believed_U: FloatU) -> FloatU:
-        """As the DCM indication reported it, or else the KPM report, which nobody looks into where that is no news."""
-        if not np.isnan(believed_U).any():
-            return believed_U
+        """As the DCM indication reported it, or else the KPM report."""
         return np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), believed_U)
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
         """A measurement in the row order of `ue_ids`; NaN where not reported or not possible. Not to be changed."""
         if self._kpm is None or name not in self._kpm.names:
             return np.full(len(ue_ids), np.nan)
+        if self.has_dcm and self._kpm_ue_ids == ue_ids:  # of others there is no need
+            row = self._kpm.names.index(name)
+            column_U: FloatU = kpm_columns((name,), self._kpm.values.T[row : row + 1])[0]
+            return column_U
         if self._kpm_believed is None or self._kpm_believed[0] != ue_ids:
             self._kpm_believed = ue_ids, self._kpm_columns(self._kpm, ue_ids)
         return self._kpm_believed[1][self._kpm.names.index(name)]

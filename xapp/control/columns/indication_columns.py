@@ -48,12 +48,18 @@ class Taken(NamedTuple):
     histories: Histories
     columns_SU: FloatU
     """A state's, NaN where neither the indication nor what is remembered says anything."""
+    has_cqi: bool
+    """Of every UE."""
+    has_losses: bool
+    """Lost packets of some UE are reported."""
 
 
-_compiled: Callable[..., bool] | None = None
+_compiled: Callable[..., int] | None = None
+NOT_TAKEN, TAKEN, TAKEN_WITH_LOSSES = range(3)
+"""What the kernel says."""
 
 
-def use_compiled_columns(run: Callable[..., bool] | None) -> None:
+def use_compiled_columns(run: Callable[..., int] | None) -> None:
     """run: xapp.control.columns.kernel.take_columns, compiled; None = only numpy."""
     global _compiled
     _compiled = run
@@ -77,7 +83,7 @@ def take_compiled(
     count, reported_slots = len(known.ue_ids), max(elapsed.reported_slots, 0)
     believed_CU, columns_SU = np.empty((NOWHERE, count)), np.empty((len(COLUMNS), count))
     rows_HU = np.empty((SINCE + 1, count))
-    if not _compiled(
+    found = _compiled(
         columns_of(indication),
         bounds_CB,
         known.rows_HU,
@@ -92,9 +98,10 @@ def take_compiled(
         believed_CU,
         rows_HU,
         columns_SU,
-    ):
+    )
+    if found == NOT_TAKEN:
         return None
-    return Taken(believed_CU, Histories(known.ue_ids, rows_HU), columns_SU)
+    return Taken(believed_CU, Histories(known.ue_ids, rows_HU), columns_SU, True, found == TAKEN_WITH_LOSSES)
 
 
 def believed(indication: Indication, bounds_CB: FloatU) -> FloatU:
@@ -113,7 +120,8 @@ def take(believed_CU: FloatU, histories: Histories, slot: int, report_delay_slot
             columns_SU[row] = histories.rows_HU[source - HISTORY]
     # The reports of a UE that has just come are no older than the UE.
     columns_SU[STATE_AGE] = np.minimum(np.maximum(slot - histories.rows_HU[SINCE], 0), report_delay_slots)
-    return Taken(believed_CU, histories, columns_SU)
+    has_cqi, has_losses = not np.isnan(believed_CU[CQI]).any(), not np.isnan(believed_CU[LOST]).all()
+    return Taken(believed_CU, histories, columns_SU, has_cqi, has_losses)
 
 
 def example_arguments() -> tuple[Any, ...]:

@@ -17,7 +17,17 @@ from policy.cell_state import SERVED_START_BITS_PER_SLOT
 from policy.engine import jit
 from policy.engine.code_cache import EntryPoint
 from xapp.control.columns.histories import SINCE
-from xapp.control.columns.indication_columns import AGE, CQI, HISTORY, NOWHERE, SERVED
+from xapp.control.columns.indication_columns import (
+    AGE,
+    CQI,
+    HISTORY,
+    LOST,
+    NOT_TAKEN,
+    NOWHERE,
+    SERVED,
+    TAKEN,
+    TAKEN_WITH_LOSSES,
+)
 
 Table = NDArray[np.float64]
 """Of two dimensions."""
@@ -38,8 +48,11 @@ def take_columns(
     believed_CU: Table,
     rows_HU: Table,
     columns_SU: Table,
-) -> bool:
-    """Fill the last three; False = some UE's served bits or CQI are not known. keep_...: of what each average was."""
+) -> int:
+    """Fill the last three: TAKEN, or TAKEN_WITH_LOSSES; NOT_TAKEN = some UE's served bits or CQI are not known.
+
+    keep_...: of what each average was.
+    """
     columns, count = values_CU.shape
     for c in range(columns):
         for u in range(count):
@@ -49,7 +62,7 @@ def take_columns(
     for u in range(count):
         served, cqi = believed_CU[SERVED, u], believed_CU[CQI, u]
         if np.isnan(served) or np.isnan(cqi):
-            return False
+            return NOT_TAKEN
         for h in range(2):
             average, keep = known_HU[h, u], keep_short if h == 0 else keep_long
             if not np.isfinite(average):
@@ -73,10 +86,13 @@ def take_columns(
                 columns_SU[s, u] = rows_HU[source - HISTORY, u]
             else:
                 columns_SU[s, u] = np.nan
-    return True
+    for u in range(count):
+        if not np.isnan(believed_CU[LOST, u]):
+            return TAKEN_WITH_LOSSES
+    return TAKEN
 
 
-_CONSTANTS = repr((NOWHERE, SERVED, CQI, SINCE, SERVED_START_BITS_PER_SLOT)).encode()
+_CONSTANTS = repr((NOWHERE, SERVED, CQI, LOST, SINCE, SERVED_START_BITS_PER_SLOT)).encode()
 _SOURCES = Path(__file__), Path(jit.__file__)
 columns: Any = EntryPoint(
     take_columns,
