@@ -34,7 +34,7 @@ COPY xapp xapp/
 # not the sources here.
 RUN /opt/stackmac/bin/pip install --no-compile --no-deps --no-build-isolation . \
     && /opt/stackmac/bin/python -m compileall -q /opt/stackmac/lib \
-    && cd / && /opt/stackmac/bin/python -m policy.engine && /opt/stackmac/bin/python -m xapp.e2.kpm
+    && cd / && /opt/stackmac/bin/python -m policy.engine && /opt/stackmac/bin/python -m xapp.control.columns
 # What is in it, as CycloneDX, by a tool that is not: Python's packages; Debian's and librmr are for a scanner of images.
 RUN python -m venv /opt/sbom \
     && /opt/sbom/bin/pip install --no-compile --constraint constraints.txt cyclonedx-bom \

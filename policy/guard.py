@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
-from policy.limits import NO_SLICE, NO_SLICE_CAP, Limits, compile_limits
+from policy.limits import NO_SLICE, NO_SLICE_CAP, Limits, compile_limits, has_limits
 from policy.schedulers.periodic_grants import is_slot_pattern, slots_meet
 from policy.schedulers.schedulers import spare_owner
 
@@ -40,14 +40,14 @@ def guard(proposal: Allocation, state: CellState, intent: Intent) -> Guarded:
     filled from RBGs that no UE owns, then from those that have most above their own. Grants that are invalid or in the
     way are dropped.
     """
-    limits = compile_limits(state, intent)
+    limits = compile_limits(state, intent) if has_limits(intent) else None
     try:
         as_proposed = _if_fine(proposal, state, limits)
     except Exception:  # as below
         as_proposed = None
     if as_proposed is not None:
         return Guarded(as_proposed, ())
-    repair = _Repair(state, limits)
+    repair = _Repair(state, limits or compile_limits(state, intent))
     try:
         repair.read(proposal)
     except Exception as error:  # a plug-in's answer can be anything at all; whatever it is, the radio stays safe
@@ -60,9 +60,11 @@ def guard(proposal: Allocation, state: CellState, intent: Intent) -> Guarded:
     return Guarded(repair.allocation(), tuple(repair.changes))
 
 
-def _if_fine(proposal: Allocation, state: CellState, limits: Limits) -> Allocation | None:
+def _if_fine(proposal: Allocation, state: CellState, limits: Limits | None) -> Allocation | None:
     """The usual proposal, which needs no repair: well made, for the UEs of now, of a cell without floors and slices,
     and within its caps. None = this is for a closer look.
+
+    limits: None = there are none.
     """
     if type(proposal) is not Allocation or type(proposal.ue_ids) is not tuple or proposal.ue_ids != state.ue_ids:
         return None
@@ -77,10 +79,13 @@ def _if_fine(proposal: Allocation, state: CellState, limits: Limits) -> Allocati
         return None
     if not (0 <= class_mask <= ALL_CLASSES and 0.0 <= contenders < inf) or proposal.periodic_grants != ():
         return None
-    if limits.slice_of_U.size or limits.floor_U.any():
-        return None
-    wrong_U = (caps_U > limits.max_rbgs_U) | (allowed_U & limits.capped_U)
-    if wrong_U.any() or not (owner_M.min() >= IDLE and owner_M.max() < count):
+    if limits is not None:
+        if limits.slice_of_U.size or limits.floor_U.any():
+            return None
+        if ((caps_U > limits.max_rbgs_U) | (allowed_U & limits.capped_U)).any():
+            return None
+    owners = owner_M.tolist()  # a few: quicker than numpy
+    if not (min(owners) >= IDLE and max(owners) < count):
         return None
     if caps_U.min() < state.num_rbgs and (np.bincount(owner_M[owner_M >= 0], minlength=count) > caps_U).any():
         return None

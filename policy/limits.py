@@ -152,10 +152,15 @@ def held_rbgs(count: int, owner_M: NDArray[np.int16], grants: tuple[PeriodicGran
     return np.bincount([ue for ue, _ in pairs], minlength=count).astype(np.int64)
 
 
+def has_limits(intent: Intent) -> bool:
+    """Whether any UE or slice of any cell is limited."""
+    return bool(intent.max_share_percent or intent.min_share_percent or intent.slice_limits)
+
+
 def compile_limits(state: CellState, intent: Intent) -> Limits:
     """The limits of `intent` for the live UEs of `state`; limits on other UEs wait until they appear."""
     num_rbgs, count = state.num_rbgs, state.num_ues
-    if not intent.max_share_percent and not intent.min_share_percent and not intent.slice_limits:
+    if not has_limits(intent):
         return Limits(np.full(count, num_rbgs, np.int64), np.zeros(count, np.int64), np.zeros(count, bool))
     return _Compiler(state, intent).limits()
 

@@ -32,12 +32,19 @@ class EntryPoint:
     """What Python calls. Compiles only when it is told to."""
 
     def __init__(
-        self, function: Callable[..., Any], *, sources_digest: str = SOURCES_DIGEST, folder: Path = FOLDER
+        self,
+        function: Callable[..., Any],
+        *,
+        sources_digest: str = SOURCES_DIGEST,
+        folder: Path = FOLDER,
+        **options: Any,
     ) -> None:
-        """By default part of the engine. folder: beside which its code is kept, if it may be written."""
+        """By default part of the engine. folder: beside which its code is kept, if it may be written. options: numba's,
+        where they are others than the engine's.
+        """
         function.__qualname__ = f"{function.__name__}_{sources_digest}"
         self._sources_digest, self._folder = sources_digest, folder
-        self.run: Any = njit(**OPTIONS)(function)
+        self.run: Any = njit(**{**OPTIONS, **options})(function)
         """Of arguments that were prepared for."""
         self._cache: _Cache | None = None
         self._lock = threading.Lock()

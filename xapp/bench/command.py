@@ -35,10 +35,10 @@ from xapp.bench.decision_path import (
     dcm_report,
 )
 from xapp.bench.in_turn import Case, in_turn
+from xapp.control.columns.compiled_code import read_all_compiled
 from xapp.control.sender import REQUESTOR_ID
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.e2.kpm.compiled_code import read_reports_compiled
 from xapp.e2.rc import messages as rc
 from xapp.e2.rc.json_types import RC_TYPES
 from xapp.e2.ue_id.ue_id import GnbDuUeId
@@ -241,7 +241,7 @@ def decision_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[R
 
 def loop_rows(rng: np.random.Generator, leaders: list[Leader]) -> Iterator[Row]:
     """Report octets in, control octets out: decode, join, decide, guard, encode; against the leader alone."""
-    read_reports_compiled(may_compile=True)
+    read_all_compiled(may_compile=True)
     for leader in leaders:
         for k, num_rbgs in SLOTS_PER_DCM:
             for ues in UES:

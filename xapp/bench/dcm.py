@@ -15,7 +15,10 @@ from xapp.bench.decision_path import allocation, control_bytes, indication
 from xapp.bench.in_turn import Case, in_turn
 from xapp.e2.dcm import dcm_pb2
 from xapp.e2.dcm import messages as dcm
+from xapp.e2.dcm.compiled_code import indication_walk_code
+from xapp.e2.dcm.compiled_indication import CompiledIndications
 from xapp.e2.dcm.flat_message import FlatMessage
+from xapp.e2.dcm.indication import compiled_indications, use_compiled_indications
 
 UES = (8, 100)
 NUM_RBGS = 17
@@ -30,17 +33,26 @@ class Comparison(NamedTuple):
 
 def dcm_cases(rng: np.random.Generator, seconds: float, at_least: int, at_most: int) -> Iterator[Case]:
     """Indications read and controls written."""
-    for ues in UES:
-        for what, ours, alternative, theirs in (*comparisons(rng, ues), *field_comparisons(rng, ues)):
-            found = in_turn({"ours": ours, alternative: theirs}, seconds, at_least, at_most)
-            params = {"ues": ues, "rbgs": NUM_RBGS}
-            yield Case(f"{what}, {ues} UEs", params, found["ours"], alternative, found[alternative].median_us)
+    try:
+        for ues in UES:
+            for what, ours, alternative, theirs in (*comparisons(rng, ues), *field_comparisons(rng, ues)):
+                found = in_turn({"ours": ours, alternative: theirs}, seconds, at_least, at_most)
+                params = {"ues": ues, "rbgs": NUM_RBGS}
+                yield Case(f"{what}, {ues} UEs", params, found["ours"], alternative, found[alternative].median_us)
+    finally:
+        use_compiled_indications(None)
 
 
 def comparisons(rng: np.random.Generator, ues: int) -> Iterator[Comparison]:
     """Of whole messages."""
     message = dcm.encode_indication(indication(rng, ues=ues, k=100, num_rbgs=NUM_RBGS))
     decoded = dcm.decode_indication(message)
+    compiled = compiled_indications(indication_walk_code(may_compile=True))
+
+    def read_by(reader: CompiledIndications | None) -> dcm.Indication:
+        use_compiled_indications(reader)
+        return dcm.decode_indication(message)
+
     columns = {name: getattr(decoded, name).tolist() for name in dcm.INDICATION_COLUMNS}
     text = json.dumps({"ue_ids": decoded.ue_ids, **columns})
     chosen = allocation(rng, ues=ues, num_rbgs=NUM_RBGS)
@@ -58,7 +70,10 @@ def comparisons(rng: np.random.Generator, ues: int) -> Iterator[Comparison]:
         }
         return json.dumps(tree).encode()
 
-    yield Comparison("read an indication", lambda: dcm.decode_indication(message), "the same as JSON", read_json)
+    if not np.array_equal(dcm.columns_of(read_by(compiled)), dcm.columns_of(read_by(None)), equal_nan=True):
+        raise RuntimeError("an indication says something else by compiled code")
+    yield Comparison("read an indication", lambda: read_by(compiled), "in Python", lambda: read_by(None))
+    yield Comparison("read an indication", lambda: read_by(compiled), "the same as JSON", read_json)
     yield Comparison("write a control", lambda: control_bytes(chosen), "the same as JSON", write_json)
 
 

@@ -47,6 +47,52 @@ def rmr_cases(payload: bytes, seconds: float, at_least: int, at_most: int) -> It
     for name, theirs in found.items():
         params = {"bytes": len(payload), "theirs_p99_us": round(theirs.p99_us, 1)}
         yield Case(f"{what}, si95", params, ours, name, theirs.median_us)
+    yield one_thread_case(f"{what}, one thread", payload, seconds, at_least, at_most)
+
+
+def one_thread_case(what: str, payload: bytes, seconds: float, at_least: int, at_most: int) -> Case:
+    """Both ends in this thread, by its processor time: the work alone, as nobody is woken."""
+    with two_endpoints(payload) as endpoints, two_sockets(payload) as sockets:
+        found = in_turn({"si95": endpoints, "sockets": sockets}, seconds, at_least, at_most)
+    return Case(what, {"bytes": len(payload)}, found["si95"], "bare sockets", found["sockets"].median_us)
+
+
+@contextmanager
+def two_endpoints(payload: bytes) -> Iterator[Callable[[], None]]:
+    """A question from one endpoint to another and the answer, each received before the next is sent."""
+    with ExitStack() as opened:
+        near, far = (Si95Transport("127.0.0.1", 0, routes=RouteTable()) for _ in range(2))
+        for end, other in ((near, far), (far, near)):
+            opened.callback(end.close)
+            end.routes.update(routes_to(f"127.0.0.1:{other.port}"))
+        message = RmrMessage(RIC_INDICATION, payload)
+
+        def run() -> None:
+            for sender, receiver in ((near, far), (far, near)):
+                if not sender.send(message) or receiver.receive(PATIENCE_S) is None:
+                    raise RuntimeError(f"nothing came: {sender.counters}")
+
+        yield run
+
+
+@contextmanager
+def two_sockets(payload: bytes) -> Iterator[Callable[[], None]]:
+    """The same octets from one end of a TCP connection to the other and back."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    with near, far:
+        for end in (near, far):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def run() -> None:
+            for sender, receiver in ((near, far), (far, near)):
+                sender.sendall(payload)
+                missing = len(payload)
+                while missing:
+                    missing -= len(receiver.recv(READ_BYTES))
+
+        yield run
 
 
 def routes_to(endpoint: str) -> str:

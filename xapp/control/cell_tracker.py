@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,61 +12,38 @@ from numpy.typing import NDArray
 
 from policy.cell_state import (
     COLUMNS,
-    LONG_DECAY_PER_SLOT,
     RBG_COLUMNS,
     CellState,
     column_shape,
-    update_cqi_mean,
-    update_served_average,
 )
 from policy.observation import MEASUREMENTS
 from policy.time_scales import SLOT_MS
-from xapp.control.column_ranges import DCM_RANGES, Range, dcm_column, kpm_columns
+from xapp.control.column_ranges import dcm_column, kpm_columns
+from xapp.control.columns.histories import REMEMBERED, Elapsed, Histories, rows_of
+from xapp.control.columns.indication_columns import (
+    CQI,
+    DELIVERED,
+    LOST,
+    SERVED,
+    STATE_AGE,
+    STATE_ROW_OF,
+    Taken,
+    believed,
+    bounds_of,
+    take,
+    take_compiled,
+)
 from xapp.control.measurement_pace import MeasurementPace
 from xapp.control.report_sequence import ReportSequence
-from xapp.e2.dcm.messages import INDICATION_COLUMNS, AppliedControl, Indication, IndicationHeader
+from xapp.e2.dcm.messages import AppliedControl, Indication, IndicationHeader
 from xapp.e2.kpm.report_reader import NO_UE, KpmReport
 from xapp.e2.ue_id.ue_key import own_number
 
 FloatU = NDArray[np.float64]
 
-_OF_DCM = {name: f"{name}_U" for name in INDICATION_COLUMNS if f"{name}_U" in COLUMNS and name != "cqi"}
-"""Columns of a DCM indication that are columns of the state, each by its name there."""
-_ROW_OF = {name: row for row, name in enumerate(INDICATION_COLUMNS)}
-_FILLED = tuple((name, each.column, each.per) for name, each in MEASUREMENTS.items() if each.column)
-"""Measurement, column that it fills, units of the one that are one of the other."""
-
-
-ANY_NUMBER = Range(-np.inf, np.inf)
-"""Of columns that no state has."""
-
-
-class _Histories(NamedTuple):
-    """What is remembered of UEs. Never changed: replaced as a whole."""
-
-    ue_ids: tuple[int, ...] = ()
-    served_average_U: FloatU = np.zeros(0)
-    """R, bits/slot."""
-    long_average_U: FloatU = np.zeros(0)
-    """The same with a longer memory."""
-    cqi_mean_U: FloatU = np.zeros(0)
-    since_slot_U: FloatU = np.zeros(0)
-    """The earliest slot it may have come in."""
-
-    def of(self, ue_ids: tuple[int, ...]) -> _Histories:
-        """Of these UEs; NaN for one never seen before."""
-        if ue_ids == self.ue_ids:
-            return self
-        rows = _rows(dict(zip(self.ue_ids, range(len(self.ue_ids)))), ue_ids)
-        return _Histories(ue_ids, *(_picked(column_U, rows) for column_U in self[1:]))
-
-    def columns(self) -> dict[str, FloatU]:
-        """Of a state, its own to change."""
-        return {
-            "served_bits_per_slot_U": self.served_average_U.copy(),
-            "long_served_bits_per_slot_U": self.long_average_U.copy(),
-            "cqi_mean_U": self.cqi_mean_U.copy(),
-        }
+_FILLED = tuple((name, STATE_ROW_OF[each.column], each.per) for name, each in MEASUREMENTS.items() if each.column)
+"""Measurement, row of the column that it fills, units of the one that are one of the other."""
+_STATE_CQI = STATE_ROW_OF["cqi_U"]
 
 
 class Service(NamedTuple):
@@ -102,17 +80,23 @@ class CellTracker:
         self.twins: Mapping[int, int] = {}
         """UEs of the newest KPM report that have one id between them, and how many: whose values are whose is not
         known, so that none of them is in the state. Replaced as a whole."""
-        self._dcm: tuple[IndicationHeader, Indication, FloatU] | None = None  # the last: [columns, U], believed
-        self._histories = _Histories()
+        self._dcm: tuple[IndicationHeader, Indication, Taken] | None = None  # the last
+        self._histories = Histories()
         self._last_slot: int | None = None
         self.service: Service | None = None
         """Of the newest report that brought a measurement. Replaced as a whole."""
-        ranges = DCM_RANGES | {"preferred_rbg": Range(0, num_rbgs - 1)}
-        self._ranges_C = np.array([ranges.get(name, ANY_NUMBER) for name in INDICATION_COLUMNS])[:, :, None]
+        self._bounds_CB = bounds_of(num_rbgs)
 
     def restart(self, kind: str) -> None:
         """A new subscription of this kind (`kpm` or `dcm`): its sequence numbers start anew."""
-        (self._dcm_sequence if kind == "dcm" else self._kpm_sequence).restart()
+        self._sequence(kind).restart()
+
+    def is_newer(self, kind: str, sn: int | None) -> bool:
+        """Whether a report of this kind with this number is ahead of the newest."""
+        return self._sequence(kind).is_ahead(sn)
+
+    def _sequence(self, kind: str) -> ReportSequence:
+        return self._dcm_sequence if kind == "dcm" else self._kpm_sequence
 
     @property
     def last_dcm_sn(self) -> int | None:
@@ -128,24 +112,26 @@ class CellTracker:
         """Take a DCM indication; False = a duplicate or older than the newest, not taken."""
         if not self._dcm_sequence.take(sn):
             return False
-        believed_CU = self._believed(indication)
-        self._dcm = (header, indication, believed_CU)
-        slots = indication.slots_per_report
-        served_bits_U, cqi_U = believed_CU[_ROW_OF["served_bits"]], believed_CU[_ROW_OF["cqi"]]
-        if self._kpm_is_current:
-            if np.isnan(served_bits_U).any():
+        ue_ids, slots = indication.ue_ids, indication.slots_per_report
+        known, elapsed = self._known(ue_ids, header.slot, slots)
+        taken = take_compiled(indication, header.slot, self._bounds_CB, known, elapsed)
+        if taken is None:
+            believed_CU = believed(indication, self._bounds_CB)
+            served_bits_U, cqi_U = believed_CU[SERVED], believed_CU[CQI]
+            if self._kpm_is_current:
                 # A node that leaves served bits out may still report throughput: the KPM report of the period before
                 # says it. Each report is counted once: where the next one is missing, nothing is known of this period.
-                throughput_U = (
-                    self._kpm_column("DRB.UEThpUl", indication.ue_ids) * SLOT_MS * slots
-                )  # kbit/s x ms = bits
-                served_bits_U = np.where(np.isnan(served_bits_U), throughput_U, served_bits_U)
-            cqi_U = self._cqi(indication.ue_ids, indication.cqi)
+                served_bits_U = self._served_bits(ue_ids, served_bits_U, slots)
+                cqi_U = self._cqi(ue_ids, indication.cqi, cqi_U)
+            histories = known.after(served_bits_U, cqi_U, elapsed)
+            taken = take(believed_CU, histories, header.slot, indication.report_delay_slots)
+        else:
+            served_bits_U = taken.believed_CU[SERVED]
+        self._dcm = header, indication, taken
         self._kpm_is_current = False
-        self._remember(indication.ue_ids, served_bits_U, cqi_U, header.slot, slots)
-        lost_U, delivered_U = (believed_CU[_ROW_OF[name]] for name in ("lost_packets", "delivered_packets"))
-        if not np.isnan(lost_U).all():
-            self.service = Service(indication.ue_ids, served_bits_U, slots, lost_U, delivered_U)
+        self._histories, self._last_slot = taken.histories, header.slot
+        packets = (taken.believed_CU[LOST], taken.believed_CU[DELIVERED]) if taken.has_losses else ()
+        self.service = Service(ue_ids, served_bits_U, slots, *packets)
         return True
 
     def on_kpm(self, sn: int | None, report: KpmReport, elsewhere: frozenset[int] = frozenset()) -> bool:
@@ -176,9 +162,11 @@ class CellTracker:
             slots = self._slots_per_period
             ue_ids = tuple(sorted(self._kpm_row_of))
             served_bits_U = self._kpm_column("DRB.UEThpUl", ue_ids) * self.report_period_ms  # kbit/s x ms = bits
-            cqi_U = self._cqi(ue_ids, np.full(len(ue_ids), np.nan))
             # A repeated measurement is at the slot of the last one, where nothing has gone by that would count.
-            self._remember(ue_ids, served_bits_U, cqi_U, self.measurements * slots, slots)
+            known, elapsed = self._known(ue_ids, self.measurements * slots, slots)
+            self._histories = known.after(served_bits_U, self._kpm_column("CQI", ue_ids), elapsed)
+            self._last_slot = self.measurements * slots
+            self.service = Service(ue_ids, served_bits_U, slots)
         return True
 
     @property
@@ -223,20 +211,19 @@ class CellTracker:
     def _make_state(self) -> CellState:
         return self._state_from_dcm(*self._dcm) if self._dcm is not None else self._state_from_kpm()
 
-    def _state(self, ue_ids: tuple[int, ...], slots_per_dcm: int, slot: int, columns: dict[str, FloatU]) -> CellState:
-        """With what KPM measurements say where a column is not known otherwise (policy.observation.MEASUREMENTS), and
-        NaN where nobody says anything.
+    def _state(
+        self, ue_ids: tuple[int, ...], slots_per_dcm: int, slot: int, columns_SU: FloatU, rbg_columns: dict[str, FloatU]
+    ) -> CellState:
+        """With what KPM measurements say where a column is not known otherwise (policy.observation.MEASUREMENTS).
+
+        columns_SU: a state's in their order, its own to change; NaN where nobody says anything.
         """
-        for name, column, per in _FILLED:
-            known_U = columns.get(column)
-            if known_U is not None and not np.isnan(known_U).any():
-                continue
-            measured_U = self._kpm_column(name, ue_ids) / per
-            columns[column] = measured_U if known_U is None else np.where(np.isnan(known_U), measured_U, known_U)
-        for column in (*COLUMNS, *RBG_COLUMNS):
-            if column not in columns:
-                columns[column] = np.full(column_shape(column, len(ue_ids), self.num_rbgs), np.nan)
-        return CellState(self.cell, self.num_rbgs, slots_per_dcm, slot, ue_ids, **columns)
+        for name, row, per in _FILLED:
+            unknown_U = np.isnan(columns_SU[row])
+            if unknown_U.any():
+                np.copyto(columns_SU[row], self._kpm_column(name, ue_ids) / per, where=unknown_U)
+        columns = dict(zip(COLUMNS, columns_SU))
+        return CellState(self.cell, self.num_rbgs, slots_per_dcm, slot, ue_ids, **columns, **rbg_columns)
 
     @property
     def lead_slots(self) -> int:
@@ -247,70 +234,59 @@ class CellTracker:
     def _slots_per_period(self) -> int:
         return max(1, round(self.report_period_ms / SLOT_MS))
 
-    def _believed(self, indication: Indication) -> FloatU:
-        """The columns of an indication, [columns, U]; what cannot be is NaN (xapp.control.column_ranges)."""
-        values_CU = np.array([getattr(indication, name) for name in INDICATION_COLUMNS])
-        in_range_CU = (values_CU >= self._ranges_C[:, 0]) & (values_CU <= self._ranges_C[:, 1])
-        return np.where(in_range_CU, values_CU, np.nan)
-
-    def _state_from_dcm(self, header: IndicationHeader, indication: Indication, believed_CU: FloatU) -> CellState:
+    def _state_from_dcm(self, header: IndicationHeader, indication: Indication, taken: Taken) -> CellState:
         ue_ids, heard_shape = indication.ue_ids, (len(indication.ue_ids), self.num_rbgs)
-        known = self._histories.of(ue_ids)
-        own_CU = believed_CU.copy()  # what a leader does to a state is not to be found in the next one
-        columns = {column: own_CU[_ROW_OF[name]] for name, column in _OF_DCM.items()}
-        columns |= known.columns()
-        columns |= {
-            "cqi_U": self._cqi(ue_ids, indication.cqi),
+        columns_SU = taken.columns_SU.copy()  # what a leader does to a state is not to be found in the next one
+        if not taken.has_cqi:
+            columns_SU[_STATE_CQI] = self._cqi(ue_ids, indication.cqi, columns_SU[_STATE_CQI])
+        rbg_columns = {
             # Of another number of RBGs than the carrier's: as good as not reported.
             "last_cqi_UM": _shaped("heard_cqi", indication.heard_cqi, heard_shape),
             "last_cqi_age_slots_UM": _shaped("heard_age_slots", indication.heard_age_slots, heard_shape),
             "last_outcome_M": _shaped("last_outcome", indication.last_outcome, (self.num_rbgs,)),
-            # The reports of a UE that has just come are no older than the UE.
-            "age_slots_U": np.minimum(np.maximum(header.slot - known.since_slot_U, 0), indication.report_delay_slots),
         }
-        return self._state(ue_ids, indication.slots_per_report, header.slot, columns)
+        return self._state(ue_ids, indication.slots_per_report, header.slot, columns_SU, rbg_columns)
 
     def _state_from_kpm(self) -> CellState:
         ue_ids = tuple(sorted(self._kpm_row_of))
-        known = self._histories.of(ue_ids)
-        columns = known.columns() | {
-            "cqi_U": self._cqi(ue_ids, np.full(len(ue_ids), np.nan)),
-            "age_slots_U": np.zeros(len(ue_ids)),
-        }
-        return self._state(ue_ids, self._slots_per_period, self._kpm_count * self._slots_per_period, columns)
+        known_HU = self._histories.of(ue_ids).rows_HU
+        columns_SU = np.full((len(COLUMNS), len(ue_ids)), np.nan)
+        for row, name in enumerate(REMEMBERED):
+            columns_SU[STATE_ROW_OF[name]] = known_HU[row]
+        columns_SU[_STATE_CQI] = self._kpm_column("CQI", ue_ids)
+        columns_SU[STATE_AGE] = 0.0
+        rbg_columns = {name: _unknown(column_shape(name, len(ue_ids), self.num_rbgs)) for name in RBG_COLUMNS}
+        slots = self._slots_per_period
+        return self._state(ue_ids, slots, self._kpm_count * slots, columns_SU, rbg_columns)
 
-    def _remember(
-        self, ue_ids: tuple[int, ...], served_bits_U: FloatU, cqi_U: FloatU, slot: int, slots_per_report: int
-    ) -> None:
-        """`served_bits_U` were served in the `slots_per_report` slots before `slot`."""
-        self.service = Service(ue_ids, served_bits_U, slots_per_report)
-        if self._last_slot is not None and slot < self._last_slot:
-            self._histories = _Histories()  # the node started over
-            self._last_slot = None
-        gone_by = 0 if self._last_slot is None else slot - self._last_slot
-        # What was served in reports that were lost is not known: they leave the averages as they were.
-        slots = min(gone_by, slots_per_report)
-        since = 0 if self._last_slot is None else self._last_slot + 1
-        known = self._histories.of(ue_ids)
-        self._histories = _Histories(
-            ue_ids,
-            update_served_average(known.served_average_U, served_bits_U, slots),
-            update_served_average(known.long_average_U, served_bits_U, slots, LONG_DECAY_PER_SLOT),
-            update_cqi_mean(known.cqi_mean_U, cqi_U, gone_by),
-            np.where(np.isnan(known.since_slot_U), since, known.since_slot_U),
-        )
-        self._last_slot = slot
+    def _known(self, ue_ids: tuple[int, ...], slot: int, slots_per_report: int) -> tuple[Histories, Elapsed]:
+        """What is known of UEs as a report of `slots_per_report` slots before `slot` comes."""
+        last_slot, histories = self._last_slot, self._histories
+        if last_slot is not None and slot < last_slot:
+            last_slot, histories = None, Histories()  # the node started over
+        gone_by = 0 if last_slot is None else slot - last_slot
+        since = 0 if last_slot is None else last_slot + 1
+        return histories.of(ue_ids), Elapsed(gone_by, min(gone_by, slots_per_report), since)
 
-    def _cqi(self, ue_ids: tuple[int, ...], reported_U: FloatU) -> FloatU:
-        """As the DCM indication reported it, or else the KPM report, which nobody looks into where that is no news."""
+    def _served_bits(self, ue_ids: tuple[int, ...], reported_U: FloatU, slots: int) -> FloatU:
+        """Where a DCM indication leaves them out, what the KPM report's throughput comes to."""
         if not np.isnan(reported_U).any():
-            return dcm_column("cqi", reported_U)
-        return dcm_column("cqi", np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), reported_U))
+            return reported_U
+        throughput_U = self._kpm_column("DRB.UEThpUl", ue_ids) * SLOT_MS * slots  # kbit/s x ms = bits
+        return np.where(np.isnan(reported_U), throughput_U, reported_U)
+
+    def _cqi(self, ue_ids: tuple[int, ...], reported_U: FloatU, believed_U: FloatU) -> FloatU:
+        """As the DCM indication reported it, or else the KPM report."""
+        return np.where(np.isnan(reported_U), self._kpm_column("CQI", ue_ids), believed_U)
 
     def _kpm_column(self, name: str, ue_ids: tuple[int, ...]) -> FloatU:
         """A measurement in the row order of `ue_ids`; NaN where not reported or not possible. Not to be changed."""
         if self._kpm is None or name not in self._kpm.names:
             return np.full(len(ue_ids), np.nan)
+        if self.has_dcm and self._kpm_ue_ids == ue_ids:  # of others there is no need
+            row = self._kpm.names.index(name)
+            column_U: FloatU = kpm_columns((name,), self._kpm.values.T[row : row + 1])[0]
+            return column_U
         if self._kpm_believed is None or self._kpm_believed[0] != ue_ids:
             self._kpm_believed = ue_ids, self._kpm_columns(self._kpm, ue_ids)
         return self._kpm_believed[1][self._kpm.names.index(name)]
@@ -321,22 +297,20 @@ class CellTracker:
             return np.full((len(kpm.names), len(ue_ids)), np.nan)
         if self._kpm_ue_ids == ue_ids:
             return kpm_columns(kpm.names, kpm.values.T)
-        rows_U = _rows(self._kpm_row_of, ue_ids)
+        rows_U = rows_of(self._kpm_row_of, ue_ids)
         return kpm_columns(kpm.names, np.where(rows_U >= 0, kpm.values.T[:, rows_U], np.nan))
 
 
-def _rows(row_of: Mapping[int, int], ue_ids: tuple[int, ...]) -> NDArray[np.int64]:
-    """Each UE's row, -1 = none."""
-    return np.array([row_of.get(ue, -1) for ue in ue_ids], np.int64)
+@lru_cache(maxsize=64)
+def _nan_of(shape: tuple[int, ...]) -> FloatU:
+    return np.full(shape, np.nan)
 
 
-def _picked(column: FloatU, rows: NDArray[np.int64]) -> FloatU:
-    """The entries in these rows; NaN for -1."""
-    if not column.size:
-        return np.full(len(rows), np.nan)
-    return np.where(rows >= 0, column[rows], np.nan)
+def _unknown(shape: tuple[int, ...]) -> FloatU:
+    """Nothing but NaN, its own to change."""
+    return _nan_of(shape).copy()
 
 
 def _shaped(name: str, values: FloatU, shape: tuple[int, ...]) -> FloatU:
     """A column of a DCM indication per RBG as it may be believed; NaN if it has another shape."""
-    return dcm_column(name, values) if values.shape == shape else np.full(shape, np.nan)
+    return dcm_column(name, values) if values.shape == shape else _unknown(shape)

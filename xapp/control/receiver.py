@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import inf
 
@@ -17,13 +17,13 @@ from xapp.control.cell_link import CellLink, Report, ReportSubscription, node_of
 from xapp.control.cell_tracker import CellTracker
 from xapp.control.mailbox import Mailbox
 from xapp.control.observer import Observer
+from xapp.control.report_reading import ReadReport, WaitingReports, read_report
 from xapp.control.sender import ControlSender
 from xapp.control.ue_owners import UeOwners
 from xapp.e2.asn1.errors import E2DecodeError
-from xapp.e2.dcm import messages as dcm
 from xapp.e2.dialect import Dialect
 from xapp.e2.e2ap import hot_messages as e2ap
-from xapp.e2.kpm.report_reader import NO_UE, KpmReport, decode_report, decode_report_of_any_form
+from xapp.e2.kpm.report_reader import NO_UE, KpmReport
 from xapp.monitoring.metrics import Metrics
 from xapp.rmr.transport import RIC_CONTROL_ACK, RIC_CONTROL_FAILURE, RIC_INDICATION, RmrMessage, Transport
 
@@ -124,29 +124,45 @@ class Receiver:
                 return
             yield message
 
-    def _handle_newest(self, waiting: list[RmrMessage]) -> None:
-        """Of a subscription's reports only the newest: one that another has followed is a period old, whatever the
-        clock says, which knows nothing of the time that it spent in the kernel.
-        """
-        reports = [(place, message) for place, message in enumerate(waiting) if message.mtype == RIC_INDICATION]
-        newest = {_subscription(report): place for place, report in reports}
-        last = len(waiting) - 1
-        for place, message in enumerate(waiting):
-            is_followed = newest.get(_subscription(message), place) > place and message.mtype == RIC_INDICATION
-            if is_followed or (place < last and self._is_old(message)):
+    def _handle_newest(self, messages: list[RmrMessage]) -> None:
+        """In their order; of a subscription's reports those that a later one displaces are not read."""
+        waiting, last = WaitingReports(messages, self._read_newer), len(messages) - 1
+        for place, message in enumerate(messages):
+            if (place < last and self._is_old(message)) or waiting.is_displaced(place):
                 self._metrics.drop("report_too_old")
             else:
-                self.handle(message)
+                self.handle(message, waiting.reading(place))
+
+    def _read_newer(self, message: RmrMessage) -> ReadReport | None:
+        """A report of the subscription that RMR's header names, if it would be taken now."""
+        with self._lock:
+            subscription = self._subscriptions_by_instance.get(message.sub_id)
+            link = self._links.get(subscription.cell) if subscription is not None else None
+        if subscription is None or link is None:
+            return None
+        try:
+            indication = e2ap.decode_indication(message.payload)
+            if indication.request_id.instance != message.sub_id:
+                return None
+            report = read_report(message, indication, subscription)
+        except Exception:  # whatever is wrong with it is counted when it is handled
+            return None
+        return report if report is not None and report.is_newer(link) else None
 
     def _is_old(self, message: RmrMessage) -> bool:
         """A report that waited so long is as good as replaced, as soon as anything waits behind it."""
         waited_ns = time.perf_counter_ns() - message.received_ns if message.received_ns else 0
         return message.mtype == RIC_INDICATION and waited_ns > self.old_after_s * 1e9
 
-    def handle(self, message: RmrMessage) -> None:
-        """Handle one message, whatever it is. What is wrong with it is counted, and nothing is raised."""
+    def handle(self, message: RmrMessage, read: ReadReport | None = None) -> None:
+        """Handle one message, whatever it is. What is wrong with it is counted, and nothing is raised. read: what it
+        says, where that is known.
+        """
         try:
-            self.on_message(message)
+            if read is None:
+                self.on_message(message)
+            else:
+                self._on_indication(message, read)
         except E2DecodeError as error:
             self._metrics.count("decode_errors")
             log.warning("undecodable message type %d from %r: %s", message.mtype, message.meid, error)
@@ -164,11 +180,11 @@ class Receiver:
             self._observer.received(message)  # `_on_indication` does it for indications
         handler(message)
 
-    def _on_indication(self, message: RmrMessage) -> None:
+    def _on_indication(self, message: RmrMessage, read: ReadReport | None = None) -> None:
         received_ns = message.received_ns or time.perf_counter_ns()
         self._metrics.count("indications_received")
         try:
-            indication = e2ap.decode_indication(message.payload)
+            indication = e2ap.decode_indication(message.payload) if read is None else read.indication
         except E2DecodeError:
             self._observer.received(message)
             raise
@@ -180,18 +196,21 @@ class Receiver:
         if subscription is None or link is None:
             self._metrics.drop("unknown_subscription")
             return
+        if read is None or read.subscription is not subscription:
+            read = read_report(message, indication, subscription)
+            if read is None:
+                self._metrics.drop("wrong_cell")
+                return
+        if read.dialect is not None:
+            self._learn(subscription.node, read.dialect)
         tracker = link.tracker
         resynchronised = tracker.resynchronised
         opens_period = subscription.kind == "dcm" or not tracker.has_dcm
-        if subscription.kind == "dcm":
-            header = dcm.decode_indication_header(indication.header)
-            if subscription.cell != f"{message.meid}/{header.cell}":
-                self._metrics.drop("wrong_cell")
-                return
-            taken = tracker.on_dcm(indication.sn, header, dcm.decode_indication(indication.message))
-        else:
-            kpm = self._read(subscription, indication.message)
+        if isinstance(read.content, KpmReport):
+            kpm = read.content
             taken = tracker.on_kpm(indication.sn, kpm, self._counted_elsewhere(subscription.cell, kpm, tracker))
+        else:
+            taken = tracker.on_dcm(indication.sn, *read.content)
         if not taken:
             self._metrics.drop("late_or_duplicate_report")
             return
@@ -234,17 +253,13 @@ class Receiver:
             age_s=(time.perf_counter_ns() - received_ns) / 1e9,
         )
 
-    def _read(self, subscription: ReportSubscription, message: bytes) -> KpmReport:
-        """The KPM report in a message; a node's first tells the dialect of all that follow. Raises E2DecodeError."""
-        if subscription.dialect is not None:
-            return decode_report(message, subscription.measurements, subscription.dialect)
-        report, dialect = decode_report_of_any_form(message, subscription.measurements)
+    def _learn(self, node: str, dialect: Dialect) -> None:
+        """A node's first readable report tells the dialect of all that follow."""
         with self._lock:
             for instance_id, other in self._subscriptions_by_instance.items():
-                if other.node == subscription.node and other.dialect is None:
+                if other.node == node and other.dialect is None:
                     self._subscriptions_by_instance[instance_id] = replace(other, dialect=dialect)
-        self.on_dialect(subscription.node, dialect)
-        return report
+        self.on_dialect(node, dialect)
 
     def _counted_elsewhere(self, cell: str, kpm: KpmReport, tracker: CellTracker) -> frozenset[int]:
         """The UEs of the report that count for another cell of the node. Where a cell sends DCM indications these say
@@ -340,8 +355,3 @@ class Receiver:
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
-
-
-def _subscription(message: RmrMessage) -> Hashable:
-    """Whose report a message is, as RMR's header says. Two without a subscription's number are never the same."""
-    return (message.meid, message.sub_id) if message.sub_id >= 0 else id(message)

@@ -31,9 +31,13 @@ class ReportSequence:
         """A new subscription: numbers begin anew."""
         self.last, self._late, self._in_a_row = None, None, 0
 
+    def is_ahead(self, sn: int | None) -> bool:
+        """Whether a number is ahead of the newest; half the range is. A report without a number is."""
+        return sn is None or self.last is None or 0 < (sn - self.last) % SN_RANGE < SN_RANGE // 2
+
     def take(self, sn: int | None) -> bool:
-        """Whether this is a new report; half the range ahead counts as new. A report without a number is."""
-        if sn is not None and self.last is not None and not 0 < (sn - self.last) % SN_RANGE < SN_RANGE // 2:
+        """Whether this is a new report: it is ahead, or one of a few that count on."""
+        if sn is not None and not self.is_ahead(sn):
             if not self._counts_on(sn):
                 return False
             self.resynchronised += 1

@@ -130,7 +130,7 @@ class Si95Transport:
         give_up_at_s = time.monotonic() + timeout_s
         if self._received and self._loop.idle_s > DRAIN_S:
             self._loop.host(lambda: True, 0.0)
-        message = self._received.get(0.0)
+        message = self._received.get(0.0) if self._received else None
         while message is None and not self._received.closed:
             left_s = give_up_at_s - time.monotonic()
             is_host = self._loop.host(self._received.__len__, left_s)

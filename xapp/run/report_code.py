@@ -7,7 +7,7 @@ import sys
 import threading
 
 from xapp.control.cold_start import compile_apart
-from xapp.e2.kpm.compiled_code import read_reports_compiled
+from xapp.control.columns.compiled_code import read_all_compiled
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ def read_reports_by_machine_code() -> threading.Thread | None:
     from policy.engine.code_cache import NotCompiled
 
     try:
-        read_reports_compiled(may_compile=False)
+        read_all_compiled(may_compile=False)
         return None
     except NotCompiled:
-        log.warning("the compiled report reader is in no cache (python -m xapp.e2.kpm puts it there)")
+        log.warning("the compiled report reader is in no cache (python -m xapp.control.columns puts it there)")
     except Exception as error:  # numba and LLVM have many ways to fail; perhaps not when it is compiled anew
         log.warning("the compiled report reader cannot be loaded: %s", error)
     thread = threading.Thread(target=_compile, name="compile-reader", daemon=True)
@@ -35,8 +35,8 @@ def read_reports_by_machine_code() -> threading.Thread | None:
 
 def _compile() -> None:
     try:
-        compile_apart("xapp.e2.kpm")
-        read_reports_compiled(may_compile=True)
+        compile_apart("xapp.control.columns")
+        read_all_compiled(may_compile=True)
     except Exception as error:
         log.warning("reports are read by Python, which takes ten times as long: %s", error)
     else:

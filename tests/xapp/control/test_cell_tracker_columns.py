@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tracker_checker import PlainTracker
 from tracking import CELL, header, tracker
 
 from policy.cell_state import COLUMNS, RBG_COLUMNS, CellState
+from xapp.control.columns.compiled_code import columns_code
+from xapp.control.columns.histories import Elapsed, Histories
+from xapp.control.columns.indication_columns import bounds_of, take_compiled, use_compiled_columns
 from xapp.e2.dcm import messages as dcm
 from xapp.e2.kpm.report_reader import NO_UE, KpmReport
 
@@ -30,6 +36,9 @@ def indications(draw: st.DrawFn) -> tuple[int, dcm.Indication]:
         return np.array(draw(st.lists(NUMBERS, min_size=count, max_size=count)), float).reshape(shape)
 
     columns = {name: column(len(ues)) for name in draw(st.sets(st.sampled_from(dcm.INDICATION_COLUMNS)))}
+    if draw(st.booleans()):  # as nodes usually report
+        served = st.lists(st.floats(0, 1e6), min_size=len(ues), max_size=len(ues))
+        columns |= {"served_bits": np.array(draw(served)), "cqi": np.arange(len(ues)) % 15.5}
     rbgs = draw(st.sampled_from([0, RBGS, RBGS + 1]))
     per_rbg = {"heard_cqi": column(len(ues), rbgs), "heard_age_slots": column(len(ues), rbgs)}
     k, delay = draw(st.integers(1, 4)), draw(st.integers(0, 5))
@@ -58,8 +67,16 @@ def same(one: CellState | None, other: CellState | None) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
+@pytest.fixture(params=[None, columns_code(may_compile=True)], ids=["numpy", "compiled"])
+def columns(request: pytest.FixtureRequest) -> Iterator[None]:
+    use_compiled_columns(request.param)
+    yield
+    use_compiled_columns(None)
+
+
+@pytest.mark.usefixtures("columns")
 @given(st.booleans(), st.lists(indications() | kpm_reports(), max_size=8))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_columns_are_what_they_come_to_ue_by_ue(has_dcm: bool, reports: list) -> None:
     tracked = tracker(num_rbgs=RBGS, has_dcm=has_dcm)
     plain = PlainTracker(CELL, num_rbgs=RBGS, report_period_ms=100, has_dcm=has_dcm)
@@ -84,3 +101,21 @@ def test_columns_are_what_they_come_to_ue_by_ue(has_dcm: bool, reports: list) ->
                 getattr(state, name)[:] = -5.0  # what somebody does to one state is not in another
     for make_state, expected in later:
         same(make_state() if make_state is not None else None, expected)
+
+
+def test_the_usual_indication_is_taken_by_compiled_code_and_no_other() -> None:
+    use_compiled_columns(columns_code(may_compile=True))
+    try:
+        ues = (1, 2)
+        known, elapsed = Histories().of(ues), Elapsed(3, 2, 4)
+
+        def is_taken(**columns: list[float]) -> bool:
+            indication = dcm.Indication(ues, 2, 0, 4, **{name: np.array(each) for name, each in columns.items()})
+            return take_compiled(indication, 10, bounds_of(RBGS), known, elapsed) is not None
+
+        assert is_taken(served_bits=[1.0, 2.0], cqi=[0.0, 15.0])
+        assert not is_taken(served_bits=[1.0, 2.0], cqi=[0.0, np.nan])
+        assert not is_taken(served_bits=[-1.0, 2.0], cqi=[0.0, 15.0])
+        assert not is_taken()
+    finally:
+        use_compiled_columns(None)

@@ -70,7 +70,7 @@ def test_where_nothing_can_be_compiled_python_reads_on(
 
     import numba  # noqa: F401
 
-    monkeypatch.setattr(report_code, "read_reports_compiled", fail)
+    monkeypatch.setattr(report_code, "read_all_compiled", fail)
     monkeypatch.setattr(report_code, "compile_apart", lambda module: None)
     with caplog.at_level(logging.WARNING):
         thread = report_code.read_reports_by_machine_code()

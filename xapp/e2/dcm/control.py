@@ -221,7 +221,8 @@ def _check_allocation(allocation: Allocation, carrier: Carrier) -> None:
     count, num_rbgs = len(allocation.ue_ids), allocation.num_rbgs
     if num_rbgs != carrier.num_rbgs:
         raise E2EncodeError(f"the allocation has {num_rbgs} RBGs, expected the carrier's {carrier.num_rbgs}")
-    if int(allocation.owner_M.min()) < IDLE or int(allocation.owner_M.max()) >= count:
+    owners = allocation.owner_M.tolist()  # a few: quicker than numpy
+    if min(owners) < IDLE or max(owners) >= count:
         raise E2EncodeError(f"owner_M is {allocation.owner_M.tolist()}, expected {IDLE} to {count - 1}")
     if allocation.open_allowed_U.shape != (count,) or allocation.max_rbgs_U.shape != (count,):
         raise E2EncodeError(f"open_allowed_U and max_rbgs_U must have {count} entries")

@@ -37,6 +37,10 @@ class FlatMessage:
             if kind.bits is not None:
                 self._readable[tag] = field.name, kind.bits
 
+    def numbers_and_bits(self) -> dict[str, tuple[int, int]]:
+        """Of the fields that can be read: their numbers, and the bits of a number, or OCTETS, or TEXT."""
+        return {name: (tag >> 3, bits) for tag, (name, bits) in self._readable.items()}
+
     def read(self, data: bytes) -> SimpleNamespace | None:
         """The message with its fields as attributes; None = for protobuf to say."""
         found = dict(self._defaults)

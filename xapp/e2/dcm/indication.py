@@ -6,6 +6,7 @@ is one octet each; what is nothing but NaN is left out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from xapp.e2.dcm.carrier import (
     parse,
     serialise,
 )
+from xapp.e2.dcm.compiled_indication import CompiledIndications
 from xapp.e2.dcm.flat_message import FlatMessage
 
 FloatU = NDArray[np.float64]
@@ -156,6 +158,45 @@ class Indication:
                 object.__setattr__(self, name, np.full(count, np.nan))
 
 
+_ROW_OF = {name: row for row, name in enumerate(INDICATION_COLUMNS)}
+
+
+class _TableIndication(Indication):
+    """One that was read: its columns are rows of a table, looked up when they are asked for."""
+
+    __slots__ = ("columns_CU",)
+    columns_CU: FloatUM
+
+    def __getattr__(self, name: str) -> FloatU:
+        row = _ROW_OF.get(name)
+        if row is None:
+            raise AttributeError(name)
+        column_U: FloatU = self.columns_CU[row]
+        return column_U
+
+
+def columns_of(indication: Indication) -> FloatUM:
+    """[C, U], in the order of INDICATION_COLUMNS; not to be changed."""
+    columns_CU: FloatUM | None = getattr(indication, "columns_CU", None)
+    if columns_CU is None:
+        columns_CU = np.array([getattr(indication, name) for name in INDICATION_COLUMNS])
+    return columns_CU
+
+
+_compiled: CompiledIndications | None = None
+
+
+def compiled_indications(run: Callable[..., int]) -> CompiledIndications:
+    """run: xapp.e2.dcm.indication_walk.walk_indication, compiled."""
+    return CompiledIndications(run, INDICATION_COLUMNS, _LEAST_C, _MOST_C)
+
+
+def use_compiled_indications(reader: CompiledIndications | None) -> None:
+    """None = indications are read by Python alone."""
+    global _compiled
+    _compiled = reader
+
+
 def encode_indication_header(header: IndicationHeader) -> bytes:
     """Raises E2EncodeError."""
     return serialise(
@@ -206,10 +247,33 @@ def encode_indication(indication: Indication) -> bytes:
 def decode_indication(data: bytes) -> Indication:
     """Raises E2DecodeError, DcmColumnError for columns of the wrong length."""
     path = "DCM indication"
-    message = INDICATION.read(data) or parse(dcm_pb2.Indication.FromString, data, path)
+    message, columns_CU = (_compiled.read(data) if _compiled is not None else None) or _columns_by_numpy(data, path)
     ue_ids = decode_ue_ids(message.ue_ids, path)
-    octets = 4 * len(ue_ids)
-    unreported = b"\x00\x00\xc0\x7f" * len(ue_ids)
+    if message.slots_per_report < 1:
+        raise E2DecodeError("slots_per_report is 0, expected at least 1", path=path)
+    heard_cqi, heard_age_slots = _decode_heard(message.heard, len(ue_ids), f"{path}.heard")
+    indication = _TableIndication.__new__(_TableIndication)
+    for name, value in (
+        ("ue_ids", ue_ids),
+        ("slots_per_report", message.slots_per_report),
+        ("next_boundary_slot", message.next_boundary_slot),
+        ("report_delay_slots", message.report_delay_slots),
+        ("applied", _applied(message, path)),
+        ("heard_cqi", heard_cqi),
+        ("heard_age_slots", heard_age_slots),
+        ("last_outcome", _decode_outcomes(message.last_outcome, f"{path}.last_outcome")),
+        ("columns_CU", columns_CU),
+    ):
+        object.__setattr__(indication, name, value)
+    return indication
+
+
+def _columns_by_numpy(data: bytes, path: str) -> tuple[Any, FloatUM]:
+    """An indication's fields, and its columns [C, U]. Raises as `decode_indication`."""
+    message = INDICATION.read(data) or parse(dcm_pb2.Indication.FromString, data, path)
+    count = len(decode_ue_ids(message.ue_ids, path))
+    octets = 4 * count
+    unreported = b"\x00\x00\xc0\x7f" * count
     columns = []
     for name in INDICATION_COLUMNS:
         column = getattr(message, name)
@@ -218,23 +282,10 @@ def decode_indication(data: bytes) -> Indication:
                 raise DcmColumnError(f"{len(column)} octets, expected {octets}", path=f"{path}.{name}")
             column = unreported
         columns.append(column)
-    columns_CU = np.frombuffer(b"".join(columns), "<f4").reshape(len(columns), len(ue_ids)).astype(np.float64)
+    columns_CU = np.frombuffer(b"".join(columns), "<f4").reshape(len(columns), count).astype(np.float64)
     if problem := _column_problem(columns_CU):
         raise E2DecodeError(problem, path=path)
-    if message.slots_per_report < 1:
-        raise E2DecodeError("slots_per_report is 0, expected at least 1", path=path)
-    heard_cqi, heard_age_slots = _decode_heard(message.heard, len(ue_ids), f"{path}.heard")
-    return Indication(
-        ue_ids,
-        message.slots_per_report,
-        message.next_boundary_slot,
-        message.report_delay_slots,
-        _applied(message, path),
-        **dict(zip(INDICATION_COLUMNS, columns_CU, strict=True)),
-        heard_cqi=heard_cqi,
-        heard_age_slots=heard_age_slots,
-        last_outcome=_decode_outcomes(message.last_outcome, f"{path}.last_outcome"),
-    )
+    return message, columns_CU
 
 
 def _column_problem(columns_CU: FloatU) -> str:

@@ -7,6 +7,7 @@ skipped unless their sender says "reject".
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -144,6 +145,75 @@ _CONTROL_FAILURE = ie.shape(
 
 def decode_indication(pdu: bytes) -> Indication:
     """Decode an indication. Raises E2DecodeError."""
+    try:
+        usual = _usual_indication(pdu)
+    except (IndexError, struct.error):  # too short for it
+        usual = None
+    return usual or _any_indication(pdu)
+
+
+_USUAL_ENVELOPE = bytes((PduKind.INITIATING << 5, Procedure.RIC_INDICATION, Criticality.IGNORE << 6))
+_USUAL_ELEMENTS = struct.Struct(">3s5sHH4sH4sB4sH4sB")
+_USUAL_HEADS = (
+    b"\0\0\x07",  # so many elements
+    bytes((0, ie.REQUEST_ID, 0, 5, 0)),
+    bytes((0, ie.FUNCTION_ID, 0, 2)),
+    bytes((0, ie.ACTION_ID, 0, 1)),
+    bytes((0, ie.INDICATION_SN, 0, 2)),
+    bytes((0, ie.INDICATION_TYPE, 0, 1)),
+)
+_USUAL_HEADER_HEAD, _USUAL_MESSAGE_HEAD = bytes((0, ie.INDICATION_HEADER, 0)), bytes((0, ie.INDICATION_MESSAGE, 0))
+
+
+def _usual_indication(pdu: bytes) -> Indication | None:
+    """The elements that nodes send, in the order of the standard and as critical as it says. None, IndexError or
+    struct.error = this is for a closer look.
+    """
+    if pdu[:3] != _USUAL_ENVELOPE:
+        return None
+    start, stop = _span(pdu, 3)
+    if stop != len(pdu):
+        return None
+    found = _USUAL_ELEMENTS.unpack_from(pdu, start)
+    count, request, requestor, instance, function, function_id, action, action_id, number, sn, type_head, kind = found
+    if (count, request, function, action, number, type_head) != _USUAL_HEADS or function_id > 4095 or kind & 0x80:
+        return None
+    at = start + _USUAL_ELEMENTS.size
+    header_at, header_stop = _wrapped(pdu, at, _USUAL_HEADER_HEAD)
+    message_at, message_stop = _wrapped(pdu, header_stop, _USUAL_MESSAGE_HEAD)
+    if message_stop != stop:
+        return None
+    return Indication(
+        ie.RicRequestId(requestor, instance),
+        function_id,
+        action_id,
+        _INDICATION_TYPES[kind >> 6 & 1],
+        pdu[header_at:header_stop],
+        pdu[message_at:message_stop],
+        sn,
+    )
+
+
+def _span(pdu: bytes, at: int) -> tuple[int, int]:
+    """Where that begins and ends which has its length at octet `at`; IndexError for one in fragments."""
+    first = pdu[at]
+    if first < 0x80:
+        return at + 1, at + 1 + first
+    if first < 0xC0:
+        return at + 2, at + 2 + ((first & 0x3F) << 8 | pdu[at + 1])
+    raise IndexError
+
+
+def _wrapped(pdu: bytes, at: int, head: bytes) -> tuple[int, int]:
+    """The same of the OCTET STRING in the element at octet `at`; IndexError if that is another, or does not fit."""
+    inner_at, stop = _span(pdu, at + 3)
+    span = _span(pdu, inner_at)
+    if pdu[at : at + 3] != head or span[1] != stop:
+        raise IndexError
+    return span
+
+
+def _any_indication(pdu: bytes) -> Indication:
     elements, _ = ie.open_pdu(pdu, _INDICATION)
     path = "RICindication"
     number = elements.get(ie.INDICATION_SN)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant, all_dynamic
@@ -141,6 +141,8 @@ def test_the_bitmaps_of_a_control_are_those_that_the_proto_describes():
 float32 = st.floats(0, 2.0**100, width=32) | st.just(float("nan"))
 
 
+@pytest.mark.usefixtures("reader")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), ue_id_rows, st.integers(1, U32), st.integers(0, U64), st.integers(0, U32))
 def test_an_indication_says_exactly_what_was_reported(data, ue_ids, k, boundary, delay):
     columns = {}
@@ -176,6 +178,7 @@ def test_an_indication_says_exactly_what_was_reported(data, ue_ids, k, boundary,
             assert getattr(got, name).shape[-1] == 0
 
 
+@pytest.mark.usefixtures("reader")
 def test_a_column_of_nothing_but_nan_is_left_out_and_an_empty_one_reads_as_nan():
     silent = dcm.Indication((1, 2), 100, 0, 4, cqi=np.array([np.nan, np.nan]))
     assert dcm_pb2.Indication.FromString(dcm.encode_indication(silent)).cqi == b""
@@ -285,6 +288,7 @@ def test_a_control_that_contradicts_itself_is_refused_by_name(changes: dict[str,
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("reader")
 def test_an_indication_that_contradicts_itself_is_refused_by_name(changes: dict[str, Any], names: str):
     message = dcm_pb2.Indication.FromString(dcm.encode_indication(dcm.Indication((1, 2), 100, 0, 4)))
     for field, value in changes.items():
@@ -380,6 +384,8 @@ def test_text_that_is_not_utf8_is_one_error():
         dcm.decode_control_header(b"\x0a\x02\xff\xfe")
 
 
+@pytest.mark.usefixtures("reader")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.integers(0, 10_000), st.integers(0, 7))
 def test_a_damaged_message_is_a_value_or_one_error(data, position, bit):
     indication = dcm.Indication((1, 2), 100, 0, 4, dcm.AppliedControl(1, 2, b"\0\0", b"\0", b"\0"), cqi=np.ones(2))

@@ -1,0 +1,3 @@
+"""Columns of a cell's state, made of its reports: by numpy, the usual ones by compiled code, with the same bits. Pure.
+numba is imported only by `compiled_code`, when it is asked for.
+"""
