@@ -252,6 +252,17 @@ class CccEncoder(ControlEncoder):
         with self._lock:
             return {"slice_ratios": {name: list(quota[:2]) for name, quota in self._limited_in(cell).items()}}
 
+    def kept_free_percent(self, cell: str, slice_name: str) -> float:
+        """Of a slice what the node has taken, or had before; it knows of no single UE's floor."""
+        with self._lock:
+            for share in self._settings.slices:
+                place = _nr_cgi(cell), share.sst, share.sd
+                if share.name == slice_name and place in self._places:
+                    number = self._places.index(place)
+                    before = self._before.get(number, UNKNOWN)
+                    return float(self._book.in_force(cell).get(number, before).min_percent)
+            return 0.0
+
     def _limited_in(self, cell: str) -> dict[str, Quota]:
         found = {}
         for number, quota in self._book.in_force(cell).items():

@@ -237,6 +237,10 @@ class RcEncoder(ControlEncoder):
         with self._lock:
             return {"quotas": {ue: quota.max_percent for ue, quota in self._book.in_force(cell).items()}}
 
+    def kept_free_percent(self, cell: str, slice_name: str) -> float:
+        """Nothing: a quota's min is the least size of a grant."""
+        return 0.0
+
     @property
     def limited(self) -> int:
         """UEs that may be under a quota."""
