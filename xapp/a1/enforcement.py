@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from math import ceil
 from typing import Any, NamedTuple
@@ -31,7 +32,10 @@ from xapp.e2.ue_id.ue_key import own_number
 from xapp.monitoring.wording import listed
 from xapp.quotas.allocation_to_quota import cap_percents
 
-NO_RESERVATION = "; a node of quotas (E2SM-RC) reserves nothing: their min is the least size of a grant"
+NO_RESERVATION = (
+    "; a node of quotas (E2SM-RC) reserves nothing: their min is the least size of a grant,"
+    " and whether UEs had more to send is not reported"
+)
 """Said of a floor that is missed there."""
 
 
@@ -89,12 +93,16 @@ class PoliciesInForce:
         policies: PolicySet | None = None,
         *,
         beside: Callable[[str], Mapping[str, frozenset[int]]] = lambda cell: {},
+        link_of: Callable[[str], CellLink | None] = lambda cell: None,
         target_share_percent: int = 70,
     ) -> None:
-        """beside: by other cell, the UEs of this one that are reported there too: what caps them there caps them."""
+        """beside: by other cell, the UEs of this one that are reported there too: what caps them there caps them.
+        link_of: where a cell's controls go, which says what of its targets is kept free; None = all of it.
+        """
         self._set = policies or PolicySet()
         self._keeper = TargetKeeper(target_share_percent)
         self._beside = beside
+        self._link_of = link_of
         self._lock = threading.Lock()
         self._compiled: dict[str, _Kept] = {}
         self._found: dict[str, _Found] = {}
@@ -150,7 +158,7 @@ class PoliciesInForce:
         More than a floor is no credit: it holds again in the next period, but for what rounding up gave too much. What
         was not given is made up, as far as it is not older than the window.
         """
-        self._keeper.on_decided(state, intent, service)
+        self._keeper.on_decided(state, intent, service, self._kept_free_percent(state.cell))
         if intent.mode is Mode.SHADOW or not (intent.min_share_percent or intent.slice_limits):
             self._debts.pop(state.cell, None)  # nothing is promised
             return
@@ -168,6 +176,15 @@ class PoliciesInForce:
                 percent = limit.min_share_percent
                 debts[limit.name] = _debt(percent, limit.owed_rbgs, got * sent, allocation.num_rbgs, intent)
         self._debts[state.cell] = debts
+
+    def _kept_free_percent(self, cell: str) -> Callable[[str], float]:
+        """By name of the slice ("" = a single UE), see ControlEncoder.kept_free_percent."""
+        link = self._link_of(cell)
+        if link is None:
+            return lambda slice_name: 100.0
+        if link.target is None:
+            return lambda slice_name: 0.0
+        return partial(link.target.encoder.kept_free_percent, cell)
 
     def statuses(self, links: Sequence[CellLink], *, silent_since_s: float = 0.0) -> dict[str, PolicyStatus]:
         """Every policy's, over the cells under control.

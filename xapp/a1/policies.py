@@ -32,15 +32,19 @@ class Policies:
         handler_id: str,
         links: Callable[[], Sequence[CellLink]],
         beside: Callable[[str], Mapping[str, frozenset[int]]] = lambda cell: {},
+        link_of: Callable[[str], CellLink | None] = lambda cell: None,
     ) -> None:
-        """links: the cells that a status is about. beside: see PoliciesInForce."""
+        """links: the cells that a status is about. beside, link_of: see PoliciesInForce."""
         self._links = links
         self._type_names = type_names(controls.a1)
         self.on_changed: Callable[[], None] = lambda: None
         """Called when other policies are in force."""
         self._stale_s = controls.stale_after_periods * controls.report_period_ms / 1e3
         self.in_force = PoliciesInForce(
-            _configured(PolicySet(), controls), beside=beside, target_share_percent=controls.a1.target_share_percent
+            _configured(PolicySet(), controls),
+            beside=beside,
+            link_of=link_of,
+            target_share_percent=controls.a1.target_share_percent,
         )
         self.a1 = A1Policies(
             transport,

@@ -208,6 +208,11 @@ def parse_policy(text: str | bytes) -> Policy:
     return parsed(Policy, text)
 
 
+def union_tag(name: str) -> str:
+    """Of one of the forms that a field may have; it is no part of the field's path."""
+    return f"<{name}>"
+
+
 def parsed(model: type[Model], text: str | bytes) -> Model:
     """A document of a policy type's. Raises PolicyError for the first thing that is wrong with it."""
     try:
@@ -217,7 +222,7 @@ def parsed(model: type[Model], text: str | bytes) -> Model:
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "json_invalid":
             raise PolicyError(f"not JSON: {message.removeprefix('Invalid JSON: ')}") from None
-        field = ".".join(map(str, first["loc"])) or "policy"
+        field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("<")) or "policy"
         if first["type"] == "value_error":
             raise PolicyError(f"{field}: {message}") from None
         raise PolicyError(f"{field} is {_shown(first['input'])}: {message}") from None

@@ -11,10 +11,24 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from xapp.a1.json_schema import DRAFT, inlined, without_null
-from xapp.a1.policy_model import Part, Policy, PolicyError, PolicyTargets, Scope, SliceScope, TargetSet, parsed
+from xapp.a1.policy_model import Policy, PolicyError, PolicyTargets, Scope, SliceScope, TargetSet, parsed
+from xapp.a1.standard_scope import (
+    CellId,
+    Fields,
+    GlobalGnbId,
+    NamedUe,
+    OneOf,
+    QosScope,
+    SliceId,
+    TaI,
+    UeLevelScope,
+    named_ue,
+)
 from xapp.config.model import A1Config
 
-NON_NEGATIVE = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Priority = Annotated[float, Field(ge=1)]
 Kbps = Annotated[float, Field(gt=0, le=1e8)]
 Ms = Annotated[float, Field(gt=0, le=1e6)]
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -29,65 +43,32 @@ class Unheeded(NamedTuple):
     is_scope: bool = False
 
 
-class PlmnId(Part):
-    mcc: str = Field(pattern="^[0-9]{3}$")
-    mnc: str = Field(pattern="^[0-9]{2,3}$")
+class Reliability(Fields):
+    """Both spellings of the probability are published."""
 
-
-class SliceId(Part):
-    sst: int = Field(ge=0, le=255)
-    sd: str | None = Field(default=None, pattern="^[A-Fa-f0-9]{6}$")
-    plmnId: PlmnId
-
-
-class CId(Part):
-    ncI: int | None = Field(default=None, ge=0, lt=2**36)
-    ecI: int | None = Field(default=None, ge=0, lt=2**28)
+    packetSize: Positive
+    userPlaneLatency: Ms
+    successProbability: Rate | None = None
+    successProbility: Rate | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.ncI is None) == (self.ecI is None):
-            raise ValueError("expected either ncI or ecI")
+    def _has_probability(self) -> Self:
+        if (self.successProbability is None) == (self.successProbility is None):
+            raise ValueError("expected successProbability, or the older successProbility")
         return self
-
-
-class CellId(Part):
-    plmnId: PlmnId
-    cId: CId
 
     @property
-    def nr_cgi(self) -> str:
-        """15 hex digits; "" = a cell of LTE."""
-        if self.cId.ncI is None:
-            return ""
-        digits = f"{self.plmnId.mcc}{self.plmnId.mnc}f"
-        return "".join(digits[i] for i in (1, 0, 5, 2, 4, 3)) + f"{self.cId.ncI:09x}"
+    def loss_rate(self) -> float:
+        return 1.0 - (self.successProbability or self.successProbility or 0.0)
 
 
-class QosId(Part):
-    field_5qI: int | None = Field(default=None, alias="5qI", ge=1, le=255)
-    qcI: int | None = Field(default=None, ge=1, le=255)
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.field_5qI is None) == (self.qcI is None):
-            raise ValueError("expected either 5qI or qcI")
-        return self
-
-
-class Reliability(Part):
-    packetSize: int = Field(ge=1)
-    userPlaneLatency: Ms
-    successProbability: Rate
-
-
-class SliceSlaScope(Part):
+class SliceSlaScope(Fields):
     sliceId: SliceId
 
 
-class SliceSlaObjectives(Part):
-    maxNumberOfUes: NON_NEGATIVE | None = None
-    maxNumberOfPduSessions: NON_NEGATIVE | None = None
+class SliceSlaObjectives(Fields):
+    maxNumberOfUes: NotNegative | None = None
+    maxNumberOfPduSessions: NotNegative | None = None
     guaDlThptPerSlice: Kbps | None = None
     maxDlThptPerSlice: Kbps | None = None
     maxDlThptPerUe: Kbps | None = None
@@ -102,27 +83,24 @@ class SliceSlaObjectives(Part):
     minUlReliabilityPerUe: Reliability | None = None
     maxDlJitterPerUe: Ms | None = None
     maxUlJitterPerUe: Ms | None = None
-    dlSlicePriority: NON_NEGATIVE | None = None
-    ulSlicePriority: NON_NEGATIVE | None = None
+    dlSlicePriority: Priority | None = None
+    ulSlicePriority: Priority | None = None
+    maxDlPktSize: Positive | None = None
+    maxUlPktSize: Positive | None = None
 
     @model_validator(mode="after")
-    def _has_one(self) -> Self:
+    def _makes_sense(self) -> Self:
+        _in_order(self, "guaUlThptPerSlice", "maxUlThptPerSlice")
         return _some(self)
 
 
-class SliceSlaResources(Part):
+class SliceSlaResources(OneOf):
     cellIdList: tuple[CellId, ...] | None = Field(default=None, min_length=1, max_length=1000)
-    taIList: tuple[dict[str, Any], ...] | None = Field(default=None, min_length=1, max_length=1000)
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.cellIdList is None) == (self.taIList is None):
-            raise ValueError("expected either cellIdList or taIList")
-        return self
+    taIList: tuple[TaI, ...] | None = Field(default=None, min_length=1, max_length=1000)
 
 
-class SliceSlaTarget(Part):
-    """ORAN_SliceSLATarget, versions 1 and 3.0.0."""
+class SliceSlaTarget(Fields):
+    """ORAN_SliceSLATarget, versions 1 to 4."""
 
     scope: SliceSlaScope
     sliceSlaObjectives: SliceSlaObjectives
@@ -134,7 +112,7 @@ class SliceSlaTarget(Part):
         delays = [objectives.maxUlPacketDelayPerUe, reliability.userPlaneLatency if reliability else None]
         losses = [
             objectives.maxUlRlcSduPacketLossRatePerUe,
-            1.0 - reliability.successProbability if reliability else None,
+            reliability.loss_rate if reliability else None,
         ]
         per_slice = _targets(objectives.guaUlThptPerSlice, objectives.maxUlThptPerSlice)
         per_ue = _targets(None, objectives.maxUlThptPerUe, _least(delays), _least(losses))
@@ -159,29 +137,15 @@ class SliceSlaTarget(Part):
         )  # fmt: skip
 
 
-class UeScope(Part):
-    ueId: str | None = Field(default=None, pattern="^[A-Fa-f0-9]{16}$")
-    groupId: NON_NEGATIVE | None = None
-    qosId: QosId | None = None
-    sliceId: SliceId | None = None
-    cellId: CellId | None = None
-
-
-class UeLevelScope(UeScope):
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.ueId is None) == (self.groupId is None):
-            raise ValueError("expected either ueId or groupId")
-        return self
-
-
-class UeLevelObjectives(Part):
+class UeLevelObjectives(Fields):
     ulThroughput: Kbps | None = None
     dlThroughput: Kbps | None = None
     ulPacketDelay: Ms | None = None
     dlPacketDelay: Ms | None = None
     ulPdcpSduPacketLossRate: Rate | None = None
     dlRlcSduPacketLossRate: Rate | None = None
+    dlRlcSduPacketLossRate_: Rate | None = Field(default=None, alias="dlRlcSduPacketLossRate ")
+    """As it is published: with a space."""
     ulReliability: Reliability | None = None
     dlReliability: Reliability | None = None
 
@@ -190,7 +154,7 @@ class UeLevelObjectives(Part):
         return _some(self)
 
 
-class UeLevelTarget(Part):
+class UeLevelTarget(Fields):
     """ORAN_UELevelTarget."""
 
     scope: UeLevelScope
@@ -200,29 +164,26 @@ class UeLevelTarget(Part):
         objectives = self.ueLevelObjectives
         reliability = objectives.ulReliability
         delays = [objectives.ulPacketDelay, reliability.userPlaneLatency if reliability else None]
-        losses = [objectives.ulPdcpSduPacketLossRate, 1.0 - reliability.successProbability if reliability else None]
+        losses = [objectives.ulPdcpSduPacketLossRate, reliability.loss_rate if reliability else None]
         per_ue = _targets(objectives.ulThroughput, None, _least(delays), _least(losses))
         ours = {"ulThroughput", "ulPacketDelay", "ulPdcpSduPacketLossRate", "ulReliability"}
         unheeded = list(_not_ours("ueLevelObjectives", objectives, ours))
         return _of_ues("ORAN_UELevelTarget", self, self.scope, unheeded, per_ue)
 
 
-class QosScope(UeScope):
-    qosId: QosId
-
-
-class QosObjectives(Part):
+class QosObjectives(Fields):
     gfbr: Kbps | None = None
     mfbr: Kbps | None = None
-    priorityLevel: int | None = Field(default=None, ge=1, le=127)
+    priorityLevel: NotNegative | None = None
     pdb: Ms | None = None
 
     @model_validator(mode="after")
-    def _has_one(self) -> Self:
+    def _makes_sense(self) -> Self:
+        _in_order(self, "gfbr", "mfbr")
         return _some(self)
 
 
-class QosTarget(Part):
+class QosTarget(Fields):
     """ORAN_QoSTarget."""
 
     scope: QosScope
@@ -248,12 +209,18 @@ class StandardPolicy(Policy):
     def _makes_sense(self) -> Self:
         return self  # the document has been checked; it may be about nobody, which its status says
 
+    gnb: GlobalGnbId | None = None
+    """Cells of this gNB; None = of every one."""
+
     def covers(self, cell: str) -> bool:
-        return self.nr_cgis is None or cell.rpartition("/")[2] in self.nr_cgis
+        nr_cgi = cell.rpartition("/")[2]
+        if self.gnb is not None and not self.gnb.has(nr_cgi):
+            return False
+        return self.nr_cgis is None or nr_cgi in self.nr_cgis
 
     @property
     def names_cells(self) -> bool:
-        return self.nr_cgis is not None
+        return self.nr_cgis is not None or self.gnb is not None
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -325,6 +292,12 @@ def _some(objectives: Any) -> Any:
     return objectives
 
 
+def _in_order(objectives: Fields, least: str, most: str) -> None:
+    low, high = getattr(objectives, least), getattr(objectives, most)
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"{least} {low:g} is above {most} {high:g}")
+
+
 def _least(values: list[float | None]) -> float | None:
     return min((value for value in values if value is not None), default=None)
 
@@ -340,25 +313,27 @@ def _targets(
     )
 
 
-def _not_ours(path: str, objectives: Part, ours: set[str]) -> Iterator[Unheeded]:
+def _not_ours(path: str, objectives: Fields, ours: set[str]) -> Iterator[Unheeded]:
     for name in type(objectives).model_fields:
         if getattr(objectives, name) is not None and name not in ours:
             why = "the downlink is not controlled here" if "dl" in name.lower()[:6] else "it is not controlled here"
-            yield Unheeded(f"{path}.{name}", why)
+            yield Unheeded(f"{path}.{name.removesuffix('_')}", why)
 
 
 def _of_ues(
-    name: str, document: Any, scope: UeScope, unheeded: list[Unheeded], per_ue: TargetSet | None
+    name: str, document: Any, scope: UeLevelScope | QosScope, unheeded: list[Unheeded], per_ue: TargetSet | None
 ) -> StandardPolicy:
     """A policy about single UEs: the named one, or each of a slice."""
     ue_ids: tuple[int, ...] = ()
-    slice_id = scope.sliceId
+    slice_id, ue = scope.sliceId, NamedUe(None)
     if scope.ueId is not None:
-        number = int(scope.ueId, 16)
-        ue_ids, slice_id = (number,), None
-        if number > MAX_UE_NUMBER:
+        ue, slice_id = named_ue(scope.ueId), None
+        if ue.number is None:
+            unheeded.append(Unheeded("scope.ueId", "no node's UEs are known by such an identity", is_scope=True))
+        elif ue.number > MAX_UE_NUMBER:
             unheeded.append(Unheeded("scope.ueId", "no node's own number of a UE is so large", is_scope=True))
-            ue_ids = ()
+        else:
+            ue_ids = (ue.number,)
     elif scope.groupId is not None:
         unheeded.append(Unheeded("scope.groupId", "groups of UEs are not known here", is_scope=True))
         slice_id = None
@@ -369,12 +344,12 @@ def _of_ues(
     cells = None if scope.cellId is None else (scope.cellId,)
     if not ue_ids and slice_id is None:
         per_ue = None
-    return _standard(name, document, unheeded, slice_id=slice_id, ue_ids=ue_ids, cells=cells, per_ue=per_ue)
+    return _standard(name, document, unheeded, slice_id=slice_id, ue_ids=ue_ids, cells=cells, per_ue=per_ue, gnb=ue.gnb)
 
 
 def _standard(
     name: str,
-    document: Part,
+    document: Fields,
     unheeded: list[Unheeded],
     *,
     slice_id: SliceId | None = None,
@@ -382,6 +357,7 @@ def _standard(
     cells: tuple[CellId, ...] | None = None,
     per_slice: TargetSet | None = None,
     per_ue: TargetSet | None = None,
+    gnb: GlobalGnbId | None = None,
 ) -> StandardPolicy:
     nr_cgis = None
     if cells is not None:
@@ -396,4 +372,5 @@ def _standard(
         document=document.model_dump(mode="json", exclude_none=True, by_alias=True),
         unheeded=tuple(unheeded),
         nr_cgis=nr_cgis,
+        gnb=gnb,
     )

@@ -6,8 +6,8 @@ A written rule, revised with every decision:
 - share = target / (bits per RBG x RBGs of the cell), a tenth more, plus what the running window still lacks;
 - floors of one cell together claim at most `largest_percent`, in proportion where they would claim more. What needs
   more than that alone is out of reach;
-- a target whose UEs use less than half of what is held for them has nothing more to send: the share shrinks to twice
-  what they use, and the window counts as idle.
+- a target whose UEs have nothing more to send (xapp.a1.target_verdict.is_idle) is idle: the share shrinks to twice what
+  they use, and the window counts as such.
 Floors hold for the shares' rounding as all floors do. Delay and loss are tracked, as far as nodes report them, and not
 acted on. How a window is judged: xapp.a1.target_verdict.
 """
@@ -15,7 +15,7 @@ acted on. How a window is judged: xapp.a1.target_verdict.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,8 +23,10 @@ import numpy as np
 
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode, SliceLimit, Target, TargetResult
+from policy.limits import ROUNDING
 from policy.time_scales import SLOT_MS
-from xapp.a1.target_verdict import NO_WINDOW, Window, in_words, judged, worst
+from xapp.a1.target_lines import held_shares
+from xapp.a1.target_verdict import NO_WINDOW, Window, in_words, is_idle, judged, worst
 from xapp.control.cell_tracker import Service
 
 WINDOW_MS = 1000.0
@@ -51,14 +53,17 @@ class _Kept:
     """Of them those whose throughput is known."""
     window_kbit: float = 0.0
     window_share_ms: float = 0.0
-    window_held_ms: float = 0.0
+    """Share of the cell that was used, times ms."""
+    window_kept_free_ms: float = 0.0
+    """Percent of the cell that the node kept free, times ms."""
+    may_send: bool = True
+    """In every period of the window no cap was below an RBG."""
     window_delay_ms: float | None = None
     window_lost: float | None = None
     window_delivered: float = 0.0
     """Packets; None = not reported."""
     total_ms: float = 0.0
     total_kbit: float = 0.0
-    """Shares of the cell, used and held, times ms."""
     share_percent: float = 0.0
     cap_percent: float = 100.0
     needed_percent: float = 0.0
@@ -72,6 +77,17 @@ class _Kept:
     @property
     def kbit_per_rbg_ms(self) -> float:
         return self.served_kbit / self.rbg_ms if self.rbg_ms > 0.0 else 0.0
+
+    @property
+    def used_percent(self) -> float:
+        """Of the cell, in the running window as far as it is known."""
+        return 100.0 * self.window_share_ms / self.window_known_ms if self.window_known_ms else 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """In the running window, so far."""
+        kept_free_percent = self.window_kept_free_ms / self.window_ms if self.window_ms else 0.0
+        return is_idle(self.used_percent, kept_free_percent, self.window_kbit, may_send=self.may_send)
 
     @property
     def bits_per_rbg(self) -> float:
@@ -115,10 +131,17 @@ class TargetKeeper:
             targets=tuple(targets),
         )
 
-    def on_decided(self, state: CellState, intent: Intent, service: Service | None = None) -> None:
+    def on_decided(
+        self,
+        state: CellState,
+        intent: Intent,
+        service: Service | None = None,
+        kept_free_percent: Callable[[str], float] = lambda slice_name: 100.0,
+    ) -> None:
         """A decision was made on a cell's newest state: measure, judge the windows that end, revise the shares.
 
-        service: what came with that state, where packets are counted.
+        service: what came with that state, where packets are counted. kept_free_percent: how much of a floor of a
+        slice ("" = of a single UE) the node keeps free.
         """
         if not intent.targets:
             if self._cells.pop(state.cell, None) is not None:
@@ -129,9 +152,14 @@ class TargetKeeper:
         before = self._cells.get(state.cell, {}) if slots >= 0 else {}  # else the cell has started over
         kept = {_key(target): before.get(_key(target)) or _Kept(target) for target in intent.targets[:KEPT_TARGETS]}
         if 0 < slots * SLOT_MS <= WINDOW_MS:  # a jump is no time in which anything was measured
+            slices = {limit.name: limit for limit in intent.slice_limits}
             for target in intent.targets[:KEPT_TARGETS]:
                 one = kept[_key(target)]
                 one.target = target
+                least, most = held_shares(target, intent, slices)
+                if intent.mode is not Mode.SHADOW:
+                    one.window_kept_free_ms += min(least, kept_free_percent(target.slice_name)) * slots * SLOT_MS
+                one.may_send = one.may_send and most * state.num_rbgs >= 100.0 - ROUNDING
                 self._measure(one, state, slots * SLOT_MS, service)
             if intent.mode is Mode.SHADOW:
                 for one in kept.values():
@@ -144,7 +172,6 @@ class TargetKeeper:
     def _measure(self, one: _Kept, state: CellState, ms: float, service: Service | None) -> None:
         rows = [row for row, ue in enumerate(state.ue_ids) if ue in one.target.ue_ids]
         one.window_ms += ms
-        one.window_held_ms += one.share_percent / 100.0 * ms
         self._measure_throughput(one, state, rows, ms)
         delay_U = state.head_delay_slots_U[rows]
         if np.isfinite(delay_U).any():
@@ -176,11 +203,10 @@ class TargetKeeper:
 
     def _judge(self, one: _Kept) -> None:
         """The window has ended."""
-        known_ms, kbps, is_idle = one.window_known_ms, None, False
-        if known_ms:
-            kbps = one.window_kbit / known_ms * 1000.0
-            is_idle = one.window_share_ms / known_ms < 0.5 * one.window_held_ms / one.window_ms
-        one.window = Window(kbps, is_idle, one.window_delay_ms, one.window_lost, one.window_delivered)
+        known_ms = one.window_known_ms
+        kbps = one.window_kbit / known_ms * 1000.0 if known_ms else None
+        has_less = kbps is not None and one.is_idle
+        one.window = Window(kbps, has_less, one.window_delay_ms, one.window_lost, one.window_delivered)
         one.short_windows = one.short_windows + 1 if one.needed_percent > self._largest_percent else 0
         verdicts = judged(one.target, one.window)
         text = in_words(one.target, one.window)
@@ -192,7 +218,8 @@ class TargetKeeper:
         one.result = TargetResult(state, text, verdicts, one.bits_per_rbg)
         one.verdicts[state] = one.verdicts.get(state, 0) + 1
         one.total_ms, one.total_kbit = one.total_ms + known_ms, one.total_kbit + one.window_kbit
-        one.window_ms = one.window_known_ms = one.window_kbit = one.window_share_ms = one.window_held_ms = 0.0
+        one.window_ms = one.window_known_ms = one.window_kbit = one.window_share_ms = one.window_kept_free_ms = 0.0
+        one.may_send = True
         one.window_delay_ms, one.window_lost, one.window_delivered = None, None, 0.0
 
     def _revise(self, kept: list[_Kept], num_rbgs: int) -> None:
@@ -207,10 +234,8 @@ class TargetKeeper:
             lacking_kbps = max(0.0, target.min_kbps * one.window_known_ms / 1000.0 - one.window_kbit) / left_ms * 1000.0
             one.needed_percent = 100.0 * target.min_kbps / rate
             wanted = 100.0 * (target.min_kbps * MARGIN + lacking_kbps) / rate
-            known_ms = one.window_known_ms
-            used_percent = 100.0 * one.window_share_ms / known_ms if known_ms else 100.0
-            if known_ms >= WINDOW_MS / 2 and used_percent < 0.5 * one.share_percent:
-                wanted = min(wanted, max(2.0 * used_percent, 100.0 / num_rbgs))
+            if one.window_known_ms >= WINDOW_MS / 2 and one.is_idle:
+                wanted = min(wanted, max(2.0 * one.used_percent, 100.0 / num_rbgs))
             one.share_percent = min(wanted, self._largest_percent)
         total = sum(one.share_percent for one in kept)
         if total > self._largest_percent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policy.intent import Intent, Target, TargetResult
+from policy.intent import Intent, SliceLimit, Target, TargetResult
 from xapp.a1.target_verdict import NO_WINDOW
 
 ASKS = {
@@ -20,7 +20,7 @@ ASKS = {
 def target_rows(intent: Intent) -> list[dict[str, Any]]:
     """The targets of a decision's intent, with the shares that its UEs or slice were held to in that decision."""
     slices = {limit.name: limit for limit in intent.slice_limits}
-    return [_row(target, *_shares(target, intent, slices)) for target in intent.targets]
+    return [_row(target, *held_shares(target, intent, slices)) for target in intent.targets]
 
 
 def asked(row: Mapping[str, Any]) -> str:
@@ -50,7 +50,8 @@ def _row(target: Target, least: float, most: float) -> dict[str, Any]:
     }
 
 
-def _shares(target: Target, intent: Intent, slices: Mapping[str, Any]) -> tuple[float, float]:
+def held_shares(target: Target, intent: Intent, slices: Mapping[str, SliceLimit]) -> tuple[float, float]:
+    """Least and most of the cell, percent, that the target's UEs are held to. slices: the intent's limits by name."""
     if target.slice_name in slices:
         return slices[target.slice_name].min_share_percent, slices[target.slice_name].max_share_percent
     ue = min(target.ue_ids, default=-1)

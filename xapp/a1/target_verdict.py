@@ -20,7 +20,7 @@ class Window(NamedTuple):
 
     kbps: float | None = None
     is_idle: bool = False
-    """They used far less than was held for them."""
+    """They had less to send, as far as that can be known: see `is_idle`."""
     delay_ms: float | None = None
     """Of what waits longest."""
     lost_packets: float | None = None
@@ -33,6 +33,14 @@ class Window(NamedTuple):
             return None
         sent = self.lost_packets + self.delivered_packets
         return self.lost_packets / sent if sent > 0.0 else None
+
+
+def is_idle(used_percent: float, kept_free_percent: float, kbit: float, *, may_send: bool) -> bool:
+    """Whether UEs had less to send than they were promised. Reports say what they used, not what they had, so that two
+    things tell: less than half of what is kept free for them is used; or nothing at all was sent, by UEs that may hold
+    an RBG. Where nothing is kept free (quotas of UEs), one that sends little may be one that gets little.
+    """
+    return used_percent < 0.5 * kept_free_percent or (kbit <= 0.0 and may_send)
 
 
 def judged(target: Target, window: Window) -> dict[str, str]:

@@ -136,6 +136,12 @@ class ControlEncoder(Protocol):
         """What is in force beyond the newest allocation, for a screen."""
         return {}
 
+    def kept_free_percent(self, cell: str, slice_name: str) -> float:
+        """How much of a floor of a slice ("" = of a single UE) the node keeps free for who it is of: who then uses less
+        has nothing more to send. 100 = all that was promised.
+        """
+        return 100.0
+
     @property
     def limited(self) -> int:
         """UEs that stay limited until they are released, whoever lives."""

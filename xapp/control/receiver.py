@@ -289,6 +289,10 @@ class Receiver:
         with self._lock:
             return list(self._links.values())
 
+    def link_of(self, cell: str) -> CellLink | None:
+        """A cell's; None = it is not attached."""
+        return self._links.get(cell)
+
     def cells_beside(self, cell: str) -> dict[str, frozenset[int]]:
         """The other cells that report UEs of this one, and which UEs."""
         owners = self._owners.get(node_of(cell))

@@ -14,7 +14,7 @@ from xapp.e2.ccc import messages as ccc
 from xapp.e2.dcm.messages import Carrier
 from xapp.quotas.allocation_to_quota import Quota, QuotaRules
 from xapp.quotas.ccc_encoder import CccEncoder, CccSettings, SliceShare
-from xapp.quotas.slice_store import SliceKeeper, slice_from_value, slice_to_value
+from xapp.quotas.slice_store import SliceKeeper
 from xapp.ric.nodes import RanFunction
 
 
@@ -25,7 +25,7 @@ def _write_call(call: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if call == "new":
         written["rules"] = asdict(arguments["rules"])
     elif call == "restore":
-        written["slices"] = [slice_to_value(each) for each in arguments["slices"]]
+        written["slices"] = [SliceKeeper.to_value(each) for each in arguments["slices"]]
     elif call == "kept":
         written["numbers"] = sorted(arguments["numbers"])
     elif call == "outcome":
@@ -52,7 +52,7 @@ _REPEAT: dict[str, Callable[[CccEncoder, Mapping[str, Any]], object]] = {
     "doubt": lambda encoder, event: encoder.doubt(),
     "kept": lambda encoder, event: encoder.kept(frozenset(event["numbers"])),
     "settings": lambda encoder, event: encoder.use_settings(_read_settings(event)),
-    "restore": lambda encoder, event: encoder.restore([slice_from_value(value) for value in event["slices"]]),
+    "restore": lambda encoder, event: encoder.restore([SliceKeeper.from_value(value) for value in event["slices"]]),
 }
 
 

@@ -75,7 +75,7 @@ class ControlKind:
     """Of those with a state."""
 
     def __init__(self, controls: Controls, store: SharedStore, **options: Any) -> None:
-        """options: on_change and observer, see xapp.quotas.quota_store."""
+        """options: on_change and observer, see xapp.quotas.encoder_store."""
 
     @staticmethod
     def decode(data: bytes) -> Any:

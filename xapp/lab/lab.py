@@ -216,8 +216,7 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
             "log_format": "text",
             "control": options.control,
             "nodes": node_settings(options),
-            # Slices are asked for by their names, so only a lab that has to do with them knows any.
-            "a1": {"slices": slice_members(options) if options.offers_ratios or options.policy else []},
+            "a1": {"slices": slice_members(options) if knows_slices(options) else []},
             "rmr": {**loopback, "transport": options.rmr},
             "http": loopback,
             "ric": {
@@ -230,19 +229,25 @@ def xapp_descriptor(options: LabOptions, ric: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def knows_slices(options: LabOptions) -> bool:
+    """Slices are asked for by their names, so only a lab that has to do with them knows any."""
+    return options.offers_ratios or bool(options.policy)
+
+
 def node_settings(options: LabOptions) -> list[dict[str, Any]]:
-    """What E2 does not say of the gNB: its dialect, and without DCM function its cells and carriers."""
+    """What E2 does not say of the gNB: its dialect and slices, and without DCM function its cells and carriers."""
+    slices = [
+        {"sst": sst, "min_ratio": UNLIMITED.min_percent, "max_ratio": UNLIMITED.max_percent} for sst in SLICE_SSTS
+    ]
+    settings = {"dialect": options.dialect, "slices": slices if knows_slices(options) else []}
     if options.control == "dcm":
-        return [{"dialect": options.dialect}]
+        return [settings]
     scenario = make_scenario(options.scenario)
     carriers = make_carriers(GnbOptions().gnb_id, options.cells, scenario.num_rbgs)
     first = carriers[0]
     cells = [carrier.cell for carrier in carriers]
     carrier_settings = {"num_prb": first.bwp_size_prb, "rbg_size_prb": first.rbg_size_prb, "cells": cells}
-    slices = [
-        {"sst": sst, "min_ratio": UNLIMITED.min_percent, "max_ratio": UNLIMITED.max_percent} for sst in SLICE_SSTS
-    ]
-    return [{"dialect": options.dialect, **carrier_settings, "slices": slices if options.offers_ratios else []}]
+    return [{**settings, **carrier_settings}]
 
 
 def slice_members(options: LabOptions) -> list[dict[str, Any]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,12 +12,13 @@ import numpy as np
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
-from xapp.control.encoder import AppliedCheck, ControlEncoder, ControlMessage, DecisionContext, SendContext
+from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.ccc import messages as ccc
-from xapp.e2.dcm.messages import AppliedControl, Carrier
+from xapp.e2.dcm.messages import AppliedControl
 from xapp.quotas.allocation_to_quota import Quota, QuotaRules
-from xapp.quotas.quota_book import Order, QuotaBook
+from xapp.quotas.book_encoder import BookEncoder
+from xapp.quotas.quota_book import Order
 from xapp.quotas.slice_ratios import slice_targets
 
 log = logging.getLogger(__name__)
@@ -61,29 +61,17 @@ class CccSettings:
     """A slice whose `before` is not known is limited all the same, and the first answer says what it had."""
 
 
-class CccEncoder(ControlEncoder):
+class CccEncoder(BookEncoder[CccSettings, KeptSlice]):
     """One node's. Thread safe. An answer does not say which control it is about: one is under way at a time."""
 
     service_model = "ccc"
     subject = "slice"
     leader_acts = False
+    kept_as = "numbers"
 
-    def __init__(
-        self,
-        settings: CccSettings,
-        rules: QuotaRules,
-        *,
-        on_change: Callable[[], None] = lambda: None,
-        on_call: Callable[[str, dict[str, Any]], None] = lambda call, in_force: None,
-    ) -> None:
-        """on_change: called whenever `to_keep` has changed; it must not block. on_call: called for every call that
-        changes anything, in order: from these all that this encoder ever wrote can be made again.
-        """
-        self._settings = settings
-        self._rules = rules
-        self._on_change = on_change
-        self._on_call = on_call
-        self._lock = threading.Lock()
+    def __init__(self, settings: CccSettings, rules: QuotaRules, **told: Any) -> None:
+        """told: see BookEncoder."""
+        super().__init__(settings, rules, **told)
         self._places: list[tuple[str, int, str]] = []
         """NR-CGI, SST, SD of each slice of a cell, by its number in the book."""
         self._before: dict[int, Quota] = {}
@@ -91,20 +79,25 @@ class CccEncoder(ControlEncoder):
         """Whose `before` the next answer must say."""
         self._mute: set[int] = set()
         """Whose `before` no answer has said: they are left alone."""
-        self._book = QuotaBook(rules, lambda number: self._before.get(number, UNKNOWN))
         self._members: dict[str, dict[str, frozenset[int]]] = {}
         """By cell and name of the slice: its UEs, as of the newest decision."""
         self._answered_once: set[int] = set()
         """Slices that a control was taken for, by whichever instance: what they have is not what they had."""
-        self._in_flight = 0
-        self._kept: frozenset[int] = frozenset()
 
-    def use_settings(self, settings: CccSettings) -> None:
-        """What the node takes from now on."""
-        with self._lock:
-            if settings != self._settings:
-                self._on_call("settings", {"settings": settings})
-                self._settings = settings
+    def _released(self, subject: int) -> Quota:
+        return self._before.get(subject, UNKNOWN)
+
+    def _given_back(self, cell: str) -> None:
+        self._members.pop(cell, None)
+
+    def _taken(self, subject: int, accepted: bool | None, *, echoed: bool) -> None:
+        if accepted:
+            self._answered_once.add(subject)
+        if accepted and subject in self._unknown:
+            # Nobody knows what to give back: it is left as it is now, and alone.
+            self._unknown.discard(subject)
+            self._mute.add(subject)
+            self._book.forget(subject)
 
     def restore(self, left_behind: Iterable[KeptSlice]) -> None:
         """Slices that an earlier instance left limited: they get back what they had before it, before anything else."""
@@ -118,15 +111,8 @@ class CccEncoder(ControlEncoder):
                 self._book.restore([number])
                 self._kept |= {number}
 
-    def encode(
-        self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext
-    ) -> Sequence[ControlMessage]:
-        """Take over what one more decision's intent asks of the cell's slices; what is due now."""
-        self.take(cell, allocation, context, send_context.now_s)
-        return self.due(send_context)
-
     def take(self, cell: str, allocation: Allocation, context: DecisionContext, now_s: float) -> None:
-        """The first half of `encode`. The allocation has no say: it is of UEs."""
+        """The allocation has no say: it is of UEs."""
         with self._lock:
             self._on_call("control", {"cell": cell, "now_s": now_s})
             numbers: dict[str, int] = {}
@@ -144,33 +130,9 @@ class CccEncoder(ControlEncoder):
             targets = slice_targets(before, context.state, context.intent, self._rules)
             self._members[cell] = {limit.name: limit.ue_ids for limit in context.intent.slice_limits}
             self._book.want(cell, {numbers[name]: target for name, target in targets.items()}, now_s)
-            changed = self._book.to_keep() != self._kept
+            changed = self._keeps_other
         if changed:
             self._on_change()
-
-    def release(self, cell: str, carrier: Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
-        """Give back to the cell's slices what they had before."""
-        self.give_back(cell)
-        return self.due(send_context)
-
-    def give_back(self, cell: str) -> None:
-        """The first half of `release`."""
-        with self._lock:
-            self._on_call("release", {"cell": cell})
-            self._book.release(cell)
-            self._members.pop(cell, None)
-
-    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
-        """What may be sent now: at most one control, once the one before has been answered."""
-        with self._lock:
-            if closing:
-                self._book.release()
-            orders = self._book.due(send_context.now_s, 1 - self._in_flight, unhurried=not closing)
-            self._in_flight += len(orders)
-            messages = [self._message(order, send_context) for order in orders]
-            if messages or closing:
-                self._on_call("due", {"now_s": send_context.now_s, "closing": closing, "messages": messages})
-            return messages
 
     def _message(self, order: Order, send_context: SendContext) -> ControlMessage:
         cell, sst, sd = self._places[order.ue]
@@ -214,43 +176,23 @@ class CccEncoder(ControlEncoder):
         """Nobody has limited the slice yet, as far as is known. Locked."""
         return number not in self._book.in_force() and number not in self._answered_once
 
-    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
-        """The node took the shares, refused them, or did not say."""
-        with self._lock:
-            in_force = {"subject": subject, "accepted": accepted, "echoed": echoed, "now_s": now_s}
-            self._on_call("answered", in_force)
-            self._in_flight = max(0, self._in_flight - 1)
-            self._book.on_answer(subject, accepted, now_s)
-            if accepted:
-                self._answered_once.add(subject)
-            if accepted and subject in self._unknown:
-                # Nobody knows what to give back: it is left as it is now, and alone.
-                self._unknown.discard(subject)
-                self._mute.add(subject)
-                self._book.forget(subject)
-            changed = self._book.to_keep() != self._kept
-        if changed:
-            self._on_change()
-
-    def not_sent(self, subject: int) -> None:
-        """It is due again at once, and nothing has changed."""
-        with self._lock:
-            self._on_call("not_sent", {"subject": subject})
-            self._in_flight = max(0, self._in_flight - 1)
-            self._book.not_sent(subject)
-
-    def doubt(self) -> None:
-        """The node was away, and may have started over."""
-        with self._lock:
-            self._on_call("doubt", {})
-            self._book.doubt()
-
     # -- what it shows ---------------------------------------------------------------------------------------------
 
     def explain(self, cell: str) -> dict[str, Any]:
         """min and max % of every slice of the cell that is limited, by name."""
         with self._lock:
             return {"slice_ratios": {name: list(quota[:2]) for name, quota in self._limited_in(cell).items()}}
+
+    def kept_free_percent(self, cell: str, slice_name: str) -> float:
+        """Of a slice what the node has taken, or had before; it knows of no single UE's floor."""
+        with self._lock:
+            for share in self._settings.slices:
+                place = _nr_cgi(cell), share.sst, share.sd
+                if share.name == slice_name and place in self._places:
+                    number = self._places.index(place)
+                    before = self._before.get(number, UNKNOWN)
+                    return float(self._book.in_force(cell).get(number, before).min_percent)
+            return 0.0
 
     def _limited_in(self, cell: str) -> dict[str, Quota]:
         found = {}
@@ -282,31 +224,12 @@ class CccEncoder(ControlEncoder):
         with self._lock:
             return tuple(f"{sst}-{sd}" if sd else f"{sst}" for _, sst, sd in (self._places[n] for n in self._mute))
 
-    @property
-    def limited(self) -> int:
-        """Slices of cells that may be limited."""
-        with self._lock:
-            return len(self._book.limited)
-
-    @property
-    def waiting(self) -> int:
-        """Slices of cells whose shares are to change and have not been sent."""
-        with self._lock:
-            return self._book.waiting
-
     # -- what outlives this process ------------------------------------------------------------------------------
 
     def to_keep(self) -> dict[int, KeptSlice]:
         """Slices that must be found again after a crash, with what they had before."""
         with self._lock:
             return {n: KeptSlice(*self._places[n], self._before.get(n, UNKNOWN)) for n in self._book.to_keep()}
-
-    def kept(self, numbers: frozenset[int]) -> None:
-        """Exactly these are kept now: they may be limited."""
-        with self._lock:
-            self._on_call("kept", {"numbers": numbers})
-            self._kept = numbers
-            self._book.kept(numbers)
 
     def _number(self, cell: str, sst: int, sd: str) -> int:
         """Of a slice in a cell, in the book. Locked."""

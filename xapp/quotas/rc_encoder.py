@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,14 +11,15 @@ from zlib import crc32
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
-from xapp.control.encoder import AppliedCheck, ControlEncoder, ControlMessage, DecisionContext, SendContext
-from xapp.e2.dcm.messages import AppliedControl, Carrier
+from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
+from xapp.e2.dcm.messages import AppliedControl
 from xapp.e2.dialect import Dialect
 from xapp.e2.kpm.report_reader import KpmReport
 from xapp.e2.rc import messages as rc
 from xapp.e2.ue_id.ue_id import UeId, ue_key
 from xapp.quotas.allocation_to_quota import CellQuotas, QuotaRules
-from xapp.quotas.quota_book import Order, QuotaBook
+from xapp.quotas.book_encoder import BookEncoder
+from xapp.quotas.quota_book import Order
 
 MOST_IN_FLIGHT = 16
 """Quotas that a node which names what it answers has to work on at a time."""
@@ -41,53 +41,44 @@ class RcSettings:
     form: rc.QuotaForm = rc.QuotaForm()
 
 
-class RcEncoder(ControlEncoder):
+class RcEncoder(BookEncoder[RcSettings, UeId]):
     """One node's. Thread safe. UEs are known by `ue_key`.
 
     A node that does not say which control it answers gets one at a time, and so does one that has not answered yet.
     """
 
-    def __init__(
-        self,
-        settings: RcSettings,
-        rules: QuotaRules,
-        *,
-        on_change: Callable[[], None] = lambda: None,
-        on_call: Callable[[str, dict[str, Any]], None] = lambda call, in_force: None,
-    ) -> None:
-        """on_change: called whenever `to_keep` has changed; it must not block.
+    service_model = "rc"
+    kept_as = "ues"
 
-        on_call: called for every call that changes anything, in the order in which they do: from these, and the
-        decisions, all that this encoder ever wrote can be made again. Neither may block.
-        """
-        self._settings = settings
-        self._rules = rules
-        self._on_change = on_change
-        self._on_call = on_call
-        self._lock = threading.Lock()
-        self._book = QuotaBook(rules)
+    def __init__(self, settings: RcSettings, rules: QuotaRules, **told: Any) -> None:
+        """told: see BookEncoder."""
+        super().__init__(settings, rules, **told)
         self._cells: dict[str, CellQuotas] = {}
         self._measurements: dict[str, int | None] = {}
         """By cell: that of the newest decision."""
         self._names: dict[int, UeId] = {}
-        self._in_flight = 0
         self._echoes = False
-        self._kept: frozenset[int] = frozenset()
         self._reports_since_s: float | None = None
         self._suspected: set[int] = set()
-
-    service_model = "rc"
 
     def use_dialect(self, dialect: Dialect | None) -> None:
         self.use_settings(replace(self._settings, dialect=dialect))
 
-    def use_settings(self, settings: RcSettings) -> None:
-        """What the node takes, from now on: as its reports show, or listed anew by a node that came back."""
-        with self._lock:
-            if settings != self._settings:
-                self._on_call("settings", {"settings": settings})
-                self._settings = settings
-                self._echoes = self._echoes and settings.form.call_process_ids
+    def _settings_changed(self) -> None:
+        self._echoes = self._echoes and self._settings.form.call_process_ids
+
+    def _room(self) -> int:
+        if self._settings.dialect is None:
+            return 0
+        return (MOST_IN_FLIGHT if self._echoes else 1) - self._in_flight
+
+    def _given_back(self, cell: str) -> None:
+        if cell in self._cells:
+            self._cells[cell].forget()
+
+    def _taken(self, subject: int, accepted: bool | None, *, echoed: bool) -> None:
+        if accepted is not None:
+            self._echoes = echoed and self._settings.form.call_process_ids
 
     def restore(self, left_behind: Iterable[UeId]) -> None:
         """UEs that an earlier instance may have left under quotas, and whose ids are kept: they are released first."""
@@ -124,19 +115,11 @@ class RcEncoder(ControlEncoder):
             self._on_call("suspect", {"ues": tuple(known.values())})
             self._names |= known
             self._book.suspect(known)
-            changed = self._book.to_keep() != self._kept
+            changed = self._keeps_other
         if changed:
             self._on_change()
 
-    def encode(
-        self, cell: str, carrier: Carrier, allocation: Allocation, context: DecisionContext, send_context: SendContext
-    ) -> Sequence[ControlMessage]:
-        """Take over the quotas of one more decision; those that are due now."""
-        self.take(cell, allocation, context, send_context.now_s)
-        return self.due(send_context)
-
     def take(self, cell: str, allocation: Allocation, context: DecisionContext, now_s: float) -> None:
-        """The first half of `encode`."""
         with self._lock:
             self._on_call("control", {"cell": cell, "now_s": now_s})
             quotas = self._cells.setdefault(cell, CellQuotas(self._rules))
@@ -146,14 +129,9 @@ class RcEncoder(ControlEncoder):
             self._learn_names(targets, context.kpm)
             known = {ue: target for ue, target in targets.items() if ue in self._names}
             self._book.want(cell, known, now_s, repeats=repeats)
-            changed = self._book.to_keep() != self._kept
+            changed = self._keeps_other
         if changed:
             self._on_change()
-
-    def release(self, cell: str, carrier: Carrier, send_context: SendContext) -> Sequence[ControlMessage]:
-        """Take back every quota in the cell."""
-        self.give_back(cell)
-        return self.due(send_context)
 
     def is_applied(self, state: CellState, applied: AppliedControl | None, epoch: int) -> AppliedCheck:
         """Quotas have no identity: what a UE used must be within what it may use."""
@@ -169,29 +147,6 @@ class RcEncoder(ControlEncoder):
         if not known:
             return AppliedCheck(None, f"{len(quotas)} UEs are under a quota, none of which is in the newest report")
         return AppliedCheck(True, f"{len(known)} UEs are within their quotas")
-
-    def give_back(self, cell: str) -> None:
-        """The first half of `release`."""
-        with self._lock:
-            self._on_call("release", {"cell": cell})
-            self._book.release(cell)
-            if cell in self._cells:
-                self._cells[cell].forget()
-
-    def due(self, send_context: SendContext, *, closing: bool = False) -> Sequence[ControlMessage]:
-        """What may be sent now: as many as the rate and the answers that are still due allow."""
-        with self._lock:
-            if closing:
-                self._book.release()
-            room = (MOST_IN_FLIGHT if self._echoes else 1) - self._in_flight
-            if self._settings.dialect is None:
-                room = 0
-            orders = self._book.due(send_context.now_s, room, unhurried=not closing)
-            self._in_flight += len(orders)
-            messages = [self._message(order, send_context) for order in orders]
-            if messages or closing:
-                self._on_call("due", {"now_s": send_context.now_s, "closing": closing, "messages": messages})
-            return messages
 
     def _message(self, order: Order, send_context: SendContext) -> ControlMessage:
         s, quota = self._settings, order.quota
@@ -212,48 +167,14 @@ class RcEncoder(ControlEncoder):
             on_not_sent=partial(self.not_sent, order.ue),
         )
 
-    def answered(self, subject: int, accepted: bool | None, *, echoed: bool, now_s: float) -> None:
-        """The node took a quota, refused it, or did not say."""
-        with self._lock:
-            in_force = {"subject": subject, "accepted": accepted, "echoed": echoed, "now_s": now_s}
-            self._on_call("answered", in_force)
-            self._in_flight = max(0, self._in_flight - 1)
-            if accepted is not None:
-                self._echoes = echoed and self._settings.form.call_process_ids
-            self._book.on_answer(subject, accepted, now_s)
-            changed = self._book.to_keep() != self._kept
-        if changed:
-            self._on_change()
-
-    def not_sent(self, subject: int) -> None:
-        """It is due again at once, and nothing has changed."""
-        with self._lock:
-            self._on_call("not_sent", {"subject": subject})
-            self._in_flight = max(0, self._in_flight - 1)
-            self._book.not_sent(subject)
-
     def explain(self, cell: str) -> dict[str, Any]:
         """max % of every UE of the cell that is under a quota."""
         with self._lock:
             return {"quotas": {ue: quota.max_percent for ue, quota in self._book.in_force(cell).items()}}
 
-    @property
-    def limited(self) -> int:
-        """UEs that may be under a quota."""
-        with self._lock:
-            return len(self._book.limited)
-
-    @property
-    def waiting(self) -> int:
-        """Quotas that are to change and have not been sent."""
-        with self._lock:
-            return self._book.waiting
-
-    def doubt(self) -> None:
-        """The node was away, and may have started over: what holds there is not known any more."""
-        with self._lock:
-            self._on_call("doubt", {})
-            self._book.doubt()
+    def kept_free_percent(self, cell: str, slice_name: str) -> float:
+        """Nothing: a quota's min is the least size of a grant."""
+        return 0.0
 
     # -- what outlives this process ------------------------------------------------------------------------------
 
@@ -261,13 +182,6 @@ class RcEncoder(ControlEncoder):
         """UEs that must be found again after a crash."""
         with self._lock:
             return {ue: self._names[ue] for ue in self._book.to_keep()}
-
-    def kept(self, ues: frozenset[int]) -> None:
-        """Exactly these are kept now: they may be limited."""
-        with self._lock:
-            self._on_call("kept", {"ues": ues})
-            self._kept = ues
-            self._book.kept(ues)
 
     def _learn_names(self, targets: Mapping[int, object], kpm: KpmReport | None) -> None:
         """The UEs' full identities, as the node reported them; those of UEs that have left are forgotten. Locked."""

@@ -129,6 +129,7 @@ def wire(
         handler_id=configuration.name,
         links=receiver.links,
         beside=receiver.cells_beside,
+        link_of=receiver.link_of,
     )
     policies.a1.wake = lambda: task_runner.wake(POLICIES)
     receiver.register(A1_POLICY_REQUEST, policies.a1.on_message)

@@ -18,9 +18,11 @@ from xapp.a1.policy_model import Policy, parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.control.cell_link import CellLink, ControlTarget, Report
 from xapp.control.cell_tracker import CellTracker
+from xapp.control.encoder import ControlEncoder
 from xapp.control_kinds.dcm import DcmEncoder
 from xapp.e2.dcm import messages as dcm
-from xapp.quotas.allocation_to_quota import QuotaRules
+from xapp.quotas.allocation_to_quota import Quota, QuotaRules
+from xapp.quotas.ccc_encoder import CccEncoder, CccSettings, SliceShare
 from xapp.quotas.rc_encoder import RcEncoder, RcSettings
 
 NCI = "00f110000000011"
@@ -51,23 +53,68 @@ def link(state: CellState, *, has_function: bool = True) -> CellLink:
     return found
 
 
-def test_a_floor_that_quotas_of_ues_cannot_keep_is_said_within_two_windows() -> None:
+def at_node(encoder: ControlEncoder | None) -> CellLink:
+    """The cell, under an encoder or watched only."""
+    found = link(cell())
+    assert found.target is not None
+    return replace(found, target=encoder and replace(found.target, encoder=encoder))
+
+
+def judged_at(attached: CellLink, kbps: float, share: float) -> PoliciesInForce:
+    """Two seconds in which every UE was served so much, UE 1 under a target of 500 kbit/s."""
     floor = policy(scope={"cells": [CELL], "ue_ids": [1]}, targets={"per_ue": {"min_throughput_kbps": 500}})
-    in_force = PoliciesInForce(PolicySet({"floor": floor}))
-    encoder = RcEncoder(RcSettings(bytes.fromhex("00f110"), 1, None), QuotaRules())
-    at_dcm = link(cell())
-    assert at_dcm.target is not None
-    for period in range(20):
-        measured = {"served_bits_per_slot_U": np.full(3, 300.0), "prb_share_U": np.full(3, 0.38)}
+    in_force = PoliciesInForce(PolicySet({"floor": floor}), link_of=lambda cell: attached)
+    for period in range(21):
+        measured = {"served_bits_per_slot_U": np.full(3, kbps), "prb_share_U": np.full(3, share)}
         state = replace(cell(slot=100 * period), slots_per_dcm=100, **measured)
-        intent = in_force.intent_for(state)
-        in_force.on_decided(state, intent, all_dynamic(state.ue_ids, 5), True)
-    at_rc = replace(at_dcm, target=replace(at_dcm.target, encoder=encoder))
+        in_force.on_decided(state, in_force.intent_for(state), all_dynamic(state.ue_ids, 5), True)
+    return in_force
+
+
+QUOTAS = RcEncoder(RcSettings(bytes.fromhex("00f110"), 1, None), QuotaRules())
+SLICES = CccEncoder(CccSettings("00101", (SliceShare("1", 1, "", Quota(20, 100, 0)),), (NCI,)), QuotaRules())
+
+
+@pytest.mark.parametrize("share", [0.38, 0.1])
+def test_a_floor_that_quotas_of_ues_cannot_keep_is_said_within_two_windows(share: float) -> None:
+    """Also where the UE is on much less than the floor: nothing was kept free for it that it could have left unused."""
+    at_rc = at_node(QUOTAS)
+    in_force = judged_at(at_rc, 300.0, share)
+    (row,) = in_force.targets([at_rc])
+    assert row["windows_by_state"] == {"missed": 2} and row["share_percent"] >= min(70.0, 180.0 * share)
     status = in_force.statuses([at_rc])["floor"]
     assert status.enforcement is Enforcement.NOT_ENFORCED
     reason = "UE 1: 300 kbit/s in the newest second, 500 wanted"
     assert any(reason in text and text.endswith(NO_RESERVATION) for text in status.reasons)
+    at_dcm = at_node(DcmEncoder())
     assert not any(NO_RESERVATION in text for text in in_force.statuses([at_dcm])["floor"].reasons)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "kbps", "state"),
+    [
+        (DcmEncoder(), 100.0, "idle"),
+        (QUOTAS, 100.0, "missed"),
+        (SLICES, 100.0, "missed"),
+        (None, 100.0, "missed"),
+        (DcmEncoder(), 0.0, "idle"),
+        (QUOTAS, 0.0, "idle"),
+        (None, 0.0, "idle"),
+    ],
+)
+def test_a_ue_has_less_to_send_where_its_floor_is_kept_free_or_where_it_sends_nothing_at_all(
+    encoder: ControlEncoder | None, kbps: float, state: str
+) -> None:
+    attached = at_node(encoder)
+    in_force = judged_at(attached, 600.0, 0.3)
+    for period in range(21, 60):
+        measured = {"served_bits_per_slot_U": np.full(3, kbps), "prb_share_U": np.full(3, 0.05 * (kbps > 0.0))}
+        now = replace(cell(slot=100 * period), slots_per_dcm=100, **measured)
+        in_force.on_decided(now, in_force.intent_for(now), all_dynamic(now.ue_ids, 5), True)
+    (row,) = in_force.targets([attached])
+    assert row["state"] == state
+    enforced = in_force.statuses([attached])["floor"].enforcement is Enforcement.ENFORCED
+    assert enforced == (state == "idle" and encoder is not None)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,13 @@ from xapp.config.slices import SliceId, SliceMembers
 PLMN = {"mcc": "001", "mnc": "01"}
 SLICE = {"sst": 2, "sd": "0000FF", "plmnId": PLMN}
 RELIABILITY = {"packetSize": 32, "userPlaneLatency": 10, "successProbability": 0.999}
+OLD_RELIABILITY = {"packetSize": 32.5, "userPlaneLatency": 10, "successProbility": 0.999}
+"""As the type's first version spells it."""
+GNB = {"plmnId": PLMN, "gnbId": {"gnbIdLength": 32, "gnbIdValue": 1}}
+F1AP_ID = {"globalGnbId": GNB, "gnbCuUeF1apId": 3}
 CELL = "gnb_001_001_00000001/00f110000000011"
+OTHER = "gnb_001_001_00000002/00f110000000021"
+AMF = {"plmnId": PLMN, "amfRegionId": "01", "amfSetId": "001", "amfPointer": "01"}
 CELL_ID = {"plmnId": PLMN, "cId": {"ncI": 17}}
 SLA_1 = {
     "maxNumberOfUes": 10,
@@ -45,6 +51,7 @@ SLA_3 = SLA_1 | {
     "dlSlicePriority": 1,
     "ulSlicePriority": 1,
 }
+SLA_4 = SLA_3 | {"maxDlPktSize": 1500, "maxUlPktSize": 1500}
 UE = {
     "ulThroughput": 500,
     "dlThroughput": 500,
@@ -66,10 +73,13 @@ def sla(objectives: Any, **more: Any) -> dict[str, Any]:
 ACCEPTED = [
     sla(SLA_1),
     sla(SLA_3),
+    sla(SLA_4),
     sla({"guaUlThptPerSlice": 500}, sliceSlaResources={"cellIdList": [CELL_ID]}),
     sla({"guaUlThptPerSlice": 500}, sliceSlaResources={"taIList": [{"plmnId": PLMN, "tac": "000001"}]}),
     {"scope": UE_SCOPE, "ueLevelObjectives": UE},
-    {"scope": {"groupId": 4}, "ueLevelObjectives": {"ulThroughput": 500}},
+    {"scope": UE_SCOPE | {"groupId": {"rfspIndex": 4}}, "ueLevelObjectives": {"dlRlcSduPacketLossRate ": 0.1}},
+    {"scope": {"ueId": {"guGnbCuUeF1apId": F1AP_ID}}, "ueLevelObjectives": {"ulReliability": OLD_RELIABILITY}},
+    {"scope": {"groupId": {"spId": 4}, "qosId": {"5qI": 256}}, "qosObjectives": {"priorityLevel": 2.5}},
     {"scope": {"qosId": {"5qI": 2}}, "qosObjectives": {"gfbr": 100}},
     {"scope": {"qosId": {"qcI": 2}, "sliceId": SLICE}, "qosObjectives": QOS},
 ]
@@ -98,10 +108,35 @@ def test_the_standards_shapes_are_accepted_and_survive_shared_data(document: dic
             sla(SLA_1, sliceSlaResources={"cellIdList": [{"plmnId": PLMN, "cId": {}}]}),
             "sliceSlaResources.cellIdList.0.cId: expected either ncI or ecI",
         ),
-        ({"scope": {}, "ueLevelObjectives": UE}, "scope: expected either ueId or groupId"),
+        ({"scope": {}, "ueLevelObjectives": UE}, "scope.ueId is {}: Field required"),
+        ({"scope": {"groupId": {"spId": 4}}, "ueLevelObjectives": UE}, "scope.ueId is {'groupId': {'spId': 4}}: Field"),
+        ({"scope": UE_SCOPE | {"groupId": 4}, "ueLevelObjectives": UE}, "scope.groupId is 4"),
+        ({"scope": UE_SCOPE | {"groupId": {"spId": 257}}, "ueLevelObjectives": UE}, "scope.groupId.spId is 257"),
+        ({"scope": {"ueId": {}}, "ueLevelObjectives": UE}, "scope.ueId: expected either guRanUeId or"),
+        ({"scope": {"ueId": 3}, "ueLevelObjectives": UE}, "scope.ueId is 3"),
+        (
+            {"scope": {"ueId": {"guGnbCuUeF1apId": {}}}, "ueLevelObjectives": UE},
+            "scope.ueId.guGnbCuUeF1apId.globalGnbId is {}: Field required",
+        ),
+        (
+            {"scope": {"qosId": {"5qI": 1}, "sliceId": SLICE, "groupId": {"spId": 1}}, "qosObjectives": QOS},
+            "scope: expected groupId or sliceId, not both",
+        ),
+        (
+            sla(SLA_1, sliceSlaResources={"taIList": [{"plmnId": PLMN, "tac": "1"}]}),
+            "sliceSlaResources.taIList.0.tac is '1'",
+        ),
         ({"scope": {"ueId": "3"}, "ueLevelObjectives": UE}, "scope.ueId is '3'"),
         ({"scope": UE_SCOPE, "ueLevelObjectives": {"ulReliability": {}}}, "ueLevelObjectives.ulReliability.packetSize"),
+        (
+            {"scope": UE_SCOPE, "ueLevelObjectives": {"ulReliability": RELIABILITY | OLD_RELIABILITY}},
+            "ueLevelObjectives.ulReliability: expected successProbability, or the older successProbility",
+        ),
         ({"scope": {"ueId": UE_SCOPE["ueId"]}, "qosObjectives": QOS}, "scope.qosId is"),
+        ({"scope": {"qosId": {"5qI": 1}}, "qosObjectives": {"gfbr": 9, "mfbr": 5}}, "qosObjectives: gfbr 9 is above"),
+        (sla(SLA_1 | {"guaUlThptPerSlice": 801}), "sliceSlaObjectives: guaUlThptPerSlice 801 is above maxUlThptPer"),
+        (sla({"guaUlThptPerSlice": 5, "maxUlThptPerUe": None}), "sliceSlaObjectives: maxUlThptPerUe is null"),
+        ({"scope": UE_SCOPE | {"cellId": None}, "ueLevelObjectives": UE}, "scope: cellId is null"),
         ({"scope": {"qosId": {}}, "qosObjectives": QOS}, "scope.qosId: expected either 5qI or qcI"),
         ({"scope": {"qosId": {"5qI": 1}}, "qosObjectives": {}}, "qosObjectives: expected one objective at least"),
     ],
@@ -135,7 +170,26 @@ def test_uplink_fields_become_targets() -> None:
     ]
     assert targets_of({"scope": UE_SCOPE, "ueLevelObjectives": {"ulThroughput": 5}}, "gnb_1/00f110000000012") == []
     assert targets_of({"scope": {"qosId": {"5qI": 2}, "sliceId": SLICE}, "qosObjectives": QOS})[0].max_kbps == 500
+    old = {"scope": UE_SCOPE, "ueLevelObjectives": {"ulReliability": OLD_RELIABILITY}}
+    assert targets_of(old)[0].max_loss_rate == pytest.approx(0.001)
     assert targets_of({"scope": {"qosId": {"5qI": 2}}, "qosObjectives": QOS}) == []
+
+
+@pytest.mark.parametrize(
+    ("ue_id", "cells"),
+    [
+        ("0000000000000003", {CELL, OTHER}),
+        ({"guRanUeId": {"globalGnbId": GNB, "ranUeId": "0000000000000003"}}, {CELL}),
+        ({"guGnbCuUeF1apId": F1AP_ID}, {CELL}),
+        ({"guGnbCuUeF1apId": F1AP_ID | {"globalGnbId": GNB | {"plmnId": {"mcc": "001", "mnc": "02"}}}}, set()),
+        ({"guAmfUeNgapId": {"guAmI": AMF, "amfUeNgapId": 3}}, {CELL, OTHER}),
+    ],
+)
+def test_a_ue_may_be_named_by_a_number_of_its_gnbs(ue_id: Any, cells: set[str]) -> None:
+    """CELL is cell 1 of gNB 1, OTHER of gNB 2; a cell without NR-CGI is nobody's."""
+    document = {"scope": {"ueId": ue_id}, "ueLevelObjectives": {"ulThroughput": 5}}
+    assert {cell for cell in (CELL, OTHER) if targets_of(document, cell)} == cells
+    assert bool(targets_of(document, "gnb_1/node")) == (len(cells) == 2)
 
 
 def test_a_node_that_reports_one_slice_has_its_members() -> None:
@@ -152,7 +206,18 @@ def test_a_node_that_reports_one_slice_has_its_members() -> None:
     [
         (sla({"guaDlThptPerSlice": 9}), EnforceReason.STATEMENT_NOT_APPLICABLE, "sliceSlaObjectives.guaDlThptPerSlice"),
         (sla({"maxNumberOfUes": 9}), EnforceReason.STATEMENT_NOT_APPLICABLE, "sliceSlaObjectives.maxNumberOfUes"),
-        ({"scope": {"groupId": 1}, "ueLevelObjectives": UE}, EnforceReason.STATEMENT_NOT_APPLICABLE, "scope.groupId"),
+        ({"scope": UE_SCOPE, "ueLevelObjectives": UE}, EnforceReason.STATEMENT_NOT_APPLICABLE, "dlReliability: the"),
+        (sla({"maxUlPktSize": 9}), EnforceReason.STATEMENT_NOT_APPLICABLE, "maxUlPktSize: it is not controlled"),
+        (
+            {"scope": {"groupId": {"spId": 1}, "qosId": {"5qI": 1}}, "qosObjectives": {"gfbr": 9}},
+            EnforceReason.SCOPE_NOT_APPLICABLE,
+            "scope.groupId",
+        ),
+        (
+            {"scope": {"ueId": {"guEnbUeX2apId": {"enbUeX2apId": 1}}}, "ueLevelObjectives": {"ulThroughput": 9}},
+            EnforceReason.SCOPE_NOT_APPLICABLE,
+            "scope.ueId: no node's UEs are known by such an identity",
+        ),
         ({"scope": {"qosId": {"5qI": 1}}, "qosObjectives": {"pdb": 5}}, EnforceReason.SCOPE_NOT_APPLICABLE, "flows"),
         (sla({"guaUlThptPerSlice": 9}), EnforceReason.SCOPE_NOT_APPLICABLE, "no cell reports"),
     ],
@@ -169,7 +234,7 @@ def test_the_types_can_be_given_to_a_ric() -> None:
     schema = made["create_schema"]
     assert (made["policy_type_id"], schema["additionalProperties"]) == (20008, False)
     assert schema["required"] == ["scope", "sliceSlaObjectives"]
-    assert set(schema["properties"]["sliceSlaObjectives"]["properties"]) == set(SLA_3)
+    assert set(schema["properties"]["sliceSlaObjectives"]["properties"]) == set(SLA_4)
     assert "$ref" not in json.dumps(made)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,15 @@ class Cell:
         limit = self.intent.slice_limits[0]
         for _ in range(periods):
             self.slot += K
-            (limit,) = self.keeper.with_limits(self.intent, self.state(0.0)).slice_limits
+            intent = self.keeper.with_limits(self.intent, self.state(0.0))
+            (limit,) = intent.slice_limits
             share = min(max(self.own_percent, limit.min_share_percent), limit.max_share_percent) / 100.0
             kbps = min(self.offered_kbps, share * RBGS * self.bits_per_rbg)
             service = None
             if self.packets is not None:
                 service = Service((1, 2, 3), np.zeros(3), K, *map(np.array, self.packets))
-            self.keeper.on_decided(self.state(kbps), Intent(**{**self.values(), "mode": mode}), service)
+            self.keeper.on_decided(self.state(kbps), replace(intent, mode=mode), service)
         return limit
-
-    def values(self) -> dict[str, Any]:
-        return {"slice_limits": self.intent.slice_limits, "targets": self.intent.targets}
 
     def state(self, kbps: float) -> Any:
         share = kbps / (RBGS * self.bits_per_rbg)
@@ -97,6 +96,16 @@ def test_who_has_less_to_send_is_idle_and_the_share_shrinks() -> None:
     cell = Cell(slice_target(min_kbps=4000.0), offered_kbps=300.0)
     limit = cell.play(30)
     assert cell.row["state"] == "idle" and limit.min_share_percent <= 15.0
+
+
+def test_an_operators_cap_below_the_floor_is_no_lack_of_data() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    cell.intent = Intent(slice_limits=(SliceLimit("1", SLICE, 0.0, 15.0),), targets=cell.intent.targets)
+    cell.play(30)
+    assert cell.row["windows_by_state"] == {"missed": 3} and cell.row["share_percent"] >= 40.0
+    cell.intent = Intent(slice_limits=(SliceLimit("1", SLICE, 0.0, 0.0),), targets=cell.intent.targets)
+    cell.play(30)
+    assert cell.row["windows_by_state"] == {"missed": 6}, "cut off, it sends nothing"
 
 
 def test_a_ceiling_becomes_a_cap() -> None:

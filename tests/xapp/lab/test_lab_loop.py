@@ -65,11 +65,11 @@ def test_a_node_that_sets_up_is_in_the_rnib_with_its_functions(lab: Any) -> None
     functions = {function["ranFunctionOid"]: function for function in node["gnb"]["ranFunctions"]}
     described = dcm.decode_ran_function(bytes.fromhex(functions[dcm.DCM_OID]["ranFunctionDefinition"]))
     assert [carrier.cell for carrier in described.cells] == gnb.cells
-    (style,) = kpm.decode_ran_function(
+    styles = kpm.decode_ran_function(
         bytes.fromhex(functions["1.3.6.1.4.1.53148.1.2.2.2"]["ranFunctionDefinition"])
     ).report_styles
-    assert style.style == 4
-    assert "CQI" in style.measurements
+    assert [(style.style, style.action_format) for style in styles] == [(number, number) for number in range(1, 6)]
+    assert "CQI" in styles[3].measurements
     assert lab.xapp.e2mgr.get("/nodeb/gnb_nobody").status_code == 404
 
 

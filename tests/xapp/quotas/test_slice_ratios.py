@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_floor_alone_keeps_the_nodes_ceiling_and_a_cap_alone_its_floor() -> No
     assert node.at_node["1"] == (90, 90, 3)
     node.decide(intent(s1=(0.0, 3.0)))
     assert node.at_node["1"] == (3, 3, 3)
+
+
+def test_what_is_kept_free_for_a_slice_is_what_the_node_has_taken() -> None:
+    node = Node()
+    kept_free = partial(node.encoder.kept_free_percent, CELL)
+    assert kept_free("2") == 0.0, "nothing is known of it yet"
+    node.decide(Intent())
+    assert kept_free("2") == 5.0, "the node's own"
+    node.decide(intent(s2=(30.0, 50.0)))
+    assert (kept_free("1"), kept_free("2")) == (5.0, 40.0)
+    assert kept_free("") == kept_free("3") == 0.0, "single UEs and slices that it does not have"
 
 
 def test_the_rate_holds_and_a_broken_cap_goes_first() -> None:

@@ -40,6 +40,8 @@ class Behaviour:
     numbers_indications: bool = True
     echoes_calls: bool = True
     """Its answers name the control that they answer."""
+    all_styles: bool = True
+    """Its KPM function lists all report styles, as agents do that take several conditions; else style 4 alone."""
     conditions: Literal["ignored", "snssai"] = "ignored"
     """What becomes of report style 4's conditions; snssai: anything but S-NSSAI EQUAL in octets is its death."""
     ue_ids: Literal["du", "gnb"] = "du"
@@ -83,7 +85,14 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "ocudu": Behaviour(
         "kpm_srsran", True, True, 1000, numbers_indications=False, echoes_calls=False, offers_ratios=True
     ),
-    "oai": Behaviour("kpm_oai", numbers_indications=False, echoes_calls=False, conditions="snssai", ue_ids="gnb"),
+    "oai": Behaviour(
+        "kpm_oai",
+        numbers_indications=False,
+        echoes_calls=False,
+        all_styles=False,
+        conditions="snssai",
+        ue_ids="gnb",
+    ),
     "srsran": Behaviour("kpm_srsran", True, True, 1000, numbers_indications=False),
 }
 """By name; "" = the lab's own."""

@@ -98,7 +98,10 @@ class E2Agent:
         functions = [dcm_function(self.mac.carriers)] if self._has_dcm else []
         functions += [rc_function.function_item()] if self._has_rc else []
         functions += [ccc_function.function_item(self.mac)] if self._has_ccc else []
-        return procedures.encode(setup_request(self._transaction, self.identity, self.profile.measurements, functions))
+        measurements, all_styles = self.profile.measurements, self._behaviour.all_styles
+        return procedures.encode(
+            setup_request(self._transaction, self.identity, measurements, functions, all_styles=all_styles)
+        )
 
     def disconnected(self) -> None:
         """The association is gone, and with it every subscription. Controls stay until their lease is over."""

@@ -14,6 +14,15 @@ KPM_FUNCTION_ID = 2
 KPM_OID = "1.3.6.1.4.1.53148.1.2.2.2"
 KPM_STYLE = 4
 """Measurements of each UE under a common condition: action definition format 4, indication message format 3."""
+REPORT_STYLES = (
+    (1, "E2 Node Measurement", 1),
+    (2, "E2 Node Measurement for a single UE", 1),
+    (3, "Condition-based, UE-level E2 Node Measurement", 2),
+    (KPM_STYLE, "Common Condition-based, UE-level Measurement", 3),
+    (5, "E2 Node Measurement for multiple UEs", 3),
+)
+"""Number (that of the action definition's format, too), name and message format of each. The lab's node lists them as
+real ones do, and answers one alone, which the xApp asks for."""
 PLMN = bytes.fromhex("00f110")
 """001-01, the test network."""
 CELL_ID_BITS = 4
@@ -52,14 +61,22 @@ def setup_request(
     identity: procedures.GnbId,
     measurements: Sequence[str],
     controls: Sequence[procedures.RanFunctionItem],
+    *,
+    all_styles: bool = True,
 ) -> procedures.E2SetupRequest:
-    """`measurements`: what the KPM function offers. `controls`: the functions beside it."""
+    """`measurements`: what the KPM function offers. `controls`: the functions beside it. all_styles: the KPM function
+    lists every report style, as srsRAN's does.
+    """
     kpm_function = kpm.RanFunction(
         short_name="ORAN-E2SM-KPM",
         oid=KPM_OID,
         description="KPM monitor",
         trigger_styles=(kpm.TriggerStyle(1, "Periodic report", 1),),
-        report_styles=(kpm.ReportStyle(KPM_STYLE, "Common condition-based, UE-level", 4, tuple(measurements), 1, 3),),
+        report_styles=tuple(
+            kpm.ReportStyle(style, name, style, tuple(measurements), 1, message_format)
+            for style, name, message_format in REPORT_STYLES
+            if all_styles or style == KPM_STYLE
+        ),
     )
     functions = (
         procedures.RanFunctionItem(KPM_FUNCTION_ID, kpm.encode_ran_function(kpm_function), 1, KPM_OID),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from policy.errors import UserMistake
 from policy.observation import PROFILES
 from training.simulator.scenario import make_scenario
+from xapp.config.model import parse_controls
 from xapp.e2.e2ap import hot_messages as e2ap
 from xapp.e2.e2ap import procedures
 from xapp.e2.kpm import messages as kpm
@@ -26,8 +28,11 @@ from xapp.lab.gnb.mac import Mac
 from xapp.lab.gnb.options import GnbOptions
 from xapp.lab.gnb.ran_functions import make_carriers, make_identity
 from xapp.lab.gnb.rc_function import RC_FUNCTION_ID, f1ap_id
+from xapp.lab.lab import node_settings, slice_members
 from xapp.lab.options import LabOptions
+from xapp.nodes.subscription_plan import plan_node
 from xapp.quotas.allocation_to_quota import Quota
+from xapp.ric.nodes import E2Node, RanFunction
 
 PERIOD_MS = 100
 NAMES = ("DRB.UEThpUl", "RRU.PrbTotUl")
@@ -52,8 +57,8 @@ class Node:
             behaviour=self.behaviour,
         )
 
-    def subscribe(self, row: int = 0, condition: Condition = OCTETS) -> Any:
-        action = kpm.ActionDefinition(4, NAMES, PERIOD_MS, self.mac.carriers[row].cell, (condition,))
+    def subscribe(self, row: int = 0, condition: Condition = OCTETS, conditions: tuple[Condition, ...] = ()) -> Any:
+        action = kpm.ActionDefinition(4, NAMES, PERIOD_MS, self.mac.carriers[row].cell, conditions or (condition,))
         request = procedures.SubscriptionRequest(
             e2ap.RicRequestId(123, 1 + row),
             2,
@@ -182,3 +187,30 @@ def test_ocudu_offers_ratios_of_slices_beside_quotas_and_the_others_do_not(behav
     setup = procedures.decode(Node(behave).agent.connected())
     assert isinstance(setup, procedures.E2SetupRequest)
     assert [item.function_id for item in setup.functions] == functions
+
+
+@pytest.mark.parametrize(("behave", "left_out"), [("", ""), ("ocudu", ""), ("srsran", ""), ("oai", "SST 2")])
+def test_both_slices_of_the_lab_are_asked_for_at_every_node_that_takes_two_conditions(
+    behave: str, left_out: str
+) -> None:
+    """As srsRAN and OCUDU do the node lists all report styles; OpenAirInterface's style 4 takes one condition."""
+    node = Node(behave)
+    setup = procedures.decode(node.agent.connected())
+    assert isinstance(setup, procedures.E2SetupRequest)
+    functions = tuple(RanFunction(f.function_id, f.oid or "", f.definition) for f in setup.functions)
+    options = LabOptions(behave=behave, control="" if behave else "rc", policy=(Path("slice-sla.json"),)).resolved()
+    (settings,) = node_settings(options)
+    members = parse_controls({"a1": {"slices": slice_members(options)}}).a1.slices
+    planned = plan_node(
+        E2Node(node.agent.identity.ran_name, True, functions),
+        report_period_ms=PERIOD_MS,
+        measurements=NAMES,
+        settings=parse_controls({"nodes": [settings]}).nodes[0],
+        slices=members,
+    )
+    missing = [problem.text for problem in planned.problems if problem.fault == "slices_not_reported"]
+    assert [left_out in text for text in missing] == [True] * bool(left_out)
+    (wanted,) = planned.wanted
+    action = kpm.decode_action_definition(wanted.action_definition)
+    assert isinstance(node.subscribe(conditions=action.conditions), procedures.SubscriptionResponse)
+    assert len(node.report()) == 1
