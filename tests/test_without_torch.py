@@ -127,20 +127,33 @@ def test_messages_are_decoded() -> None:
     assert json.loads(document)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "warm-start --scenario mix --out {out}",
-        "train --scenario mix --out {out}",
-        "train-followers --scenario mix --from bundled --out {out}",
-        "evaluate --scenario mix --cells 1 --seeds 1",
-        "exploit --scenario mix",
-        "bench training",
-        "lab --followers learned --seconds 1",
-        "gnb --followers learned",
-    ],
+NEEDS_TORCH = (
+    "warm-start --scenario mix --out {out}",
+    "train --scenario mix --out {out}",
+    "train-followers --scenario mix --from bundled --out {out}",
+    "evaluate --scenario mix --cells 1 --seeds 1",
+    "exploit --scenario mix",
+    "bench training",
+    "lab --followers learned --seconds 1",
+    "gnb --followers learned",
 )
-def test_what_needs_torch_says_so_in_one_line(tmp_path: Path, command: str) -> None:
-    done = stackmac(*command.format(out=tmp_path / "out").split())
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "torch is not installed; to add it: pip install torch transformers" in done.stderr
+ASKED = """
+import contextlib, io, json, sys
+from xapp.cli import main
+answers = []
+for command in sys.argv[1:]:
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        status = main(command.split())
+    answers.append((status, said.getvalue()))
+print(json.dumps(answers))
+"""
+
+
+def test_what_needs_torch_says_so_in_one_line(tmp_path: Path) -> None:
+    commands = [command.format(out=tmp_path / "out") for command in NEEDS_TORCH]
+    asked = [sys.executable, "-c", ASKED, *commands]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    for command, (status, said) in zip(commands, json.loads(done.stdout), strict=True):
+        assert (status, said.count("\n")) == (2, 1), (command, said)
+        assert "torch is not installed; to add it: pip install torch transformers" in said, command

@@ -67,33 +67,56 @@ def result(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((folder / name).read_text())  # type: ignore[no-any-return]
 
 
-def test_a_leader_is_measured_beside_others_and_by_itself(folder: Path, stackmac: Stackmac) -> None:
-    mine = "my_leader:LongestQueue"
-    against = ("evaluate", "--scenario", "mix", *TINY, "--against", f"node_idle,{mine}", "--jobs", "2")
-    in_a_process_of_its_own(folder, *against, "--json", "against.json")
-    rows = {row["player"]: row for row in result(folder, "against.json")["rows"]}
-    assert list(rows) == ["bundle", "node_idle", mine]
-    alone = ("evaluate", "--scenario", "mix", *TINY, "--bundle", mine, "--jobs", "1", "--against")
+MINE = "my_leader:LongestQueue"
+FIELDS = {"STACKMAC_PROMPT_FIELDS": "my_field"}
+
+
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> dict[str, Any]:
+    """A model made with a prompt field and a leader, played by processes that other processes start."""
+    made = ("warm-start", "--scenario", "mix", "--ues", "3", "--steps", "2", "--out", "fields")
+    in_a_process_of_its_own(folder, *made, **FIELDS)
+    against = ("--bundle", "fields/bundle", "--against", f"node_idle,{MINE}", "--jobs", "2", "--json", "against.json")
+    in_a_process_of_its_own(folder, "evaluate", "--scenario", "mix", *TINY, *against, **FIELDS)
+    return {row["player"]: row for row in result(folder, "against.json")["rows"]}
+
+
+def test_a_leader_is_measured_beside_others_and_by_itself(
+    folder: Path, measured: dict[str, Any], stackmac: Stackmac
+) -> None:
+    assert list(measured) == ["bundle", "node_idle", MINE]
+    alone = ("evaluate", "--scenario", "mix", *TINY, "--bundle", MINE, "--jobs", "1", "--against")
     stackmac(*alone, "node_idle", "--json", "b.json")
     subject = result(folder, "b.json")["rows"][0]
-    assert subject["player"] == mine and subject["utility"] == rows[mine]["utility"]
-    assert stackmac("results", "merge", "b.json").count(mine) > 0
-    said = stackmac(*alone, mine, status=2)
+    assert subject["player"] == MINE and subject["utility"] == measured[MINE]["utility"]
+    assert stackmac("results", "merge", "b.json").count(MINE) > 0
+    said = stackmac(*alone, MINE, status=2)
     assert "would take part twice" in said
     said = stackmac("evaluate", "--scenario", "mix", "--against", "my_leader:Nobody", status=2)
     assert said.count("\n") == 1 and "has no attribute 'Nobody'" in said
 
 
+def test_a_prompt_field_is_read_by_a_model_that_was_made_with_it(
+    folder: Path, measured: dict[str, Any], stackmac: Stackmac
+) -> None:
+    layout = result(folder, "fields/bundle/bundle.json")["prompt_layout"]
+    assert layout["ue_fields"][-1] == ["tries_left", [0.5, 1.5, 2.5, 4.5, 8.5]]
+    assert layout["cell_fields"][-1][0] == "tries_left_ues"
+    assert measured["bundle"]["cells"] > 0
+    # Here the field is not known.
+    said = stackmac("evaluate", "--scenario", "mix", *TINY, "--bundle", "fields/bundle", "--jobs", "1", status=2)
+    assert "unknown prompt fields ['tries_left']" in said and "STACKMAC_PROMPT_FIELDS" in said and said.count("\n") == 1
+
+
 def test_a_leader_is_tuned_exploited_and_put_into_an_experiment(folder: Path, stackmac: Stackmac) -> None:
-    mine = "my_leader:LongestQueue"
-    tuned = stackmac("tune", "--scenarios", "mix", "--players", mine, "--ues", "3", "--cells", "8")
-    assert f'"{mine}"' in tuned
+    tuned = stackmac("tune", "--scenarios", "mix", "--players", MINE, "--ues", "3", "--cells", "8")
+    assert f'"{MINE}"' in tuned
     one = (
         "exploit",
         "--scenario",
         "mix",
         "--bundle",
-        mine,
+        MINE,
         "--ues",
         "3",
         "--cells",
@@ -105,7 +128,7 @@ def test_a_leader_is_tuned_exploited_and_put_into_an_experiment(folder: Path, st
     )
     assert "own served bits a slot" in stackmac(*one, "--deviator", "searched", "--deviator-budget", "100")
     assert "has none of its own" in stackmac(*one, "--followers", "learned", status=2)
-    smoke = ("--budget", "smoke", "--bundle", mine, "--out")
+    smoke = ("--budget", "smoke", "--bundle", MINE, "--out")
     stackmac("experiment", "period", *smoke, "periods")
     assert (folder / "periods" / "period.csv").exists()
     assert "looks into a network" in stackmac("experiment", "scale", *smoke, "scale", status=2)
@@ -139,27 +162,3 @@ def test_a_reward_is_what_a_run_is_paid(folder: Path, stackmac: Stackmac) -> Non
     assert "reward was my_reward:throughput, is now" in said
     said = stackmac("train", *tiny, "--reward", "my_reward:BITS", "--out", "never", status=2)
     assert "reward 'my_reward:BITS': TypeError" in said
-
-
-def test_a_prompt_field_is_read_by_a_model_that_was_made_with_it(folder: Path) -> None:
-    fields = {"STACKMAC_PROMPT_FIELDS": "my_field"}
-    made = ("warm-start", "--scenario", "mix", "--ues", "3", "--steps", "2", "--out", "fields")
-    in_a_process_of_its_own(folder, *made, **fields)
-    layout = result(folder, "fields/bundle/bundle.json")["prompt_layout"]
-    assert layout["ue_fields"][-1] == ["tries_left", [0.5, 1.5, 2.5, 4.5, 8.5]]
-    assert layout["cell_fields"][-1][0] == "tries_left_ues"
-    read = (
-        "evaluate",
-        "--scenario",
-        "mix",
-        *TINY,
-        "--bundle",
-        "fields/bundle",
-        "--against",
-        "node_idle",
-        "--jobs",
-        "2",
-    )
-    assert "bundle" in in_a_process_of_its_own(folder, *read, **fields)
-    said = in_a_process_of_its_own(folder, *read, status=2)
-    assert "unknown prompt fields ['tries_left']" in said and "STACKMAC_PROMPT_FIELDS" in said and said.count("\n") == 1

@@ -71,9 +71,3 @@ def changed(tmp_path: Path) -> Callable[..., Tree]:
         return Tree(root)
 
     return change
-
-
-@pytest.fixture
-def unchanged() -> Tree:
-    """The tree as it is."""
-    return Tree(ROOT)

@@ -47,7 +47,7 @@ def run(out: Path) -> None:
         {"command": "", "method": "none", "scenarios": {}}, {"loss": 1.0},
     )  # fmt: skip
     config = make_config(
-        "tiny", [make_scenario("mix")], ues=(2,), updates=3, worlds=1, cells=2, round_updates=1, watch_rounds=0,
+        "tiny", [make_scenario("mix")], ues=(2,), updates=2, worlds=1, cells=2, round_updates=1, watch_rounds=0,
         choose_rounds=1,
     )  # fmt: skip
     train(config, out, start=start, resume=(out / CHECKPOINT).exists())

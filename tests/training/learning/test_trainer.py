@@ -44,7 +44,7 @@ def one_thread():
 def short_looks(monkeypatch):
     """Choosing takes fewer slots than a real choice should."""
     monkeypatch.setattr(selection, "SLOTS", 10)
-    monkeypatch.setattr(selection, "PERIODS", 10)
+    monkeypatch.setattr(selection, "PERIODS", 3)
 
 
 def untrained(options=PAPER, pace=1) -> Bundle:

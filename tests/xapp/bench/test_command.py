@@ -25,6 +25,8 @@ from xapp.e2.kpm.compiled_walk import CompiledWalk
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "CASE_S", 0.0)
     monkeypatch.setattr(bench, "MIN_REPEATS", 3)
+    monkeypatch.setattr(bench_kpm, "UES", (3,))
+    monkeypatch.setattr(bench_decision, "UES", (3,))
 
 
 def test_all_parts_make_rows_and_the_json_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,8 +51,7 @@ def test_one_part_alone_with_json_on_standard_output(capsys: pytest.CaptureFixtu
     assert all(row["what"] in err for row in rows)
 
 
-def test_reports_are_read_and_written_beside_all_that_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_kpm, "UES", (3,))
+def test_reports_are_read_and_written_beside_all_that_can(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     assert cli.main(["bench", "kpm", "--json", str(path)]) == 0
     rows = json.loads(path.read_text())["rows"]
@@ -106,10 +107,7 @@ def test_what_is_measured_is_a_whole_decision(k: int, num_rbgs: int) -> None:
     path.close()
 
 
-def test_the_compiled_decision_is_measured_beside_all_its_alternatives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench_decision, "UES", (3,))
+def test_the_compiled_decision_is_measured_beside_all_its_alternatives(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     assert cli.main(["bench", "decision", "--leaders", "bundled", "--json", str(path)]) == 0
     rows = json.loads(path.read_text())["rows"]

@@ -18,7 +18,7 @@ from xapp.rmr.routes import RouteTable
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import RIC_INDICATION, RmrMessage
 
-FRAMES = 3000
+FRAMES = 1500
 NOBODY = "http://127.0.0.1:9"
 ALONE = {"submgr_url": NOBODY, "e2mgr_url": NOBODY, "appmgr_url": "", "request_timeout_s": 0.5}
 
@@ -35,9 +35,9 @@ def test_of_a_flood_of_bad_frames_the_log_has_a_few_and_their_count_and_symptom_
     routes = RouteTable(f"newrt|start\nrte|{RIC_INDICATION}|127.0.0.1:{running.ready['rmr_port']}\nnewrt|end\n")
     sender = Si95Transport("127.0.0.1", 0, routes=routes)
     try:
-        for _ in range(FRAMES):
-            wait_for(lambda: sender.send(RmrMessage(RIC_INDICATION, b"\xff" * 40, meid="gnb\n\x1b[2J")))
-        wait_for(lambda: undecodable() >= FRAMES // 2)
+        while undecodable() < FRAMES:  # what a busy xApp has no room for, it drops unread
+            for _ in range(FRAMES // 10):
+                wait_for(lambda: sender.send(RmrMessage(RIC_INDICATION, b"\xff" * 40, meid="gnb\n\x1b[2J")))
         archive = zipfile.ZipFile(
             io.BytesIO(httpx.get(f"{url}/symptomdata", trust_env=False, timeout=PATIENCE_S).content)
         )
@@ -46,7 +46,7 @@ def test_of_a_flood_of_bad_frames_the_log_has_a_few_and_their_count_and_symptom_
     finally:
         sender.close()
     assert [line for line in kept if "xapp.ric" in line], "what the xApp itself had to say"
-    assert sum("undecodable message" in line for line in kept) < FRAMES // 10
+    assert sum("undecodable message" in line for line in kept) < FRAMES // 5
     _, final, log = running.stop(signal.SIGTERM)
     shown = [line for line in log.splitlines() if "undecodable message" in line and "left out" not in line]
     left_out = [int(n) for n in re.findall(r"(\d+) more lines like this were left out: undecodable", log)]
