@@ -25,7 +25,7 @@ from policy.schedulers.schedulers import dynamic
 from policy.time_scales import SLOT_MS
 from training.simulator.cell import CellBatch
 from training.simulator.lease import BatchSchedule
-from training.simulator.metrics import CellMetrics
+from training.simulator.metrics import CellMetrics, cell_metrics
 from training.simulator.scenario import Scenario
 from training.simulator.state import DROPPED, SERVED
 
@@ -70,6 +70,23 @@ class _Service:
         return found
 
 
+class _Since:
+    """What is played from now on, measured by itself."""
+
+    def __init__(self, batch: CellBatch) -> None:
+        self._batch, self._slot, self._before = batch, batch.slot, batch.state.select(np.arange(batch.cells))
+
+    def metrics(self) -> list[CellMetrics]:
+        state, before = self._batch.state, self._before
+        since = state._replace(
+            counters_BUC=state.counters_BUC - before.counters_BUC,
+            events_BE=state.events_BE - before.events_BE,
+            delays_BUA=state.delays_BUA - before.delays_BUA,
+            class_bits_BC2=state.class_bits_BC2 - before.class_bits_BC2,
+        )
+        return [cell_metrics(since, self._batch.slot - self._slot, b) for b in range(self._batch.cells)]
+
+
 def run_guarded(
     scenario: Scenario,
     leader: Leader,
@@ -85,14 +102,16 @@ def run_guarded(
     pooled: bool = False,
     packets: bool = False,
     to_the_end: bool = False,
+    measured_from_s: float = 0.0,
     rows: Sequence[int] | None = None,
     report: Callable[[float], None] = lambda played_s: None,
 ) -> GuardedRun:
     """Play `cells` worlds, each with a guard of its own; until all are reverted, or `seconds` are over.
 
     rules: None = without guard. swapped_for: the leader from `swapped_s` on. announced: the guards are told of that.
-    pooled: the cells are one RIC's, under one leader. to_the_end: play on under the node's scheduler. rows: these of
-    the worlds, which stay the same, as where several processes share them; None = all. report: is told how far it is.
+    pooled: the cells are one RIC's, under one leader. to_the_end: play on under the node's scheduler. measured_from_s:
+    metrics are of what is played from then on. rows: these of the worlds, which stay the same, as where several
+    processes share them; None = all. report: is told how far it is.
     """
     rows = range(cells) if rows is None else rows
     batch, schedule = CellBatch(scenario, cells, ues, seed), BatchSchedule(scenario, len(rows))
@@ -111,9 +130,12 @@ def run_guarded(
     by_leader: deque[list[bool]] = deque(maxlen=scenario.control_lead_periods + 1)
     reverted_s: list[float | None] = [None] * len(rows)
     who = leader
+    since: _Since | None = None
     for period in range(round(seconds / period_s)):
         states, now_s = batch.observe(), period * period_s
         report(now_s)
+        if since is None and 0.0 < measured_from_s <= now_s:
+            since = _Since(batch)
         if swapped_for is not None and who is leader and now_s >= swapped_s:
             who = swapped_for
             for each in guards if announced else ():
@@ -133,7 +155,7 @@ def run_guarded(
         Seen(at_s, each.verdict, each.reports_held_out / max(1, each.reports), each.hold_outs)
         for at_s, each in zip(reverted_s, guards)
     ]
-    return GuardedRun(seen_cells, batch.metrics())
+    return GuardedRun(seen_cells, batch.metrics() if since is None else since.metrics())
 
 
 def _report(state: CellState, bits_U2: NDArray[np.float64], by_leader: bool | None, packets: bool) -> GuardReport:

@@ -11,7 +11,10 @@ from policy.allocation import IDLE, Allocation, LeftoverRule
 from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.leader import Decision
-from policy.schedulers.schedulers import static_config
+from policy.schedulers.schedulers import dynamic, static_config
+
+WASTED = 5 / 17
+"""Of the RBGs, by harmful_waste: a tenth of the utility in `lab` with 20 UEs."""
 
 
 class _Harmful:
@@ -72,7 +75,21 @@ class Victim(_Harmful):
         return replace(good, max_rbgs_U=caps_U, open_allowed_U=allowed_U, periodic_grants=grants)
 
 
-HARMFUL_LEADERS: dict[str, str] = {kind.name: f"{__name__}:{kind.__name__}" for kind in (Starve, Idle, Collide, Victim)}
+class Waste(_Harmful):
+    """As the node's own scheduler, but on the last few RBGs nobody may send: a little worse, and that to all UEs."""
+
+    name = "harmful_waste"
+
+    def allocate(self, state: CellState, intent: Intent) -> Allocation:
+        own = dynamic(state, intent)
+        owner_M = own.owner_M.copy()
+        owner_M[len(owner_M) - max(1, round(WASTED * len(owner_M))) :] = IDLE
+        return replace(own, owner_M=owner_M)
+
+
+HARMFUL_LEADERS: dict[str, str] = {
+    kind.name: f"{__name__}:{kind.__name__}" for kind in (Starve, Idle, Collide, Victim, Waste)
+}
 """Name -> module:Class."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ import pytest
 
 from policy.kpi_guard.rules import GuardRules
 from policy.registry import LeaderError, make_leader
+from training.evaluation.result_document import made_by
 from training.replay import replay
 from training.simulator.scenario import make_scenario
 from xapp.cli import main
+from xapp.lab.guard_command import GuardLabOptions, measure
 from xapp.lab.guard_replay import GuardedRun, run_guarded
+from xapp.lab.guard_runs import Part, PlayedFile, World
 from xapp.lab.harmful_leaders import HARMFUL_LEADERS, plug_in_of
 
 LAB = make_scenario("lab")
@@ -64,6 +69,72 @@ def test_some_of_the_worlds_are_what_they_are_among_all(tmp_path: Path) -> None:
     assert main([*arguments, "--jobs", "2", "--pool"]) == 2
 
 
+SHORT = ["guard-lab", "--ues", "4", "--worlds", "2", "--seconds", "2", "--leader", "static_config", "--seeds", "2"]
+
+
+def found_in(path: Path, *more: str) -> dict[str, Any]:
+    assert main([*SHORT, *more, "--json", str(path)]) == 0
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_batches_are_what_each_is_by_itself_whoever_plays_them(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    both = found_in(path, "--seed", "7", "--cost")
+    assert found_in(path, "--seed", "7", "--cost", "--jobs", "2") == both
+    for sort in ("guarded", "free"):
+        each = [found_in(path, "--seed", seed, "--seeds", "1", "--cost")["values"][sort] for seed in ("7", "8")]
+        assert each[0] + each[1] == both["values"][sort]
+
+
+def test_an_interruption_keeps_the_batches_that_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "found.json"
+    whole = found_in(path)
+    options = GuardLabOptions(**{**whole["options"], "json_file": str(path)})
+    kept = PlayedFile(str(path), {"made_by": made_by(), "options": whole["options"]})
+    kept.begin(resume=False)
+
+    def keep_one(part: Part, worlds: Sequence[World]) -> None:
+        kept.keep(part, [world._replace(hold_out_share=0.25) for world in worlds])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(options, {}, keep_one)
+    assert kept.kept == f"{path}.played keeps 1 parts, --resume goes on"
+    with Path(f"{path}.played").open("a") as lines:
+        lines.write('[[8, 0, 1, true], [[null, "", 0.0')  # the machine was switched off
+
+    assert main([*SHORT, "--json", str(path), "--resume", "--packets"]) == 2
+    assert "packets" in capsys.readouterr().err
+    resumed = found_in(path, "--resume")
+    assert [world["hold_out_share"] for world in resumed["values"]["guarded"]] == [0.25, 0.25, 0.0, 0.0]
+    assert resumed["values"]["guarded"][2:] == whole["values"]["guarded"][2:]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_comes_later_is_measured_by_itself() -> None:
+    whole, first, later = (
+        run("static_config", seconds=seconds, measured_from_s=since_s).metrics
+        for seconds, since_s in ((3.0, 0.0), (1.0, 0.0), (3.0, 1.0))
+    )
+    for all_of_it, before, after in zip(whole, first, later, strict=True):
+        assert (before.slots, after.slots) == (1000, 2000)
+        served = [each.throughput_bits_per_slot * each.slots for each in (before, after, all_of_it)]
+        assert served[0] + served[1] == pytest.approx(served[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(["--cost-from", "2"], "less than the 2 s played"), (["--resume"], "--resume without")]
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SHORT, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
 def test_how_far_it_is_is_told() -> None:
     told: list[float] = []
     run("static_config", seconds=1.0, cells=1, report=told.append)
@@ -71,7 +142,8 @@ def test_how_far_it_is_is_told() -> None:
 
 
 def test_they_are_leaders_of_the_lab_only() -> None:
-    assert set(HARMFUL_LEADERS) == {"harmful_starve", "harmful_idle", "harmful_collide", "harmful_victim"}
+    named = {"starve", "idle", "collide", "victim", "waste"}
+    assert set(HARMFUL_LEADERS) == {f"harmful_{name}" for name in named}
     for name, place in HARMFUL_LEADERS.items():
         assert make_leader(place).name == name
         with pytest.raises(LeaderError, match="unknown leader"):
