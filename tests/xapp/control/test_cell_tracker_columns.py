@@ -103,6 +103,30 @@ def test_columns_are_what_they_come_to_ue_by_ue(has_dcm: bool, reports: list) ->
         same(make_state() if make_state is not None else None, expected)
 
 
+def test_no_report_waits_for_a_compiler_whichever_ues_come_and_go() -> None:
+    """Compiled code is of arguments of one type and layout; it is there, or it is not asked."""
+    code = columns_code(may_compile=True)
+    compiled_for = len(code.overloads)
+    asked: list[int] = []
+
+    def run(*arguments: object) -> int:
+        found: int = code(*arguments)
+        asked.append(found)
+        return found
+
+    use_compiled_columns(run)
+    try:
+        tracked = tracker(num_rbgs=RBGS, has_kpm=False)
+        for sn, ues in enumerate(((1, 2, 3), (1, 2, 3), (2, 3), (2,), (), (2, 4, 5), (1, 2, 3, 4, 5), (1, 5))):
+            known = {"served_bits": np.ones(len(ues), np.float32), "cqi": np.arange(len(ues))}
+            assert tracked.on_dcm(sn, header(sn), dcm.Indication(ues, 1, sn, 4, **known))
+    finally:
+        use_compiled_columns(None)
+    assert len(asked) == 7, "all but the one about nobody"
+    assert all(asked)
+    assert len(code.overloads) == compiled_for
+
+
 def test_the_usual_indication_is_taken_by_compiled_code_and_no_other() -> None:
     use_compiled_columns(columns_code(may_compile=True))
     try:

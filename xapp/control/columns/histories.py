@@ -52,11 +52,12 @@ class Histories(NamedTuple):
         if not self.ue_ids:
             return Histories(ue_ids, np.full((SINCE + 1, len(ue_ids)), np.nan))
         rows_U = rows_of(dict(zip(self.ue_ids, range(len(self.ue_ids)))), ue_ids)
-        return Histories(ue_ids, np.where(rows_U >= 0, self.rows_HU[:, rows_U], np.nan))
+        rows_HU = np.where(rows_U >= 0, self.rows_HU.take(rows_U, axis=1), np.nan)
+        return Histories(ue_ids, rows_HU)
 
     def after(self, served_bits_U: FloatU, cqi_U: FloatU, elapsed: Elapsed) -> Histories:
         """With one more report of the same UEs."""
-        rows_HU = np.empty_like(self.rows_HU)
+        rows_HU = np.empty(self.rows_HU.shape)
         rows_HU[:2] = _served_averages(self.rows_HU[:2], served_bits_U, elapsed.reported_slots)
         rows_HU[2] = update_cqi_mean(self.rows_HU[2], cqi_U, elapsed.slots)
         since_slot_U = self.rows_HU[SINCE]

@@ -84,9 +84,10 @@ def take_compiled(
     believed_CU, columns_SU = np.empty((NOWHERE, count)), np.empty((len(COLUMNS), count))
     rows_HU = np.empty((SINCE + 1, count))
     found = _compiled(
-        columns_of(indication),
+        # Of the one layout that it is compiled for.
+        np.ascontiguousarray(columns_of(indication), np.float64),
         bounds_CB,
-        known.rows_HU,
+        np.ascontiguousarray(known.rows_HU),
         SOURCE_OF_STATE,
         float(reported_slots),
         SERVED_DECAY_PER_SLOT**reported_slots,
