@@ -34,6 +34,7 @@ case "$*" in
 "-m pip index "*) exec {sys.executable} "$@" ;;
 "-m pip_audit "*|"-m bandit "*) echo "$*"; exit "${{FOUND:-0}}" ;;
 "-m pip install "*) echo "$*" >>"$PIP_CALLS" ;;
+"-m pytest "*) echo "bytecode: ${{PYTHONDONTWRITEBYTECODE:-kept}}" ;;
 -V) echo "Python 3.MINOR.0" ;;
 esac
 """
@@ -356,3 +357,10 @@ def test_lint_looks_for_what_is_unsafe(machine: Machine) -> None:
     assert "-m bandit -q -c pyproject.toml -r policy training xapp tools setup.py" in looked.out
     machine.environment["FOUND"] = "1"
     assert machine.dev("lint").status == 1
+
+
+def test_bytecode_is_kept_whatever_the_environment_says(machine: Machine) -> None:
+    machine.put_python(12)
+    machine.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    result = machine.dev("test", "tests/policy")
+    assert (result.status, result.out.splitlines()[-1]) == (0, "bytecode: kept"), result.error

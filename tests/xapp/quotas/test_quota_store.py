@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -117,10 +118,13 @@ def test_ues_limited_tells_the_truth_of_what_may_be_left_and_of_what_is_not(rig:
 
 def test_the_releases_of_a_start_keep_to_the_nodes_rate(node: Any, store: SharedStore) -> None:
     rig = Controlling(node, store, controls(max_controls_per_s=2))
+    began_s = time.monotonic()
     rig.sender.reported(node.name, report(1, 2, 3, 4, 5))
     rig.sender.pump()
-    assert len(rig.play()) == 2
-    assert rig.encoder.limited == 3
+    released = len(rig.play())
+    # A busy machine may take seconds.
+    assert 2 <= released <= 2 * (1 + int(time.monotonic() - began_s))
+    assert rig.encoder.limited == 5 - released
 
 
 def test_who_comes_long_after_the_start_is_not_suspected(rig: Controlling) -> None:

@@ -200,7 +200,7 @@ def test_a_node_with_other_cells_than_before_is_planned_anew(platform: Platform)
 def test_a_subscription_that_falls_silent_beside_a_lively_one_is_made_anew(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xapp.config.model, "SILENT_S", 0.2)
+    monkeypatch.setattr(xapp.config.model, "SILENT_S", 1.0)
     monkeypatch.setattr(xapp.config.model, "SILENT_PERIODS", 1)
     platform.wait_active()
     silent = platform.instances["2"]
