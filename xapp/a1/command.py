@@ -300,9 +300,10 @@ def _named_ues(policies: dict[str, Policy], cell: str) -> list[str]:
 
 
 def _cells(policy: Policy) -> tuple[str, ...]:
-    """Cells that a policy names; of one that says no node any will do."""
+    """Cells that a policy names, or one of the gNB that it names; of one that says no node any will do."""
     if isinstance(policy, StandardPolicy):
-        return tuple(f"any/{cell}" for cell in policy.nr_cgis or ())
+        own = (policy.gnb.first_cell,) if policy.gnb is not None else ()
+        return tuple(f"any/{cell}" for cell in policy.nr_cgis or own)
     return policy.scope.cells
 
 

@@ -101,6 +101,11 @@ class GlobalGnbId(Fields):
         own = int(nr_cgi[6:], 16) >> BITS_OF_NCI - self.gnbId.gnbIdLength
         return nr_cgi.startswith(self.plmnId.octets) and own == self.gnbId.gnbIdValue
 
+    @property
+    def first_cell(self) -> str:
+        """The NR-CGI that the gNB's cell number 1 has, for an example."""
+        return f"{self.plmnId.octets}{self.gnbId.gnbIdValue << BITS_OF_NCI - self.gnbId.gnbIdLength | 1:09x}"
+
 
 class GuRanUeId(Fields):
     globalGnbId: GlobalGnbId

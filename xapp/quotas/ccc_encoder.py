@@ -69,9 +69,9 @@ class CccEncoder(BookEncoder[CccSettings, KeptSlice]):
     leader_acts = False
     kept_as = "numbers"
 
-    def __init__(self, settings: CccSettings, rules: QuotaRules, **told: Any) -> None:
-        """told: see BookEncoder."""
-        super().__init__(settings, rules, **told)
+    def __init__(self, settings: CccSettings, rules: QuotaRules, **options: Any) -> None:
+        """options: on_change and on_call, see BookEncoder."""
+        super().__init__(settings, rules, **options)
         self._places: list[tuple[str, int, str]] = []
         """NR-CGI, SST, SD of each slice of a cell, by its number in the book."""
         self._before: dict[int, Quota] = {}

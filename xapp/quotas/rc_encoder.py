@@ -50,9 +50,9 @@ class RcEncoder(BookEncoder[RcSettings, UeId]):
     service_model = "rc"
     kept_as = "ues"
 
-    def __init__(self, settings: RcSettings, rules: QuotaRules, **told: Any) -> None:
-        """told: see BookEncoder."""
-        super().__init__(settings, rules, **told)
+    def __init__(self, settings: RcSettings, rules: QuotaRules, **options: Any) -> None:
+        """options: on_change and on_call, see BookEncoder."""
+        super().__init__(settings, rules, **options)
         self._cells: dict[str, CellQuotas] = {}
         self._measurements: dict[str, int | None] = {}
         """By cell: that of the newest decision."""

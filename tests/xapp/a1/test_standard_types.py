@@ -253,6 +253,12 @@ def test_intent_validate_and_show_tell_the_types_by_content(capsys: pytest.Captu
     assert "valid (ORAN_SliceSLATarget)" in out and "not applicable: sliceSlaObjectives.guaDlThptPerSlice" in out
     assert main(["intent", "validate", str(bad)]) == 2
     assert "sliceSlaObjectives.guaUlThptPerSlice is 0" in capsys.readouterr().err
+    at_gnb = {"scope": {"ueId": {"guGnbCuUeF1apId": F1AP_ID}}, "ueLevelObjectives": {"ulThroughput": 5}}
+    good.write_text(json.dumps(at_gnb))
+    assert main(["intent", "show", str(good)]) == 0
+    out = capsys.readouterr().out
+    assert "cell any/00f110000000011" in out and "UE 3: at least 5 kbit/s, by good" in out
+    good.write_text(json.dumps(sla({"guaUlThptPerSlice": 500})))
     config = tmp_path / "config-file.json"
     slices = [{"sst": 2, "sd": "0000ff", "ue_ids": [3]}]
     config.write_text(json.dumps({"controls": {"a1": {"slices": slices}}}))
