@@ -1,4 +1,4 @@
-"""numpy's own standard normal numbers, drawn in a third of numpy's time: most of what a world costs is its fading.
+"""numpy's own standard normal numbers in three fifths of numpy's time: most of what a world costs is its fading.
 
 Bit for bit `Generator(Philox(key)).standard_normal(dtype=float32)`. numpy asks the generator for one word after the
 other. Here a thousand are drawn at once (Philox counts, so that none waits for another), then each is made the number

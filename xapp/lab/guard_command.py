@@ -82,6 +82,7 @@ def guard_lab(options: GuardLabOptions) -> int:
         raise UserMistake(f"--cost-from is {options.cost_from:g}, expected less than the {options.total_s:g} s played")
     if options.seed + options.seeds - 1 > MAX_SEED:
         raise UserMistake(f"--seed is {options.seed}, with --seeds {options.seeds} the last is above {MAX_SEED}")
+    make_scenario(options.scenario)
     for leader in filter(None, (options.leader, options.swap_for)):
         make_leader(plug_in_of(leader))
     file = PlayedFile(options.json_file, {"made_by": made_by(), "options": _shown(options)})

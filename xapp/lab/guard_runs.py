@@ -111,11 +111,11 @@ def play_parts(
         for part in parts:
             newest_s = [0.0]
 
-            def tell(played_s: float, before_s: float = before_s, newest_s: list[float] = newest_s) -> None:
+            def on_played(played_s: float, before_s: float = before_s, newest_s: list[float] = newest_s) -> None:
                 newest_s[0] = played_s
                 report(before_s + played_s)
 
-            yield part, play(part, tell)
+            yield part, play(part, on_played)
             before_s += newest_s[0]
         return
     yield from _play_by_processes(parts, play, min(jobs, len(parts)), report)
@@ -155,7 +155,7 @@ def _begin(played_by_part: Any) -> None:
 
 
 def _play(play: Play, part: Part, place: int) -> list[World]:
-    def tell(played_s: float) -> None:
+    def on_played(played_s: float) -> None:
         _played_by_part[place] = played_s
 
-    return play(part, tell)
+    return play(part, on_played)

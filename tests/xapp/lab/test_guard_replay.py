@@ -124,12 +124,20 @@ def test_what_comes_later_is_measured_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [(["--cost-from", "2"], "less than the 2 s played"), (["--resume"], "--resume without")]
+    ("arguments", "told"),
+    [
+        (["--cost-from", "2", "--json", "found.json"], "less than the 2 s played"),
+        (["--resume"], "--resume without"),
+        (["--scenario", "moon", "--json", "found.json"], "'moon'"),
+        (["--swap-for", "nobody", "--settled", "1", "--json", "found.json"], "nobody"),
+    ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main([*SHORT, *arguments]) == 2
+    assert not list(tmp_path.iterdir())
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
