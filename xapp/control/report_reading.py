@@ -31,12 +31,14 @@ class ReadReport(NamedTuple):
 
 
 def read_report(message: RmrMessage, indication: Indication, subscription: ReportSubscription) -> ReadReport | None:
-    """None = it speaks of another cell than its subscription. Raises E2DecodeError."""
+    """None = it speaks of another cell, or comes from another node, than its subscription. Raises E2DecodeError."""
     if subscription.kind == "dcm":
         header = dcm.decode_indication_header(indication.header)
         if subscription.cell != f"{message.meid}/{header.cell}":
             return None
         return ReadReport(indication, subscription, (header, dcm.decode_indication(indication.message)))
+    if message.meid != subscription.node:
+        return None
     if subscription.dialect is not None:
         kpm = decode_report(indication.message, subscription.measurements, subscription.dialect)
         return ReadReport(indication, subscription, kpm)

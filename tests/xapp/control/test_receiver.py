@@ -178,9 +178,10 @@ def test_reports_of_no_subscription_and_of_the_wrong_cell_are_dropped(receiving:
     receiving.receiver.on_message(node.dcm_message(1, instance=999))
     receiving.receiver.on_message(node.dcm_message(1, nci="00f110000000012"))
     receiving.receiver.on_message(node.dcm_message(1, meid="gnb_of_someone_else"))
+    receiving.receiver.on_message(replace(node.kpm_message(1, {1: {"CQI": 7.0}}), meid="gnb_of_someone_else"))
     assert receiving.taken() == []
-    assert receiving.dropped == {"unknown_subscription": 1, "wrong_cell": 2}
-    assert receiving.metrics["indications_received"] == 3
+    assert receiving.dropped == {"unknown_subscription": 1, "wrong_cell": 3}
+    assert receiving.metrics["indications_received"] == 4
 
 
 def test_a_detached_subscription_feeds_nothing_and_a_cell_without_any_is_forgotten(receiving: Receiving) -> None:
