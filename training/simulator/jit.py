@@ -21,7 +21,7 @@ from policy.engine.portable_target import set_portable_target
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SOURCES = (
-    *(Path(__file__).with_name(f"{name}.py") for name in ("core", "jit", "mac_rule", "normals", "slot_step")),
+    *(Path(__file__).with_name(f"{name}.py") for name in ("core", "jit", "mac_rule", "slot_step")),
     # Constants and structs.
     *(Path(__file__).with_name(f"{name}.py") for name in ("plan", "state", "world")),
     Path(allocation.__file__),

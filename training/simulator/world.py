@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulator.normals import standard_normals
 from training.simulator.scenario import BITS_PER_RBG_AT_FULL_LOAD, MAX_SEED, Scenario, ScenarioError
 
 CHUNK_SLOTS = 64
@@ -115,13 +114,9 @@ class Draws(NamedTuple):
 
 def generator(seed: int, stream: Stream, index: int) -> np.random.Generator:
     """The generator of one stream at one index: equal arguments, equal numbers."""
-    return np.random.Generator(np.random.Philox(key=_key(seed, stream, index)))
-
-
-def _key(seed: int, stream: Stream, index: int) -> NDArray[np.uint64]:
     if not 0 <= seed <= MAX_SEED or not 0 <= index < 2**56:
         raise ScenarioError(f"seed {seed} or index {index} out of range: expected below 2^63 and 2^56")
-    return np.array([seed, (int(stream) << 56) | index], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=np.array([seed, (int(stream) << 56) | index], dtype=np.uint64)))
 
 
 def make_profiles(scenario: Scenario, ues: int) -> Profiles:
@@ -170,8 +165,8 @@ def _draw_newcomers(scenario: Scenario, seed: int, cells: int, ues: int, index: 
     return Newcomers((10.0 ** (np.clip(snr_db, *MEAN_SNR_RANGE_DB) / 10.0)).astype(np.float32), period, phase)
 
 
-def _draw_fading(seed: int, index: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    fading = standard_normals(_key(seed, Stream.RADIO, index), (*shape, 2))
+def _draw_fading(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    fading = random.standard_normal((*shape, 2), dtype=np.float32)
     fading *= np.float32(np.sqrt(0.5))
     return fading
 
@@ -182,7 +177,7 @@ def draw_start(scenario: Scenario, seed: int, cells: int, ues: int) -> Start:
     traffic = generator(seed, Stream.TRAFFIC, 0)
     return Start(
         newcomers=_draw_newcomers(scenario, seed, cells, ues, 0),
-        fading_BUM2=_draw_fading(seed, 0, (cells, ues, scenario.num_rbgs)),
+        fading_BUM2=_draw_fading(generator(seed, Stream.RADIO, 0), (cells, ues, scenario.num_rbgs)),
         on_BU=traffic.random((cells, ues)) < seats.p_on / (seats.p_on + seats.p_off),
         awake_BU=traffic.random((cells, ues)) < seats.p_wake / (seats.p_wake + seats.p_sleep),
         packets_BU=traffic.poisson(seats.mean_packets, (cells, ues)),
@@ -233,7 +228,7 @@ def draw_chunk(scenario: Scenario, seed: int, cells: int, ues: int, chunk: int) 
     shape = (cells, CHUNK_SLOTS, ues)
     traffic = generator(seed, Stream.TRAFFIC, index)
     return Draws(
-        fading_BTUM2=_draw_fading(seed, index, (*shape, scenario.num_rbgs)),
+        fading_BTUM2=_draw_fading(generator(seed, Stream.RADIO, index), (*shape, scenario.num_rbgs)),
         burst_BTU=traffic.random(shape, dtype=np.float32),
         sleep_BTU=traffic.random(shape, dtype=np.float32),
         packets_BTU=traffic.poisson(seats.mean_packets, shape),
