@@ -51,8 +51,9 @@ def write_all(name: str, report: Report, study: Study, command: str, out: Path) 
 
 def document_of(name: str, report: Report, study: Study, command: str) -> dict[str, Any]:
     """Everything that is kept."""
-    parts = {one.key: one for one in study.asked}
-    order = {key: k for k, key in enumerate(parts)}
+    # What was played once may have been asked for under several labels, such as a warm start that trainings share.
+    parts = {(one.key, one.label): one for one in study.asked}
+    order = {named: k for k, named in enumerate(parts)}
     return {
         "experiment": name,
         "budget": asdict(study.budget),
@@ -64,7 +65,7 @@ def document_of(name: str, report: Report, study: Study, command: str) -> dict[s
         "findings": as_plain(report.findings),
         "rows": as_plain(report.table.rows),
         "parts": [one._asdict() for one in parts.values()],
-        "asked": [order[one.key] for one in study.asked],
+        "asked": [order[one.key, one.label] for one in study.asked],
     }
 
 
