@@ -41,7 +41,11 @@ def test_a_du_that_ignores_cells_keeps_a_cap_of_one_of_them(tmp_path: Path) -> N
         assert lab.gnb.wait_status(lambda status: status["own_scheduler_periods"] >= periods + 60, PATIENCE_S)
         status = lab.gnb.status
         assert percents(status) == {40}
-        assert (status["controls_received"], status["controls_failed"]) == (12, {}), "each released once at the start"
+        assert status["controls_failed"] == {}
+        again = lab.xapp.status["controls_unanswered"]
+        assert 12 <= status["controls_received"] <= 12 + again, (
+            "each released once at the start, or until it is answered"
+        )
         problems = [problem["fault"] for problem in lab.xapp.status["node_problems"][node]]
         assert problems == ["ues_in_several_cells"]
         assert lab.xapp.status["controls_failed"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -337,7 +338,7 @@ def test_ues_that_every_cell_reports_count_once_and_are_named(
     with caplog.at_level(logging.WARNING):
         for sn in range(4):
             for instance in rig.submgr.held.values():
-                rig.receiver.handle(rig.node.kpm_message(sn, ues, instance=instance))
+                rig.receiver.handle(replace(rig.node.kpm_message(sn, ues, instance=instance), meid=NODE))
     links = {link.tracker.cell: link for link in rig.receiver.links()}
     states = [links[f"{NODE}/{cell}"].newest.state.ue_ids for cell in CELLS]  # type: ignore[union-attr]
     assert states == [tuple(range(6)), ()]
