@@ -44,11 +44,17 @@ class Journal:
             self.path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
             return {}
         # A line without its end is of a play during which the machine was switched off.
-        head, *lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-        if difference := _difference(json.loads(head), self._head):
-            raise UserMistake(f"{self.path} is of another evaluation: {difference}")
+        text = self.path.read_bytes()
+        try:
+            head, *lines = text.decode().split("\n")[:-1]
+            before = dict(json.loads(head))
+            found = dict(read_values(json.loads(line)) for line in lines)
+        except (ValueError, TypeError, KeyError):
+            raise UserMistake(f"{self.path} is not what `evaluate` keeps; without --resume it is begun anew") from None
+        if other := difference(before, self._head):
+            raise UserMistake(f"{self.path} is of another evaluation: {other}")
         self.path.write_text("".join(line + "\n" for line in (head, *lines)), encoding="utf-8")
-        return dict(read_values(json.loads(line)) for line in lines)
+        return found
 
     @property
     def kept(self) -> str:
@@ -69,11 +75,11 @@ class Journal:
             self.path.unlink(missing_ok=True)
 
 
-def _difference(before: object, now: object, name: str = "") -> str:
+def difference(before: object, now: object, name: str = "") -> str:
     """The first setting, however deep, that is another now; "" = there is none."""
     if isinstance(before, dict) and isinstance(now, dict):
         found = (
-            _difference(before.get(key, "not there"), now.get(key, "not there"), f"{name}.{key}" if name else key)
+            difference(before.get(key, "not there"), now.get(key, "not there"), f"{name}.{key}" if name else key)
             for key in {**now, **before}
         )
         return next(filter(None, found), "")

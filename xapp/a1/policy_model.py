@@ -208,9 +208,8 @@ def parse_policy(text: str | bytes) -> Policy:
     return parsed(Policy, text)
 
 
-def union_tag(name: str) -> str:
-    """Of one of the forms that a field may have; it is no part of the field's path."""
-    return f"<{name}>"
+TEXT_FORM, OBJECT_FORM = "<text>", "<object>"
+"""The forms that a field may have; they are no part of the field's path."""
 
 
 def parsed(model: type[Model], text: str | bytes) -> Model:
@@ -222,7 +221,7 @@ def parsed(model: type[Model], text: str | bytes) -> Model:
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "json_invalid":
             raise PolicyError(f"not JSON: {message.removeprefix('Invalid JSON: ')}") from None
-        field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("<")) or "policy"
+        field = ".".join(str(part) for part in first["loc"] if part not in (TEXT_FORM, OBJECT_FORM)) or "policy"
         if first["type"] == "value_error":
             raise PolicyError(f"{field}: {message}") from None
         raise PolicyError(f"{field} is {_shown(first['input'])}: {message}") from None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from xapp.a1.policy_model import Part, union_tag
+from xapp.a1.policy_model import OBJECT_FORM, TEXT_FORM, Part
 
 BITS_OF_NCI = 36
 
@@ -143,8 +143,8 @@ class GlobalUeId(OneOf):
 
 RanUeId = Annotated[str, Field(pattern="^[A-Fa-f0-9]{16}$")]
 UeId = Annotated[
-    Annotated[RanUeId, Tag(union_tag("text"))] | Annotated[GlobalUeId, Tag(union_tag("object"))],
-    Discriminator(lambda value: union_tag("object" if isinstance(value, dict | GlobalUeId) else "text")),
+    Annotated[RanUeId, Tag(TEXT_FORM)] | Annotated[GlobalUeId, Tag(OBJECT_FORM)],
+    Discriminator(lambda value: OBJECT_FORM if isinstance(value, dict | GlobalUeId) else TEXT_FORM),
 ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -301,14 +300,9 @@ class CellTracker:
         return kpm_columns(kpm.names, np.where(rows_U >= 0, kpm.values.T[:, rows_U], np.nan))
 
 
-@lru_cache(maxsize=64)
-def _nan_of(shape: tuple[int, ...]) -> FloatU:
-    return np.full(shape, np.nan)
-
-
 def _unknown(shape: tuple[int, ...]) -> FloatU:
     """Nothing but NaN, its own to change."""
-    return _nan_of(shape).copy()
+    return np.full(shape, np.nan)
 
 
 def _shaped(name: str, values: FloatU, shape: tuple[int, ...]) -> FloatU:

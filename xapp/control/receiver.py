@@ -128,10 +128,12 @@ class Receiver:
         """In their order; of a subscription's reports those that a later one displaces are not read."""
         waiting, last = WaitingReports(messages, self._read_newer), len(messages) - 1
         for place, message in enumerate(messages):
-            if (place < last and self._is_old(message)) or waiting.is_displaced(place):
+            read = waiting.reading(place)
+            gives_way = read is None and place < last and self._is_old(message)
+            if gives_way or waiting.is_displaced(place):
                 self._metrics.drop("report_too_old")
             else:
-                self.handle(message, waiting.reading(place))
+                self.handle(message, read)
 
     def _read_newer(self, message: RmrMessage) -> ReadReport | None:
         """A report of the subscription that RMR's header names, if it would be taken now."""
@@ -150,7 +152,9 @@ class Receiver:
         return report if report is not None and report.is_newer(link) else None
 
     def _is_old(self, message: RmrMessage) -> bool:
-        """A report that waited so long is as good as replaced, as soon as anything waits behind it."""
+        """A report that waited so long is as good as replaced, as soon as anything waits behind it; unless others of
+        its subscription do, of which none can be read.
+        """
         waited_ns = time.perf_counter_ns() - message.received_ns if message.received_ns else 0
         return message.mtype == RIC_INDICATION and waited_ns > self.old_after_s * 1e9
 

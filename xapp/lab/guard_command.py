@@ -18,6 +18,7 @@ import typer
 from policy.errors import UserMistake
 from policy.kpi_guard.rules import FALSE_ALARM_CYCLES, GuardRules
 from policy.registry import make_leader
+from policy.time_scales import SLOT_MS
 from training.command_line.options import INTERRUPTED, command, option
 from training.command_line.result_file import as_plain, check_json_path, write_json
 from training.evaluation.result_document import made_by
@@ -74,15 +75,22 @@ def guard_lab(options: GuardLabOptions) -> int:
     check_json_path(options.json_file)
     if options.swap_for and not options.settled:
         raise UserMistake("--swap-for needs --settled above 0: when that is")
-    if options.pool and options.jobs > 1:
+    if options.pool and options.jobs > 1 and options.seeds == 1:
         raise UserMistake(
             f"--jobs is {options.jobs}, expected 1 with --pool: cells that share evidence share a process"
         )
-    if options.cost_from >= options.total_s:
-        raise UserMistake(f"--cost-from is {options.cost_from:g}, expected less than the {options.total_s:g} s played")
+    if options.announced and not options.swap_for:
+        raise UserMistake("--announced without --swap-for: it is the swap that is announced")
+    if options.cost_from and not options.cost:
+        raise UserMistake(f"--cost-from is {options.cost_from:g}, expected --cost with it")
     if options.seed + options.seeds - 1 > MAX_SEED:
         raise UserMistake(f"--seed is {options.seed}, with --seeds {options.seeds} the last is above {MAX_SEED}")
-    make_scenario(options.scenario)
+    scenario = make_scenario(options.scenario)
+    last_s = options.total_s - scenario.slots_per_dcm * SLOT_MS / 1000.0
+    if options.cost_from > last_s:
+        raise UserMistake(
+            f"--cost-from is {options.cost_from:g}, expected at most {last_s:g}, where the last period begins"
+        )
     for leader in filter(None, (options.leader, options.swap_for)):
         make_leader(plug_in_of(leader))
     file = PlayedFile(options.json_file, {"made_by": made_by(), "options": _shown(options)})
@@ -113,6 +121,8 @@ def measure(
     parts = _parts(options)
     # Parts that were cut for another number of processes are of no use.
     played: Played = {part: worlds for part, worlds in (known or {}).items() if part in parts}
+    if known and not played:
+        typer.echo("stackmac guard-lab: what was kept was cut for another --jobs and is played again", err=True)
     left = [part for part in parts if part not in played]
     before_s = options.total_s * len(played)
     with ProgressBar("guard-lab", round(options.total_s * len(parts)), "{parts} of {all} parts") as bar:
@@ -123,6 +133,7 @@ def measure(
         for part, worlds in play_parts(left, partial(_play, options), options.jobs, show):
             played[part] = worlds
             keep(part, worlds)
+            bar.show(round(options.total_s * len(played)), parts=len(played), all=len(parts))
     guarded, free = (_in_order(options, parts, played, guarded=guarded) for guarded in (True, False))
     figures = _figures(guarded)
     text = (

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from policy.errors import RunFailed, UserMistake
+from training.evaluation.journal import difference
 from training.evaluation.process_pool import begin_worker
 
 LOOK_S = 1.0
@@ -71,16 +72,17 @@ class PlayedFile:
             self.path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
             return {}
         # A line without its end is of a part during which the machine was switched off.
-        head, *lines = self.path.read_text(encoding="utf-8").split("\n")[:-1] or ["{}"]
-        before = json.loads(head)
-        for name in {**self._head, **before}:
-            if before.get(name) != self._head.get(name):
-                raise UserMistake(
-                    f"{self.path} is of another measurement: {name} was {before.get(name)}, is now"
-                    f" {self._head.get(name)}"
-                )
+        text = self.path.read_bytes()
+        try:
+            head, *lines = text.decode().split("\n")[:-1]
+            before = dict(json.loads(head))
+            found = {Part(*part): [World(*world) for world in worlds] for part, worlds in map(json.loads, lines)}
+        except (ValueError, TypeError):
+            raise UserMistake(f"{self.path} is not what guard-lab keeps; without --resume it is begun anew") from None
+        if other := difference(before, self._head):
+            raise UserMistake(f"{self.path} is of another measurement: {other}")
         self.path.write_text("".join(line + "\n" for line in (head, *lines)), encoding="utf-8")
-        return {Part(*part): [World(*world) for world in worlds] for part, worlds in map(json.loads, lines)}
+        return found
 
     def keep(self, part: Part, worlds: Sequence[World]) -> None:
         if self.path is not None:

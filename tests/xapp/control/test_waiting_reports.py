@@ -4,6 +4,7 @@ subscription comes after it in the batch, and everything else is handled as if i
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -210,6 +211,17 @@ def test_a_bad_report_after_a_good_one_does_not_displace_it(fault: Fault) -> Non
     dropped = receiving.metrics.summary()["dropped"]
     assert dropped.pop("report_too_old") == 1, "the first, by the second"
     assert receiving.metrics["decode_errors"] + sum(dropped.values()) == 1, "the bad one"
+
+
+def test_an_old_report_gives_way_to_others_and_not_to_what_cannot_be_read() -> None:
+    receiving = Receiving()
+    receiving.receiver.old_after_s = 0.05
+    long_ago_ns = time.perf_counter_ns() - 10**9
+    old, broken, lone = batch_of([(0, Fault.NONE), (0, Fault.NO_PDU), (3, Fault.NONE)])
+    other = report(FEEDS[2], FIRST_SN + 4)
+    receiving.together([*(replace(each, received_ns=long_ago_ns) for each in (old, broken, lone)), other])
+    assert receiving.links[FEEDS[0].cell].tracker.last_dcm_sn == FIRST_SN + 1
+    assert receiving.metrics.summary()["dropped"] == {"report_too_old": 2}, "the broken one, and one that waits alone"
 
 
 def test_what_was_read_for_one_subscription_is_read_again_for_another() -> None:

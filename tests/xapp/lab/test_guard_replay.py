@@ -126,7 +126,9 @@ def test_what_comes_later_is_measured_by_itself() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--cost-from", "2", "--json", "found.json"], "less than the 2 s played"),
+        (["--cost", "--cost-from", "2", "--json", "found.json"], "at most 1.9"),
+        (["--cost-from", "1", "--json", "found.json"], "expected --cost"),
+        (["--announced"], "--swap-for"),
         (["--resume"], "--resume without"),
         (["--scenario", "moon", "--json", "found.json"], "'moon'"),
         (["--swap-for", "nobody", "--settled", "1", "--json", "found.json"], "nobody"),
@@ -140,6 +142,19 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert not list(tmp_path.iterdir())
     error = capsys.readouterr().err
     assert told in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("kept", ["broken", "[1]\n", "{}\n[1]\n", '{"options": {"ues": 1}}\n'])
+def test_what_is_no_file_of_kept_parts_is_refused_in_one_line(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "found.json.played").write_text(kept)
+    assert main([*SHORT, "--json", "found.json", "--resume"]) == 2
+    assert (tmp_path / "found.json.played").read_text() == kept
+    error = capsys.readouterr().err
+    assert "found.json.played" in error
     assert error.count("\n") == 1
 
 

@@ -191,16 +191,20 @@ def decode_ue_ids(column: bytes, path: str) -> tuple[int, ...]:
     """The identities of the rows; E2DecodeError unless unique and ascending."""
     if len(column) % 4:
         raise DcmColumnError(f"{len(column)} octets, expected a multiple of 4", path=f"{path}.ue_ids")
-    ue_ids = _ascending_ids(column)
+    ue_ids = (_remembered_ids if len(column) <= REMEMBERED_OCTETS else _ascending_ids)(column)
     if ue_ids is None:
         raise E2DecodeError("not unique and ascending", path=f"{path}.ue_ids")
     return ue_ids
 
 
-@lru_cache(maxsize=256)
 def _ascending_ids(column: bytes) -> tuple[int, ...] | None:
     ids_U = np.frombuffer(column, dtype="<u4")
     return None if (ids_U[1:] <= ids_U[:-1]).any() else tuple(ids_U.tolist())
+
+
+REMEMBERED_OCTETS = 4 * 512
+"""How many UEs there are is the node's word, and what is remembered stays."""
+_remembered_ids = lru_cache(maxsize=256)(_ascending_ids)
 
 
 def decode_column(column: bytes, dtype: str, count: int, path: str) -> NDArray[Any]:
