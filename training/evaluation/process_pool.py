@@ -11,11 +11,14 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from policy.errors import RunFailed
 from training.baselines.players import Play, World
 from training.simulator.metrics import CellMetrics
+
+SPAWNED = multiprocessing.get_context("spawn")
 
 Report = Callable[[int, str], None]
 """How many tasks are done, and what happens now."""
@@ -56,18 +59,28 @@ def play_tasks(tasks: Sequence[Task], jobs: int, report: Report) -> Iterator[Pla
             yield Played(task, task.play(task.world))
         report(len(tasks), "done")
         return
-    older = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=begin_worker)
-    finished = False
-    try:
+    with spawned_pool(jobs, begin_worker) as pool:
         report(0, f"starting {jobs} processes")
         futures = {pool.submit(task.play, task.world): task for task in tasks}
         for done, future in enumerate(as_completed(futures), start=1):
             cells = future.result()
             report(done, str(futures[future]))
             yield Played(futures[future], cells)
-        finished = True
         report(len(tasks), "done")
+
+
+@contextmanager
+def spawned_pool(jobs: int, begin: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """begin, arguments: what each process does first. Whoever leaves before the end leaves no process behind.
+
+    Raises RunFailed for a process that died.
+    """
+    older = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, SPAWNED, initializer=begin, initargs=arguments)
+    finished = False
+    try:
+        yield pool
+        finished = True
     except BrokenProcessPool as error:
         raise RunFailed(f"a process died while it played: {error}") from None
     finally:

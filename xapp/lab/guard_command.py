@@ -26,7 +26,7 @@ from training.intervals import percent_above
 from training.progress_bar import ProgressBar
 from training.simulator.scenario import MAX_SEED, make_scenario
 from xapp.lab.guard_replay import Seen, run_guarded
-from xapp.lab.guard_runs import Part, Played, PlayedFile, World, play_parts
+from xapp.lab.guard_runs import Part, Played, PlayedParts, World, play_parts
 from xapp.lab.harmful_leaders import plug_in_of
 
 guard_lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -93,7 +93,7 @@ def guard_lab(options: GuardLabOptions) -> int:
         )
     for leader in filter(None, (options.leader, options.swap_for)):
         make_leader(plug_in_of(leader))
-    file = PlayedFile(options.json_file, {"made_by": made_by(), "options": _shown(options)})
+    file = PlayedParts(options.json_file, {"made_by": made_by(), "options": _shown(options)})
     known = file.begin(resume=options.resume)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

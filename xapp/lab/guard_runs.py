@@ -6,17 +6,12 @@ all parts depend on, then one a part; it goes when the result is whole.
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, NamedTuple
 
-from policy.errors import RunFailed, UserMistake
-from training.evaluation.journal import difference
-from training.evaluation.process_pool import begin_worker
+from training.evaluation.played_file import PlayedFile
+from training.evaluation.process_pool import SPAWNED, begin_worker, spawned_pool
 
 LOOK_S = 1.0
 """Between two looks at how far the processes are."""
@@ -54,52 +49,24 @@ Play = Callable[[Part, Callable[[float], None]], list[World]]
 Played = dict[Part, list[World]]
 
 
-class PlayedFile:
-    """The parts that are kept. Without a file nothing is."""
+class PlayedParts(PlayedFile):
+    """The parts that are kept."""
 
     def __init__(self, json_file: str, head: dict[str, Any]) -> None:
         """json_file: of the result; "" and - keep nothing. head: what the parts depend on."""
-        self.path = Path(f"{json_file}.played") if json_file not in ("", "-") else None
-        self._head: dict[str, Any] = json.loads(json.dumps(head))
+        super().__init__(json_file, head, of="measurement", entries="{} parts")
 
     def begin(self, *, resume: bool) -> Played:
-        """What was played before. Raises UserMistake where another measurement lies there."""
-        if self.path is None:
-            if resume:
-                raise UserMistake("--resume without --json FILE: what was played is kept beside that file")
-            return {}
-        if not resume or not self.path.exists():
-            self.path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
-            return {}
-        # A line without its end is of a part during which the machine was switched off.
-        text = self.path.read_bytes()
-        try:
-            head, *lines = text.decode().split("\n")[:-1]
-            before = dict(json.loads(head))
-            found = {Part(*part): [World(*world) for world in worlds] for part, worlds in map(json.loads, lines)}
-        except (ValueError, TypeError):
-            raise UserMistake(f"{self.path} is not what guard-lab keeps; without --resume it is begun anew") from None
-        if other := difference(before, self._head):
-            raise UserMistake(f"{self.path} is of another measurement: {other}")
-        self.path.write_text("".join(line + "\n" for line in (head, *lines)), encoding="utf-8")
-        return found
+        """What was played before. Raises UserMistake where another measurement lies there, or none to be resumed."""
+        return dict(self.entries(_read, resume=resume))
 
     def keep(self, part: Part, worlds: Sequence[World]) -> None:
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps([part, worlds]) + "\n")
+        self.write([part, worlds])
 
-    @property
-    def kept(self) -> str:
-        """What an interruption says of it."""
-        if self.path is None:
-            return "nothing is kept for --resume without --json FILE"
-        parts = max(0, len(self.path.read_text(encoding="utf-8").splitlines()) - 1)
-        return f"{self.path} keeps {parts} parts, --resume goes on"
 
-    def end(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+def _read(entry: Any) -> tuple[Part, list[World]]:
+    part, worlds = entry
+    return Part(*part), [World(*world) for world in worlds]
 
 
 def play_parts(
@@ -126,12 +93,8 @@ def play_parts(
 def _play_by_processes(
     parts: Sequence[Part], play: Play, jobs: int, report: Callable[[float], None]
 ) -> Iterator[tuple[Part, list[World]]]:
-    older = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    played_by_part: Any = context.Array("d", len(parts))
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(played_by_part,))
-    finished = False
-    try:
+    played_by_part: Any = SPAWNED.Array("d", len(parts))
+    with spawned_pool(jobs, _begin, played_by_part) as pool:
         left: dict[Future[list[World]], Part] = {
             pool.submit(_play, play, part, place): part for place, part in enumerate(parts)
         }
@@ -140,14 +103,6 @@ def _play_by_processes(
             report(sum(played_by_part))
             for future in done:
                 yield left.pop(future), future.result()
-        finished = True
-    except BrokenProcessPool as error:
-        raise RunFailed(f"a process died while it played: {error}") from None
-    finally:
-        pool.shutdown(wait=finished, cancel_futures=True)
-        if not finished:
-            for child in set(multiprocessing.active_children()) - older:
-                child.terminate()
 
 
 def _begin(played_by_part: Any) -> None:

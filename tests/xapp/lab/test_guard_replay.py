@@ -17,7 +17,7 @@ from training.simulator.scenario import make_scenario
 from xapp.cli import main
 from xapp.lab.guard_command import GuardLabOptions, measure
 from xapp.lab.guard_replay import GuardedRun, run_guarded
-from xapp.lab.guard_runs import Part, PlayedFile, World
+from xapp.lab.guard_runs import Part, PlayedParts, World
 from xapp.lab.harmful_leaders import HARMFUL_LEADERS, plug_in_of
 
 LAB = make_scenario("lab")
@@ -91,7 +91,7 @@ def test_an_interruption_keeps_the_batches_that_ended(tmp_path: Path, capsys: py
     path = tmp_path / "found.json"
     whole = found_in(path)
     options = GuardLabOptions(**{**whole["options"], "json_file": str(path)})
-    kept = PlayedFile(str(path), {"made_by": made_by(), "options": whole["options"]})
+    kept = PlayedParts(str(path), {"made_by": made_by(), "options": whole["options"]})
     kept.begin(resume=False)
 
     def keep_one(part: Part, worlds: Sequence[World]) -> None:

@@ -92,7 +92,9 @@ def take_columns(
     return TAKEN
 
 
-_CONSTANTS = repr((NOWHERE, SERVED, CQI, LOST, SINCE, SERVED_START_BITS_PER_SLOT)).encode()
+_ANSWERS = NOT_TAKEN, TAKEN, TAKEN_WITH_LOSSES
+_PLACES = NOWHERE, AGE, HISTORY, SERVED, CQI, LOST, SINCE
+_CONSTANTS = repr((_ANSWERS, _PLACES, SERVED_START_BITS_PER_SLOT)).encode()
 _SOURCES = Path(__file__), Path(jit.__file__)
 columns: Any = EntryPoint(
     take_columns,

@@ -1,0 +1,85 @@
+"""What a measurement has played so far, in a file beside its result: whatever stops it, `--resume` goes on from there.
+
+FILE.played has a line of what everything that is played depends on, then one for each thing that was played. It goes
+when the result is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from policy.errors import UserMistake
+
+Entry = TypeVar("Entry")
+
+
+class PlayedFile:
+    """The lines of the file. Without a file nothing is kept."""
+
+    def __init__(self, json_file: str, head: Mapping[str, Any], *, of: str, entries: str) -> None:
+        """json_file: of the result; "" and - keep nothing. head: what everything depends on. of, entries: what a
+        message calls the measurement, and so many {} of what is played of it.
+        """
+        self.path = Path(f"{json_file}.played") if json_file not in ("", "-") else None
+        self._head: dict[str, Any] = json.loads(json.dumps(head))
+        self._of, self._entries = of, entries
+
+    def entries(self, read: Callable[[Any], Entry], *, resume: bool) -> list[Entry]:
+        """What was played before; none unless it is resumed, and then the file begins anew. read: an entry from its
+        JSON; raises ValueError, TypeError or KeyError for what is none.
+
+        Raises UserMistake where something else lies there, or there is no file.
+        """
+        if self.path is None:
+            if resume:
+                raise UserMistake("--resume without --json FILE: what was played is kept beside that file")
+            return []
+        if not resume or not self.path.exists():
+            self.path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
+            return []
+        text = self.path.read_bytes()
+        try:
+            # A line without its end is of what was being played as the machine was switched off.
+            head, *lines = text.decode().split("\n")[:-1]
+            before = dict(json.loads(head))
+            if not (other := _difference(before, self._head)):
+                found = [read(json.loads(line)) for line in lines]
+        except (ValueError, TypeError, KeyError):
+            raise UserMistake(f"{self.path} keeps no {self._of}; without --resume it is begun anew") from None
+        if other:
+            raise UserMistake(f"{self.path} is of another {self._of}: {other}")
+        self.path.write_text("".join(line + "\n" for line in (head, *lines)), encoding="utf-8")
+        return found
+
+    def write(self, entry: object) -> None:
+        """One more, as JSON."""
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(entry) + "\n")
+
+    @property
+    def kept(self) -> str:
+        """What an interruption says of it."""
+        if self.path is None:
+            return "nothing is kept for --resume without --json FILE"
+        count = max(0, len(self.path.read_text(encoding="utf-8").splitlines()) - 1)
+        return f"{self.path} keeps {self._entries.format(count)}, --resume goes on"
+
+    def end(self) -> None:
+        """The result is whole, and written."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def _difference(before: object, now: object, name: str = "") -> str:
+    """The first setting, however deep, that is another now; "" = there is none."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = (
+            _difference(before.get(key, "not there"), now.get(key, "not there"), f"{name}.{key}" if name else key)
+            for key in {**now, **before}
+        )
+        return next(filter(None, found), "")
+    return "" if before == now else f"{name} was {before}, is now {now}"
