@@ -9,6 +9,8 @@ The rules, for UE u with G(u) = RBGs that it has periodic grants on and O(u) = R
 - at most cap(u) RBGs in O(u) and G(u) together;
 - at least floor(u) RBGs in O(u) on which nobody has a periodic grant (a grant takes its RBG away in its slots);
 - the same two for a slice, its members' numbers added up;
+- an RBG left DYNAMIC goes to who is still owed one when all owners are said (policy.schedulers.greedy.pay_floors), so
+  that a leader needs to name nobody for a floor;
 - two periodic grants share an RBG only if their slots never meet; period and phase are those of the UE's arrivals;
 - the owners that GrammarOptions allows. Two exceptions keep the promise of a mask that is never empty: IDLE is legal
   where OPEN and DYNAMIC are not and no uncapped UE could take every RBG; who is owed RBGs by a floor may own them.
@@ -31,6 +33,8 @@ from policy.cell_state import ALL_CLASSES, CellState
 from policy.intent import Intent
 from policy.limits import Limits, compile_limits, held_rbgs
 from policy.remaining_limits import RemainingLimits
+from policy.schedulers.estimate import estimate
+from policy.schedulers.greedy import pay_floors
 from policy.schedulers.periodic_grants import MAX_GRANTS, is_slot_pattern
 
 CONTENDERS = (0.0, 0.6, 1.2, 2.4, 4.8, 9.6, 64.0)
@@ -102,6 +106,7 @@ class Grammar:
             raise GrammarError(f"num_rbgs is {num_rbgs}, expected 1 to {MAX_RBGS}")
         self.options = options
         self.limits = limits
+        self.state = state
         self.ue_ids = state.ue_ids
         self.num_rbgs = num_rbgs
         self.num_actions = FIRST_UE + count
@@ -145,6 +150,7 @@ class Grammar:
         self._clean[IDLE_TOKEN] = options.allow_idle or not sure_owner
         self._granted = self._clean.copy()
         self._owed = self._empty_mask()
+        self._owed[DYNAMIC_TOKEN] = options.allow_dynamic
         for ue in range(len(self.ue_ids)):
             self._offer_ue(self._remaining, ue, self._clean, self._granted, self._owed)
 
@@ -257,16 +263,16 @@ class Cursor:
         if self._grants and grammar._periods is not None:
             periods = grammar._periods.T.tolist()
             grants = tuple(PeriodicGrant(ue, rbg, *periods[ue]) for ue, rbg in self._grants)
-        owners = [OWNER_OF_TOKEN.get(token, token - FIRST_UE) for token in self.tokens[-grammar.num_rbgs :]]
         leftover = LeftoverRule(self.tokens[0] - FIRST_MASK, CONTENDERS[self.tokens[1] - FIRST_CONTENDERS])
-        return limits.allocation(grammar.ue_ids, np.array(owners, np.int16), leftover, grants)
+        owner_M = owners_of(self.tokens[-grammar.num_rbgs :], grammar.state, limits, grants)
+        return limits.allocation(grammar.ue_ids, owner_M, leftover, grants)
 
     # Periodic grants ---------------------------------------------------------------------------------------------
 
     def _begin_grants(self) -> None:
         self._remaining = self._grammar._remaining.copy()
         self._clean_left = self._grammar.num_rbgs
-        """RBGs without a periodic grant and without an owner."""
+        """RBGs without a periodic grant that may still pay a floor: without an owner, or DYNAMIC."""
         if self._grammar.max_grants:
             self._free_UM = self._grammar._free_UM.copy()
         self._offer_grant()
@@ -341,7 +347,7 @@ class Cursor:
     def _take_owner(self, token: int) -> None:
         rbg = self.rbg
         grantees = self._granted_rbgs.get(rbg) if self._grants else None
-        if grantees is None:
+        if grantees is None and token != DYNAMIC_TOKEN:
             self._clean_left -= 1
         if token >= FIRST_UE:
             ue = token - FIRST_UE
@@ -356,6 +362,17 @@ class Cursor:
         """Bring the three owner masks up to date with one UE's counts."""
         for peer in self._remaining.peers(ue):
             self._grammar._offer_ue(self._remaining, peer, self._clean_mask, self._granted_mask, self._owed_mask)
+
+
+def owners_of(
+    tokens: Sequence[int], state: CellState, limits: Limits, grants: tuple[PeriodicGrant, ...]
+) -> NDArray[np.int16]:
+    """Whom each RBG goes to, [M], by the tokens of its owners: floors that they leave owed are paid where they say
+    DYNAMIC."""
+    owner_M = np.array([OWNER_OF_TOKEN.get(token, token - FIRST_UE) for token in tokens], np.int16)
+    if limits.needed and DYNAMIC_TOKEN in tokens:
+        return pay_floors(estimate(state), limits, owner_M, DYNAMIC, grants)
+    return owner_M
 
 
 def compile_grammar(state: CellState, intent: Intent, options: GrammarOptions) -> Grammar:

@@ -8,7 +8,7 @@ Suffixes: U = UEs in the order of `state.ue_ids`, S = slices that have a limit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil, floor
 from typing import NamedTuple
 
@@ -98,14 +98,6 @@ class Limits:
     def members(self, row: int) -> IntU:
         """Rows of the UEs in a slice."""
         return np.flatnonzero(self.slice_of_U == row)
-
-    def only_floors(self) -> Limits:
-        """The same floors, and caps that let nobody have more."""
-        if not self.slice_of_U.size:
-            return replace(self, cap_U=self.floor_U)
-        needed_S = self._claims()[: len(self.slice_cap_S)]
-        cap_U = np.where(self.slice_of_U < 0, self.floor_U, self.cap_U)
-        return replace(self, cap_U=cap_U, slice_cap_S=needed_S)
 
     def max_rbgs_for(self, held_U: IntU) -> NDArray[np.uint8]:
         """Caps a slot for an allocation in which the UEs hold so many RBGs: what the node may add stays in the slice.

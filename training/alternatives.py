@@ -102,10 +102,15 @@ def find_alternatives(
 
 
 def _all_at_once(dcm: DecidedDcm, search: Search) -> bool:
-    """Every owner of every RBG is tried, and there is nothing else to try."""
+    """Every owner of every RBG is tried, there is nothing else to try, and no owner changes another's."""
     every_step = search.owner_steps is None or search.owner_steps >= dcm.grammar.num_rbgs
     every_owner = search.owners_per_step is None or search.owners_per_step >= len(dcm.grammar.ue_ids)
-    return every_step and every_owner and not dcm.grammar.max_grants
+    return every_step and every_owner and not dcm.grammar.max_grants and not _pays_floors(dcm)
+
+
+def _pays_floors(dcm: DecidedDcm) -> bool:
+    """Whether RBGs that are left DYNAMIC go to who is still owed one: then one owner may change others."""
+    return dcm.grammar.options.allow_dynamic and dcm.grammar.limits.needed > 0
 
 
 def _of_cell(
@@ -195,9 +200,12 @@ def _owners(
         ues = rng.choice(ues, search.owners_per_step, replace=False)
     limited = dcm.grammar.limits.any
     for token in (*others[others < FIRST_UE].tolist(), *ues.tolist()):
-        # Without caps and floors no owner makes another illegal.
-        if not limited or allocation_of(dcm, [*dcm.tokens[:step], token, *dcm.tokens[step + 1 :]]) is not None:
+        if not limited:  # without caps and floors no owner makes another illegal
             yield Alternative(cell, step, token)
+            continue
+        allocation = allocation_of(dcm, [*dcm.tokens[:step], token, *dcm.tokens[step + 1 :]])
+        if allocation is not None:
+            yield Alternative(cell, step, token, allocation=allocation if _pays_floors(dcm) else None)
 
 
 def _grants(dcm: DecidedDcm) -> list[int]:

@@ -208,9 +208,9 @@ def legal_owner(
 def take_owner(
     lim: CellLimits, left: Books, owners: Owners, grants: Grants, given: int, rbg: int, token: int, clean_left: int
 ) -> int:
-    """Note an RBG's owner; RBGs that are then left without grant and owner."""
+    """Note an RBG's owner; RBGs without a grant that may then still pay a floor: without an owner, or DYNAMIC."""
     granted = grants.granted_M[rbg] > 0
-    if not granted:
+    if not granted and token != DYNAMIC_TOKEN:
         clean_left -= 1
     if token >= FIRST_UE:
         ue = token - FIRST_UE
@@ -260,6 +260,7 @@ def decode_dcm(
     clean_A[OPEN_TOKEN], clean_A[DYNAMIC_TOKEN] = options.open != 0, options.dynamic != 0
     clean_A[IDLE_TOKEN] = options.idle != 0 or not numbers[SURE_OWNER]
     owners = Owners(clean_A, clean_A.copy(), np.zeros(actions, np.bool_))
+    owners.owed_A[DYNAMIC_TOKEN] = options.dynamic != 0
     for ue in range(ues):
         offer_ue(lim, left, ue, owners.clean_A, owners.granted_A, owners.owed_A)
 

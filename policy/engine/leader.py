@@ -23,9 +23,9 @@ from policy.grammar import (
     FIRST_RBG,
     FIRST_UE,
     MAX_RBGS,
-    OWNER_OF_TOKEN,
     GrammarError,
     compile_grammar,
+    owners_of,
 )
 from policy.intent import Intent
 from policy.leader import Decision
@@ -212,6 +212,6 @@ def allocation_of(tokens: list[int], state: CellState, limits: Limits) -> Alloca
         ue, rbg = tokens[i] - FIRST_UE, tokens[i + 1] - FIRST_RBG
         period, phase = state.arrival_period_slots_U[ue], state.arrival_phase_slots_U[ue]
         grants.append(PeriodicGrant(ue, rbg, int(period), int(phase)))
-    owners = [OWNER_OF_TOKEN.get(token, token - FIRST_UE) for token in tokens[first_owner:]]
     leftover = LeftoverRule(tokens[0] - FIRST_MASK, CONTENDERS[tokens[1] - FIRST_CONTENDERS])
-    return limits.allocation(state.ue_ids, np.array(owners, np.int16), leftover, tuple(grants))
+    owner_M = owners_of(tokens[first_owner:], state, limits, tuple(grants))
+    return limits.allocation(state.ue_ids, owner_M, leftover, tuple(grants))

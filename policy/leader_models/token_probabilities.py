@@ -146,8 +146,9 @@ def _masked_owners(grammar: Grammar, mask_A: NDArray[np.bool_], held: list[set[i
         for token, chosen in allowed.items()
         if not mask_A[token]
     }
+    # DYNAMIC may always be said: it pays floors.
     floors_are_tight = MaskReason.FLOORS in masked.values() or (
-        not any(allowed.values()) and not mask_A[IDLE_TOKEN] and bool(grammar.limits.floor_U.any())
+        not (options.allow_open or options.allow_idle) and not mask_A[IDLE_TOKEN] and grammar.limits.needed > 0
     )
     for row, cap in enumerate(grammar.limits.cap_U.tolist()):
         if mask_A[FIRST_UE + row]:

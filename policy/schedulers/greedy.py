@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.allocation import OPEN
+from policy.allocation import OPEN, PeriodicGrant
 from policy.cell_state import FloatU
 from policy.cqi import OTHER_RBG_GAIN, PREFERRED_RBG_GAIN, bits_per_rbg
 from policy.limits import Limits
@@ -31,6 +31,26 @@ def greedy_owners(estimate: Estimate, weight_U: FloatU, limits: Limits, num_rbgs
         ue = choice.best()
         if ue < 0:
             break
+        owner_M[choice.give(ue)] = ue
+    return owner_M
+
+
+def pay_floors(
+    estimate: Estimate,
+    limits: Limits,
+    owner_M: NDArray[np.int16],
+    spare: int,
+    grants: tuple[PeriodicGrant, ...] = (),
+) -> NDArray[np.int16]:
+    """The owners [M] with as many of the RBGs that `spare` has as floors still ask for, given to those who are owed.
+
+    Each goes to the one of them whom it adds most bits: the node's own scheduler is fair on the rest. RBGs with a
+    periodic grant on them count for no floor; the others that `spare` has must be as many as are owed.
+    """
+    choice = _Choice(estimate, np.ones(len(estimate.queue_bits_U)), limits, len(owner_M))
+    owner_M = owner_M.copy()
+    choice.take_over(owner_M, grants, spare)
+    while (ue := choice.most_owed()) >= 0:
         owner_M[choice.give(ue)] = ue
     return owner_M
 
@@ -71,14 +91,33 @@ class _Choice:
         gain_U = np.maximum(self._gain_other_U, self._gain_preferred_U)
         owed = self._remaining.total_owed
         if owed and owed >= len(self._free):
-            return self._most_owed(gain_U)
+            return self.most_owed()
         ue = int(gain_U.argmax())
         if gain_U[ue] > 0.0:
             return ue
-        return self._most_owed(gain_U) if owed else -1
+        return self.most_owed()
 
-    def _most_owed(self, gain_U: FloatU) -> int:
+    def most_owed(self) -> int:
+        """The UE to serve next of those who are owed; -1 when nobody is."""
+        if not self._remaining.total_owed:
+            return -1
+        gain_U = np.maximum(self._gain_other_U, self._gain_preferred_U)
         return max(filter(self._remaining.pays, range(len(gain_U))), key=lambda ue: (gain_U[ue], -ue))
+
+    def take_over(self, owner_M: NDArray[np.int16], grants: tuple[PeriodicGrant, ...], spare: int) -> None:
+        """Go on from an allocation: what is left to give are the RBGs of `spare` without a periodic grant."""
+        held = {(grant.ue, grant.rbg) for grant in grants}
+        granted = {rbg for _, rbg in held}
+        held |= {(owner, rbg) for rbg, owner in enumerate(owner_M.tolist()) if owner >= 0 and rbg in granted}
+        for rbg, owner in enumerate(owner_M.tolist()):
+            if owner == spare and rbg not in granted:
+                continue
+            self._take(rbg)
+            if owner >= 0 and rbg not in granted:
+                self._own(owner, rbg)
+        for ue, _ in sorted(held):
+            self._remaining.hold(ue)
+            self._close_full(ue)
 
     def give(self, ue: int) -> int:
         """Give `ue` the RBG that it gains most on; the RBG."""
@@ -89,18 +128,29 @@ class _Choice:
             gains[0] > gains[1] or (gains[0] == gains[1] and preferred < other)
         )
         rbg = preferred if takes_preferred else other
+        self._take(rbg)
+        self._own(ue, rbg)
+        return rbg
+
+    def _take(self, rbg: int) -> None:
+        """`rbg` is not to be given any more."""
         self._free.remove(rbg)
-        self._held[ue] += 1
-        self._holds_preferred[ue] |= rbg == preferred
-        self._remaining.own(ue)
         for waiting in self._waiting.pop(rbg, ()):
             self._gain_preferred_U[waiting] = -np.inf
         self._note_last_rbg()
+
+    def _own(self, ue: int, rbg: int) -> None:
+        self._held[ue] += 1
+        self._holds_preferred[ue] |= rbg == self._preferred[ue]
+        self._remaining.own(ue)
         self._update_gains(ue)
+        self._close_full(ue)
+
+    def _close_full(self, ue: int) -> None:
+        """Nobody gains by an RBG who may not own it, after `ue` took one."""
         for peer in self._remaining.peers(ue):
             if not self._remaining.may_own(peer):
                 self._gain_other_U[peer] = self._gain_preferred_U[peer] = -np.inf
-        return rbg
 
     def _note_last_rbg(self) -> None:
         """UEs that prefer the last free RBG have no other left."""

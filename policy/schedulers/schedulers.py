@@ -20,7 +20,7 @@ from policy.leader import Decision
 from policy.limits import Limits, compile_limits
 from policy.remaining_limits import RemainingLimits
 from policy.schedulers.estimate import Estimate, estimate
-from policy.schedulers.greedy import greedy_owners
+from policy.schedulers.greedy import greedy_owners, pay_floors
 from policy.schedulers.periodic_grants import give_periodic_grants, latency_bound_mask
 
 OPEN_BELOW_SLOTS = 10
@@ -181,6 +181,4 @@ def _constant(state: CellState, intent: Intent, owner: int, leftover: LeftoverRu
 
 def _floors_owned(known: Estimate, limits: Limits, num_rbgs: int, rest: int) -> NDArray[np.int16]:
     """RBGs that floors ask for with their owners, `rest` elsewhere, [M]."""
-    owner_M = greedy_owners(known, np.ones(len(known.queue_bits_U)), limits.only_floors(), num_rbgs)
-    owner_M[owner_M == OPEN] = rest
-    return owner_M
+    return pay_floors(known, limits, np.full(num_rbgs, rest, np.int16), rest)

@@ -14,6 +14,7 @@ from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverR
 from policy.cell_state import CellState, make_cell_state
 from policy.grammar import (
     CONTENDERS,
+    DYNAMIC_TOKEN,
     END_GRANTS,
     FIRST_CONTENDERS,
     FIRST_MASK,
@@ -153,8 +154,13 @@ def test_language_equals_the_feasible_allocations(num_ues: int, num_rbgs: int, m
         assert grammar.limits.not_enforced == ()
         spoken = language(grammar)
         meanings = [meaning(grammar.allocation(tokens)) for tokens in spoken]
-        assert len(set(meanings)) == len(spoken), "two spellings of one meaning"
         assert set(meanings) == feasible(state, intent, options, periods)
+        named = [
+            meaning(a) for tokens, a in zip(spoken, map(grammar.allocation, spoken)) if grammar.tokens(a) == tokens
+        ]
+        assert len(named) == len(set(meanings)), "a meaning without one spelling that names every owner"
+        if not (grammar.limits.needed and options.allow_dynamic):
+            assert len(named) == len(spoken), "two spellings of one meaning"
 
 
 def test_random_walks_are_never_stuck_and_keep_the_limits() -> None:
@@ -188,7 +194,25 @@ def test_random_walks_are_never_stuck_and_keep_the_limits() -> None:
         for a, b in combinations(allocation.periodic_grants, 2):
             assert a.rbg != b.rbg or not slots_meet((a.period_slots, a.phase_slots), (b.period_slots, b.phase_slots))
         assert len(cursor.tokens) <= grammar.max_tokens
-        assert grammar.tokens(allocation) == tuple(cursor.tokens)
+        spelled = grammar.tokens(allocation)
+        assert spelled is not None and meaning(grammar.allocation(spelled)) == meaning(allocation)
+        if not (grammar.limits.needed and options.allow_dynamic):  # else floors may be paid without naming who is owed
+            assert spelled == tuple(cursor.tokens)
+
+
+def test_floors_are_paid_where_all_is_left_to_the_node() -> None:
+    """A leader that says nothing of anybody keeps every floor, and everything else is the node's."""
+    rng = np.random.default_rng(11)
+    for _ in range(300):
+        num_ues, num_rbgs = int(rng.integers(1, 24)), int(rng.integers(2, 19))
+        state = cell(num_ues, num_rbgs, [(4.0, 1.0)] * num_ues)
+        intent = random_intent(rng, state)
+        grammar = compile_grammar(state, intent, LAB)
+        silent = (FIRST_MASK, FIRST_CONTENDERS, END_GRANTS, *[DYNAMIC_TOKEN] * num_rbgs)
+        owner_M = grammar.allocation(silent).owner_M
+        _, floors = rbgs_of_limits(state, intent)
+        assert [int((owner_M == ue).sum()) for ue in range(num_ues)] == floors
+        assert (owner_M == DYNAMIC).sum() == num_rbgs - sum(floors)
 
 
 def test_steps_of_a_dcm() -> None:

@@ -162,7 +162,8 @@ def test_the_language_is_what_slices_allow(num_ues: int, num_rbgs: int, max_gran
         meanings = [
             (frozenset((g.ue, g.rbg) for g in said.periodic_grants), tuple(said.owner_M.tolist())) for said in spoken
         ]
-        assert len(set(meanings)) == len(spoken), "two spellings of one meaning"
+        if not (grammar.limits.needed and options.allow_dynamic):  # floors may be paid without naming who is owed
+            assert len(set(meanings)) == len(spoken), "two spellings of one meaning"
         assert set(meanings) == feasible(numbers, options, periods)
         for said in spoken:
             assert violations(numbers.shares(), said) == []

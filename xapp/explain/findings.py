@@ -236,6 +236,13 @@ def _by_probabilities(
         own = ", ".join(f"RBG {step.rbg} {_p(step, token):.2f}" for step in open_to_it if step.token == token)
         if own:
             findings.append(Finding("chosen", f"the model named it with probabilities: {own}"))
+        owner_M, row = record.decision.allocation.owner_M, token - FIRST_UE
+        paid = [step.rbg for step in steps if step.token == DYNAMIC_TOKEN and owner_M[step.rbg] == row]
+        if paid:
+            text = (
+                f"the model left {_rbgs(paid)} to the node, and an operator's floor was still owed to it or its slice"
+            )
+            findings.append(Finding("floor_paid", text))
         return findings
     best = max(open_to_it, key=lambda step: _p(step, token))
     text = (

@@ -155,10 +155,12 @@ def test_a_ue_is_masked_by_what_the_others_of_its_slice_hold() -> None:
 
 
 def test_what_floors_are_owed_nobody_else_may_have() -> None:
-    steps = masked(GrammarOptions(), Intent(min_share_percent={7: 50.0}), UE3, OPEN_TOKEN, UE7, UE7)
-    assert steps[:2] == [{}, {}]
-    owed = dict.fromkeys((OPEN_TOKEN, DYNAMIC_TOKEN, IDLE_TOKEN, UE3), MaskReason.FLOORS)
-    assert steps[2:] == [owed, owed]
+    half = Intent(min_share_percent={7: 50.0})
+    owed = dict.fromkeys((OPEN_TOKEN, IDLE_TOKEN, UE3), MaskReason.FLOORS)
+    assert masked(GrammarOptions(), half, UE3, OPEN_TOKEN, UE7, DYNAMIC_TOKEN) == [{}, {}, owed, owed]
+    owed[DYNAMIC_TOKEN] = MaskReason.LANGUAGE
+    only = {DYNAMIC_TOKEN: MaskReason.LANGUAGE}
+    assert masked(GrammarOptions(allow_dynamic=False), half, UE3, OPEN_TOKEN, UE7, UE7) == [only, only, owed, owed]
 
 
 def test_what_the_leader_never_says_is_not_blamed_on_the_operator() -> None:

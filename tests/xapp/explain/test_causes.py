@@ -8,6 +8,7 @@ import numpy as np
 from asking import ALL, Ask, Broken, Gives, model
 
 from policy.allocation import Allocation, LeftoverRule
+from policy.grammar import FIRST_UE
 from policy.intent import Intent, Mode, SliceLimit
 from policy.leader import Decision
 from policy.schedulers.schedulers import SCHEDULERS
@@ -151,6 +152,16 @@ def test_floors_of_others_mask_a_ue(ask: Ask) -> None:
     findings_of = asking.findings_of(7)
     assert findings_of["masked_floors"].endswith("every RBG that was left was owed to an operator's floor")
     assert "the policy promises it 3 of 6 RBGs" in asking.findings_of(3)["floor"]
+
+
+def test_a_floor_that_the_model_left_to_the_node(ask: Ask) -> None:
+    asking = ask(model(allow_open=False, allow_idle=False, allow_ue_grants=False))  # DYNAMIC or who is owed
+    asking.cell.intent = Intent(min_share_percent={3: 100.0})
+    made = asking.cell.decide(1, asking.indication())
+    assert (made.allocation.owner_M == 0).all()
+    assert made.decision.tokens.count(FIRST_UE) < 6, "this model leaves RBGs that are owed to the node"
+    text = asking.findings_of(3)["floor_paid"]
+    assert text.startswith("the model left RBG") and text.endswith("floor was still owed to it or its slice")
 
 
 def test_a_slices_limits_and_what_does_not_hold_are_shown(ask: Ask) -> None:
