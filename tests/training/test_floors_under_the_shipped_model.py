@@ -1,4 +1,4 @@
-"""A slice's floor is worth having: the shipped model serves the slice better with it than without it, and no cell worse."""
+"""A floor of a slice is worth having: the shipped model serves the slice better with it, and no cell worse."""
 
 from __future__ import annotations
 
