@@ -3,7 +3,8 @@ carry, a ceiling a cap. Every target is judged in windows of a second; what is o
 
 A written rule, revised with every decision:
 - bits per RBG of the target's UEs = what they were served in the last seconds over the RBGs they were on meanwhile;
-- share = target / (bits per RBG x RBGs of the cell), a tenth more, plus what the running window still lacks;
+- share = target / (bits per RBG x RBGs of the cell), a tenth more, plus what the running window still lacks, or less
+  what it has too much;
 - floors of one cell together claim at most `largest_percent`, in proportion where they would claim more. What needs
   more than that alone is out of reach;
 - a target whose UEs have nothing more to send (xapp.a1.target_verdict.is_idle) is idle: the share shrinks to twice what
@@ -34,6 +35,8 @@ MEMORY_MS = 3000.0
 """How far back the measured bits per RBG reach, as a decaying average."""
 MARGIN = 1.1
 """A floor asks for so much more than it needs on average: rates fluctuate within a window."""
+LEAST = 0.5
+"""A floor asks for so much of what it needs even where its UEs have had more, by the node's own scheduler: that can end."""
 OUT_OF_REACH_WINDOWS = 1
 """Windows in a row whose floor needs more than the largest share, until that is said."""
 KEPT_TARGETS = 5000
@@ -231,9 +234,9 @@ class TargetKeeper:
             if target.min_kbps is None or rate <= 0.0:
                 continue
             left_ms = max(WINDOW_MS / 4, WINDOW_MS - one.window_ms)
-            lacking_kbps = max(0.0, target.min_kbps * one.window_known_ms / 1000.0 - one.window_kbit) / left_ms * 1000.0
+            lacking_kbps = (target.min_kbps * one.window_known_ms / 1000.0 - one.window_kbit) / left_ms * 1000.0
             one.needed_percent = 100.0 * target.min_kbps / rate
-            wanted = 100.0 * (target.min_kbps * MARGIN + lacking_kbps) / rate
+            wanted = one.needed_percent * max(LEAST, MARGIN + lacking_kbps / target.min_kbps)
             if one.window_known_ms >= WINDOW_MS / 2 and one.is_idle:
                 wanted = min(wanted, max(2.0 * one.used_percent, 100.0 / num_rbgs))
             one.share_percent = min(wanted, self._largest_percent)

@@ -69,12 +69,22 @@ def slice_target(**values: float) -> Target:
 
 def test_a_floor_becomes_the_share_that_carries_it() -> None:
     cell = Cell(slice_target(min_kbps=4000.0))
-    limit = cell.play(40)
-    assert 40.0 <= limit.min_share_percent <= 48.0
+    cell.play(41)
+    assert 40.0 <= cell.play(1).min_share_percent <= 48.0
+    assert 3900.0 <= cell.row["mean_kbps"] <= 4200.0, "no more than it asks for, either"
     assert cell.row["state"] == "met" and cell.row["bits_per_rbg"] == pytest.approx(1000.0)
     assert cell.row["windows"] == 4 and cell.row["windows_by_state"]["met"] >= 3
     cell.bits_per_rbg = 700.0
     assert cell.play(60).min_share_percent > 57.0, "revised: an RBG carries less now"
+
+
+def test_who_has_more_than_the_floor_anyway_is_promised_less_until_that_ends() -> None:
+    cell = Cell(slice_target(min_kbps=4000.0))
+    cell.own_percent = 60.0
+    assert cell.play(48).min_share_percent == pytest.approx(20.0, abs=0.1), "half of what it needs"
+    cell.own_percent = 0.0
+    cell.play(40)
+    assert cell.row["windows_by_state"]["met"] >= 7 and cell.row["state"] == "met"
 
 
 def test_what_is_out_of_reach_is_said_within_two_windows_and_starves_nobody() -> None:
