@@ -36,7 +36,7 @@ MEMORY_MS = 3000.0
 MARGIN = 1.1
 """A floor asks for so much more than it needs on average: rates fluctuate within a window."""
 LEAST = 0.5
-"""A floor asks for so much of what it needs even where its UEs have had more, by the node's own scheduler: that can end."""
+"""A floor asks for so much of what it needs even where its UEs have had more than that: it can end."""
 OUT_OF_REACH_WINDOWS = 1
 """Windows in a row whose floor needs more than the largest share, until that is said."""
 KEPT_TARGETS = 5000
