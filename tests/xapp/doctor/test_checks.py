@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from xapp.config.model import Controls
 from xapp.doctor.checks import examine
+from xapp.doctor.command import findings_table
 from xapp.doctor.facts import Answer, Facts
 from xapp.doctor.faults import FAULTS
-from xapp.doctor.finding import State
+from xapp.doctor.finding import Finding, State
 
 NODE, CELL = "gnb_001_001_00000001", "00f110000000011"
 STATUS: dict[str, Any] = {
@@ -219,3 +222,14 @@ def test_a_restart_between_the_two_looks_counts_from_nothing() -> None:
 def test_the_page_for_operators_names_every_fault() -> None:
     page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`([a-z2]+_[a-z_]+|yielded)`", page)) & (set(FAULTS) | {"yielded"}) == set(FAULTS)
+
+
+@pytest.mark.parametrize("columns", [30, 60, 200])
+def test_no_name_is_cut_however_narrow_the_terminal(columns: int) -> None:
+    cell = "gnbd_001_001_00000001_12/00f110000000011"
+    findings = [Finding("controls", State.OK, f"{cell}: follows")]
+    console = Console(width=columns, force_terminal=True, no_color=True, highlight=False, file=io.StringIO())
+    console.print(findings_table(findings))
+    assert isinstance(console.file, io.StringIO)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", console.file.getvalue())
+    assert cell in "".join(shown.split())
