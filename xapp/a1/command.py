@@ -63,17 +63,17 @@ class ValidateOptions:
 
 @command(intent_app, "validate", ValidateOptions)
 def validate(options: ValidateOptions) -> int:
-    """Check policies, ours and O-RAN's; one line for each that is wrong, and exit status 2."""
+    """Check policies, ours and O-RAN's; one line for each mistake, and exit status 2."""
     wrong = 0
     for file in options.files:
         try:
-            policy = _read(file)
+            policy = _parsed(file)
             standard = policy if isinstance(policy, StandardPolicy) else None
             typer.echo(f"{file}: valid{f' ({standard.type_name})' if standard else ''}")
             for field in standard.unheeded if standard else ():
                 typer.echo(f"  not applicable: {field.path}: {field.why}")
         except PolicyError as error:
-            typer.echo(str(error), err=True)
+            typer.echo("\n".join(f"{file}: {mistake}" for mistake in error.mistakes), err=True)
             wrong += 1
     return 2 if wrong else 0
 
@@ -310,10 +310,16 @@ def _cells(policy: Policy) -> tuple[str, ...]:
 def _read(file: Path) -> Policy:
     """Raises PolicyError naming the file."""
     try:
-        text = file.read_bytes()
-        standard = type_of(text)
-        return parse_standard(standard, text) if standard else parse_policy(text)
-    except OSError as error:
-        raise PolicyError(f"{file}: {error.strerror}") from None
+        return _parsed(file)
     except PolicyError as error:
         raise PolicyError(f"{file}: {error}") from None
+
+
+def _parsed(file: Path) -> Policy:
+    """Raises PolicyError."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise PolicyError(error.strerror or "it cannot be read") from None
+    standard = type_of(text)
+    return parse_standard(standard, text) if standard else parse_policy(text)
