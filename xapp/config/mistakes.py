@@ -42,9 +42,9 @@ def mistakes_of(
         place = [part for part in one["loc"] if part not in forms]
         path = ".".join([*filter(None, [prefix]), *map(_part, place)]) or whole
         cause = one.get("ctx", {}).get("error")
-        said = f"{path}: " if cause is not None and not prefix else f"{path} is {shown(one['input'])}: "
+        start = f"{path}: " if cause is not None and not prefix else f"{path} is {shown(one['input'])}: "
         lines = cause.lines if isinstance(cause, Contradictions) else [one["msg"].removeprefix("Value error, ")]
-        found += [f"{said}{line}{_allowed(model, place, one['type'])}" for line in lines]
+        found += [f"{start}{line}{_allowed(model, place, one['type'])}" for line in lines]
     if len(found) > MAX_MISTAKES:
         found[MAX_MISTAKES:] = [f"and {len(found) - MAX_MISTAKES} more mistakes"]
     return tuple(found)

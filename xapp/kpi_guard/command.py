@@ -110,8 +110,8 @@ def _print(console: Console, document: dict[str, Any]) -> None:
         print_whole(console, table)
     else:  # a cell's name is what `guard reset` is given: whole, on a line of its own
         for cell, figures in rows.items():
-            said = (f"{heading} {figure}" for heading, figure in zip(HEADINGS[1:], figures, strict=True))
-            console.print(f"{cell}\n  {', '.join(said)}", markup=False, soft_wrap=True)
+            named = (f"{heading} {figure}" for heading, figure in zip(HEADINGS[1:], figures, strict=True))
+            console.print(f"{cell}\n  {', '.join(named)}", markup=False, soft_wrap=True)
     for cell, found in document["cells"].items():
         if found["verdict"]:
             console.print(f"{cell}: {found['verdict']['text']}", markup=False, soft_wrap=True)

@@ -214,6 +214,13 @@ def test_every_fault_that_can_be_named_is_planted_here() -> None:
     assert set(PLANTED) == set(FAULTS)
 
 
+@pytest.mark.parametrize(("problems", "state"), [({NODE: []}, State.WARNING), ({}, State.FAULT)])
+def test_an_entry_that_fits_nobody_is_a_fault_where_no_node_is_ours(problems: dict[str, Any], state: State) -> None:
+    found = examine(facts({"node_entries_unmatched": ["gnb_001_*"], "node_problems": problems}))
+    (entry,) = [finding for finding in found if finding.fault == "node_entry_unmatched"]
+    assert (entry.state, entry.found) == (state, f"controls.nodes: 'gnb_001_*' fits none of {NODE}")
+
+
 def test_a_restart_between_the_two_looks_counts_from_nothing() -> None:
     restarted = facts({"indications_received": 3, "decisions": 1, "decided_by": {"model": 1}, "controls_sent": 1})
     assert named(restarted) == []
