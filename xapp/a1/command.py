@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from policy.errors import UserMistake
 from policy.grammar import MAX_RBGS
 from policy.limits import NO_SLICE_CAP, compile_limits
 from training.command_line.options import argument, command, option
+from training.command_line.values import goes_with
 from xapp.a1.enforcement import unmet
-from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
+from xapp.a1.policy_model import CELL_FORM, POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.a1.running_targets import targets_of
 from xapp.a1.standard_types import (
@@ -43,7 +45,7 @@ NOT_MEASURED = "; its share follows what its RBGs carry, and whether it is met i
 TIMEOUT_S = 5.0
 POLL_S = 0.2
 
-intent_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Operators' policies (A1).")
+intent_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Operators' policies (A1).")
 
 
 def _files() -> Any:
@@ -97,6 +99,9 @@ class ShowOptions:
 @command(intent_app, "show", ShowOptions)
 def show(options: ShowOptions) -> int:
     """What policies come to in a cell: who has precedence, and each limit in RBGs. A file's name is the policy's id."""
+    goes_with("--token-file", options.token_file, None, "--url", options.url)
+    if options.cell and not re.fullmatch(CELL_FORM, options.cell):
+        raise UserMistake(f"--cell is {options.cell!r}, expected RAN name/15 hex digits, small ones, or RAN name/node")
     policies = {file.stem: _read(file) for file in options.files}
     if len(policies) < len(options.files):
         raise UserMistake(f"{len(options.files)} files, but {len(policies)} names: each policy's id is its file's name")

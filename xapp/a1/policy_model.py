@@ -24,7 +24,8 @@ POLICY_TYPE_NAME = "stackmac_intent"
 MAX_UES = 1000
 """Named by one policy, in its scope and its slices together."""
 
-Cell = Annotated[str, Field(pattern=r"^[^/\s]{1,31}/([0-9a-f]{15}|node)$")]
+CELL_FORM = r"^[^/\s]{1,31}/([0-9a-f]{15}|node)$"
+Cell = Annotated[str, Field(pattern=CELL_FORM)]
 """`<RAN name>/<NR-CGI as 15 hex digits>`; `<RAN name>/node`: the only cell of a node that names none."""
 UeId = Annotated[int, Field(ge=0, lt=2**32)]
 """A node's own number of a UE (gNB-CU-UE-F1AP-ID on a DU)."""

@@ -365,7 +365,7 @@ def read_descriptor(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
 
 
 def parse_descriptor(content: bytes, path: Path) -> dict[str, Any]:
