@@ -47,7 +47,8 @@ from policy.leader_models.recorded_answers import ANSWERS, Answer, record
 from policy.leader_models.token_probabilities import StepProbabilities, compute_token_probabilities
 from policy.model_kinds import TEXT, new_model, read_layout
 from policy.text.bundle import BASE_FOLDER, base_document, base_files, open_text_model
-from policy.text.model import TextConfig, TextModel
+from policy.text.model import TextModel
+from policy.text.text_config import TextConfig
 
 Model = TypeVar("Model", bound=nn.Module)
 _BASE_FILE = re.compile(BASE_FOLDER + r"/[\w.-]+")

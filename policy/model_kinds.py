@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from policy.grammar import GrammarOptions
-from policy.leader_models.encoder_model import SeatModel, SetModel
-from policy.leader_models.language_model import new_leader_model
-from policy.leader_models.leader_network import LeaderNetwork, seeded
 from policy.model_config import HEADS, ModelConfig
 from policy.prompt.compact import PromptLayout
 from policy.prompt.numeric import NumericLayout
-from policy.text.model import TextConfig, new_text_model
+from policy.text.text_config import TextConfig
 
-WITHOUT_LANGUAGE: dict[str, type[SeatModel | SetModel]] = {m.kind: m for m in (SeatModel, SetModel)}
+if TYPE_CHECKING:
+    from policy.leader_models.leader_network import LeaderNetwork
+
+WITHOUT_LANGUAGE = ("mappo", "mappo_g")
 TEXT = "text"
 KINDS = (*HEADS, *WITHOUT_LANGUAGE, TEXT)
 """text: policy.text.model. pointer, vocabulary: policy.leader_models.language_model. mappo, mappo_g:
@@ -33,6 +33,12 @@ def new_model(
     """
     if (kind == TEXT) != isinstance(config, TextConfig):
         raise ValueError(f"model kind {kind} does not go with {type(config).__name__}")
+    # Kinds are known where torch is not installed, which networks need.
+    from policy.leader_models.encoder_model import SeatModel, SetModel
+    from policy.leader_models.language_model import new_leader_model
+    from policy.leader_models.leader_network import seeded
+    from policy.text.model import new_text_model
+
     if isinstance(config, TextConfig):
         return new_text_model(config, seed=seed)
     layout_class = _layout_class(kind)
@@ -40,7 +46,7 @@ def new_model(
     if not isinstance(layout, NumericLayout):
         return new_leader_model(replace(config, head=kind), layout, seed)
     with seeded(seed):
-        return WITHOUT_LANGUAGE[kind](config, layout)
+        return SeatModel(config, layout) if kind == SeatModel.kind else SetModel(config, layout)
 
 
 def layout_for(kind: str, options: GrammarOptions) -> PromptLayout | None:

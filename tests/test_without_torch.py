@@ -9,10 +9,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from xapp.cli import COMMANDS
 from xapp.lab.lab import Lab
 from xapp.lab.options import LabOptions
 
@@ -39,7 +41,7 @@ def _without_torch(tmp_path_factory: pytest.TempPathFactory) -> object:
     folder = tmp_path_factory.mktemp("refused")
     (folder / "sitecustomize.py").write_text(REFUSED, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT), str(ROOT / "examples")]))
         done = subprocess.run([sys.executable, "-m", "policy.engine"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         yield
@@ -127,6 +129,34 @@ def test_messages_are_decoded() -> None:
     assert json.loads(document)
 
 
+KEPT = sorted((ROOT / "docs" / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
+def test_figures_are_made_again(file: Path, tmp_path: Path) -> None:
+    """Also those of experiments that train, and from the values that are kept: to the byte."""
+    output_of("results", "figure", str(file), "--out", str(tmp_path))
+    assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_leader_of_ones_own_is_measured_beside_rules_and_results_are_merged(tmp_path: Path) -> None:
+    whole, *shards = (str(tmp_path / name) for name in ("whole.json", "1.json", "2.json"))
+    words = "evaluate --scenario mix --bundle my_leader:LongestQueue --against node_idle,proportional_fair_smart"
+    small = f"{words} --cells 2 --ues 3 --slots 10 --jobs 2 --seeds".split()
+    for number, file in enumerate(shards):
+        output_of(*small, "1", "--first-seed", str(700_001 + number), "--json", file)
+    output_of("results", "merge", *shards, "--json", whole)
+    rows = json.loads(Path(whole).read_text())["rows"]
+    assert {row["player"] for row in rows} == {"my_leader:LongestQueue", "node_idle", "proportional_fair_smart"}
+
+
+def test_the_kpi_guards_lab_plays_the_shipped_leader(tmp_path: Path) -> None:
+    result = tmp_path / "found.json"
+    words = "guard-lab --worlds 2 --ues 3 --seconds 2 --swap-for harmful_idle --settled 1 --cost --jobs 2"
+    output_of(*words.split(), "--json", str(result))
+    assert len(json.loads(result.read_text())["values"]["guarded"]) == 2
+
+
 NEEDS_TORCH = (
     "warm-start --scenario mix --out {out}",
     "train --scenario mix --out {out}",
@@ -142,18 +172,28 @@ import contextlib, io, json, sys
 from xapp.cli import main
 answers = []
 for command in sys.argv[1:]:
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         status = main(command.split())
     answers.append((status, said.getvalue()))
 print(json.dumps(answers))
 """
 
 
-def test_what_needs_torch_says_so_in_one_line(tmp_path: Path) -> None:
-    commands = [command.format(out=tmp_path / "out") for command in NEEDS_TORCH]
+def answers_to(commands: Sequence[str]) -> list[tuple[str, int, str]]:
+    """Each command, its exit status, and what it says on stderr."""
     asked = [sys.executable, "-c", ASKED, *commands]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    for command, (status, said) in zip(commands, json.loads(done.stdout), strict=True):
+    return [(command, *answer) for command, answer in zip(commands, json.loads(done.stdout), strict=True)]
+
+
+def test_every_command_has_help() -> None:
+    commands = [f"{name} --help" for name in (*COMMANDS, "bench training")]
+    assert [answer for answer in answers_to(commands) if answer[1:] != (0, "")] == []
+
+
+def test_what_needs_torch_says_so_in_one_line(tmp_path: Path) -> None:
+    commands = [command.format(out=tmp_path / "out") for command in NEEDS_TORCH]
+    for command, status, said in answers_to(commands):
         assert (status, said.count("\n")) == (2, 1), (command, said)
         assert "torch is not installed; to add it: pip install torch transformers" in said, command

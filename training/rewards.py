@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.follower import Access, Answer
 from policy.plug_ins.loading import PlugInError, load_plug_in
+from training.simulator.core import ANSWER_COIN, ANSWER_OWN, CONTEND, OWN
 from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST, lost_transmissions
 from training.simulator.state import COLLISIONS, NUM_EVENTS, PRESENT, SERVED, WASTE, State
 
@@ -87,8 +87,8 @@ def agreement(
     sends: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Share of the offered RBGs, [..., M] -> [...]; 1 where nothing is offered."""
-    own, open_to_it = access == Access.OWN, access == Access.CONTEND
-    agrees = (own & (sends | ((answer & Answer.OWN) == 0))) | (open_to_it & (~sends | ((answer & Answer.COIN) > 0)))
+    own, open_to_it = access == OWN, access == CONTEND
+    agrees = (own & (sends | ((answer & ANSWER_OWN) == 0))) | (open_to_it & (~sends | ((answer & ANSWER_COIN) > 0)))
     offered = (own | open_to_it).sum(axis=-1)
     return np.where(offered > 0, agrees.sum(axis=-1) / np.maximum(offered, 1), 1.0)
 

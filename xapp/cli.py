@@ -111,7 +111,7 @@ def _explained(error: TyperException) -> str:
 
     from training.command_line.values import MAX_SHOWN
 
-    message: str = error.format_message()
+    message: str = error.format_message().replace("Value error, ", "")
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
         return message

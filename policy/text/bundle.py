@@ -14,7 +14,8 @@ from typing import Any
 
 from policy.prompt.text import TEMPLATE_VERSION
 from policy.text.base_model import BaseModelError, blank_base_model, configuration_files, find_base_model, fingerprint
-from policy.text.model import TextConfig, TextModel, new_text_model
+from policy.text.model import TextModel, new_text_model
+from policy.text.text_config import TextConfig
 
 BASE_FOLDER = "base"
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.cell_state import CellState
-from policy.errors import UserMistake, how_to_add
+from policy.errors import how_to_add
 from policy.grammar import FIRST_UE, IDLE_TOKEN, MAX_RBGS, OPEN_TOKEN, StepKind
 from policy.intent import Intent
 from policy.leader_models.leader_network import LeaderNetwork, PromptError, seeded
@@ -36,6 +36,7 @@ from policy.prompt.text import TEMPLATE_VERSION, action_text, prompt_text, step_
 from policy.text.base_model import BaseModel, BaseModelError, fingerprint, load_base_model
 from policy.text.decoding import decode_text
 from policy.text.spelling_trie import ROOT, Trie, TrieError
+from policy.text.text_config import TextConfig
 from policy.text.token_tree import Choice, TokenTree
 
 if TYPE_CHECKING:
@@ -50,24 +51,6 @@ UNLIMITED = 1 << 30
 """The context, in tokens, of a model that names none."""
 LORA_ALPHA_PER_RANK = 2
 """LoRA's usual scale: the adapter's output counts twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class TextConfig:
-    """Which base model, and what of it is trained. All fields are plain values: a bundle stores them as JSON."""
-
-    base_model: str
-    """A directory or a hub id."""
-    lora_rank: int = 8
-    """Rank of the adapters on every linear layer; 0 = all weights are trained."""
-    bf16: bool = False
-    """Compute in bfloat16; whatever is trained is kept in float32."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, a third more time."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.lora_rank <= 1024:
-            raise UserMistake(f"lora_rank is {self.lora_rank}, expected 0 (no LoRA) to 1024")
 
 
 class TextLayout:

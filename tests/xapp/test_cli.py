@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from xapp import cli
+from xapp.packaging.descriptor import FOLDER
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -72,6 +73,10 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         (("train", "--scenario", "mix", "--out", "x", "--seed", "1" + "0" * 30), ("'--seed'", "1099511627776")),
         (("train", "--scenario", "mix", "--out", "x", "--ues", "201"), ("'201'", "1 to 200")),
         (("evaluate", "--scenario", "mix", "--ues", "9" * 5000), ("--ues", "1 to 200")),
+        (("intent", "show", "x", "--cell", "00f110000000011"), ("--cell is '00f110000000011'", "RAN name/15 hex")),
+        (("ric", "--a1-form", "x"), ("ric: Invalid value for '--a1-form': 'x' is not one of 'go', 'python'",)),
+        (("ric", "--write-routes", "/no/routes"), ("ric: /no/routes: No such file or directory",)),
+        (("results", "merge", "/no/file"), ("results: /no/file: No such file or directory",)),
     ],
 )
 def test_a_mistake_is_one_line_with_option_value_and_range(
@@ -84,6 +89,49 @@ def test_a_mistake_is_one_line_with_option_value_and_range(
     assert len(err) < 400
     for part in parts:
         assert part in err
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        ("lab --world-seed 5", "--worlds"),
+        ("gnb --bundle DIR", "--followers learned"),
+        ("gnb --bundle DIR --followers rule", "--followers learned"),
+        ("guard-lab --settled 5", "--swap-for"),
+        ("guard-lab --announced", "--swap-for"),
+        ("run --config {config} --record-parts 2", "--record"),
+        ("run --config {config} --record-max-mb 2", "--record"),
+        ("intent show {policy} --token-file x", "--url"),
+        ("explain --record x --token-file x", "--url"),
+        ("train --scenario mix --out x --lora-rank 4", "--base-model"),
+        ("train --scenario mix --out x --bf16", "--base-model"),
+        ("train --scenario mix --out x --objective token --sharpness 9", "--objective regression"),
+        ("train --scenario mix --out x --follower-lr 0.1", "--roles follower"),
+        ("train --scenario mix --out x --roles follower --leader-lr 0.1", "--roles leader"),
+        ("train --scenario mix --out x --no-alternate", "--roles leader,follower"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    capsys: pytest.CaptureFixture[str], words: str, needed: str
+) -> None:
+    files = {"config": FOLDER / "config-file.json", "policy": FOLDER / "examples" / "gold-slice.json"}
+    status, out, err = run(capsys, *words.format(**files).split())
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f" without {needed}: it would have no effect" in err
+
+
+def test_a_recording_and_an_address_are_not_asked_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "explain", "--record", "x", "--url", "http://127.0.0.1:1")
+    assert (status, err) == (
+        2, "stackmac explain: --url http://127.0.0.1:1 with --record x: expected one of the two\n"
+    )  # fmt: skip
+
+
+def test_train_says_what_it_does_where_nothing_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "train", "--help")
+    told = " ".join(out.split())
+    for option, default in (("--epochs", "2"), ("--leader-lr", "0.001"), ("--roles", "leader"), ("--updates", "300")):
+        assert re.search(rf"{option} [^-]*\[default: \({default}\)", told), option
 
 
 @pytest.mark.parametrize("columns", ["20", "80", "200"])

@@ -59,7 +59,9 @@ def command(
             except OSError as error:
                 if error.filename is None and error.errno not in USERS_ERRORS and not _is_unknown_host(error):
                     raise
-                raise UserMistake(str(error)) from error  # a file, directory or port that cannot be used
+                # A file, directory or port that cannot be used.
+                named = error.filename2 or error.filename
+                raise UserMistake(f"{named}: {error.strerror}" if named else str(error)) from error
 
         parameters = list(_parameters(options))
         typed.__doc__ = run.__doc__

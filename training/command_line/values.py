@@ -42,5 +42,12 @@ def one_of(flag: str, value: str, known: Iterable[str]) -> None:
         raise UserMistake(f"{flag} is {value!r}, expected one of {', '.join(known)}")
 
 
+def goes_with(flag: str, value: object, unset: object, needed: str, there: object) -> None:
+    """Refuse an option that does nothing without another one. unset: its default. Raises UserMistake."""
+    if value != unset and not there:
+        shown = "" if value is True else f" {value}"
+        raise UserMistake(f"{flag}{shown} without {needed}: it would have no effect")
+
+
 def _short(text: str) -> str:
     return repr(text) if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]!r}..."

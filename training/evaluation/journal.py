@@ -27,7 +27,7 @@ class Journal(PlayedFile):
         super().__init__(json_file, head, of="evaluation", entries="all {} plays")
 
     def begin(self, *, resume: bool) -> Cells:
-        """What was played before. Raises UserMistake where another evaluation lies there, or none to be resumed."""
+        """What was played before. Raises UserMistake where another evaluation lies there, or this one unasked."""
         return dict(self.entries(read_values, resume=resume))
 
     def keep(self, key: Key, cells: Sequence[CellMetrics]) -> None:

@@ -1,7 +1,7 @@
 """What a measurement has played so far, in a file beside its result: whatever stops it, `--resume` goes on from there.
 
 FILE.played has a line of what everything that is played depends on, then one for each thing that was played. It goes
-when the result is whole.
+when the result is whole. As in a training's directory, nothing that is kept there is thrown away unasked.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ class PlayedFile:
         self._of, self._entries = of, entries
 
     def entries(self, read: Callable[[Any], Entry], *, resume: bool) -> list[Entry]:
-        """What was played before; none unless it is resumed, and then the file begins anew. read: an entry from its
-        JSON; raises ValueError, TypeError or KeyError for what is none.
+        """What was played before; none unless it is resumed. read: an entry from its JSON; raises ValueError,
+        TypeError or KeyError for what is none.
 
-        Raises UserMistake where something else lies there, or there is no file.
+        Raises UserMistake where something else lies there, there is no file, or what is kept is not to be resumed.
         """
         if self.path is None:
             if resume:
                 raise UserMistake("--resume without --json FILE: what was played is kept beside that file")
             return []
+        if not resume and self._count():
+            kept = self._entries.format(self._count())
+            raise UserMistake(f"{self.path} keeps {kept}: --resume goes on; or delete it, or choose another file")
         if not resume or not self.path.exists():
             self.path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
             return []
@@ -48,7 +51,7 @@ class PlayedFile:
             if not (other := _difference(before, self._head)):
                 found = [read(json.loads(line)) for line in lines]
         except (ValueError, TypeError, KeyError):
-            raise UserMistake(f"{self.path} keeps no {self._of}; without --resume it is begun anew") from None
+            raise UserMistake(f"{self.path} keeps no {self._of}: delete it, or choose another file") from None
         if other:
             raise UserMistake(f"{self.path} is of another {self._of}: {other}")
         self.path.write_text("".join(line + "\n" for line in (head, *lines)), encoding="utf-8")
@@ -65,8 +68,13 @@ class PlayedFile:
         """What an interruption says of it."""
         if self.path is None:
             return "nothing is kept for --resume without --json FILE"
-        count = max(0, len(self.path.read_text(encoding="utf-8").splitlines()) - 1)
-        return f"{self.path} keeps {self._entries.format(count)}, --resume goes on"
+        return f"{self.path} keeps {self._entries.format(self._count())}, --resume goes on"
+
+    def _count(self) -> int:
+        """Whole lines after the first."""
+        if self.path is None or not self.path.exists():
+            return 0
+        return max(0, self.path.read_bytes().count(b"\n") - 1)
 
     def end(self) -> None:
         """The result is whole, and written."""

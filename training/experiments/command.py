@@ -106,13 +106,13 @@ def experiment_command(options: ExperimentOptions) -> int:
 
     from training.evaluation.process_pool import cores
     from training.experiments.kept import document_of, write_all
-    from training.experiments.shards import gather, shard_of
+    from training.experiments.shards import HELD, gather, shard_of
     from training.experiments.study import Study, StudyError
     from training.progress_bar import ProgressBar
 
     check_json_path(options.json_file)
     shard = shard_of(options.shard, budget.train_seeds)
-    if (out / "parts").exists() and not options.resume:
+    if any((out / held).exists() for held in HELD) and not options.resume:
         raise StudyError(f"{out} holds an experiment: --resume goes on, or choose another directory")
     out.mkdir(parents=True, exist_ok=True)
     gather([Path(folder) for folder in names_in(options.merge)], out)

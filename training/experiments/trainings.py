@@ -16,7 +16,6 @@ from policy.errors import RunFailed
 from training.experiments.budget import Budget
 from training.experiments.measurement import PlayerSpec
 from training.experiments.study import Notify, Part, Results, Study
-from training.run_folder import CHECKPOINT
 
 if TYPE_CHECKING:
     from training.learning.config import TrainConfig
@@ -146,6 +145,7 @@ def warm_start_part(
 
     from training.imitation.teachers import make_teacher
     from training.imitation.warm_start import WarmStartConfig, warm_start
+    from training.run_folder import CHECKPOINT
 
     torch.set_num_threads(1)
     config = WarmStartConfig(
@@ -175,6 +175,7 @@ def train_part(
     from policy.bundle import load_bundle
     from training.errors import Diverged
     from training.learning.trainer import train
+    from training.run_folder import CHECKPOINT
 
     torch.set_num_threads(1)
     for stop in [*(k for k in sorted(stops) if k < config.updates and not (folder / "at" / str(k)).exists()), None]:

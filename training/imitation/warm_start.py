@@ -27,7 +27,7 @@ from policy.leader_models.leader_network import masked_log_softmax
 from policy.leader_models.transcript import teacher_forcing_batch
 from policy.model_kinds import layout_for, new_model
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
-from policy.text.model import TextConfig
+from policy.text.text_config import TextConfig
 from training.errors import Stopped, TrainingError
 from training.imitation.collector import Collected, Collector, FollowerExamples, LeaderExample, prompts_of
 from training.imitation.teachers import Teacher

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from policy.model_kinds import TEXT
 from training.command_line.options import command, command_of, option
 from training.command_line.result_file import check_json_path, write_json
-from training.command_line.values import MAX_UES, counts_in, names_in, some_names_in
+from training.command_line.values import MAX_UES, counts_in, goes_with, names_in, some_names_in
+from training.learning.config import TrainConfig, make_config
 from training.progress_bar import ProgressBar
 from training.world_seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from training.imitation.warm_start import StepReport
-    from training.learning.config import TrainConfig
     from training.learning.report import UpdateReport
 
 training_app = typer.Typer(
@@ -85,6 +86,27 @@ def warm_start_command(options: WarmStartOptions) -> None:
     )
 
 
+def _effects(config: TrainConfig) -> tuple[tuple[tuple[str, ...], str, bool], ...]:
+    """Options, what they have an effect with, and whether that is so."""
+    learns = frozenset(config.roles)
+    return (
+        (("lora_rank", "bf16", "gradient_checkpointing"), "--base-model", config.model_kind == TEXT),
+        (("sharpness", "greedy_share"), "--objective regression", config.objective == "regression"),
+        (("leader_lr",), "--roles leader", "leader" in learns),
+        (("follower_lr", "consistency"), "--roles follower", "follower" in learns),
+        (("alternate",), "--roles leader,follower", len(learns) == 2),
+    )
+
+
+def _preset(name: str, help: str, flag: str = "", **limits: Any) -> Any:
+    """An option that a preset sets; what is shown is the preset tiny's."""
+    value = next(one.default for one in fields(TrainConfig) if one.name == name)
+    words = ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        words = name.replace("_", "-") if value else "no-" + name.replace("_", "-")
+    return option(None, help, flag, show_default=words, **limits)
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """What `stackmac train` is given; None = as the preset says (training.learning.config)."""
@@ -94,46 +116,46 @@ class TrainOptions:
     preset: str = option("tiny", "tiny, small or llama-1b.")
     start: Path | None = option(None, "Bundle to improve; without one, a warm start comes first.", "--from")
     resume: bool = option(False, "Go on where OUT stopped.")
-    teacher: str | None = option(None, "Whom the warm start imitates: a leader, `oracle` or `belief_pf`.")
-    warm_up_steps: int | None = option(None, "Of the warm start.", "--warm-start-steps", min=1)
-    model_kind: str | None = option(None, "Kind of the leader's network.")
-    positions: int | None = option(
-        None, "Positions a block of the prompt takes, its fields summed; 0 = one each.", min=0
+    teacher: str | None = _preset("teacher", "Whom the warm start imitates: a leader, `oracle` or `belief_pf`.")
+    warm_up_steps: int | None = _preset("warm_up_steps", "Of the warm start.", "--warm-start-steps", min=1)
+    model_kind: str | None = _preset(
+        "model_kind", "Kind of the leader's network: pointer, vocabulary, mappo, mappo_g or text."
+    )
+    positions: int | None = _preset(
+        "positions", "Positions a block of the prompt takes, its fields summed; 0 = one each.", min=0
     )
     base_model: str | None = option(None, "Hugging Face causal LM: folder or hub id.")
-    lora_rank: int | None = option(None, "Of LoRA; 0 = all weights.", min=0)
-    bf16: bool | None = option(None, "Weights of the base model in bfloat16.")
-    gradient_checkpointing: bool | None = option(None, "Less memory, more time.")
-    objective: str | None = option(None, "regression, counterfactual, token, all_action or sequence.")
-    roles: str | None = option(None, "leader, follower, or both: leader,follower.")
+    lora_rank: int | None = _preset("lora_rank", "Of LoRA; 0 = all weights.", min=0)
+    bf16: bool | None = _preset("bf16", "Weights of the base model in bfloat16.")
+    gradient_checkpointing: bool | None = _preset("gradient_checkpointing", "Less memory, more time.")
+    objective: str | None = _preset("objective", "regression, counterfactual, token, all_action or sequence.")
+    roles: str | None = _preset("roles", "leader, follower, or both: leader,follower.")
     reward: str | None = option(None, "What cells are paid, module:function; the default is the change of utility.")
-    rule: str | None = option(None, "Of followers that do not learn: best_response or obey.")
-    sharpness: float | None = option(None, "Of regression: logits per unit of value.")
-    greedy_share: float | None = option(
-        None, "Of regression: share of cells played by the likeliest tokens.", min=0, max=1
+    rule: str | None = _preset("rule", "Of followers that do not learn: best_response or obey.")
+    sharpness: float | None = _preset("sharpness", "Of regression: logits per unit of value.")
+    greedy_share: float | None = _preset(
+        "greedy_share", "Of regression: share of cells played by the likeliest tokens.", min=0, max=1
     )
-    alternate: bool | None = option(None, "Both roles: in turn by rounds, or in every update.")
-    leader_lr: float | None = option(None, "Learning rate; kappa_1.", min=0)
-    follower_lr: float | None = option(None, "Learning rate; kappa_2.", min=0)
-    consistency: float | None = option(None, "rho_2: weight of following the DCM.", min=0)
-    kl: float | None = option(None, "Weight of the KL to the leader at the beginning.", min=0)
-    target_kl: float | None = option(None, "Nats a choice that end an update's epochs; 0 = never.", min=0)
-    epochs: int | None = option(None, "Passes over each batch.", min=1)
-    choose_rounds: int | None = option(
-        None, "Rounds between two looks after which the best weights are kept; 0 = the last.", min=0
+    alternate: bool | None = _preset("alternate", "Both roles: in turn by rounds, or in every update.")
+    leader_lr: float | None = _preset("leader_lr", "Learning rate; kappa_1.", min=0)
+    follower_lr: float | None = _preset("follower_lr", "Learning rate; kappa_2.", min=0)
+    consistency: float | None = _preset("consistency", "rho_2: weight of following the DCM.", min=0)
+    kl: float | None = _preset("kl", "Weight of the KL to the leader at the beginning.", min=0)
+    target_kl: float | None = _preset("target_kl", "Nats a choice that end an update's epochs; 0 = never.", min=0)
+    epochs: int | None = _preset("epochs", "Passes over each batch.", min=1)
+    choose_rounds: int | None = _preset(
+        "choose_rounds", "Rounds between two looks after which the best weights are kept; 0 = the last.", min=0
     )
-    updates: int | None = option(None, "At most so many.", min=1)
+    updates: int | None = _preset("updates", "Updates, at most.", min=1)
     cell_steps: int | None = option(None, "Slots x cells to play, branches not counted.", min=1)
-    seconds: float | None = option(None, "Stop and save after this long; 0 = never.", min=0)
-    seed: int | None = option(None, "Of everything random.", min=0, max=MAX_SEED)
+    seconds: float | None = _preset("seconds", "Stop and save after this long; 0 = never.", min=0)
+    seed: int | None = _preset("seed", "Of everything random.", min=0, max=MAX_SEED)
     ues: str | None = option(None, "UE counts, comma-separated, repeats count; the default is the scenarios'.")
-    device: str | None = option(None, "auto, cpu or cuda.")
+    device: str | None = _preset("device", "auto, cpu or cuda.")
     json_file: str = option("", "Write the result; - = stdout.", "--json", metavar="FILE")
 
     def config(self) -> TrainConfig:
         """The preset with what is given on top. Raises UserMistake."""
-        from training.learning.config import TrainConfig, make_config
-
         known = {one.name for one in fields(TrainConfig)} - {"preset"}
         given = {one.name: getattr(self, one.name) for one in fields(self) if one.name in known}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -141,7 +163,11 @@ class TrainOptions:
             changes["roles"] = tuple(names_in(self.roles))
         if self.ues is not None:
             changes["ues"] = counts_in("--ues", self.ues, MAX_UES)
-        return make_config(self.preset, some_names_in("--scenario", self.scenario), **changes)
+        config = make_config(self.preset, some_names_in("--scenario", self.scenario), **changes)
+        for names, needed, is_there in _effects(config):
+            for name in names:
+                goes_with("--" + name.replace("_", "-"), getattr(self, name), None, needed, is_there)
+        return config
 
     def command(self) -> str:
         """What makes the bundle again, wherever it is written."""
@@ -153,7 +179,8 @@ class TrainOptions:
 def train_command(options: TrainOptions) -> None:
     """Train a leader, its followers, or both, against each other in branches of the simulator.
 
-    Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
+    Ctrl-C saves and stops. Without --seconds the same options give the same bundle. Defaults in brackets are those of
+    the preset tiny in scenarios of K below 10; other presets, slower leaders and --objective sequence have their own.
     """
     import torch
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from policy.errors import UserMistake
-from policy.leader_models.language_model import ModelConfig
+from policy.model_config import ModelConfig
 from policy.model_kinds import KINDS, TEXT
-from policy.text.model import TextConfig
+from policy.text.text_config import TextConfig
 from training.alternatives import Search
-from training.learning.follower_config import FollowConfig
 from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges
 from training.schedules import cosine, warm_up
 from training.simulator.scenario import SLOW_LEADER_SLOTS, Scenario, make_scenario
 from training.simulator.slot_view import RULES, Rule
+
+if TYPE_CHECKING:
+    from training.learning.follower_config import FollowConfig
 
 ROLES = ("leader", "follower")
 DEVICES = ("auto", "cpu", "cuda")
@@ -201,6 +203,8 @@ class TrainConfig:
 
 def follow_config(config: TrainConfig) -> FollowConfig:
     """What a run's settings mean to its followers. Their entropy and exploration have weights of their own."""
+    from training.learning.follower_config import FollowConfig
+
     return FollowConfig(
         objective=config.objective,
         consistency=config.consistency,

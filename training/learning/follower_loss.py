@@ -17,8 +17,8 @@ from torch.nn import functional
 from training.critic import Critic
 from training.following.recording import Choices, FollowerBatch, FollowerTeam, Words
 from training.learning.follower_config import FollowConfig
-from training.learning.objectives import BitChoices, Objective
-from training.learning.ppo import BitAdvantages, bit_advantages, clipped
+from training.learning.objectives import BitChoices, Objective, clipped
+from training.learning.ppo import BitAdvantages, bit_advantages
 from training.rewards import UNIT_UES
 
 

@@ -9,15 +9,17 @@ worse at an unseen I        D(I), the UE counts that are trained on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from policy.grammar import GrammarOptions
-from policy.leader_models.leader_network import LeaderNetwork
-from policy.model_leader import ModelLeader
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
 from training.replay import replay
+
+if TYPE_CHECKING:
+    from policy.leader_models.leader_network import LeaderNetwork
 
 WINDOW = 20
 """Updates that a mean is taken over."""
@@ -86,6 +88,8 @@ def unseen_ues(config: TrainConfig) -> int:
 
 def utilities_at_unseen(leader: LeaderNetwork, config: TrainConfig, options: GrammarOptions) -> np.ndarray:
     """The utility of each of a few cells with that many UEs, always the same ones, under a greedy leader: [cells]."""
+    from policy.model_leader import ModelLeader
+
     scenario, ues = config.scenarios[0], unseen_ues(config)
     periods = max(3, WATCH_SLOTS // scenario.slots_per_dcm)
     leads = ModelLeader(leader, options)

@@ -22,15 +22,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the objectives are known, and a run's settings checked, where torch is not
+    from torch import Tensor
 
-from policy.leader_models.leader_network import masked_log_softmax
-from policy.leader_models.transcript import TeacherForcingBatch
-from training.learning.ppo import MIN_STD, clipped, outside_clip
+    from policy.leader_models.transcript import TeacherForcingBatch
 
+MIN_STD = 1e-6
+"""Advantages are divided by their spread, but not by less."""
 TOKEN_VALUE_BOUND = 3.0
 """The largest value of a token in a regression: a rare branch that lost or saved a whole burst must not turn all else.
 """
@@ -179,8 +179,8 @@ class Objective(ABC):
     def _bit_values(self, bits: BitChoices) -> Tensor:
         """Q of both values of each bit, [N, M, 2]: that of the value that was drawn is 0."""
         gain = bits.gain * (bits.size * self.settings.scale)
-        both = torch.arange(2, device=gain.device) == bits.bit
-        return torch.where(both, torch.zeros((), device=gain.device), gain[..., None])
+        drawn = bits.bit.new_tensor((0, 1)) == bits.bit
+        return gain[..., None].expand(drawn.shape).masked_fill(drawn, 0.0)
 
     def _bit_advantages(self, bits: BitChoices) -> Tensor:
         values = self._bit_values(bits)
@@ -217,7 +217,7 @@ class Regression(Objective):
         error = error - (weight * error).sum(-1, keepdim=True)
         squared = (weight * error**2).sum(-1) / sharpness**2
         total = self.settings.scale * -squared[choices.varied].sum()
-        return Gain(total, torch.zeros(()), choices.varied.sum())
+        return Gain(total, total.new_zeros(()), choices.varied.sum())
 
     def of_bits(self, bits: BitChoices) -> Tensor:
         scale, values = self.settings.scale, self._bit_values(bits)
@@ -245,11 +245,11 @@ class Counterfactual(Objective):
         clip = self.settings.clip
         log_prob = log_probs(logits, choices.known)
         new, old = log_prob.exp() * choices.known, before.probability
-        bounded = torch.minimum(torch.maximum(new, (1.0 - clip) * old), (1.0 + clip) * old)
-        climbed = before.on_policy * torch.minimum(new * before.advantage, bounded * before.advantage)
+        bounded = new.maximum((1.0 - clip) * old).minimum((1.0 + clip) * old)
+        climbed = before.on_policy * (new * before.advantage).minimum(bounded * before.advantage)
         better = before.advantage > 0
-        free = torch.where(better, new - old < clip, new > before.floor)
-        explored = before.floor * before.advantage * torch.where(free, log_prob, log_prob.detach())
+        free = (new - old < clip).where(better, new > before.floor)
+        explored = before.floor * before.advantage * log_prob.where(free, log_prob.detach())
         outside = (new - old).abs() > clip * old
         varied = choices.varied
         return Gain((climbed + explored)[varied].sum(), (old * outside)[varied].sum().detach(), varied.sum())
@@ -289,7 +289,7 @@ class AllAction(Objective):
         # What is common to all logits changes no probability, but would turn the query that makes them.
         push = (push - push.sum(-1, keepdim=True) / choices.known.sum(-1, keepdim=True)) * choices.known
         total = self.settings.scale * (push * logits.masked_fill(~choices.known, 0.0)).sum()
-        return Gain(total, torch.zeros(()), before.weight.sum())
+        return Gain(total, total.new_zeros(()), before.weight.sum())
 
     def of_bits(self, bits: BitChoices) -> Tensor:
         push = self._bit_weights(bits) * self._bit_advantages(bits)
@@ -308,7 +308,8 @@ class Sequence(Objective):
     def of_tokens(self, choices: TokenChoices, before: Baseline, logits: Tensor) -> Gain:
         assert choices.advantage is not None
         ratio = _chosen_log_ratio(choices, logits).sum(-1).exp()
-        return _clipped_gain(ratio, choices.advantage, torch.ones_like(choices.advantage), self.settings.clip)
+        even = choices.advantage.new_ones(choices.advantage.shape)
+        return _clipped_gain(ratio, choices.advantage, even, self.settings.clip)
 
     def of_bits(self, bits: BitChoices) -> Tensor:
         assert bits.advantage is not None
@@ -327,8 +328,20 @@ OBJECTIVES: dict[str, type[Objective]] = {
 DEFAULT_OBJECTIVE = "regression"
 
 
+def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """PPO's pessimistic objective, element by element."""
+    return (ratio * advantage).minimum(ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
+
+
+def outside_clip(ratio: Tensor, clip: float) -> Tensor:
+    """Where a ratio is beyond the clip."""
+    return (ratio - 1.0).abs() > clip
+
+
 def log_probs(logits: Tensor, allowed: Tensor) -> Tensor:
     """Log-probabilities over the last axis, 0 where not allowed: x log x is 0 there, and so is its gradient."""
+    from policy.leader_models.leader_network import masked_log_softmax
+
     return masked_log_softmax(logits, allowed).masked_fill(~allowed, 0.0)
 
 

@@ -1,8 +1,7 @@
-"""Proximal policy optimisation: the clipped ratio, and advantages over time by GAE with a critic.
+"""Proximal policy optimisation's advantages over time, by GAE with a critic, for the objectives that need one.
 
-The clipped ratio bounds what one batch can change; training.learning.learner ends its epochs. Advantages over time are
-for objectives that need a critic: training.learning.objectives. (Schulman et al., Proximal policy optimization
-algorithms, 2017.)
+Its clipped ratio, which bounds what one batch can change, is theirs, too: training.learning.objectives. (Schulman et
+al., Proximal policy optimization algorithms, 2017.)
 Suffixes: T slots or periods, C chains of decisions, B cells, U seats, N choices, F features.
 """
 
@@ -22,19 +21,7 @@ from training.following.recording import Choices, FollowerBatch, Words
 from training.gae import generalised_advantages, next_values
 from training.learning.example import Example
 from training.learning.leader_features import leader_features
-
-MIN_STD = 1e-6
-"""Advantages are divided by their spread, but not by less."""
-
-
-def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
-    """PPO's pessimistic objective, element by element."""
-    return torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
-
-
-def outside_clip(ratio: Tensor, clip: float) -> Tensor:
-    """Where a ratio is beyond the clip."""
-    return (ratio - 1.0).abs() > clip
+from training.learning.objectives import MIN_STD
 
 
 class DcmAdvantages(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from policy.errors import UserMistake
 from policy.grammar import MAX_RBGS
 from policy.limits import NO_SLICE_CAP, compile_limits
 from training.command_line.options import argument, command, option
+from training.command_line.values import goes_with
 from xapp.a1.enforcement import unmet
-from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
+from xapp.a1.policy_model import CELL_FORM, POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.a1.running_targets import targets_of
 from xapp.a1.standard_types import (
@@ -43,7 +45,7 @@ NOT_MEASURED = "; its share follows what its RBGs carry, and whether it is met i
 TIMEOUT_S = 5.0
 POLL_S = 0.2
 
-intent_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Operators' policies (A1).")
+intent_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Operators' policies (A1).")
 
 
 def _files() -> Any:
@@ -63,17 +65,17 @@ class ValidateOptions:
 
 @command(intent_app, "validate", ValidateOptions)
 def validate(options: ValidateOptions) -> int:
-    """Check policies, ours and O-RAN's; one line for each that is wrong, and exit status 2."""
+    """Check policies, ours and O-RAN's; one line for each mistake, and exit status 2."""
     wrong = 0
     for file in options.files:
         try:
-            policy = _read(file)
+            policy = _parsed(file)
             standard = policy if isinstance(policy, StandardPolicy) else None
             typer.echo(f"{file}: valid{f' ({standard.type_name})' if standard else ''}")
             for field in standard.unheeded if standard else ():
                 typer.echo(f"  not applicable: {field.path}: {field.why}")
         except PolicyError as error:
-            typer.echo(str(error), err=True)
+            typer.echo("\n".join(f"{file}: {mistake}" for mistake in error.mistakes), err=True)
             wrong += 1
     return 2 if wrong else 0
 
@@ -97,6 +99,9 @@ class ShowOptions:
 @command(intent_app, "show", ShowOptions)
 def show(options: ShowOptions) -> int:
     """What policies come to in a cell: who has precedence, and each limit in RBGs. A file's name is the policy's id."""
+    goes_with("--token-file", options.token_file, None, "--url", options.url)
+    if options.cell and not re.fullmatch(CELL_FORM, options.cell):
+        raise UserMistake(f"--cell is {options.cell!r}, expected RAN name/15 hex digits, small ones, or RAN name/node")
     policies = {file.stem: _read(file) for file in options.files}
     if len(policies) < len(options.files):
         raise UserMistake(f"{len(options.files)} files, but {len(policies)} names: each policy's id is its file's name")
@@ -310,10 +315,16 @@ def _cells(policy: Policy) -> tuple[str, ...]:
 def _read(file: Path) -> Policy:
     """Raises PolicyError naming the file."""
     try:
-        text = file.read_bytes()
-        standard = type_of(text)
-        return parse_standard(standard, text) if standard else parse_policy(text)
-    except OSError as error:
-        raise PolicyError(f"{file}: {error.strerror}") from None
+        return _parsed(file)
     except PolicyError as error:
         raise PolicyError(f"{file}: {error}") from None
+
+
+def _parsed(file: Path) -> Policy:
+    """Raises PolicyError."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise PolicyError(error.strerror or "it cannot be read") from None
+    standard = type_of(text)
+    return parse_standard(standard, text) if standard else parse_policy(text)

@@ -6,6 +6,7 @@ it: nothing that an operator writes can reach a prompt, except numbers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,16 +16,16 @@ from policy.errors import UserMistake
 from policy.intent import Mode
 from policy.time_scales import MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.a1.json_schema import DRAFT, inlined, without_null
+from xapp.config.mistakes import Contradictions, mistakes_of
 from xapp.config.model import INTENT_TYPE_ID
 
 POLICY_TYPE_ID = INTENT_TYPE_ID
 POLICY_TYPE_NAME = "stackmac_intent"
 MAX_UES = 1000
 """Named by one policy, in its scope and its slices together."""
-MAX_SHOWN = 60
-"""Characters of a wrong value that an error repeats."""
 
-Cell = Annotated[str, Field(pattern=r"^[^/\s]{1,31}/([0-9a-f]{15}|node)$")]
+CELL_FORM = r"^[^/\s]{1,31}/([0-9a-f]{15}|node)$"
+Cell = Annotated[str, Field(pattern=CELL_FORM)]
 """`<RAN name>/<NR-CGI as 15 hex digits>`; `<RAN name>/node`: the only cell of a node that names none."""
 UeId = Annotated[int, Field(ge=0, lt=2**32)]
 """A node's own number of a UE (gNB-CU-UE-F1AP-ID on a DU)."""
@@ -34,7 +35,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class PolicyError(UserMistake):
-    """A policy that cannot be taken: one line naming the field, its value and what was expected."""
+    """A policy that cannot be taken: of each mistake the field, its value and what was expected."""
+
+    def __init__(self, *mistakes: str) -> None:
+        """One line together."""
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
 
 
 class Part(BaseModel):
@@ -151,29 +157,31 @@ class Policy(Part):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
+        if found := list(self._contradictions()):
+            raise Contradictions(found)
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
         limits, targets, scope = self.limits, self.targets, self.scope
         for name, per_slice in (("limits", limits.per_slice), ("targets", targets.per_slice)):
             if per_slice is not None and not scope.slices:
-                raise ValueError(f"{name}.per_slice needs scope.slices")
+                yield f"{name}.per_slice needs scope.slices"
         of_ues = (limits.per_ue, targets.per_ue)
         of_either = (*of_ues, limits.per_slice, targets.per_slice)
         if not scope.cells and (scope.ue_ids or any(s.ue_ids for s in scope.slices)):
-            raise ValueError("ue_ids are a node's own numbers: scope.cells must say of which cells")
+            yield "ue_ids are a node's own numbers: scope.cells must say of which cells"
         if (scope.slices or scope.ue_ids) and of_either == (None,) * 4:
-            raise ValueError(
-                "scope names slices or UEs, but there are no limits: objective and mode are of whole cells"
-            )
-        if scope.ue_ids and of_ues == (None, None):
-            raise ValueError("scope.ue_ids needs limits.per_ue")
+            yield "scope names slices or UEs, but there are no limits: objective and mode are of whole cells"
+        elif scope.ue_ids and of_ues == (None, None):
+            yield "scope.ue_ids needs limits.per_ue"
         ues = len(scope.ue_ids) + sum(len(s.ue_ids) for s in scope.slices)
         if ues > MAX_UES:
-            raise ValueError(f"the policy names {ues} UEs, in scope.ue_ids and its slices, expected at most {MAX_UES}")
+            yield f"the policy names {ues} UEs, in scope.ue_ids and its slices, expected at most {MAX_UES}"
         names = [s.name for s in scope.slices]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"scope.slices names {twice[0]} twice")
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield f"scope.slices names {twice} twice"
         if (*of_either, self.objective, self.mode, self.period_ms) == (None,) * 7:
-            raise ValueError("the policy says nothing: expected limits, targets, objective, mode or period_ms")
-        return self
+            yield "the policy says nothing: expected limits, targets, objective, mode or period_ms"
 
     def covers(self, cell: str) -> bool:
         """Whether the scope has the cell."""
@@ -204,7 +212,7 @@ def class_of(name: ClassName) -> TrafficClass:
 
 
 def parse_policy(text: str | bytes) -> Policy:
-    """A policy from its JSON. Raises PolicyError for the first thing that is wrong with it."""
+    """A policy from its JSON. Raises PolicyError for all that is wrong with it."""
     return parsed(Policy, text)
 
 
@@ -213,18 +221,14 @@ TEXT_FORM, OBJECT_FORM = "<text>", "<object>"
 
 
 def parsed(model: type[Model], text: str | bytes) -> Model:
-    """A document of a policy type's. Raises PolicyError for the first thing that is wrong with it."""
+    """A document of a policy type's. Raises PolicyError for all that is wrong with it."""
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
+        first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
-            raise PolicyError(f"not JSON: {message.removeprefix('Invalid JSON: ')}") from None
-        field = ".".join(str(part) for part in first["loc"] if part not in (TEXT_FORM, OBJECT_FORM)) or "policy"
-        if first["type"] == "value_error":
-            raise PolicyError(f"{field}: {message}") from None
-        raise PolicyError(f"{field} is {_shown(first['input'])}: {message}") from None
+            raise PolicyError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from None
+        raise PolicyError(*mistakes_of(error, model, whole="policy", forms=(TEXT_FORM, OBJECT_FORM))) from None
 
 
 def make_policy_type() -> dict[str, Any]:
@@ -235,8 +239,3 @@ def make_policy_type() -> dict[str, Any]:
         "policy_type_id": POLICY_TYPE_ID,
         "create_schema": {"$schema": DRAFT, **without_null(inlined(Policy.model_json_schema()))},
     }
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

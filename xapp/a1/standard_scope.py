@@ -89,6 +89,13 @@ class GnbId(Fields):
     gnbIdLength: int = Field(ge=22, le=32)
     gnbIdValue: int = Field(ge=0, lt=2**32)
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        most = 2**self.gnbIdLength - 1
+        if self.gnbIdValue > most:  # of more bits than cells begin with: none would be the gNB's
+            raise ValueError(f"gnbIdValue is {self.gnbIdValue}, expected 0 to {most} in {self.gnbIdLength} bits")
+        return self
+
 
 class GlobalGnbId(Fields):
     plmnId: PlmnId

@@ -26,6 +26,7 @@ from policy.time_scales import LEASE_PERIODS, MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.config.http_url import is_http_url
 from xapp.config.kpi_guard import KpiGuardConfig
 from xapp.config.leader_limits import BreakerConfig, LeaderLimits
+from xapp.config.mistakes import mistakes_of
 from xapp.config.slices import SliceId, SliceMembers
 
 NAME = "stackmac"
@@ -352,13 +353,11 @@ class Controls(_Section):
 
 
 def parse_controls(controls: object) -> Controls:
-    """Validate a `controls` section. Raises ConfigError with one line for the first thing that is wrong."""
+    """Validate a `controls` section. Raises ConfigError with one line for all that is wrong."""
     try:
         return Controls.model_validate(controls)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(("controls", *map(str, first["loc"])))
-        raise ConfigError(f"{field} is {_shown(first['input'])}: {first['msg']}") from None
+        raise ConfigError("; ".join(mistakes_of(error, Controls, whole="", prefix="controls"))) from None
 
 
 def read_descriptor(path: Path) -> bytes:
@@ -366,7 +365,7 @@ def read_descriptor(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
 
 
 def parse_descriptor(content: bytes, path: Path) -> dict[str, Any]:
@@ -388,8 +387,3 @@ def load_controls(path: Path) -> Controls:
 def controls_schema() -> dict[str, Any]:
     """JSON schema of the `controls` section (descriptors/schema.json is generated from it)."""
     return Controls.model_json_schema()
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -157,9 +157,11 @@ def nodes(facts: Facts) -> Iterator[Finding]:
             # One of many may have been taken out of service; without any there is nothing to do.
             state = State.WARNING if any(known.values()) else State.FAULT
             yield fault("nodes", "node_disconnected", f"{name} is disconnected", state=state)
+    # Under only_listed_nodes it may be that nobody is there who is ours.
+    state = State.WARNING if _status(facts).get("node_problems") else State.FAULT
     for entry in _status(facts).get("node_entries_unmatched", ()):
         found = f"controls.nodes: {entry!r} fits none of {', '.join(known)}"
-        yield fault("nodes", "node_entry_unmatched", found, state=State.WARNING)
+        yield fault("nodes", "node_entry_unmatched", found, state=state)
 
 
 def functions(facts: Facts) -> Iterator[Finding]:

@@ -63,7 +63,7 @@ def doctor(options: DoctorOptions) -> int:
             json.dumps({"faults": _faults(findings), "findings": [finding._asdict() for finding in findings]}, indent=2)
         )
     else:
-        console.print(_table(findings))
+        console.print(findings_table(findings))
         console.print(_summary(findings))
     return FOUND_FAULTS if any(finding.state is State.FAULT for finding in findings) else 0
 
@@ -73,10 +73,11 @@ def _faults(findings: list[Finding]) -> list[str]:
     return list(dict.fromkeys(finding.fault for finding in findings if finding.state is State.FAULT))
 
 
-def _table(findings: list[Finding]) -> Table:
+def findings_table(findings: list[Finding]) -> Table:
+    """For people; of whatever width, no word is cut."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "what", "found, and what to do"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # names of cells and nodes are there to be typed again
     for finding in findings:
         mark = f"[{STYLES[finding.state]}]{finding.state.value}[/]"
         name = f" ({finding.fault})" if finding.fault else ""

@@ -22,8 +22,9 @@ FAULTS: dict[str, str] = {
     "service-ricxapp-<name>-http and -rmr. It registers again by itself; its log says what appmgr answered.",
     "no_nodes": "No E2 node is connected to the RIC: check the gNB's E2 agent and its address of e2term.",
     "node_disconnected": "The node was there and is not connected now: check its E2 association.",
-    "node_entry_unmatched": "No node has a name that this entry of controls.nodes fits, so nobody has its settings: "
-    "OSC's e2term calls a gNB or CU gnb_..., a DU gnbd_..._<DU id>, a CU-UP gnbc_... (docs/nodes.md).",
+    "node_entry_unmatched": "No node has a name that this entry of controls.nodes fits, so nobody has its settings, "
+    "nor, under only_listed_nodes, a subscription: OSC's e2term calls a gNB or CU gnb_..., a DU gnbd_..._<DU id>, a "
+    "CU-UP gnbc_... (docs/nodes.md).",
     "no_control_function": "The node offers neither the DCM function nor E2SM-RC: its cells are only watched.",
     "quotas_not_offered": "The node's E2SM-RC has no slice-level PRB quotas (control style 2, action 6): a newer gNB "
     "is needed.",

@@ -24,7 +24,7 @@ from xapp.e2.rc.layout import message_layout
 
 e2_app = typer.Typer(
     add_completion=False,
-    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Decode and encode E2 messages.",
 )
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from policy.errors import DecodeError, RunFailed, UserMistake
 from training.command_line.options import command, option
+from training.command_line.values import goes_with
 from xapp.config.http_url import check_url
 from xapp.config.token_file import token_of
 from xapp.control.decision_record import DecisionRecord
@@ -48,9 +49,12 @@ class ExplainOptions:
 def explain(options: ExplainOptions) -> int:
     """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
     cell, ue, decision = options.cell, options.ue, options.decision
+    goes_with("--token-file", options.token_file, None, "--url", options.record is None)
     if options.record is None:
         check_url("--url", options.url)
         document = _ask(options.url, cell, ue, decision, token_of(options.token_file))
+    elif options.url != ExplainOptions().url:
+        raise UserMistake(f"--url {options.url} with --record {options.record}: expected one of the two")
     else:
         document = _look_up(options.record, cell, ue, decision)
     if options.as_json:

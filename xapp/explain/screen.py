@@ -129,7 +129,7 @@ def _token_probabilities(console: Console, document: Mapping[str, Any], ue: int 
         return
     table = Table(box=None, header_style="dim")
     for column in ("asked", "said", "p", "likeliest others", *([f"p(UE {ue})"] if ue is not None else [])):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     of_ue = _of_ue(document, ue)
     for step in token_probabilities["steps"]:
         others = [a for a in step["alternatives"] if a["token"] != step["said"] and a["probability"] >= 0.0005]

@@ -11,10 +11,12 @@ from urllib.parse import quote
 import httpx
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from policy.errors import RunFailed, UserMistake
 from training.command_line.options import argument, command, option
+from training.command_line.screen import print_whole
 from xapp.config.http_url import check_url
 from xapp.config.token_file import token_of
 from xapp.kpi_guard.api import GUARD, RESET
@@ -22,6 +24,7 @@ from xapp.kpi_guard.api import GUARD, RESET
 guard_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="The KPI guard of a running xApp.")
 
 TIMEOUT_S = 10.0
+HEADINGS = ("cell", "state", "control", "hold-outs", "share", "M", "reverts")
 
 
 class GuardUnreachable(RunFailed):
@@ -48,7 +51,10 @@ class ResetOptions:
 
 @command(guard_app, "show", ShowOptions)
 def show(options: ShowOptions) -> int:
-    """Each cell: whether the leader decides there, hold-outs so far, evidence against it, and why it was reverted."""
+    """Each cell: whether the leader decides there, hold-outs so far, evidence against it, and why it was reverted.
+
+    share: of the time, in hold-outs. M: the evidence, and at how much of it the leader is reverted.
+    """
     document = _ask("GET", options.url, GUARD, options.token_file)
     if options.as_json:
         typer.echo(json.dumps(document, indent=2))
@@ -85,18 +91,27 @@ def _ask(method: str, url: str, path: str, token_file: Path | None) -> dict[str,
     return document
 
 
+def _figures(found: dict[str, Any]) -> tuple[str, ...]:
+    """Under HEADINGS, but for the cell."""
+    m = max(found["evidence"].values(), default=1.0)
+    share, evidence = f"{100 * found['hold_out_share']:.1f} %", f"{m:.3g} of {found['reverts_at']:.3g}"
+    return (found["state"], found["control"], str(found["hold_outs"]), share, evidence, str(found["reverts"]))
+
+
 def _print(console: Console, document: dict[str, Any]) -> None:
     console.print(f"leader {document['leader']} {document['bundle_hash']}".rstrip(), markup=False)
     table = Table(box=None, pad_edge=False)
-    for heading in ("cell", "state", "control", "hold-outs", "share", "M", "reverts"):
-        table.add_column(heading)
-    for cell, found in document["cells"].items():
-        m = max(found["evidence"].values(), default=1.0)
-        table.add_row(
-            cell, found["state"], found["control"], str(found["hold_outs"]), f"{100 * found['hold_out_share']:.1f} %",
-            f"{m:.3g} of {found['reverts_at']:.3g}", str(found["reverts"]),
-        )  # fmt: skip
-    console.print(table)
+    for heading in HEADINGS:
+        table.add_column(heading, no_wrap=True)
+    rows = {cell: _figures(found) for cell, found in document["cells"].items()}
+    for cell, figures in rows.items():
+        table.add_row(cell, *figures)
+    if not console.is_terminal or Measurement.get(console, console.options, table).maximum < console.width:
+        print_whole(console, table)
+    else:  # a cell's name is what `guard reset` is given: whole, on a line of its own
+        for cell, figures in rows.items():
+            named = (f"{heading} {figure}" for heading, figure in zip(HEADINGS[1:], figures, strict=True))
+            console.print(f"{cell}\n  {', '.join(named)}", markup=False, soft_wrap=True)
     for cell, found in document["cells"].items():
         if found["verdict"]:
             console.print(f"{cell}: {found['verdict']['text']}", markup=False, soft_wrap=True)

@@ -8,11 +8,12 @@ from rich.console import Console
 from policy.errors import UserMistake
 from training.command_line.options import command
 from training.command_line.result_file import check_json_path, check_new_file, write_json
+from training.command_line.values import goes_with, some_names_in
 from xapp.lab.gnb.behaviour import BEHAVIOURS
 from xapp.lab.gnb.options import CONTROLS, check_control, check_followers
 from xapp.lab.harmful_leaders import plug_in_of
 from xapp.lab.lab import run_lab
-from xapp.lab.options import LabOptions
+from xapp.lab.options import MARGIN_SEED, LabOptions
 from xapp.lab.policy_files import check_files
 from xapp.lab.processes import stop_on_sigterm
 
@@ -56,6 +57,9 @@ def check_names(options: LabOptions) -> None:
         if value not in known:
             raise UserMistake(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
     check_control(options.behave, options.control)
+    if options.compare and not options.compared:
+        some_names_in("--compare", options.compare)
+    goes_with("--world-seed", options.world_seed, MARGIN_SEED, "--worlds", options.worlds)
     if options.worlds and not options.compared:
         raise UserMistake(f"--worlds {options.worlds} without --compare: there is nobody to compare the leader with")
     check_followers(options.followers)

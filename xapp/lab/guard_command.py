@@ -21,6 +21,7 @@ from policy.registry import make_leader
 from policy.time_scales import SLOT_MS
 from training.command_line.options import INTERRUPTED, command, option
 from training.command_line.result_file import as_plain, check_json_path, write_json
+from training.command_line.values import goes_with
 from training.evaluation.result_document import made_by
 from training.intervals import percent_above
 from training.progress_bar import ProgressBar
@@ -51,7 +52,9 @@ class GuardLabOptions:
     announced: bool = option(False, "The guards are told of the swap, as where the xApp loads a bundle anew.")
     jobs: int = option(1, "Processes that share the worlds; what is found does not depend on it.", min=1, max=256)
     seed: int = option(1, "Of the worlds.", min=0, max=MAX_SEED)
-    false_alarm_cycles: float = option(FALSE_ALARM_CYCLES, "A: mean cycles to a false alarm, at least.", min=10)
+    false_alarm_cycles: float = option(
+        FALSE_ALARM_CYCLES, "A: mean cycles to a false alarm, at least.", min=10, max=1e12
+    )
     pool: bool = option(False, "The worlds are cells of one RIC, and share the evidence.")
     packets: bool = option(False, "Nodes report packets lost and delivered, and the guard uses them.")
     cost: bool = option(False, "Play the same worlds without guard, too: what hold-outs cost, paired.")
@@ -79,8 +82,8 @@ def guard_lab(options: GuardLabOptions) -> int:
         raise UserMistake(
             f"--jobs is {options.jobs}, expected 1 with --pool: cells that share evidence share a process"
         )
-    if options.announced and not options.swap_for:
-        raise UserMistake("--announced without --swap-for: it is the swap that is announced")
+    goes_with("--settled", options.settled, 0.0, "--swap-for", options.swap_for)
+    goes_with("--announced", options.announced, False, "--swap-for", options.swap_for)
     if options.cost_from and not options.cost:
         raise UserMistake(f"--cost-from is {options.cost_from:g}, expected --cost with it")
     if options.seed + options.seeds - 1 > MAX_SEED:

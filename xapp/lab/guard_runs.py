@@ -57,7 +57,7 @@ class PlayedParts(PlayedFile):
         super().__init__(json_file, head, of="measurement", entries="{} parts")
 
     def begin(self, *, resume: bool) -> Played:
-        """What was played before. Raises UserMistake where another measurement lies there, or none to be resumed."""
+        """What was played before. Raises UserMistake where another measurement lies there, or this one unasked."""
         return dict(self.entries(_read, resume=resume))
 
     def keep(self, part: Part, worlds: Sequence[World]) -> None:

@@ -29,7 +29,7 @@ from xapp.lab.options import LabOptions
 from xapp.lab.policy_files import put_files
 from xapp.lab.processes import Child, LabError
 from xapp.lab.ric.options import RIC_PORTS, RicOptions
-from xapp.lab.screen import live_view, print_summary
+from xapp.lab.screen import addresses, live_view, print_summary
 from xapp.run.options import RunOptions
 
 NOT_EPHEMERAL = range(20_000, 32_768)
@@ -339,6 +339,8 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
         with console.status("starting RIC, gNB and xApp; the first start on a machine compiles the simulator"):
             lab = running.enter_context(Lab(options))
             assert lab.gnb is not None and lab.xapp is not None
+            if not console.is_terminal:  # on one, the live view has them
+                console.print(addresses(lab.xapp_url, lab.a1_url), highlight=False, soft_wrap=True)
             lab.wait_first_indication()
             put_files(options.policy, lab.a1_url)
         started_s = time.monotonic()
@@ -353,7 +355,7 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
                     view = live_view(
                         lab.gnb.status, lab.xapp.status, title=title, elapsed_s=elapsed_s, seconds=length_s
                     )
-                    live.update(Group(view, Text(f"why? stackmac explain --url {lab.xapp_url}", style="dim")))
+                    live.update(Group(view, Text(addresses(lab.xapp_url, lab.a1_url), style="dim")))
                     time.sleep(0.1)
         except KeyboardInterrupt:
             interrupted = True

@@ -109,8 +109,8 @@ class LabOptions:
 
     @property
     def follower_bundle(self) -> str:
-        """Whose learned followers: those that come with the leader, "" = the shipped ones for K."""
-        return self.leader if Path(self.leader).is_dir() else ""
+        """Whose learned followers: those that come with the leader; "" = the shipped ones for K, or a rule instead."""
+        return self.leader if self.followers == "learned" and Path(self.leader).is_dir() else ""
 
     @property
     def periods(self) -> int:

@@ -37,6 +37,14 @@ def live_view(
     return Group(*parts)
 
 
+def addresses(xapp_url: str, a1_url: str) -> str:
+    """Whom to ask while the lab runs: two lines."""
+    return (
+        f"xApp {xapp_url} (stackmac explain --url, guard show --url; /ric/v1/status, /ric/v1/metrics)\n"
+        f"A1   {a1_url} (stackmac intent put FILE --url)"
+    )
+
+
 def _decision_of(cell: str, decisions: Mapping[str, Any]) -> Mapping[str, Any]:
     for key, decision in decisions.items():
         if key == cell or key.endswith("/" + cell):

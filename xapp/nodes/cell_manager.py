@@ -83,7 +83,7 @@ class Cells:
         self._refused = RefusedMeasurements()
         self._answers: queue.SimpleQueue[tuple[SubscriptionKey, tuple[str, ...], bool]] = queue.SimpleQueue()
         """How nodes answered KPM subscriptions: key, measurements, whether they took them."""
-        self._look_for_unmatched_at_s = LATER
+        self._seen, self._look_for_unmatched_at_s = set[str](), LATER
         self.about_slices = lambda: False
 
     def plans(self) -> dict[E2Node, NodePlan]:
@@ -93,6 +93,9 @@ class Cells:
 
     def on_node(self, event: NodeEvent) -> None:
         """A node came, went or changed; taken up by the next `run_due`. Another release's business is not ours."""
+        if not self._seen:
+            self._look_for_unmatched_at_s = time.monotonic() + UNMATCHED_S
+        self._seen.add(event.node.name)
         if self._controls.is_ours(event.node.name):
             self._events.put(event)
 
@@ -145,10 +148,8 @@ class Cells:
             return bool(self._plans[node].wanted) if is_known else self._controls.is_ours(node)
 
     def unmatched(self) -> list[str]:
-        """Entries of controls.nodes that fit no node seen so far; none of them before there is a node."""
-        with self._lock:
-            names = list(self._plans)
-        return unmatched_entries((entry.name for entry in self._controls.nodes), names)
+        """Entries of controls.nodes that fit no node seen so far, ours or not; none of them before there is a node."""
+        return unmatched_entries((entry.name for entry in self._controls.nodes), list(self._seen))
 
     def dialects(self) -> dict[str, str]:
         """How each node writes KPM and RC; "" = no report has shown it yet."""
@@ -229,8 +230,6 @@ class Cells:
         if event.change is NodeChange.LOST:
             return
         plan = self._plan(node)
-        if not self._plans:
-            self._look_for_unmatched_at_s = time.monotonic() + UNMATCHED_S
         log.info("E2 node %s: %d cells, %d subscriptions", node.name, len(plan.carriers), len(plan.wanted))
         encoders = {
             kind: self._kinds[kind].encoder(node.name, offer.form, plan.dialect) for kind, offer in plan.offers.items()
@@ -299,7 +298,7 @@ class Cells:
             return
         self._look_for_unmatched_at_s = LATER
         for name in self.unmatched():
-            log.warning("controls.nodes: %r fits none of the nodes %s", name, ", ".join(sorted(self._plans)))
+            log.warning("controls.nodes: %r fits none of the nodes %s", name, ", ".join(sorted(self._seen)))
 
     def _forget(self, node: str, *, lost: bool) -> None:
         """lost: its subscriptions went with it; else they are to be deleted."""

@@ -16,6 +16,7 @@ import typer
 
 from policy.errors import RunFailed, UserMistake
 from training.command_line.options import command
+from training.command_line.values import goes_with
 from xapp.config.live import Configuration, default_path
 from xapp.config.model import CONFIG_IN_POD
 from xapp.monitoring.garbage import Garbage
@@ -46,6 +47,8 @@ def run(options: RunOptions) -> int:
     if path is None:
         raise UserMistake(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
     check_place("--record", options.record)
+    for flag, name in (("--record-max-mb", "record_max_mb"), ("--record-parts", "record_parts")):
+        goes_with(flag, getattr(options, name), getattr(RunOptions(), name), "--record", options.record)
     configuration = Configuration.from_file(path, {"leader": options.leader} if options.leader else {})
     controls = configuration.controls
     recent = set_up(controls.log_level, controls.log_format)

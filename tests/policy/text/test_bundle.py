@@ -19,7 +19,8 @@ from policy.leader import never_expires
 from policy.leader_models.decoding import score
 from policy.leader_models.language_model import ModelConfig, state_of
 from policy.model_leader import load_leader
-from policy.text.model import TextConfig, new_text_model
+from policy.text.model import new_text_model
+from policy.text.text_config import TextConfig
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from policy.model_leader import ModelLeader
 from policy.prompt.text import action_text, prompt_text, step_prefix_text
 from policy.shipped import EXPIRED
 from policy.text.base_model import BaseModelError, find_base_model
-from policy.text.model import TextConfig, TextModel, new_text_model
+from policy.text.model import TextModel, new_text_model
+from policy.text.text_config import TextConfig
 
 StateMaker = Callable[..., CellState]
 Cells = tuple[list[CellState], list[Intent], list[Grammar]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from policy.errors import UserMistake
 from training.baselines.players import BASELINES, Player, World
 from training.evaluation.evaluate import Evaluation, Key, evaluate
 from training.evaluation.journal import Journal
@@ -127,8 +128,12 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
 
     stopped = attempt(resume=False)
     assert stopped.seeds_done == 3 and "keeps all 6 plays" in Journal(str(tmp_path / "r.json"), players, [], setup).kept
-    # What was being written as the machine went off is played again.
     lines = tmp_path / "r.json.played"
+    kept = lines.read_bytes()
+    with pytest.raises(UserMistake, match="keeps all 6 plays: --resume goes on; or delete it, or choose another"):
+        attempt(resume=False)
+    assert lines.read_bytes() == kept
+    # What was being written as the machine went off is played again.
     lines.write_text(lines.read_text()[:-20])
     stop_at = 99
     whole = attempt(resume=True)

@@ -379,8 +379,11 @@ def test_a_mistake_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_a_directory_with_an_experiment_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "parts").mkdir()
+@pytest.mark.parametrize("held", ["parts", "trainings"])
+def test_a_directory_with_an_experiment_is_not_overwritten(
+    held: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / held).mkdir()
     assert main(["experiment", "period", "--out", str(tmp_path), "--budget", "smoke"]) == 2
     assert "--resume goes on" in capsys.readouterr().err
 

@@ -14,7 +14,8 @@ from policy.bundle import Bundle, load_bundle
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.leader_models.language_model import ModelConfig, state_of
-from policy.text.model import TextConfig, TextModel, new_text_model
+from policy.text.model import TextModel, new_text_model
+from policy.text.text_config import TextConfig
 from training.imitation.teachers import make_teacher
 from training.imitation.warm_start import WarmStartConfig, warm_start
 from training.learning.config import make_config

@@ -66,6 +66,18 @@ def test_a_policy_that_is_wrong_is_one_line_and_status_2(
         assert path in err and words in err and err.count("\n") == 1
 
 
+def test_each_mistake_is_a_line_of_validate_and_all_are_one_of_show(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str]
+) -> None:
+    path = file({"mode": "auto", "period_ms": 5})
+    mistakes = (
+        "mode is 'auto': Input should be 'control', 'shadow' or 'fallback'",
+        "period_ms is 5: Input should be greater than or equal to 10 (range 10 to 10240)",
+    )
+    assert run(capsys, "validate", path) == (2, "", "".join(f"{path}: {mistake}\n" for mistake in mistakes))
+    assert run(capsys, "show", path) == (2, "", f"stackmac intent: {path}: {'; '.join(mistakes)}\n")
+
+
 def test_two_policies_of_one_name_are_not_shown_as_one(
     capsys: pytest.CaptureFixture[str], file: Callable[..., str], tmp_path: Path
 ) -> None:

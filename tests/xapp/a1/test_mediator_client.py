@@ -151,6 +151,15 @@ def test_a_policy_that_is_refused_leaves_the_old_one_in_force(make: Make, wrong:
     assert rig.metrics["a1_error"] == 1
 
 
+def test_all_that_is_wrong_with_a_refused_policy_is_in_the_status(make: Make) -> None:
+    rig = make()
+    assert rig.asked(go_form("CREATE", "p", {"mode": "auto", "period_ms": 5})) == "ERROR"
+    assert rig.a1.refused["p"] == (
+        "mode is 'auto': Input should be 'control', 'shadow' or 'fallback'; "
+        "period_ms is 5: Input should be greater than or equal to 10 (range 10 to 10240); what was in force stays"
+    )
+
+
 def test_another_policy_type_is_refused(make: Make) -> None:
     rig = make()
     rig.say(go_form("CREATE", "p", CALM, type_id="20008"))

@@ -81,6 +81,62 @@ def test_a_mistake_is_one_line_that_names_it(text: str, message: str) -> None:
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_all_mistakes_are_named_in_one_go_with_paths_and_ranges() -> None:
+    cells, slices = ["7"], [{"sst": 256}, {"sst": 1, "sd": "12"}]
+    document = {
+        "scope": {"cells": cells, "slices": slices, "ue_ids": [2**32]},
+        "objective": {"alpha": "1"},
+        "limits": {"per_ue": {"max_share_percnt": 5}},
+        "targets": {"per_ue": {"max_delay_ms": 0}},
+        "mode": "auto",
+        "colour": 1,
+    }
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(json.dumps(document))
+    assert str(caught.value) == "; ".join(caught.value.mistakes)
+    for told, expected in zip(
+        caught.value.mistakes,
+        [
+            "scope.cells.0 is '7': String should match pattern",
+            "scope.slices.0.sst is 256: Input should be less than or equal to 255 (range 0 to 255)",
+            "scope.slices.1.sd is '12': String should match pattern",
+            "scope.ue_ids.0 is 4294967296: Input should be less than 4294967296 (range 0 to 4294967295)",
+            "objective.alpha is '1': Input should be a valid number (range 0 to 10)",
+            "limits.per_ue.max_share_percnt is 5: Extra inputs are not permitted (is it max_share_percent?)",
+            "targets.per_ue.max_delay_ms is 0: Input should be greater than 0 (range above 0 to 1e+06)",
+            "mode is 'auto': Input should be 'control', 'shadow' or 'fallback'",
+            "colour is 1: Extra inputs are not permitted (fields are scope, objective, limits, targets, mode, ",
+        ],
+        strict=True,
+    ):
+        assert told.startswith(expected)
+
+
+def test_what_does_not_go_together_is_named_in_one_go() -> None:
+    slices = [{"sst": 1}, {"sst": 1}]
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(json.dumps({"scope": {"ue_ids": [1], "slices": slices}, "limits": {"per_slice": {}}}))
+    assert caught.value.mistakes == (
+        "policy: ue_ids are a node's own numbers: scope.cells must say of which cells",
+        "policy: scope.ue_ids needs limits.per_ue",
+        "policy: scope.slices names 1 twice",
+    )
+
+
+def test_a_policy_full_of_mistakes_is_told_in_a_dozen_short_lines() -> None:
+    document = {"scope": {"ue_ids": ["x" * 500] * 900}, "mode": "control"} | {"\n" + "k" * 500: "v" * 500}
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(json.dumps(document))
+    *named, rest = caught.value.mistakes
+    assert (len(named), rest) == (12, "and 889 more mistakes")
+    assert max(map(len, named)) < 200
+    document["scope"] = {}
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(json.dumps(document))
+    (told,) = caught.value.mistakes
+    assert len(told) < 250 and told.isprintable()
+
+
 @given(st.text() | st.binary())
 def test_anything_is_a_policy_or_a_policy_error(text: str | bytes) -> None:
     try:

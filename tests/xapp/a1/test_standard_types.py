@@ -24,6 +24,7 @@ RELIABILITY = {"packetSize": 32, "userPlaneLatency": 10, "successProbability": 0
 OLD_RELIABILITY = {"packetSize": 32.5, "userPlaneLatency": 10, "successProbility": 0.999}
 """As the type's first version spells it."""
 GNB = {"plmnId": PLMN, "gnbId": {"gnbIdLength": 32, "gnbIdValue": 1}}
+WIDE_GNB = {"plmnId": PLMN, "gnbId": {"gnbIdLength": 22, "gnbIdValue": 2**22}}
 F1AP_ID = {"globalGnbId": GNB, "gnbCuUeF1apId": 3}
 CELL = "gnb_001_001_00000001/00f110000000011"
 OTHER = "gnb_001_001_00000002/00f110000000021"
@@ -137,6 +138,10 @@ def test_the_standards_shapes_are_accepted_and_survive_shared_data(document: dic
         (sla(SLA_1 | {"guaUlThptPerSlice": 801}), "sliceSlaObjectives: guaUlThptPerSlice 801 is above maxUlThptPer"),
         (sla({"guaUlThptPerSlice": 5, "maxUlThptPerUe": None}), "sliceSlaObjectives: maxUlThptPerUe is null"),
         ({"scope": UE_SCOPE | {"cellId": None}, "ueLevelObjectives": UE}, "scope: cellId is null"),
+        (
+            {"scope": {"ueId": {"guGnbCuUeF1apId": F1AP_ID | {"globalGnbId": WIDE_GNB}}}, "ueLevelObjectives": UE},
+            "scope.ueId.guGnbCuUeF1apId.globalGnbId.gnbId: gnbIdValue is 4194304, expected 0 to 4194303 in 22 bits",
+        ),
         ({"scope": {"qosId": {}}, "qosObjectives": QOS}, "scope.qosId: expected either 5qI or qcI"),
         ({"scope": {"qosId": {"5qI": 1}}, "qosObjectives": {}}, "qosObjectives: expected one objective at least"),
     ],

@@ -97,6 +97,18 @@ def test_whatever_is_wrong_is_one_line_that_names_it(controls: object, line: str
     assert len(str(error.value)) < 200
 
 
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    controls = {"leaders": "x", "http": {"port": 70_000}, "nodes": [{"sst": 256}], "ric": {"submgr_url": "submgr"}}
+    with pytest.raises(ConfigError) as error:
+        parse_controls(controls)
+    assert str(error.value).split("; ") == [
+        "controls.nodes.0.sst is 256: Input should be less than or equal to 255 (range 0 to 255)",
+        "controls.http.port is 70000: Input should be less than or equal to 65535 (range 0 to 65535)",
+        "controls.ric.submgr_url is 'submgr': expected http://HOST:PORT",
+        "controls.leaders is 'x': Extra inputs are not permitted (is it leader?)",
+    ]
+
+
 def test_the_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Controls().leader = "other"  # type: ignore[misc]

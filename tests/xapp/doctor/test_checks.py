@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from xapp.config.model import Controls
 from xapp.doctor.checks import examine
+from xapp.doctor.command import findings_table
 from xapp.doctor.facts import Answer, Facts
 from xapp.doctor.faults import FAULTS
-from xapp.doctor.finding import State
+from xapp.doctor.finding import Finding, State
 
 NODE, CELL = "gnb_001_001_00000001", "00f110000000011"
 STATUS: dict[str, Any] = {
@@ -211,6 +214,13 @@ def test_every_fault_that_can_be_named_is_planted_here() -> None:
     assert set(PLANTED) == set(FAULTS)
 
 
+@pytest.mark.parametrize(("problems", "state"), [({NODE: []}, State.WARNING), ({}, State.FAULT)])
+def test_an_entry_that_fits_nobody_is_a_fault_where_no_node_is_ours(problems: dict[str, Any], state: State) -> None:
+    found = examine(facts({"node_entries_unmatched": ["gnb_001_*"], "node_problems": problems}))
+    (entry,) = [finding for finding in found if finding.fault == "node_entry_unmatched"]
+    assert (entry.state, entry.found) == (state, f"controls.nodes: 'gnb_001_*' fits none of {NODE}")
+
+
 def test_a_restart_between_the_two_looks_counts_from_nothing() -> None:
     restarted = facts({"indications_received": 3, "decisions": 1, "decided_by": {"model": 1}, "controls_sent": 1})
     assert named(restarted) == []
@@ -219,3 +229,14 @@ def test_a_restart_between_the_two_looks_counts_from_nothing() -> None:
 def test_the_page_for_operators_names_every_fault() -> None:
     page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`([a-z2]+_[a-z_]+|yielded)`", page)) & (set(FAULTS) | {"yielded"}) == set(FAULTS)
+
+
+@pytest.mark.parametrize("columns", [30, 60, 200])
+def test_no_name_is_cut_however_narrow_the_terminal(columns: int) -> None:
+    cell = "gnbd_001_001_00000001_12/00f110000000011"
+    findings = [Finding("controls", State.OK, f"{cell}: follows")]
+    console = Console(width=columns, force_terminal=True, no_color=True, highlight=False, file=io.StringIO())
+    console.print(findings_table(findings))
+    assert isinstance(console.file, io.StringIO)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", console.file.getvalue())
+    assert cell in "".join(shown.split())

@@ -170,6 +170,17 @@ def test_an_edited_pdu_says_what_was_edited(tmp_path: Path):
     assert "ricRequest: system-not-ready" in run("decode", "e2ap-pdu", digits).stdout
 
 
+def test_a_bit_string_longer_than_it_says_is_one_line():
+    pdu = json.loads(decode_json("e2ap-pdu", E2AP["E2setupRequest"]))
+    (node,) = (e for e in pdu["initiatingMessage"]["value"]["protocolIEs"] if e["id"] == 3)
+    bits = node["value"]["gNB"]["global-gNB-ID"]["gnb-id"]["gnb-ID"]
+    bits |= {"length": 22, "value": "fffffc"}
+    run("encode", "e2ap-pdu", "--json", "-", stdin=json.dumps(pdu))
+    bits["value"] = "fffffe"
+    told = one_line(run("encode", "e2ap-pdu", "--json", "-", stdin=json.dumps(pdu)), 2)
+    assert "value 'fffffe' is longer than its 22 bits" in told
+
+
 @pytest.mark.parametrize("digits", ["08:03:e7", "0803 E7", " 08 03\te7\n", "0x0803e7", "0x08 0x03 0xe7"])
 def test_digits_may_be_written_in_many_ways(digits: str):
     expected = run("decode", "kpm-event-trigger", "0803e7").stdout

@@ -341,6 +341,24 @@ def test_the_command_shows_and_resets(url: tuple[str, Played], capsys: pytest.Ca
     assert main(["guard", "show", "--url", "http://127.0.0.1:1"]) == 1
 
 
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+@pytest.mark.parametrize("is_terminal", ["0", "1"])
+def test_a_cells_name_is_whole_at_any_width(
+    url: tuple[str, Played],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+    is_terminal: str,
+) -> None:
+    """`guard reset` is given it."""
+    where, played = url
+    for name, value in (("COLUMNS", columns), ("TTY_COMPATIBLE", is_terminal), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    assert main(["guard", "show", "--url", where]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(played.node.cell))
+    assert row.split()[0] == played.node.cell
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("ignored_ms", 1000), ("rc_ignored_ms", 10_000), ("margin_percent", 0), ("dcm", "perhaps")]
 )

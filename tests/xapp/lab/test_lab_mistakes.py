@@ -33,6 +33,7 @@ from xapp.lab.processes import Child, LabError
         (["--behave", "oai", "--control", "ccc"], "--behave oai with --control ccc, expected rc:"),
         (["--behave", "ocudu", "--control", "dcm"], "--behave ocudu with --control dcm, expected ccc or rc:"),
         (["--worlds", "3"], "--worlds 3 without --compare"),
+        (["--compare", ","], "--compare is ',', expected names"),
     ],
 )
 def test_a_mistake_is_one_line_and_costs_no_run(

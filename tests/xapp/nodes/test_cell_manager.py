@@ -315,6 +315,19 @@ def test_an_entry_that_fits_nobody_is_warned_of_once_it_could(
     ]
 
 
+def test_an_entry_that_fits_nobody_is_warned_of_where_no_node_is_ours(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of all mistakes this one leaves the most undone: nothing is subscribed to, and nothing is wrong with any node."""
+    monkeypatch.setattr(xapp.nodes.cell_manager, "UNMATCHED_S", 0.0)
+    rig = make(nodes=[{"name": "gnb_001_*"}], only_listed_nodes=True)
+    with caplog.at_level(logging.WARNING):
+        rig.connect(kpm_function(), rc_function())
+        rig.cells.run_due()
+    assert (rig.states(), rig.cells.unmatched()) == ([], ["gnb_001_*"])
+    assert f"'gnb_001_*' fits none of the nodes {NODE}" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["gnbd_001_001_00019b_0", "gnbd_001_001_00000e00_0"])
 def test_the_documented_entries_fit_the_names_of_srsrans_and_ocudus_dus(name: str) -> None:
     page = (Path(__file__).parents[3] / "docs" / "rc.md").read_text(encoding="utf-8")

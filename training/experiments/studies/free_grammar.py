@@ -8,7 +8,7 @@ goes on with the first legal one, so that it has an end, but the DCM is lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.grammar import Cursor, Grammar, GrammarOptions, StepKind, compile_grammar
 from policy.intent import Intent
-from policy.leader_models.leader_network import LeaderNetwork
 from training.simulator.cell import CellBatch
 from training.simulator.lease import BatchSchedule
 from training.simulator.metrics import CellMetrics
 from training.simulator.scenario import Scenario
+
+if TYPE_CHECKING:
+    from policy.leader_models.leader_network import LeaderNetwork
 
 
 class FreeGrammar:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from policy.leader_models.language_model import ModelConfig
+from policy.model_config import ModelConfig
 from training.experiments.comparison import FAIR, bars, compare, rules, sample_of, sentence, table_of
 from training.experiments.figure import Curve, Figure, Panel, point
 from training.experiments.latency import latency_part

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from policy.bundle_files import BUNDLES
 from policy.cell_state import CellState
-from policy.follower import NO_WORD, Answer
 from training.experiments.measurement import finite_means
 from training.experiments.study import Notify, Results
 from training.simulator.cell import CellBatch
+from training.simulator.core import ANSWER_RULE
 from training.simulator.scenario import Scenario
 from training.simulator.slot_view import SlotView
 
@@ -54,7 +54,7 @@ class UcmUes:
         self._followers = None if model is None else as_followers(model, greedy=True, speaks=True)
 
     def __call__(self, slot: SlotView) -> NDArray[np.bool_]:
-        return (slot.answer_BUM & Answer.RULE) > 0
+        return (slot.answer_BUM & ANSWER_RULE) > 0
 
     def words(self, slot: SlotView) -> NDArray[np.int8]:
         return need_words(slot) if self._followers is None else self._followers.words(slot)
@@ -62,6 +62,7 @@ class UcmUes:
 
 def need_words(slot: SlotView) -> NDArray[np.int8]:
     """What followers are taught to say, [B, U]; NO_WORD without data."""
+    from policy.follower import NO_WORD
     from training.following.recording import NEED_EDGES
     from training.simulator.learned_followers import follower_view
 

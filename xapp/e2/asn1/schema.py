@@ -151,7 +151,9 @@ class Octets:
 
 
 def bits_to_text(bits: BitString) -> str:
-    """One character a bit."""
+    """One character a bit. Raises E2EncodeError for a number of more bits."""
+    if not 0 <= bits.value < 1 << bits.size:
+        raise E2EncodeError(f"{bits.value} in {bits.size} bits, expected 0 to {(1 << bits.size) - 1}")
     return format(bits.value, f"0{bits.size}b") if bits.size else ""
 
 

@@ -55,9 +55,21 @@ def decode_json(pdu: bytes) -> dict[str, Any]:
 def encode_json(tree: dict[str, Any]) -> bytes:
     """The inverse of `decode_json`. Raises E2EncodeError."""
     with _asn1(_encode_error) as asn1:
+        _check_bit_strings(tree)
         asn1.from_jer(json.dumps(tree))
         encoded: bytes = asn1.to_aper()
         return encoded
+
+
+def _check_bit_strings(tree: Any) -> None:
+    """Refuse what pycrate would cut off without a word: bits beyond the length that a BIT STRING says it has."""
+    for branch in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        _check_bit_strings(branch)
+    if not isinstance(tree, dict) or tree.keys() != {"length", "value"}:
+        return
+    length, value = tree["length"], tree["value"]
+    if isinstance(length, int) and 0 <= length < 4 * len(value) and int(value, 16) % (1 << 4 * len(value) - length):
+        raise ValueError(f"value {value[:40]!r} is longer than its {length} bits, expected zeros after them")
 
 
 def with_names(tree: Any) -> Any:

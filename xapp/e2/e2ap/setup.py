@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from xapp.e2.asn1.errors import E2DecodeError
+from xapp.e2.asn1.errors import E2DecodeError, E2EncodeError
 from xapp.e2.e2ap.cause import Cause
 from xapp.e2.e2ap.elements import PduKind, Procedure
 from xapp.e2.e2ap.pycrate_codec import Value
@@ -139,6 +139,9 @@ def _gnb_id(value: Value) -> GnbId:
 
 
 def _gnb_id_value(node: GnbId) -> Value:
+    most = 2**node.gnb_id_bits - 1
+    if not 0 <= node.gnb_id <= most:  # pycrate would leave out the bits that are too many
+        raise E2EncodeError(f"GlobalE2node-ID: gNB id {node.gnb_id}, expected 0 to {most} in {node.gnb_id_bits} bits")
     value: dict[str, Any] = {
         "global-gNB-ID": {"plmn-id": node.plmn, "gnb-id": ("gnb-ID", (node.gnb_id, node.gnb_id_bits))}
     }

@@ -310,7 +310,7 @@ def _human(event: str, fields: dict[str, Any]) -> str:
     )
 
 
-gnb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+gnb_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @command(gnb_app, "gnb", GnbOptions)

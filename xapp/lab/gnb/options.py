@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from policy.errors import UserMistake, how_to_add, is_installed
 from policy.time_scales import MAX_PERIOD_MS, SLOT_MS
 from training.command_line.options import option
+from training.command_line.values import goes_with
 from training.simulator.cell import Followers
 from training.simulator.scenario import MAX_SEED, SCENARIOS
 from xapp.e2.dialect import Dialect
@@ -78,9 +79,10 @@ def check_followers(name: str) -> None:
 def make_followers(name: str, bundle: str, k: int) -> Followers:
     """The followers called `name`; learned ones are of `bundle`, "" = the shipped one for K.
 
-    Raises UserMistake for an unknown name or a bundle that cannot be read.
+    Raises UserMistake for an unknown name, or a bundle that cannot be read or is of no use.
     """
     if name == "rule":
+        goes_with("--bundle", bundle, "", "--followers learned", False)
         return "best_response"
     if name != "learned":
         raise UserMistake(f"--followers is {name!r}, expected rule or learned")

@@ -156,7 +156,7 @@ def _human(event: str, fields: dict[str, Any]) -> str:
     return f"nodes: {nodes or 'none'}; {fields['subscriptions']} subscriptions"
 
 
-ric_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+ric_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @command(ric_app, "ric", RicOptions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from xapp.rmr.routes import UNSET_SUB_ID
@@ -10,10 +11,18 @@ from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_RESPONSE, RIC_CONTROL_
 
 
 def write_xapp_routes(path: Path, e2term: str, a1_mediator: str) -> None:
-    """Write the route file that an xApp reads by RMR_SEED_RT: where controls, and where A1 answers and queries go."""
+    """Write the route file that an xApp reads by RMR_SEED_RT: where controls, and where A1 answers and queries go.
+
+    Raises OSError.
+    """
     routes = {RIC_CONTROL_REQUEST: e2term, A1_POLICY_RESPONSE: a1_mediator, A1_POLICY_QUERY: a1_mediator}
     records = [f"mse|{mtype}|{UNSET_SUB_ID}|{endpoint}" for mtype, endpoint in routes.items()]
     text = "\n".join(["newrt|start|stackmac-lab", *records, f"newrt|end|{len(records)}", ""])
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)  # a reader sees the whole file or none
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)  # a reader sees the whole file or none
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -238,6 +238,15 @@ def test_what_does_not_fit_is_not_encoded():
             procedures.encode(message)
 
 
+@pytest.mark.parametrize(("gnb_id", "bits"), [(2**22, 22), (2**32, 32), (-1, 25)])
+def test_a_gnb_id_wider_than_it_says_is_not_encoded(gnb_id: int, bits: int):
+    node = procedures.GnbId(b"\0\xf1\x10", gnb_id, bits)
+    function = procedures.RanFunctionItem(2, b"\1", 1, "1.3.6.1.4.1.32473.5.1")
+    component = procedures.ComponentConfig("f1", ("e2nodeComponentInterfaceTypeF1", {"gNB-DU-ID": 7}), b"", b"")
+    with pytest.raises(E2EncodeError, match=f"gNB id {gnb_id}, expected 0 to {2**bits - 1} in {bits} bits"):
+        procedures.encode(procedures.E2SetupRequest(1, node, (function,), (component,)))
+
+
 def test_mistakes_leave_no_traces():
     for _ in range(3):
         with pytest.raises(E2EncodeError):

@@ -168,6 +168,9 @@ def test_values_out_of_range_are_refused():
         write_ue_id(BitWriter(), GnbDuUeId(2**32))
     with pytest.raises(E2EncodeError, match="a UE id expected, not 7"):
         write_ue_id(BitWriter(), 7)
+    with pytest.raises(E2EncodeError, match="4194304 in 22 bits, expected 0 to 4194303"):
+        gnb = GlobalGnbId(b"\x00\xf1\x10", BitString(2**22, 22))
+        write_ue_id(BitWriter(), GnbUeId(1, GUAMI, global_gnb_id=gnb))
     with pytest.raises(E2EncodeError, match="eNB-ID: 22 bits, one of 18, 20, 21, 28 expected"):
         write_ue_id(BitWriter(), EnGnbUeId(1, GlobalEnbId(b"\x00\xf1\x10", BitString(0, 22))))
     with pytest.raises(E2EncodeError, match="ngENB-ID: 28 bits, one of 18, 20, 21 expected"):
