@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.follower import Access, Answer
 from policy.plug_ins.loading import PlugInError, load_plug_in
 from training.simulator.metrics import COLLISION_COST, UTILITY_UNIT_BITS, WASTE_COST, lost_transmissions
 from training.simulator.state import COLLISIONS, NUM_EVENTS, PRESENT, SERVED, WASTE, State
@@ -87,6 +86,8 @@ def agreement(
     sends: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Share of the offered RBGs, [..., M] -> [...]; 1 where nothing is offered."""
+    from policy.follower import Access, Answer  # with torch, which what a cell is paid does without
+
     own, open_to_it = access == Access.OWN, access == Access.CONTEND
     agrees = (own & (sends | ((answer & Answer.OWN) == 0))) | (open_to_it & (~sends | ((answer & Answer.COIN) > 0)))
     offered = (own | open_to_it).sum(axis=-1)

@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from policy.bundle import Bundle, load_bundle
 from policy.bundle_files import DESCRIPTION, BundleError
 from policy.errors import UserMistake
-from policy.follower import FollowerPolicy
 from policy.leader import Leader
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from policy.shipped import BUNDLED, shipped_bundle
 from training.baselines.players import BASELINES, INFLIGHT_PF, INFLIGHT_PF_SMART, Led, Player, Tuned, World
 from training.simulator.cell import Followers
-from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.metrics import CellMetrics
+
+if TYPE_CHECKING:  # with torch, which other players do without
+    from policy.bundle import Bundle
+    from policy.follower import FollowerPolicy
 
 BUNDLE = "bundle"
 OBEYED = ("dictator_learned",)
@@ -88,6 +89,8 @@ class BundlePlay:
 
     def __call__(self, world: World) -> list[CellMetrics]:
         leader, follower, speaks = _models(self.folder, self.digest)
+        from training.simulator.learned_followers import LearnedFollowers
+
         learned = LearnedFollowers(follower, greedy=self.decoding == "greedy", speaks=speaks and not self.pf_leads)
         answers: Mapping[str, Followers] = {"rule": "best_response", "obey": "obey", "learned": learned}
         answer = answers[self.followers]
@@ -146,6 +149,8 @@ def _loaded(names: str, slots_per_dcm: int) -> tuple[tuple[str, ...], list[str],
     given = tuple(name.strip() for name in names.split(",") if name.strip())
     if not given:
         raise UserMistake(f"no bundle in {names!r}, expected {BUNDLED} or directories, comma-separated")
+    from policy.bundle import load_bundle
+
     folders = [str(shipped_bundle(slots_per_dcm) if name == BUNDLED else Path(name)) for name in given]
     return given, folders, tuple(load_bundle(folder) for folder in folders)
 
@@ -205,6 +210,9 @@ def _digest(folder: str) -> str:
 def _models(folder: str, digest: str) -> tuple[Sampler, FollowerPolicy, bool]:
     """Leader, followers, and whether these learned to send UCMs."""
     import torch
+
+    from policy.bundle import load_bundle
+    from policy.follower import FollowerPolicy
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
     if _digest(folder) != digest:
