@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import math
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -30,6 +32,9 @@ os.environ["NO_COLOR"] = "1"
 os.environ["COLUMNS"] = "120"
 os.environ.pop("FORCE_COLOR", None)
 
+# jsonschema imports it where it is installed, and it takes two seconds; no schema here asks for a format.
+sys.modules.setdefault("rfc3987_syntax", None)
+
 # Examples are the same in every run, and a busy machine does not fail a test by being slow.
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci")
@@ -43,6 +48,16 @@ FIELD_CASES = Path(__file__).parent / "nodes" / "cases"
 REDIS_START_TIMEOUT_S = 60.0
 REDIS_ATTEMPTS = 3
 """A free port may be taken by someone else between choosing and using it."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays: Python need not look through it for garbage, now or later."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

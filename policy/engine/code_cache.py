@@ -16,9 +16,9 @@ from typing import Any
 
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCacheLocator, _CacheLocator
-from numba.core.runtime import rtsys
 
 from policy.engine.jit import FOLDER, OPTIONS, SOURCES_DIGEST
+from policy.engine.machine_code import RunOnlyCache
 
 CACHE_VARIABLE = "STACKMAC_CACHE"
 """Names another folder for compiled code."""
@@ -128,15 +128,6 @@ class _FunctionInFolder(CompileResultCacheImpl):
         self._filename_base = self.get_filename_base(py_func.__qualname__, "")
 
 
-class _RunOnlyCache(FunctionCache):
-    """Loads code for what running it takes. numba makes ready to compile first: 75 modules, a tenth of a second."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        rtsys.initialize(target_context)  # what compiled code calls of numba's runtime
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
-
-
 class _Cache(FunctionCache):
     """Looks through all folders; writes into the first that lets it."""
 
@@ -173,4 +164,4 @@ class _Cache(FunctionCache):
 def _cache_in(folder: Path, py_func: Callable[..., Any], sources_digest: str) -> FunctionCache:
     found = {"folder": folder, "sources_digest": sources_digest}
     implementation = type("_InFolder", (_FunctionInFolder,), found)
-    return type("_FolderCache", (_RunOnlyCache,), {"_impl_class": implementation})(py_func)
+    return type("_FolderCache", (RunOnlyCache,), {"_impl_class": implementation})(py_func)

@@ -6,9 +6,12 @@ import contextlib
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "my_leader.py"
 
 
 def test_a_column_of_evaluate_is_one_entry(changed: Callable[..., Any]) -> None:
@@ -19,10 +22,11 @@ def test_a_column_of_evaluate_is_one_entry(changed: Callable[..., Any]) -> None:
             '    Column("jain", ',
             '    Column("busy_fraction", mean_of("occupied_fraction"), "busy", ".1%"),\n    Column("jain", ',
         ),
+        added={"my_leader.py": EXAMPLE.read_text()},  # needs no torch
     )
     done = tree.stackmac(
-        "evaluate", "--scenario", "mix", "--ues", "3", "--against", "node_idle", "--seeds", "1", "--cells", "2",
-        "--slots", "20", "--jobs", "1", "--json", "-",
+        "evaluate", "--scenario", "mix", "--ues", "3", "--bundle", "my_leader:LongestQueue", "--against", "node_idle",
+        "--seeds", "1", "--cells", "2", "--slots", "20", "--jobs", "1", "--json", "-",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]

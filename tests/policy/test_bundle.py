@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -36,10 +37,17 @@ def small_bundle(seed: int = 0) -> Bundle:
     )
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Not to be changed: each test has a copy."""
+    folder = tmp_path_factory.mktemp("saved") / "mine"
+    save_bundle(small_bundle(), folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    save_bundle(small_bundle(), tmp_path / "mine")
-    return tmp_path / "mine"
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "mine")
 
 
 def edit(folder, **changes):

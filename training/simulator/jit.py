@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from numba import njit
 from numba.core.options import DefaultOptions
 
 from policy import allocation, cell_state
-from policy.engine.portable_target import set_portable_target
+from policy.engine.machine_code import RunOnlyCache, set_portable_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,9 +49,7 @@ def inlined(function: Function) -> Function:
 def entry_point(function: Function) -> Function:
     """Compile what Python calls: once per machine, where there is a place to keep it, else once per process."""
     function.__qualname__ += f"_{SOURCES_DIGEST}"
-    compiled: Function
-    try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # neither beside the source nor in the user's cache folder can anything be written
-        compiled = njit(**_OPTIONS)(function)
+    compiled: Any = njit(**_OPTIONS)(function)
+    with suppress(RuntimeError):  # neither beside the source nor in the user's cache folder can anything be written
+        compiled._cache = RunOnlyCache(compiled.py_func)
     return compiled

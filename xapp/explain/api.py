@@ -8,10 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request
 
 from xapp.control.decision_record import MAX_KEPT, DecisionLog, DecisionRecord
-from xapp.explain.document import explain, summary
+from xapp.explain.document import DECISIONS, explain, summary
 from xapp.http.access import is_trusted
 
-DECISIONS = "/ric/v1/decisions"
 MAX_LISTED = 1000
 
 

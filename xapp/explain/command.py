@@ -18,7 +18,7 @@ from training.command_line.values import goes_with
 from xapp.config.http_url import check_url
 from xapp.config.token_file import token_of
 from xapp.control.decision_record import DecisionRecord
-from xapp.explain.api import DECISIONS
+from xapp.explain.document import DECISIONS
 from xapp.explain.document import explain as explain_record
 from xapp.explain.screen import show
 from xapp.record.file_format import Recording

@@ -31,6 +31,8 @@ from xapp.a1.target_lines import target_rows
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.findings import findings_of, got, owner_name
 
+DECISIONS = "/ric/v1/decisions"
+"""Where a running xApp is asked for such documents."""
 LOG_PROB_TOLERANCE = 1e-3
 """Log-probabilities that differ by less are the same: reading a DCM at once and word by word round differently."""
 ALTERNATIVES = 5

@@ -13,7 +13,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,24 +20,13 @@ from fastapi.responses import JSONResponse, Response
 
 from xapp.http.routes import read_body
 from xapp.lab.counters import Counters
+from xapp.lab.ric.options import Form
 from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_REQUEST, A1_POLICY_RESPONSE, RmrMessage
 
 logger = logging.getLogger(__name__)
 
 RECEIVE_TIMEOUT_S = 0.2
-
-
-class Form(StrEnum):
-    """Whose messages and paths."""
-
-    GO = "go"
-    PYTHON = "python"
-
-    @property
-    def path(self) -> str:
-        """What its REST is under."""
-        return "/A1-P/v2" if self is Form.GO else "/a1-p"
 
 
 @dataclass(slots=True)

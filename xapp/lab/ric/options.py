@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from training.command_line.options import option
-from xapp.lab.ric.a1_mediator import Form
 
 E2_PORT = 36421
 """E2AP's registered SCTP port."""
@@ -26,6 +26,18 @@ RIC_PORTS = (
 
 def _port(default: int, help: str) -> Any:
     return option(default, help, min=0, max=65535)
+
+
+class Form(StrEnum):
+    """Whose messages and paths the A1 mediator has."""
+
+    GO = "go"
+    PYTHON = "python"
+
+    @property
+    def path(self) -> str:
+        """What its REST is under."""
+        return "/A1-P/v2" if self is Form.GO else "/a1-p"
 
 
 @dataclass(frozen=True, slots=True)
