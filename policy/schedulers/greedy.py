@@ -71,6 +71,7 @@ class _Choice:
         self._remaining = RemainingLimits(limits)
 
         count = len(weight_U)
+        self._owed_U = np.array([self._remaining.pays(ue) for ue in range(count)], bool)
         self._free = list(range(num_rbgs))
         self._held = [0] * count
         self._holds_preferred = [False] * count
@@ -101,8 +102,9 @@ class _Choice:
         """The UE to serve next of those who are owed; -1 when nobody is."""
         if not self._remaining.total_owed:
             return -1
-        gain_U = np.maximum(self._gain_other_U, self._gain_preferred_U)
-        return max(filter(self._remaining.pays, range(len(gain_U))), key=lambda ue: (gain_U[ue], -ue))
+        owed_N = self._owed_U.nonzero()[0]
+        gain_N = np.maximum(self._gain_other_U[owed_N], self._gain_preferred_U[owed_N])
+        return int(owed_N[gain_N.argmax()])
 
     def take_over(self, owner_M: NDArray[np.int16], grants: tuple[PeriodicGrant, ...], spare: int) -> None:
         """Go on from an allocation: what is left to give are the RBGs of `spare` without a periodic grant."""
@@ -117,7 +119,7 @@ class _Choice:
                 self._own(owner, rbg)
         for ue, _ in sorted(held):
             self._remaining.hold(ue)
-            self._close_full(ue)
+            self._note_limits(ue)
 
     def give(self, ue: int) -> int:
         """Give `ue` the RBG that it gains most on; the RBG."""
@@ -144,12 +146,13 @@ class _Choice:
         self._holds_preferred[ue] |= rbg == self._preferred[ue]
         self._remaining.own(ue)
         self._update_gains(ue)
-        self._close_full(ue)
+        self._note_limits(ue)
 
-    def _close_full(self, ue: int) -> None:
-        """Nobody gains by an RBG who may not own it, after `ue` took one."""
+    def _note_limits(self, ue: int) -> None:
+        """Who is still owed after `ue` took an RBG; nobody gains by one who may not own it."""
         for peer in self._remaining.peers(ue):
-            if not self._remaining.may_own(peer):
+            self._owed_U[peer] = owed = self._remaining.pays(peer)
+            if not owed and not self._remaining.may_own(peer):
                 self._gain_other_U[peer] = self._gain_preferred_U[peer] = -np.inf
 
     def _note_last_rbg(self) -> None:
