@@ -63,6 +63,8 @@ class RunFolder:
 
     def restore(self, models: Models, optimizers: Optimizers) -> Restored:
         """Go back to the checkpoint. Raises TrainingError, before anything is changed."""
+        if not self.checkpoint.exists():
+            raise TrainingError(f"{self.checkpoint}: there is no run to resume")
         metadata, tensors = read_checkpoint(self.checkpoint)
         if difference := _difference(json.loads(metadata["identity"]), self._identity):
             raise TrainingError(f"{self.checkpoint}: {difference}")

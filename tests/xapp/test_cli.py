@@ -103,6 +103,7 @@ def test_a_mistake_is_one_line_with_option_value_and_range(
         ("run --config {config} --record-max-mb 2", "--record"),
         ("intent show {policy} --token-file x", "--url"),
         ("explain --record x --token-file x", "--url"),
+        ("bench kpm --leaders bundled", "decision, loop or capacity"),
         ("train --scenario mix --out x --lora-rank 4", "--base-model"),
         ("train --scenario mix --out x --bf16", "--base-model"),
         ("train --scenario mix --out x --objective token --sharpness 9", "--objective regression"),

@@ -49,7 +49,7 @@ class EvaluateOptions:
     first_seed: int = option(FIRST_WORLD_SEED, "They count up from here.", min=1, max=MAX_SEED)
     cells: int = option(32, "Cells per world seed.", min=1, max=10_000)
     k: int = option(0, "Slots per DCM; 0 = the scenario's.", "--k", min=0, max=1000)
-    slots: int = option(0, "Length of a run; 0 = 100 slots, or 20 periods from K = 10 on.", min=0, max=1_000_000)
+    slots: int = option(0, "Slots of a run; 0 = 100, or 20 periods from K = 10 on.", min=0, max=1_000_000)
     decoding: str = option("greedy", "Of the bundle: greedy, sampled or both.")
     followers: str = option("rule", "Of the bundle: rule (best response) or learned (its own).")
     observe: str = option("full", "What leaders see: full, kpm_srsran or kpm_oai.")

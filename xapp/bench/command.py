@@ -25,7 +25,7 @@ from policy.registry import make_leader
 from policy.shipped import BUNDLED
 from training.command_line.options import argument, command, option
 from training.command_line.result_file import check_json_path, write_json
-from training.command_line.values import some_names_in
+from training.command_line.values import goes_with, some_names_in
 from xapp.bench.decision_path import (
     DCM_INSTANCE,
     NCI,
@@ -321,7 +321,9 @@ def bench(options: BenchOptions) -> int:
     """Speed of the decision path: medians, p99, and ratios to a named alternative measured in the same run."""
     made: list[Leader] = []
     check_json_path(options.json_file)
-    if options.part in (Part.ALL, Part.DECISION, Part.LOOP, Part.CAPACITY):
+    asks_leaders = options.part in (Part.ALL, Part.DECISION, Part.LOOP, Part.CAPACITY)
+    goes_with("--leaders", options.leaders, BenchOptions().leaders, "decision, loop or capacity", asks_leaders)
+    if asks_leaders:
         made = [make_leader(name) for name in some_names_in("--leaders", options.leaders)]
     rows, screen = [], sys.stderr if options.json_file == "-" else sys.stdout
     print(

@@ -51,7 +51,7 @@ class GuardLabOptions:
     settled: float = option(0.0, "Seconds under the first leader before that.", min=0, max=86_400)
     announced: bool = option(False, "The guards are told of the swap, as where the xApp loads a bundle anew.")
     jobs: int = option(1, "Processes that share the worlds; what is found does not depend on it.", min=1, max=256)
-    seed: int = option(1, "Of the worlds.", min=0, max=MAX_SEED)
+    seed: int = option(1, "Seed of the first batch's worlds.", min=0, max=MAX_SEED)
     false_alarm_cycles: float = option(
         FALSE_ALARM_CYCLES, "A: mean cycles to a false alarm, at least.", min=10, max=1e12
     )

@@ -27,10 +27,13 @@ class LabOptions:
     seconds: float = option(15.0, "Length of the run, from the first indication.", min=1, max=86_400)
     leader: str = option(
         "",
-        "bundled, a scheduler, a bundle directory, or module:Class; default bundled, else than with dcm fair_caps.",
+        "bundled, a scheduler, a bundle directory, or module:Class; default: bundled; with --control ccc or rc, or"
+        " --behave: fair_caps.",
     )
     """"" = bundled; under RC fair_caps: what the bundled leader says means no quota."""
-    compare: str = option("", "Leaders to replay the same world under, also node_idle and node_scheduler (no xApp).")
+    compare: str = option(
+        "", "Leaders to replay the same world under, comma-separated, also node_idle, node_scheduler (no xApp)."
+    )
     """Names, separated by commas: see `compared`."""
     worlds: int = option(0, "With --compare: the leader's margin over so many other worlds.", min=0, max=1000)
     world_seed: int = option(MARGIN_SEED, "Seed of those worlds.", min=0, max=MAX_SEED)
@@ -39,16 +42,18 @@ class LabOptions:
         0, "Slots per DCM; 0 = period / slot. A smaller K slows simulated time.", flag="--k", min=0, max=MAX_PERIOD_MS
     )
     seed: int = option(1, "Seed of the world.", min=0, max=MAX_SEED)
-    scenario: str = option("", "Simulator scenario; default lab_paper for K <= 5, else lab.")
+    scenario: str = option("", "Simulator scenario; default: lab_paper for K <= 5, else lab.")
     followers: str = option("rule", "rule = best response; learned = the bundle's followers.")
     e2_transport: str = option("auto", "auto, sctp or tcp (length-prefixed: the lab's one departure).")
     control: str = option(
         "",
-        "What the gNB is controlled by: dcm, ccc (shares of slices) or rc (quotas of UEs), as gNBs of today; default"
-        " dcm, with --behave rc; ocudu offers ccc, too, for policies about slices.",
+        "What the gNB is controlled by: dcm, or as gNBs of today ccc (shares of slices) or rc (quotas of UEs); default:"
+        " dcm; with --behave: rc, with ocudu also ccc, for policies about slices.",
     )
     observe: str = option(
-        "", "What the gNB reports: full, kpm_srsran or kpm_oai; default full, with --control ccc or rc kpm_srsran."
+        "",
+        "What the gNB reports: full, kpm_srsran or kpm_oai; default: full; with --control ccc or rc: kpm_srsran; with"
+        " --behave: as that one does.",
     )
     dialect: Dialect = option(Dialect.STANDARD, "How the gNB writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     routes: str = option("rtmgr", "rtmgr = the xApp asks the RIC's route manager; file = a static file.")

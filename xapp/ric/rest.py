@@ -62,7 +62,10 @@ class RestClient:
                 connection.request(method, target, content, {"Accept": "*/*", **self._authorization, **headers})
                 response = connection.getresponse()
                 return Answer(self.service, response.status, self._received(response, until_s, limit_s))
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: a URL, or text, that is none
+        except OSError as error:
+            where = url.netloc.rpartition("@")[2]
+            raise RestError(f"{self.service}: {where}: {error.strerror or error or type(error).__name__}") from None
+        except (HTTPException, ValueError) as error:  # ValueError: a URL, or text, that is none
             raise RestError(f"{self.service}: {error or type(error).__name__}") from None
 
     def _received(self, response: HTTPResponse, until_s: float, limit_s: float) -> bytes:

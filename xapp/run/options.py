@@ -23,7 +23,7 @@ class RunOptions:
     record: Path | None = option(
         None, "Write every input and decision there, for `stackmac replay` and `explain`.", dir_okay=False
     )
-    record_max_mb: int = option(256, "Size of a recording's part.", min=1, max=1_000_000)
+    record_max_mb: int = option(256, "MB of a recording's part.", min=1, max=1_000_000)
     record_parts: int = option(
         4, "The newest parts of a recording that are kept; 1 = it ends at the size of a part.", min=1, max=1000
     )

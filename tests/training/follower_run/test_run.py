@@ -157,7 +157,7 @@ def test_a_run_is_typed_and_answered(start, tmp_path, capsys):
         (["--sharpness", "0"], "sharpness is 0.0, expected above 0"),
         (["--updates", "0"], "--updates"),
         (["--speaks"], "leader proportional_fair does not read the followers' words"),
-        (["--resume"], "checkpoint.safetensors"),
+        (["--resume"], "checkpoint.safetensors: there is no run to resume"),
         (["--seconds", "0.001", "--json", "/nowhere/x"], "--json /nowhere/x"),
     ],
 )

@@ -138,7 +138,8 @@ def test_a_run_is_not_overwritten(tmp_path):
 def test_a_checkpoint_that_is_none_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "checkpoint.safetensors").write_bytes(content)
-    with pytest.raises(TrainingError, match=r"checkpoint\.safetensors"):
+    expected = r"checkpoint\.safetensors: " + ("there is no run to resume" if content is None else "")
+    with pytest.raises(TrainingError, match=expected):
         run(tmp_path, resume=True)
 
 

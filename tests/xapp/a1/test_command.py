@@ -265,7 +265,10 @@ def test_a_mediator_that_refuses_or_is_not_there_is_one_line(
     status, out, err = run(capsys, "put", file({"mode": "shadow"}), "--url", stranger.url)
     assert (status, out) == (1, "") and "neither /A1-P/v2/policytypes nor /a1-p/policytypes" in err
     service = serve(lambda request: (500, None))
-    for url, words in ((service.url, "refuses policy p with status 500"), ("http://127.0.0.1:9", "A1 mediator: ")):
+    for url, words in (
+        (service.url, "refuses policy p with status 500"),
+        ("http://127.0.0.1:9", "A1 mediator: 127.0.0.1:9: "),
+    ):
         status, out, err = run(capsys, "put", file({"mode": "shadow"}), "--url", url)
         assert (status, out) == (1, "")
         assert words in err and err.count("\n") == 1

@@ -36,8 +36,8 @@ class GnbOptions:
     gnb_id: int = option(1, "gNB identity.", min=0, max=2**32 - 1)
     control: str = option(
         "",
-        "What it is controlled by: dcm, ccc (shares of slices) or rc (quotas of UEs), as gNBs of today; default dcm,"
-        " with --behave rc (ocudu takes both).",
+        "What it is controlled by: dcm, or as gNBs of today ccc (shares of slices) or rc (quotas of UEs); default: dcm;"
+        " with --behave: rc, with ocudu also ccc.",
     )
     dialect: Dialect = option(Dialect.STANDARD, "How it writes KPM and RC; flexric: as FlexRIC up to v2.0.0.")
     behave: str = option("", f"Whose ways it has: {BEHAVIOUR_NAMES} (implies --control rc); default its own.")
