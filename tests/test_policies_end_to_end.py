@@ -100,8 +100,8 @@ def started(**options: Any) -> Watched:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Watched]:
-    """One lab for many tests."""
-    running = started(leader="proportional_fair")
+    """One lab for many tests, in which the model decides."""
+    running = started()
     yield running
     running.close()
 
@@ -123,17 +123,8 @@ def owned_by(control: dict[str, Any], ues: set[int]) -> int:
 
 
 def test_a_policy_holds_in_every_control_that_the_gnb_applies_and_its_end_restores(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever decides: here it is the model."""
-    watched = started()
-    try:
-        holds_while_in_force(watched, tmp_path, capsys)
-    finally:
-        watched.close()
-
-
-def holds_while_in_force(watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = watched.later_controls(10)
     assert max(map(most, before)) > 1  # it is no accident that the cap holds below
     assert any(control["may_contend"] for control in before)

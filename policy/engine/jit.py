@@ -11,7 +11,7 @@ from numba import njit
 from numba.core.options import DefaultOptions
 
 from policy import cell_state, cqi, grammar, model_config
-from policy.engine.machine_code import set_portable_target
+from policy.engine.portable_target import set_portable_target
 from policy.leader_models import action_features as features
 from policy.schedulers import estimate, periodic_grants
 

@@ -19,7 +19,7 @@ from policy.cell_state import COLUMNS, CellState, make_cell_state
 from policy.grammar import LAB, PAPER, GrammarOptions, compile_grammar
 from policy.guard import guard
 from policy.intent import Intent
-from policy.leader import Leader, never_expires
+from policy.leader import Decision, Leader, never_expires
 from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.limits import compile_limits
 from policy.model_leader import ModelLeader, load_bundled_leader
@@ -130,6 +130,12 @@ def leader(request: pytest.FixtureRequest) -> Iterator[Leader]:
         made.close()
 
 
+@pytest.fixture(scope="module")
+def decided(leader: Leader) -> list[Decision]:
+    """About each case alone."""
+    return [decision for state, intent in cases() for decision in leader.decide([state], [intent], never_expires)]
+
+
 def same(a: Allocation, b: Allocation) -> bool:
     return (
         a.ue_ids == b.ue_ids
@@ -145,9 +151,8 @@ def test_it_is_a_leader_with_a_name(leader: Leader) -> None:
     assert isinstance(leader, Leader) and leader.name
 
 
-def test_every_decision_is_legal(leader: Leader) -> None:
-    for state, intent in cases():
-        (decision,) = leader.decide([state], [intent], never_expires)
+def test_every_decision_is_legal(decided: list[Decision]) -> None:
+    for decision, (state, intent) in zip(decided, cases(), strict=True):
         assert decision.decided_by and not decision.reason
         assert guard(decision.allocation, state, intent).changes == ()
         if (decision.allocation.max_rbgs_U < compile_limits(state, intent).max_rbgs_U).any():
@@ -158,9 +163,8 @@ def test_every_decision_is_legal(leader: Leader) -> None:
         assert grammar.allocation(spoken).owner_M.tolist() == decision.allocation.owner_M.tolist()
 
 
-def test_tokens_and_log_probs_belong_to_the_allocation(leader: Leader) -> None:
-    for state, intent in cases():
-        (decision,) = leader.decide([state], [intent], never_expires)
+def test_tokens_and_log_probs_belong_to_the_allocation(decided: list[Decision]) -> None:
+    for decision, (state, intent) in zip(decided, cases(), strict=True):
         if decision.tokens:
             assert same(compile_grammar(state, intent, EVERYTHING).allocation(decision.tokens), decision.allocation)
         if decision.log_probs is not None:
@@ -168,19 +172,17 @@ def test_tokens_and_log_probs_belong_to_the_allocation(leader: Leader) -> None:
             assert np.all(decision.log_probs <= 1e-9)
 
 
-def test_the_same_state_gives_the_same_decision(leader: Leader) -> None:
-    for state, intent in cases():
-        (first,) = leader.decide([state], [intent], never_expires)
+def test_the_same_state_gives_the_same_decision(leader: Leader, decided: list[Decision]) -> None:
+    for first, (state, intent) in zip(decided, cases(), strict=True):
         (second,) = leader.decide([state], [intent], never_expires)
         assert same(first.allocation, second.allocation) and first.tokens == second.tokens
 
 
-def test_a_batch_is_decided_like_its_cells_one_by_one_and_in_order(leader: Leader) -> None:
+def test_a_batch_is_decided_like_its_cells_one_by_one_and_in_order(leader: Leader, decided: list[Decision]) -> None:
     states, intents = zip(*cases())
     together = leader.decide(states, intents, never_expires)
     assert [d.allocation.ue_ids for d in together] == [s.ue_ids for s in states]
-    for decision, state, intent in zip(together, states, intents):
-        (alone,) = leader.decide([state], [intent], never_expires)
+    for decision, alone in zip(together, decided, strict=True):
         assert same(decision.allocation, alone.allocation)
     assert leader.decide([], [], never_expires) == []
 

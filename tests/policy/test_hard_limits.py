@@ -72,13 +72,13 @@ def small_cell(rng: np.random.Generator, *, slots_per_dcm: int) -> CellState:
 
 
 def speak(rng: np.random.Generator, grammar: object) -> Allocation:
-    """A DCM as a model of random weights would say it: at each step the likeliest of the tokens that are allowed."""
+    """A DCM as a model of random weights would say it: at each step any of the tokens that are allowed is likeliest."""
     cursor = grammar.start()  # type: ignore[attr-defined]
-    logits_LA = rng.standard_normal((grammar.max_tokens, grammar.num_actions))  # type: ignore[attr-defined]
-    step = 0
-    while not cursor.done:
-        cursor.advance(int(np.where(cursor.mask(), logits_LA[step], -np.inf).argmax()))
-        step += 1
+    for uniform in rng.random(grammar.max_tokens).tolist():  # type: ignore[attr-defined]
+        (allowed,) = cursor.mask().nonzero()
+        cursor.advance(int(allowed[int(uniform * len(allowed))]))
+        if cursor.done:
+            break
     return cursor.allocation()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from policy.engine.machine_code import set_portable_target
+from policy.engine.portable_target import set_portable_target
 
 set_portable_target()
 

@@ -17,7 +17,8 @@ from numba import njit
 from numba.core.options import DefaultOptions
 
 from policy import allocation, cell_state
-from policy.engine.machine_code import RunOnlyCache, set_portable_target
+from policy.engine.code_cache import RunOnlyCache
+from policy.engine.portable_target import set_portable_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

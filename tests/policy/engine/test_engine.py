@@ -191,7 +191,7 @@ def test_models_of_another_kind_are_led_by_torch(tmp_path: Path, kind: str, chan
     assert "TorchMissing" in done.stderr and "and torch is not installed" in done.stderr.splitlines()[-1]
 
 
-OF_NO_MATTER = {"code_cache", "compact", "machine_code"}
+OF_NO_MATTER = {"code_cache", "compact", "portable_target"}
 """Sources that compiled code takes nothing from: where it is kept, and what numba knows by itself."""
 
 

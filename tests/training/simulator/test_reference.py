@@ -13,7 +13,8 @@ from training.simulator.cell import CellBatch
 from training.simulator.scenario import MIX, SPORADIC, Scenario
 
 SLOTS = 100
-CELLS = 1600
+CELLS = 1000
+"""Of half as many chance would move some rows by more than is tolerated."""
 UNTUNED_CONTENDERS = 1.2
 TOLERANCE = 0.05
 

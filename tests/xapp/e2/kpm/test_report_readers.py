@@ -86,7 +86,7 @@ def test_all_readers_agree_on_every_message_that_can_be_written(dialect, values_
     messages = values_of(kpm_schema.INDICATION_MESSAGE[dialect])
 
     @given(messages, st.sampled_from([(), NAMES[:1], NAMES[:2]]))
-    @settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     def check(value, known_names):
         agree(MESSAGE.encode(value, dialect), known_names, dialect)
 

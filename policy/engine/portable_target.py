@@ -1,4 +1,4 @@
-"""numba's machine code: made for one target for all machines of a kind, so that it can be shipped; loaded for running.
+"""For which processor numba compiles: one target for all machines of a kind, so that compiled code can be shipped.
 
 Left alone, numba compiles for the very processor it runs on, and takes nothing from a cache that another one filled.
 It reads its settings once a process: whoever compiles anything calls this first.
@@ -7,10 +7,6 @@ It reads its settings once a process: whoever compiles anything calls this first
 from __future__ import annotations
 
 import os
-from typing import Any
-
-from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
 
 X86_TARGET = "x86-64-v3"
 """AVX2 and FMA: servers since 2013 (Intel) and 2017 (AMD). Wider vectors gained the engine less than a tenth."""
@@ -32,12 +28,3 @@ def set_portable_target() -> None:
     # In the environment, so that numba keeps it when it reads its settings again, and child processes have it too.
     os.environ[CPU_NAME], os.environ[CPU_FEATURES] = X86_TARGET, ""
     config.reload_config()
-
-
-class RunOnlyCache(FunctionCache):
-    """Loads code for what running it takes. numba makes ready to compile first: 75 modules, a tenth of a second."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        rtsys.initialize(target_context)  # what compiled code calls of numba's runtime
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
