@@ -4,7 +4,7 @@ carry, a ceiling a cap. Every target is judged in windows of a second; what is o
 A written rule, revised with every decision:
 - bits per RBG of the target's UEs = what they were served in the last seconds over the RBGs they were on meanwhile;
 - share = target / (bits per RBG x RBGs of the cell), a tenth more, plus what the running window still lacks, or less
-  what it has too much;
+  what it has too much, as long as the share is for that window: the next one begins with nothing;
 - floors of one cell together claim at most `largest_percent`, in proportion where they would claim more. What needs
   more than that alone is out of reach;
 - a target whose UEs have nothing more to send (xapp.a1.target_verdict.is_idle) is idle: the share shrinks to twice what
@@ -168,7 +168,7 @@ class TargetKeeper:
                 for one in kept.values():
                     one.share_percent, one.cap_percent = 0.0, 100.0
             else:
-                self._revise(list(kept.values()), state.num_rbgs)
+                self._revise(list(kept.values()), state.num_rbgs, slots * SLOT_MS)
         with self._lock:
             self._cells[state.cell] = kept
 
@@ -225,7 +225,7 @@ class TargetKeeper:
         one.may_send = True
         one.window_delay_ms, one.window_lost, one.window_delivered = None, None, 0.0
 
-    def _revise(self, kept: list[_Kept], num_rbgs: int) -> None:
+    def _revise(self, kept: list[_Kept], num_rbgs: int, period_ms: float) -> None:
         for one in kept:
             target, rate = one.target, one.kbit_per_rbg_ms * 1000.0 * num_rbgs  # kbit/s of the whole cell
             if target.max_kbps is not None and rate > 0.0:
@@ -235,6 +235,9 @@ class TargetKeeper:
                 continue
             left_ms = max(WINDOW_MS / 4, WINDOW_MS - one.window_ms)
             lacking_kbps = (target.min_kbps * one.window_known_ms / 1000.0 - one.window_kbit) / left_ms * 1000.0
+            if one.window_ms + period_ms > WINDOW_MS - 1e-6:
+                # The next decision takes these shares, for the period after it: that one is of the next window.
+                lacking_kbps = max(0.0, lacking_kbps)
             one.needed_percent = 100.0 * target.min_kbps / rate
             wanted = one.needed_percent * max(LEAST, MARGIN + lacking_kbps / target.min_kbps)
             if one.window_known_ms >= WINDOW_MS / 2 and one.is_idle:

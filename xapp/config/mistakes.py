@@ -37,16 +37,20 @@ def mistakes_of(
     whole: what a mistake that is of no one field is said of. prefix: where the document stands in a larger one. forms:
     parts of a place that are no field.
     """
-    found = []
+    found: list[str] = []
+    more = 0
     for one in error.errors(include_url=False):
+        cause = one.get("ctx", {}).get("error")
+        lines = cause.lines if isinstance(cause, Contradictions) else (one["msg"].removeprefix("Value error, "),)
+        if len(found) >= MAX_MISTAKES:  # a document may have thousands, and each takes a while to explain
+            more += len(lines)
+            continue
         place = [part for part in one["loc"] if part not in forms]
         path = ".".join([*filter(None, [prefix]), *map(_part, place)]) or whole
-        cause = one.get("ctx", {}).get("error")
         start = f"{path}: " if cause is not None and not prefix else f"{path} is {shown(one['input'])}: "
-        lines = cause.lines if isinstance(cause, Contradictions) else [one["msg"].removeprefix("Value error, ")]
         found += [f"{start}{line}{_allowed(model, place, one['type'])}" for line in lines]
-    if len(found) > MAX_MISTAKES:
-        found[MAX_MISTAKES:] = [f"and {len(found) - MAX_MISTAKES} more mistakes"]
+    if more := more + max(0, len(found) - MAX_MISTAKES):
+        found[MAX_MISTAKES:] = [f"and {more} more mistakes"]
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from jsonschema import Draft7Validator
 
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, parse_policy
 from xapp.a1.standard_types import make_standard_type, parse_standard, type_of
+from xapp.config import mistakes
 from xapp.packaging.descriptor import FOLDER, POLICY_TYPE_FILE
 
 EXAMPLES = sorted((FOLDER / "examples").glob("*.json"))
@@ -135,6 +136,21 @@ def test_a_policy_full_of_mistakes_is_told_in_a_dozen_short_lines() -> None:
         parse_policy(json.dumps(document))
     (told,) = caught.value.mistakes
     assert len(told) < 250 and told.isprintable()
+
+
+def test_only_mistakes_that_are_named_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy may have thousands, and the process that reads it has decisions to make."""
+    looked_at: list[str] = []
+
+    def look(name: str, *_: object, **__: object) -> list[str]:
+        looked_at.append(name)
+        return []
+
+    monkeypatch.setattr(mistakes, "get_close_matches", look)
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(json.dumps({f"name{k}": 1 for k in range(5000)}))
+    assert caught.value.mistakes[-1] == "and 4988 more mistakes"
+    assert len(looked_at) == 12
 
 
 @given(st.text() | st.binary())

@@ -87,6 +87,33 @@ def test_who_has_more_than_the_floor_anyway_is_promised_less_until_that_ends() -
     assert cell.row["windows_by_state"]["met"] >= 7 and cell.row["state"] == "met"
 
 
+def test_what_one_window_has_too_much_is_not_taken_from_the_next() -> None:
+    """Two periods a window, and a decision governs the period after it: what is asked for at the end of a window that
+    was ahead is for the next one, and half of it at half of the floor could not be made up."""
+    keeper, intent = (
+        TargetKeeper(70),
+        Intent(slice_limits=(SliceLimit("1", SLICE),), targets=(slice_target(min_kbps=4000.0),)),
+    )
+    governing_percent, slot = 50.0, 0
+    for own_percent in (60.0, 60.0, 0.0, 0.0) * 8:
+        slot += 500
+        kbps = max(own_percent, governing_percent) * 100.0
+        state = make_cell_state(
+            CELL,
+            num_rbgs=RBGS,
+            slots_per_dcm=500,
+            slot=slot,
+            ue_ids=(1, 2),
+            served_bits_per_slot_U=[kbps / 2, kbps / 2],
+            prb_share_U=[kbps / 20_000.0] * 2,
+        )
+        (limit,) = keeper.with_limits(intent, state).slice_limits
+        governing_percent = limit.min_share_percent
+        keeper.on_decided(state, replace(intent, mode=Mode.CONTROL))
+    (row,) = keeper.rows()
+    assert row["windows_by_state"] == {"met": 16}
+
+
 def test_what_is_out_of_reach_is_said_within_two_windows_and_starves_nobody() -> None:
     cell = Cell(slice_target(min_kbps=9000.0))
     limit = cell.play(20)
