@@ -23,6 +23,11 @@ COLUMNS = 2
 TITLE_CHARACTERS = 50
 """Characters of a title's line as wide as a panel."""
 DPI = 150
+SAVED: dict[str, dict[str, Any]] = {
+    ".png": {"dpi": DPI, "metadata": {"Software": None}},
+    ".svg": {"metadata": {"Date": None, "Creator": None}},
+}
+"""How a file is written, by its ending: nothing in it differs from run to run."""
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Okabe and Ito's: distinguishable for everybody."""
 MARKERS = "osD^vP*X"
@@ -64,8 +69,8 @@ def point(value: float) -> Interval:
     return Interval(value, math.nan, math.nan)
 
 
-def draw(figure: Figure, png: Path, svg: Path) -> None:
-    """Write both files."""
+def draw(figure: Figure, *files: Path) -> None:
+    """Write the files, each as its ending says: .png or .svg."""
     import matplotlib
 
     # No pyplot: it would choose a backend for the whole process.
@@ -85,8 +90,8 @@ def draw(figure: Figure, png: Path, svg: Path) -> None:
             _draw_panel(panel, axis, _looks_of(panel, looks))
         for axis in axes[count:]:
             axis.set_visible(False)
-        canvas.savefig(png, dpi=DPI, metadata={"Software": None})
-        canvas.savefig(svg, metadata={"Date": None, "Creator": None})
+        for file in files:
+            canvas.savefig(file, **SAVED[file.suffix])
 
 
 def _looks_of(panel: Panel, known: dict[str, int]) -> list[int]:

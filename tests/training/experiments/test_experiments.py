@@ -57,6 +57,8 @@ COLUMNS = {
     "grammar": {"part", "ues", "grammar", "step", "utility", "lost_share", "loss"},
 }  # fmt: skip
 """Some of each table's."""
+IN_BOTH_FORMATS = "period"
+"""The figures of the others are drawn as PNG only."""
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -67,9 +69,12 @@ def test_every_experiment_writes_its_table_its_figure_and_its_paragraph(
     figures: list[Figure] = []
 
     def draw_first(figure: Figure, png: Path, svg: Path) -> None:
-        """The same numbers give the same files, as is tested elsewhere; drawing takes much of the rest of the time."""
+        """The same numbers give the same files, as is tested elsewhere; drawing takes much of the rest of the time.
+
+        Both formats are drawn from the same axes: that every figure can be drawn is seen from one.
+        """
         if not figures:
-            draw(figure, png, svg)
+            draw(figure, *((png, svg) if name == IN_BOTH_FORMATS else (png,)))
         figures.append(figure)
 
     monkeypatch.setattr(report, "draw", draw_first)
@@ -78,8 +83,8 @@ def test_every_experiment_writes_its_table_its_figure_and_its_paragraph(
     assert rows
     assert COLUMNS[name] <= rows[0].keys()
     assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    svg = (tmp_path / f"{name}.svg").read_text()
-    assert "<svg" in svg
+    if name == IN_BOTH_FORMATS:
+        assert "<svg" in (tmp_path / f"{name}.svg").read_text()
     text = (tmp_path / f"{name}.md").read_text()
     result = json.loads((tmp_path / f"{name}.json").read_text())
     for scenario in result["scenarios"].values():

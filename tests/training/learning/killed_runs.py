@@ -40,7 +40,7 @@ FULL = 7
 def run(out: Path) -> None:
     """Begin, or go on where a checkpoint is."""
     torch.set_num_threads(1)
-    selection.SLOTS = selection.PERIODS = 5
+    selection.SLOTS = selection.PERIODS = 2
     small = ModelConfig(16, 1, 2, 24)
     start = Bundle(
         new_leader_model(small, PromptLayout(), 0), new_follower_model(small, 0), PAPER, 1, 1,

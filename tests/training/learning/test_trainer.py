@@ -43,8 +43,8 @@ def one_thread():
 @pytest.fixture
 def short_looks(monkeypatch):
     """Choosing takes fewer slots than a real choice should."""
-    monkeypatch.setattr(selection, "SLOTS", 10)
-    monkeypatch.setattr(selection, "PERIODS", 3)
+    monkeypatch.setattr(selection, "SLOTS", 4)
+    monkeypatch.setattr(selection, "PERIODS", 1)
 
 
 def untrained(options=PAPER, pace=1) -> Bundle:
@@ -77,14 +77,14 @@ def sampled_utility(bundle) -> float:
 
 def test_a_small_budget_makes_the_leader_better(tmp_path):
     before = sampled_utility(untrained())
-    budget = {"ues": (3, 4), "updates": 25, "worlds": 3, "cells": 12, "round_updates": 25, "leader_lr": 5e-3}
+    budget = {"ues": (3, 4), "updates": 20, "worlds": 3, "cells": 8, "round_updates": 20, "leader_lr": 5e-3}
     result = run(tmp_path, command="stackmac train --out DIR2", **budget)
     bundle = load_bundle(result.bundle)
     assert sampled_utility(bundle) > 1.1 * before
     assert result.complete
-    assert result.cell_steps == 25 * 36
+    assert result.cell_steps == 20 * 24
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["update"] for line in log] == list(range(25))
+    assert [line["update"] for line in log] == list(range(20))
     assert log[-1]["cell_steps"] == result.cell_steps
     assert bundle.provenance["command"] == "stackmac warm-start --out DIR && stackmac train --out DIR2"
     assert bundle.provenance["scenarios"] == {"mix": MIX.hash}
