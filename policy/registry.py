@@ -47,7 +47,7 @@ class TorchMissing(LeaderError):
 def make_leader(name: str, *, threads: int = 1, beside: Sequence[str] = ()) -> Leader:
     """The leader called `name`: a scheduler, `bundled`, a bundle's directory, or `module:Class` (no arguments).
 
-    threads: CPU threads of a language model. beside: what else the caller would take, for the error. Raises LeaderError.
+    threads: CPU threads of a language model. beside: what else the caller takes, for the error. Raises LeaderError.
     """
     if name in SCHEDULERS:
         return SCHEDULERS[name]

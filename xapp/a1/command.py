@@ -274,7 +274,7 @@ def _for_reading(shown: dict[str, Any]) -> str:
 
 
 def _running_for_reading(shown: dict[str, Any]) -> list[str]:
-    """What the running xApp says, which knows its cells and UEs; all else was worked out for a cell as it was asked for."""
+    """What the running xApp says, which knows its own cells and UEs; all above was worked out for one as asked for."""
     lines = ["in the running xApp, whatever its cells and UEs:"]
     for name, found in shown["running"].items():
         lines.append(f"{name}: {found['enforcement'] if found else 'not in force there'}")
