@@ -130,7 +130,9 @@ def test_a_run_is_not_resumed_with_other_settings(tmp_path, change, message):
 
 
 def test_a_teacher_that_is_none_is_told_which_there_are():
-    with pytest.raises(UserMistake, match=r"unknown leader 'nobody': expected .*bundled, oracle, belief_pf, a bundle's"):
+    with pytest.raises(
+        UserMistake, match=r"unknown leader 'nobody': expected .*bundled, oracle, belief_pf, a bundle's"
+    ):
         make_teacher("nobody")
 
 
