@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,10 +44,10 @@ class TorchMissing(LeaderError):
     """A bundle that the compiled engine does not run, where torch is not installed."""
 
 
-def make_leader(name: str, *, threads: int = 1) -> Leader:
+def make_leader(name: str, *, threads: int = 1, beside: Sequence[str] = ()) -> Leader:
     """The leader called `name`: a scheduler, `bundled`, a bundle's directory, or `module:Class` (no arguments).
 
-    threads: CPU threads of a language model. Raises LeaderError.
+    threads: CPU threads of a language model. beside: what else the caller takes, for the error. Raises LeaderError.
     """
     if name in SCHEDULERS:
         return SCHEDULERS[name]
@@ -55,7 +55,7 @@ def make_leader(name: str, *, threads: int = 1) -> Leader:
         return _load_bundle(name, threads)
     if ":" in name:
         return _plug_in(name)
-    known = ", ".join((*SCHEDULERS, BUNDLED))
+    known = ", ".join((*SCHEDULERS, BUNDLED, *beside))
     raise LeaderError(f"unknown leader {name!r}: expected {known}, a bundle's directory, or module:Class")
 
 
@@ -64,10 +64,10 @@ def is_bundle(name: str) -> bool:
     return name not in SCHEDULERS and (name == BUNDLED or (bool(name) and Path(name).is_dir()))
 
 
-def check_leader(name: str) -> None:
-    """Refuse what cannot be had (LeaderError), without compiling anything."""
+def check_leader(name: str, *, beside: Sequence[str] = ()) -> None:
+    """Refuse what cannot be had (LeaderError), without compiling anything. beside: as of `make_leader`."""
     if not is_bundle(name) or isinstance(engine_or_reason(name), str):
-        make_leader(name)
+        make_leader(name, beside=beside)
 
 
 def engine_or_reason(name: str) -> EngineLeader | BundledEngine | str:

@@ -40,6 +40,8 @@ class RunFolder:
         self.bundle = out / "bundle"
         self.checkpoint = out / CHECKPOINT
         self.log = out / "log.jsonl"
+        self.kept = 0
+        """The step of the checkpoint: where a resumed run goes on."""
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
 
     def begin(self) -> None:
@@ -60,6 +62,7 @@ class RunFolder:
     def save(self, models: Models, optimizers: Optimizers, step: int, counts: Mapping[str, int]) -> None:
         metadata = {"step": str(step), "counts": json.dumps(dict(counts)), "identity": json.dumps(self._identity)}
         save_checkpoint(self.checkpoint, models, optimizers, metadata)
+        self.kept = step
 
     def restore(self, models: Models, optimizers: Optimizers) -> Restored:
         """Go back to the checkpoint. Raises TrainingError, before anything is changed."""
@@ -69,10 +72,15 @@ class RunFolder:
         if difference := _difference(json.loads(metadata["identity"]), self._identity):
             raise TrainingError(f"{self.checkpoint}: {difference}")
         fill_from(tensors, models, optimizers)
-        step = int(metadata["step"])
+        self.kept = step = int(metadata["step"])
         lines = self.log.read_text().splitlines()[:step]
         self.log.write_text("".join(line + "\n" for line in lines))
         return Restored(step, json.loads(metadata["counts"]), [json.loads(line) for line in lines])
+
+
+def how_ended(complete: bool, unit: str, kept: int) -> str:
+    """What the last line of a training begins with. kept: the step, in `unit`s, that a resumed run goes on from."""
+    return "done" if complete else f"stopped, --resume goes on from {unit} {kept}, where a round began"
 
 
 def _difference(before: object, now: object, name: str = "") -> str:

@@ -88,6 +88,7 @@ def train_followers_command(options: TrainFollowersOptions) -> None:
 
     from policy.bundle import load_bundle
     from training.follower_run.run import follow
+    from training.run_folder import how_ended
     from training.simulator.scenario import make_scenario
 
     check_json_path(options.json_file)
@@ -112,7 +113,7 @@ def train_followers_command(options: TrainFollowersOptions) -> None:
             start, options.leader, scenarios, counts, options.out, config, resume=options.resume,
             seconds=options.seconds or math.inf, progress=show, command=options.command(counts, config),
         )  # fmt: skip
-    how = "done" if result.complete else "stopped, --resume goes on"
+    how = how_ended(result.complete, "update", result.kept)
     last = result.last
     typer.echo(
         f"{how}: update {result.updates}/{steps}, reward {last.reward:.4f}, entropy {last.entropy:.3f} nats a bit; "

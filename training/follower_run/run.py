@@ -49,6 +49,8 @@ class FollowResult(NamedTuple):
     """False = stopped by the clock or by Ctrl-C."""
     last: FollowReport
     bundle: Path
+    kept: int
+    """Where a resumed run goes on: at the begin of a round."""
 
 
 def starting_model(start: Bundle, seed: int) -> FollowerModel:
@@ -241,7 +243,7 @@ class _Run:
         )
         save_bundle(bundle, self.folder.bundle)
         write_card(self.folder.bundle, bundle.provenance, bundle.metrics, self._reports)
-        return FollowResult(len(self._reports), complete, self._reports[-1], self.folder.bundle)
+        return FollowResult(len(self._reports), complete, self._reports[-1], self.folder.bundle, self.folder.kept)
 
     def _provenance(self) -> Mapping[str, Any]:
         before, config = dict(self._start.provenance), self._config

@@ -98,4 +98,4 @@ def make_teacher(name: str) -> Teacher:
 
     if name == ORACLE:
         return Oracle()
-    return BeliefTeacher() if name == BELIEF_PF else LeaderAsTeacher(make_leader(name))
+    return BeliefTeacher() if name == BELIEF_PF else LeaderAsTeacher(make_leader(name, beside=(ORACLE, BELIEF_PF)))

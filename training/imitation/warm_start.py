@@ -106,6 +106,8 @@ class WarmStartResult(NamedTuple):
     """False = stopped by the clock or by Ctrl-C."""
     last: StepReport
     bundle: Path
+    kept: int
+    """Where a resumed run goes on: at the begin of a round."""
 
 
 def options_for(scenarios: Sequence[Scenario]) -> GrammarOptions:
@@ -300,7 +302,7 @@ class _Run:
             self._means(),
         )
         save_bundle(bundle, path)
-        return WarmStartResult(self.step, complete, self.reports[-1], path)
+        return WarmStartResult(self.step, complete, self.reports[-1], path, self.folder.kept)
 
     def _provenance(self) -> dict[str, Any]:
         return {

@@ -55,6 +55,7 @@ def warm_start_command(options: WarmStartOptions) -> None:
     from policy.model_config import ModelConfig
     from training.imitation.teachers import make_teacher
     from training.imitation.warm_start import WarmStartConfig, warm_start
+    from training.run_folder import how_ended
     from training.simulator.scenario import make_scenario
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
@@ -79,7 +80,7 @@ def warm_start_command(options: WarmStartOptions) -> None:
             progress=show,
             command=command_of("warm-start", options, ("out", "resume", "seconds"), "--out DIR"),
         )
-    how = "done" if result.complete else "stopped, --resume goes on"
+    how = how_ended(result.complete, "step", result.kept)
     typer.echo(
         f"{how}: step {result.steps}/{options.steps}, loss {result.last.loss:.3f} nats, "
         f"accuracy {result.last.accuracy:.1%}, follower loss {result.last.follower_loss:.3f}; bundle in {result.bundle}"
@@ -188,6 +189,7 @@ def train_command(options: TrainOptions) -> None:
     from training.learning.distributed import Ranks
     from training.learning.trainer import train
     from training.rewards import pay
+    from training.run_folder import how_ended
 
     check_json_path(options.json_file)
     config = options.config()
@@ -206,7 +208,7 @@ def train_command(options: TrainOptions) -> None:
         )
     if not Ranks().is_first:
         return
-    how = "done" if result.complete else "stopped, --resume goes on"
+    how = how_ended(result.complete, "update", result.kept)
     last = result.last
     typer.echo(
         f"{how}: update {result.updates}, {result.cell_steps} cell-steps, reward {last.reward:.4f}; "

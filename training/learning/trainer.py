@@ -58,6 +58,8 @@ class TrainResult(NamedTuple):
     """False = stopped by the clock or by Ctrl-C."""
     cell_steps: int
     last: UpdateReport
+    kept: int
+    """Where a resumed run goes on: at the begin of a round."""
 
 
 def train(
@@ -123,7 +125,9 @@ def _warm_start(
             device=device if pretrained else "cpu",
         )
         if not result.complete:
-            raise Stopped(f"stopped in the warm start, step {result.steps}/{settings.steps}: --resume goes on")
+            raise Stopped(
+                f"stopped in the warm start, step {result.steps}/{settings.steps}: --resume goes on from {result.kept}"
+            )
     ranks.wait()
     return load_bundle(folder / "bundle")
 
@@ -300,7 +304,9 @@ class _Run:
             save_bundle(bundle, self.folder.bundle)
             write_card(self.folder.bundle, self.config, bundle.provenance, bundle.metrics, self.reports)
             self._scalars.close()
-        return TrainResult(self.folder.bundle, self.update, complete, self.cell_steps, self.reports[-1])
+        return TrainResult(
+            self.folder.bundle, self.update, complete, self.cell_steps, self.reports[-1], self.folder.kept
+        )
 
     def _provenance(self) -> dict[str, Any]:
         before, config = dict(self._start.provenance), self.config

@@ -21,7 +21,7 @@ from training.command_line.values import goes_with
 from xapp.a1.enforcement import unmet
 from xapp.a1.policy_model import CELL_FORM, POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
-from xapp.a1.running_targets import targets_of
+from xapp.a1.running_targets import running_policies
 from xapp.a1.standard_types import (
     StandardPolicy,
     make_standard_type,
@@ -91,7 +91,7 @@ class ShowOptions:
         (), "A live UE and its class; default: those named, and three more.", metavar="ID[:CLASS]"
     )
     config: Path | None = option(None, "An xApp descriptor, whose controls count.")
-    url: str = option("", "A running xApp (http://HOST:PORT) that has these policies: what has come of their targets.")
+    url: str = option("", "A running xApp (http://HOST:PORT) that has these policies: what has come of them there.")
     token_file: Path | None = option(None, "File with the token that the xApp's HTTP server asks for.")
     as_json: bool = _as_json()
 
@@ -112,7 +112,9 @@ def show(options: ShowOptions) -> int:
     shown = compiled(known, _cell_state(cell, options.rbgs, options.ue or _named_ues(policies, cell)))
     if options.url:
         check_url("--url", options.url)
-        shown["measured"] = targets_of(options.url, policies, token=token_of(options.token_file))
+        running = running_policies(options.url, policies, token=token_of(options.token_file))
+        shown["measured"] = [target for each in running.values() for target in each.pop("targets")]
+        shown["running"] = {name: running.get(name) for name in policies}
     typer.echo(json.dumps(shown, indent=2) if options.as_json else _for_reading(shown))
     return 0
 
@@ -266,10 +268,18 @@ def _for_reading(shown: dict[str, Any]) -> str:
         lines.append(f"UE {row['ue_id']}: {_range(row)}{contend}{by}")
     for row in shown["targets"]:
         lines.append(f"{row['of']}: {asked(row)}, by {row['policy']}{'' if 'measured' in shown else NOT_MEASURED}")
-    lines += [f"{row['cell']}: {line(row)}" for row in shown.get("measured", ())]
     lines += [f"{name}: {state}" for name, state in shown["policies"].items() if name in shown["precedence"]]
     lines += [f"  {row['policy']}: {row['reason']}" for row in shown["not_enforced"]]
-    return "\n".join(lines)
+    return "\n".join(lines + _running_for_reading(shown) if "running" in shown else lines)
+
+
+def _running_for_reading(shown: dict[str, Any]) -> list[str]:
+    """What the running xApp says, which knows its own cells and UEs; all above was worked out for one as asked for."""
+    lines = ["in the running xApp, whatever its cells and UEs:"]
+    for name, found in shown["running"].items():
+        lines.append(f"{name}: {found['enforcement'] if found else 'not in force there'}")
+        lines += [f"  {name}: {reason}" for reason in (found["reasons"] if found else ())]
+    return lines + [f"{row['cell']}: {line(row)}" for row in shown["measured"]]
 
 
 def _range(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What has come of policies' targets in a running xApp, asked over HTTP."""
+"""What has come of policies and their targets in a running xApp, asked over HTTP."""
 
 from __future__ import annotations
 
@@ -16,13 +16,23 @@ class NoTargetsError(RunFailed):
     """One line for the user."""
 
 
-def targets_of(url: str, policy_ids: Container[str], *, token: str = "") -> list[dict[str, Any]]:
-    """A row for each target of these policies in each cell. Raises RestError or NoTargetsError."""
+def running_policies(url: str, policy_ids: Container[str], *, token: str = "") -> dict[str, dict[str, Any]]:
+    """{id: enforcement, reasons, targets}: those of these policies that are in force there, a target for each cell.
+
+    Raises RestError or NoTargetsError.
+    """
     answer = RestClient("xApp", f"{url.rstrip('/')}{POLICIES}", timeout_s=TIMEOUT_S, token=token).request("GET")
     if answer.status != 200:
         raise NoTargetsError(f"{url} answers GET {POLICIES} with status {answer.status}, expected 200")
     try:
-        known = {row["policy_instance_id"]: row["targets"] for row in answer.json()}
-        return [dict(target) for name, targets in known.items() if name in policy_ids for target in targets]
+        return {
+            row["policy_instance_id"]: {
+                "enforcement": row["enforcement"],
+                "reasons": [str(reason) for reason in row["reasons"]],
+                "targets": [dict(target) for target in row["targets"]],
+            }
+            for row in answer.json()
+            if row["policy_instance_id"] in policy_ids
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise NoTargetsError(f"{url}{POLICIES} is no list of policies: {type(error).__name__}: {error}") from None

@@ -43,8 +43,10 @@ def check_names(options: LabOptions) -> None:
 
     if options.scenario:
         make_scenario(options.scenario)
-    for name in (options.leader or BUNDLED, *(name for name in options.compared if name not in NO_XAPP)):
-        check_leader(plug_in_of(name))
+    check_leader(plug_in_of(options.leader or BUNDLED))
+    for name in options.compared:
+        if name not in NO_XAPP:
+            check_leader(plug_in_of(name), beside=NO_XAPP)
     for name, value, known in (
         ("--followers", options.followers, ("rule", "learned")),
         ("--e2-transport", options.e2_transport, ("auto", "sctp", "tcp")),

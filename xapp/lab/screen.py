@@ -121,7 +121,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         by = f", the first after {guard['first_revert_s']} s by {guard['rule']}" if guard["rule"] else ""
         lines.append(
             f"KPI guard   {guard['reverted_cells']} cells reverted{by};"
-            f" hold-outs {100 * guard['hold_out_share']:.1f} % of the reports until then"
+            f" hold-outs {100 * guard['hold_out_share']:.1f} % of the reports{' until then' if by else ''}"
         )
     if summary["options"]["control"] in ("ccc", "auto"):
         lines.insert(

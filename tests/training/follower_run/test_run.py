@@ -70,7 +70,11 @@ def test_a_resumed_run_is_the_unbroken_one(tmp_path, objective):
 
     part = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "part", config, progress=interrupt)
     assert (part.complete, part.updates) == (False, 5)
-    rest = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "part", config, resume=True)
+    done = []
+    rest = follow(
+        bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "part", config, resume=True, progress=done.append
+    )
+    assert part.kept <= part.updates and part.kept + len(done) == 7  # it goes on from where it is said to
     assert rest.complete and lines(tmp_path / "part") == lines(tmp_path / "whole")
     made = [state_of(load_bundle(tmp_path / run / "bundle").follower) for run in ("whole", "part")]
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from policy.bundle import load_bundle
+from policy.errors import UserMistake
 from policy.follower import FollowerPolicy
 from policy.grammar import FIRST_UE, LAB, PAPER, compile_grammar
 from policy.intent import Intent
@@ -126,6 +127,13 @@ def test_a_run_is_not_resumed_with_other_settings(tmp_path, change, message):
     run(tmp_path)
     with pytest.raises(TrainingError, match=message):
         warm_start([MIX], TEACHER, tmp_path, **({"config": TINY, "ues": (2, 3), "resume": True} | change))
+
+
+def test_a_teacher_that_is_none_is_told_which_there_are():
+    with pytest.raises(
+        UserMistake, match=r"unknown leader 'nobody': expected .*bundled, oracle, belief_pf, a bundle's"
+    ):
+        make_teacher("nobody")
 
 
 def test_a_run_is_not_overwritten(tmp_path):

@@ -113,8 +113,10 @@ def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, object
     stopped = run(tmp_path / "b", progress=StopAt(3), **changes)
     assert not stopped.complete
     load_bundle(stopped.bundle)
-    resumed = run(tmp_path / "b", resume=True, **changes)
+    done_again = []
+    resumed = run(tmp_path / "b", resume=True, progress=lambda report: done_again.append(report.update), **changes)
     assert resumed.complete
+    assert done_again[0] == stopped.kept <= stopped.updates  # what is said of where it goes on is so
     assert (tmp_path / "a/log.jsonl").read_text() == (tmp_path / "b/log.jsonl").read_text()
     a, b = (state_of(load_bundle(result.bundle).leader) for result in (unbroken, resumed))
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -201,7 +203,7 @@ def test_without_a_bundle_a_warm_start_comes_first_and_is_resumed_too(tmp_path):
     def interrupt(report):
         raise KeyboardInterrupt
 
-    with pytest.raises(Stopped, match="stopped in the warm start, step 0/3: --resume goes on"):
+    with pytest.raises(Stopped, match="stopped in the warm start, step 0/3: --resume goes on from 0"):
         train(config, tmp_path, warm_progress=interrupt)
     result = train(config, tmp_path, resume=True, command="stackmac train --out DIR")
     provenance = load_bundle(result.bundle).provenance

@@ -166,12 +166,19 @@ def test_show_says_what_has_come_of_targets_in_a_running_xapp(
         )  # fmt: skip
         keeper.on_decided(state, Intent(targets=(target,)))
     other = {"policy_instance_id": "other", "targets": [{"nonsense": 1}]}
-    url = xapp([{"policy_instance_id": "gold", "targets": keeper.rows()}, other])
+    found = {"enforcement": "NOT_ENFORCED", "reasons": ["UE 7: it has 300 kbit/s"], "targets": keeper.rows()}
+    url = xapp([{"policy_instance_id": "gold"} | found, other])
     status, out, err = run(capsys, "show", gold, "--url", url)
     assert (status, err) == (0, "")
     assert f"{CELL}: UE 7: at least 400 kbit/s, by gold: missed (300 kbit/s in the newest second, 400 wanted);" in out
     assert "% of the cell, at 300 bits an RBG and slot" in out
     assert "its share follows" not in out
+    above, _, below = out.partition("in the running xApp")
+    assert "gold: ENFORCED" in above and "kbit/s in the newest" not in above  # for the cell as it was asked for
+    assert "gold: NOT_ENFORCED\n  gold: UE 7: it has 300 kbit/s\n" in below
+    calm = file({"mode": "shadow"}, "calm.json")
+    status, out, err = run(capsys, "show", calm, "--url", url)
+    assert (status, err) == (0, "") and "calm: not in force there" in out.partition("in the running xApp")[2]
     status, out, err = run(capsys, "show", gold, "--url", "http://127.0.0.1:9")
     assert (status, err.count("\n")) == (1, 1) and "xApp" in err
 

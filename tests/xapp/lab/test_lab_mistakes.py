@@ -19,6 +19,7 @@ from xapp.lab.processes import Child, LabError
         (["--cells", "16"], "range 1 to 15"),
         (["--leader", "nobody"], "unknown leader 'nobody'"),
         (["--compare", "node_idle,nobody"], "unknown leader 'nobody'"),
+        (["--compare", "nobody"], "bundled, node_idle, node_scheduler, a bundle's directory"),
         (["--scenario", "utopia"], "unknown scenario 'utopia'"),
         (["--followers", "sheep"], "'sheep', expected one of rule, learned"),
         (["--observe", "all"], "'all', expected one of full, kpm_srsran, kpm_oai"),
