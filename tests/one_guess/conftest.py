@@ -45,6 +45,15 @@ class Tree(NamedTuple):
         return self._run(["-m", "xapp.cli", *arguments])
 
 
+def link_files(folder: Path, here: Path) -> None:
+    """A folder of its own with links to another's files: what is written into it, bytecode of what was changed, stays
+    out of the real one."""
+    here.mkdir()
+    for path in folder.iterdir():
+        if path.suffix != ".pyc":
+            (here / path.name).symlink_to(path)
+
+
 @pytest.fixture
 def changed(tmp_path: Path) -> Callable[..., Tree]:
     """`changed(file, (old, new), ..., added={file: text})`: the tree with these pieces of one file replaced, each of
@@ -65,7 +74,9 @@ def changed(tmp_path: Path) -> Callable[..., Tree]:
                 if folder != Path(file) and not here.exists():
                     here.mkdir()
                     for path in (ROOT / folder).iterdir():
-                        if path.name != ".git":
+                        if path.name == "__pycache__":
+                            link_files(path, here / path.name)
+                        elif path.name != ".git":
                             (here / path.name).symlink_to(path)
             here.write_text(content, encoding="utf-8")
         return Tree(root)

@@ -187,6 +187,8 @@ def test_any_bytes_are_a_value_or_one_typed_error(name: str) -> None:
         except reader.error as error:
             assert "\n" not in str(error)
 
+    read(b'{"no such field": 1}')  # what a mistake is explained by is worked out once
+
     @given(st.binary(max_size=200) | changed(reader.seeds))
     @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     def check(data: bytes) -> None:

@@ -69,6 +69,7 @@ def kill_at(step: int, out: Path) -> None:
 
 def fill_disk() -> None:
     """No file of this process can be larger, as on a disk without room for more."""
+    sys.dont_write_bytecode = True  # cut bytecode would break whoever imports it next
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
 

@@ -65,7 +65,8 @@ def stop(process: subprocess.Popen[str], number: int) -> dict[str, Any]:
 
 
 def test_two_processes_meet_and_stop_cleanly() -> None:
-    ports = [part for name in ("e2", "rmr", "submgr", "e2mgr", "appmgr", "rtmgr") for part in (f"--{name}-port", "0")]
+    services = ("e2", "rmr", "submgr", "e2mgr", "appmgr", "rtmgr", "a1", "a1-rmr", "alarm")
+    ports = [part for name in services for part in (f"--{name}-port", "0")]
     ric = start("ric", *ports, "--json-lines")
     gnb = None
     try:

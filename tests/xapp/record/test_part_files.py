@@ -194,6 +194,7 @@ def test_a_full_folder_costs_one_line_and_the_xapp_lives_on(tmp_path: Path) -> N
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=limit,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # cut bytecode would break whoever imports it next
     )
     try:
         running = Running.__new__(Running)
