@@ -107,6 +107,7 @@ class Grammar:
         self.options = options
         self.limits = limits
         self.state = state
+        """What floors that are left owed are paid by."""
         self.ue_ids = state.ue_ids
         self.num_rbgs = num_rbgs
         self.num_actions = FIRST_UE + count

@@ -47,6 +47,8 @@ def pay_floors(
     Each goes to the one of them whom it adds most bits: the node's own scheduler is fair on the rest. RBGs with a
     periodic grant on them count for no floor; the others that `spare` has must be as many as are owed.
     """
+    if not limits.needed:
+        return owner_M
     choice = _Choice(estimate, np.ones(len(estimate.queue_bits_U)), limits, len(owner_M))
     owner_M = owner_M.copy()
     choice.take_over(owner_M, grants, spare)
