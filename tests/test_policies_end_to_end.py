@@ -77,13 +77,20 @@ class Watched:
             lambda: self.lab.gnb is not None and self.lab.gnb.status is not seen
         )  # fresh, not what was printed before
         self.look()
-        newest = max((control["decision_id"] for control in self.controls.values()), default=0) + IN_FLIGHT
+        # Another instance counts from 1 again, however far the one before it had come.
+        epoch, newest = max(map(decision, self.controls.values()), default=(0, 0))
 
         def later() -> list[dict[str, Any]]:
-            return [control for _, control in sorted(self.controls.items()) if control["decision_id"] > newest]
+            return [
+                control for _, control in sorted(self.controls.items()) if decision(control) > (epoch, newest + IN_FLIGHT)
+            ]
 
         self.until(lambda: len(later()) >= count)
         return later()
+
+
+def decision(control: dict[str, Any]) -> tuple[int, int]:
+    return control["instance_epoch"], control["decision_id"]
 
 
 def started(**options: Any) -> Watched:

@@ -104,6 +104,7 @@ def _summary(applied: Applied) -> dict[str, Any]:
     allocation = applied.allocation
     held_U = held_rbgs(len(allocation.ue_ids), allocation.owner_M, allocation.periodic_grants)
     return {
+        "instance_epoch": applied.instance_epoch,
         "decision_id": applied.decision_id,
         "rbgs": dict(zip(allocation.ue_ids, held_U.tolist())),
         "max_rbgs": dict(zip(allocation.ue_ids, allocation.max_rbgs_U.tolist())),
