@@ -1,6 +1,6 @@
 """The leader as a language model: a small Llama that reads a cell in blocks and chooses who gets the next RBG.
 
-The backbone is `LlamaForCausalLM` of transformers, nothing of ours inside it. What it reads, and what each token sees:
+The backbone is a plain Llama (policy.leader_models.llama). What it reads, and what each token sees:
 
     [ cell block ] [ UE block ] [ UE block ] ...    each at positions 0..T-1, each sees only itself
     step 0, step 1, ...                             at positions T, T+1, ...; each sees all blocks and earlier steps
@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
 from zlib import crc32
 
 import numpy as np
@@ -43,12 +42,10 @@ from policy.leader_models.backbone import Backbone
 from policy.leader_models.decoding import decode
 from policy.leader_models.heads import PointerHead, VocabularyHead, without_channel_history
 from policy.leader_models.leader_network import QUERIES, Autoregressive, LeaderNetwork, PromptError, seeded
+from policy.leader_models.llama import KeyValueCache
 from policy.leader_models.transcript import NO_TOKEN, Steps, TeacherForcingBatch
 from policy.model_config import BLOCK_POSITIONS, ModelConfig
 from policy.prompt.compact import PromptLayout, Prompts
-
-if TYPE_CHECKING:
-    from transformers.cache_utils import DynamicCache
 
 NAMES = 127
 """Names that a vocabulary head has for UEs; a prime, so that names can be dealt by stride."""
@@ -58,7 +55,7 @@ NAMES = 127
 class Memory:
     """What the model keeps of a batch of prompts, and of the steps so far."""
 
-    cache: DynamicCache
+    cache: KeyValueCache
     """Keys and values of every layer, [B, heads, S, d / heads]; steps append theirs."""
     visible_BS: Tensor | None
     """Which of them are real, bool; None = all (one cell, or equal numbers of UEs)."""
@@ -145,36 +142,32 @@ class LeaderModel(Autoregressive):
 
     def _run_blocks(
         self, tokens_NT: Tensor, block_of_BP: Tensor | None, cells: int, places: int
-    ) -> tuple[DynamicCache, Tensor]:
+    ) -> tuple[KeyValueCache, Tensor]:
         """Each block by itself: (keys and values by cell, last hidden states by place). Only memory is padded."""
-        from transformers.cache_utils import DynamicCache
-
         length = self.block_tokens
-        packed_cache: DynamicCache = DynamicCache()
+        packed_cache = KeyValueCache()
         ends_Nd = self.backbone.ends(self.embed_blocks(tokens_NT), packed_cache)
-        cache: DynamicCache = DynamicCache()
-        for index, layer in enumerate(cast("list[Any]", packed_cache.layers)):
+        cache = KeyValueCache()
+        for index, layer in enumerate(packed_cache.layers):
             kept = []
-            for packed in (layer.keys, layer.values):  # [N, heads, T, head size]
+            for packed in layer:  # [N, heads, T, head size]
                 blocks = packed if block_of_BP is None else packed[block_of_BP]
                 blocks = blocks.reshape(cells, places, *packed.shape[1:]).transpose(1, 2)
                 kept.append(blocks.reshape(cells, packed.shape[1], places * length, packed.shape[3]))
-            cache.update(kept[0], kept[1], index)
+            cache.extend(index, kept[0], kept[1])
         return cache, ends_Nd if block_of_BP is None else ends_Nd[block_of_BP]
 
     def _run_dense(
         self, tokens_NT: Tensor, block_of_BP: Tensor | None, cells: int, places: int
-    ) -> tuple[DynamicCache, Tensor]:
+    ) -> tuple[KeyValueCache, Tensor]:
         """Each cell's blocks as one sequence, padded at its end, where nothing of the cell sees it."""
-        from transformers.cache_utils import DynamicCache
-
         size = places * self.block_tokens
         most = self.config.max_positions - BLOCK_POSITIONS
         if size > most:
             most_ues = most // self.block_tokens - 1
             raise PromptError(f"a cell has {places - 1} UEs, expected at most {most_ues} with dense attention")
         blocks = tokens_NT if block_of_BP is None else tokens_NT[block_of_BP]
-        cache: DynamicCache = DynamicCache()
+        cache = KeyValueCache()
         positions = torch.arange(size, device=self.device)[None]
         embedded = self.embed_blocks(blocks).reshape(cells, size, -1)
         hidden_BSd = self.backbone(embedded, positions, cache=cache)
@@ -214,7 +207,7 @@ class LeaderModel(Autoregressive):
         Uses up the memory's cache.
         """
         cells, length = steps.query_BL.shape
-        before = memory.cache.get_seq_length()
+        before = memory.cache.length
         visible = torch.ones(cells, 1, length, before + length, dtype=torch.bool, device=self.device)
         if memory.visible_BS is not None:
             visible[..., :before] = memory.visible_BS[:, None, None]
@@ -245,9 +238,9 @@ class LeaderModel(Autoregressive):
         if not any(steps_B):
             return
         memory.positions_B = memory.positions_B - np.asarray(steps_B)
-        size = memory.cache.get_seq_length()
+        size = memory.cache.length
         if len(steps_B) == 1:
-            memory.cache.crop(-steps_B[0])
+            memory.cache.drop_last(steps_B[0])
             if memory.visible_BS is not None:
                 memory.visible_BS = memory.visible_BS[:, : size - steps_B[0]]
             return
@@ -276,7 +269,7 @@ class LeaderModel(Autoregressive):
     def _visible(self, memory: Memory, real: NDArray[np.bool_]) -> Tensor | None:
         """What new steps (real [B, L]) may attend to, bool [B, 1, L, S]; None = everything. Notes them as seen."""
         cells, length = real.shape
-        before = memory.cache.get_seq_length()
+        before = memory.cache.length
         if memory.visible_BS is None and not real.all():
             memory.visible_BS = torch.ones(cells, before, dtype=torch.bool, device=self.device)
         if memory.visible_BS is not None:
@@ -312,10 +305,7 @@ def new_leader_model(config: ModelConfig, layout: PromptLayout, seed: int) -> Le
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """A model's tensors by name, each once: the vocabulary head is the embedding again (tied), and left out.
-
-    A model that is trained in part (policy.text.model) has only that part here.
-    """
+    """A model's tensors by name. A model that is trained in part (policy.text.model) has only that part here."""
     if isinstance(model, LeaderNetwork) and (part := model.trained_state()) is not None:
         return part
-    return {k: v.detach().contiguous() for k, v in model.state_dict().items() if not k.endswith("lm_head.weight")}
+    return {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}

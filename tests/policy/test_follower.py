@@ -115,7 +115,7 @@ def test_every_field_has_tokens_of_its_own():
     header = [set(column) for column in tokens[:, :fields].T.tolist()]
     rbg = [set(column.ravel().tolist()) for column in tokens[:, fields:].reshape(200, 6, -1).transpose(2, 0, 1)]
     assert sum(map(len, header + rbg)) == len(set().union(*header, *rbg))
-    assert tokens.max() < model.backbone.llama.config.vocab_size
+    assert tokens.max() < model.backbone.llama.model.embed_tokens.num_embeddings
 
 
 @pytest.mark.parametrize("name", [n for n in FollowerView._fields if n.endswith("_N")])
@@ -125,7 +125,7 @@ def test_what_is_not_known_has_a_token(name):
     unknown = model.tokens(view._replace(**{name: np.full(3, np.nan)}))
     fields = model.layout.header_fields
     assert (unknown[:, :fields] != model.tokens(view)[:, :fields]).any(axis=1).all() or name == "last_lost_N"
-    assert len({*unknown.ravel().tolist()} - set(range(model.backbone.llama.config.vocab_size))) == 0
+    assert len({*unknown.ravel().tolist()} - set(range(model.backbone.llama.model.embed_tokens.num_embeddings))) == 0
 
 
 def test_the_layout_of_earlier_bundles_reads_buffer_delay_probability_and_offers():
