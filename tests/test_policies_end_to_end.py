@@ -82,7 +82,9 @@ class Watched:
 
         def later() -> list[dict[str, Any]]:
             return [
-                control for _, control in sorted(self.controls.items()) if decision(control) > (epoch, newest + IN_FLIGHT)
+                control
+                for _, control in sorted(self.controls.items())
+                if decision(control) > (epoch, newest + IN_FLIGHT)
             ]
 
         self.until(lambda: len(later()) >= count)

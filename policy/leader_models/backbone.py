@@ -1,4 +1,4 @@
-"""The language model's backbone: a Llama decoder on embedded inputs, at positions and under masks that its callers give.
+"""The language model's backbone: a Llama on embedded inputs, at positions and under masks that its callers give.
 
 Suffixes: B = cells, N = blocks of all cells, T = tokens a block, L = steps, S = tokens that may be attended to,
 d = hidden size.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from policy.leader_models.llama import KeyValueCache, Layer, Llama, rotary_tables
