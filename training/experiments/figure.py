@@ -127,7 +127,7 @@ def _draw_panel(panel: Panel, axis: Axes, looks: list[int]) -> None:
     axis.grid(True, color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
     if len(panel.curves) > 1 or panel.curves[0].label:
-        axis.legend(fontsize=7, framealpha=0.85)
+        axis.legend(fontsize=7, framealpha=0.4)
 
 
 def _draw_line(curve: Curve, axis: Axes, look: int) -> None:
