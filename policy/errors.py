@@ -26,6 +26,9 @@ OPTIONAL_PACKAGES = {
 }
 """What running the shipped bundles does without: by package, what to install to have it and what goes with it."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, and of whatever else was stopped before it had what was asked for."""
+
 
 class StackmacError(Exception):
     """Anything that a command ends with in one line."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from policy.errors import UserMistake
-from training.command_line.options import INTERRUPTED, command, option
+from policy.errors import INTERRUPTED, UserMistake
+from training.command_line.options import command, option
 from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import MAX_UES, counts_in, names_in, one_of
 from training.world_seeds import FIRST_WORLD_SEED, MAX_SEED

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.bundle_files import read_description
-from policy.errors import UserMistake
-from training.command_line.options import INTERRUPTED, argument, command, command_of, option
+from policy.errors import INTERRUPTED, UserMistake
+from training.command_line.options import argument, command, command_of, option
 from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import MAX_UES, counts_in, names_in, one_of
 from training.experiments.budget import BUDGETS

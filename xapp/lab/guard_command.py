@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import typer
 
-from policy.errors import UserMistake
+from policy.errors import INTERRUPTED, UserMistake
 from policy.kpi_guard.rules import FALSE_ALARM_CYCLES, GuardRules
 from policy.registry import make_leader
 from policy.time_scales import SLOT_MS
-from training.command_line.options import INTERRUPTED, command, option
+from training.command_line.options import command, option
 from training.command_line.result_file import as_plain, check_json_path, write_json
 from training.command_line.values import goes_with
 from training.evaluation.result_document import made_by
