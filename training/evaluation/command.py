@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.errors import INTERRUPTED, UserMistake
+from training.command_line.hold import hold_file
 from training.command_line.options import command, option
 from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import MAX_UES, counts_in, names_in, one_of
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from training.baselines.players import Player
     from training.evaluation.bundle_players import Entry
+    from training.evaluation.journal import Journal
+    from training.evaluation.result_document import Document
+    from training.evaluation.rows import Setup
     from training.simulator.scenario import Scenario
 
 evaluate_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -90,20 +94,13 @@ def evaluate_command(options: EvaluateOptions) -> int:
     counts = tuple(dict.fromkeys(counts_in("--ues", options.ues, MAX_UES)))
     learned = options.learned()
 
-    from rich.console import Console
-
     from policy.observation import PROFILES
     from policy.plug_ins.loading import is_plug_in
     from training.baselines.players import LEARNED
     from training.evaluation.bundle_players import enter_baseline, enter_bundles
-    from training.evaluation.evaluate import count_tasks, evaluate
     from training.evaluation.journal import Journal
     from training.evaluation.plug_in_players import enter_plug_in, make_players
-    from training.evaluation.process_pool import cores
-    from training.evaluation.result_document import document_of
     from training.evaluation.rows import Setup
-    from training.evaluation.table import show
-    from training.progress_bar import ProgressBar
     from training.run_length import make_scenario_at, periods_of
 
     one_of("--observe", options.observe, PROFILES)
@@ -129,6 +126,28 @@ def evaluate_command(options: EvaluateOptions) -> int:
     setup = Setup(world, counts, options.seeds, options.cells, periods, options.observe, options.first_seed)
     described = [one for who in (entry, *rivals) for one in who.described()]
     journal = Journal(options.json_file, players, described, setup)
+    missing = [name for name in LEARNED if name not in learned] if options.is_against_all else []
+    with hold_file(options.json_file):
+        return _play(options, players, setup, journal, described, missing)
+
+
+def _play(
+    options: EvaluateOptions,
+    players: Sequence[Player],
+    setup: Setup,
+    journal: Journal,
+    described: Sequence[Document],
+    missing: Sequence[str],
+) -> int:
+    """Play what is not played yet; show and write what came of all of it. missing: learned baselines not given."""
+    from rich.console import Console
+
+    from training.evaluation.evaluate import count_tasks, evaluate
+    from training.evaluation.process_pool import cores
+    from training.evaluation.result_document import document_of
+    from training.evaluation.table import show
+    from training.progress_bar import ProgressBar
+
     known = journal.begin(resume=options.resume)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     jobs, started = options.jobs or cores(), time.monotonic()
@@ -145,9 +164,8 @@ def evaluate_command(options: EvaluateOptions) -> int:
     except KeyboardInterrupt:
         typer.echo(f"stackmac evaluate: stopped in the first world seed; {journal.kept}", err=True)
         return INTERRUPTED
-    missing = [name for name in LEARNED if name not in learned] if options.is_against_all else []
     console = Console(stderr=options.json_file == "-")
-    show(console, result, entry.players[0].label, missing)
+    show(console, result, players[0].label, missing)
     if not known and result.complete:
         _show_rate(console, len(result.cells) * setup.cells * setup.slots, time.monotonic() - started, jobs)
     if options.json_file:

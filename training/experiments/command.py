@@ -15,14 +15,15 @@ import typer
 
 from policy.bundle_files import read_description
 from policy.errors import INTERRUPTED, UserMistake
+from training.command_line.hold import hold_folder
 from training.command_line.options import argument, command, command_of, option
 from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import MAX_UES, counts_in, names_in, one_of
-from training.experiments.budget import BUDGETS
+from training.experiments.budget import BUDGETS, Budget
 from training.experiments.registry import EXPERIMENTS
 
 if TYPE_CHECKING:
-    from training.experiments.study import Options
+    from training.experiments.study import Options, Shard
 
 experiment_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -101,20 +102,28 @@ def experiment_command(options: ExperimentOptions) -> int:
     seeds, world_seeds = options.seeds or budget.train_seeds, options.world_seeds or budget.world_seeds
     budget = replace(budget, train_seeds=seeds, world_seeds=world_seeds)
 
+    from training.experiments.shards import shard_of
+
+    check_json_path(options.json_file)
+    shard = shard_of(options.shard, budget.train_seeds)
+    with hold_folder(out):
+        return _run(options, out, budget, study_options, shard)
+
+
+def _run(options: ExperimentOptions, out: Path, budget: Budget, study_options: Options, shard: Shard) -> int:
+    """The experiment in a directory that is ours."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     from training.evaluation.process_pool import cores
     from training.experiments.kept import document_of, write_all
-    from training.experiments.shards import HELD, gather, shard_of
+    from training.experiments.shards import HELD, gather
     from training.experiments.study import Study, StudyError
     from training.progress_bar import ProgressBar
 
-    check_json_path(options.json_file)
-    shard = shard_of(options.shard, budget.train_seeds)
+    name = options.name
     if any((out / held).exists() for held in HELD) and not options.resume:
         raise StudyError(f"{out} holds an experiment: --resume goes on, or choose another directory")
-    out.mkdir(parents=True, exist_ok=True)
     gather([Path(folder) for folder in names_in(options.merge)], out)
     with ProgressBar(name, 1, "{what}") as bar, _interrupted_by_signals(options.minutes):
 

@@ -21,6 +21,7 @@ from torch import nn
 from policy.bundle import Bundle, save_bundle
 from policy.follower import FOLLOWER_CONFIG, FollowerLayout, FollowerModel, new_follower_model
 from policy.leader import Leader
+from training.command_line.hold import hold_folder
 from training.errors import TrainingError
 from training.follower_run.card import write_card
 from training.follower_run.follow_round import KEPT_CLASSES, FollowRound, KeptRound
@@ -82,9 +83,10 @@ def follow(
 ) -> FollowResult:
     """Train followers under a leader, by name, that stands still. Ctrl-C, or `seconds` being over, saves and returns.
 
-    start: whose followers learn, and whose leader stays in the bundle. Raises TrainingError and LeaderError.
+    start: whose followers learn, and whose leader stays in the bundle. Raises TrainingError, LeaderError, InUse, and
+    Stopped where there is nothing to show.
     """
-    with Clock(seconds) as clock:
+    with hold_folder(Path(out)), Clock(seconds) as clock:
         run = _Run(start, leader, tuple(scenarios), tuple(ues), Path(out), config, progress, command)
         if resume:
             run.restore()

@@ -28,6 +28,7 @@ from policy.leader_models.transcript import teacher_forcing_batch
 from policy.model_kinds import layout_for, new_model
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from policy.text.text_config import TextConfig
+from training.command_line.hold import hold_folder
 from training.errors import TrainingError
 from training.frozen_round import freeze, thaw
 from training.imitation.collector import Collected, Collector, FollowerExamples, LeaderExample, prompts_of
@@ -140,10 +141,10 @@ def warm_start(
     """Train a bundle by imitation. Ctrl-C, or `seconds` being over, saves and returns.
 
     ues: UE counts to train on; () = the scenarios' own and MORE_UES. device: the leader's; small ones are fastest on a
-    CPU. clock: of whom the warm start is a part, instead of `seconds`. Raises TrainingError, and Stopped where there
-    is nothing to show.
+    CPU. clock: of whom the warm start is a part, instead of `seconds`. Raises TrainingError, InUse, and Stopped
+    where there is nothing to show.
     """
-    with nullcontext(clock) if clock else Clock(seconds) as watched:
+    with hold_folder(Path(out)), nullcontext(clock) if clock else Clock(seconds) as watched:
         run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), progress, command, device)
         if resume:
             run.restore()

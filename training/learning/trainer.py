@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.leader_models.language_model import state_of
 from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
+from training.command_line.hold import hold_folder
 from training.errors import Stopped, TrainingError
 from training.frozen_round import freeze, thaw
 from training.imitation.warm_start import StepReport, WarmStartConfig, options_for, warm_start
@@ -78,12 +80,13 @@ def train(
     """Train; Ctrl-C, or `config.seconds` over, saves and returns.
 
     start: the bundle to improve; None = a warm start first, in OUT/warm_start. command: what makes the bundle again.
-    Raises TrainingError, BundleError.
+    Raises TrainingError, BundleError, InUse, and Stopped where there is nothing to show.
     """
     out = Path(out)
     if resume and not any((folder / CHECKPOINT).exists() for folder in (out, out / WARM_START)):
         raise TrainingError(f"{out / CHECKPOINT}: there is no run to resume")
-    with Clock(config.seconds or math.inf) as clock, Ranks() as ranks:
+    mine = hold_folder(out) if Ranks().is_first else nullcontext()
+    with mine, Clock(config.seconds or math.inf) as clock, Ranks() as ranks:
         if start is None:
             start = _warm_start(config, out, resume, clock, ranks, warm_progress, command)
         run = _Run(start, out, config, ranks, progress, command)

@@ -19,6 +19,7 @@ from policy.errors import INTERRUPTED, UserMistake
 from policy.kpi_guard.rules import FALSE_ALARM_CYCLES, GuardRules
 from policy.registry import make_leader
 from policy.time_scales import SLOT_MS
+from training.command_line.hold import hold_file
 from training.command_line.options import command, option
 from training.command_line.result_file import as_plain, check_json_path, write_json
 from training.command_line.values import goes_with
@@ -97,6 +98,11 @@ def guard_lab(options: GuardLabOptions) -> int:
     for leader in filter(None, (options.leader, options.swap_for)):
         make_leader(plug_in_of(leader))
     file = PlayedParts(options.json_file, {"made_by": made_by(), "options": _shown(options)})
+    with hold_file(options.json_file):
+        return _measure_and_keep(options, file)
+
+
+def _measure_and_keep(options: GuardLabOptions, file: PlayedParts) -> int:
     known = file.begin(resume=options.resume)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
