@@ -58,7 +58,7 @@ class EvaluateOptions:
     followers: str = option("rule", "Of the bundle: rule (best response) or learned (its own).")
     observe: str = option("full", "What leaders see: full, kpm_srsran or kpm_oai.")
     jobs: int = option(0, "Processes; 0 = one a core.", min=0, max=256)
-    resume: bool = option(False, "Go on where FILE of --json stopped.")
+    resume: bool = option(False, "Go on where FILE of --json stopped; of a whole one, show its rows.")
     json_file: str = option(
         "", "Write rows and values there (- = standard output); FILE.played is kept meanwhile.", "--json"
     )
@@ -87,7 +87,8 @@ def evaluate_command(options: EvaluateOptions) -> int:
     """Measure a bundle and baselines in the same worlds: radio, traffic and coins are equal, differences are paired.
 
     With several bundles the intervals go over training seeds crossed with worlds. The same command gives the same rows,
-    whatever --jobs. Ctrl-C keeps what was played; --resume goes on.
+    whatever --jobs. Ctrl-C keeps what was played; --resume goes on. A FILE of --json that is there already is never
+    played anew: without --resume it is refused, with it its rows are shown as they are.
     """
     one_of("--decoding", options.decoding, DECODINGS)
     one_of("--followers", options.followers, FOLLOWERS)

@@ -1,7 +1,8 @@
 """What a measurement has played so far, in a file beside its result: whatever stops it, `--resume` goes on from there.
 
 FILE.played has a line of what everything that is played depends on, then one for each thing that was played. It goes
-when the result is whole. As in a training's directory, nothing that is kept there is thrown away unasked.
+when the result is whole. As in a training's directory, nothing that is kept there is thrown away unasked, and neither
+is a result: FILE is played once, and `--resume` takes it as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from policy.errors import UserMistake
+from training.command_line.result_file import holds_something
 
 Entry = TypeVar("Entry")
 
@@ -23,9 +25,33 @@ class PlayedFile:
         """json_file: of the result; "" and - keep nothing. head: what everything depends on. of, entries: what a
         message calls the measurement, and so many {} of what is played of it.
         """
+        self._file = Path(json_file)
         self.path = Path(f"{json_file}.played") if json_file not in ("", "-") else None
         self._head: dict[str, Any] = json.loads(json.dumps(head))
         self._of, self._entries = of, entries
+
+    def result(self, head_of: Callable[[Any], Mapping[str, Any]], *, resume: bool) -> Any:
+        """What FILE holds, where it is the result of this very measurement, and resumed; None = it is to be played.
+
+        head_of: what everything depended on, of a result; raises UserMistake, ValueError, TypeError, KeyError or
+        AttributeError for what is none. Raises UserMistake where FILE holds something and is not to be resumed.
+        """
+        if self.path is None or self._count() or not holds_something(self._file):
+            return None
+        if not resume:
+            raise UserMistake(
+                f"{self._file} is there already: --resume takes it as it is; or delete it, or choose another file"
+            )
+        try:
+            document = json.loads(self._file.read_bytes())
+            other = _difference(json.loads(json.dumps(head_of(document))), self._head)
+        except (UserMistake, ValueError, TypeError, KeyError, AttributeError):
+            raise UserMistake(
+                f"{self._file} is no result of this {self._of}: delete it, or choose another file"
+            ) from None
+        if other:
+            raise UserMistake(f"{self._file} is of another {self._of}: {other}")
+        return document
 
     def entries(self, read: Callable[[Any], Entry], *, resume: bool) -> list[Entry]:
         """What was played before; none unless it is resumed. read: an entry from its JSON; raises ValueError,

@@ -17,7 +17,7 @@ from policy.bundle_files import read_description
 from policy.errors import INTERRUPTED, UserMistake
 from training.command_line.hold import hold_folder
 from training.command_line.options import argument, command, command_of, option
-from training.command_line.result_file import check_json_path, write_json
+from training.command_line.result_file import check_json_path, holds_something, write_json
 from training.command_line.values import MAX_UES, counts_in, names_in, one_of
 from training.experiments.budget import BUDGETS, Budget
 from training.experiments.registry import EXPERIMENTS
@@ -78,7 +78,8 @@ class ExperimentOptions:
 def experiment_command(options: ExperimentOptions) -> int:
     """Run an experiment; write its table (CSV), figure (PNG, SVG) and paragraph (Markdown) into OUT.
 
-    Ctrl-C keeps what is finished, trainings half-way included; --resume goes on from there. Several machines take a
+    Ctrl-C keeps what is finished, trainings half-way included; --resume goes on from there. Without it OUT must hold no
+    experiment, and FILE of --json nothing. Several machines take a
     --shard each; --merge of their directories plays what is left and writes the whole.
     """
     name, out = options.name, options.out
@@ -124,6 +125,8 @@ def _run(options: ExperimentOptions, out: Path, budget: Budget, study_options: O
     name = options.name
     if any((out / held).exists() for held in HELD) and not options.resume:
         raise StudyError(f"{out} holds an experiment: --resume goes on, or choose another directory")
+    if options.json_file != "-" and holds_something(Path(options.json_file)) and not options.resume:
+        raise StudyError(f"{options.json_file} is there already: --resume writes over it; or choose another file")
     gather([Path(folder) for folder in names_in(options.merge)], out)
     with ProgressBar(name, 1, "{what}") as bar, _interrupted_by_signals(options.minutes):
 
