@@ -111,6 +111,9 @@ def _explained(error: TyperException) -> str:
     from training.command_line.values import MAX_SHOWN
 
     message: str = error.format_message().replace("Value error, ", "")
+    group = getattr(getattr(error, "ctx", None), "command", None)
+    if (known := getattr(group, "commands", None)) and message.startswith(("Missing command", "No such command")):
+        return f"{message.removesuffix('.')}, expected one of {', '.join(known)}; --help says what each does"
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
         return message

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from policy.errors import INTERRUPTED, UserMistake
+from policy.errors import INTERRUPTED, UserMistake, counted
 from training.command_line.hold import hold_file
 from training.command_line.options import command, option
 from training.command_line.result_file import check_json_path, write_json
@@ -175,7 +175,8 @@ def _play(
         journal.end()
         return 0
     typer.echo(
-        f"stackmac evaluate: stopped after {result.seeds_done} of {setup.seeds} world seeds; {journal.kept}", err=True
+        f"stackmac evaluate: stopped after {result.seeds_done} of {counted(setup.seeds, 'world seed')}; {journal.kept}",
+        err=True,
     )
     return INTERRUPTED
 
@@ -185,7 +186,7 @@ def _tuned(players: Sequence[Player], file: str, world: Scenario, counts: Sequen
     from training.evaluation.plug_in_players import tuned_on_the_spot
 
     def announce(player: str, ues: int) -> None:
-        typer.echo(f"stackmac evaluate: tuning {player} for {ues} UEs; kept beside {file}", err=True)
+        typer.echo(f"stackmac evaluate: tuning {player} for {counted(ues, 'UE')}; kept beside {file}", err=True)
 
     return tuned_on_the_spot(players, file, world, counts, announce)
 
@@ -202,8 +203,8 @@ def _show_rate(console: Console, cell_slots: int, seconds: float, jobs: int) -> 
     """What somebody needs who would know how long a larger table takes."""
     rate = cell_slots / max(seconds, 1e-3) / jobs
     console.print(
-        f"{cell_slots} cell-slots in {seconds:.0f} s by {jobs} processes: {rate:.0f} a second and process, "
-        "their start included",
+        f"{cell_slots} cell-slots in {seconds:.0f} s by {counted(jobs, 'process', 'processes')}: {rate:.0f} a second "
+        "and process, their start included",
         style="dim",
         soft_wrap=True,
         highlight=False,

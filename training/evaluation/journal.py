@@ -27,7 +27,7 @@ class Journal(PlayedFile):
     def __init__(self, json_file: str, players: Sequence[Player], bundles: Sequence[Document], setup: Setup) -> None:
         """json_file: of the result; "" and - have no journal."""
         head = _head(made_by(), setup.scenario.hash, setup_json(setup), as_plain(list(bundles)), players)
-        super().__init__(json_file, head, of="evaluation", entries="all {} plays")
+        super().__init__(json_file, head, of="evaluation", entry="play")
 
     def begin(self, *, resume: bool) -> Cells:
         """What was played before: all of it, where the result is there already. Raises UserMistake where another

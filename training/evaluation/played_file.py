@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from policy.errors import UserMistake
+from policy.errors import UserMistake, counted
 from training.command_line.result_file import holds_something
 
 Entry = TypeVar("Entry")
@@ -21,14 +21,14 @@ Entry = TypeVar("Entry")
 class PlayedFile:
     """The lines of the file. Without a file nothing is kept."""
 
-    def __init__(self, json_file: str, head: Mapping[str, Any], *, of: str, entries: str) -> None:
-        """json_file: of the result; "" and - keep nothing. head: what everything depends on. of, entries: what a
-        message calls the measurement, and so many {} of what is played of it.
+    def __init__(self, json_file: str, head: Mapping[str, Any], *, of: str, entry: str) -> None:
+        """json_file: of the result; "" and - keep nothing. head: what everything depends on. of, entry: what a
+        message calls the measurement, and what is played of it.
         """
         self._file = Path(json_file)
         self.path = Path(f"{json_file}.played") if json_file not in ("", "-") else None
         self._head: dict[str, Any] = json.loads(json.dumps(head))
-        self._of, self._entries = of, entries
+        self._of, self._entry = of, entry
 
     def result(self, head_of: Callable[[Any], Mapping[str, Any]], *, resume: bool) -> Any:
         """What FILE holds, where it is the result of this very measurement, and resumed; None = it is to be played.
@@ -64,7 +64,7 @@ class PlayedFile:
                 raise UserMistake("--resume without --json FILE: what was played is kept beside that file")
             return []
         if not resume and self._count():
-            kept = self._entries.format(self._count())
+            kept = counted(self._count(), self._entry)
             raise UserMistake(f"{self.path} keeps {kept}: --resume goes on; or delete it, or choose another file")
         if not resume or not self.path.exists():
             self.path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
@@ -94,7 +94,7 @@ class PlayedFile:
         """What an interruption says of it."""
         if self.path is None:
             return "nothing is kept for --resume without --json FILE"
-        return f"{self.path} keeps {self._entries.format(self._count())}, --resume goes on"
+        return f"{self.path} keeps {counted(self._count(), self._entry)}, --resume goes on"
 
     def _count(self) -> int:
         """Whole lines after the first."""

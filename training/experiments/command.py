@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.bundle_files import read_description
-from policy.errors import INTERRUPTED, UserMistake
+from policy.errors import INTERRUPTED, UserMistake, counted
 from training.command_line.hold import hold_folder
 from training.command_line.options import argument, command, command_of, option
 from training.command_line.result_file import check_json_path, holds_something, write_json
@@ -137,12 +137,12 @@ def _run(options: ExperimentOptions, out: Path, budget: Budget, study_options: O
         try:
             report = EXPERIMENTS[name].run(study)
         except KeyboardInterrupt:
-            typer.echo(f"stackmac experiment: stopped, {study.parts_done} parts are kept; --resume goes on", err=True)
+            kept = counted(study.parts_done, "part is", "parts are")
+            typer.echo(f"stackmac experiment: stopped, {kept} kept; --resume goes on", err=True)
             return INTERRUPTED
     if options.shard:
-        typer.echo(
-            f"shard {options.shard} is done: {study.parts_done} parts lie in {out}; --merge puts shards together"
-        )
+        lies = counted(study.parts_done, "part lies", "parts lie")
+        typer.echo(f"shard {options.shard} is done: {lies} in {out}; --merge puts shards together")
         return 0
     files = write_all(name, report, study, options.command(), out)
     if options.json_file:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from policy.cell_state import CellState, TrafficClass, make_cell_state
-from policy.errors import UserMistake
+from policy.errors import UserMistake, counted
 from policy.grammar import MAX_RBGS
 from policy.limits import NO_SLICE_CAP, compile_limits
 from training.command_line.options import argument, command, option
@@ -104,7 +104,9 @@ def show(options: ShowOptions) -> int:
         raise UserMistake(f"--cell is {options.cell!r}, expected RAN name/15 hex digits, small ones, or RAN name/node")
     policies = {file.stem: _read(file) for file in options.files}
     if len(policies) < len(options.files):
-        raise UserMistake(f"{len(options.files)} files, but {len(policies)} names: each policy's id is its file's name")
+        raise UserMistake(
+            f"{len(options.files)} files, but {counted(len(policies), 'name')}: each policy's id is its file's name"
+        )
     controls = load_controls(options.config) if options.config is not None else Controls()
     a1 = controls.a1
     known = PolicySet(policies, a1.slices, controls.report_period_ms, a1.floor_window_periods, controls.nodes)
@@ -255,7 +257,7 @@ def _for_reading(shown: dict[str, Any]) -> str:
     window = shown["floor_window_periods"]
     over = "in every period" if window == 1 else f"over {window} periods"
     lines = [
-        f"cell {shown['cell']}, {shown['num_rbgs']} RBGs",
+        f"cell {shown['cell']}, {counted(shown['num_rbgs'], 'RBG')}",
         f"precedence: {' > '.join(shown['precedence']) or 'no policy is about this cell'}",
         f"mode {shown['mode']}, alpha {shown['alpha']:g}, floors hold {over}",
     ]

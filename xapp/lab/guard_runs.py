@@ -57,7 +57,7 @@ class PlayedParts(PlayedFile):
 
     def __init__(self, json_file: str, head: dict[str, Any]) -> None:
         """json_file: of the result; "" and - keep nothing. head: what the parts depend on."""
-        super().__init__(json_file, head, of="measurement", entries="{} parts")
+        super().__init__(json_file, head, of="measurement", entry="part")
 
     def begin(self, *, resume: bool) -> Played:
         """What was played before. Raises UserMistake where another measurement lies there, or this one unasked."""

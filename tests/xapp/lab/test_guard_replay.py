@@ -102,12 +102,12 @@ def test_an_interruption_keeps_the_batches_that_ended(tmp_path: Path, capsys: py
 
     with pytest.raises(KeyboardInterrupt):
         measure(options, {}, keep_one)
-    assert kept.kept == f"{path}.played keeps 1 parts, --resume goes on"
+    assert kept.kept == f"{path}.played keeps 1 part, --resume goes on"
     with Path(f"{path}.played").open("a") as lines:
         lines.write('[[8, 0, 1, true], [[null, "", 0.0')  # the machine was switched off
 
     assert main([*SHORT, "--json", str(path)]) == 2
-    assert "found.json.played keeps 1 parts: --resume goes on; or delete it" in capsys.readouterr().err
+    assert "found.json.played keeps 1 part: --resume goes on; or delete it" in capsys.readouterr().err
     assert main([*SHORT, "--json", str(path), "--resume", "--packets"]) == 2
     assert "packets" in capsys.readouterr().err
     resumed = found_in(path, "--resume")
