@@ -24,7 +24,7 @@ from policy.shipped import shipped_bundle
 from training.alternatives import Search
 from training.checkpoint import read_checkpoint
 from training.errors import Diverged, RunFailed, Stopped, TrainingError
-from training.learning import selection
+from training.learning import health, selection
 from training.learning.config import make_config
 from training.learning.leader_learner import LeaderLearner
 from training.learning.objectives import OBJECTIVES
@@ -48,6 +48,7 @@ def one_thread():
 def short_looks(monkeypatch):
     """Choosing takes fewer slots than a real choice should."""
     monkeypatch.setattr(selection, "SLOTS", 4)
+    monkeypatch.setattr(health, "WATCH_SLOTS", 4)
     monkeypatch.setattr(selection, "PERIODS", 1)
 
 
