@@ -26,6 +26,9 @@ OPTIONAL_PACKAGES = {
 }
 """What running the shipped bundles does without: by package, what to install to have it and what goes with it."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, and of whatever else was stopped before it had what was asked for."""
+
 
 class StackmacError(Exception):
     """Anything that a command ends with in one line."""
@@ -72,3 +75,8 @@ def missing_package(error: ImportError) -> str:
     """The one of OPTIONAL_PACKAGES for whose absence an import failed; empty = it failed for another reason."""
     package = (error.name or "").partition(".")[0]
     return package if package in OPTIONAL_PACKAGES and not is_installed(package) else ""
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 cell`, `2 cells`. many: where that is not `one` and an s; words may come after the noun: `cell is`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

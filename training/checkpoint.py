@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,16 +18,23 @@ CHECKPOINT_VERSION = 1
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
+ROUND = "round/"
+"""What a tensor's name begins with that holds bytes of an unfinished round, a number for each rank."""
+
 Models = Mapping[str, nn.Module]
 Optimizers = Mapping[str, torch.optim.AdamW]
 
 
-def save_checkpoint(path: Path, models: Models, optimizers: Optimizers, metadata: Mapping[str, str]) -> None:
+def save_checkpoint(
+    path: Path, models: Models, optimizers: Optimizers, metadata: Mapping[str, str], rounds: Sequence[bytes] = ()
+) -> None:
     """Write a checkpoint; the old one stays until the new one is complete.
 
-    Raises NotWritten, for a full disk above all.
+    rounds: what each rank holds of an unfinished round. Raises NotWritten, for a full disk above all.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {
+        f"{ROUND}{rank}": torch.frombuffer(bytearray(content), dtype=torch.uint8) for rank, content in enumerate(rounds)
+    }
     for name, model in models.items():
         tensors |= {f"{name}/weight/{key}": tensor for key, tensor in state_of(model).items()}
         state = optimizers[name].state if name in optimizers else {}
@@ -55,6 +62,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if metadata.get("version") != str(CHECKPOINT_VERSION):
         raise TrainingError(f"{path}: version is {metadata.get('version')}, expected {CHECKPOINT_VERSION}")
     return metadata, tensors
+
+
+def round_in(tensors: Mapping[str, Tensor], rank: int) -> bytes | None:
+    """What a rank held of an unfinished round; None = the checkpoint is of where one began."""
+    held = tensors.get(f"{ROUND}{rank}")
+    return None if held is None else bytes(held.numpy())
 
 
 def fill_from(tensors: Mapping[str, Tensor], models: Models, optimizers: Optimizers) -> None:

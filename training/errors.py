@@ -11,7 +11,7 @@ Stopped              a run that was stopped before it had anything to show
 
 from __future__ import annotations
 
-from policy.errors import RunFailed, StackmacError, UserMistake
+from policy.errors import INTERRUPTED, RunFailed, StackmacError, UserMistake
 
 
 class TrainingError(UserMistake):
@@ -21,7 +21,7 @@ class TrainingError(UserMistake):
 class Stopped(StackmacError):
     """A run that was stopped, by its clock or by Ctrl-C, before it had anything to show; it can be resumed."""
 
-    exit_status = 0
+    exit_status = INTERRUPTED
 
 
 class Diverged(RunFailed):

@@ -51,7 +51,6 @@ BENCH_TRAINING = "training.bench:bench_app"
 """`bench training`: the bench of the decision path knows nothing of training."""
 
 USAGE_STATUS = 2
-INTERRUPT_STATUS = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +75,7 @@ def _run(name: str, args: list[str]) -> int:
     import typer.main
     from typer.exceptions import TyperException
 
-    from policy.errors import StackmacError, how_to_add, missing_package
+    from policy.errors import INTERRUPTED, StackmacError, how_to_add, missing_package
     from xapp.monitoring.process import nothing_collected
 
     place, _ = COMMANDS[name]
@@ -98,7 +97,7 @@ def _run(name: str, args: list[str]) -> int:
             raise
         return _mistake(f"stackmac {name}: {how_to_add(package)}")
     except (typer.Abort, KeyboardInterrupt):
-        return INTERRUPT_STATUS
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say nothing more
         return 1
@@ -112,6 +111,9 @@ def _explained(error: TyperException) -> str:
     from training.command_line.values import MAX_SHOWN
 
     message: str = error.format_message().replace("Value error, ", "")
+    group = getattr(getattr(error, "ctx", None), "command", None)
+    if (known := getattr(group, "commands", None)) and message.startswith(("Missing command", "No such command")):
+        return f"{message.removesuffix('.')}, expected one of {', '.join(known)}; --help says what each does"
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
         return message

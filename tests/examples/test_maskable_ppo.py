@@ -37,5 +37,6 @@ def test_maskable_ppo_trains_in_the_leaders_environment_and_is_evaluated_beside_
     assert rows["train_maskable_ppo:Trained"]["utility"] != rows["train_maskable_ppo:Random"]["utility"]
 
     capfd.readouterr()
+    (tmp_path / "found.json").unlink()
     assert main([str(UES + 1) if word == str(UES) else word for word in evaluate]) == 2
     assert f"leads cells of {UES} UEs, as it was trained with, and not of {UES + 1}" in capfd.readouterr().err

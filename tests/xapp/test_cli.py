@@ -77,6 +77,12 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         (("ric", "--a1-form", "x"), ("ric: Invalid value for '--a1-form': 'x' is not one of 'go', 'python'",)),
         (("ric", "--write-routes", "/no/routes"), ("ric: /no/routes: No such file or directory",)),
         (("results", "merge", "/no/file"), ("results: /no/file: No such file or directory",)),
+        (("guard",), ("guard: Missing command, expected one of show, reset; --help says what each does",)),
+        (("intent",), ("expected one of validate, show, put",)),
+        (("e2",), ("expected one of decode, encode",)),
+        (("results", "draw"), ("No such command 'draw', expected one of merge, figure",)),
+        (("train", "--scenario", "mix", "--out", "x", "--no-bf16"), ("train: --no-bf16 without --base-model: it",)),
+        (("train", "--scenario", "mix", "--out", "x", "--bf16"), ("train: --bf16 without --base-model: it",)),
     ],
 )
 def test_a_mistake_is_one_line_with_option_value_and_range(

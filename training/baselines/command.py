@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.errors import UserMistake
+from training.command_line.hold import hold_file
 from training.command_line.options import command, option
 from training.command_line.result_file import check_json_path
 from training.command_line.values import MAX_UES, counts_in, some_names_in
@@ -60,9 +61,10 @@ def tune_command(options: TuneOptions) -> None:
             raise UserMistake(f"--players has {row!r}, expected all, module:Class, or of {', '.join(TUNED_PLAYERS)}")
     steps = len(counts) * sum(should_be_tuned(make_scenario(name), row) for name in names for row in rows)
     check_json_path(out)
-    table = _read(out)
     done = 0
     with ExitStack() as stack:
+        stack.enter_context(hold_file(out))
+        table = _read(out)
         bar = stack.enter_context(ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}"))
         stack.enter_context(_saying_what_is_kept(out))
         for name in names:

@@ -13,6 +13,7 @@ from typing import Any
 
 from policy.errors import UserMistake
 from training.baselines.contention_tuning import TUNED_PLAYERS, Tuned, should_be_tuned, tune_open_contenders
+from training.command_line.hold import hold_file
 from training.simulator.scenario import Scenario
 
 CELLS = 96
@@ -53,11 +54,14 @@ def contenders_beside(
 
 
 def keep(scenario_file: str, scenario: Scenario, player: str, ues: int, best: Tuned) -> float:
-    """Write a tuned c beside the file."""
-    table = read_table(scenario_file)
-    contenders = round(best.contenders, 3)
-    table.setdefault(scenario.hash, {}).setdefault(player, {})[str(ues)] = contenders
-    table_beside(scenario_file).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    """Write a tuned c beside the file. Others may tune for it at the same time, and read the table meanwhile."""
+    path, contenders = table_beside(scenario_file), round(best.contenders, 3)
+    with hold_file(str(path), wait=True):
+        table = read_table(scenario_file)
+        table.setdefault(scenario.hash, {}).setdefault(player, {})[str(ues)] = contenders
+        staging = path.with_name(f".{path.name}.tmp")
+        staging.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        staging.replace(path)
     return contenders
 
 

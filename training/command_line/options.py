@@ -24,9 +24,6 @@ import typer
 
 from policy.errors import UserMistake
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C."""
-
 Options = TypeVar("Options")
 _FLAG, _TYPER, _ARGUMENT = "flag", "typer", "argument"
 USERS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.ENOSPC, errno.EROFS)

@@ -44,6 +44,11 @@ def check_json_path(path: str) -> None:
         raise ResultFileError(f"--json {path}: {error.strerror}") from None
 
 
+def holds_something(path: Path) -> bool:
+    """Whether a file is there, with something in it; devices and pipes hold nothing."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def check_new_file(flag: str, path: Path | None) -> None:
     """ResultFileError where a file that is not there yet could not be made."""
     if path is None:

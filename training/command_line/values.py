@@ -45,8 +45,8 @@ def one_of(flag: str, value: str, known: Iterable[str]) -> None:
 def goes_with(flag: str, value: object, unset: object, needed: str, there: object) -> None:
     """Refuse an option that does nothing without another one. unset: its default. Raises UserMistake."""
     if value != unset and not there:
-        shown = "" if value is True else f" {value}"
-        raise UserMistake(f"{flag}{shown} without {needed}: it would have no effect")
+        typed = f"--no-{flag[2:]}" if value is False else flag if value is True else f"{flag} {value}"
+        raise UserMistake(f"{typed} without {needed}: it would have no effect")
 
 
 def _short(text: str) -> str:

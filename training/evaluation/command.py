@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from policy.errors import UserMistake
-from training.command_line.options import INTERRUPTED, command, option
+from policy.errors import INTERRUPTED, UserMistake, counted
+from training.command_line.hold import hold_file
+from training.command_line.options import command, option
 from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import MAX_UES, counts_in, names_in, one_of
 from training.world_seeds import FIRST_WORLD_SEED, MAX_SEED
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from training.baselines.players import Player
     from training.evaluation.bundle_players import Entry
+    from training.evaluation.journal import Journal
+    from training.evaluation.result_document import Document
+    from training.evaluation.rows import Setup
     from training.simulator.scenario import Scenario
 
 evaluate_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -54,7 +58,7 @@ class EvaluateOptions:
     followers: str = option("rule", "Of the bundle: rule (best response) or learned (its own).")
     observe: str = option("full", "What leaders see: full, kpm_srsran or kpm_oai.")
     jobs: int = option(0, "Processes; 0 = one a core.", min=0, max=256)
-    resume: bool = option(False, "Go on where FILE of --json stopped.")
+    resume: bool = option(False, "Go on where FILE of --json stopped; of a whole one, show its rows.")
     json_file: str = option(
         "", "Write rows and values there (- = standard output); FILE.played is kept meanwhile.", "--json"
     )
@@ -83,27 +87,21 @@ def evaluate_command(options: EvaluateOptions) -> int:
     """Measure a bundle and baselines in the same worlds: radio, traffic and coins are equal, differences are paired.
 
     With several bundles the intervals go over training seeds crossed with worlds. The same command gives the same rows,
-    whatever --jobs. Ctrl-C keeps what was played; --resume goes on.
+    whatever --jobs. Ctrl-C keeps what was played; --resume goes on. A FILE of --json that is there already is never
+    played anew: without --resume it is refused, with it its rows are shown as they are.
     """
     one_of("--decoding", options.decoding, DECODINGS)
     one_of("--followers", options.followers, FOLLOWERS)
     counts = tuple(dict.fromkeys(counts_in("--ues", options.ues, MAX_UES)))
     learned = options.learned()
 
-    from rich.console import Console
-
     from policy.observation import PROFILES
     from policy.plug_ins.loading import is_plug_in
     from training.baselines.players import LEARNED
     from training.evaluation.bundle_players import enter_baseline, enter_bundles
-    from training.evaluation.evaluate import count_tasks, evaluate
     from training.evaluation.journal import Journal
     from training.evaluation.plug_in_players import enter_plug_in, make_players
-    from training.evaluation.process_pool import cores
-    from training.evaluation.result_document import document_of
     from training.evaluation.rows import Setup
-    from training.evaluation.table import show
-    from training.progress_bar import ProgressBar
     from training.run_length import make_scenario_at, periods_of
 
     one_of("--observe", options.observe, PROFILES)
@@ -129,6 +127,28 @@ def evaluate_command(options: EvaluateOptions) -> int:
     setup = Setup(world, counts, options.seeds, options.cells, periods, options.observe, options.first_seed)
     described = [one for who in (entry, *rivals) for one in who.described()]
     journal = Journal(options.json_file, players, described, setup)
+    missing = [name for name in LEARNED if name not in learned] if options.is_against_all else []
+    with hold_file(options.json_file):
+        return _play(options, players, setup, journal, described, missing)
+
+
+def _play(
+    options: EvaluateOptions,
+    players: Sequence[Player],
+    setup: Setup,
+    journal: Journal,
+    described: Sequence[Document],
+    missing: Sequence[str],
+) -> int:
+    """Play what is not played yet; show and write what came of all of it. missing: learned baselines not given."""
+    from rich.console import Console
+
+    from training.evaluation.evaluate import count_tasks, evaluate
+    from training.evaluation.process_pool import cores
+    from training.evaluation.result_document import document_of
+    from training.evaluation.table import show
+    from training.progress_bar import ProgressBar
+
     known = journal.begin(resume=options.resume)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     jobs, started = options.jobs or cores(), time.monotonic()
@@ -145,9 +165,8 @@ def evaluate_command(options: EvaluateOptions) -> int:
     except KeyboardInterrupt:
         typer.echo(f"stackmac evaluate: stopped in the first world seed; {journal.kept}", err=True)
         return INTERRUPTED
-    missing = [name for name in LEARNED if name not in learned] if options.is_against_all else []
     console = Console(stderr=options.json_file == "-")
-    show(console, result, entry.players[0].label, missing)
+    show(console, result, players[0].label, missing)
     if not known and result.complete:
         _show_rate(console, len(result.cells) * setup.cells * setup.slots, time.monotonic() - started, jobs)
     if options.json_file:
@@ -156,7 +175,8 @@ def evaluate_command(options: EvaluateOptions) -> int:
         journal.end()
         return 0
     typer.echo(
-        f"stackmac evaluate: stopped after {result.seeds_done} of {setup.seeds} world seeds; {journal.kept}", err=True
+        f"stackmac evaluate: stopped after {result.seeds_done} of {counted(setup.seeds, 'world seed')}; {journal.kept}",
+        err=True,
     )
     return INTERRUPTED
 
@@ -166,7 +186,7 @@ def _tuned(players: Sequence[Player], file: str, world: Scenario, counts: Sequen
     from training.evaluation.plug_in_players import tuned_on_the_spot
 
     def announce(player: str, ues: int) -> None:
-        typer.echo(f"stackmac evaluate: tuning {player} for {ues} UEs; kept beside {file}", err=True)
+        typer.echo(f"stackmac evaluate: tuning {player} for {counted(ues, 'UE')}; kept beside {file}", err=True)
 
     return tuned_on_the_spot(players, file, world, counts, announce)
 
@@ -183,8 +203,8 @@ def _show_rate(console: Console, cell_slots: int, seconds: float, jobs: int) -> 
     """What somebody needs who would know how long a larger table takes."""
     rate = cell_slots / max(seconds, 1e-3) / jobs
     console.print(
-        f"{cell_slots} cell-slots in {seconds:.0f} s by {jobs} processes: {rate:.0f} a second and process, "
-        "their start included",
+        f"{cell_slots} cell-slots in {seconds:.0f} s by {counted(jobs, 'process', 'processes')}: {rate:.0f} a second "
+        "and process, their start included",
         style="dim",
         soft_wrap=True,
         highlight=False,

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from policy.errors import RunFailed
+from policy.errors import RunFailed, counted
 from training.baselines.players import Play, World
 from training.simulator.metrics import CellMetrics
 
@@ -34,7 +34,7 @@ class Task(NamedTuple):
     world: World
 
     def __str__(self) -> str:
-        return f"{self.label}, {self.world.ues} UEs, world seed {self.world_index + 1}"
+        return f"{self.label}, {counted(self.world.ues, 'UE')}, world seed {self.world_index + 1}"
 
 
 class Played(NamedTuple):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from policy.errors import counted
 from training.baselines.players import INFLIGHT_PF_SMART, ORACLE
 from training.command_line.screen import print_whole
 from training.evaluation.columns import SHOWN_COLUMNS
@@ -32,7 +33,8 @@ def show(console: Console, result: Evaluation, leading: str, missing: Sequence[s
         print_whole(console, table)
         _show_seeds(console, [row for row in result.seed_rows if row.ues == ues], rows[leading].label)
     lines = [
-        f"{result.seeds_done} world seeds of {setup.cells} cells, {setup.slots} slots each"
+        f"{counted(result.seeds_done, 'world seed')} of {counted(setup.cells, 'cell')}, "
+        f"{counted(setup.slots, 'slot')} each"
         + ("" if result.complete else f" (stopped before {setup.seeds - result.seeds_done} more)")
         + f"; leaders see {setup.observe}; scenario {setup.scenario.hash}",
         f"U: utility; gap: share of the way from {INFLIGHT_PF_SMART} to {ORACLE}; intervals: {result.interval}",
@@ -50,7 +52,7 @@ def _table(result: Evaluation, ues: int, leading: str) -> Table:
     from rich.table import Table
 
     scenario = result.setup.scenario
-    title = f"{scenario.name}, K = {scenario.slots_per_dcm}, {ues} UEs"
+    title = f"{scenario.name}, K = {scenario.slots_per_dcm}, {counted(ues, 'UE')}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("player", overflow="fold")
     for heading in (*(column.heading for column in SHOWN_COLUMNS), "gap"):

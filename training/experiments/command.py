@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from policy.bundle_files import read_description
-from policy.errors import UserMistake
-from training.command_line.options import INTERRUPTED, argument, command, command_of, option
-from training.command_line.result_file import check_json_path, write_json
+from policy.errors import INTERRUPTED, UserMistake, counted
+from training.command_line.hold import hold_folder
+from training.command_line.options import argument, command, command_of, option
+from training.command_line.result_file import check_json_path, holds_something, write_json
 from training.command_line.values import MAX_UES, counts_in, names_in, one_of
-from training.experiments.budget import BUDGETS
+from training.experiments.budget import BUDGETS, Budget
 from training.experiments.registry import EXPERIMENTS
 
 if TYPE_CHECKING:
-    from training.experiments.study import Options
+    from training.experiments.study import Options, Shard
 
 experiment_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -77,7 +78,8 @@ class ExperimentOptions:
 def experiment_command(options: ExperimentOptions) -> int:
     """Run an experiment; write its table (CSV), figure (PNG, SVG) and paragraph (Markdown) into OUT.
 
-    Ctrl-C keeps what is finished, trainings half-way included; --resume goes on from there. Several machines take a
+    Ctrl-C keeps what is finished, trainings half-way included; --resume goes on from there. Without it OUT must hold no
+    experiment, and FILE of --json nothing. Several machines take a
     --shard each; --merge of their directories plays what is left and writes the whole.
     """
     name, out = options.name, options.out
@@ -101,20 +103,30 @@ def experiment_command(options: ExperimentOptions) -> int:
     seeds, world_seeds = options.seeds or budget.train_seeds, options.world_seeds or budget.world_seeds
     budget = replace(budget, train_seeds=seeds, world_seeds=world_seeds)
 
+    from training.experiments.shards import shard_of
+
+    check_json_path(options.json_file)
+    shard = shard_of(options.shard, budget.train_seeds)
+    with hold_folder(out):
+        return _run(options, out, budget, study_options, shard)
+
+
+def _run(options: ExperimentOptions, out: Path, budget: Budget, study_options: Options, shard: Shard) -> int:
+    """The experiment in a directory that is ours."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     from training.evaluation.process_pool import cores
     from training.experiments.kept import document_of, write_all
-    from training.experiments.shards import HELD, gather, shard_of
+    from training.experiments.shards import HELD, gather
     from training.experiments.study import Study, StudyError
     from training.progress_bar import ProgressBar
 
-    check_json_path(options.json_file)
-    shard = shard_of(options.shard, budget.train_seeds)
+    name = options.name
     if any((out / held).exists() for held in HELD) and not options.resume:
         raise StudyError(f"{out} holds an experiment: --resume goes on, or choose another directory")
-    out.mkdir(parents=True, exist_ok=True)
+    if options.json_file != "-" and holds_something(Path(options.json_file)) and not options.resume:
+        raise StudyError(f"{options.json_file} is there already: --resume writes over it; or choose another file")
     gather([Path(folder) for folder in names_in(options.merge)], out)
     with ProgressBar(name, 1, "{what}") as bar, _interrupted_by_signals(options.minutes):
 
@@ -125,12 +137,12 @@ def experiment_command(options: ExperimentOptions) -> int:
         try:
             report = EXPERIMENTS[name].run(study)
         except KeyboardInterrupt:
-            typer.echo(f"stackmac experiment: stopped, {study.parts_done} parts are kept; --resume goes on", err=True)
+            kept = counted(study.parts_done, "part is", "parts are")
+            typer.echo(f"stackmac experiment: stopped, {kept} kept; --resume goes on", err=True)
             return INTERRUPTED
     if options.shard:
-        typer.echo(
-            f"shard {options.shard} is done: {study.parts_done} parts lie in {out}; --merge puts shards together"
-        )
+        lies = counted(study.parts_done, "part lies", "parts lie")
+        typer.echo(f"shard {options.shard} is done: {lies} in {out}; --merge puts shards together")
         return 0
     files = write_all(name, report, study, options.command(), out)
     if options.json_file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from policy.errors import counted
 from training.baselines.players import INFLIGHT_PF_SMART
 from training.experiments.figure import Curve
 from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure
@@ -133,6 +134,7 @@ def sample_of(study: Study, worlds: Sequence[World]) -> str:
     over = "training seeds crossed with world seeds for what was trained, " if train_seeds > 1 else ""
     lengths = " or ".join(map(str, slots))
     return (
-        f"{train_seeds} training seeds; {worlds[0].seeds} world seeds of {worlds[0].cells} cells, {lengths} slots "
+        f"{counted(train_seeds, 'training seed')}; {counted(worlds[0].seeds, 'world seed')} of "
+        f"{counted(worlds[0].cells, 'cell')}, {lengths} slots "
         f"each; intervals over {over}world seeds{' otherwise' if over else ''}."
     )

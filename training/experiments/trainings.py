@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -151,17 +152,18 @@ def warm_start_part(
     config = WarmStartConfig(
         batch=batch, steps=steps, seed=seed, leader=model, model_kind=model_kind, round_steps=min(ROUND_STEPS, steps)
     )
-    result = warm_start(
-        scenarios,
-        make_teacher(teacher),
-        folder,
-        config,
-        ues=ues,
-        resume=resume and (folder / CHECKPOINT).exists(),
-        progress=lambda report: notify(f"step {report.step + 1}/{steps}"),
-        command=f"part of an experiment, seed {seed}",
-    )
-    if not result.complete:
+    with _stop_ends_the_study():
+        result = warm_start(
+            scenarios,
+            make_teacher(teacher),
+            folder,
+            config,
+            ues=ues,
+            resume=resume and (folder / CHECKPOINT).exists(),
+            progress=lambda report: notify(f"step {report.step + 1}/{steps}"),
+            command=f"part of an experiment, seed {seed}",
+        )
+    if result.is_asked:
         raise KeyboardInterrupt
     return {"loss": result.last.loss, "accuracy": result.last.accuracy}
 
@@ -181,24 +183,36 @@ def train_part(
     for stop in [*(k for k in sorted(stops) if k < config.updates and not (folder / "at" / str(k)).exists()), None]:
         watch = _Watch(stop, config.updates, notify)
         try:
-            result = train(
-                config,
-                folder,
-                start=load_bundle(start),
-                resume=resume and (folder / CHECKPOINT).exists(),
-                progress=watch,
-                command=f"part of an experiment, seed {config.seed}",
-            )
+            with _stop_ends_the_study():
+                result = train(
+                    config,
+                    folder,
+                    start=load_bundle(start),
+                    resume=resume and (folder / CHECKPOINT).exists(),
+                    progress=watch,
+                    command=f"part of an experiment, seed {config.seed}",
+                )
         except Diverged:
             return {"log": _log(folder), "diverged": True}
         resume = True
-        if not result.complete and not watch.stopped:
+        if result.is_asked and not watch.stopped:
             raise KeyboardInterrupt
         if stop is not None:
             _keep(result.bundle, folder / "at" / str(stop))
     if config.updates in stops:
         _keep(folder / "bundle", folder / "at" / str(config.updates))
     return {"log": _log(folder), "diverged": False}
+
+
+@contextmanager
+def _stop_ends_the_study() -> Iterator[None]:
+    """A training that was stopped before it had anything to show ends the study as Ctrl-C does."""
+    from training.errors import Stopped
+
+    try:
+        yield
+    except Stopped:
+        raise KeyboardInterrupt from None
 
 
 def _log(folder: Path) -> dict[str, list[float]]:

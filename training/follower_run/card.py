@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policy.errors import counted
 from training.card_format import CARD, curves, figures, made_by
 from training.follower_run.report import FollowReport
 
@@ -19,7 +20,8 @@ def follower_card(provenance: Mapping[str, Any], metrics: Mapping[str, Any], rep
         "# Followers for the uplink MAC game",
         "",
         f"Trained under `{trained['leader']}`, which stood still; the bundle's own leader is as it was. "
-        f"{trained['method'][0].upper()}{trained['method'][1:]}; seed {trained['seed']}, {trained['updates']} updates.",
+        f"{trained['method'][0].upper()}{trained['method'][1:]}; seed {trained['seed']}, "
+        f"{counted(trained['updates'], 'update')}.",
         "",
         *made_by(provenance),
         "| scenario | hash | UEs trained on |",

@@ -47,7 +47,7 @@ class TrainFollowersOptions:
     speaks: bool = option(False, "Reports carry words, for a leader that reads them.", "--speaks/--no-speaks")
     seed: int = option(0, "Of everything random.", min=0, max=MAX_SEED)
     resume: bool = option(False, "Go on where OUT stopped.")
-    seconds: float = option(0.0, "Stop and save after this long; 0 = never.", min=0)
+    seconds: float = option(0.0, "Stop and save after this long, one update at least; 0 = never.", min=0)
     json_file: str = option("", "Write the result; - = stdout.", "--json", metavar="FILE")
 
     def config(self, start: Bundle) -> FollowTraining:
@@ -79,16 +79,17 @@ class TrainFollowersOptions:
 
 
 @command(followers_app, "train-followers", TrainFollowersOptions)
-def train_followers_command(options: TrainFollowersOptions) -> None:
+def train_followers_command(options: TrainFollowersOptions) -> int:
     """Train followers under a leader that stands still: by flipping their bits in branches of the simulator.
 
-    Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
+    Ctrl-C saves and stops when the update is done, a second one at once; the exit status is then 130. Without --seconds
+    the same options give the same bundle, however often it was stopped.
     """
     import torch
 
     from policy.bundle import load_bundle
     from training.follower_run.run import follow
-    from training.run_folder import how_ended
+    from training.run_folder import exit_status, how_ended
     from training.simulator.scenario import make_scenario
 
     check_json_path(options.json_file)
@@ -123,3 +124,4 @@ def train_followers_command(options: TrainFollowersOptions) -> None:
     if options.json_file:
         answer = {"bundle": str(result.bundle), "complete": result.complete, "updates": result.updates}
         write_json(options.json_file, answer | {"last": last._asdict()})
+    return exit_status(result.complete, result.is_asked)

@@ -10,7 +10,7 @@ training.rounds, what a run leaves on disk in training.run_folder; its bundle ha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +21,19 @@ from torch import nn
 from policy.bundle import Bundle, save_bundle
 from policy.follower import FOLLOWER_CONFIG, FollowerLayout, FollowerModel, new_follower_model
 from policy.leader import Leader
-from training.errors import Stopped, TrainingError
+from training.command_line.hold import hold_folder
+from training.errors import TrainingError
 from training.follower_run.card import write_card
+from training.follower_run.follow_round import KEPT_CLASSES, FollowRound, KeptRound
 from training.follower_run.report import FollowReport
 from training.following.leaders import named_leader
 from training.following.worlds import FollowerWorld, LeaderOf, new_worlds
+from training.frozen_round import freeze, thaw
 from training.learning.follower_config import FollowTraining
 from training.learning.follower_learner import FollowerLearner
 from training.learning.follower_loss import FollowerLosses, choice_batch_of
-from training.rounds import Clock, run_rounds
-from training.run_folder import RunFolder
+from training.rounds import Clock, Ending, run_rounds
+from training.run_folder import RunFolder, check_whole
 from training.simulator.scenario import Scenario
 
 FRESH_IMITATION_UPDATES = 40
@@ -50,7 +53,9 @@ class FollowResult(NamedTuple):
     last: FollowReport
     bundle: Path
     kept: int
-    """Where a resumed run goes on: at the begin of a round."""
+    """The update that a resumed run goes on with."""
+    is_asked: bool
+    """Somebody wanted an end: Ctrl-C, SIGTERM."""
 
 
 def starting_model(start: Bundle, seed: int) -> FollowerModel:
@@ -78,15 +83,16 @@ def follow(
 ) -> FollowResult:
     """Train followers under a leader, by name, that stands still. Ctrl-C, or `seconds` being over, saves and returns.
 
-    start: whose followers learn, and whose leader stays in the bundle. Raises TrainingError and LeaderError.
+    start: whose followers learn, and whose leader stays in the bundle. Raises TrainingError, LeaderError, InUse, and
+    Stopped where there is nothing to show.
     """
-    clock = Clock(seconds)
-    run = _Run(start, leader, tuple(scenarios), tuple(ues), Path(out), config, progress, command)
-    if resume:
-        run.restore()
-    else:
-        run.folder.begin()
-    return run.finish(run_rounds(run, lambda: clock.is_up))
+    with hold_folder(Path(out)), Clock(seconds) as clock:
+        run = _Run(start, leader, tuple(scenarios), tuple(ues), Path(out), config, progress, command)
+        if resume:
+            run.restore()
+        else:
+            run.folder.begin()
+        return run.finish(run_rounds(run, clock))
 
 
 def train_followers(
@@ -101,9 +107,11 @@ def train_followers(
     trainer = FollowTrainer(lambda scenario, ues: leader, model, scenarios, ue_counts, config)
     reports: list[FollowReport] = []
     while not trainer.is_done:
-        for report in trainer.round():
-            reports.append(report)
-            progress(report)
+        if not trainer.is_in_round:
+            trainer.begin_round()
+        reports.append(trainer.learn())
+        trainer.update += 1
+        progress(reports[-1])
     return reports
 
 
@@ -134,25 +142,46 @@ class FollowTrainer:
         self.models = {"followers": nn.ModuleList([*self._learner.models["followers"].children(), *held])}
         self.optimizers = self._learner.optimizers
         self.update = -config.imitation_updates
-        """The next one; a checkpoint is taken where a round begins."""
+        """The next one."""
+        self._round: FollowRound | None = None
 
     @property
     def is_done(self) -> bool:
         return self.update >= self.config.updates
 
-    def round(self) -> Iterator[FollowReport]:
-        """Learn until worlds are to be drawn anew. Raises Diverged, with the weights as they were before."""
-        config, team = self.config, self._learner.team
-        rng = np.random.default_rng([config.seed, 1, self.update + config.imitation_updates])
+    @property
+    def is_in_round(self) -> bool:
+        return self._round is not None and self.update < self._round.end
+
+    def begin_round(self) -> None:
+        """Draw worlds anew."""
+        team = self._learner.team
         if self.update == 0 and team.reference is not None:
             team.reference.load_state_dict(team.model.state_dict())
+        self._round = self._new_round(self.update)
+
+    def _new_round(self, first: int) -> FollowRound:
+        """The round that began at update `first`, as it was before that."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, 1, first + config.imitation_updates])
         worlds = new_worlds(self._leader_of, self._scenarios, self._ue_counts, config.worlds, config.cells, rng)
-        while not self.is_done:
-            report = self._learn(worlds, rng)
-            self.update += 1
-            yield report
-            if self.update % config.round_updates == 0:
-                return
+        end = (first // config.round_updates + 1) * config.round_updates
+        return FollowRound(first, end, rng, worlds)
+
+    def learn(self) -> FollowReport:
+        """One update, not counted yet. Raises Diverged, with the weights as they were before."""
+        assert self._round is not None
+        return self._learn(self._round.worlds, self._round.rng)
+
+    def keep(self) -> list[bytes]:
+        """What the round holds, if one is to go on."""
+        goes_on = self.is_in_round and not self.is_done
+        return [freeze(self._round.keep())] if self._round is not None and goes_on else []
+
+    def put_back(self, kept: KeptRound) -> None:
+        """Stand as the trainer did whose round kept this."""
+        self._round = self._new_round(kept.first)
+        self._round.put_back(kept)
 
     def _learn(self, worlds: Sequence[FollowerWorld], rng: np.random.Generator) -> FollowReport:
         config, learner = self.config, self._learner
@@ -202,16 +231,30 @@ class _Run:
     def is_done(self) -> bool:
         return self._trainer.is_done
 
-    def round(self) -> Iterator[FollowReport]:
-        return self._trainer.round()
+    @property
+    def made(self) -> int:
+        return len(self._reports)
+
+    @property
+    def is_in_round(self) -> bool:
+        return self._trainer.is_in_round
+
+    def begin_round(self) -> None:
+        self._trainer.begin_round()
+
+    def learn(self) -> FollowReport:
+        return self._trainer.learn()
 
     def record(self, report: FollowReport) -> None:
-        self._reports.append(report)
+        """Log an update, count it and show it."""
         self.folder.write_log(report._asdict())
+        self._reports.append(report)
+        self._trainer.update += 1
         self._progress(report)
 
     def save(self) -> None:
-        self.folder.save(self._trainer.models, self._trainer.optimizers, len(self._reports), {})
+        trainer = self._trainer
+        self.folder.save(trainer.models, trainer.optimizers, len(self._reports), {}, trainer.keep())
 
     def end(self) -> None:
         self.save()
@@ -226,15 +269,16 @@ class _Run:
         }
 
     def restore(self) -> None:
-        """Go back to the checkpoint's round. Raises TrainingError."""
+        """Go back to the checkpoint. Raises TrainingError."""
         restored = self.folder.restore(self._trainer.models, self._trainer.optimizers)
         self._trainer.update = restored.step - self._config.imitation_updates
         self._reports = [FollowReport(**line) for line in restored.log]
+        if restored.round is not None:
+            self._trainer.put_back(thaw(restored.round, KEPT_CLASSES))
 
-    def finish(self, complete: bool) -> FollowResult:
-        """Write the bundle of the weights as they are. Raises Stopped if not one update was made."""
-        if not self._reports:
-            raise Stopped("stopped before the first update: nothing to save")
+    def finish(self, ending: Ending) -> FollowResult:
+        """Write the bundle of the weights as they are. Raises Stopped if they are of no whole update."""
+        check_whole(ending, "update", self.made, self.folder)
         bundle = replace(
             self._start,
             follower=self._model.eval(),
@@ -243,7 +287,9 @@ class _Run:
         )
         save_bundle(bundle, self.folder.bundle)
         write_card(self.folder.bundle, bundle.provenance, bundle.metrics, self._reports)
-        return FollowResult(len(self._reports), complete, self._reports[-1], self.folder.bundle, self.folder.kept)
+        return FollowResult(
+            self.made, ending.complete, self._reports[-1], self.folder.bundle, self.folder.kept, ending.is_asked
+        )
 
     def _provenance(self) -> Mapping[str, Any]:
         before, config = dict(self._start.provenance), self._config

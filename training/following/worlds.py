@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policy.allocation import Allocation
+from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
 from policy.intent import Intent
 from policy.leader import Leader, never_expires
 from training.errors import TrainingError
 from training.following.config import RecordingConfig
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
-from training.simulator.cell import CellBatch
-from training.simulator.lease import BatchSchedule
+from training.simulator.cell import CellBatch, Snapshot
+from training.simulator.lease import BatchSchedule, Control
 from training.simulator.scenario import Scenario
 
 WARM_UP_SLOTS = 200
@@ -24,6 +25,18 @@ MIN_CELLS = 4
 
 LeaderOf = Callable[[Scenario, int], Leader | None]
 """Who leads cells of so many UEs; None = the node's own scheduler."""
+
+
+class KeptFollowerWorld(NamedTuple):
+    """How a world stands between two periods."""
+
+    world: Snapshot
+    controls: tuple[tuple[Control, ...], ...]
+    """Of each cell, those that govern or are to."""
+
+
+KEPT_CLASSES = (KeptFollowerWorld, Snapshot, Control, Allocation, LeftoverRule, PeriodicGrant)
+"""What a kept world is made of: for training.frozen_round."""
 
 
 class FollowerWorld:
@@ -37,6 +50,15 @@ class FollowerWorld:
         self._leader = leader
         self._schedule = BatchSchedule(scenario, cells)
         self.world.play(None, warm_up // scenario.slots_per_dcm * scenario.slots_per_dcm)
+
+    def keep(self) -> KeptFollowerWorld:
+        """How it stands; nothing is copied."""
+        return KeptFollowerWorld(self.world.snapshot(), self._schedule.keep())
+
+    def put_back(self, kept: KeptFollowerWorld) -> None:
+        """Stand as the world of the same arguments did that kept this."""
+        self.world.put_back(kept.world)
+        self._schedule.put_back(kept.controls)
 
     def play(self, slots: int, team: FollowerTeam, config: RecordingConfig, rng: np.random.Generator) -> FollowerBatch:
         """At least `slots` slots, in whole periods."""

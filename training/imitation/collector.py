@@ -65,6 +65,10 @@ class Collected(NamedTuple):
     """Answers of the teacher that the grammar has no DCM for: left out."""
 
 
+KEPT_CLASSES = (Collected, LeaderExample, FollowerExamples, TeacherForcingExample, FollowerView)
+"""What is collected is made of these: for training.frozen_round."""
+
+
 @dataclass(frozen=True, slots=True)
 class Collector:
     """Plays scenarios and writes down what happens. `ue_counts` are drawn from for each world."""

@@ -8,19 +8,19 @@ training.run_folder.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from policy.bundle import Bundle, save_bundle
 from policy.errors import UserMistake
-from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model, stack_views
+from policy.follower import FOLLOWER_CONFIG, FollowerModel, new_follower_model
 from policy.grammar import LAB, PAPER, GrammarOptions
 from policy.leader_models.language_model import ModelConfig
 from policy.leader_models.leader_network import masked_log_softmax
@@ -28,11 +28,14 @@ from policy.leader_models.transcript import teacher_forcing_batch
 from policy.model_kinds import layout_for, new_model
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from policy.text.text_config import TextConfig
-from training.errors import Stopped, TrainingError
+from training.command_line.hold import hold_folder
+from training.errors import TrainingError
+from training.frozen_round import freeze, thaw
 from training.imitation.collector import Collected, Collector, FollowerExamples, LeaderExample, prompts_of
+from training.imitation.imitation_round import KEPT_CLASSES, ImitationRound
 from training.imitation.teachers import Teacher
-from training.rounds import Clock, run_rounds
-from training.run_folder import RunFolder
+from training.rounds import Clock, Ending, run_rounds
+from training.run_folder import RunFolder, check_whole
 from training.schedules import cosine, warm_up
 from training.simulator.scenario import Scenario
 
@@ -107,7 +110,9 @@ class WarmStartResult(NamedTuple):
     last: StepReport
     bundle: Path
     kept: int
-    """Where a resumed run goes on: at the begin of a round."""
+    """The step that a resumed run goes on with."""
+    is_asked: bool
+    """Somebody wanted an end: Ctrl-C, SIGTERM."""
 
 
 def options_for(scenarios: Sequence[Scenario]) -> GrammarOptions:
@@ -131,19 +136,21 @@ def warm_start(
     progress: Callable[[StepReport], None] = lambda report: None,
     command: str = "",
     device: str = "cpu",
+    clock: Clock | None = None,
 ) -> WarmStartResult:
     """Train a bundle by imitation. Ctrl-C, or `seconds` being over, saves and returns.
 
     ues: UE counts to train on; () = the scenarios' own and MORE_UES. device: the leader's; small ones are fastest on a
-    CPU. Raises TrainingError.
+    CPU. clock: of whom the warm start is a part, instead of `seconds`. Raises TrainingError, InUse, and Stopped
+    where there is nothing to show.
     """
-    clock = Clock(seconds)
-    run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), progress, command, device)
-    if resume:
-        run.restore()
-    else:
-        run.folder.begin()
-    return run.finish(run_rounds(run, lambda: clock.is_up))
+    with hold_folder(Path(out)), nullcontext(clock) if clock else Clock(seconds) as watched:
+        run = _Run(tuple(scenarios), teacher, Path(out), config, tuple(ues), progress, command, device)
+        if resume:
+            run.restore()
+        else:
+            run.folder.begin()
+        return run.finish(run_rounds(run, watched))
 
 
 class _Run:
@@ -179,6 +186,7 @@ class _Run:
         self.step = 0
         self.reports: list[StepReport] = []
         self.unspeakable = 0
+        self._round: ImitationRound | None = None
 
     def _optimizer(self, model: nn.Module) -> torch.optim.AdamW:
         return torch.optim.AdamW(
@@ -191,22 +199,34 @@ class _Run:
     def is_done(self) -> bool:
         return self.step >= self.config.steps
 
-    def round(self) -> Iterator[StepReport]:
-        """Collect states, and imitate what the teacher does there."""
+    @property
+    def made(self) -> int:
+        return self.step
+
+    @property
+    def is_in_round(self) -> bool:
+        return self._round is not None and self.step < self._round.end
+
+    def begin_round(self) -> None:
+        """Collect states, and what the teacher does there."""
         rng = np.random.default_rng([self.config.seed, self.step])
         collected = self._collect(rng)
-        order = _Order(len(collected.leader), rng)
-        watched = _stack(collected.followers)
-        for _ in range(min(self.config.round_steps, self.config.steps - self.step)):
-            examples = [collected.leader[row] for row in order.take(self.config.batch)]
-            yield self._step(examples, watched, rng)
+        end = min(self.step + self.config.round_steps, self.config.steps)
+        self._round = ImitationRound.begun(end, rng, collected)
+
+    def learn(self) -> StepReport:
+        """Imitate some of it."""
+        assert self._round is not None
+        collected, order, rng = self._round.collected, self._round.order, self._round.rng
+        examples = [collected.leader[row] for row in order.take(self.config.batch)]
+        return self._step(examples, self._round.watched, rng)
 
     def record(self, report: StepReport) -> None:
-        """Log a step, show it and count it."""
-        self.reports.append(report)
+        """Log a step, count it and show it."""
         self.folder.write_log(report._asdict())
-        self.progress(report)
+        self.reports.append(report)
         self.step += 1
+        self.progress(report)
 
     def end(self) -> None:
         self.save()
@@ -278,18 +298,21 @@ class _Run:
         }
 
     def save(self) -> None:
-        self.folder.save(self._models, self._optimizers, self.step, {"unspeakable": self.unspeakable})
+        rounds = [freeze(self._round.keep())] if self._round is not None and self.is_in_round else []
+        self.folder.save(self._models, self._optimizers, self.step, {"unspeakable": self.unspeakable}, rounds)
 
     def restore(self) -> None:
-        """Go back to the checkpoint's round. Raises TrainingError."""
+        """Go back to the checkpoint. Raises TrainingError."""
         restored = self.folder.restore(self._models, self._optimizers)
         self.step, self.unspeakable = restored.step, restored.counts["unspeakable"]
         self.reports = [StepReport(**line) for line in restored.log]
+        if restored.round is not None:
+            self._round = ImitationRound.of(thaw(restored.round, KEPT_CLASSES))
+            self.leader.train()
 
-    def finish(self, complete: bool) -> WarmStartResult:
-        """Write the bundle of the weights as they are. Raises TrainingError if not one step was made."""
-        if not self.reports:
-            raise Stopped("stopped before the first step: nothing to save")
+    def finish(self, ending: Ending) -> WarmStartResult:
+        """Write the bundle of the weights as they are. Raises Stopped if they are of no whole step."""
+        check_whole(ending, "step", self.step, self.folder)
         slots_per_dcm = [s.slots_per_dcm for s in self.collector.scenarios]
         path = self.folder.bundle
         bundle = Bundle(
@@ -302,7 +325,7 @@ class _Run:
             self._means(),
         )
         save_bundle(bundle, path)
-        return WarmStartResult(self.step, complete, self.reports[-1], path, self.folder.kept)
+        return WarmStartResult(self.step, ending.complete, self.reports[-1], path, self.folder.kept, ending.is_asked)
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -322,27 +345,3 @@ class _Run:
         return {f: round(float(np.mean([getattr(r, f) for r in last])), 4) for f in figures} | {
             "unspeakable": self.unspeakable
         }
-
-
-class _Order:
-    """Indices in random order, one permutation after another."""
-
-    def __init__(self, count: int, rng: np.random.Generator) -> None:
-        self._count, self._rng = count, rng
-        self._left: NDArray[np.int64] = np.zeros(0, np.int64)
-
-    def take(self, count: int) -> NDArray[np.int64]:
-        while len(self._left) < count:
-            self._left = np.concatenate([self._left, self._rng.permutation(self._count)])
-        taken, self._left = self._left[:count], self._left[count:]
-        return taken
-
-
-def _stack(examples: Sequence[FollowerExamples]) -> list[FollowerExamples]:
-    """One stack per number of RBGs."""
-    stacks = []
-    for num_rbgs in sorted({e.sends_NM.shape[1] for e in examples}):
-        chosen = [e for e in examples if e.sends_NM.shape[1] == num_rbgs]
-        view = stack_views([e.view for e in chosen])
-        stacks.append(FollowerExamples(view, np.concatenate([e.sends_NM for e in chosen])))
-    return stacks

@@ -41,21 +41,22 @@ class WarmStartOptions:
     ues: str = option("", "UE counts to train on, comma-separated; the default is 2 to 20.")
     positions: int = option(0, "Positions a block of the prompt takes, its fields summed; 0 = one per field.", min=0)
     resume: bool = option(False, "Go on where OUT stopped.")
-    seconds: float = option(0.0, "Stop and save after this long; 0 = never.", min=0)
+    seconds: float = option(0.0, "Stop and save after this long, one step at least; 0 = never.", min=0)
 
 
 @command(training_app, "warm-start", WarmStartOptions)
-def warm_start_command(options: WarmStartOptions) -> None:
+def warm_start_command(options: WarmStartOptions) -> int:
     """Train a bundle by imitation: the leader of a teacher, the followers of the best-response rule.
 
-    Ctrl-C saves and stops. Without --seconds the same options give the same bundle.
+    Ctrl-C saves and stops when the step is done, a second one at once; the exit status is then 130. Without --seconds
+    the same options give the same bundle, however often it was stopped.
     """
     import torch
 
     from policy.model_config import ModelConfig
     from training.imitation.teachers import make_teacher
     from training.imitation.warm_start import WarmStartConfig, warm_start
-    from training.run_folder import how_ended
+    from training.run_folder import exit_status, how_ended
     from training.simulator.scenario import make_scenario
 
     torch.set_num_threads(1)  # such small models are fastest so, and sums always come out alike
@@ -85,6 +86,7 @@ def warm_start_command(options: WarmStartOptions) -> None:
         f"{how}: step {result.steps}/{options.steps}, loss {result.last.loss:.3f} nats, "
         f"accuracy {result.last.accuracy:.1%}, follower loss {result.last.follower_loss:.3f}; bundle in {result.bundle}"
     )
+    return exit_status(result.complete, result.is_asked)
 
 
 def _effects(config: TrainConfig) -> tuple[tuple[tuple[str, ...], str, bool], ...]:
@@ -149,7 +151,7 @@ class TrainOptions:
     )
     updates: int | None = _preset("updates", "Updates, at most.", min=1)
     cell_steps: int | None = option(None, "Slots x cells to play, branches not counted.", min=1)
-    seconds: float | None = _preset("seconds", "Stop and save after this long; 0 = never.", min=0)
+    seconds: float | None = _preset("seconds", "Stop and save after this long, one update at least; 0 = never.", min=0)
     seed: int | None = _preset("seed", "Of everything random.", min=0, max=MAX_SEED)
     ues: str | None = option(None, "UE counts, comma-separated, repeats count; the default is the scenarios'.")
     device: str | None = _preset("device", "auto, cpu or cuda.")
@@ -177,11 +179,13 @@ class TrainOptions:
 
 
 @command(train_app, "train", TrainOptions)
-def train_command(options: TrainOptions) -> None:
+def train_command(options: TrainOptions) -> int:
     """Train a leader, its followers, or both, against each other in branches of the simulator.
 
-    Ctrl-C saves and stops. Without --seconds the same options give the same bundle. Defaults in brackets are those of
-    the preset tiny in scenarios of K below 10; other presets, slower leaders and --objective sequence have their own.
+    Ctrl-C saves and stops when the update is done, a second one at once. Without --seconds the same options give the
+    same bundle, however often it was stopped. Exit status 130: stopped so, or by --seconds before there was a bundle,
+    in the warm start; --resume goes on. Defaults in brackets are those of the preset tiny in scenarios of K below 10;
+    other presets, slower leaders and --objective sequence have their own.
     """
     import torch
 
@@ -189,7 +193,7 @@ def train_command(options: TrainOptions) -> None:
     from training.learning.distributed import Ranks
     from training.learning.trainer import train
     from training.rewards import pay
-    from training.run_folder import how_ended
+    from training.run_folder import exit_status, how_ended
 
     check_json_path(options.json_file)
     config = options.config()
@@ -206,8 +210,9 @@ def train_command(options: TrainOptions) -> None:
             warm_progress=screens.show_warm_start,
             command=options.command(),
         )
+    status = exit_status(result.complete, result.is_asked)
     if not Ranks().is_first:
-        return
+        return status
     how = how_ended(result.complete, "update", result.kept)
     last = result.last
     typer.echo(
@@ -218,6 +223,7 @@ def train_command(options: TrainOptions) -> None:
     if options.json_file:
         answer = {"bundle": str(result.bundle), "complete": result.complete, "config": config.as_json()}
         write_json(options.json_file, answer | {"last": last._asdict()})
+    return status
 
 
 class _Screens:

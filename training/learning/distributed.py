@@ -53,6 +53,17 @@ class Ranks:
     def any(self, flag: bool) -> bool:
         return self.sum([float(flag)])[0] > 0
 
+    def gather(self, content: bytes) -> list[bytes]:
+        """Everybody's content, in the order of the ranks."""
+        if self.size == 1:
+            return [content]
+        sizes = [int(size) for size in self.sum([len(content) * (self.rank == rank) for rank in range(self.size)])]
+        padded = torch.zeros(max(sizes), dtype=torch.uint8)
+        padded[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        found = [torch.empty_like(padded) for _ in sizes]
+        torch.distributed.all_gather(found, padded)
+        return [bytes(each[:size].numpy()) for each, size in zip(found, sizes)]
+
     def share(self, count: int) -> range:
         """Which of `count` things are this rank's: as many as the next one's, or one more."""
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policy.errors import counted
 from training.card_format import CARD, curves, figures, made_by
 from training.learning.config import TrainConfig
 from training.learning.report import UpdateReport
@@ -21,7 +22,7 @@ def model_card(
         "# A bundle for the uplink MAC game",
         "",
         f"{config.model_kind} leader, preset `{config.preset}`, roles trained: {', '.join(config.roles)}; "
-        f"objective `{config.objective}`, seed {config.seed}, {len(reports)} updates, "
+        f"objective `{config.objective}`, seed {config.seed}, {counted(len(reports), 'update')}, "
         f"{reports[-1].cell_steps} cell-steps.",
         "",
         *made_by(provenance),

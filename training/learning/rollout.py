@@ -8,25 +8,27 @@ and, where asked for, the DCM's value with any other token. Suffixes: B cells, L
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy.cell_state import CellState
 from policy.grammar import Grammar, GrammarOptions, compile_grammar
-from policy.intent import Intent
+from policy.intent import Intent, Mode
 from policy.leader_models.whole_dcms import teacher_forcing_examples
 from training.alternatives import DecidedDcm
 from training.counterfactual import evaluate
 from training.following.recording import FollowerBatch, FollowerTeam, join, play_period
+from training.frozen_round import rng_state, set_rng_state
 from training.imitation.collector import random_intent, with_gaps
 from training.learning.compiled_decoder import Decoder, DrawnDcm
 from training.learning.config import TrainConfig, follow_config
 from training.learning.distributed import Ranks
 from training.learning.example import Example, check_legal
 from training.rewards import cell_reward, served_weights
-from training.simulator.cell import CellBatch
+from training.simulator.cell import CellBatch, Snapshot
 from training.simulator.learned_followers import as_followers
 from training.simulator.plan import Plan
 from training.simulator.scenario import Scenario
@@ -129,9 +131,55 @@ class Rollout:
             decoded.update(zip(rows, part))
         return [decoded[b] for b in range(len(states))]
 
+    def keep(self) -> KeptRollout:
+        """How its worlds stand between two updates; nothing is copied."""
+        return KeptRollout(self.cell_steps, tuple(led.keep() for led in self._worlds))
+
+    def put_back(self, kept: KeptRollout) -> None:
+        """Stand as the rollout of the same arguments did that kept this. What the followers recorded is not kept."""
+        self.cell_steps = kept.cell_steps
+        for led, world in zip(self._worlds, kept.worlds, strict=True):
+            led.put_back(world, self._options)
+
     def jain(self) -> float:
         """Jain's index, mean over cells, of all that was served there so far, before the leader came too."""
         return float(np.mean([cell.jain for led in self._worlds for cell in led.world.metrics()]))
+
+
+class KeptDcm(NamedTuple):
+    """A DCM that governs a period to come; its grammar follows from what it was decided on."""
+
+    state: CellState
+    intent: Intent
+    tokens: tuple[int, ...]
+    log_probs_L: NDArray[np.float64]
+
+
+class KeptWorld(NamedTuple):
+    world: Snapshot
+    upcoming: tuple[tuple[KeptDcm, ...], ...]
+    """By period, then by cell."""
+
+
+class KeptRollout(NamedTuple):
+    """What a rollout holds between two updates."""
+
+    cell_steps: int
+    worlds: tuple[KeptWorld, ...]
+
+
+class KeptRound(NamedTuple):
+    """What a round holds between two updates."""
+
+    first: int
+    rng: dict[str, Any]
+    played_before: int
+    unseen: tuple[float, float] | None
+    rollout: KeptRollout
+
+
+KEPT_CLASSES = (KeptRound, KeptRollout, KeptWorld, KeptDcm, Snapshot, CellState, Intent, Mode)
+"""What a kept round is made of: for training.frozen_round."""
 
 
 class _Decided(NamedTuple):
@@ -164,6 +212,17 @@ class _LedWorld:
     def take_recorded(self) -> list[FollowerBatch]:
         taken, self._recorded = self._recorded, []
         return taken
+
+    def keep(self) -> KeptWorld:
+        upcoming = tuple(
+            tuple(KeptDcm(d.dcm.state, d.dcm.intent, tuple(d.dcm.tokens), d.log_probs_L) for d in period)
+            for period in self._upcoming
+        )
+        return KeptWorld(self.world.snapshot(), upcoming)
+
+    def put_back(self, kept: KeptWorld, options: GrammarOptions) -> None:
+        self.world.put_back(kept.world)
+        self._upcoming = [[_decided(dcm, options) for dcm in period] for period in kept.upcoming]
 
     def step(self, decided: list[_Decided], rng: np.random.Generator) -> list[Example]:
         """Play the period that begins now."""
@@ -222,6 +281,38 @@ class _LedWorld:
         return _Outcome(reward_B, events_BE[:, COLLISIONS] / rbg_slots)
 
 
+def _decided(kept: KeptDcm, options: GrammarOptions) -> _Decided:
+    grammar = compile_grammar(kept.state, kept.intent, options)
+    return _Decided(DecidedDcm(kept.state, kept.intent, grammar, kept.tokens), kept.log_probs_L)
+
+
 class _Outcome(NamedTuple):
     reward_B: NDArray[np.float64]
     collisions_B: NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class LearningRound:
+    """Updates that share worlds."""
+
+    first: int
+    """The update that it began with ..."""
+    end: int
+    """... and the one before which it is over."""
+    rng: np.random.Generator
+    learning: tuple[str, ...]
+    """The roles that learn in it."""
+    rollout: Rollout
+    played_before: int
+    """Cell-steps before it."""
+    unseen: tuple[float, float] | None = None
+    """What was seen before it, until an update reports it."""
+
+    def keep(self) -> KeptRound:
+        return KeptRound(self.first, rng_state(self.rng), self.played_before, self.unseen, self.rollout.keep())
+
+    def put_back(self, kept: KeptRound) -> None:
+        """Stand as the round that kept this did."""
+        self.rollout.put_back(kept.rollout)
+        set_rng_state(self.rng, kept.rng)
+        self.played_before, self.unseen = kept.played_before, kept.unseen

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ from policy.bundle import Bundle, load_bundle, save_bundle
 from policy.leader_models.language_model import state_of
 from policy.model_kinds import TEXT
 from training.checkpoint import Models, Optimizers
+from training.command_line.hold import hold_folder
 from training.errors import Stopped, TrainingError
+from training.frozen_round import freeze, thaw
 from training.imitation.warm_start import StepReport, WarmStartConfig, options_for, warm_start
 from training.intervals import mean_and_error
 from training.learning.compiled_decoder import compiled_decoder
@@ -32,11 +35,11 @@ from training.learning.leader_learner import LeaderLearner
 from training.learning.learner import Limits
 from training.learning.model_card import write_card
 from training.learning.report import UpdateReport, from_log, means, report_of
-from training.learning.rollout import Rollout
+from training.learning.rollout import KEPT_CLASSES, KeptRound, LearningRound, Rollout
 from training.learning.scalars import Scalars
 from training.learning.selection import Selection
-from training.rounds import Clock, run_rounds
-from training.run_folder import CHECKPOINT, RunFolder
+from training.rounds import Clock, Ending, run_rounds
+from training.run_folder import CHECKPOINT, RunFolder, check_whole
 
 PRETRAINED_LR = 5e-4
 """Learning rate of imitation by adapters; all of a pretrained model's weights bear a tenth of it."""
@@ -59,7 +62,9 @@ class TrainResult(NamedTuple):
     cell_steps: int
     last: UpdateReport
     kept: int
-    """Where a resumed run goes on: at the begin of a round."""
+    """The update that a resumed run goes on with."""
+    is_asked: bool
+    """Somebody wanted an end: Ctrl-C, SIGTERM."""
 
 
 def train(
@@ -75,12 +80,13 @@ def train(
     """Train; Ctrl-C, or `config.seconds` over, saves and returns.
 
     start: the bundle to improve; None = a warm start first, in OUT/warm_start. command: what makes the bundle again.
-    Raises TrainingError, BundleError.
+    Raises TrainingError, BundleError, InUse, and Stopped where there is nothing to show.
     """
-    out, clock = Path(out), Clock(config.seconds or math.inf)
+    out = Path(out)
     if resume and not any((folder / CHECKPOINT).exists() for folder in (out, out / WARM_START)):
         raise TrainingError(f"{out / CHECKPOINT}: there is no run to resume")
-    with Ranks() as ranks:
+    mine = hold_folder(out) if Ranks().is_first else nullcontext()
+    with mine, Clock(config.seconds or math.inf) as clock, Ranks() as ranks:
         if start is None:
             start = _warm_start(config, out, resume, clock, ranks, warm_progress, command)
         run = _Run(start, out, config, ranks, progress, command)
@@ -88,7 +94,7 @@ def train(
             run.restore()
         elif ranks.is_first:
             run.begin()
-        return run.finish(run_rounds(run, lambda: ranks.any(clock.is_up)))
+        return run.finish(run_rounds(run, clock, ranks.any))
 
 
 def _warm_start(
@@ -101,7 +107,7 @@ def _warm_start(
     command: str,
 ) -> Bundle:
     """Rank 0 makes it, all load it. A warm start that was stopped must be finished before anything else."""
-    folder = out / WARM_START
+    folder, stopped, why = out / WARM_START, False, ""
     if ranks.is_first:
         from training.imitation.teachers import make_teacher
 
@@ -119,16 +125,19 @@ def _warm_start(
             folder,
             settings,
             resume=resume and (folder / CHECKPOINT).exists(),
-            seconds=clock.left_s,
+            clock=clock,
             progress=progress,
             command=command,
             device=device if pretrained else "cpu",
         )
-        if not result.complete:
-            raise Stopped(
-                f"stopped in the warm start, step {result.steps}/{settings.steps}: --resume goes on from {result.kept}"
-            )
-    ranks.wait()
+        stopped = not result.complete
+        if stopped:
+            why = f", step {result.steps}/{settings.steps}"
+    if ranks.any(stopped):
+        raise Stopped(
+            f"stopped in the warm start{why}, before the training: there is no {out / 'bundle'} yet "
+            f"({folder / 'bundle'} imitates as far as it came); the same command with --resume goes on"
+        )
     return load_bundle(folder / "bundle")
 
 
@@ -176,6 +185,7 @@ class _Run:
             self._selection = Selection(out / "best.safetensors", config, start.options, self._reference)
         self.update = self.cell_steps = 0
         self.reports: list[UpdateReport] = []
+        self._round: LearningRound | None = None
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed."""
@@ -189,77 +199,105 @@ class _Run:
             self._selection.begin()
 
     def restore(self) -> None:
-        """Go back to the checkpoint's round. Raises TrainingError."""
-        restored = self.folder.restore(self._models, self._optimizers)
+        """Go back to the checkpoint. Raises TrainingError."""
+        restored = self.folder.restore(self._models, self._optimizers, self._ranks.rank)
         self.update, self.cell_steps = restored.step, restored.counts["cell_steps"]
         self.reports = [from_log(line) for line in restored.log]
+        if restored.round is not None:
+            kept: KeptRound = thaw(restored.round, KEPT_CLASSES)
+            self._round = self._new_round(kept.first)
+            self._round.put_back(kept)
 
     def save(self) -> None:
         """Write the checkpoint; rank 0 does it for all."""
+        rounds: list[bytes] = []
+        if self._round is not None and self.is_in_round and not self.is_done:
+            rounds = self._ranks.gather(freeze(self._round.keep()))
         if self._ranks.is_first:
-            self.folder.save(self._models, self._optimizers, self.update, {"cell_steps": self.cell_steps})
+            counts = {"cell_steps": self.cell_steps}
+            self.folder.save(self._models, self._optimizers, self.update, counts, rounds)
 
     @property
     def is_done(self) -> bool:
         config = self.config
         return self.update >= config.updates or bool(config.cell_steps and self.cell_steps >= config.cell_steps)
 
-    def round(self) -> Iterator[UpdateReport | None]:
-        """Play fresh worlds and learn from them, update by update; None where nothing could be learnt yet."""
-        config, ranks, followers = self.config, self._ranks, self.followers
-        # What is to be seen before anything changes.
-        if self.update // config.round_updates % max(1, config.choose_rounds) == 0:
+    @property
+    def made(self) -> int:
+        return self.update
+
+    @property
+    def is_in_round(self) -> bool:
+        return self._round is not None and self.update < self._round.end
+
+    def begin_round(self) -> None:
+        """Look at the leader before anything changes, and draw fresh worlds."""
+        if self.update // self.config.round_updates % max(1, self.config.choose_rounds) == 0:
             self._choose()
         unseen = self._look_at_unseen()
-        # The round's worlds.
-        rng = np.random.default_rng([config.seed, self.update, *([ranks.rank] * (ranks.rank > 0))])
-        shared_rng = None if ranks.is_first else np.random.default_rng([config.seed, self.update])
-        learning = self._roles_of_round()
-        team = followers.team if followers else None
-        rollout = Rollout(
-            config, self._start.options, rng, followers=team, learning=learning, ranks=ranks, shared_rng=shared_rng
-        )
-        # With a critic one period more is played, whose states show what the last one came to.
-        periods = config.horizon + self.leader.objective.needs_critic
-        played_before, end = self.cell_steps, self.update + config.round_updates
-        while self.update < end:
-            # Play.
-            self.leader.leader.eval()
-            if self._decoder is not None:
-                self._decoder.repack()
-            player = self._decoder or self.leader.leader
-            examples = [example for _ in range(periods) for example in rollout.play(player)]
-            recorded = rollout.follower_batches()
-            self.cell_steps = played_before + int(ranks.sum([rollout.cell_steps])[0])
-            if ranks.any(not examples):
-                yield None
-                continue
-            # Learn.
-            figures = losses = None
-            leader_rate = config.learning_rate_at(self.update, config.leader_lr)
-            if "leader" in learning:
-                figures = self.leader.learn(examples, leader_rate, rng), leader_rate
-            follower_rate = config.learning_rate_at(self.update, config.follower_lr)
-            if followers is not None and recorded:
-                losses = followers.learn(followers.batches_of(recorded), follower_rate, rng)
-            learnt = None if losses is None else (losses, follower_rate)
-            yield report_of(self.update, self.cell_steps, examples, rollout, figures, learnt, unseen)
-            unseen = None
+        self._round = self._new_round(self.update)
+        self._round.unseen = unseen
 
-    def _roles_of_round(self) -> tuple[str, ...]:
-        """The roles that learn in this round: with `alternate` they take turns."""
+    def _new_round(self, first: int) -> LearningRound:
+        """The round that began at update `first`, as it was before that."""
+        config, ranks = self.config, self._ranks
+        rng = np.random.default_rng([config.seed, first, *([ranks.rank] * (ranks.rank > 0))])
+        shared_rng = None if ranks.is_first else np.random.default_rng([config.seed, first])
+        learning = self._roles_of_round(first)
+        rollout = Rollout(
+            config,
+            self._start.options,
+            rng,
+            followers=self.followers.team if self.followers else None,
+            learning=learning,
+            ranks=ranks,
+            shared_rng=shared_rng,
+        )
+        return LearningRound(first, first + config.round_updates, rng, learning, rollout, self.cell_steps)
+
+    def learn(self) -> UpdateReport | None:
+        """Play the round's worlds on and learn from them; None where nothing could be learnt yet."""
+        assert self._round is not None
+        config, ranks, followers, current = self.config, self._ranks, self.followers, self._round
+        rollout, rng = current.rollout, current.rng
+        # Play. With a critic one period more is played, whose states show what the last one came to.
+        self.leader.leader.eval()
+        if self._decoder is not None:
+            self._decoder.repack()
+        player = self._decoder or self.leader.leader
+        periods = config.horizon + self.leader.objective.needs_critic
+        examples = [example for _ in range(periods) for example in rollout.play(player)]
+        recorded = rollout.follower_batches()
+        self.cell_steps = current.played_before + int(ranks.sum([rollout.cell_steps])[0])
+        if ranks.any(not examples):
+            return None
+        # Learn.
+        figures = losses = None
+        leader_rate = config.learning_rate_at(self.update, config.leader_lr)
+        if "leader" in current.learning:
+            figures = self.leader.learn(examples, leader_rate, rng), leader_rate
+        follower_rate = config.learning_rate_at(self.update, config.follower_lr)
+        if followers is not None and recorded:
+            losses = followers.learn(followers.batches_of(recorded), follower_rate, rng)
+        learnt = None if losses is None else (losses, follower_rate)
+        unseen, current.unseen = current.unseen, None
+        return report_of(self.update, self.cell_steps, examples, rollout, figures, learnt, unseen)
+
+    def _roles_of_round(self, first: int) -> tuple[str, ...]:
+        """The roles that learn in the round from update `first` on: with `alternate` they take turns."""
         roles = self.config.roles
         if len(roles) == 1 or not self.config.alternate:
             return roles
-        return (roles[self.update // self.config.round_updates % len(roles)],)
+        return (roles[first // self.config.round_updates % len(roles)],)
 
     def record(self, report: UpdateReport) -> None:
-        """Count an update, log it and show it."""
+        """Log an update, count it and show it."""
         report = report._replace(warnings=warnings_of([*self.reports, report], self.config))
+        if self._ranks.is_first:
+            self.folder.write_log(report._asdict())
         self.reports.append(report)
         self.update += 1
         if self._ranks.is_first:
-            self.folder.write_log(report._asdict())
             self._scalars.write(report)
             self._progress(report)
 
@@ -284,10 +322,9 @@ class _Run:
         mean, error = mean_and_error(now - self._unseen_before)
         return round(mean, 6), round(error, 6)
 
-    def finish(self, complete: bool) -> TrainResult:
-        """Write the bundle of the weights as they are. Raises TrainingError if not one update was made."""
-        if not self.reports:
-            raise Stopped("stopped before the first update: nothing to save")
+    def finish(self, ending: Ending) -> TrainResult:
+        """Write the bundle of the weights as they are. Raises Stopped if they are of no whole update."""
+        check_whole(ending, "update", self.update, self.folder)
         start, slots_per_dcm = self._start, [s.slots_per_dcm for s in self.config.scenarios]
         if self._ranks.is_first:
             if self._selection is not None:
@@ -305,7 +342,13 @@ class _Run:
             write_card(self.folder.bundle, self.config, bundle.provenance, bundle.metrics, self.reports)
             self._scalars.close()
         return TrainResult(
-            self.folder.bundle, self.update, complete, self.cell_steps, self.reports[-1], self.folder.kept
+            self.folder.bundle,
+            self.update,
+            ending.complete,
+            self.cell_steps,
+            self.reports[-1],
+            self.folder.kept,
+            ending.is_asked,
         )
 
     def _provenance(self) -> dict[str, Any]:

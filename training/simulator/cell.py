@@ -44,6 +44,23 @@ from training.simulator.state import (
 )
 from training.simulator.world import CHUNK_SLOTS, Draws, draw_chunk, draw_start, make_profiles
 
+OBSERVED = (
+    "_observed_BUC", "_observed_id_BU", "_average_BU", "_long_average_BU", "_cqi_mean_BU", "_share_BU",
+    "_seen_since_BU",
+)  # fmt: skip
+"""Arrays of a CellBatch, a row a cell: what its observer has seen so far."""
+
+
+class Snapshot(NamedTuple):
+    """All of a CellBatch that time changes."""
+
+    slot: int
+    observed_slot: int
+    state: tuple[NDArray[Any], ...]
+    """As the fields of State."""
+    observed: tuple[NDArray[Any], ...]
+    """As OBSERVED."""
+
 
 class CellBatch:
     """`cells` cells with `ues` seats each, from slot 0 on."""
@@ -332,14 +349,26 @@ class CellBatch:
         branch._scratch = make_scratch(self.ues, self.scenario.num_rbgs)
         branch.state = self.state.select(chosen)
         branch.state.world_B[:] = (branch.state.world_B + future) % self.world_cells
-        branch._observed_BUC = self._observed_BUC[chosen]
-        branch._observed_id_BU = self._observed_id_BU[chosen]
-        branch._average_BU = self._average_BU[chosen]
-        branch._long_average_BU = self._long_average_BU[chosen]
-        branch._cqi_mean_BU = self._cqi_mean_BU[chosen]
-        branch._share_BU = self._share_BU[chosen]
-        branch._seen_since_BU = self._seen_since_BU[chosen]
+        for name in OBSERVED:
+            setattr(branch, name, getattr(self, name)[chosen])
         return branch
+
+    # ---- keeping ----
+
+    def snapshot(self) -> Snapshot:
+        """How things stand between two slots, nothing copied. Raises RuntimeError within one."""
+        if self._pending is not None:
+            raise RuntimeError(f"slot {self.slot} has begun: finish_slot is due")
+        observed = tuple(getattr(self, name) for name in OBSERVED)
+        return Snapshot(self.slot, self._observed_slot, tuple(self.state), observed)
+
+    def put_back(self, snapshot: Snapshot) -> None:
+        """Stand as the batch of the same arguments did that the snapshot is of."""
+        self.slot, self._observed_slot = snapshot.slot, snapshot.observed_slot
+        arrays: list[Any] = list(snapshot.state)
+        self.state = State(*arrays)
+        for name, array in zip(OBSERVED, snapshot.observed, strict=True):
+            setattr(self, name, array)
 
     # ---- measuring ----
 

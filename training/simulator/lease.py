@@ -64,6 +64,15 @@ class ControlSchedule:
         self._controls.append(control)
         return control
 
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """Those that govern or are to."""
+        return tuple(self._controls)
+
+    def put_back(self, controls: Sequence[Control]) -> None:
+        """Stand as the schedule did that had these."""
+        self._controls = list(controls)
+
     def release(self) -> None:
         """Give the cell back to the node's own scheduler now."""
         self._controls.clear()
@@ -106,3 +115,12 @@ class BatchSchedule:
         """
         controls = [schedule.governing(slot).control for schedule in self._schedules]
         return [control.allocation if control else None for control in controls]
+
+    def keep(self) -> tuple[tuple[Control, ...], ...]:
+        """Each cell's controls."""
+        return tuple(schedule.controls for schedule in self._schedules)
+
+    def put_back(self, controls: Sequence[Sequence[Control]]) -> None:
+        """Stand as the schedule did that kept these."""
+        for schedule, own in zip(self._schedules, controls, strict=True):
+            schedule.put_back(own)

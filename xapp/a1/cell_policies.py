@@ -13,6 +13,7 @@ from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from policy.cell_state import CellState, TrafficClass
+from policy.errors import counted
 from policy.intent import Intent, Mode, SliceLimit, Target
 from xapp.a1.policy_model import Policy, PolicyTargets, ShareLimit, TargetSet, class_of, slice_name
 from xapp.config.slices import SliceMembers
@@ -250,7 +251,7 @@ class CellPolicies:
         unknown = sum(each is None for each in alive.class_of.values())
         if unknown:
             for name, (_, sources) in self._classes_asked.items():
-                add(sources, f"slice {name}: the traffic class of {unknown} UEs is not reported")
+                add(sources, f"slice {name}: the traffic class of {counted(unknown, 'UE')} is not reported")
         elsewhere: dict[str, str] = {}
         for ue in alive.class_of:
             first = alive.slice_of(ue) or ""

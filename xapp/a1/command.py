@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from policy.cell_state import CellState, TrafficClass, make_cell_state
-from policy.errors import UserMistake
+from policy.errors import UserMistake, counted
 from policy.grammar import MAX_RBGS
 from policy.limits import NO_SLICE_CAP, compile_limits
 from training.command_line.options import argument, command, option
@@ -29,6 +29,7 @@ from xapp.a1.standard_types import (
     type_names,
     type_of,
 )
+from xapp.a1.standard_words import reasons_not_ours, what_holds, what_is_ours
 from xapp.a1.target_lines import ASKS, asked, line, target_rows
 from xapp.config.http_url import check_url
 from xapp.config.model import A1Config, Controls, load_controls
@@ -104,7 +105,9 @@ def show(options: ShowOptions) -> int:
         raise UserMistake(f"--cell is {options.cell!r}, expected RAN name/15 hex digits, small ones, or RAN name/node")
     policies = {file.stem: _read(file) for file in options.files}
     if len(policies) < len(options.files):
-        raise UserMistake(f"{len(options.files)} files, but {len(policies)} names: each policy's id is its file's name")
+        raise UserMistake(
+            f"{len(options.files)} files, but {counted(len(policies), 'name')}: each policy's id is its file's name"
+        )
     controls = load_controls(options.config) if options.config is not None else Controls()
     a1 = controls.a1
     known = PolicySet(policies, a1.slices, controls.report_period_ms, a1.floor_window_periods, controls.nodes)
@@ -113,6 +116,8 @@ def show(options: ShowOptions) -> int:
     if options.url:
         check_url("--url", options.url)
         running = running_policies(options.url, policies, token=token_of(options.token_file))
+        for name, each in running.items():
+            each["holds"] = what_holds(policies[name], each["reasons"], each["targets"])
         shown["measured"] = [target for each in running.values() for target in each.pop("targets")]
         shown["running"] = {name: running.get(name) for name in policies}
     typer.echo(json.dumps(shown, indent=2) if options.as_json else _for_reading(shown))
@@ -149,7 +154,10 @@ def put(options: PutOptions) -> int:
     client = RestClient("A1 mediator", f"{types}/{type_id}", timeout_s=TIMEOUT_S, token=token)
     kind = make_standard_type(type_name, type_id) if type_name else make_policy_type()
     result = _delete(client, name) if policy is None else _put(client, name, policy, kind, options.wait_s)
-    typer.echo(json.dumps(result) if options.as_json else f"{name}: {result['result']}")
+    if policy is not None and result["ok"] and (ours := what_is_ours(policy)):
+        result["ours"] = ours
+    answer = "; ".join(str(result[key]) for key in ("result", "ours") if key in result)
+    typer.echo(json.dumps(result) if options.as_json else f"{name}: {answer}")
     return 0 if result["ok"] else 1
 
 
@@ -211,8 +219,12 @@ def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
     by_policy = dict.fromkeys(policies.policies, "ENFORCED")
     not_enforced = unmet(policies, result, state)
     for name, policy in policies.policies.items():
-        fields = policy.unheeded if isinstance(policy, StandardPolicy) else ()
-        not_enforced += [(name, f"{field.path}: {field.why}") for field in fields]
+        not_enforced += [(name, reason) for reason in reasons_not_ours(policy)]
+    holds = {
+        name: words
+        for name, policy in policies.policies.items()
+        if (words := what_holds(policy, [reason for whose, reason in not_enforced if whose == name]))
+    }
     by_policy |= dict.fromkeys((name for name, _ in not_enforced), "NOT_ENFORCED")
     slices = zip(limits.slice_names, limits.slice_floor_S.tolist(), limits.slice_cap_S.tolist())
     return {
@@ -248,6 +260,7 @@ def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
         ],
         "policies": by_policy,
         "not_enforced": [{"policy": name, "reason": reason} for name, reason in not_enforced],
+        "holds": holds,
     }
 
 
@@ -255,7 +268,7 @@ def _for_reading(shown: dict[str, Any]) -> str:
     window = shown["floor_window_periods"]
     over = "in every period" if window == 1 else f"over {window} periods"
     lines = [
-        f"cell {shown['cell']}, {shown['num_rbgs']} RBGs",
+        f"cell {shown['cell']}, {counted(shown['num_rbgs'], 'RBG')}",
         f"precedence: {' > '.join(shown['precedence']) or 'no policy is about this cell'}",
         f"mode {shown['mode']}, alpha {shown['alpha']:g}, floors hold {over}",
     ]
@@ -270,6 +283,7 @@ def _for_reading(shown: dict[str, Any]) -> str:
         lines.append(f"{row['of']}: {asked(row)}, by {row['policy']}{'' if 'measured' in shown else NOT_MEASURED}")
     lines += [f"{name}: {state}" for name, state in shown["policies"].items() if name in shown["precedence"]]
     lines += [f"  {row['policy']}: {row['reason']}" for row in shown["not_enforced"]]
+    lines += [f"  {name}: {words}" for name, words in shown["holds"].items()]
     return "\n".join(lines + _running_for_reading(shown) if "running" in shown else lines)
 
 
@@ -279,6 +293,7 @@ def _running_for_reading(shown: dict[str, Any]) -> list[str]:
     for name, found in shown["running"].items():
         lines.append(f"{name}: {found['enforcement'] if found else 'not in force there'}")
         lines += [f"  {name}: {reason}" for reason in (found["reasons"] if found else ())]
+        lines += [f"  {name}: {found['holds']}"] if found and found["holds"] else []
     return lines + [f"{row['cell']}: {line(row)}" for row in shown["measured"]]
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from policy.errors import counted
+
 MAX_MISTAKES = 12
 """Of one document that are named; how many more there are is said."""
 MAX_SHOWN = 60
@@ -50,7 +52,7 @@ def mistakes_of(
         start = f"{path}: " if cause is not None and not prefix else f"{path} is {shown(one['input'])}: "
         found += [f"{start}{line}{_allowed(model, place, one['type'])}" for line in lines]
     if more := more + max(0, len(found) - MAX_MISTAKES):
-        found[MAX_MISTAKES:] = [f"and {more} more mistakes"]
+        found[MAX_MISTAKES:] = [f"and {counted(more, 'more mistake')}"]
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from policy.errors import counted
 from xapp.doctor.facts import NOT_ASKED, NOT_WANTED, Answer, Facts
 from xapp.doctor.faults import FAULTS
 from xapp.doctor.finding import Finding, State
@@ -73,7 +74,8 @@ def xapp(facts: Facts) -> Iterator[Finding]:
     elif not facts.after.there:
         yield fault("xapp", "xapp_unreachable", facts.after.error)
     elif (role := _status(facts).get("instance", {}).get("role", "control")) != "control":
-        found = f"{_status(facts)['instance'].get('others', 0)} other instances are alive; this one's role is {role}"
+        others = counted(_status(facts)["instance"].get("others", 0), "other instance is", "other instances are")
+        found = f"{others} alive; this one's role is {role}"
         yield fault("xapp", "yielded", found, state=State.WARNING)
     else:
         yield ok("xapp", f"answers at {facts.url}, leader {_status(facts).get('leader', '?')}")
@@ -88,7 +90,9 @@ def routes(facts: Facts) -> Iterator[Finding]:
         where = facts.environment.get("RMR_SEED_RT") or "RMR_SEED_RT is not set"
         yield fault("routes", "no_route_table", f"no route table ({where})")
     elif lost:
-        yield fault("routes", "no_control_route", f"{lost} controls within {facts.seconds:.1f} s could not be sent")
+        yield fault(
+            "routes", "no_control_route", f"{counted(lost, 'control')} within {facts.seconds:.1f} s could not be sent"
+        )
     else:
         yield ok("routes", "a table is loaded")
 
@@ -110,11 +114,13 @@ def shared_data(facts: Facts) -> Iterator[Finding]:
 
 
 def submgr(facts: Facts) -> Iterator[Finding]:
-    yield _reached("submgr", "submgr_unreachable", facts.submgr, lambda held: f"{len(held)} subscriptions in all")
+    yield _reached(
+        "submgr", "submgr_unreachable", facts.submgr, lambda held: f"{counted(len(held), 'subscription')} in all"
+    )
 
 
 def e2mgr(facts: Facts) -> Iterator[Finding]:
-    yield _reached("e2mgr", "e2mgr_unreachable", facts.e2mgr, lambda names: f"{len(names)} nodes")
+    yield _reached("e2mgr", "e2mgr_unreachable", facts.e2mgr, lambda names: counted(len(names), "node"))
 
 
 def appmgr(facts: Facts) -> Iterator[Finding]:
@@ -213,7 +219,7 @@ def _doubles(facts: Facts, states: Mapping[str, str]) -> Iterator[Finding]:
     wanted = Counter(key.split("/")[0] for key in states)
     for node, count in held.items():
         if count > wanted[node]:
-            found = f"submgr holds {count} subscriptions of {node} for {endpoint}, wanted are {wanted[node]}"
+            found = f"submgr holds {counted(count, 'subscription')} of {node} for {endpoint}, wanted are {wanted[node]}"
             yield fault("subscriptions", "subscription_double", found)
 
 
@@ -306,7 +312,7 @@ def model(facts: Facts) -> Iterator[Finding]:
     elif late > LATE_SHARE * decided:
         yield fault("model", "model_slow", f"{late} of {decided} decisions missed the deadline of {deadline} ms")
     else:
-        yield ok("model", f"{decided} decisions, p99 {p99} ms of {deadline} ms")
+        yield ok("model", f"{counted(decided, 'decision')}, p99 {p99} ms of {deadline} ms")
 
 
 def kpi_guard(facts: Facts) -> Iterator[Finding]:
@@ -316,7 +322,7 @@ def kpi_guard(facts: Facts) -> Iterator[Finding]:
     elif guard["reverted_cells"]:
         alarms = [alarm for alarm in _status(facts).get("alarms", []) if alarm["problem"] == "leader_harmful"]
         named = "; ".join(f"{alarm['what']}: {alarm['more']}" for alarm in alarms) or f"by {guard['rule']}"
-        yield fault("kpi guard", "leader_reverted", f"{guard['reverted_cells']} cells reverted: {named}")
+        yield fault("kpi guard", "leader_reverted", f"{counted(guard['reverted_cells'], 'cell')} reverted: {named}")
     else:
         not_judged = guard.get("not_judged_cells", 0)
         apart = f"cells not judged as the leader does not act there: {not_judged}"

@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from policy.errors import DecodeError, RunFailed, UserMistake
+from policy.errors import DecodeError, RunFailed, UserMistake, counted
 from training.command_line.options import command, option
 from training.command_line.values import goes_with
 from xapp.config.http_url import check_url
@@ -109,7 +109,7 @@ def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> d
     if result.ended_early:
         typer.echo(f"{record} ends early: {result.ended_early}", err=True)
     if decision is not None and cells and not found:
-        raise UserMistake(f"no decision {decision} in {record}, which has {result.decisions} decisions")
+        raise UserMistake(f"no decision {decision} in {record}, which has {counted(result.decisions, 'decision')}")
     made = found[choose_cell(sorted(found), cell)] if found else None
     if made is None:
         raise CannotExplainError(f"no decision in {record}")
@@ -140,5 +140,7 @@ def choose_cell(known: list[str], wanted: str) -> str:
         raise CannotExplainError("no decision has been made yet")
     which = "no --cell given"
     if wanted:
-        which = f"{len(found)} cells end in {wanted!r}" if found else f"no cell ends in {wanted!r}"
+        which = (
+            f"{counted(len(found), 'cell ends', 'cells end')} in {wanted!r}" if found else f"no cell ends in {wanted!r}"
+        )
     raise UserMistake(f"{which}; expected one of {', '.join(known)}")

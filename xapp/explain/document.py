@@ -30,6 +30,7 @@ from policy.prompt.text import action_text
 from xapp.a1.target_lines import target_rows
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.findings import findings_of, got, owner_name
+from xapp.explain.without_leader import Question, question_of, without_leader
 
 DECISIONS = "/ric/v1/decisions"
 """Where a running xApp is asked for such documents."""
@@ -65,11 +66,13 @@ def explain(
     explained, also if they are not there (None = all that are).
     """
     token_probabilities, no_token_probabilities = _token_probabilities(record)
+    question = question_of(record)
     wanted = tuple(record.newest.ue_ids) if ues is None else tuple(ues)
     return {
         **summary(record),
         "cell": record.cell,
         "reason": record.decision.reason,
+        "without_leader": without_leader(record, question),
         "leader": record.leader.name,
         "intent": INTENT.dump_python(record.intent, mode="json"),
         "state": _state(record.state, None if ues is None else wanted),
@@ -79,7 +82,7 @@ def explain(
         "guard": list(record.guard_changes),
         "control": _control(record),
         "odds": _probabilities_document(record, token_probabilities, no_token_probabilities),
-        "prompt": _prompt(record, token_probabilities, wanted),
+        "prompt": _prompt(record, token_probabilities, question, wanted),
         "ues": [_ue(record, token_probabilities, ue, earlier) for ue in wanted],
     }
 
@@ -138,11 +141,19 @@ def _token_name(token: int, state: CellState) -> str:
 
 
 def _prompt(
-    record: DecisionRecord, token_probabilities: TokenProbabilities | None, ues: Sequence[int]
+    record: DecisionRecord,
+    token_probabilities: TokenProbabilities | None,
+    question: Question | None,
+    ues: Sequence[int],
 ) -> dict[str, Any]:
-    if token_probabilities is None:
+    """What the model was shown, or would have been."""
+    prompt: ReadablePrompt | None = None
+    if token_probabilities is not None:
+        prompt = readable_prompt(token_probabilities.layout, record.state, record.intent_then)
+    elif question is not None:
+        prompt = question.prompt
+    if prompt is None:
         return {}
-    prompt: ReadablePrompt = readable_prompt(token_probabilities.layout, record.state, record.intent_then)
     if prompt.text:
         return {"text": prompt.text}
     return {

@@ -9,8 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from policy.errors import counted
 from xapp.a1.target_lines import line as target_line
 
+MAX_SHOWN_UES = 6
+"""UEs of a prompt that was not answered, where none is asked about."""
 MAX_ALTERNATIVES = 3
 """Of an RBG, besides who got it."""
 CIRCUMSTANCES = ("buffer", "buffer_unknown", "cap", "floor", "quota", "guard_changed")
@@ -19,7 +22,7 @@ CIRCUMSTANCES = ("buffer", "buffer_unknown", "cap", "floor", "quota", "guard_cha
 
 def show(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
     """The whole answer: about one UE if one was asked for, else a line for each."""
-    _head(console, document)
+    _head(console, document, ue)
     for entry in document["ues"]:
         if ue is not None:
             _one_ue(console, document, entry)
@@ -28,9 +31,11 @@ def show(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
     _token_probabilities(console, document, ue)
 
 
-def _head(console: Console, document: Mapping[str, Any]) -> None:
+def _head(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
     owners = document["allocation"]["owners"]
     console.print(f"[bold]decision {document['id']}[/] about {escape(document['cell'])} at {document['time']}")
+    if document.get("without_leader"):
+        _without_leader(console, document, ue)
     took = f"{document['decision_ms']:.1f} ms to decide, {document['loop_ms']:.1f} ms from report to control"
     console.print(f"decided by [bold]{escape(document['decided_by'])}[/] ({took})")
     console.print(f"RBGs       {_owners(owners)}")
@@ -48,6 +53,29 @@ def _head(console: Console, document: Mapping[str, Any]) -> None:
     for target in document.get("targets", ()):
         console.print(f"target     {escape(target_line(target))}")
     console.print()
+
+
+def _without_leader(console: Console, document: Mapping[str, Any], ue: int | None) -> None:
+    """First of all: that the leader did not decide, why, who did instead, and what a leader is asked in such a case."""
+    silence, prompt = document["without_leader"], document["prompt"]
+    console.print(f"[bold]the leader, {escape(silence['leader'])}, did not decide here[/]: {escape(silence['why'])}")
+    console.print(f"in its place decided {escape(silence['decided_instead'])}")
+    asked = "it was asked" if silence["was_asked"] else "it would have been asked"
+    of = f" (of {', '.join(silence['owners'])})" if silence["owners"] else ""
+    shown = ", and shown:" if prompt else ""
+    rbgs = counted(document["state"]["num_rbgs"], "RBG")
+    console.print(f"{asked} for an owner of each of {rbgs}{escape(of)}{shown}")
+    if "text" in prompt:
+        console.print(f"  {escape(prompt['text'])}")
+        return
+    rows = (
+        [("cell", prompt["cell"]), *((f"UE {name}", of_ue) for name, of_ue in prompt["ues"].items())] if prompt else []
+    )
+    for name, levels in rows[: 2 if ue is not None else MAX_SHOWN_UES + 1]:
+        known = (f"{field} {level}" for field, level in levels.items() if level != "not known")
+        console.print(f"  {name}: {escape(', '.join(known))}")
+    if len(rows) > MAX_SHOWN_UES + 1:
+        console.print(f"  and {counted(len(rows) - MAX_SHOWN_UES - 1, 'more UE')}: --ue shows one, --json all")
 
 
 def _owners(owners: Sequence[object]) -> str:
@@ -108,15 +136,16 @@ def _all_ues(console: Console, document: Mapping[str, Any]) -> None:
     for column in ("UE", "got", "because"):
         table.add_column(column, overflow="fold")
     for entry in document["ues"]:
-        table.add_row(str(entry["ue"]), _got(entry).removeprefix("got "), escape(_main_reason(entry)))
+        known = ("fallback",) if document.get("without_leader") else ()
+        table.add_row(str(entry["ue"]), _got(entry).removeprefix("got "), escape(_main_reason(entry, known)))
     console.print(table)
     console.print()
 
 
-def _main_reason(entry: Mapping[str, Any]) -> str:
-    """The first finding that is more than circumstance."""
+def _main_reason(entry: Mapping[str, Any], known: Sequence[str] = ()) -> str:
+    """The first finding that is more than circumstance. known: codes of what has been told already."""
     texts = {finding["code"]: str(finding["text"]) for finding in reversed(entry["why"])}
-    telling = [f["code"] for f in entry["why"] if f["code"] not in CIRCUMSTANCES]
+    telling = [f["code"] for f in entry["why"] if f["code"] not in (*CIRCUMSTANCES, *known)]
     if not entry["got_nothing"] and "chosen" in texts:
         return texts["chosen"]
     return texts[telling[0]] if telling else next(reversed(texts.values()), "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
+from policy.errors import counted
 from xapp.lab.harmful_leaders import plug_in_of
 from xapp.lab.options import MARGIN_SEED, LabOptions
 
@@ -44,7 +45,7 @@ def compare_leaders(options: LabOptions, names: Sequence[str], console: Console)
 
     rows: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys((options.leader, *names)):
-        with console.status(f"replaying {options.periods} periods under {name}"):
+        with console.status(f"replaying {counted(options.periods, 'period')} under {name}"):
             rows[name] = figures(
                 _replay(options, name, cells=options.cells, seed=options.seed, periods=options.periods)
             )
@@ -61,7 +62,7 @@ def margins(
     periods = max(2, slots // options.k) if options.k > 1 else slots // 5
     rows = {}
     for name in (options.leader, *names):
-        with console.status(f"{worlds} worlds under {name}"):
+        with console.status(f"{counted(worlds, 'world')} under {name}"):
             rows[name] = _replay(options, name, cells=worlds, seed=seed, periods=periods)
     throughput = {row.row: row for row in compare(rows, options.leader, ("throughput_bits_per_slot",))}
     return [

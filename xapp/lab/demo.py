@@ -8,7 +8,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from training.command_line.options import INTERRUPTED, command, option
+from policy.errors import INTERRUPTED
+from training.command_line.options import command, option
 from training.command_line.result_file import check_json_path, write_json
 from training.simulator.scenario import MAX_SEED
 from xapp.lab.comparison import MARGIN_CELLS, margins, verdict

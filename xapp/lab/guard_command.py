@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import typer
 
-from policy.errors import UserMistake
+from policy.errors import INTERRUPTED, UserMistake
 from policy.kpi_guard.rules import FALSE_ALARM_CYCLES, GuardRules
 from policy.registry import make_leader
 from policy.time_scales import SLOT_MS
-from training.command_line.options import INTERRUPTED, command, option
+from training.command_line.hold import hold_file
+from training.command_line.options import command, option
 from training.command_line.result_file import as_plain, check_json_path, write_json
 from training.command_line.values import goes_with
 from training.evaluation.result_document import made_by
@@ -59,7 +60,7 @@ class GuardLabOptions:
     packets: bool = option(False, "Nodes report packets lost and delivered, and the guard uses them.")
     cost: bool = option(False, "Play the same worlds without guard, too: what hold-outs cost, paired.")
     cost_from: float = option(0.0, "Utility counts from this second on.", min=0, max=86_400)
-    resume: bool = option(False, "Go on where FILE of --json stopped.")
+    resume: bool = option(False, "Go on where FILE of --json stopped; of a whole one, show its figures.")
     json_file: str = option(
         "", "Write the results there (- = standard output); FILE.played is kept meanwhile.", flag="--json"
     )
@@ -73,7 +74,8 @@ class GuardLabOptions:
 def guard_lab(options: GuardLabOptions) -> int:
     """Worlds in the simulator, each with leader and KPI guard: how many were reverted, how soon, by which rule.
 
-    Ctrl-C keeps the batches that ended; --resume goes on.
+    Ctrl-C keeps the batches that ended; --resume goes on. A FILE of --json that is there already is never played anew:
+    without --resume it is refused, with it its figures are shown as they are.
     """
     check_json_path(options.json_file)
     if options.swap_for and not options.settled:
@@ -97,6 +99,14 @@ def guard_lab(options: GuardLabOptions) -> int:
     for leader in filter(None, (options.leader, options.swap_for)):
         make_leader(plug_in_of(leader))
     file = PlayedParts(options.json_file, {"made_by": made_by(), "options": _shown(options)})
+    with hold_file(options.json_file):
+        return _measure_and_keep(options, file)
+
+
+def _measure_and_keep(options: GuardLabOptions, file: PlayedParts) -> int:
+    if (whole := file.whole(resume=options.resume)) is not None:
+        typer.echo(whole["text"])
+        return 0
     known = file.begin(resume=options.resume)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -150,7 +160,9 @@ def measure(
         figures["cost_percent"], figures["cost_half_width_percent"] = -paired.mean, paired.half_width
         text += f"; cost {figures['cost_percent']:.2f} +- {figures['cost_half_width_percent']:.2f} % of utility"
     values = {"guarded": [w._asdict() for w in guarded], "free": [w._asdict() for w in free]}
-    found: dict[str, Any] = as_plain({"options": _shown(options), **figures, "text": text, "values": values})
+    found: dict[str, Any] = as_plain(
+        {"made_by": made_by(), "options": _shown(options), **figures, "text": text, "values": values}
+    )
     return found
 
 

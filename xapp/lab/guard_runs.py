@@ -44,6 +44,9 @@ class World(NamedTuple):
     """None = not asked for."""
 
 
+HEAD = ("made_by", "options")
+"""What the parts depend on, in FILE.played and in the result."""
+
 Play = Callable[[Part, Callable[[float], None]], list[World]]
 """A part's worlds; is handed what wants to know how many seconds have been played."""
 Played = dict[Part, list[World]]
@@ -54,11 +57,16 @@ class PlayedParts(PlayedFile):
 
     def __init__(self, json_file: str, head: dict[str, Any]) -> None:
         """json_file: of the result; "" and - keep nothing. head: what the parts depend on."""
-        super().__init__(json_file, head, of="measurement", entries="{} parts")
+        super().__init__(json_file, head, of="measurement", entry="part")
 
     def begin(self, *, resume: bool) -> Played:
         """What was played before. Raises UserMistake where another measurement lies there, or this one unasked."""
         return dict(self.entries(_read, resume=resume))
+
+    def whole(self, *, resume: bool) -> dict[str, Any] | None:
+        """The result, if FILE holds it already. Raises UserMistake for another one, or this one unasked."""
+        found: dict[str, Any] | None = self.result(lambda result: {name: result[name] for name in HEAD}, resume=resume)
+        return found
 
     def keep(self, part: Part, worlds: Sequence[World]) -> None:
         self.write([part, worlds])

@@ -16,6 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from policy.errors import counted
 from training.command_line.options import words_of
 from training.simulator.scenario import make_scenario
 from xapp.lab.comparison import compare_leaders, margins, verdict
@@ -367,7 +368,9 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
     if options.worlds and options.compared and not interrupted:
         rows = margins(options, options.compared, console, worlds=options.worlds, seed=options.world_seed)
         summary["margins"] = [row._asdict() for row in rows]
-        console.print(f"utility over {options.worlds} other worlds, paired, with 95 % intervals", style="dim")
+        console.print(
+            f"utility over {counted(options.worlds, 'other world')}, paired, with 95 % intervals", style="dim"
+        )
         console.print(f"{options.leader} {verdict(rows)}", highlight=False, soft_wrap=True)
         shares = ", ".join(f"{row.throughput_percent:+.1f} % against {row.name}" for row in rows)
         console.print(f"throughput {shares}", highlight=False, soft_wrap=True)

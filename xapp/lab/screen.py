@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from policy.allocation import ue_letter
+from policy.errors import counted
 from training.command_line.screen import print_whole
 
 CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
@@ -104,8 +105,8 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         f"controls    {summary['controls_sent']} sent, {summary['controls_acked']} acknowledged,"
         f" {summary['controls_failed']} failed, {summary['controls_applied']} applied by the MAC"
         + (f" ({summary['controls_late']} came after their period had begun)" if summary["controls_late"] else ""),
-        f"MAC         {summary['slots_run']} slots ({summary['slots_late']} late),"
-        f" {summary['transmissions_outside_grant']} transmissions outside grants;"
+        f"MAC         {counted(summary['slots_run'], 'slot')} ({summary['slots_late']} late),"
+        f" {counted(summary['transmissions_outside_grant'], 'transmission')} outside grants;"
         f" followers: {FOLLOWERS.get(summary['followers'], summary['followers'])}",
         f"decision    {_times(summary['decision_ms'])}",
         f"loop        {_times(summary['loop_ms'])}, from report frame in to control out",
@@ -114,27 +115,30 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         lines.insert(
             4,
             f"quotas      down to {summary['least_quota_percent']} %, above in {summary['ue_reports_over_quota']} of"
-            f" {summary['ue_reports_under_quota']} reports of a UE; {summary['ues_limited']} UEs limited at the end",
+            f" {summary['ue_reports_under_quota']} reports of a UE; "
+            f"{counted(summary['ues_limited'], 'UE')} limited at the end",
         )
     guard = summary.get("kpi_guard") or {}
     if guard.get("hold_out_share") or guard.get("reverted_cells"):
         by = f", the first after {guard['first_revert_s']} s by {guard['rule']}" if guard["rule"] else ""
         lines.append(
-            f"KPI guard   {guard['reverted_cells']} cells reverted{by};"
+            f"KPI guard   {counted(guard['reverted_cells'], 'cell')} reverted{by};"
             f" hold-outs {100 * guard['hold_out_share']:.1f} % of the reports{' until then' if by else ''}"
         )
     if summary["options"]["control"] in ("ccc", "auto"):
         lines.insert(
             4,
             f"slices      down to {summary['least_quota_percent']} %, above in {summary['slice_reports_over_ratio']} of"
-            f" {summary['slice_reports_under_ratio']} reports of a slice; {summary['slices_limited']} slices limited at"
-            " the end",
+            f" {summary['slice_reports_under_ratio']} reports of a slice; "
+            f"{counted(summary['slices_limited'], 'slice')} limited at the end",
         )
     for row in summary.get("targets", ()):
         met = (
             "no window"
             if row["met_share"] is None
-            else (f"met in {row['met_share']:.0%} of {row['windows']} windows, idle in {row['idle_share']:.0%}")
+            else (
+                f"met in {row['met_share']:.0%} of {counted(row['windows'], 'window')}, idle in {row['idle_share']:.0%}"
+            )
         )
         lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
     for line in lines:

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from policy.errors import counted
 from policy.leader import Leader, LeaderNotReady
 from policy.registry import make_leader
 from xapp.leader.answer_check import AnswerCheck, MalformedAnswer, is_list_of_decisions
@@ -59,7 +60,7 @@ def _serve(connection: socket.socket, leader: Leader) -> int:
             if not is_list_of_decisions(given):
                 raise TypeError(f"the leader returned {type(given).__name__}, expected a list of Decision")
             if list.__len__(given) != len(states):
-                raise MalformedAnswer(f"{list.__len__(given)} decisions for {len(states)} cells")
+                raise MalformedAnswer(f"{counted(list.__len__(given), 'decision')} for {counted(len(states), 'cell')}")
             fields: dict[str, Any] = {"decisions": [decision_document(each) for each in check.checked(given, states)]}
         except LeaderNotReady as error:
             fields = {"excuse": str(error)[:SHOWN_CHARACTERS]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from policy.errors import counted
 from xapp.control_kinds.control_kind import Problem
 from xapp.nodes.gnb_parts import HARMLESS, controlled_part
 from xapp.nodes.subscription_plan import NodePlan
@@ -30,7 +31,7 @@ def problems_of(node: str, plan: NodePlan, is_part: bool, refused: Sequence[str]
     if refused:
         problems.append(Problem("measurements_refused", f"{node} refuses {', '.join(refused)}: subscribed to without"))
     if shared_ues:
-        text = f"{node} reports {shared_ues} UEs in several cells: each counts for one"
+        text = f"{node} reports {counted(shared_ues, 'UE')} in several cells: each counts for one"
         problems.append(Problem("ues_in_several_cells", text))
     return problems
 

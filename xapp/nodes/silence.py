@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from policy.errors import counted
+
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
 """What is still silent after it was made anew is made anew again after a pause that doubles."""
@@ -43,7 +45,7 @@ def evidence_of(kind: str, *, ues_by_dcm: int, control_unanswered: bool, unknown
     if unknown_to_manager:
         return "the subscription manager does not know the subscription any more"
     if ues_by_dcm:
-        return f"the cell's DCM indications report {ues_by_dcm} UEs"
+        return f"the cell's DCM indications report {counted(ues_by_dcm, 'UE')}"
     return "the node did not answer a control" if control_unanswered else ""
 
 

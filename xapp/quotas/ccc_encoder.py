@@ -12,6 +12,7 @@ import numpy as np
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
+from policy.errors import counted
 from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
 from xapp.e2.asn1.errors import E2DecodeError
 from xapp.e2.ccc import messages as ccc
@@ -215,8 +216,11 @@ class CccEncoder(BookEncoder[CccSettings, KeptSlice]):
         if above:
             return AppliedCheck(False, ", ".join(above))
         if not known:
-            return AppliedCheck(None, f"{len(limited)} slices are limited, none of which is in the newest report")
-        return AppliedCheck(True, f"{known} slices are within their ratios")
+            return AppliedCheck(
+                None,
+                f"{counted(len(limited), 'slice is', 'slices are')} limited, none of which is in the newest report",
+            )
+        return AppliedCheck(True, counted(known, "slice is within its ratio", "slices are within their ratios"))
 
     @property
     def mute(self) -> tuple[str, ...]:

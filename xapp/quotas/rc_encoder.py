@@ -11,6 +11,7 @@ from zlib import crc32
 
 from policy.allocation import Allocation
 from policy.cell_state import CellState
+from policy.errors import counted
 from xapp.control.encoder import AppliedCheck, ControlMessage, DecisionContext, SendContext
 from xapp.e2.dcm.messages import AppliedControl
 from xapp.e2.dialect import Dialect
@@ -145,8 +146,10 @@ class RcEncoder(BookEncoder[RcSettings, UeId]):
         if above:
             return AppliedCheck(False, ", ".join(above))
         if not known:
-            return AppliedCheck(None, f"{len(quotas)} UEs are under a quota, none of which is in the newest report")
-        return AppliedCheck(True, f"{len(known)} UEs are within their quotas")
+            return AppliedCheck(
+                None, f"{counted(len(quotas), 'UE is', 'UEs are')} under a quota, none of which is in the newest report"
+            )
+        return AppliedCheck(True, counted(len(known), "UE is within its quota", "UEs are within their quotas"))
 
     def _message(self, order: Order, send_context: SendContext) -> ControlMessage:
         s, quota = self._settings, order.quota

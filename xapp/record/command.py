@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from policy.errors import counted
 from policy.registry import check_leader
 from training.command_line.options import argument, command, option
 from xapp.record.file_format import Recording
@@ -36,9 +37,10 @@ def replay(options: ReplayOptions) -> int:
         result = Replay(recording, asked, ask_leader=not isinstance(asked, AbsentLeader)).run()
     if result.ended_early:
         typer.echo(f"{options.file} ends early: {result.ended_early}")
-    counts = f"{result.messages} messages, {result.decisions} decisions"
+    counts = f"{counted(result.messages, 'message')}, {counted(result.decisions, 'decision')}"
     if result.difference:
         typer.echo(f"DIFFERENT after {counts}: {result.difference}")
         return 1
-    typer.echo(f"the same: {counts}, {result.controls} controls and releases equal byte for byte")
+    sent = counted(result.controls, "control or release", "controls and releases")
+    typer.echo(f"the same: {counts}, {sent} equal byte for byte")
     return 0

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from policy.cell_state import CellState
-from policy.errors import StackmacError
+from policy.errors import StackmacError, counted
 from policy.intent import Intent
 from policy.leader import Decision, Leader
 from policy.leader_models.token_probabilities import TokenProbabilities
@@ -246,7 +246,9 @@ class Replay:
                 self.result.difference = f"{what}: {_decoded_otherwise(cell, record)}{_first_difference(then, now)}"
                 return
         if len(recorded) != len(replayed):
-            self.result.difference = f"{what}: {len(recorded)} controls were sent, now {len(replayed)}"
+            self.result.difference = (
+                f"{what}: {counted(len(recorded), 'control was', 'controls were')} sent, now {len(replayed)}"
+            )
 
     def _called(self, kind: str, calls: RecordedCalls, event: Event) -> None:
         node, call = str(event["node"]), str(event["call"])

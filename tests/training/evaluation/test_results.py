@@ -127,10 +127,10 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         return evaluate(players, setup, known=journal.begin(resume=resume), keep=journal.keep)
 
     stopped = attempt(resume=False)
-    assert stopped.seeds_done == 3 and "keeps all 6 plays" in Journal(str(tmp_path / "r.json"), players, [], setup).kept
+    assert stopped.seeds_done == 3 and "keeps 6 plays" in Journal(str(tmp_path / "r.json"), players, [], setup).kept
     lines = tmp_path / "r.json.played"
     kept = lines.read_bytes()
-    with pytest.raises(UserMistake, match="keeps all 6 plays: --resume goes on; or delete it, or choose another"):
+    with pytest.raises(UserMistake, match="keeps 6 plays: --resume goes on; or delete it, or choose another"):
         attempt(resume=False)
     assert lines.read_bytes() == kept
     # What was being written as the machine went off is played again.
@@ -153,3 +153,54 @@ def test_resume_needs_a_file_and_a_whole_result_leaves_no_journal(
     assert "--resume without --json FILE" in capsys.readouterr().err
     run(tmp_path / "a.json", "--against", "node_idle", "--ues", "3", "--seeds", "1")
     assert not (tmp_path / "a.json.played").exists()
+
+
+def test_a_result_that_is_there_is_not_played_again_unasked_nor_for_another_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, words = tmp_path / "a.json", ["--against", "node_idle", "--ues", "3", "--seeds", "2"]
+    run(file, *words)
+    shown, before = capsys.readouterr().out, file.read_bytes()
+    assert main([*SMALL, *words, "--json", str(file)]) == 2
+    told = f"{file} is there already: --resume takes it as it is; or delete it, or choose another file"
+    assert capsys.readouterr().err.strip() == f"stackmac evaluate: {told}"
+    assert main([*SMALL, *words, "--json", str(file), "--resume", "--seeds", "3"]) == 2
+    assert f"{file} is of another evaluation: setup.seeds was 2, is now 3" in capsys.readouterr().err
+
+    def play(*arguments: Any) -> None:
+        raise AssertionError("it is played again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.replay.CellBatch", play)
+        assert main([*SMALL, *words, "--json", str(file), "--resume"]) == 0
+    rows = [line for line in shown.splitlines() if "cell-slots" not in line]
+    assert [line for line in capsys.readouterr().out.splitlines() if "cell-slots" not in line] == rows
+    assert file.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    file.write_text("{}")
+    assert main([*SMALL, *words, "--json", str(file), "--resume"]) == 2
+    assert "is no result of this evaluation: delete it, or choose another file" in capsys.readouterr().err
+
+
+def test_half_a_result_whose_plays_were_deleted_goes_on_from_its_own_values(tmp_path: Path) -> None:
+    setup = Setup(MIX, (3,), seeds=2, cells=2, periods=5)
+    idle = BASELINES["node_idle"].plays[0]
+    seeds: list[int] = []
+
+    def once(world: World) -> list[CellMetrics]:
+        if len(seeds) == 1:
+            raise KeyboardInterrupt
+        seeds.append(world.seed)
+        return idle(world)
+
+    def again(world: World) -> list[CellMetrics]:
+        seeds.append(world.seed)
+        return idle(world)
+
+    file = tmp_path / "r.json"
+    half = evaluate([Player("one", (once,))], setup)
+    file.write_text(json.dumps(document_of(half, [], [])))
+    journal = Journal(str(file), [Player("one", (again,))], [], setup)
+    known = journal.begin(resume=True)
+    whole = evaluate([Player("one", (again,))], setup, known=known, keep=journal.keep)
+    assert whole.complete and seeds == [700_001, 700_002]
+    assert "keeps 2 plays" in journal.kept  # should it be stopped now

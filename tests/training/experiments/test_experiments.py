@@ -314,6 +314,15 @@ def test_a_directory_with_an_experiment_is_not_overwritten(
     assert "--resume goes on" in capsys.readouterr().err
 
 
+def test_a_result_of_another_directory_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, words = tmp_path / "found.json", ["experiment", "period", "--out", str(tmp_path / "out"), "--budget", "smoke"]
+    file.write_text("{}")
+    assert main([*words, "--json", str(file)]) == 2
+    told = f"{file} is there already: --resume writes over it; or choose another file"
+    assert capsys.readouterr().err.strip() == f"stackmac experiment: {told}"
+    assert list(tmp_path.iterdir()) == [file] and file.read_text() == "{}"
+
+
 def test_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "list"]) == 0
     listed = capsys.readouterr().out

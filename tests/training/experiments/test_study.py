@@ -82,6 +82,27 @@ def test_what_was_finished_before_ctrl_c_is_kept(tmp_path: Path) -> None:
     assert len(list((tmp_path / "parts").glob("*.json"))) == 1
 
 
+def test_a_training_that_is_stopped_ends_the_study_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    from policy.leader_models.language_model import ModelConfig
+    from training.experiments.trainings import warm_start_part
+
+    steps: list[str] = []
+
+    def stop_at_first(step: str) -> None:
+        steps.append(step)
+        if len(steps) == 1:
+            raise KeyboardInterrupt  # as Ctrl-C does while a step is shown
+
+    arguments = {
+        "scenarios": [MIX], "teacher": "proportional_fair", "steps": 3, "batch": 4, "seed": 0,
+        "model": ModelConfig(16, 1, 2, 24), "model_kind": "pointer", "ues": (2,),
+    }  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        warm_start_part(**arguments, folder=tmp_path, resume=False, notify=stop_at_first)
+    warm_start_part(**arguments, folder=tmp_path, resume=True, notify=stop_at_first)
+    assert steps == ["step 1/3", "step 2/3", "step 3/3"]
+
+
 def test_several_processes_give_the_same(tmp_path: Path) -> None:
     parts = [Part(str(k), dict, {"x": k}) for k in range(5)]
     assert Study(tmp_path, BUDGETS["smoke"], jobs=2).run(parts) == [{"x": k} for k in range(5)]

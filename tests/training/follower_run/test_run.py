@@ -58,28 +58,38 @@ def lines(folder) -> list[dict]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("objective", ["regression", "sequence"])
-def test_a_resumed_run_is_the_unbroken_one(tmp_path, objective):
+RIC20 = make_scenario("ric20")
+
+
+@pytest.mark.parametrize(
+    ("objective", "scenario", "stops"),
+    [("regression", MIX, [1]), ("sequence", MIX, [0]), ("regression", MIX, [-3, -2, -1, 0, 1, 2]),
+     ("regression", RIC20, [-2, 0])],
+)  # fmt: skip
+def test_a_resumed_run_is_the_unbroken_one_and_does_no_update_twice(tmp_path, objective, scenario, stops):
     config = replace(TINY, follow=FollowConfig(objective=objective, futures=2, kl=0.1))
-    whole = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "whole", config)
+    arguments = "proportional_fair", [scenario], [2, 3]
+    whole = follow(bundle(), *arguments, tmp_path / "whole", config)
     assert whole.complete and whole.updates == 7
 
-    def interrupt(report) -> None:
-        if report.update == 1:
-            raise KeyboardInterrupt
+    def stop_at(update: int):
+        def interrupt(report) -> None:
+            if report.update == update:
+                raise KeyboardInterrupt
 
-    part = follow(bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "part", config, progress=interrupt)
-    assert (part.complete, part.updates) == (False, 5)
+        return interrupt
+
+    for number, stop in enumerate(stops):
+        part = follow(bundle(), *arguments, tmp_path / "part", config, progress=stop_at(stop), resume=number > 0)
+        assert (part.complete, part.is_asked, part.kept, part.updates) == (False, True, stop + 4, stop + 4)
     done = []
-    rest = follow(
-        bundle(), "proportional_fair", [MIX], [2, 3], tmp_path / "part", config, resume=True, progress=done.append
-    )
-    assert part.kept <= part.updates and part.kept + len(done) == 7  # it goes on from where it is said to
+    rest = follow(bundle(), *arguments, tmp_path / "part", config, resume=True, progress=done.append)
+    assert part.kept + len(done) == 7  # it goes on from where it is said to
     assert rest.complete and lines(tmp_path / "part") == lines(tmp_path / "whole")
     made = [state_of(load_bundle(tmp_path / run / "bundle").follower) for run in ("whole", "part")]
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
     with pytest.raises(TrainingError, match="leader was proportional_fair, is now round_robin"):
-        follow(bundle(), "round_robin", [MIX], [2, 3], tmp_path / "part", config, resume=True)
+        follow(bundle(), "round_robin", [scenario], [2, 3], tmp_path / "part", config, resume=True)
 
 
 def test_a_run_stops_on_time_and_goes_on(tmp_path, monkeypatch):
@@ -92,6 +102,8 @@ def test_a_run_stops_on_time_and_goes_on(tmp_path, monkeypatch):
     leader = "proportional_fair"
     part = follow(bundle(), leader, [MIX], [2], tmp_path, TINY, seconds=3.0, progress=take_a_second)
     assert (part.complete, part.updates) == (False, 3)
+    part = follow(bundle(), leader, [MIX], [2], tmp_path, TINY, seconds=0.1, resume=True, progress=take_a_second)
+    assert (part.complete, part.updates) == (False, 4)  # less time than an update takes: one at least
     rest = follow(bundle(), leader, [MIX], [2], tmp_path, TINY, resume=True)
     assert (rest.complete, rest.updates) == (True, 7)
 

@@ -24,6 +24,7 @@ from training.errors import Stopped, TrainingError
 from training.imitation.collector import Collector, best_response, prompts_of
 from training.imitation.teachers import make_teacher
 from training.imitation.warm_start import WarmStartConfig, options_for, warm_start
+from training.rounds import Clock
 from training.simulator.cell import CellBatch
 from training.simulator.learned_followers import LearnedFollowers
 from training.simulator.scenario import make_scenario
@@ -82,13 +83,16 @@ class StopAt:
             raise KeyboardInterrupt
 
 
-def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path):
+@pytest.mark.parametrize("stops", [[5], [3], list(range(8))])  # within a round, where one ends, and everywhere
+def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run_and_does_no_step_twice(tmp_path, stops):
     unbroken = run(tmp_path / "a")
-    stopped = run(tmp_path / "b", progress=StopAt(5))
-    assert not stopped.complete
+    for number, stop in enumerate(stops):
+        stopped = run(tmp_path / "b", progress=StopAt(stop), resume=number > 0)
+        assert not stopped.complete and stopped.is_asked and stopped.kept == stopped.steps == stop + 1
     load_bundle(stopped.bundle)
-    resumed = run(tmp_path / "b", resume=True)
-    assert resumed.complete
+    steps = []
+    resumed = run(tmp_path / "b", resume=True, progress=lambda report: steps.append(report.step))
+    assert resumed.complete and steps == list(range(stops[-1] + 1, 9))
     assert (tmp_path / "a/log.jsonl").read_text() == (tmp_path / "b/log.jsonl").read_text()
     a, b = load_bundle(unbroken.bundle), load_bundle(resumed.bundle)
     for one, other in ((a.leader, b.leader), (a.follower, b.follower)):
@@ -111,9 +115,17 @@ def test_another_seed_is_another_run(tmp_path):
 
 
 def test_a_clock_can_stop_it(tmp_path):
-    with pytest.raises(Stopped, match="before the first step"):
-        run(tmp_path, seconds=0.0)
+    first = run(tmp_path, seconds=0.0)
+    assert (first.complete, first.is_asked, first.steps) == (False, False, 1)
     assert run(tmp_path, resume=True, seconds=math.inf).complete
+
+
+def test_a_signal_before_the_first_step_leaves_nothing_to_show_but_where_to_go_on(tmp_path):
+    with Clock() as clock:
+        clock.ask()
+        with pytest.raises(Stopped, match=r"before the first step: there is no .*/bundle yet; .* from step 0$"):
+            run(tmp_path, clock=clock)
+    assert run(tmp_path, resume=True).complete
 
 
 @pytest.mark.parametrize(

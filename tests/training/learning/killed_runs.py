@@ -59,7 +59,8 @@ def kill_at(step: int, out: Path) -> None:
 
     def watch(event: str, arguments: Any) -> None:
         writes = event == "open" and isinstance(arguments[1], str) and arguments[1].strip("rbt") != ""
-        if (writes or event in CHANGES_ON_DISK) and str(arguments[0]).startswith(str(out)):
+        changes = (writes or event in CHANGES_ON_DISK) and str(arguments[0]).startswith(str(out))
+        if changes and not str(arguments[0]).endswith(".lock"):
             left[0] -= 1
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)

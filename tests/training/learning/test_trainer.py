@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +24,9 @@ from policy.shipped import shipped_bundle
 from training.alternatives import Search
 from training.checkpoint import read_checkpoint
 from training.errors import Diverged, RunFailed, Stopped, TrainingError
-from training.learning import selection
+from training.learning import health, selection
 from training.learning.config import make_config
+from training.learning.leader_learner import LeaderLearner
 from training.learning.objectives import OBJECTIVES
 from training.learning.trainer import train
 from training.simulator.cell import CellBatch
@@ -44,6 +48,7 @@ def one_thread():
 def short_looks(monkeypatch):
     """Choosing takes fewer slots than a real choice should."""
     monkeypatch.setattr(selection, "SLOTS", 4)
+    monkeypatch.setattr(health, "WATCH_SLOTS", 4)
     monkeypatch.setattr(selection, "PERIODS", 1)
 
 
@@ -94,6 +99,10 @@ def test_a_small_budget_makes_the_leader_better(tmp_path):
     assert all(torch.equal(followers[0][name], followers[1][name]) for name in followers[1])
 
 
+def lines(out) -> list[str]:
+    return (out / "log.jsonl").read_text().splitlines()
+
+
 class StopAt:
     """Ctrl-C while an update is reported."""
 
@@ -105,21 +114,102 @@ class StopAt:
             raise KeyboardInterrupt
 
 
+def left_by(out) -> dict[str, Any]:
+    """What a run leaves, by name: its bundle, its log and its checkpoint; what TensorBoard reads has the time in it."""
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and "tensorboard" not in path.parts]
+    found = {str(path.relative_to(out)): path.read_bytes() for path in files}
+    return {name: weights(held) if name.endswith("safetensors") else held for name, held in found.items()}
+
+
+def weights(held: bytes) -> tuple[dict[str, Any], bytes]:
+    """Of a safetensors file, whose header has its keys in any order."""
+    size = int.from_bytes(held[:8], "little")
+    return json.loads(held[8 : 8 + size]), held[8 + size :]
+
+
 @pytest.mark.usefixtures("short_looks")
+@pytest.mark.parametrize("stop", [2, 3])  # within a round, and where one ends
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run(tmp_path, objective):
+def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run_and_does_no_update_twice(tmp_path, objective, stop):
     changes = {"objective": objective, "kl": 0.1, "horizon": 2 if objective == "sequence" else 1, "batch": 4}
-    unbroken = run(tmp_path / "a", **changes)
-    stopped = run(tmp_path / "b", progress=StopAt(3), **changes)
-    assert not stopped.complete
+    run(tmp_path / "a", **changes)
+    stopped = run(tmp_path / "b", progress=StopAt(stop), **changes)
+    assert not stopped.complete and stopped.is_asked
     load_bundle(stopped.bundle)
-    done_again = []
-    resumed = run(tmp_path / "b", resume=True, progress=lambda report: done_again.append(report.update), **changes)
-    assert resumed.complete
-    assert done_again[0] == stopped.kept <= stopped.updates  # what is said of where it goes on is so
-    assert (tmp_path / "a/log.jsonl").read_text() == (tmp_path / "b/log.jsonl").read_text()
-    a, b = (state_of(load_bundle(result.bundle).leader) for result in (unbroken, resumed))
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    done_then = []
+    resumed = run(tmp_path / "b", resume=True, progress=lambda report: done_then.append(report.update), **changes)
+    assert resumed.complete and not resumed.is_asked
+    assert done_then[0] == stopped.kept == stopped.updates == stop + 1
+    assert left_by(tmp_path / "a") == left_by(tmp_path / "b")
+
+
+@pytest.mark.usefixtures("short_looks")
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("mix", {"roles": ("leader", "follower"), "alternate": False, "watch_rounds": 1, "kl": 0.1}),
+        ("mix", {"roles": ("leader", "follower"), "objective": "sequence", "horizon": 2}),
+        ("ric20", {"choose_rounds": 1}),
+        ("full", {"roles": ("leader", "follower"), "alternate": False, "choose_rounds": 0, "worlds": 1}),
+    ],
+)  # fmt: skip
+def test_a_run_stopped_after_each_update_is_the_unbroken_run(tmp_path, name, changes):
+    scenario, few = make_scenario(name), Search(owner_steps=1, owners_per_step=1, grants=1)
+    cheap = {"round_updates": 2, "updates": 3, "worlds": 2, "cells": 2, "search": few, "seconds": 1e-9}
+    changes = cheap | changes
+
+    def start() -> Bundle:
+        return untrained() if name == "mix" else untrained(LAB, scenario.slots_per_dcm)
+
+    run(tmp_path / "a", scenario, start(), **(changes | {"seconds": 1e9}))
+    parts = [run(tmp_path / "b", scenario, start(), **changes)]
+    while not parts[-1].complete:
+        parts.append(run(tmp_path / "b", scenario, start(), resume=True, **changes))
+    assert [part.updates for part in parts] == list(range(1, changes["updates"] + 1))
+    a, b = (left_by(tmp_path / name) for name in "ab")
+    told = ("bundle/bundle.json", "bundle/README.md")  # with --seconds in them
+    assert {name: a[name] for name in a if name not in told} == {name: b[name] for name in b if name not in told}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_update_end_and_what_was_learnt_is_kept(tmp_path, number):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    run(tmp_path / "a")
+    learn = LeaderLearner.learn
+
+    def interrupted(self, *arguments):
+        if len(lines(tmp_path / "b")) == 2:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)  # as torchrun does, which passes on what the terminal has sent to all
+        return learn(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LeaderLearner, "learn", interrupted)
+        stopped = run(tmp_path / "b")
+    assert (stopped.complete, stopped.is_asked, stopped.updates, stopped.kept) == (False, True, 3, 3)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert run(tmp_path / "b", resume=True).complete
+    assert left_by(tmp_path / "a") == left_by(tmp_path / "b")
+
+
+def test_a_second_signal_later_ends_it_at_once_where_its_round_began(tmp_path, monkeypatch):
+    run(tmp_path / "a")
+    now_s, learn = [0.0], LeaderLearner.learn
+    monkeypatch.setattr("training.rounds.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+
+    def interrupted(self, *arguments):
+        if len(lines(tmp_path / "b")) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            now_s[0] += 2.0
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LeaderLearner, "learn", interrupted)
+        with pytest.raises(Stopped, match=r"stopped within update 3: there is no .*/b/bundle yet; .* from update 2$"):
+            run(tmp_path / "b")
+    assert run(tmp_path / "b", resume=True).complete
+    assert left_by(tmp_path / "a") == left_by(tmp_path / "b")
 
 
 class Backwards(OBJECTIVES["regression"]):
@@ -143,23 +233,13 @@ def test_another_objective_is_one_class_and_its_entry(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("short_looks")
-def test_a_slow_leader_is_trained_and_resumed_too(tmp_path):
-    changes = {"search": Search(owner_steps=1, owners_per_step=1, grants=1), "updates": 2}
-    unbroken = run(tmp_path / "a", RIC20, untrained(LAB, 20), **changes)
-    run(tmp_path / "b", RIC20, untrained(LAB, 20), progress=StopAt(1), **changes)
-    resumed = run(tmp_path / "b", RIC20, untrained(LAB, 20), resume=True, **changes)
-    a, b = (state_of(load_bundle(result.bundle).leader) for result in (unbroken, resumed))
-    assert all(torch.equal(a[name], b[name]) for name in a)
-
-
-@pytest.mark.usefixtures("short_looks")
 def test_another_seed_is_another_run(tmp_path):
     assert run(tmp_path / "a").last.value != run(tmp_path / "b", seed=1).last.value
 
 
 def test_a_clock_can_stop_it_and_it_goes_on_without_one(tmp_path):
-    with pytest.raises(Stopped, match="before the first update"):
-        run(tmp_path, seconds=1e-9)
+    first = run(tmp_path, seconds=1e-9)
+    assert (first.complete, first.is_asked, first.updates) == (False, False, 1)
     assert run(tmp_path, resume=True).complete
 
 
@@ -203,9 +283,20 @@ def test_without_a_bundle_a_warm_start_comes_first_and_is_resumed_too(tmp_path):
     def interrupt(report):
         raise KeyboardInterrupt
 
-    with pytest.raises(Stopped, match="stopped in the warm start, step 0/3: --resume goes on from 0"):
+    with pytest.raises(Stopped) as stopped:
         train(config, tmp_path, warm_progress=interrupt)
-    result = train(config, tmp_path, resume=True, command="stackmac train --out DIR")
+    there, missing = tmp_path / "warm_start/bundle", tmp_path / "bundle"
+    assert str(stopped.value) == (
+        f"stopped in the warm start, step 1/3, before the training: there is no {missing} yet "
+        f"({there} imitates as far as it came); the same command with --resume goes on"
+    )
+    assert there.exists() and not missing.exists() and stopped.value.exit_status == 130
+    steps = []
+    result = train(
+        config, tmp_path, resume=True, warm_progress=lambda report: steps.append(report.step),
+        command="stackmac train --out DIR",
+    )  # fmt: skip
+    assert steps == [1, 2]
     provenance = load_bundle(result.bundle).provenance
     assert provenance["teacher"] == "oracle"
     assert provenance["method"] == "imitation, then objective regression"

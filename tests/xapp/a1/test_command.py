@@ -85,7 +85,7 @@ def test_two_policies_of_one_name_are_not_shown_as_one(
     paths = [file({"mode": "shadow"}), file({"mode": "control"}, "other/p.json")]
     status, out, err = run(capsys, "show", *paths)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "2 files, but 1 names" in err
+    assert "2 files, but 1 name:" in err
 
 
 def test_the_others_are_checked_all_the_same(capsys: pytest.CaptureFixture[str], file: Callable[..., str]) -> None:
@@ -181,6 +181,55 @@ def test_show_says_what_has_come_of_targets_in_a_running_xapp(
     assert (status, err) == (0, "") and "calm: not in force there" in out.partition("in the running xApp")[2]
     status, out, err = run(capsys, "show", gold, "--url", "http://127.0.0.1:9")
     assert (status, err.count("\n")) == (1, 1) and "xApp" in err
+
+
+SST_2 = {"sliceId": {"sst": 2, "plmnId": {"mcc": "001", "mnc": "01"}}}
+DOWNLINK = "sliceSlaObjectives.guaDlThptPerSlice: the downlink is not controlled here"
+ONLY = "NOT_ENFORCED is for what is not ours alone (guaDlThptPerSlice)"
+
+
+def sla(file: Callable[..., str]) -> tuple[str, str]:
+    """A slice's uplink floor, with a word on the downlink; and who is in the slice."""
+    objectives = {"guaUlThptPerSlice": 400, "maxUlPacketDelayPerUe": 50, "guaDlThptPerSlice": 20000}
+    config = {"controls": {"a1": {"slices": [{"sst": 2, "ue_ids": [7]}]}}}
+    document = {"scope": SST_2, "sliceSlaObjectives": objectives}
+    return file(document, "sla.json"), file(config, "config.json")
+
+
+def test_a_policy_of_the_standards_that_holds_but_for_what_is_not_ours_says_so(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], xapp: Callable[[list[dict[str, Any]]], str]
+) -> None:
+    path, config = sla(file)
+    words = ("show", path, "--config", config, "--ue", "7")
+    _, out, _ = run(capsys, *words)
+    held = "guaUlThptPerSlice and maxUlPacketDelayPerUe"
+    assert out.endswith(f"sla: NOT_ENFORCED\n  sla: {DOWNLINK}\n  sla: {held}: in force; {ONLY}\n")
+    assert json.loads(run(capsys, *words, "--json")[1])["holds"] == {"sla": f"{held}: in force; {ONLY}"}
+    # Nobody is in the slice: that is another reason, and nothing is said to hold.
+    assert ONLY not in run(capsys, "show", path)[1]
+    row = {
+        "cell": CELL, "of": "slice 2", "policy": "sla", "min_kbps": 400.0, "state": "met", "text": "410 kbit/s",
+        "share_percent": 10.0, "cap_percent": 100.0, "bits_per_rbg": 300.0,
+    }  # fmt: skip
+    found = {"policy_instance_id": "sla", "enforcement": "NOT_ENFORCED", "reasons": [DOWNLINK], "targets": [row]}
+    below = run(capsys, *words, "--url", xapp([found]))[1].partition("in the running xApp")[2]
+    assert f"sla: NOT_ENFORCED\n  sla: {DOWNLINK}\n  sla: {held}: met; {ONLY}\n" in below
+    missed = found | {"reasons": [DOWNLINK, "slice 2: 300 kbit/s"], "targets": [row | {"state": "missed"}]}
+    below = run(capsys, *words, "--url", xapp([missed]))[1].partition("in the running xApp")[2]
+    assert "sla: slice 2: 300 kbit/s" in below and ONLY not in below
+
+
+def test_put_says_what_of_a_policy_of_the_standards_is_ours(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str], serve: Any
+) -> None:
+    mediator = Mediator()
+    service = serve(mediator.respond)
+    path, _ = sla(file)
+    ours = f"ours is guaUlThptPerSlice and maxUlPacketDelayPerUe; not ours: {DOWNLINK}"
+    stays = ", and so its enforcement stays NOT_ENFORCED"
+    assert run(capsys, "put", path, "--url", service.url) == (0, f"sla: in effect; {ours}{stays}\n", "")
+    only = file({"scope": SST_2, "sliceSlaObjectives": {"guaUlThptPerSlice": 400}}, "only.json")
+    assert run(capsys, "put", only, "--url", service.url) == (0, "only: in effect\n", "")
 
 
 PAGE = (FOLDER.parent / "docs" / "policies.md").read_text(encoding="utf-8")

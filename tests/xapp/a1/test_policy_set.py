@@ -117,7 +117,7 @@ def test_a_class_that_is_not_reported_is_said_and_holds_for_those_known() -> Non
     embb = {"p": policy(scope={"slices": [{"traffic_class": "embb"}]}, limits={"per_slice": limit(0, 50)})}
     compiled = PolicySet(embb).compile(cell({1: 0.0, 2: float("nan")}))
     assert [sorted(s.ue_ids) for s in compiled.intent.slice_limits] == [[1]]
-    assert compiled.unmet == (("p", "slice embb: the traffic class of 1 UEs is not reported"),)
+    assert compiled.unmet == (("p", "slice embb: the traffic class of 1 UE is not reported"),)
 
 
 def test_the_same_slice_in_two_policies_has_both_lists_and_the_tighter_limits() -> None:

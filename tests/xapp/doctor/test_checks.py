@@ -138,6 +138,11 @@ PLANTED: dict[str, Facts] = {
 }
 
 
+def test_one_cell_is_not_cells() -> None:
+    (found,) = (finding for finding in examine(PLANTED["leader_reverted"]) if finding.fault == "leader_reverted")
+    assert found.found.startswith("1 cell reverted: by starvation")
+
+
 @pytest.mark.parametrize(
     ("guarded", "text"),
     [

@@ -65,6 +65,7 @@ def test_some_of_the_worlds_are_what_they_are_among_all(tmp_path: Path) -> None:
     for jobs in ("1", "2"):
         assert main([*arguments, "--jobs", jobs, "--json", str(path)]) == 0
         found.append(path.read_text())
+        path.unlink()
     assert found[0] == found[1]
     assert main([*arguments, "--jobs", "2", "--pool"]) == 2
 
@@ -75,6 +76,7 @@ SHORT = ["guard-lab", "--ues", "4", "--worlds", "2", "--seconds", "2", "--leader
 def found_in(path: Path, *more: str) -> dict[str, Any]:
     assert main([*SHORT, *more, "--json", str(path)]) == 0
     found: dict[str, Any] = json.loads(path.read_text())
+    path.unlink()
     return found
 
 
@@ -100,18 +102,36 @@ def test_an_interruption_keeps_the_batches_that_ended(tmp_path: Path, capsys: py
 
     with pytest.raises(KeyboardInterrupt):
         measure(options, {}, keep_one)
-    assert kept.kept == f"{path}.played keeps 1 parts, --resume goes on"
+    assert kept.kept == f"{path}.played keeps 1 part, --resume goes on"
     with Path(f"{path}.played").open("a") as lines:
         lines.write('[[8, 0, 1, true], [[null, "", 0.0')  # the machine was switched off
 
     assert main([*SHORT, "--json", str(path)]) == 2
-    assert "found.json.played keeps 1 parts: --resume goes on; or delete it" in capsys.readouterr().err
+    assert "found.json.played keeps 1 part: --resume goes on; or delete it" in capsys.readouterr().err
     assert main([*SHORT, "--json", str(path), "--resume", "--packets"]) == 2
     assert "packets" in capsys.readouterr().err
     resumed = found_in(path, "--resume")
     assert [world["hold_out_share"] for world in resumed["values"]["guarded"]] == [0.25, 0.25, 0.0, 0.0]
     assert resumed["values"]["guarded"][2:] == whole["values"]["guarded"][2:]
-    assert list(tmp_path.iterdir()) == [path]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_that_is_there_is_not_measured_again_unasked_nor_for_another_measurement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "found.json"
+    assert main([*SHORT, "--json", str(path)]) == 0
+    before, text = path.read_bytes(), json.loads(path.read_text())["text"]
+    capsys.readouterr()
+    assert main([*SHORT, "--json", str(path)]) == 2
+    told = f"{path} is there already: --resume takes it as it is; or delete it, or choose another file"
+    assert capsys.readouterr().err.strip() == f"stackmac guard-lab: {told}"
+    monkeypatch.setattr("xapp.lab.guard_command.run_guarded", None)  # nothing is played
+    assert main([*SHORT, "--json", str(path), "--resume"]) == 0
+    assert capsys.readouterr().out.strip() == text
+    assert main([*SHORT, "--json", str(path), "--resume", "--packets"]) == 2
+    assert f"{path} is of another measurement: options.packets was False, is now True" in capsys.readouterr().err
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_comes_later_is_measured_by_itself() -> None:

@@ -153,7 +153,7 @@ def test_people_see_whether_the_gnb_has_found_its_ric() -> None:
     gnb = start("gnb", "--e2", "127.0.0.1:9", "--scenario", "mix", "--k", "1", "--ues", "2")
     try:
         assert gnb.stdout is not None
-        assert gnb.stdout.readline().startswith("gNB gnb_001_001_00000001: 1 cells x 2 UEs, scenario mix")
+        assert gnb.stdout.readline().startswith("gNB gnb_001_001_00000001: 1 cell x 2 UEs, scenario mix")
         assert gnb.stdout.readline().startswith("no E2 association; slot ")
     finally:
         gnb.kill()

@@ -25,7 +25,7 @@ SPREAD = {"p50": 1.0, "p95": 2.0, "p99": 3.0}
         ),
         (
             {"reverted_cells": 1, "first_revert_s": 1.87, "rule": "starvation"},
-            "KPI guard   1 cells reverted, the first after 1.87 s by starvation;"
+            "KPI guard   1 cell reverted, the first after 1.87 s by starvation;"
             " hold-outs 7.3 % of the reports until then\n",
         ),
     ],

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import typer
 
-from policy.errors import UserMistake
+from policy.errors import UserMistake, counted
 from policy.observation import PROFILES
 from training.command_line.options import command
 from training.simulator.scenario import Scenario, make_scenario
@@ -296,9 +296,10 @@ def warm_up(scenario: Scenario, mac: Mac) -> None:
 def _human(event: str, fields: dict[str, Any]) -> str:
     if event == "ready":
         return (
-            f"gNB {fields['name']}: {len(fields['cells'])} cells x {fields['ues']} UEs, scenario {fields['scenario']}, "
-            f"K = {fields['k']} slots per {fields['period_ms']} ms, followers: {fields['followers']}, "
-            f"control: {fields['control']}, observed: {fields['observe']}, E2 over {fields['e2_transport']}"
+            f"gNB {fields['name']}: {counted(len(fields['cells']), 'cell')} x {counted(fields['ues'], 'UE')}, "
+            f"scenario {fields['scenario']}, K = {counted(fields['k'], 'slot')} per {fields['period_ms']} ms, "
+            f"followers: {fields['followers']}, control: {fields['control']}, observed: {fields['observe']}, "
+            f"E2 over {fields['e2_transport']}"
         )
     throughput = fields["throughput_mbps"] or 0.0
     return (

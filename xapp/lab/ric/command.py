@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from policy.errors import RunFailed, UserMistake
+from policy.errors import RunFailed, UserMistake, counted
 from training.command_line.options import command
 from xapp.http.server import BackgroundServer
 from xapp.lab.counters import Counters
@@ -153,7 +153,7 @@ def _human(event: str, fields: dict[str, Any]) -> str:
             f"rtmgr {fields['rtmgr_port']}, A1 {fields['a1_port']}, alarms {fields['alarm_port']}"
         )
     nodes = ", ".join(name if connected else f"{name} (lost)" for name, connected in fields["nodes"].items())
-    return f"nodes: {nodes or 'none'}; {fields['subscriptions']} subscriptions"
+    return f"nodes: {nodes or 'none'}; {counted(fields['subscriptions'], 'subscription')}"
 
 
 ric_app = typer.Typer(add_completion=False, rich_markup_mode=None)
