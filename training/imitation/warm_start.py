@@ -31,6 +31,7 @@ from policy.text.text_config import TextConfig
 from training.errors import Stopped, TrainingError
 from training.imitation.collector import Collected, Collector, FollowerExamples, LeaderExample, prompts_of
 from training.imitation.teachers import Teacher
+from training.optimizer import AdamW
 from training.rounds import Clock, run_rounds
 from training.run_folder import RunFolder
 from training.schedules import cosine, warm_up
@@ -180,8 +181,8 @@ class _Run:
         self.reports: list[StepReport] = []
         self.unspeakable = 0
 
-    def _optimizer(self, model: nn.Module) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
+    def _optimizer(self, model: nn.Module) -> AdamW:
+        return AdamW(
             model.parameters(), lr=self.config.learning_rate, betas=(0.9, 0.98), weight_decay=self.config.weight_decay
         )
 
