@@ -79,6 +79,7 @@ import torch
 from policy.bundle import Bundle
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
+from policy.leader_models import recorded_answers
 from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
 from training.learning.config import make_config
@@ -86,6 +87,7 @@ from training.learning.trainer import train
 from training.simulator.scenario import make_scenario
 
 torch.set_num_threads(1)
+recorded_answers.TRIED = 1  # of the states that every bundle is asked about
 small = ModelConfig(16, 1, 2, 24)
 for objective in ("regression", "blunt"):
     leader, follower = new_leader_model(small, PromptLayout(), 0), new_follower_model(small, 0)
