@@ -135,7 +135,7 @@ def test_a_lab_is_led_by_the_model_that_explains_itself_and_its_recording_replay
 DEMO = """
 import sys
 from xapp.lab import comparison
-comparison.MARGIN_SLOTS = 200  # of thousands, which take seconds to compute
+comparison.MARGIN_SLOTS = 25  # of thousands, which take seconds to compute
 from xapp.cli import main
 sys.exit(main(["demo", "--seconds", "1", "--json", sys.argv[1]]))
 """

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+_STEP = inspect.unwrap(torch.optim.AdamW.step)
+
 
 class AdamW(torch.optim.AdamW):
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
@@ -23,6 +25,3 @@ class AdamW(torch.optim.AdamW):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One descent along the gradients that are there."""
         return _STEP(self, closure)
-
-
-_STEP = inspect.unwrap(torch.optim.AdamW.step)

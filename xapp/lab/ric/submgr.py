@@ -259,8 +259,8 @@ class SubscriptionManager:
         self._counters.add("subscriptions_dropped_with_node")
 
     def _notified(self, params: SubscriptionParams, body: dict[str, Any]) -> bool:
+        url = params.ClientEndpoint.notification_url
         try:
-            url = params.ClientEndpoint.notification_url
             answer = ask("POST", url, timeout_s=NOTIFICATION_TIMEOUT_S, document=body)
         except NoAnswer as error:
             logger.info("notification to %s: %s", url, error)
