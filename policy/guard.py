@@ -112,7 +112,7 @@ class _Repair:
         self._cap = limits.cap_U.tolist()
         self._floor = limits.floor_U.tolist()
         self._slice = limits.slice_of_U.tolist() or [NO_SLICE] * state.num_ues
-        self._members = [limits.members(row).tolist() for row in range(len(limits.slice_cap_S))]
+        self._members = limits.members_S
 
     def read(self, proposal: Allocation) -> None:
         """Take over what is valid. May raise anything if `proposal` is not what it claims to be."""

@@ -9,6 +9,7 @@ Suffixes: U = UEs in the order of `state.ue_ids`, S = slices that have a limit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import ceil, floor
 from typing import NamedTuple
 
@@ -41,9 +42,12 @@ def _no_rows() -> IntU:
     return np.zeros(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Limits:
-    """What every allocation of a cell must keep. An uncapped UE has cap_U = num_rbgs and max_rbgs_U = NO_CAP."""
+    """What every allocation of a cell must keep. An uncapped UE has cap_U = num_rbgs and max_rbgs_U = NO_CAP.
+
+    What follows from them and is asked for at every allocation is computed once.
+    """
 
     cap_U: IntU
     """RBGs a slot that the UE may hold, at most num_rbgs, and at most its slice's cap."""
@@ -79,7 +83,7 @@ class Limits:
         """True when some UE or slice is capped or has a floor."""
         return bool(self.capped_U.any() or self.floor_U.any() or self.slice_floor_S.any())
 
-    @property
+    @cached_property
     def needed(self) -> int:
         """RBGs that all floors together take."""
         return int(self._claims().sum())
@@ -99,26 +103,40 @@ class Limits:
         """Rows of the UEs in a slice."""
         return np.flatnonzero(self.slice_of_U == row)
 
+    @cached_property
+    def members_S(self) -> list[list[int]]:
+        """The same of each slice. Whoever asks keeps them as they are."""
+        return [self.members(row).tolist() for row in range(len(self.slice_cap_S))]
+
+    @cached_property
+    def _capped_slices(self) -> list[tuple[int, list[int]]]:
+        """Of each slice that has one, its cap and its members."""
+        return [(cap, rows) for cap, rows in zip(self.slice_cap_S.tolist(), self.members_S) if cap < NO_SLICE_CAP]
+
+    @cached_property
+    def _caps(self) -> list[int]:
+        caps: list[int] = self.cap_U.tolist()
+        return caps
+
     def max_rbgs_for(self, held_U: IntU) -> NDArray[np.uint8]:
         """Caps a slot for an allocation in which the UEs hold so many RBGs: what the node may add stays in the slice.
 
         A node knows caps of UEs only. So what a slice's cap leaves is dealt out to its members, one RBG each in turn.
         Every other period those with something to send come first (in every one, others would never have a turn).
         """
-        max_rbgs_U = self.max_rbgs_U
-        for row in np.flatnonzero(self.slice_cap_S < NO_SLICE_CAP).tolist():
-            rows = self.members(row).tolist()
-            most = {ue: int(held_U[ue]) for ue in rows}
-            room = int(self.slice_cap_S[row]) - sum(most.values())
-            first = self.turn * int(self.slice_cap_S[row]) % max(1, len(rows))
-            hungry = [ue for ue in rows[first:] + rows[:first] if most[ue] < self.cap_U[ue]]
+        max_rbgs_U, caps, held = self.max_rbgs_U, self._caps, held_U.tolist()
+        for cap, rows in self._capped_slices:
+            most = {ue: held[ue] for ue in rows}
+            room = cap - sum(most.values())
+            first = self.turn * cap % max(1, len(rows))
+            hungry = [ue for ue in rows[first:] + rows[:first] if most[ue] < caps[ue]]
             if self.turn % 2:
                 hungry.sort(key=lambda ue: not self.has_data_U[ue])
             while room > 0 and hungry:
                 for ue in hungry[:room]:
                     most[ue] += 1
                 room -= min(room, len(hungry))
-                hungry = [ue for ue in hungry if most[ue] < self.cap_U[ue]]
+                hungry = [ue for ue in hungry if most[ue] < caps[ue]]
             for ue, rbgs in most.items():
                 max_rbgs_U[ue] = rbgs
         return max_rbgs_U

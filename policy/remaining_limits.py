@@ -35,10 +35,9 @@ class RemainingLimits:
         self._slice: list[int] | None = limits.slice_of_U.tolist() if limits.slice_of_U.size else None
         self.total_owed = limits.needed
         """RBGs that floors still take, all together."""
-        slices = range(len(limits.slice_cap_S)) if self._slice else range(0)
-        self._members: list[list[int]] = [limits.members(row).tolist() for row in slices]
+        self._members: list[list[int]] = limits.members_S if self._slice else []
         self._slice_cap: list[int] = limits.slice_cap_S.tolist()
-        self._slice_used = [0] * len(slices)
+        self._slice_used = [0] * len(self._members)
         self._slice_lacks: list[int] = limits.slice_floor_S.tolist()
         self._members_owed = [sum(self._owed[ue] for ue in rows) for rows in self._members]
         self._slice_room = [sum(self._cap[ue] for ue in rows) for rows in self._members]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Before anything imports the libraries that read them.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network is a mistake
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and fork() do not mix
+# There are as many processes of tests as cores: torch's threads would wait for each other and use up others' time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Command-line output is compared as text: no colours, always the same width.
 os.environ["NO_COLOR"] = "1"
 os.environ["COLUMNS"] = "120"

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from xapp.cli import COMMANDS
-from xapp.lab.lab import Lab
-from xapp.lab.options import LabOptions
+from xapp.lab.demo import AGAINST
 
 ROOT = Path(__file__).parents[1]
 REFUSED = """
@@ -30,7 +33,6 @@ class Refused:
 sys.meta_path.insert(0, Refused())
 """
 VECTORS = ROOT / "tests" / "xapp" / "e2" / "vectors.json"
-PERIOD_MS = 200
 
 pytestmark = pytest.mark.timeout(900)  # whoever is first compiles simulator and decision
 
@@ -47,15 +49,40 @@ def _without_torch(tmp_path_factory: pytest.TempPathFactory) -> object:
         yield
 
 
-def stackmac(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "xapp.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+ASKED = """
+import contextlib, io, json, sys
+from xapp.cli import main
+answers = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(io.StringIO()) as errors:
+        status = main(words)
+    answers.append((status, output.getvalue(), errors.getvalue()))
+print(json.dumps(answers))
+"""
 
 
-def output_of(*arguments: str) -> str:
-    done = stackmac(*arguments)
+class Answer(NamedTuple):
+    """What a command ended with."""
+
+    status: int
+    output: str
+    errors: str
+
+
+def answers_to(*commands: Sequence[str]) -> list[Answer]:
+    """Of commands that one process is given, one after the other."""
+    asked = [sys.executable, "-c", ASKED, json.dumps(commands)]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return [Answer(*answer) for answer in json.loads(done.stdout)]
+
+
+def outputs_of(*commands: Sequence[str]) -> list[str]:
+    """The same, of commands that succeed."""
+    answers = answers_to(*commands)
+    for command, answer in zip(commands, answers, strict=True):
+        assert answer.status == 0, (command, answer.errors)
+    return [answer.output for answer in answers]
 
 
 def test_torch_is_refused_here() -> None:
@@ -64,45 +91,51 @@ def test_torch_is_refused_here() -> None:
         assert f"No module named '{name}'" in done.stderr
 
 
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a lab whose replays were compared too."""
-    folder = tmp_path_factory.mktemp("lab")
-    words = ["--seconds", "2", "--ues", "4", "--period-ms", str(PERIOD_MS), "--k", "1"]
-    words += ["--compare", "node_scheduler", "--worlds", "2"]
-    output_of("lab", *words, "--record", str(folder / "run.rec"), "--json", str(folder / "lab.json"))
-    result = json.loads((folder / "lab.json").read_text())
-    assert result["decided_by"].keys() == {"model"}
-    assert result["compare"].keys() == {"bundled", "node_scheduler"} and len(result["margins"]) == 1
-    return folder / "run.rec"
+def test_a_lab_is_led_by_the_model_that_explains_itself_and_its_recording_replays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the lab keeps its xApp's configuration
+    recording, result = tmp_path / "run.rec", tmp_path / "lab.json"
+    words = ["--seconds", "300", "--ues", "4", "--period-ms", "200", "--k", "1", "--record", str(recording)]
+    command = [sys.executable, "-m", "xapp.cli", "lab", *words, "--json", str(result)]
+    lab = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert lab.stdout is not None
+        named, url, *_ = lab.stdout.readline().split()
+        assert named == "xApp"
 
+        def decided() -> bool:
+            with urllib.request.urlopen(f"{url}/ric/v1/status", timeout=30.0) as answer:
+                return bool(json.load(answer).get("decided_by", {}).get("model", 0) > 2)
 
-def test_the_lab_is_led_by_the_model_and_its_recording_replays(recording: Path) -> None:
-    assert output_of("replay", str(recording)).startswith("the same: ")
-
-
-def test_a_recording_is_explained_with_the_models_odds(recording: Path) -> None:
-    document = json.loads(output_of("explain", "--record", str(recording), "--json"))
-    odds = document["odds"]
+        give_up_at = time.monotonic() + 60.0
+        while not decided():
+            assert time.monotonic() < give_up_at, "no decision of the model's"
+            time.sleep(0.2)
+        (config,) = tmp_path.glob("stackmac-lab-*/config-file.json")
+        explained, examined = answers_to(
+            ["explain", "--url", url, "--json"],
+            ["doctor", "--config", str(config), "--url", url, "--seconds", "1", "--json"],
+        )
+        lab.send_signal(signal.SIGINT)
+        _, errors = lab.communicate(timeout=60.0)
+    finally:
+        lab.kill()
+        lab.communicate()
+    assert lab.returncode == 130, errors
+    assert json.loads(explained.output)["odds"]["log_probs_equal"], explained.errors
+    assert len(json.loads(examined.output)["findings"]) > 5, examined.errors
+    assert json.loads(result.read_text())["decided_by"].keys() == {"model"}
+    replayed, document = outputs_of(["replay", str(recording)], ["explain", "--record", str(recording), "--json"])
+    assert replayed.startswith("the same: ")
+    odds = json.loads(document)["odds"]
     assert odds["computed"] and odds["log_probs_equal"] and len(odds["steps"]) > 6
-
-
-def test_a_running_xapp_explains_itself_and_the_doctor_examines_it() -> None:
-    with Lab(LabOptions(ues=3, seconds=60, period_ms=PERIOD_MS)) as lab:
-        assert lab.xapp is not None
-        lab.wait_first_indication()
-        assert lab.xapp.wait_status(lambda status: status.get("decided_by", {}).get("model", 0) > 2, 60.0)
-        document = json.loads(output_of("explain", "--url", lab.xapp_url, "--json"))
-        config = str(lab.config)
-        examined = stackmac("doctor", "--config", config, "--url", lab.xapp_url, "--seconds", "1", "--json")
-    assert document["odds"]["log_probs_equal"]
-    assert len(json.loads(examined.stdout)["findings"]) > 5, examined.stderr
 
 
 DEMO = """
 import sys
 from xapp.lab import comparison
-comparison.MARGIN_SLOTS = 200  # of thousands, which take seconds to compute
+comparison.MARGIN_SLOTS = 25  # of thousands, which take seconds to compute
 from xapp.cli import main
 sys.exit(main(["demo", "--seconds", "1", "--json", sys.argv[1]]))
 """
@@ -115,37 +148,39 @@ def test_the_demo_plays_both_acts(tmp_path: Path) -> None:
     acts = json.loads(result.read_text())
     # "late" and "busy" are the machine's: it may be busy.
     assert [set(act["decided_by"]) - {"fallback:late", "fallback:busy"} for act in acts] == [{"model"}] * 2
+    for act in acts:
+        assert act["compare"].keys() == {"bundled", *AGAINST} and len(act["margins"]) == len(AGAINST)
 
 
-def test_policies_are_checked_and_compiled() -> None:
+def test_policies_are_checked_and_compiled_and_messages_are_decoded() -> None:
     example = str(ROOT / "descriptors" / "examples" / "gold-slice.json")
-    assert "gold" in output_of("intent", "validate", example) + output_of("intent", "show", example)
-
-
-def test_messages_are_decoded() -> None:
     vectors = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
     pdu = next(vector["hex"] for vector in vectors if vector["name"].startswith("E2AP-PDU"))
-    document = output_of("e2", "decode", "e2ap-pdu", pdu, "--json")
-    assert json.loads(document)
+    valid, shown, decoded = outputs_of(
+        ["intent", "validate", example], ["intent", "show", example], ["e2", "decode", "e2ap-pdu", pdu, "--json"]
+    )
+    assert "gold" in valid + shown
+    assert json.loads(decoded)
 
 
-KEPT = sorted((ROOT / "docs" / "results").glob("*.json"))
-
-
-@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
-def test_figures_are_made_again(file: Path, tmp_path: Path) -> None:
+def test_figures_are_made_again(tmp_path: Path) -> None:
     """Also those of experiments that train, and from the values that are kept: to the byte."""
-    output_of("results", "figure", str(file), "--out", str(tmp_path))
-    assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+    kept = sorted((ROOT / "docs" / "results").glob("*.json"))
+    assert kept
+    outputs_of(*(["results", "figure", str(file), "--out", str(tmp_path / file.stem)] for file in kept))
+    for file in kept:
+        assert (tmp_path / file.stem / file.name).read_bytes() == file.read_bytes(), file.name
+        assert (tmp_path / file.stem / f"{file.stem}.svg").exists()
 
 
 def test_a_leader_of_ones_own_is_measured_beside_rules_and_results_are_merged(tmp_path: Path) -> None:
     whole, *shards = (str(tmp_path / name) for name in ("whole.json", "1.json", "2.json"))
     words = "evaluate --scenario mix --bundle my_leader:LongestQueue --against node_idle,proportional_fair_smart"
-    small = f"{words} --cells 2 --ues 3 --slots 10 --jobs 2 --seeds".split()
-    for number, file in enumerate(shards):
-        output_of(*small, "1", "--first-seed", str(700_001 + number), "--json", file)
-    output_of("results", "merge", *shards, "--json", whole)
+    small = f"{words} --cells 2 --ues 3 --slots 10 --jobs 2 --seeds 1 --first-seed".split()
+    outputs_of(
+        *([*small, str(700_001 + number), "--json", file] for number, file in enumerate(shards)),
+        ["results", "merge", *shards, "--json", whole],
+    )
     rows = json.loads(Path(whole).read_text())["rows"]
     assert {row["player"] for row in rows} == {"my_leader:LongestQueue", "node_idle", "proportional_fair_smart"}
 
@@ -153,7 +188,7 @@ def test_a_leader_of_ones_own_is_measured_beside_rules_and_results_are_merged(tm
 def test_the_kpi_guards_lab_plays_the_shipped_leader(tmp_path: Path) -> None:
     result = tmp_path / "found.json"
     words = "guard-lab --worlds 2 --ues 3 --seconds 2 --swap-for harmful_idle --settled 1 --cost --jobs 2"
-    output_of(*words.split(), "--json", str(result))
+    outputs_of([*words.split(), "--json", str(result)])
     assert len(json.loads(result.read_text())["values"]["guarded"]) == 2
 
 
@@ -167,33 +202,16 @@ NEEDS_TORCH = (
     "lab --followers learned --seconds 1",
     "gnb --followers learned",
 )
-ASKED = """
-import contextlib, io, json, sys
-from xapp.cli import main
-answers = []
-for command in sys.argv[1:]:
-    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
-        status = main(command.split())
-    answers.append((status, said.getvalue()))
-print(json.dumps(answers))
-"""
-
-
-def answers_to(commands: Sequence[str]) -> list[tuple[str, int, str]]:
-    """Each command, its exit status, and what it says on stderr."""
-    asked = [sys.executable, "-c", ASKED, *commands]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return [(command, *answer) for command, answer in zip(commands, json.loads(done.stdout), strict=True)]
 
 
 def test_every_command_has_help() -> None:
-    commands = [f"{name} --help" for name in (*COMMANDS, "bench training")]
-    assert [answer for answer in answers_to(commands) if answer[1:] != (0, "")] == []
+    commands = [[*name.split(), "--help"] for name in (*COMMANDS, "bench training")]
+    for command, answer in zip(commands, answers_to(*commands), strict=True):
+        assert (answer.status, answer.errors) == (0, ""), command
 
 
 def test_what_needs_torch_says_so_in_one_line(tmp_path: Path) -> None:
-    commands = [command.format(out=tmp_path / "out") for command in NEEDS_TORCH]
-    for command, status, said in answers_to(commands):
-        assert (status, said.count("\n")) == (2, 1), (command, said)
-        assert "torch is not installed; to add it: pip install torch transformers" in said, command
+    commands = [command.format(out=tmp_path / "out").split() for command in NEEDS_TORCH]
+    for command, (status, _, errors) in zip(commands, answers_to(*commands), strict=True):
+        assert (status, errors.count("\n")) == (2, 1), (command, errors)
+        assert "torch is not installed; to add it: pip install torch transformers" in errors, command

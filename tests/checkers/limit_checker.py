@@ -23,27 +23,34 @@ class Share(NamedTuple):
 
 def violations(shares: Iterable[Share], allocation: Any) -> list[str]:
     """One line for each limit that does not hold; for limits that can all hold at once."""
-    owners = [int(owner) for owner in allocation.owner_M]
-    num_rbgs, ue_ids = len(owners), list(allocation.ue_ids)
+    owners, row_of = allocation.owner_M.tolist(), {ue: row for row, ue in enumerate(allocation.ue_ids)}
     granted = {(int(grant.ue), int(grant.rbg)) for grant in allocation.periodic_grants}
-    found = []
+    shared, num_rbgs = {rbg for _, rbg in granted}, len(owners)
+    owned, held = [0] * len(row_of), [0] * len(row_of)
+    """Of each UE, the RBGs that count for floors, and all that it holds."""
+    for rbg, owner in enumerate(owners):
+        if owner >= 0:
+            owned[owner] += rbg not in shared
+            held[owner] += (owner, rbg) not in granted
+    for row, _ in granted:
+        held[row] += 1
+    may_contend, may_be_given = allocation.open_allowed_U.tolist(), allocation.max_rbgs_U.tolist()
+    is_dynamic, found = NOBODYS_DYNAMIC in owners, []
     for share in shares:
-        rows = [row for row, ue in enumerate(ue_ids) if ue in share.ue_ids]
-        counted = sum(1 for rbg, owner in enumerate(owners) if owner in rows and all(g[1] != rbg for g in granted))
+        rows = [row_of[ue] for ue in share.ue_ids if ue in row_of]
+        counted = sum([owned[row] for row in rows])
         least = whole_rbgs(share.least_percent, num_rbgs, up=True)
         if rows and counted < least:
             found.append(f"UEs {sorted(share.ue_ids)} own {counted} RBGs, at least {least} were promised")
         most = whole_rbgs(share.most_percent, num_rbgs, up=False)
         if most >= num_rbgs:
             continue
-        held = sum(
-            len({r for r, o in enumerate(owners) if o == row} | {r for u, r in granted if u == row}) for row in rows
-        )
-        if held > most:
-            found.append(f"UEs {sorted(share.ue_ids)} hold {held} RBGs, at most {most} are allowed")
-        if any(bool(allocation.open_allowed_U[row]) for row in rows):
+        holding = sum([held[row] for row in rows])
+        if holding > most:
+            found.append(f"UEs {sorted(share.ue_ids)} hold {holding} RBGs, at most {most} are allowed")
+        if any(may_contend[row] for row in rows):
             found.append(f"UEs {sorted(share.ue_ids)} may contend in spite of a cap")
-        if NOBODYS_DYNAMIC in owners and sum(int(allocation.max_rbgs_U[row]) for row in rows) > most:
+        if is_dynamic and sum([may_be_given[row] for row in rows]) > most:
             found.append(f"UEs {sorted(share.ue_ids)} may be given more than {most} RBGs by the node")
     return found
 

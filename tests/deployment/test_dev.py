@@ -1,7 +1,8 @@
 """`./dev` on machines of many kinds: which Python it takes, what it asks for, which torch. Its Pythons here are fakes.
 
 A fake answers what the script asks an interpreter, makes a "virtual environment" with itself in it, and notes what pip
-is told to install. Only the question what an index has goes to the real pip.
+is told to install. Only the question what an index has goes to the real pip, where that is what a test is about; else
+no index answers.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ case "$*" in
 "-c "*_base_executable*) [[ $3 == MINOR ]] && echo "$0" ;;
 "-c "*'version("torch")'*) [[ -n ${{TORCH_THERE:-}} ]] && echo "$TORCH_THERE" ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/stackmac" ;;
-"-m pip index "*) exec {sys.executable} "$@" ;;
+"-m pip index "*) [[ -z ${{REAL_PIP:-}} ]] && exit 1; exec {sys.executable} "$@" ;;
 "-m pip_audit "*|"-m bandit "*) echo "$*"; exit "${{FOUND:-0}}" ;;
 "-m pip install "*) echo "$*" >>"$PIP_CALLS" ;;
 "-m pytest "*) echo "bytecode: ${{PYTHONDONTWRITEBYTECODE:-kept}}" ;;
@@ -131,7 +132,7 @@ def cpu_index(machine: Machine) -> Iterator[list[str]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    machine.environment["TORCH_INDEX"] = f"http://127.0.0.1:{server.server_port}/cpu"
+    machine.environment |= {"TORCH_INDEX": f"http://127.0.0.1:{server.server_port}/cpu", "REAL_PIP": "yes"}
     yield asked
     server.shutdown()
     thread.join()
@@ -301,6 +302,7 @@ def test_torch_is_the_cpu_build_where_no_nvidia_driver_is_and_the_index_answers(
 
 def test_torch_is_the_default_build_where_the_cpu_index_does_not_answer(machine: Machine) -> None:
     machine.put_python(13)
+    machine.environment["REAL_PIP"] = "yes"
     assert "no CPU build is to be had from http://127.0.0.1:9/no-index" in machine.set_up()
     (call,) = (call for call in machine.pip_calls() if call.endswith(TORCH))
     assert "--index-url" not in call and "--no-deps" not in call

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from policy.leader_models import recorded_answers
 from training.learning.config import PRESETS
 from training.rewards import pay
 from xapp.cli import main
@@ -152,6 +153,7 @@ def test_a_scenario_is_a_file_whose_rows_are_tuned_once(folder: Path, stackmac: 
 
 def test_a_reward_is_what_a_run_is_paid(folder: Path, stackmac: Stackmac, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "tiny", {"worlds": 2, "cells": 4})
+    monkeypatch.setattr(recorded_answers, "TRIED", 1)  # of the states that each bundle is asked about
     tiny = ("--scenario", "mix", "--ues", "3", "--warm-start-steps", "2", "--updates", "1", "--choose-rounds", "0")
     stackmac("train", *tiny, "--reward", "my_reward:throughput", "--out", "paid", "--json", "paid.json")
     stackmac("train", *tiny, "--out", "usual", "--json", "usual.json")

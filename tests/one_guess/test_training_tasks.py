@@ -79,6 +79,7 @@ import torch
 from policy.bundle import Bundle
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
+from policy.leader_models import recorded_answers
 from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
 from training.learning.config import make_config
@@ -86,6 +87,7 @@ from training.learning.trainer import train
 from training.simulator.scenario import make_scenario
 
 torch.set_num_threads(1)
+recorded_answers.TRIED = 1  # of the states that every bundle is asked about
 small = ModelConfig(16, 1, 2, 24)
 for objective in ("regression", "blunt"):
     leader, follower = new_leader_model(small, PromptLayout(), 0), new_follower_model(small, 0)
@@ -102,11 +104,17 @@ from xapp.cli import main
 with contextlib.redirect_stderr(io.StringIO()) as said:
     status = main("train --scenario mix --out nowhere --objective nothing".split())
 print("refused", status, "blunt" in said.getvalue())
+import sys
+import training.evaluation.bundle_players
+print("needless", *(name for name in ("transformers", "torch._dynamo") if name in sys.modules))
 """
 
 
 def test_an_objective_is_one_class_and_its_entry(changed: Callable[..., Any]) -> None:
-    """Both roles learn by it, and `--objective` knows it."""
+    """Both roles learn by it, and `--objective` knows it.
+
+    Neither they nor evaluations import what no training here uses: each of the two takes longer than much of the rest.
+    """
     tree = changed(
         "training/learning/objectives.py",
         (
@@ -123,7 +131,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
 """,
         ),
     )
-    regression, blunt, refused = (line.split() for line in tree.python(TRAINING).splitlines())
+    regression, blunt, refused, needless = (line.split() for line in tree.python(TRAINING).splitlines())
     assert (regression[:2], blunt[:2]) == (["regression", "True"], ["blunt", "True"])
     assert regression[2] != blunt[2]
     assert refused == ["refused", "2", "True"]
+    assert needless == ["needless"]

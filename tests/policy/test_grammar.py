@@ -41,17 +41,21 @@ def cell(num_ues: int, num_rbgs: int, periods: list[tuple[float, float]] | None 
     return make_cell_state("c", num_rbgs=num_rbgs, slots_per_dcm=1, slot=0, ue_ids=ue_ids, **columns)
 
 
-def language(grammar: Grammar) -> list[tuple[int, ...]]:
-    """Every DCM that the masks allow, depth first; a mask that is empty too early fails here."""
-    found: list[tuple[int, ...]] = []
+def language(grammar: Grammar) -> list[tuple[tuple[int, ...], Allocation]]:
+    """Every DCM that the masks allow and what it means, depth first; a mask that is empty too early fails here."""
+    found: list[tuple[tuple[int, ...], Allocation]] = []
     stack: list[tuple[int, ...]] = [()]
+    cursor = grammar.start()
     while stack:
         tokens = stack.pop()
-        cursor = grammar.start()
-        for token in tokens:
-            cursor.advance(token)
+        if tuple(cursor.tokens) != tokens[:-1]:  # of another branch
+            cursor = grammar.start()
+            for token in tokens[:-1]:
+                cursor.advance(token)
+        if tokens:
+            cursor.advance(tokens[-1])
         if cursor.done:
-            found.append(tokens)
+            found.append((tokens, cursor.allocation()))
             assert len(tokens) <= grammar.max_tokens
             continue
         allowed = np.flatnonzero(cursor.mask()).tolist()
@@ -153,12 +157,10 @@ def test_language_equals_the_feasible_allocations(num_ues: int, num_rbgs: int, m
         grammar = compile_grammar(state, intent, options)
         assert grammar.limits.not_enforced == ()
         spoken = language(grammar)
-        meanings = [meaning(grammar.allocation(tokens)) for tokens in spoken]
-        assert set(meanings) == feasible(state, intent, options, periods)
-        named = [
-            meaning(a) for tokens, a in zip(spoken, map(grammar.allocation, spoken)) if grammar.tokens(a) == tokens
-        ]
-        assert len(named) == len(set(meanings)), "a meaning without one spelling that names every owner"
+        meanings = {meaning(allocation) for _, allocation in spoken}
+        assert meanings == feasible(state, intent, options, periods)
+        named = [tokens for tokens, allocation in spoken if grammar.tokens(allocation) == tokens]
+        assert len(named) == len(meanings), "a meaning without one spelling that names every owner"
         if not (grammar.limits.needed and options.allow_dynamic):
             assert len(named) == len(spoken), "two spellings of one meaning"
 
@@ -183,7 +185,7 @@ def test_random_walks_are_never_stuck_and_keep_the_limits() -> None:
             if allowed[-1] >= FIRST_UE and rng.random() < 0.8:
                 allowed = allowed[allowed >= FIRST_UE]
             cursor.advance(int(allowed[int(rng.random() * allowed.size)]))
-        allocation = grammar.allocation(cursor.tokens)
+        allocation = cursor.allocation()
         assert allocation.ue_ids == state.ue_ids and allocation.num_rbgs == num_rbgs
         caps, floors = rbgs_of_limits(state, intent)
         grants = {(g.ue, g.rbg) for g in allocation.periodic_grants}
@@ -300,7 +302,7 @@ def test_floors_that_exceed_the_cell_are_scaled_and_said_so() -> None:
     intent = Intent(min_share_percent={10: 100, 20: 50, 30: 50})
     grammar = compile_grammar(cell(3, 5), intent, PAPER)
     assert len(grammar.limits.not_enforced) == 1 and "11 of 5 RBGs" in grammar.limits.not_enforced[0].reason
-    for tokens in [t for t in language(grammar) if t[:2] == (FIRST_MASK, FIRST_CONTENDERS)]:
+    for tokens in [t for t, _ in language(grammar) if t[:2] == (FIRST_MASK, FIRST_CONTENDERS)]:
         # 5, 3 and 3 of 11, scaled to 5: 2.27, 1.36, 1.36 -> the two RBGs left over go to the larger remainders.
         assert grammar.allocation(tokens).rbgs_per_ue().tolist() == [2, 2, 1]
 
@@ -308,7 +310,7 @@ def test_floors_that_exceed_the_cell_are_scaled_and_said_so() -> None:
 def test_a_cap_wins_over_the_same_ues_floor() -> None:
     grammar = compile_grammar(cell(2, 4), Intent(max_share_percent={10: 25}, min_share_percent={10: 75}), QUIET)
     assert len(grammar.limits.not_enforced) == 1 and grammar.limits.not_enforced[0].ue_ids == (10,)
-    assert {int(grammar.allocation(t).rbgs_per_ue()[0]) for t in language(grammar)} == {1}
+    assert {int(allocation.rbgs_per_ue()[0]) for _, allocation in language(grammar)} == {1}
 
 
 def test_limits_of_a_ue_that_is_not_there_wait() -> None:

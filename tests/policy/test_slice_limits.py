@@ -94,12 +94,15 @@ class Numbers:
 
 def language(grammar: Grammar) -> list[Allocation]:
     """Every DCM that the masks allow, contention aside; a mask that is empty too early fails here."""
-    found, stack = [], [()]
+    found, stack, cursor = [], [()], grammar.start()
     while stack:
         tokens: tuple[int, ...] = stack.pop()
-        cursor = grammar.start()
-        for token in tokens:
-            cursor.advance(token)
+        if tuple(cursor.tokens) != tokens[:-1]:  # of another branch
+            cursor = grammar.start()
+            for token in tokens[:-1]:
+                cursor.advance(token)
+        if tokens:
+            cursor.advance(tokens[-1])
         if cursor.done:
             found.append(cursor.allocation())
             continue
@@ -114,33 +117,37 @@ def meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def feasible(numbers: Numbers, options: GrammarOptions, periods: list[tuple[int, int]]) -> set[tuple[object, ...]]:
-    """Every allocation that keeps the limits, by trying all."""
+    """Every allocation that keeps the limits, by trying all (N), side by side."""
     ues, rbgs = range(len(numbers.cap)), range(numbers.num_rbgs)
     owners: list[int] = [OPEN] * options.allow_open + [DYNAMIC] * options.allow_dynamic
     only_ues = options.allow_ue_grants and any(numbers.uncapped(ue) for ue in ues)
     owners += [IDLE] * (options.allow_idle or not (owners or only_ues)) + list(ues)
+    chosen_NM = np.array(list(product(owners, repeat=numbers.num_rbgs)))
+    own_NUM = chosen_NM[:, None] == np.arange(len(ues))[:, None]
+    owned_NU = own_NUM.sum(-1)
     result: set[tuple[object, ...]] = set()
     for size in range(options.max_periodic_grants + 1):
         for grants in combinations(product(ues, rbgs), size):
             if any(a[1] == b[1] and meet(periods[a[0]], periods[b[0]]) for a, b in combinations(grants, 2)):
                 continue
-            taken = {rbg for _, rbg in grants}
-            for chosen in product(owners, repeat=numbers.num_rbgs):
-                own = [{rbg for rbg in rbgs if chosen[rbg] == ue} for ue in ues]
-                held = [len(own[ue] | {rbg for who, rbg in grants if who == ue}) for ue in ues]
-                counted = [len(own[ue] - taken) for ue in ues]
-                ok = all(held[ue] <= numbers.cap[ue] and counted[ue] >= numbers.floor[ue] for ue in ues)
-                for row in (0, 1):
-                    members = numbers.members(row)
-                    if numbers.slice_cap[row] < numbers.num_rbgs:
-                        ok &= sum(held[ue] for ue in members) <= numbers.slice_cap[row]
-                    ok &= not members or sum(counted[ue] for ue in members) >= numbers.slice_floor[row]
-                    if not options.allow_ue_grants:  # then a UE owns what floors owe it, and no more
-                        ok &= sum(len(own[ue]) for ue in members) <= numbers.needed(row)
-                if not options.allow_ue_grants:
-                    ok &= all(len(own[ue]) <= numbers.floor[ue] for ue in ues if numbers.slice_of[ue] < 0)
-                if ok:
-                    result.add((frozenset(grants), chosen))
+            granted_UM = np.zeros((len(ues), len(rbgs)), bool)
+            for ue, rbg in grants:
+                granted_UM[ue, rbg] = True
+            held_NU = (own_NUM | granted_UM).sum(-1)
+            counted_NU = (own_NUM & ~granted_UM.any(0)).sum(-1)
+            ok_N = ((held_NU <= numbers.cap) & (counted_NU >= numbers.floor)).all(-1)
+            for row in (0, 1):
+                members = numbers.members(row)
+                if numbers.slice_cap[row] < numbers.num_rbgs:
+                    ok_N &= held_NU[:, members].sum(-1) <= numbers.slice_cap[row]
+                if members:
+                    ok_N &= counted_NU[:, members].sum(-1) >= numbers.slice_floor[row]
+                if not options.allow_ue_grants:  # then a UE owns what floors owe it, and no more
+                    ok_N &= owned_NU[:, members].sum(-1) <= numbers.needed(row)
+            if not options.allow_ue_grants:
+                alone = [ue for ue in ues if numbers.slice_of[ue] < 0]
+                ok_N &= (owned_NU <= numbers.floor)[:, alone].all(-1)
+            result |= {(frozenset(grants), tuple(chosen)) for chosen in chosen_NM[ok_N].tolist()}
     return result
 
 

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 
 from policy.allocation import DYNAMIC, OPEN, Allocation, LeftoverRule
+from policy.leader_models import recorded_answers
 from training.following.config import RecordingConfig
 from training.simulator.cell import CellBatch
 from training.simulator.scenario import make_scenario
 
 # torch is imported only by who needs a model: the simulator's tests run without it.
+
+
+@pytest.fixture(autouse=True)
+def _one_recorded_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the states that every bundle is asked about when it is saved. What that is good for is tested with bundles."""
+    monkeypatch.setattr(recorded_answers, "TRIED", 1)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from training.frozen_round import freeze, thaw
 from training.imitation.collector import Collected, Collector, FollowerExamples, LeaderExample, prompts_of
 from training.imitation.imitation_round import KEPT_CLASSES, ImitationRound
 from training.imitation.teachers import Teacher
+from training.optimizer import AdamW
 from training.rounds import Clock, Ending, run_rounds
 from training.run_folder import RunFolder, check_whole
 from training.schedules import cosine, warm_up
@@ -188,8 +189,8 @@ class _Run:
         self.unspeakable = 0
         self._round: ImitationRound | None = None
 
-    def _optimizer(self, model: nn.Module) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
+    def _optimizer(self, model: nn.Module) -> AdamW:
+        return AdamW(
             model.parameters(), lr=self.config.learning_rate, betas=(0.9, 0.98), weight_decay=self.config.weight_decay
         )
 

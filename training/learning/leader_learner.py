@@ -25,6 +25,7 @@ from training.learning.learner import Cost, Limits, learn, new_optimizer
 from training.learning.objectives import Baseline, TokenChoices, log_probs
 from training.learning.ppo import dcm_advantages
 from training.learning.report import LeaderFigures
+from training.optimizer import AdamW
 
 if TYPE_CHECKING:
     from policy.leader_models.leader_network import LeaderNetwork
@@ -83,7 +84,7 @@ class LeaderLearner:
         if self.objective.needs_critic:
             self.critic = new_critic(LEADER_FEATURES, config.seed).to(leader.device)
             self.models["leader_critic"] = self.critic
-            self.optimizers["leader_critic"] = torch.optim.AdamW(self.critic.parameters(), weight_decay=0.0)
+            self.optimizers["leader_critic"] = AdamW(self.critic.parameters(), weight_decay=0.0)
 
     def learn(self, examples: Sequence[Example], rate: float, rng: np.random.Generator) -> LeaderFigures:
         """One update. Raises Diverged."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from training.errors import Diverged
 from training.learning.distributed import Ranks
+from training.optimizer import AdamW
 
 ADAM_BETAS = (0.9, 0.98)
 
@@ -41,8 +42,8 @@ class Limits(NamedTuple):
     """So many epochs are taken whatever the KL."""
 
 
-def new_optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
-    return torch.optim.AdamW(parameters, betas=ADAM_BETAS, weight_decay=0.0)
+def new_optimizer(parameters: Iterable[nn.Parameter]) -> AdamW:
+    return AdamW(parameters, betas=ADAM_BETAS, weight_decay=0.0)
 
 
 def learn(

@@ -1,6 +1,6 @@
 """Requests to the platform's REST services: an answer of bounded size, or one RestError whatever comes back.
 
-By the standard library: the client that the lab has brings a terminal's colours, and an xApp starts without them.
+By the standard library: httpx brings a terminal's colours, and an xApp starts without them.
 """
 
 from __future__ import annotations

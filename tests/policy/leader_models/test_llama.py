@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from policy.leader_models.backbone import Backbone
 from policy.leader_models.llama import KeyValueCache, Llama
 from policy.model_config import ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 CONFIG = ModelConfig(hidden_size=32, num_layers=3, num_heads=2, intermediate_size=48)
 VOCABULARY = 23
@@ -21,6 +22,8 @@ TOKENS = 11
 
 
 def original(config: ModelConfig = CONFIG) -> LlamaForCausalLM:
+    from transformers import LlamaConfig, LlamaForCausalLM  # not by whoever only collects tests: it takes seconds
+
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=VOCABULARY,
@@ -115,9 +118,3 @@ def test_steps_upon_a_cache_are_the_whole_sequence_and_dropped_tokens_leave_no_t
             cache.drop_last(0)
             step = backbone(embedded[:, place : place + 1], positions[:, place : place + 1], cache=cache)
             torch.testing.assert_close(step[:, 0], whole[:, place], atol=1e-6, rtol=1e-6)
-
-
-def test_neither_a_bundle_nor_training_needs_the_original():
-    """Its import takes longer than torch's, in every process."""
-    imports = "import sys; import policy.bundle, training.learning.trainer, training.evaluation.bundle_players"
-    subprocess.run([sys.executable, "-c", f"{imports}; sys.exit('transformers' in sys.modules)"], check=True)

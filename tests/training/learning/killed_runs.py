@@ -22,6 +22,7 @@ from policy.bundle import Bundle
 from policy.errors import RunFailed
 from policy.follower import new_follower_model
 from policy.grammar import PAPER
+from policy.leader_models import recorded_answers
 from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.prompt.compact import PromptLayout
 from training.learning import selection
@@ -41,6 +42,7 @@ def run(out: Path) -> None:
     """Begin, or go on where a checkpoint is."""
     torch.set_num_threads(1)
     selection.SLOTS = selection.PERIODS = 2
+    recorded_answers.TRIED = 1  # of the states that every bundle is asked about
     small = ModelConfig(16, 1, 2, 24)
     start = Bundle(
         new_leader_model(small, PromptLayout(), 0), new_follower_model(small, 0), PAPER, 1, 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from xapp.control.control_loop import ControlLoop
 
 GIVE_UP_S = 1.0
 """No machine is so busy that a leader which answers at once does not answer within it."""
+REPORT_PERIOD_S = 0.02
+"""As fast as they can, loops would decide hundreds of times until a leader is given up."""
 LIMITS = {"give_up_s": GIVE_UP_S, "given_up": 2}
 LENIENT = {"fewest": 100_000}
 
@@ -59,9 +62,10 @@ def deciding_with(node: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 
 def controls(deciding: Deciding) -> Iterator[list[int]]:
-    """The owners of one control after the other, each asked for by a report."""
+    """The owners of one control after the other, each asked for by a report, at a node's pace."""
     for sn in range(1, 10_000):
         yield deciding.decided(sn).allocation.owner_M.tolist()
+        time.sleep(REPORT_PERIOD_S)
 
 
 def test_a_leader_that_sleeps_is_given_up_and_a_fresh_one_decides(

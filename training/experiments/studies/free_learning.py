@@ -43,11 +43,12 @@ def learn(
     from training.imitation.collector import Collector, prompts_of
     from training.imitation.teachers import make_teacher
     from training.imitation.warm_start import WarmStartConfig, options_for
+    from training.optimizer import AdamW
 
     torch.set_num_threads(1)
     options = options_for([scenario])
     model = new_leader_model(ModelConfig(), PromptLayout(), seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     rates = WarmStartConfig(steps=max(points[-1], 1))
     collector = Collector((scenario,), tuple(ues), make_teacher("proportional_fair"), options)
     rng = np.random.default_rng([seed, 7])

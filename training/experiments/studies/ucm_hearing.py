@@ -102,12 +102,13 @@ def listener_part(
     from policy.prompt.compact import PromptLayout
     from training.imitation.collector import prompts_of
     from training.imitation.warm_start import WarmStartConfig
+    from training.optimizer import AdamW
 
     torch.set_num_threads(1)
     layout = PromptLayout.with_ucm() if listens else PromptLayout()
     model = new_leader_model(ModelConfig(block_positions=1), layout, seed)
     config = WarmStartConfig(steps=steps)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     rng = np.random.default_rng([seed, 11])
     examples: list[LeaderExample] = []
     late: list[float] = []

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import httpx
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 
+from xapp.lab.ric.xapp_client import NoAnswer, ask
 from xapp.rmr.routes import is_endpoint
 
 logger = logging.getLogger(__name__)
@@ -123,9 +123,9 @@ class AppManager:
     def _ask_for_config(registration: Registration) -> str:
         url = f"http://{registration.httpEndpoint}{registration.configPath}"
         try:
-            answer = httpx.get(url, timeout=CONFIG_TIMEOUT_S, trust_env=False).json()
+            answer = json.loads(ask("GET", url, timeout_s=CONFIG_TIMEOUT_S).body)
             return str(answer[0]["config"])
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as error:
+        except (NoAnswer, ValueError, RecursionError, LookupError, TypeError) as error:
             raise ValueError(f"no configuration at {url}: {error!r}") from None
 
 

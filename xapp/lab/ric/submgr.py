@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import httpx
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 
 from xapp.lab.counters import Counters
 from xapp.lab.ric.submgr_models import Detail, SubscriptionParams, notification
+from xapp.lab.ric.xapp_client import NoAnswer, ask
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,6 @@ class SubscriptionManager:
         """How often each node was lost: what was set up before a loss is gone after it."""
         self._closed = threading.Event()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="submgr")
-        self._http = httpx.Client(timeout=NOTIFICATION_TIMEOUT_S, trust_env=False)
 
     def subscribe(self, body: bytes) -> str:
         """Accept a POST; returns its SubscriptionId. Raises Refused."""
@@ -161,7 +160,6 @@ class SubscriptionManager:
         """Give up what is under way and wait for the workers."""
         self._closed.set()
         self._workers.shutdown(wait=True, cancel_futures=True)
-        self._http.close()
 
     def _accept(self, params: SubscriptionParams) -> Subscription:
         """The subscription that a body stands for: an old one (by id, else by equal content), or a new one."""
@@ -261,13 +259,14 @@ class SubscriptionManager:
         self._counters.add("subscriptions_dropped_with_node")
 
     def _notified(self, params: SubscriptionParams, body: dict[str, Any]) -> bool:
+        url = params.ClientEndpoint.notification_url
         try:
-            answer = self._http.post(params.ClientEndpoint.notification_url, json=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            logger.info("notification to %s: %s", params.ClientEndpoint.notification_url, error)
+            answer = ask("POST", url, timeout_s=NOTIFICATION_TIMEOUT_S, document=body)
+        except NoAnswer as error:
+            logger.info("notification to %s: %s", url, error)
             self._counters.add("notifications_failed")
             return False
-        if answer.status_code != 200:
+        if answer.status != 200:
             self._counters.add("notifications_failed")
             return False
         self._counters.add("notifications_sent")
