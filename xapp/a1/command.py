@@ -34,7 +34,7 @@ from xapp.a1.target_lines import ASKS, asked, line, target_rows
 from xapp.config.http_url import check_url
 from xapp.config.model import A1Config, Controls, load_controls
 from xapp.config.token_file import token_of
-from xapp.ric.rest import RestClient, RestError
+from xapp.http.rest_client import RestClient, RestError
 
 MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
 MEDIATOR_PATHS = ("A1-P/v2/policytypes", "a1-p/policytypes")

@@ -7,7 +7,7 @@ from typing import Any
 
 from policy.errors import RunFailed
 from xapp.a1.api import POLICIES
-from xapp.ric.rest import RestClient
+from xapp.http.rest_client import RestClient
 
 TIMEOUT_S = 5.0
 

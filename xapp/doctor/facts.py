@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 from policy.errors import UserMistake
 from xapp.config.model import ConfigError, Controls, load_controls
 from xapp.config.token_file import read_token
+from xapp.http.rest_client import RestClient, RestError
 from xapp.ric.appmgr import registered_names
-from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore
 
 Value = TypeVar("Value")

@@ -12,7 +12,7 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from xapp.ric.rest import RestClient, RestError
+from xapp.http.rest_client import RestClient, RestError
 
 log = logging.getLogger(__name__)
 

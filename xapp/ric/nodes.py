@@ -15,8 +15,8 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from policy.errors import ServiceError
+from xapp.http.rest_client import RestClient, RestError
 from xapp.platform.rnib_entities import entities
-from xapp.ric.rest import RestClient, RestError
 from xapp.ric.sdl import SharedStore
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from policy.errors import DecodeError
-from xapp.ric.rest import Answer, RestError
+from xapp.http.rest_client import Answer, RestError
 
 MAX_EVENT_INSTANCE_ID = 65535
 SOURCE_NODE = "E2Node"

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from xapp.ric.rest import RestClient, RestError
+from xapp.http.rest_client import RestClient, RestError
 from xapp.ric.sdl import SharedStore
 from xapp.ric.subscription_body import (
     ClientEndpoint,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from policy.errors import UserMistake
 from training.command_line.values import names_in
+from xapp.http.rest_client import RestClient, RestError
 from xapp.lab.processes import Child
-from xapp.ric.rest import RestClient, RestError
 from xapp.soak.e2_proxy import Tampering
 from xapp.soak.moody_leader import ENDLESS, GREEDY, HUGE, RAISES, SLOW, WELL
 from xapp.soak.soak_lab import SoakLab

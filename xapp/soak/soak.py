@@ -13,9 +13,9 @@ from typing import Any
 
 from xapp.a1.mediator_client import POLICY_TYPE_ID
 from xapp.a1.policy_model import make_policy_type
+from xapp.http.rest_client import RestClient, RestError
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import LabError
-from xapp.ric.rest import RestClient, RestError
 from xapp.soak.faults import Fault
 from xapp.soak.moody_leader import RAISES, WELL
 from xapp.soak.options import SoakOptions

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import redis
 
+from xapp.http.rest_client import RestClient
 from xapp.lab.lab import free_port
-from xapp.ric.rest import RestClient
 from xapp.soak.platform_faults import FaultyHttp, FaultyRedis
 
 

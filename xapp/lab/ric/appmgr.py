@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 
-from xapp.lab.ric.xapp_client import NoAnswer, ask
+from xapp.http.rest_client import RestClient, RestError
 from xapp.rmr.routes import is_endpoint
 
 logger = logging.getLogger(__name__)
@@ -123,9 +123,8 @@ class AppManager:
     def _ask_for_config(registration: Registration) -> str:
         url = f"http://{registration.httpEndpoint}{registration.configPath}"
         try:
-            answer = json.loads(ask("GET", url, timeout_s=CONFIG_TIMEOUT_S).body)
-            return str(answer[0]["config"])
-        except (NoAnswer, ValueError, RecursionError, LookupError, TypeError) as error:
+            return str(RestClient("xApp", url, timeout_s=CONFIG_TIMEOUT_S).request("GET").json()[0]["config"])
+        except (RestError, LookupError, TypeError) as error:
             raise ValueError(f"no configuration at {url}: {error!r}") from None
 
 

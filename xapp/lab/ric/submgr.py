@@ -21,9 +21,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
+from xapp.http.rest_client import RestClient, RestError
 from xapp.lab.counters import Counters
 from xapp.lab.ric.submgr_models import Detail, SubscriptionParams, notification
-from xapp.lab.ric.xapp_client import NoAnswer, ask
 
 logger = logging.getLogger(__name__)
 
@@ -261,9 +261,9 @@ class SubscriptionManager:
     def _notified(self, params: SubscriptionParams, body: dict[str, Any]) -> bool:
         url = params.ClientEndpoint.notification_url
         try:
-            answer = ask("POST", url, timeout_s=NOTIFICATION_TIMEOUT_S, document=body)
-        except NoAnswer as error:
-            logger.info("notification to %s: %s", url, error)
+            answer = RestClient("xApp", url, timeout_s=NOTIFICATION_TIMEOUT_S).request("POST", body=body)
+        except RestError as error:
+            logger.info("notification: %s", error)
             self._counters.add("notifications_failed")
             return False
         if answer.status != 200:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from xapp.ric.rest import MAX_ANSWER_BYTES, Answer, RestClient, RestError
+from xapp.http.rest_client import MAX_ANSWER_BYTES, Answer, RestClient, RestError
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 

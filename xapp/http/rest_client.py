@@ -1,6 +1,7 @@
-"""Requests to the platform's REST services: an answer of bounded size, or one RestError whatever comes back.
+"""Requests to REST services: an answer of bounded size, or one RestError, whatever comes back.
 
-By the standard library: httpx brings a terminal's colours, and an xApp starts without them.
+By the standard library: httpx takes longer to import than all the rest of a process that asks once, and brings a
+terminal's colours.
 """
 
 from __future__ import annotations
