@@ -34,6 +34,8 @@ from xapp.run.stop_budget import STOP_S
 NOBODY = "http://127.0.0.1:9"
 ALONE = {"submgr_url": NOBODY, "e2mgr_url": NOBODY, "appmgr_url": "", "request_timeout_s": 0.5}
 CALM = {"objective": {"alpha": 2.0}}
+HTTP = httpx.Client(trust_env=False, timeout=PATIENCE_S, headers={"Connection": "close"})
+"""Each connection is a new one, as a probe's; to make a client takes longer than to ask."""
 DEEP = b'{"version": 1, "value": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 
 
@@ -76,11 +78,12 @@ def shared(own_redis: Any) -> Iterator[redis.Redis]:
 
 
 def status_of(running: Running) -> dict[str, Any]:
-    answer = httpx.get(
-        f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/status", trust_env=False, timeout=PATIENCE_S
-    )
-    found: dict[str, Any] = answer.json()
+    found: dict[str, Any] = asked(running, "status").json()
     return found
+
+
+def asked(running: Running, what: str) -> httpx.Response:
+    return HTTP.get(f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/{what}")
 
 
 def kept(shared: redis.Redis) -> set[str]:
@@ -225,8 +228,7 @@ def test_a_status_that_fails_is_named_in_the_next_and_does_not_end_the_xapp(tmp_
 
 
 def readiness(running: Running) -> int:
-    url = f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/health/ready"
-    return httpx.get(url, trust_env=False, timeout=PATIENCE_S).status_code
+    return asked(running, "health/ready").status_code
 
 
 REFUSALS: dict[str, Callable[[redis.Redis], object]] = {
@@ -234,6 +236,7 @@ REFUSALS: dict[str, Callable[[redis.Redis], object]] = {
     "replica": lambda client: client.replicaof("127.0.0.1", 9),
 }
 LOOK_S = 3.0
+LOOK_EVERY_S = 0.02
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
@@ -249,6 +252,7 @@ def test_readiness_does_not_flap_when_redis_reads_and_refuses_writes(
     while time.monotonic() < until_s:
         status = status_of(running)
         seen.add((readiness(running), status["sdl_healthy"], status["sdl_takes_writes"]))
+        time.sleep(LOOK_EVERY_S)
     assert seen == {(200, True, False)}
     took_s, _, log = running.stop(signal.SIGTERM)
     assert (took_s < STOP_S, running.process.returncode) == (True, 0)
@@ -264,3 +268,4 @@ def test_an_xapp_that_starts_beside_a_redis_that_refuses_writes_becomes_ready_on
     until_s = time.monotonic() + LOOK_S
     while time.monotonic() < until_s:
         assert readiness(running) == 200
+        time.sleep(LOOK_EVERY_S)
