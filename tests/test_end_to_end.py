@@ -141,9 +141,13 @@ def test_anyones_leader_plugs_in_and_its_failures_cost_one_decision_each(monkeyp
     assert summary["decided_by"]["hesitant"] > 0
 
 
-@pytest.mark.parametrize("k", [1, 100])
-def test_a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler_within_two_periods(lab: Any, k: int) -> None:
-    running = lab(seconds=60, k=k, leader="dynamic")
+def test_a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler_within_two_periods(lab: Any) -> None:
+    """A period of one slot; the next test's are of many."""
+    a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler(lab(seconds=60, k=1, leader="dynamic"), k=1)
+
+
+def a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler(running: Lab, k: int) -> None:
+    assert running.gnb is not None and running.xapp is not None
     assert running.gnb.wait_status(lambda status: status.get("controls_applied", 0) >= 3, 20)
     running.xapp.kill()
     own = running.gnb.status["own_scheduler_periods"]
@@ -155,8 +159,9 @@ def test_a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler_within_two_periods(
     assert governed <= status["controls_applied"] + 1
 
 
-def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> None:
-    running = lab(seconds=60, leader="dynamic", rmr="si95")  # which counts route tables
+def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it_and_a_killed_xapp_leaves_the_mac(lab: Any) -> None:
+    k = 100
+    running = lab(seconds=60, k=k, leader="dynamic", rmr="si95")  # which counts route tables
     assert running.xapp.wait_status(lambda status: status["controls_acked"] >= 3, 20)
 
     running.gnb.stop()
@@ -175,14 +180,17 @@ def test_acknowledgements_stop_with_the_gnb_and_come_back_with_it(lab: Any) -> N
     assert running.xapp.status["rmr"]["route_requests"] == 1
     assert "route_table_refused" not in running.xapp.status["rmr"]
 
+    a_killed_xapp_leaves_the_mac_to_the_nodes_scheduler(running, k)
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_end_the_lab_with_a_summary(
-    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+
+def test_sigterm_ends_the_lab_with_a_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """As Ctrl-C does (test_without_torch.py)."""
+
     def view(gnb: dict[str, Any], xapp: dict[str, Any], **_: Any) -> str:
         if xapp.get("decisions", 0) >= 3:
-            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
         return ""
 
     monkeypatch.setattr("xapp.lab.lab.live_view", view)

@@ -91,7 +91,7 @@ def test_torch_is_refused_here() -> None:
         assert f"No module named '{name}'" in done.stderr
 
 
-def test_a_lab_is_led_by_the_model_that_explains_itself_and_its_recording_replays(
+def test_a_lab_says_where_it_is_and_is_led_by_the_model_that_explains_itself_and_its_recording_replays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the lab keeps its xApp's configuration
@@ -101,8 +101,11 @@ def test_a_lab_is_led_by_the_model_that_explains_itself_and_its_recording_replay
     lab = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert lab.stdout is not None
-        named, url, *_ = lab.stdout.readline().split()
-        assert named == "xApp"
+        # A script is told the addresses at the beginning.
+        (xapp, url, *_), (a1, a1_url, *_) = (lab.stdout.readline().split() for _ in range(2))
+        assert (xapp, a1) == ("xApp", "A1")
+        with urllib.request.urlopen(f"{a1_url}/A1-P/v2/policytypes", timeout=30.0) as answer:
+            json.load(answer)
 
         def decided() -> bool:
             with urllib.request.urlopen(f"{url}/ric/v1/status", timeout=30.0) as answer:
@@ -118,14 +121,19 @@ def test_a_lab_is_led_by_the_model_that_explains_itself_and_its_recording_replay
             ["doctor", "--config", str(config), "--url", url, "--seconds", "1", "--json"],
         )
         lab.send_signal(signal.SIGINT)
-        _, errors = lab.communicate(timeout=60.0)
+        output, errors = lab.communicate(timeout=60.0)
     finally:
         lab.kill()
         lab.communicate()
     assert lab.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert output.startswith("indications") and "http://" not in output and "decisions" in output
+    assert not list(tmp_path.glob("stackmac-lab-*"))
     assert json.loads(explained.output)["odds"]["log_probs_equal"], explained.errors
     assert len(json.loads(examined.output)["findings"]) > 5, examined.errors
-    assert json.loads(result.read_text())["decided_by"].keys() == {"model"}
+    summary = json.loads(result.read_text())
+    assert summary["interrupted"] and summary["xapp_exit_status"] == 0
+    assert summary["decided_by"].keys() == {"model"}
     replayed, document = outputs_of(["replay", str(recording)], ["explain", "--record", str(recording), "--json"])
     assert replayed.startswith("the same: ")
     odds = json.loads(document)["odds"]

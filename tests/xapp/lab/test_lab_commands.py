@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from typing import Any
 
 import pytest
@@ -134,19 +133,6 @@ def test_a_ric_that_cannot_listen_there_is_one_line(host: str, capsys: pytest.Ca
     assert main(["ric", "--host", host, "--rmr-port", "0", "--e2-transport", "tcp"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("stackmac ric: ") and repr(host) in line
-
-
-def test_a_script_is_told_the_labs_addresses_at_its_beginning() -> None:
-    lab = start("lab", "--seconds", "5", "--period-ms", "200", "--ues", "2")
-    assert lab.stdout is not None
-    for what, path in (("xApp", "/ric/v1/status"), ("A1", "/A1-P/v2/policytypes")):
-        named, url, *_ = lab.stdout.readline().split()
-        assert named == what
-        with urllib.request.urlopen(url + path, timeout=30.0) as answer:
-            json.load(answer)
-    output, errors = lab.communicate(timeout=STOP_S)
-    assert lab.returncode == 0, errors
-    assert output.startswith("indications") and "http://" not in output
 
 
 def test_people_see_whether_the_gnb_has_found_its_ric() -> None:
