@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib.util
 import math
@@ -10,6 +11,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -36,6 +38,9 @@ os.environ.pop("FORCE_COLOR", None)
 
 # jsonschema imports it where it is installed, and it takes two seconds; no schema here asks for a format.
 sys.modules.setdefault("rfc3987_syntax", None)
+
+# Each client of httpx reads all certificates that are trusted, which takes 26 ms; nothing here speaks TLS.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 # Examples are the same in every run, and a busy machine does not fail a test by being slow.
 settings.register_profile("ci", deadline=None, derandomize=True)

@@ -10,9 +10,9 @@ PATIENCE_S = 30.0
 LOOK_EVERY_S = 0.002
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], *, look_every_s: float = LOOK_EVERY_S) -> None:
     """Look until `condition` holds: for what has no event that could be awaited, as a counter of another thread."""
     give_up_at = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < give_up_at, "did not happen in time"
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(look_every_s)

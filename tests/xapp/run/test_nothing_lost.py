@@ -34,8 +34,6 @@ from xapp.run.stop_budget import STOP_S
 NOBODY = "http://127.0.0.1:9"
 ALONE = {"submgr_url": NOBODY, "e2mgr_url": NOBODY, "appmgr_url": "", "request_timeout_s": 0.5}
 CALM = {"objective": {"alpha": 2.0}}
-HTTP = httpx.Client(trust_env=False, timeout=PATIENCE_S, headers={"Connection": "close"})
-"""Each connection is a new one, as a probe's; to make a client takes longer than to ask."""
 DEEP = b'{"version": 1, "value": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 
 
@@ -83,7 +81,8 @@ def status_of(running: Running) -> dict[str, Any]:
 
 
 def asked(running: Running, what: str) -> httpx.Response:
-    return HTTP.get(f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/{what}")
+    url = f"http://127.0.0.1:{running.ready['http_port']}/ric/v1/{what}"
+    return httpx.get(url, trust_env=False, timeout=PATIENCE_S)
 
 
 def kept(shared: redis.Redis) -> set[str]:
@@ -245,9 +244,9 @@ def test_readiness_does_not_flap_when_redis_reads_and_refuses_writes(
 ) -> None:
     environment = {**own_redis.environ, "RMR_SEED_RT": str(mediator.routes)}
     running = start(write(tmp_path, ric=ALONE), environment=environment)
-    wait_for(lambda: readiness(running) == 200)
+    wait_for(lambda: readiness(running) == 200, look_every_s=LOOK_EVERY_S)
     REFUSALS[refusal](shared)
-    wait_for(lambda: not status_of(running)["sdl_takes_writes"])
+    wait_for(lambda: not status_of(running)["sdl_takes_writes"], look_every_s=LOOK_EVERY_S)
     until_s, seen = time.monotonic() + LOOK_S, set()
     while time.monotonic() < until_s:
         status = status_of(running)
@@ -264,7 +263,7 @@ def test_an_xapp_that_starts_beside_a_redis_that_refuses_writes_becomes_ready_on
 ) -> None:
     REFUSALS["full"](shared)
     running = start(write(tmp_path, ric=ALONE), environment={**own_redis.environ, "RMR_SEED_RT": str(mediator.routes)})
-    wait_for(lambda: readiness(running) == 200)
+    wait_for(lambda: readiness(running) == 200, look_every_s=LOOK_EVERY_S)
     until_s = time.monotonic() + LOOK_S
     while time.monotonic() < until_s:
         assert readiness(running) == 200
