@@ -205,7 +205,8 @@ def test_an_xapp_that_starts_again_asks_the_mediator(watched: Watched, tmp_path:
 def test_policies_outlive_xapp_and_mediator_in_shared_data(
     tmp_path: Path, redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis.Redis(redis_server.host, redis_server.port).flushall()
+    shared_data = redis.Redis(redis_server.host, redis_server.port)
+    shared_data.flushall()
     monkeypatch.setenv("DBAAS_SERVICE_HOST", redis_server.host)
     monkeypatch.setenv("DBAAS_SERVICE_PORT", str(redis_server.port))
     watched = started(leader="proportional_fair")
@@ -213,6 +214,7 @@ def test_policies_outlive_xapp_and_mediator_in_shared_data(
         outlives_its_processes(watched, tmp_path)
     finally:
         watched.close()
+        shared_data.flushall()  # the policy would hold in whatever else is tried beside this Redis
 
 
 def outlives_its_processes(watched: Watched, tmp_path: Path) -> None:
