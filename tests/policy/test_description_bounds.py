@@ -17,6 +17,7 @@ from policy.engine.model import read_model
 from policy.errors import UserMistake
 from policy.follower import new_follower_model
 from policy.grammar import LAB
+from policy.leader_models import recorded_answers
 from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.model_kinds import KINDS, TEXT
 from policy.prompt.compact import PromptLayout
@@ -64,10 +65,10 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(description: Any, path: tuple[Any, ...], value: Any) -> Any:
-    made = copy.deepcopy(description)
-    inner = made
+    """A copy of what is changed; the rest is the same."""
+    made = inner = copy.copy(description)
     for key in path[:-1]:
-        inner = inner[key]
+        inner[key] = inner = copy.copy(inner[key])
     inner[path[-1]] = value
     return made
 
@@ -75,7 +76,9 @@ def changed(description: Any, path: tuple[Any, ...], value: Any) -> Any:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("bundles") / "mine"
-    save_bundle(Bundle(new_leader_model(SMALL, PromptLayout(), 0), new_follower_model(SMALL, 0), LAB, 6, 100), made)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recorded_answers, "TRIED", 1)  # what every description is written and read with
+        save_bundle(Bundle(new_leader_model(SMALL, PromptLayout(), 0), new_follower_model(SMALL, 0), LAB, 6, 100), made)
     return made
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from policy.leader_models.language_model import ModelConfig, new_leader_model
 from policy.model_leader import ModelLeader
 from policy.prompt.compact import PromptLayout
 from policy.registry import make_leader
+from policy.schedulers.estimate import Estimate, estimate
 
 DECISIONS = 100_000
 DECISIONS_A_CASE = 40
@@ -75,14 +78,25 @@ def speak(rng: np.random.Generator, grammar: object) -> Allocation:
     """A DCM as a model of random weights would say it: at each step any of the tokens that are allowed is likeliest."""
     cursor = grammar.start()  # type: ignore[attr-defined]
     for uniform in rng.random(grammar.max_tokens).tolist():  # type: ignore[attr-defined]
-        (allowed,) = cursor.mask().nonzero()
-        cursor.advance(int(allowed[int(uniform * len(allowed))]))
+        allowed = cursor.mask().nonzero()[0].tolist()
+        cursor.advance(allowed[int(uniform * len(allowed))])
         if cursor.done:
             break
     return cursor.allocation()
 
 
-def test_a_hundred_thousand_decisions_of_random_weights_break_no_limit() -> None:
+def estimated_once(state: CellState) -> Callable[[CellState], Estimate]:
+    """An estimate goes by the state alone: it is the same for all decisions of one."""
+    found = estimate(state)
+
+    def known(asked: CellState) -> Estimate:
+        assert asked is state
+        return found
+
+    return known
+
+
+def test_a_hundred_thousand_decisions_of_random_weights_break_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2026)
     options = (PAPER, LAB, GrammarOptions(max_periodic_grants=3), GrammarOptions(allow_open=False, allow_idle=False))
     decided, broken, limited = 0, [], 0
@@ -90,6 +104,7 @@ def test_a_hundred_thousand_decisions_of_random_weights_break_no_limit() -> None
         k = decided // DECISIONS_A_CASE
         state = small_cell(rng, slots_per_dcm=(1, 100)[k % 2])
         intent, shares = random_limits(rng, state)
+        monkeypatch.setattr("policy.grammar.estimate", estimated_once(state))
         grammar = compile_grammar(state, intent, options[k % len(options)])
         assert grammar.limits.not_enforced == ()
         limited += grammar.limits.any

@@ -7,6 +7,7 @@ tests/training/test_engine_states.py`.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,8 +30,9 @@ LARGE_SIZES = (100, 200)
 """Of every tenth state."""
 
 
+@cache
 def states_of(name: str, count: int) -> list[CellState]:
-    """States after a few periods of the node's own scheduling, in cells of all sizes."""
+    """States after a few periods of the node's own scheduling, in cells of all sizes: the same for both leaders."""
     scenario, rng = SCENARIOS[name], np.random.default_rng(1)
     states: list[CellState] = []
     while len(states) < count:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from training.following.config import RecordingConfig
-from training.learning.learner import Limits
 from training.learning.objectives import DEFAULT_OBJECTIVE, OBJECTIVES, Objective
 from training.ranges import Ranges
 from training.schedules import cosine
+
+if TYPE_CHECKING:
+    from training.learning.learner import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class FollowTraining:
     @property
     def limits(self) -> Limits:
         """How far one update may go."""
+        from training.learning.learner import Limits  # torch: kept results are shown without
+
         target_kl = self.follow.target_kl if OBJECTIVES[self.follow.objective].stops_at_target_kl else 0.0
         return Limits(self.epochs, self.clip_norm, target_kl, free_epochs=0)
 

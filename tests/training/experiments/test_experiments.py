@@ -54,14 +54,16 @@ COLUMNS = {
     "grammar": {"part", "ues", "grammar", "step", "utility", "lost_share", "loss"},
 }  # fmt: skip
 """Some of each table's."""
-IN_BOTH_FORMATS = "period"
-"""The figures of the others are drawn as PNG only."""
+IN_FULL = "period"
+"""The figures of the others are drawn as PNG only, and without their layout."""
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_writes_its_table_its_figure_and_its_paragraph(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if name != IN_FULL:
+        request.getfixturevalue("quick_drawing")
     monkeypatch.setitem(BUDGETS, "smoke", replace(BUDGETS["smoke"], slots=5))  # what is played takes most of the time
     figures: list[Figure] = []
 
@@ -71,7 +73,7 @@ def test_every_experiment_writes_its_table_its_figure_and_its_paragraph(
         Both formats are drawn from the same axes: that every figure can be drawn is seen from one.
         """
         if not figures:
-            draw(figure, *((png, svg) if name == IN_BOTH_FORMATS else (png,)))
+            draw(figure, *((png, svg) if name == IN_FULL else (png,)))
         figures.append(figure)
 
     monkeypatch.setattr(report, "draw", draw_first)
@@ -80,7 +82,7 @@ def test_every_experiment_writes_its_table_its_figure_and_its_paragraph(
     assert rows
     assert COLUMNS[name] <= rows[0].keys()
     assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    if name == IN_BOTH_FORMATS:
+    if name == IN_FULL:
         assert "<svg" in (tmp_path / f"{name}.svg").read_text()
     text = (tmp_path / f"{name}.md").read_text()
     result = json.loads((tmp_path / f"{name}.json").read_text())

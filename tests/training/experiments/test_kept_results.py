@@ -13,6 +13,7 @@ from xapp.cli import main
 KEPT = sorted((Path(__file__).parents[3] / "docs" / "results").glob("*.json"))
 
 
+@pytest.mark.usefixtures("quick_drawing")
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: str(kept.stem))
 def test_a_kept_result_makes_its_table_and_page_again(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

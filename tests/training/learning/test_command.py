@@ -16,7 +16,7 @@ from policy.follower import new_follower_model
 from policy.grammar import PAPER
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.prompt.compact import PromptLayout
-from training.learning.config import make_config
+from training.learning.config import PRESETS, make_config
 from training.learning.leader_learner import LeaderLearner
 from training.learning.trainer import train
 from xapp.cli import main
@@ -74,7 +74,11 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys, words, message):
     assert error.splitlines()[-1].startswith("stackmac train: ")
 
 
-def test_a_stop_is_told_by_the_exit_status_and_a_time_that_is_up_only_where_there_is_no_bundle(start, tmp_path, capsys):
+def test_a_stop_is_told_by_the_exit_status_and_a_time_that_is_up_only_where_there_is_no_bundle(
+    start, tmp_path, capsys, monkeypatch
+):
+    few = {"worlds": 1, "cells": 2, "watch_rounds": 0, "model": SMALL}
+    monkeypatch.setitem(PRESETS, "tiny", few)
     words = ["train", "--scenario", "mix", "--ues", "2", "--updates", "2", "--warm-start-steps", "3"]
     own = [*words, "--out", str(tmp_path / "own")]
     assert main([*own, "--seconds", "0.001"]) == 130

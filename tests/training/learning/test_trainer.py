@@ -6,6 +6,9 @@ import json
 import math
 import os
 import signal
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,12 +107,14 @@ def lines(out) -> list[str]:
 
 
 class StopAt:
-    """Ctrl-C while an update is reported."""
+    """Ctrl-C while an update is reported; it keeps which were."""
 
-    def __init__(self, update: int) -> None:
+    def __init__(self, update: int | None, reported: list[int] | None = None) -> None:
         self.update = update
+        self.reported = [] if reported is None else reported
 
     def __call__(self, report) -> None:
+        self.reported.append(report.update)
         if report.update == self.update:
             raise KeyboardInterrupt
 
@@ -128,18 +133,20 @@ def weights(held: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 @pytest.mark.usefixtures("short_looks")
-@pytest.mark.parametrize("stop", [2, 3])  # within a round, and where one ends
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run_and_does_no_update_twice(tmp_path, objective, stop):
-    changes = {"objective": objective, "kl": 0.1, "horizon": 2 if objective == "sequence" else 1, "batch": 4}
+def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run_and_does_no_update_twice(tmp_path, objective):
+    horizon = 2 if objective == "sequence" else 1
+    changes = {"objective": objective, "kl": 0.1, "horizon": horizon, "updates": 4, "cells": 2, "batch": 3}
     run(tmp_path / "a", **changes)
-    stopped = run(tmp_path / "b", progress=StopAt(stop), **changes)
-    assert not stopped.complete and stopped.is_asked
-    load_bundle(stopped.bundle)
     done_then = []
-    resumed = run(tmp_path / "b", resume=True, progress=lambda report: done_then.append(report.update), **changes)
+    for stop in (1, 2):  # where a round ends, and within one
+        stopped = run(tmp_path / "b", resume=stop > 1, progress=StopAt(stop, done_then), **changes)
+        assert not stopped.complete and stopped.is_asked
+        load_bundle(stopped.bundle)
+        assert stopped.kept == stopped.updates == stop + 1
+    resumed = run(tmp_path / "b", resume=True, progress=StopAt(None, done_then), **changes)
     assert resumed.complete and not resumed.is_asked
-    assert done_then[0] == stopped.kept == stopped.updates == stop + 1
+    assert done_then == [0, 1, 2, 3]
     assert left_by(tmp_path / "a") == left_by(tmp_path / "b")
 
 
@@ -150,7 +157,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_unbroken_run_and_does_no_upda
         ("mix", {"roles": ("leader", "follower"), "alternate": False, "watch_rounds": 1, "kl": 0.1}),
         ("mix", {"roles": ("leader", "follower"), "objective": "sequence", "horizon": 2}),
         ("ric20", {"choose_rounds": 1}),
-        ("full", {"roles": ("leader", "follower"), "alternate": False, "choose_rounds": 0, "worlds": 1}),
+        ("full", {"roles": ("leader", "follower"), "alternate": False, "choose_rounds": 0, "worlds": 1, "cells": 1}),
     ],
 )  # fmt: skip
 def test_a_run_stopped_after_each_update_is_the_unbroken_run(tmp_path, name, changes):
@@ -171,34 +178,40 @@ def test_a_run_stopped_after_each_update_is_the_unbroken_run(tmp_path, name, cha
     assert {name: a[name] for name in a if name not in told} == {name: b[name] for name in b if name not in told}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_update_end_and_what_was_learnt_is_kept(tmp_path, number):
+@cache
+def left_by_four_updates() -> dict[str, Any]:
+    with TemporaryDirectory() as out:
+        run(Path(out), updates=4)
+        return left_by(Path(out))
+
+
+def test_a_signal_lets_the_update_end_and_what_was_learnt_is_kept(tmp_path):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    run(tmp_path / "a")
-    learn = LeaderLearner.learn
+    learn, kept = LeaderLearner.learn, 0
+    for number, updates in ((signal.SIGINT, 1), (signal.SIGTERM, 3)):
 
-    def interrupted(self, *arguments):
-        if len(lines(tmp_path / "b")) == 2:
-            os.kill(os.getpid(), number)
-            os.kill(os.getpid(), number)  # as torchrun does, which passes on what the terminal has sent to all
-        return learn(self, *arguments)
+        def interrupted(self, *arguments, number=number, updates=updates):
+            if len(lines(tmp_path)) == updates - 1:
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), number)  # as torchrun does, which passes on what the terminal has sent to all
+            return learn(self, *arguments)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(LeaderLearner, "learn", interrupted)
-        stopped = run(tmp_path / "b")
-    assert (stopped.complete, stopped.is_asked, stopped.updates, stopped.kept) == (False, True, 3, 3)
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert run(tmp_path / "b", resume=True).complete
-    assert left_by(tmp_path / "a") == left_by(tmp_path / "b")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(LeaderLearner, "learn", interrupted)
+            stopped = run(tmp_path, resume=kept > 0, updates=4)
+        kept = stopped.kept
+        assert (stopped.complete, stopped.is_asked, stopped.updates, kept) == (False, True, updates, updates)
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert run(tmp_path, resume=True, updates=4).complete
+    assert left_by(tmp_path) == left_by_four_updates()
 
 
 def test_a_second_signal_later_ends_it_at_once_where_its_round_began(tmp_path, monkeypatch):
-    run(tmp_path / "a")
     now_s, learn = [0.0], LeaderLearner.learn
     monkeypatch.setattr("training.rounds.time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
     def interrupted(self, *arguments):
-        if len(lines(tmp_path / "b")) == 3:
+        if len(lines(tmp_path)) == 3:
             os.kill(os.getpid(), signal.SIGINT)
             now_s[0] += 2.0
             os.kill(os.getpid(), signal.SIGINT)
@@ -206,10 +219,10 @@ def test_a_second_signal_later_ends_it_at_once_where_its_round_began(tmp_path, m
 
     with monkeypatch.context() as patched:
         patched.setattr(LeaderLearner, "learn", interrupted)
-        with pytest.raises(Stopped, match=r"stopped within update 3: there is no .*/b/bundle yet; .* from update 2$"):
-            run(tmp_path / "b")
-    assert run(tmp_path / "b", resume=True).complete
-    assert left_by(tmp_path / "a") == left_by(tmp_path / "b")
+        with pytest.raises(Stopped, match=r"stopped within update 3: there is no .*/bundle yet; .* from update 2$"):
+            run(tmp_path, updates=4)
+    assert run(tmp_path, resume=True, updates=4).complete
+    assert left_by(tmp_path) == left_by_four_updates()
 
 
 class Backwards(OBJECTIVES["regression"]):
@@ -234,13 +247,13 @@ def test_another_objective_is_one_class_and_its_entry(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("short_looks")
 def test_another_seed_is_another_run(tmp_path):
-    assert run(tmp_path / "a").last.value != run(tmp_path / "b", seed=1).last.value
+    assert run(tmp_path / "a", updates=1).last.value != run(tmp_path / "b", updates=1, seed=1).last.value
 
 
 def test_a_clock_can_stop_it_and_it_goes_on_without_one(tmp_path):
-    first = run(tmp_path, seconds=1e-9)
+    first = run(tmp_path, seconds=1e-9, updates=2)
     assert (first.complete, first.is_asked, first.updates) == (False, False, 1)
-    assert run(tmp_path, resume=True).complete
+    assert run(tmp_path, resume=True, updates=2).complete
 
 
 def test_a_number_of_cell_steps_can_end_it(tmp_path):
@@ -260,9 +273,9 @@ def test_a_run_is_not_resumed_with_other_settings(tmp_path, change, message):
 
 
 def test_a_run_is_resumed_from_its_own_start_only(tmp_path):
-    result = run(tmp_path)
+    result = run(tmp_path, updates=1)
     with pytest.raises(TrainingError, match="start was"):
-        run(tmp_path, start=load_bundle(result.bundle), resume=True)
+        run(tmp_path, start=load_bundle(result.bundle), resume=True, updates=1)
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path):
@@ -278,7 +291,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
 
 
 def test_without_a_bundle_a_warm_start_comes_first_and_is_resumed_too(tmp_path):
-    config = make_config("tiny", [MIX], model=SMALL, warm_up_steps=3, teacher="oracle", **TINY)
+    config = make_config("tiny", [MIX], model=SMALL, warm_up_steps=3, teacher="oracle", **(TINY | {"updates": 1}))
 
     def interrupt(report):
         raise KeyboardInterrupt

@@ -119,7 +119,7 @@ def _measure(study: Study, condition: Condition, scenario: Scenario, ues: int) -
                 f"speakers, {condition.name}, seed {seed}",
                 speaker_part,
                 {**own, "bundle": leader, "updates": budget.pick(smoke=1, quick=15, full=60),
-                 "cells": budget.pick(smoke=16, quick=16, full=32), "seed": seed},
+                 "cells": budget.pick(smoke=2, quick=16, full=32), "seed": seed},
                 trains=True,
             )
             for seed, leader in zip(seeds, leaders, strict=True)
