@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from policy.leader_models.language_model import state_of
 from training.errors import NotWritten, TrainingError
 
-CHECKPOINT_VERSION = 1
+VERSION_AT_ROUND, VERSION_IN_ROUND = "1", "2"
+"""Of a checkpoint where a round begins, and of one that holds an unfinished round: what cannot read that refuses it."""
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -42,12 +43,14 @@ def save_checkpoint(
             for slot, tensor in state.get(parameter, {}).items():
                 tensors[f"{name}/{slot}/{key}"] = tensor
     staging = path.with_suffix(".tmp")
-    content = save(tensors, {**metadata, "version": str(CHECKPOINT_VERSION)})
+    content = save(tensors, {**metadata, "version": VERSION_IN_ROUND if rounds else VERSION_AT_ROUND})
     try:
         staging.write_bytes(content)
         os.replace(staging, path)
-    except OSError as error:
+    except BaseException as error:  # a second Ctrl-C, too
         staging.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise NotWritten(f"{path}: {error.strerror}; what was there before is whole") from error
 
 
@@ -59,8 +62,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"{path}: {error}") from error
-    if metadata.get("version") != str(CHECKPOINT_VERSION):
-        raise TrainingError(f"{path}: version is {metadata.get('version')}, expected {CHECKPOINT_VERSION}")
+    if (version := metadata.get("version")) not in (VERSION_AT_ROUND, VERSION_IN_ROUND):
+        raise TrainingError(f"{path}: version is {version}, expected {VERSION_AT_ROUND} or {VERSION_IN_ROUND}")
     return metadata, tensors
 
 

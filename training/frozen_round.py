@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from training.errors import TrainingError
 
 PLACE = "array"
 """Key of an array's number."""
@@ -29,10 +32,16 @@ def freeze(value: Any) -> bytes:
 
 
 def thaw(content: bytes, classes: Iterable[type]) -> Any:
-    """The value that `freeze` saw. classes: of its named tuples, dataclasses and enumerations."""
-    size = int.from_bytes(content[:8], "little")
-    tree = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["tree"])
-    return _value(tree, load(content), {known.__name__: known for known in classes})
+    """The value that `freeze` saw. classes: of its named tuples, dataclasses and enumerations.
+
+    Raises TrainingError for what they cannot be made of, as they were in another version.
+    """
+    try:
+        size = int.from_bytes(content[:8], "little")
+        tree = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["tree"])
+        return _value(tree, load(content), {known.__name__: known for known in classes})
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise TrainingError(f"the checkpoint's unfinished round is another version's: {error!r}") from error
 
 
 def rng_state(rng: np.random.Generator) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A checkpoint is written where a round begins, and where a run stops: at the end of an update, the round's worlds
 included. So an interrupted run, resumed, is the unbroken one to the last bit, and does no update twice; one that is
-killed goes back to where its round began.
+killed goes back to its last checkpoint.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AT_ONCE_AFTER_S = 1.0
 """A signal this long after the first ends an update half-way. One sooner is the same: who starts processes passes on
 what a terminal has sent to all of them already."""
-NOTE = b"stops when this update is done; once more: at once, back to where its round began\n"
+NOTE = b"stops when this update is done; once more: at once, back to the last checkpoint\n"
 
 
 class Clock:
@@ -113,21 +113,24 @@ class Ending(NamedTuple):
     """At once: weights are neither those before the update nor those after it, and the last checkpoint counts."""
 
 
-def run_rounds(run: Rounds[Report], clock: Clock, any_rank: Callable[[bool], bool] = bool) -> Ending:
+def run_rounds(
+    run: Rounds[Report], clock: Clock, any_rank: Callable[[bool], bool] = bool, until: float = math.inf
+) -> Ending:
     """Learn until all is done, or the clock says stop: after one update at least, where only the time is up.
 
-    any_rank: whether something is so in any of the processes that run together, all of which ask at once.
+    any_rank: whether something is so in any of the processes that run together, all of which ask at once. until: stop
+    after so many updates, as the clock would; a run that has made as many already makes none.
     """
     has_learnt = False
     while not run.is_done:
-        if any_rank(clock.is_asked or (has_learnt and clock.is_up)):
+        if any_rank(clock.is_asked or (has_learnt and clock.is_up)) or run.made >= until:
             run.save()
             return Ending(complete=False, is_asked=any_rank(clock.is_asked))
-        if not run.is_in_round:
-            run.save()
-            run.begin_round()
         before = run.made
         try:
+            if not run.is_in_round:
+                run.save()
+                run.begin_round()
             report = run.learn()
             if report is not None:
                 run.record(report)

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from policy.allocation import Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode
+from training.errors import TrainingError
 from training.frozen_round import freeze, rng_state, set_rng_state, thaw
 from training.simulator.cell import CellBatch, Snapshot
 from training.simulator.lease import BatchSchedule, Control
@@ -87,8 +88,10 @@ def test_what_the_reader_does_not_name_is_not_made() -> None:
     class Other(Enum):
         X = 1
 
-    with pytest.raises(KeyError):
+    with pytest.raises(TrainingError, match="another version's: KeyError\\('Other'\\)"):
         thaw(freeze(Pair(1, Other.X)), (Pair,))
+    with pytest.raises(TrainingError, match="another version's"):
+        thaw(b"cut", (Pair,))
 
 
 def test_a_generator_goes_on_where_it_stood() -> None:

@@ -80,7 +80,9 @@ class PlayedFile:
             raise UserMistake(f"{self.path} keeps no {self._of}: delete it, or choose another file") from None
         if other:
             raise UserMistake(f"{self.path} is of another {self._of}: {other}")
-        self.path.write_text("".join(line + "\n" for line in (head, *lines)), encoding="utf-8")
+        staging = self.path.with_name(f".{self.path.name}")
+        staging.write_text("".join(line + "\n" for line in (head, *lines)), encoding="utf-8")
+        staging.replace(self.path)
         return found
 
     def write(self, entry: object) -> None:

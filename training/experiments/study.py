@@ -17,6 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -145,7 +147,9 @@ class Study:
 
     def _run_side_by_side(self, parts: list[Part], kept: dict[str, Results]) -> None:
         # Spawned, not forked: torch's and numba's threads do not survive a fork.
-        with ProcessPoolExecutor(self._jobs, get_context("spawn"), initializer=_begin_worker) as pool:
+        context = get_context("spawn")
+        stopping = context.Event()
+        with ProcessPoolExecutor(self._jobs, context, initializer=_begin_worker, initargs=(stopping,)) as pool:
             running: dict[Future[Results], Part] = {
                 pool.submit(_call_in_worker, part, self.folder_of(part)): part for part in parts
             }
@@ -155,10 +159,10 @@ class Study:
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         self._keep(running.pop(future), future.result(), kept)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in list((pool._processes or {}).values()):
-                    if worker.pid is not None and worker.is_alive():
-                        os.kill(worker.pid, signal.SIGINT)  # a training saves what it has
+                stopping.set()  # for parts that are dealt out already, and not begun
+                workers = list((pool._processes or {}).values())
+                pool.shutdown(wait=False, cancel_futures=True)  # and knows its workers no longer
+                _stop(workers)
                 raise
 
     def _keep(self, part: Part, result: Results, kept: dict[str, Results]) -> None:
@@ -195,13 +199,33 @@ def _call(part: Part, folder: Path, notify: Notify) -> Results:
     return part.call(**part.arguments, folder=folder, resume=folder.exists(), notify=notify)
 
 
-def _begin_worker() -> None:
+def _stop(workers: Sequence[BaseProcess]) -> None:
+    """Back when all have ended: a training ends its update and saves, or where Ctrl-C comes again stops at once."""
+    while alive := [worker for worker in workers if worker.is_alive() and worker.pid is not None]:
+        try:
+            for worker in alive:
+                os.kill(cast("int", worker.pid), signal.SIGINT)
+            for worker in alive:
+                worker.join()
+        except (KeyboardInterrupt, ProcessLookupError):
+            continue
+
+
+_stopping: Event | None = None
+"""Of a worker: whether the study is at its end."""
+
+
+def _begin_worker(stopping: Event) -> None:
+    global _stopping
+    _stopping = stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two parts: the pool ends it
 
 
 def _call_in_worker(part: Part, folder: Path) -> Results:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if _stopping is not None and _stopping.is_set():
+            raise KeyboardInterrupt
         return _call(part, folder, lambda text: None)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

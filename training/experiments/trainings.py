@@ -6,8 +6,9 @@ Bundles of a run stay in its folder: `bundle` of its end, `at/N` of its first N 
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -175,13 +176,12 @@ def train_part(
     import torch
 
     from policy.bundle import load_bundle
-    from training.errors import Diverged
+    from training.errors import Diverged, TrainingError
     from training.learning.trainer import train
     from training.run_folder import CHECKPOINT
 
     torch.set_num_threads(1)
     for stop in [*(k for k in sorted(stops) if k < config.updates and not (folder / "at" / str(k)).exists()), None]:
-        watch = _Watch(stop, config.updates, notify)
         try:
             with _stop_ends_the_study():
                 result = train(
@@ -189,15 +189,18 @@ def train_part(
                     folder,
                     start=load_bundle(start),
                     resume=resume and (folder / CHECKPOINT).exists(),
-                    progress=watch,
+                    progress=lambda report: notify(f"update {report.update + 1}/{config.updates}"),
                     command=f"part of an experiment, seed {config.seed}",
+                    until=math.inf if stop is None else stop,
                 )
         except Diverged:
             return {"log": _log(folder), "diverged": True}
         resume = True
-        if result.is_asked and not watch.stopped:
+        if result.is_asked:
             raise KeyboardInterrupt
         if stop is not None:
+            if result.updates != stop:
+                raise TrainingError(f"{folder}: its run has come to update {result.updates}, without a copy of {stop}")
             _keep(result.bundle, folder / "at" / str(stop))
     if config.updates in stops:
         _keep(folder / "bundle", folder / "at" / str(config.updates))
@@ -223,20 +226,6 @@ def _log(folder: Path) -> dict[str, list[float]]:
 
 def _lines(log: Mapping[str, list[float]]) -> list[dict[str, float]]:
     return [dict(zip(log, values)) for values in zip(*log.values())]
-
-
-class _Watch:
-    """Passes on how far a run is, and interrupts it at its stop as Ctrl-C would."""
-
-    def __init__(self, stop: int | None, updates: int, notify: Callable[[str], None]) -> None:
-        self._stop, self._updates, self._notify = stop, updates, notify
-        self.stopped = False
-
-    def __call__(self, report: Any) -> None:
-        self._notify(f"update {report.update + 1}/{self._updates}")
-        if report.update + 1 == self._stop:
-            self.stopped = True
-            raise KeyboardInterrupt
 
 
 def _keep(bundle: Path, target: Path) -> None:

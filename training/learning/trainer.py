@@ -76,10 +76,12 @@ def train(
     progress: Callable[[UpdateReport], None] = lambda report: None,
     warm_progress: Callable[[StepReport], None] = lambda report: None,
     command: str = "",
+    until: float = math.inf,
 ) -> TrainResult:
     """Train; Ctrl-C, or `config.seconds` over, saves and returns.
 
     start: the bundle to improve; None = a warm start first, in OUT/warm_start. command: what makes the bundle again.
+    until: save and return after so many updates of the whole run.
     Raises TrainingError, BundleError, InUse, and Stopped where there is nothing to show.
     """
     out = Path(out)
@@ -94,7 +96,7 @@ def train(
             run.restore()
         elif ranks.is_first:
             run.begin()
-        return run.finish(run_rounds(run, clock, ranks.any))
+        return run.finish(run_rounds(run, clock, ranks.any, until))
 
 
 def _warm_start(

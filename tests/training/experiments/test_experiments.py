@@ -19,7 +19,7 @@ from policy.bundle import load_bundle
 from policy.bundle_files import BUNDLES
 from policy.grammar import PAPER, compile_grammar
 from policy.intent import Intent
-from training.experiments import report
+from training.experiments import report, trainings
 from training.experiments.budget import BUDGETS
 from training.experiments.figure import Curve, Figure, Panel, draw
 from training.experiments.measurement import Measured, World, metrics_of, pooled
@@ -204,6 +204,39 @@ def test_a_training_that_was_stopped_for_its_bundles_is_the_unbroken_one(tmp_pat
     assert all(torch.equal(last[0][name], tensor) for name, tensor in last[1].items())
     for stop in (1, 3):
         load_bundle(tmp_path / "stopped" / "at" / str(stop))
+
+
+def test_a_training_that_is_cut_between_a_checkpoint_and_its_copy_makes_the_same_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = budget_config(BUDGETS["smoke"], [MIX], updates=4, objective="counterfactual", ues=(2,))
+    told: list[str] = []
+    for name in ("whole", "cut"):
+        with monkeypatch.context() as patch:
+            if name == "cut":
+                patch.setattr(trainings, "_keep", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    train_part(config, BUNDLES / "paper", (3,), tmp_path / name, False, told.append)
+        train_part(config, BUNDLES / "paper", (3,), tmp_path / name, True, told.append)
+    assert told == [f"update {k}/4" for k in (1, 2, 3, 4, 1, 2, 3, 4)]
+    copies = [load_bundle(tmp_path / name / "at" / "3").leader.state_dict() for name in ("whole", "cut")]
+    assert all(torch.equal(copies[0][name], tensor) for name, tensor in copies[1].items())
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_the_update_of_a_stop_ends_the_study(tmp_path: Path) -> None:
+    config = budget_config(BUDGETS["smoke"], [MIX], updates=4, objective="counterfactual", ues=(2,))
+
+    def ask_at_the_stop(what: str) -> None:
+        if what == "update 2/4":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_part(config, BUNDLES / "paper", (2,), tmp_path, False, ask_at_the_stop)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
 class Coin(nn.Module):
