@@ -80,10 +80,11 @@ def test_quotas_close_the_loop_hold_in_every_report_and_end_with_the_xapp(tmp_pa
     assert replayed["dynamic"] == replayed["node_scheduler"] != replayed["fair_caps"]
 
 
-def after_kill_9_and_an_empty_redis_no_ue_stays_limited(running: Lab, redis_server: Any) -> None:
+def test_after_kill_9_and_an_empty_redis_no_ue_stays_limited(
+    lab: Callable[..., Lab], shared_data: None, redis_server: Any
+) -> None:
+    running = lab()
     assert running.gnb is not None and running.xapp is not None
-    running.xapp.stop()
-    running.start_xapp()
     assert running.gnb.wait_status(lambda status: status.get("ues_limited", 0) >= 3, PATIENCE_S)
     running.xapp.kill()
     with redis.Redis(redis_server.host, redis_server.port) as client:
@@ -96,14 +97,11 @@ def after_kill_9_and_an_empty_redis_no_ue_stays_limited(running: Lab, redis_serv
 
 
 @pytest.mark.usefixtures("shared_data")
-def test_quotas_of_a_killed_xapp_and_of_an_operator_end(
-    lab: Callable[..., Lab], redis_server: Any, tmp_path: Path
-) -> None:
-    """One lab for all: the second xApp limits nobody by itself, and the third finds nobody limited."""
+def test_quotas_of_a_killed_xapp_and_of_an_operator_end(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    """One lab for both: the second xApp limits nobody by itself."""
     running = lab()
     whom_a_killed_xapp_left_limited_the_next_one_releases(running)
     a_cap_is_a_quota_and_ends_with_shadow_mode_and_with_its_policy(running, tmp_path)
-    after_kill_9_and_an_empty_redis_no_ue_stays_limited(running, redis_server)
 
 
 def whom_a_killed_xapp_left_limited_the_next_one_releases(running: Lab) -> None:

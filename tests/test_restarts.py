@@ -96,13 +96,7 @@ def world(own_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield World(lab)
 
 
-def test_restarts_in_any_order_and_two_instances_at_once(world: World, own_redis: Any) -> None:
-    """One lab for both: after the first part all is as at the beginning, and a policy holds."""
-    whatever_is_killed_and_started_again_all_is_back_in_time(world, own_redis)
-    of_two_instances_the_younger_controls_and_the_older_stands_by_and_leaves_without_a_trace(world)
-
-
-def whatever_is_killed_and_started_again_all_is_back_in_time(world: World, own_redis: Any) -> None:
+def test_whatever_is_killed_and_started_again_all_is_back_in_time(world: World, own_redis: Any) -> None:
     lab = world.lab
     assert lab.ric is not None and lab.gnb is not None
     world.wait_in_control(world.xapp)
@@ -140,7 +134,7 @@ def whatever_is_killed_and_started_again_all_is_back_in_time(world: World, own_r
     assert world.xapp.status["controls_failed"] == 0
 
 
-def of_two_instances_the_younger_controls_and_the_older_stands_by_and_leaves_without_a_trace(world: World) -> None:
+def test_of_two_instances_the_younger_controls_and_the_older_stands_by_and_leaves_without_a_trace(world: World) -> None:
     older = world.xapp
     world.wait_in_control(older)
 
