@@ -65,9 +65,14 @@ class Watched:
     def until(self, condition: Callable[[], bool]) -> None:
         give_up_at = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < give_up_at, "it never became true"
+            assert time.monotonic() < give_up_at, f"never: {self._seen()}"
             self.look()
             time.sleep(0.05)
+
+    def _seen(self) -> dict[str, Any]:
+        """What a failure shows."""
+        xapp, gnb = self.lab.xapp, self.lab.gnb
+        return {"xapp": xapp and xapp.status, "gnb": gnb and gnb.status, "newest": sorted(self.controls.items())[-3:]}
 
     def later_controls(self, count: int) -> list[dict[str, Any]]:
         """The next controls that the gNB applies, without those that may be on their way now."""
@@ -180,10 +185,12 @@ def test_what_cannot_hold_is_not_enforced_with_its_reason_and_nonsense_changes_n
 
 def test_shadow_sends_nothing_and_releases_what_was_controlled(watched: Watched, tmp_path: Path) -> None:
     watched.later_controls(3)
-    watched.put("shadow", {"mode": "shadow"}, tmp_path)
     gnb, xapp = watched.lab.gnb, watched.lab.xapp
     assert gnb is not None and xapp is not None
-    assert gnb.wait_status(lambda status: status["releases"] == 1, PATIENCE_S)
+    released, sent_before = gnb.status["releases"], xapp.status["releases_sent"]
+    watched.put("shadow", {"mode": "shadow"}, tmp_path)
+    assert gnb.wait_status(lambda status: status["releases"] == released + 1, PATIENCE_S)
+    assert xapp.wait_status(lambda status: status["releases_sent"] == sent_before + 1, PATIENCE_S)  # no older line
     sent, decided = xapp.status["controls_sent"], xapp.status["decisions"]
     assert xapp.wait_status(lambda status: status["decisions"] >= decided + 10, PATIENCE_S)
     assert xapp.status["controls_sent"] <= sent + 1

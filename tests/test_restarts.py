@@ -156,7 +156,7 @@ def test_of_two_instances_the_younger_controls_and_the_older_stands_by_and_leave
             assert final[counter] == before[counter], counter
         assert world.listing() == listing
         world.wait_in_control(younger)
-        assert younger.status["instance"]["others"] == 0
+        assert younger.wait_status(lambda status: status["instance"]["others"] == 0, BACK_S)
 
         final = younger.stop()
         assert final["releases_sent"] >= 1

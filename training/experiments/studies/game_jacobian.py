@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from training.experiments.study import Results
 from training.simulator.scenario import Scenario
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch: kept results are shown without
+    from torch import Tensor, nn
+
     from policy.bundle import Bundle
 
 BLOCKS = ("bb", "bu", "ub", "uu")
@@ -44,7 +44,7 @@ STEP = 2e-3
 CHUNK = 192
 """Decisions a forward."""
 
-LogProbs = Callable[[NDArray[np.float64] | None], Tensor]
+LogProbs = Callable[[NDArray[np.float64] | None], "Tensor"]
 """Log-probabilities of each slot and cell [T, B]; with weights [T, B] their gradients have been added up, too."""
 
 
@@ -64,6 +64,8 @@ def measure_blocks(
 
     It takes two halves of `cells` cells; equal seeds meet equal worlds, coins and directions.
     """
+    import torch
+
     from policy.bundle import load_bundle
 
     torch.set_num_threads(1)
@@ -89,6 +91,8 @@ def measure_blocks(
 
 def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, seed: Sequence[int]) -> Played:
     """Play `slots` slots, all drawn."""
+    import torch
+
     from policy.grammar import compile_grammar
     from policy.intent import Intent
     from training.following.config import RecordingConfig
@@ -130,7 +134,7 @@ def play(bundle: Bundle, scenario: Scenario, ues: int, cells: int, slots: int, s
         def log_prob(part: slice) -> Tensor:
             logit = bundle.follower(torch.from_numpy(choices.tokens_NL[part]))
             sign = torch.from_numpy(np.where(choices.bits_NM[part], 1.0, -1.0)).float()
-            chosen_NM = nn.functional.logsigmoid(sign * logit)
+            chosen_NM = torch.nn.functional.logsigmoid(sign * logit)
             return (chosen_NM * torch.from_numpy(choices.allowed_NM[part])).sum(-1)
 
         return _collected(log_prob, cell_N, shape, weights_TB)
@@ -145,6 +149,8 @@ def _collected(
     weights_TB: NDArray[np.float64] | None,
 ) -> Tensor:
     """Log-probabilities by slot and cell; with weights, their weighted sum's gradient is left in the weights."""
+    import torch
+
     total = torch.zeros(shape[0] * shape[1])
     flat = None if weights_TB is None else torch.from_numpy(weights_TB.reshape(-1)).float()
     for first in range(0, len(rows_N), CHUNK):
@@ -162,6 +168,8 @@ def products(
     models: dict[str, nn.Module], played: Played, whose: str, unit: Sequence[Tensor]
 ) -> dict[str, list[Tensor]]:
     """H_ij unit for j = `whose` and both i."""
+    import torch
+
     log_probs = {"b": played.leader, "u": played.follower}
     model = models[whose]
     step = STEP * float(torch.sqrt(torch.stack([(p.detach() ** 2).sum() for p in model.parameters()]).sum()))
@@ -184,6 +192,8 @@ def products(
 
 def _gradient(model: nn.Module, log_probs: LogProbs, weights_TB: NDArray[np.float64]) -> tuple[Tensor, list[Tensor]]:
     """Log-probabilities, and the gradient of their weighted sum, a mean over cells."""
+    import torch
+
     model.zero_grad(set_to_none=True)
     found = log_probs(weights_TB / weights_TB.shape[1])
     gradient = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
@@ -194,6 +204,8 @@ def _gradient(model: nn.Module, log_probs: LogProbs, weights_TB: NDArray[np.floa
 @contextmanager
 def _shifted(model: nn.Module, unit: Sequence[Tensor], step: float) -> Iterator[None]:
     """The weights, shifted for a while."""
+    import torch
+
     before = [p.detach().clone() for p in model.parameters()]
     with torch.no_grad():
         for p, v in zip(model.parameters(), unit):
