@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,13 +52,12 @@ def question_of(record: DecisionRecord) -> Question | None:
     state, intent = record.state, record.intent_then
     for options in (PAPER, LAB):  # in which of the two it speaks is its own: some DCM is tried, of no meaning
         tokens = _walked(compile_grammar(state, intent, options), StepKind.DONE).tokens
-        try:
+        # A leader may be anybody's, and why it did not decide may be why it cannot be asked.
+        with suppress(Exception):
             asked = record.leader.token_probabilities(state, intent, tokens)
             may_A = _walked(asked.grammar, StepKind.OWNER).mask()
             owners = [owner_name(token, state) for token in np.flatnonzero(may_A).tolist()]
             return Question(owners, readable_prompt(asked.layout, state, intent))
-        except Exception:  # a leader may be anybody's, and why it did not decide may be why it cannot be asked
-            continue
     return None
 
 
