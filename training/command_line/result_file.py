@@ -69,6 +69,9 @@ def write_json(path: str, value: object) -> None:
         return
     temporary = _temporary(path)
     try:
+        if _is_special(path):
+            Path(path).write_text(text + "\n", encoding="utf-8")
+            return
         temporary.write_text(text + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
@@ -76,7 +79,16 @@ def write_json(path: str, value: object) -> None:
         raise ResultFileError(f"--json {path}: {error.strerror}") from None
 
 
+def _is_special(path: str) -> bool:
+    """Whether it is a device or a pipe, such as /dev/null: what is written goes into it, and no file takes its place."""
+    return Path(path).exists() and not Path(path).is_file()
+
+
 def _try_to_write(path: str) -> None:
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
     temporary = _temporary(path)
     temporary.touch()
     temporary.unlink()
