@@ -80,7 +80,7 @@ def write_json(path: str, value: object) -> None:
 
 
 def _is_special(path: str) -> bool:
-    """Whether it is a device or a pipe, such as /dev/null: what is written goes into it, and no file takes its place."""
+    """Whether it is a device or a pipe, such as /dev/null: it is written into, and no file takes its place."""
     return Path(path).exists() and not Path(path).is_file()
 
 
