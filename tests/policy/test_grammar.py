@@ -9,6 +9,7 @@ from math import ceil, floor, gcd
 
 import numpy as np
 import pytest
+from dcm_language import language
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import CellState, make_cell_state
@@ -21,7 +22,6 @@ from policy.grammar import (
     FIRST_UE,
     LAB,
     PAPER,
-    Grammar,
     GrammarError,
     GrammarOptions,
     StepKind,
@@ -39,29 +39,6 @@ def cell(num_ues: int, num_rbgs: int, periods: list[tuple[float, float]] | None 
     if periods is not None:
         columns = dict(zip(("arrival_period_slots_U", "arrival_phase_slots_U"), np.array(periods).T))
     return make_cell_state("c", num_rbgs=num_rbgs, slots_per_dcm=1, slot=0, ue_ids=ue_ids, **columns)
-
-
-def language(grammar: Grammar) -> list[tuple[tuple[int, ...], Allocation]]:
-    """Every DCM that the masks allow and what it means, depth first; a mask that is empty too early fails here."""
-    found: list[tuple[tuple[int, ...], Allocation]] = []
-    stack: list[tuple[int, ...]] = [()]
-    cursor = grammar.start()
-    while stack:
-        tokens = stack.pop()
-        if tuple(cursor.tokens) != tokens[:-1]:  # of another branch
-            cursor = grammar.start()
-            for token in tokens[:-1]:
-                cursor.advance(token)
-        if tokens:
-            cursor.advance(tokens[-1])
-        if cursor.done:
-            found.append((tokens, cursor.allocation()))
-            assert len(tokens) <= grammar.max_tokens
-            continue
-        allowed = np.flatnonzero(cursor.mask()).tolist()
-        assert allowed, f"stuck after {tokens}"
-        stack.extend((*tokens, token) for token in allowed)
-    return found
 
 
 def meaning(allocation: Allocation) -> tuple[object, ...]:

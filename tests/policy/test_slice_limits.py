@@ -7,11 +7,12 @@ from math import gcd
 
 import numpy as np
 import pytest
+from dcm_language import language
 from limit_checker import Share, violations
 
 from policy.allocation import DYNAMIC, IDLE, NO_CAP, OPEN, Allocation, LeftoverRule, PeriodicGrant
 from policy.cell_state import CellState, make_cell_state
-from policy.grammar import FIRST_UE, Grammar, GrammarOptions, compile_grammar
+from policy.grammar import FIRST_UE, GrammarOptions, compile_grammar
 from policy.guard import guard
 from policy.intent import Intent, SliceLimit
 from policy.limits import compile_limits
@@ -92,26 +93,6 @@ class Numbers:
         ]
 
 
-def language(grammar: Grammar) -> list[Allocation]:
-    """Every DCM that the masks allow, contention aside; a mask that is empty too early fails here."""
-    found, stack, cursor = [], [()], grammar.start()
-    while stack:
-        tokens: tuple[int, ...] = stack.pop()
-        if tuple(cursor.tokens) != tokens[:-1]:  # of another branch
-            cursor = grammar.start()
-            for token in tokens[:-1]:
-                cursor.advance(token)
-        if tokens:
-            cursor.advance(tokens[-1])
-        if cursor.done:
-            found.append(cursor.allocation())
-            continue
-        allowed = np.flatnonzero(cursor.mask()).tolist()
-        assert allowed, f"stuck after {tokens}"
-        stack.extend((*tokens, token) for token in allowed)
-    return found
-
-
 def meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return (a[1] - b[1]) % gcd(a[0], b[0]) == 0
 
@@ -165,7 +146,7 @@ def test_the_language_is_what_slices_allow(num_ues: int, num_rbgs: int, max_gran
         columns = dict(zip(("arrival_period_slots_U", "arrival_phase_slots_U"), np.array(periods, float).T))
         grammar = compile_grammar(cell(num_ues, num_rbgs, **columns), numbers.intent(), options)
         assert grammar.limits.not_enforced == ()
-        spoken = language(grammar)
+        spoken = [allocation for _, allocation in language(grammar)]
         meanings = [
             (frozenset((g.ue, g.rbg) for g in said.periodic_grants), tuple(said.owner_M.tolist())) for said in spoken
         ]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from policy.errors import UserMistake
+from training.command_line.result_file import is_special
 
 UNABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """A file system without locks: nothing is held there, and nobody refused."""
@@ -45,8 +46,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_file(file: str, *, wait: bool = False) -> Iterator[None]:
-    """Be the only one who makes `file`; "" and - are nobody's. wait: for whoever does, instead of raising InUse."""
-    if file in ("", "-"):
+    """Be the only one who makes `file`; "", - and devices are nobody's. wait: for whoever does, and raise no InUse."""
+    if file in ("", "-") or is_special(file):
         yield
         return
     path = Path(file)

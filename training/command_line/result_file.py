@@ -44,6 +44,11 @@ def check_json_path(path: str) -> None:
         raise ResultFileError(f"--json {path}: {error.strerror}") from None
 
 
+def is_special(path: str) -> bool:
+    """Whether it is a device or a pipe, such as /dev/null: it is written into, and nothing is kept beside it."""
+    return Path(path).exists() and not Path(path).is_file()
+
+
 def holds_something(path: Path) -> bool:
     """Whether a file is there, with something in it; devices and pipes hold nothing."""
     return path.is_file() and path.stat().st_size > 0
@@ -69,7 +74,7 @@ def write_json(path: str, value: object) -> None:
         return
     temporary = _temporary(path)
     try:
-        if _is_special(path):
+        if is_special(path) or Path(path).is_symlink():  # no file takes the place of /dev/null or /dev/stdout
             Path(path).write_text(text + "\n", encoding="utf-8")
             return
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -79,13 +84,8 @@ def write_json(path: str, value: object) -> None:
         raise ResultFileError(f"--json {path}: {error.strerror}") from None
 
 
-def _is_special(path: str) -> bool:
-    """Whether it is a device or a pipe, such as /dev/null: it is written into, and no file takes its place."""
-    return Path(path).exists() and not Path(path).is_file()
-
-
 def _try_to_write(path: str) -> None:
-    if _is_special(path):
+    if is_special(path):
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return

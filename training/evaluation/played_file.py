@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from policy.errors import UserMistake, counted
-from training.command_line.result_file import holds_something
+from training.command_line.result_file import holds_something, is_special
 
 Entry = TypeVar("Entry")
 
@@ -22,11 +22,11 @@ class PlayedFile:
     """The lines of the file. Without a file nothing is kept."""
 
     def __init__(self, json_file: str, head: Mapping[str, Any], *, of: str, entry: str) -> None:
-        """json_file: of the result; "" and - keep nothing. head: what everything depends on. of, entry: what a
+        """json_file: of the result; "", - and devices keep nothing. head: what everything depends on. of, entry: what a
         message calls the measurement, and what is played of it.
         """
         self._file = Path(json_file)
-        self.path = Path(f"{json_file}.played") if json_file not in ("", "-") else None
+        self.path = Path(f"{json_file}.played") if json_file not in ("", "-") and not is_special(json_file) else None
         self._head: dict[str, Any] = json.loads(json.dumps(head))
         self._of, self._entry = of, entry
 

@@ -32,3 +32,13 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     write_json(str(file), {"rows": []})
     assert json.loads(file.read_text()) == {"rows": []}
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_link_is_written_through_as_dev_stdout_is(tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("old")
+    link.symlink_to(file)
+    check_json_path(str(link))
+    write_json(str(link), {"rows": []})
+    assert link.is_symlink()
+    assert json.loads(file.read_text()) == {"rows": []}
