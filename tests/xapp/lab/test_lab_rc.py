@@ -27,6 +27,7 @@ from xapp.rmr.transport import RIC_CONTROL_REQUEST, RmrMessage
 PERIOD_MS = 40
 PLMN = bytes.fromhex("00f110")
 NAMES = ("DRB.UEThpUl", "RRU.PrbUsedUl", "RRU.PrbTotUl")
+PATIENCE_REPORTS = 200
 
 
 class Today:
@@ -120,8 +121,8 @@ def test_what_the_profile_does_not_offer_cannot_be_had(lab: Any, name: str) -> N
 
 
 def test_a_ue_is_on_no_more_prbs_than_its_quota_says(today: Today) -> None:
-    (busiest, *_) = np.argsort(-today.report().values[:, 1])
     report = today.report()
+    busiest = np.argmax(report.values[:, 1])
     ue_id = report.ue_id(int(busiest))
     assert report.values[busiest, 1] > 8
     assert today.quota(ue_id, 12) is None
@@ -132,8 +133,8 @@ def test_a_ue_is_on_no_more_prbs_than_its_quota_says(today: Today) -> None:
         used_prb = report.values[report.ue_keys.index(ue_id.f1ap_id), 1]
         assert used_prb <= most_prb
     assert today.quota(ue_id, 100) is None
-    later = [today.report().values[busiest, 1] for _ in range(6)]
-    assert max(later) > most_prb
+    later = (today.report() for _ in range(PATIENCE_REPORTS))  # it may have little to send for a while
+    assert any(report.values[report.ue_keys.index(ue_id.f1ap_id), 1] > most_prb for report in later)
     final = today.gnb.stop()
     assert final["transmissions_outside_grant"] == 0
     assert final["ue_reports_under_quota"] >= 5
