@@ -198,16 +198,7 @@ def test_shadow_sends_nothing_and_releases_what_was_controlled(watched: Watched,
     assert watched.later_controls(3)
 
 
-def test_an_xapp_that_starts_again_asks_the_mediator(tmp_path: Path) -> None:
-    """In a lab of its own: in one that ran for a while the new xApp now and then loses its routes for controls."""
-    watched = started(leader="proportional_fair")
-    try:
-        starts_again_and_asks(watched, tmp_path)
-    finally:
-        watched.close()
-
-
-def starts_again_and_asks(watched: Watched, tmp_path: Path) -> None:
+def test_an_xapp_that_starts_again_asks_the_mediator(watched: Watched, tmp_path: Path) -> None:
     watched.put("cap", CAP, tmp_path)
     assert watched.lab.xapp is not None
     watched.lab.xapp.stop()

@@ -136,8 +136,10 @@ class Link:
         return dropped
 
     def take(self, wanted: Callable[[Outgoing], bool]) -> list[Outgoing]:
-        """Remove and return the queued frames that are `wanted`; only while not connected."""
+        """Remove and return the queued frames that are `wanted`; none while connected: they are on their way."""
         with self.lock:
+            if self.state is LinkState.CONNECTED:
+                return []
             taken = [item for item in self.queue if wanted(item)]
             self.queue = deque(item for item in self.queue if not wanted(item))
         return taken

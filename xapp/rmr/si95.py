@@ -119,6 +119,7 @@ class Si95Transport:
             return False
         back = self._inbound_by_source.get(request.source)
         if back is not None and not (is_endpoint(request.source) and self._is_usable(request.source)):
+            self._hand_over(request.source, back)
             return self._offer(back, frame, is_reply=True)
         if not is_endpoint(request.source):
             self.count("reply_without_way")
@@ -242,6 +243,15 @@ class Si95Transport:
             self.count("reply_without_way")  # the request's own connection has ended meanwhile
         return outcome in (Offer.SENT, Offer.QUEUED)
 
+    def _hand_over(self, source: str, back: Link) -> None:
+        """Replies that wait for `source` to be reached go out on its own connection: before newer ones, or who is back
+        would get the oldest of them last.
+        """
+        link = self._links.get(source)
+        if link is not None:
+            for item in link.take(lambda item: item.is_reply):
+                self._offer(back, item.frame, is_reply=True)
+
     # -- the I/O thread's LoopOwner --------------------------------------------------------------------------------
 
     def dialled_links(self) -> Collection[Link]:
@@ -266,8 +276,7 @@ class Si95Transport:
         """Replies that cannot be delivered this way go back on their request's own connection."""
         back = self._inbound_by_source.get(link.endpoint)
         if back is not None:
-            for item in link.take(lambda item: item.is_reply):
-                self._offer(back, item.frame, is_reply=True)
+            self._hand_over(link.endpoint, back)
 
     def on_closed(self, link: Link) -> None:
         if self._inbound_by_source.get(link.source) is link:

@@ -202,6 +202,21 @@ def test_a_peer_that_comes_back_from_another_port_is_answered_there(opener: Open
     assert peer.counters["reply_without_way"] == 1
 
 
+def test_replies_stay_in_order_when_a_source_comes_back_that_could_not_be_reached(opener: Opener) -> None:
+    """What waits for a source that is away must not overtake what it is answered on the connection by which it is
+    back: a route manager's table of yesterday would come last."""
+    peer = opener(options=Si95Options(max_queue_age_s=PATIENCE_S, first_backoff_s=0.5, max_backoff_s=0.5))
+    port = free_port()
+    source = f"127.0.0.1:{port}"
+    assert peer.reply(RmrMessage(1, b"", source=source), 2, b"old")
+    wait_for(lambda: peer.counters.get("connect_failed", 0) == 1)
+    back = opener(f"rte|1|{peer.source}", port=port)
+    assert back.source == source
+    assert back.send(RmrMessage(1, b"here again"))
+    assert peer.reply(received(peer), 2, b"new")
+    assert [received(back).payload for _ in range(2)] == [b"old", b"new"]
+
+
 def test_a_source_that_is_no_address_is_answered_on_its_connection(opener: Opener) -> None:
     peer = opener()
     with dial(peer) as connection:

@@ -274,9 +274,13 @@ class RouteManager:
             version = peer.waiting_for.get(table_id) if peer is not None else None
             if peer is None or version is None:
                 self._counters.add("rtmgr_late_answer")
+            if peer is None:
                 return
             peer.received_at_s = self._clock()
-            if verdict == "OK":
+            if version is None:
+                if not peer.waiting_for:
+                    peer.version = 0  # an old table came last: it may have taken the place of the newest
+            elif verdict == "OK":
                 del peer.waiting_for[table_id]
                 if not peer.waiting_for:
                     peer.version = version

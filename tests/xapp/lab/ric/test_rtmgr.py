@@ -206,6 +206,19 @@ def test_what_is_not_answered_or_refused_is_sent_again_as_a_whole(
     assert text.startswith("newrt|start|") and "mme_ar|" in text
 
 
+def test_who_answers_for_an_old_table_last_gets_the_newest_again(
+    peer: tuple[RouteManager, Peer], world: World
+) -> None:
+    manager, xapp = peer
+    old = xapp.table()
+    world.now_s += 2 * rtmgr.ANSWER_TIMEOUT_S
+    xapp.answer(*xapp.table(), "OK")
+    wait_for(lambda: manager.status()["up_to_date"] == 1)
+    xapp.answer(*old, "OK")
+    _, text = xapp.table()
+    assert text.startswith("newrt|start|") and "mse|12040,127.0.0.1:4560|-1|%meid" in text
+
+
 def test_who_says_nothing_is_forgotten(peer: tuple[RouteManager, Peer], world: World) -> None:
     manager, _ = peer
     wait_for(lambda: manager.status()["peers"] == 1)
