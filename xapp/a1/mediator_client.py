@@ -200,7 +200,7 @@ class A1Policies:
         self.wake()
 
     def run_due(self) -> float:
-        """Work on requests, restore, ask, save; seconds until the next time. May block for SDL, after all the rest."""
+        """Work on requests, restore, ask, save; seconds until the next time. May block for SDL."""
         if self._is_stale:  # before the requests: what they say is no older
             self._is_stale = self._is_restored = self._is_answered = False
             self._received.clear()
@@ -209,6 +209,8 @@ class A1Policies:
         answers = [self._take(self._requests.popleft()) for _ in range(len(self._requests))]
         if self._is_changed:
             self._publish()  # once for all of them: a change of many policies takes its time
+        if self._store.healthy:
+            self._save()  # what is answered is kept, whatever happens next; a store that is away delays no answer
         for answer in answers:
             self._answer(answer)
         next_s = self._ask()

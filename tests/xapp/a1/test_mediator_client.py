@@ -338,6 +338,29 @@ def test_a_store_that_does_not_answer_delays_nothing_and_is_told_later(make: Mak
         store.close()
 
 
+def test_a_policy_is_kept_before_it_is_answered(make: Make) -> None:
+    """The process may be killed, and the mediator forget, as soon as the operator has read that it is in effect."""
+    answered: list[int] = []
+
+    class Watched(SharedStore):
+        def set(self, key: str, value: object) -> bool:
+            answered.append(rig.metrics["a1_ok"])
+            return super().set(key, value)
+
+        def delete(self, key: str) -> bool:
+            answered.append(rig.metrics["a1_deleted"])
+            return super().delete(key)
+
+    store = Watched(environ={})
+    try:
+        rig = make(store)
+        assert rig.asked(go_form("CREATE", "p", CALM)) == "OK"
+        assert rig.asked(go_form("DELETE", "p")) == "DELETED"
+        assert answered == [0, 0]
+    finally:
+        store.close()
+
+
 def test_what_is_stored_and_is_no_policy_is_counted(make: Make) -> None:
     store = SharedStore(environ={})
     try:
