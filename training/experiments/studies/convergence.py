@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from policy.errors import counted
 from training.experiments.comparison import FAIR
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, Plan, PlayerSpec, World, measure, pooled
@@ -107,9 +108,10 @@ def run(study: Study) -> Report:
         figure=_figure(trained, curves, points, fair, settled),
         definitions=DEFINITIONS,
         paragraph=_paragraph(curves, points, fair, settled),
-        sample=f"{budget.train_seeds} training seeds; {budget.world_seeds} world seeds of {budget.cells} cells of "
-        f"each size, {budget.slots} slots each; trained on {listed([str(c) for c in counts])} UEs for {epochs} epochs "
-        f"after {recipes[0].config.warm_up_steps} steps of imitation; intervals over "
+        sample=f"{counted(budget.train_seeds, 'training seed')}; {counted(budget.world_seeds, 'world seed')} of "
+        f"{budget.cells} cells of each size, {budget.slots} slots each; "
+        f"trained on {listed([str(c) for c in counts])} UEs for {epochs} epochs after "
+        f"{recipes[0].config.warm_up_steps} steps of imitation; intervals over "
         f"{'training seeds crossed with world seeds' if budget.train_seeds > 1 else 'world seeds'}.",
         scenarios=[scenario],
         findings={

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from policy.bundle_files import BUNDLES
+from policy.errors import counted
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, World, metrics_of, world_seeds
 from training.experiments.paragraph import Claim, shown, verdict
@@ -70,8 +71,9 @@ def run(study: Study) -> Report:
         figure=_figure(table, by_way, used, counts),
         definitions=DEFINITIONS,
         paragraph=_paragraph(by_way, used, points),
-        sample=f"{len(seeds)} training seeds and {budget.world_seeds} world seeds of {cells} cells, {slots} slots "
-        f"each; learning: intervals over training seeds ({test_ues} UEs); the bundle: over world seeds.",
+        sample=f"{counted(len(seeds), 'training seed')} and {counted(budget.world_seeds, 'world seed')} of "
+        f"{cells} cells, {slots} slots each; learning: intervals over training seeds ({test_ues} UEs); "
+        "the bundle: over world seeds.",
         scenarios=[scenario],
         findings={"lost_share": {f"{use}, {ues} UEs": i.mean for (use, ues), (_, i) in used.items()}},
     )

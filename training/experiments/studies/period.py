@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from policy.bundle_files import BUNDLES
+from policy.errors import counted
 from policy.shipped import PAPER_MAX_SLOTS_PER_DCM
 from training.experiments.comparison import FAIR, MEANS, NODE
 from training.experiments.figure import Curve, Figure, Panel
@@ -68,8 +69,8 @@ def run(study: Study) -> Report:
         figure=_figure(found, stops),
         definitions=DEFINITIONS,
         paragraph=" ".join(_sentences(found, game, stops[game], periods) for game in stops),
-        sample=f"{budget.world_seeds} world seeds of {budget.cells} cells, {shortest} slots each or {decisions} "
-        "decisions if that is longer; intervals over world seeds.",
+        sample=f"{counted(budget.world_seeds, 'world seed')} of {budget.cells} cells, {shortest} slots each or "
+        f"{decisions} decisions if that is longer; intervals over world seeds.",
         scenarios=list({m.world.scenario.name: make_scenario(m.world.scenario.name) for m in found}.values()),
         findings={"grants_stop_paying_at_k": {f"{name}, {ues} UEs": k for (name, ues), k in stops.items()}},
     )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policy.bundle_files import BUNDLES
+from policy.errors import counted
 from policy.model_config import ModelConfig
 from policy.time_scales import SLOT_MS
 from training.experiments.comparison import FAIR, MEANS, NODE
@@ -93,8 +94,9 @@ def run(study: Study) -> Report:
         figure=_figure(found, every, names),
         definitions=DEFINITIONS,
         paragraph=_paragraph(found, every, growth, scenarios),
-        sample=f"{budget.world_seeds} world seeds of {cells} cells, {worlds[0].slots} slots each; {decisions} timed "
-        f"decisions in each of {repeats} worlds; utility's intervals over world seeds, latency's over worlds.",
+        sample=f"{counted(budget.world_seeds, 'world seed')} of {cells} cells, {worlds[0].slots} slots each; "
+        f"{decisions} timed decisions in each of {repeats} worlds; "
+        "utility's intervals over world seeds, latency's over worlds.",
         scenarios=scenarios,
         findings={
             "latency_ms": {way: {ues: cost.median_ms for ues, cost in mine.items()} for way, mine in every.items()},

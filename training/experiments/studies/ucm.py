@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from policy.errors import counted
 from training.experiments.comparison import MEANS
 from training.experiments.figure import Curve, Figure, Panel
 from training.experiments.measurement import Measured, World, world_seeds
@@ -67,8 +68,8 @@ def run(study: Study) -> Report:
         figure=_figure(found),
         definitions=DEFINITIONS,
         paragraph=_paragraph(found),
-        sample=f"{seeds} training seeds; {worlds} world seeds of {budget.cells} cells of {ues} UEs, {budget.slots} "
-        f"slots each; {_steps(study)} steps of imitation; intervals over "
+        sample=f"{counted(seeds, 'training seed')}; {counted(worlds, 'world seed')} of {budget.cells} cells of "
+        f"{ues} UEs, {budget.slots} slots each; {_steps(study)} steps of imitation; intervals over "
         f"{'training seeds crossed with world seeds' if seeds > 1 else 'world seeds'}.",
         scenarios=[base],
         findings={
