@@ -33,7 +33,8 @@ from xapp.rmr.routes import is_endpoint
 logger = logging.getLogger(__name__)
 
 BURST_SLOTS = 5
-"""Slots played between two looks into the inbox."""
+"""Slots played between two looks into the inbox, and together where nothing comes in: each wake-up costs more than a
+slot."""
 INBOX_PDUS = 256
 """When full the association's reader waits: back pressure on the RIC."""
 INBOX_PATIENCE_S = 1.0
@@ -167,9 +168,11 @@ class Gnb:
     # -- the node's thread -------------------------------------------------------------------------------------------
 
     def _handle_events(self) -> None:
-        """Wait for the next slot or event, then take what is there."""
+        """Wait until a burst is due or something comes, then take what is there."""
         try:
-            self._handle(self._inbox.get(timeout=self._idle_s()))
+            event = self._inbox.get(timeout=self._idle_s())
+            self._advance(time.monotonic())  # it meets the MAC at its slot
+            self._handle(event)
             for _ in range(PDUS_A_TURN - 1):
                 self._handle(self._inbox.get_nowait())
         except queue.Empty:
@@ -180,7 +183,9 @@ class Gnb:
             return IDLE_S
         if self._reported_slot < 0:
             return 1e-6
-        return min(max(self.clock.due_at_s(self.mac.slot) - time.monotonic(), 1e-6), IDLE_S)
+        slot, k = self.mac.slot, self.scenario.slots_per_dcm
+        last = slot + self._up_to_window(min(BURST_SLOTS, k - slot % k)) - 1
+        return min(max(self.clock.due_at_s(last) - time.monotonic(), 1e-6), IDLE_S)
 
     def _handle(self, event: _Event) -> None:
         if event.kind == "open":
