@@ -45,7 +45,8 @@ class SoakResult:
     failed_exits: int = 0
     """xApps that were asked to end and did not with status 0 in time."""
     recovered_s: float | None = None
-    """From the last fault until the model decided again under the policy; None = it never did."""
+    """From the last fault until the model decided again under the policy; None = it never did, or what was sabotaged had
+    been found out, and nobody waited for it."""
     xapp_starts: int = 0
     xapp_most: Usage | None = None
     """The most that any xApp held at once."""
@@ -81,7 +82,9 @@ class SoakResult:
         table.add_row("violations", kinds or "0")
         for name in MUST_BE_ZERO[1:]:
             table.add_row(name.replace("_", " "), str(getattr(self, name)))
-        back = "never" if self.recovered_s is None else f"{self.recovered_s:.1f} s after the last fault"
+        back = "not waited for" if self.sabotage and self.violations.total() else "never"
+        if self.recovered_s is not None:
+            back = f"{self.recovered_s:.1f} s after the last fault"
         table.add_row("the model decides again", back)
         for what, usage in (("most held by an xApp", self.xapp_most), ("most gained by one", self.xapp_growth)):
             if usage is not None:

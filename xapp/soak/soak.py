@@ -193,7 +193,9 @@ class Soak:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Wait until the model decides again under the policy."""
+        """Wait until the model decides again under the policy; not where a broken part has been found out."""
+        if self._options.sabotage and self._judge.violations:
+            return
         began_s, xapp = time.monotonic(), self._lab.xapp
         assert xapp is not None
         before = _by_model(xapp.status)
