@@ -206,9 +206,7 @@ def test_what_is_not_answered_or_refused_is_sent_again_as_a_whole(
     assert text.startswith("newrt|start|") and "mme_ar|" in text
 
 
-def test_who_answers_for_an_old_table_last_gets_the_newest_again(
-    peer: tuple[RouteManager, Peer], world: World
-) -> None:
+def test_who_answers_for_an_old_table_last_gets_the_newest_again(peer: tuple[RouteManager, Peer], world: World) -> None:
     manager, xapp = peer
     old = xapp.table()
     world.now_s += 2 * rtmgr.ANSWER_TIMEOUT_S
