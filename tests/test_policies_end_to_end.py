@@ -5,6 +5,7 @@ What holds is read from the gNB, which knows nothing of policies.
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,11 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from rich.console import Console
 
 from xapp.a1.policy_model import POLICY_TYPE_ID
 from xapp.cli import main
-from xapp.lab.lab import Lab
+from xapp.lab.lab import Lab, run_lab
 from xapp.lab.options import LabOptions
 
 CAP = {"limits": {"per_ue": {"max_share_percent": 20.0}}}
@@ -236,3 +238,25 @@ def outlives_its_processes(watched: Watched, tmp_path: Path) -> None:
     watched.until(lambda: "cap" in watched.policies())
     assert watched.policies()["cap"]["restored"]
     assert [control for control in watched.later_controls(10) if most(control) > 1] == []
+
+
+def test_a_labs_summary_says_which_policies_did_not_hold_at_its_end(tmp_path: Path) -> None:
+    def for_ue(number: int, **objectives: int) -> dict[str, Any]:
+        return {"scope": {"ueId": f"{number:016x}"}, "ueLevelObjectives": objectives}
+
+    policies = {
+        "absent": for_ue(99, ulThroughput=500, dlThroughput=500),
+        "down": for_ue(1, ulPacketDelay=100_000, dlThroughput=500),
+        "even": {"objective": {"alpha": 1.0}},
+    }
+    for name, policy in policies.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(policy))
+    files = tuple(tmp_path / f"{name}.json" for name in policies)
+    output = io.StringIO()
+    summary = run_lab(LabOptions(seconds=3, k=100, ues=5, policy=files), Console(file=output, width=200))
+    assert summary["policies"] == {"absent": "NOT_ENFORCED", "down": "NOT_ENFORCED", "even": "ENFORCED"}
+    assert summary["policy_reasons"]["absent"] == "UE 99: not there, and so nobody has the floor"
+    assert "NOT_ENFORCED is for what is not ours alone (dlThroughput)" in summary["policy_reasons"]["down"]
+    lines = [line for line in output.getvalue().splitlines() if line.startswith("policy ")]
+    assert lines == [f"policy      {name}: NOT_ENFORCED: {why}" for name, why in summary["policy_reasons"].items()]
+    assert list(summary["policy_reasons"]) == ["absent", "down"]

@@ -50,13 +50,19 @@ def shared_data(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def test_quotas_close_the_loop_hold_in_every_report_and_end_with_the_xapp(tmp_path: Path) -> None:
     recording = tmp_path / "recording"
     options = LabOptions(seconds=5, control="rc", compare="node_scheduler,dynamic", record=recording)
-    summary = run_lab(options, Console(file=io.StringIO(), width=120))
+    output = io.StringIO()
+    summary = run_lab(options, Console(file=output, width=120))
     assert main(["replay", str(recording)]) == 0, "the recorded inputs make the same quotas"
 
     assert (summary["options"]["observe"], summary["decode_errors"]) == ("kpm_srsran", 0)
     assert summary["decisions"] >= 50
     assert summary["controls_sent"] == summary["controls_acked"] + summary["controls_failed"] >= 8
     assert summary["controls_unanswered"] == 0
+    # Releases are quotas, too: all that was sent was applied or refused, and the summary's line says so.
+    applied, failed = summary["controls_applied"], summary["controls_failed"] + summary["releases_failed"]
+    assert summary["controls_sent"] + summary["releases_sent"] == applied + failed
+    words = f"{summary['controls_sent']} sent and {summary['releases_sent']} releases, {applied} acknowledged,"
+    assert f"controls    {words} {failed} failed, {applied} applied by the MAC\n" in output.getvalue()
     # Refused is only what is for a UE that has just left.
     assert summary["controls_failed"] <= 2
     assert {reason for reason in summary["dropped"] if "refused" in reason} <= {

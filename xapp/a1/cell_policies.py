@@ -43,6 +43,8 @@ class Compiled(NamedTuple):
     """... and a slice's."""
     unmet: tuple[tuple[str, str], ...]
     """(policy id, why something of it does not hold here); limits that contradict each other not among them."""
+    empty_slices: frozenset[str] = frozenset()
+    """Those whose members are all named by number, and none of them is here."""
 
 
 class _Share:
@@ -68,6 +70,11 @@ class _Members(NamedTuple):
     is_known: bool
     everybody: bool = False
     """The node is asked for the UEs of this slice alone."""
+
+    @property
+    def are_named(self) -> bool:
+        """By number, all of them: nobody else who comes is in it."""
+        return self.is_known and not self.classes and not self.everybody
 
 
 class _TargetsOf(NamedTuple):
@@ -112,7 +119,7 @@ class CellPolicies:
         """Whoever is there."""
         self._everybody, self._slices = _Share(), dict[str, _Share]()
         self._of_number, self._of_class = dict[int, _Share](), dict[TrafficClass, _Share]()
-        self._named = {name: policies[name].scope.ue_ids for name in self.order if policies[name].scope.ue_ids}
+        self._named = {name: numbers for name in self.order if (numbers := policies[name].scope.numbers)}
         self._classes_asked = dict[str, tuple[frozenset[TrafficClass], dict[str, None]]]()
         """By slice: classes that it takes in, and the policies that a class which is not reported is a pity for."""
         self._targets: list[_TargetsOf] = []
@@ -120,6 +127,7 @@ class CellPolicies:
         if only_slice in members:
             members[only_slice] = members[only_slice]._replace(is_known=True, everybody=True)
         self._slices_of_all: tuple[str, ...] = (only_slice,) if only_slice in members else ()
+        self._by_number_alone = {name: of.numbers for name, of in members.items() if of.are_named}
         alpha: float | None = None
         modes: list[Mode] = []
         for name in self.order:
@@ -228,6 +236,7 @@ class CellPolicies:
             {ue: sources for ue in state.ue_ids if (sources := self._sources(alive.shares_of(ue)))},
             {name: tuple(share.sources) for name, share in self._slices.items()},
             self._unmet_by(alive),
+            frozenset(name for name, of in self._by_number_alone.items() if alive.numbers.isdisjoint(of)),
         )
 
     def _sources(self, shares: Iterable[_Share]) -> tuple[str, ...]:
@@ -278,6 +287,11 @@ class _Alive:
         }
         """None = not reported."""
         self._numbers = {ues[0]: number for number, ues in self.of_number.items() if len(ues) == 1}
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """That tell one UE from the others."""
+        return frozenset(self._numbers.values())
 
     def shares_of(self, ue: int) -> list[_Share]:
         """Every limit of the UE."""

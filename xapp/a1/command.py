@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from policy.cell_state import CellState, TrafficClass, make_cell_state
+from policy.cell_state import CellState
 from policy.errors import UserMistake, counted
 from policy.grammar import MAX_RBGS
 from policy.limits import NO_SLICE_CAP, compile_limits
 from training.command_line.options import argument, command, option
 from training.command_line.values import goes_with
+from xapp.a1.absentees import Presence, floors_of_nobody
 from xapp.a1.enforcement import unmet
 from xapp.a1.policy_model import CELL_FORM, POLICY_TYPE_ID, Policy, PolicyError, make_policy_type, parse_policy
 from xapp.a1.policy_set import PolicySet
 from xapp.a1.running_targets import running_policies
+from xapp.a1.shown_cell import cell_state, suggested_cell, suggested_ues, whose_cells
 from xapp.a1.standard_types import (
     StandardPolicy,
     make_standard_type,
@@ -39,8 +40,6 @@ from xapp.http.rest_client import RestClient, RestError
 MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
 MEDIATOR_PATHS = ("A1-P/v2/policytypes", "a1-p/policytypes")
 """Where the mediator in Go takes policies, and where the older one in Python does."""
-ANY_CELL = "any/000000000000000"
-"""A cell that no policy names."""
 TARGET_FIELDS = ("policy", "of", "ue_ids", *ASKS)
 NOT_MEASURED = "; its share follows what its RBGs carry, and whether it is met is unknown here (--url asks an xApp)"
 TIMEOUT_S = 5.0
@@ -89,7 +88,7 @@ class ShowOptions:
     cell: str = option("", "<RAN name>/<NR-CGI>; default: the first that a policy names.")
     rbgs: int = option(17, "RBGs of the cell.", min=1, max=MAX_RBGS)
     ue: tuple[str, ...] = option(
-        (), "A live UE and its class; default: those named, and three more.", metavar="ID[:CLASS]"
+        (), "A live UE and its class; default: those named, and one more of each class.", metavar="ID[:CLASS]"
     )
     config: Path | None = option(None, "An xApp descriptor, whose controls count.")
     url: str = option("", "A running xApp (http://HOST:PORT) that has these policies: what has come of them there.")
@@ -111,8 +110,9 @@ def show(options: ShowOptions) -> int:
     controls = load_controls(options.config) if options.config is not None else Controls()
     a1 = controls.a1
     known = PolicySet(policies, a1.slices, controls.report_period_ms, a1.floor_window_periods, controls.nodes)
-    cell = options.cell or next((name for p in policies.values() for name in _cells(p)), ANY_CELL)
-    shown = compiled(known, _cell_state(cell, options.rbgs, options.ue or _named_ues(policies, cell)))
+    cell = options.cell or suggested_cell(policies.values())
+    ues = options.ue or suggested_ues(policies, a1.slices, cell)
+    shown = compiled(known, cell_state(cell, options.rbgs, ues))
     if options.url:
         check_url("--url", options.url)
         running = running_policies(options.url, policies, token=token_of(options.token_file))
@@ -216,16 +216,18 @@ def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
     """What `policies` come to in a cell, as JSON."""
     result = policies.compile(state)
     intent, limits = result.intent, compile_limits(state, result.intent)
-    by_policy = dict.fromkeys(policies.policies, "ENFORCED")
+    mine = {name: policy for name, policy in policies.policies.items() if name in result.order}
     not_enforced = unmet(policies, result, state)
+    present = Presence(frozenset(state.ue_ids), result.empty_slices)
     for name, policy in policies.policies.items():
-        not_enforced += [(name, reason) for reason in reasons_not_ours(policy)]
+        absent = floors_of_nobody(policy, [present]) if name in mine else ()
+        not_enforced += [(name, reason) for reason in (*absent, *reasons_not_ours(policy))]
+    unheld = {name for name, _ in not_enforced}
     holds = {
         name: words
-        for name, policy in policies.policies.items()
+        for name, policy in mine.items()
         if (words := what_holds(policy, [reason for whose, reason in not_enforced if whose == name]))
     }
-    by_policy |= dict.fromkeys((name for name, _ in not_enforced), "NOT_ENFORCED")
     slices = zip(limits.slice_names, limits.slice_floor_S.tolist(), limits.slice_cap_S.tolist())
     return {
         "cell": state.cell,
@@ -258,7 +260,8 @@ def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:
             {name: value for name, value in row.items() if name in TARGET_FIELDS and value is not None}
             for row in target_rows(intent)
         ],
-        "policies": by_policy,
+        "policies": {name: "NOT_ENFORCED" if name in unheld else "ENFORCED" for name in mine},
+        "elsewhere": {name: whose_cells(p) for name, p in policies.policies.items() if name not in mine},
         "not_enforced": [{"policy": name, "reason": reason} for name, reason in not_enforced],
         "holds": holds,
     }
@@ -281,7 +284,8 @@ def _for_reading(shown: dict[str, Any]) -> str:
         lines.append(f"UE {row['ue_id']}: {_range(row)}{contend}{by}")
     for row in shown["targets"]:
         lines.append(f"{row['of']}: {asked(row)}, by {row['policy']}{'' if 'measured' in shown else NOT_MEASURED}")
-    lines += [f"{name}: {state}" for name, state in shown["policies"].items() if name in shown["precedence"]]
+    lines += [f"{name}: {state}" for name, state in shown["policies"].items()]
+    lines += [f"{name}: not about this cell, but about {cells}" for name, cells in shown["elsewhere"].items()]
     lines += [f"  {row['policy']}: {row['reason']}" for row in shown["not_enforced"]]
     lines += [f"  {name}: {words}" for name, words in shown["holds"].items()]
     return "\n".join(lines + _running_for_reading(shown) if "running" in shown else lines)
@@ -299,42 +303,6 @@ def _running_for_reading(shown: dict[str, Any]) -> list[str]:
 
 def _range(row: dict[str, Any]) -> str:
     return f"{row['min_rbgs']} to {row['max_rbgs']} RBGs"
-
-
-def _cell_state(cell: str, rbgs: int, ues: Sequence[str]) -> CellState:
-    """A cell with these live UEs. Raises UserMistake."""
-    classes: dict[int, float] = {}
-    for text in ues:
-        number, _, class_name = text.partition(":")
-        if not number.isdecimal() or class_name.upper() not in ("", *TrafficClass.__members__):
-            raise UserMistake(f"--ue is {text!r}, expected ID or ID:embb, ID:periodic, ID:sporadic")
-        classes[int(number)] = float(TrafficClass[class_name.upper()]) if class_name else float("nan")
-    ue_ids = tuple(sorted(classes))
-    return make_cell_state(
-        cell,
-        num_rbgs=rbgs,
-        slots_per_dcm=100,
-        slot=0,
-        ue_ids=ue_ids,
-        traffic_class_U=[classes[ue] for ue in ue_ids],
-    )
-
-
-def _named_ues(policies: dict[str, Policy], cell: str) -> list[str]:
-    """The UEs that policies of the cell name, as eMBB, and one more of each class."""
-    mine = [p.scope for p in policies.values() if p.covers(cell)]
-    named = {ue for scope in mine for ue in (*scope.ue_ids, *(ue for s in scope.slices for ue in s.ue_ids))}
-    first = max(named, default=0) + 1
-    others = [f"{first + k}:{name.lower()}" for k, name in enumerate(TrafficClass.__members__)]
-    return [f"{ue}:embb" for ue in sorted(named)] + others
-
-
-def _cells(policy: Policy) -> tuple[str, ...]:
-    """Cells that a policy names, or one of the gNB that it names; of one that says no node any will do."""
-    if isinstance(policy, StandardPolicy):
-        own = (policy.gnb.first_cell,) if policy.gnb is not None else ()
-        return tuple(f"any/{cell}" for cell in policy.nr_cgis or own)
-    return policy.scope.cells
 
 
 def _read(file: Path) -> Policy:

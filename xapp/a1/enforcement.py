@@ -21,8 +21,8 @@ from policy.allocation import Allocation
 from policy.cell_state import CellState
 from policy.intent import Intent, Mode
 from policy.limits import ROUNDING, compile_limits
+from xapp.a1.absentees import Presence, floors_of_nobody
 from xapp.a1.cell_policies import MAX_REASONS, Compiled
-from xapp.a1.policy_model import Policy
 from xapp.a1.policy_set import PolicySet
 from xapp.a1.standard_types import StandardPolicy
 from xapp.a1.target_keeper import TargetKeeper
@@ -194,6 +194,7 @@ class PoliciesInForce:
         policies = self._set
         reporting = {link.tracker.cell: link for link in links if link.newest is not None}
         states = {cell: link.newest.state for cell, link in reporting.items() if link.newest is not None}
+        present: dict[str, Presence] = {}
         silent = {cell for cell, link in reporting.items() if link.last_report_s < silent_since_s}
         reasons: dict[str, dict[str, EnforceReason]] = {name: {} for name in policies.policies}
         other, scope = EnforceReason.OTHER_REASON, EnforceReason.SCOPE_NOT_APPLICABLE
@@ -202,10 +203,9 @@ class PoliciesInForce:
                 code = scope if field.is_scope else EnforceReason.STATEMENT_NOT_APPLICABLE
                 reasons[name].setdefault(f"{field.path}: {field.why}", code)
         cells: dict[str, list[str]] = {name: [] for name in policies.policies}
-        slices_there: set[tuple[str, str]] = set()
         for cell, state in sorted(states.items()):
             compiled = self._compile(policies, state)
-            slices_there |= {(cell, limit.name) for limit in compiled.intent.slice_limits}
+            present[cell] = Presence(frozenset(map(own_number, state.ue_ids)), compiled.empty_slices)
             for name in compiled.order:
                 cells[name].append(cell)
             not_sent_yet = [] if cell in silent else _not_sent_yet(reporting[cell], compiled, state)
@@ -220,22 +220,12 @@ class PoliciesInForce:
                 why = NO_RESERVATION if is_floor and not reserves else ""
                 reasons[row["policy"]].setdefault(f"{row['cell']}: {row['of']}: {row['text']}{why}", other)
         without_function = {link.tracker.cell for link in links if link.target is None}
-        numbers = {cell: frozenset(map(own_number, state.ue_ids)) for cell, state in states.items()}
         for name, policy in policies.policies.items():
             unknown = (cell for cell in policy.scope.cells if cell not in states)
             for cell in islice(unknown, MAX_REASONS):
                 reasons[name].setdefault(f"{cell}: nothing is reported of this cell", scope)
-            there = frozenset[int]().union(*(numbers[cell] for cell in cells[name]))
-            absent = _floors_of_nobody(policy, there) if cells[name] else []
-            if absent:
-                reasons[name].setdefault(f"{listed('UE', absent)}: not there, and so nobody has the floor", scope)
-            per_slice = policy.limits.per_slice
-            for wanted in policy.scope.slices if per_slice is not None and per_slice.min_share_percent else ():
-                is_there = any((cell, wanted.name) in slices_there for cell in cells[name])
-                if cells[name] and wanted.ue_ids and not is_there:
-                    reasons[name].setdefault(
-                        f"slice {wanted.name}: no UE of it is there, and so nobody has the floor", scope
-                    )
+            for reason in floors_of_nobody(policy, [present[cell] for cell in cells[name]]):
+                reasons[name].setdefault(reason, scope)
             for cell in cells[name]:
                 if cell in without_function:
                     reasons[name].setdefault(f"{cell}: its node is not controlled", scope)
@@ -259,16 +249,6 @@ class PoliciesInForce:
         if found is None or found.policies is not policies or found[1:3] != depends_on[1:]:
             found = self._found[state.cell] = _Found(*depends_on, policies.compile(state))
         return found.compiled
-
-
-def _floors_of_nobody(policy: Policy, numbers: frozenset[int]) -> list[int]:
-    """UEs that a policy promises a share, and that none of its cells that report has."""
-    limits, scope = policy.limits, policy.scope
-    named: set[int] = set()
-    if limits.per_ue is not None and limits.per_ue.min_share_percent:
-        named.update(scope.ue_ids)
-        named.update(ue for each in scope.slices for ue in each.ue_ids)
-    return sorted(named - numbers)
 
 
 def _with_caps_beside(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from xapp.a1.mediator_client import A1Policies
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
 from xapp.a1.policy_set import PolicySet
 from xapp.a1.standard_types import StandardPolicy, type_names
+from xapp.a1.standard_words import main_reason, what_holds
 from xapp.config.model import Controls
 from xapp.control.cell_link import CellLink
 from xapp.monitoring.metrics import Metrics
@@ -69,20 +70,29 @@ class Policies:
         self.in_force.change(lambda known: replace(known, policies=policies))
         self.on_changed()
 
-    def status(self) -> dict[str, str]:
-        """ENFORCED or NOT_ENFORCED, by policy."""
-        return {name: status.enforcement.value for name, status in self._statuses().items()}
-
-    def _statuses(self) -> dict[str, PolicyStatus]:
+    def statuses(self) -> dict[str, PolicyStatus]:
+        """Whether it holds, by policy."""
         return self.in_force.statuses(self._links(), silent_since_s=time.monotonic() - self._stale_s)
 
     def targets(self) -> list[dict[str, Any]]:
         """What has come of every target, in the cells under control."""
         return self.in_force.targets(self._links())
 
+    def main_reasons(
+        self, statuses: Mapping[str, PolicyStatus], targets: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str]:
+        """Why not, in one line, of each policy that is not enforced."""
+        policies, of_policy = self.in_force.policies.policies, _by_policy(targets)
+        return {
+            name: main_reason(policies[name], status.reasons, of_policy.get(name, []))
+            for name, status in statuses.items()
+            if status.reasons and name in policies  # not one that went in this very moment
+        }
+
     def rows(self) -> list[dict[str, Any]]:
         """Every policy in force, whether it holds, and if not why: for GET /ric/v1/policies."""
-        held, targets = self.a1.held, self.targets()
+        held, targets, statuses = self.a1.held, self.targets(), self.statuses()
+        of_policy = _by_policy(targets)
         type_ids = {name: type_id for type_id, name in self._type_names.items()}
         return [
             {
@@ -91,14 +101,22 @@ class Policies:
                 "enforcement": status.enforcement.value,
                 "enforce_reason": status.code.value if status.code is not None else None,
                 "reasons": list(status.reasons),
+                "holds": what_holds(held[name].policy, status.reasons, of_policy.get(name, [])),
                 "cells": list(status.cells),
                 "restored": held[name].restored,
-                "targets": [row for row in targets if row["policy"] == name],
+                "targets": of_policy.get(name, []),
                 "policy": _document(held[name].policy),
             }
-            for name, status in self._statuses().items()
+            for name, status in statuses.items()
             if name in held  # not one that went in this very moment
         ]
+
+
+def _by_policy(targets: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in targets:
+        rows.setdefault(row["policy"], []).append(row)
+    return rows
 
 
 def _document(policy: Policy) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class Scope(Part):
     slices: tuple[SliceScope, ...] = Field(default=(), max_length=64, description="Slices that the limits are of.")
     ue_ids: tuple[UeId, ...] = Field(default=(), max_length=1000, description="UEs that the limit per UE is of.")
 
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Of all UEs that are named, as members of slices, too."""
+        return frozenset(self.ue_ids).union(*(each.ue_ids for each in self.slices))
+
 
 class Objective(Part):
     """What is to be maximised: the sum of alpha-fair utilities of the rates."""

@@ -46,6 +46,13 @@ def what_holds(policy: Policy, reasons: Iterable[str], targets: Sequence[Mapping
     return f"{' and '.join(ours)}: {states}; NOT_ENFORCED is for what is not ours alone ({fields})"
 
 
+def main_reason(policy: Policy, reasons: Sequence[str], targets: Sequence[Mapping[str, Any]]) -> str:
+    """Of all that keep a policy from ENFORCED the one to tell first: of what is ours, or that all of that holds."""
+    others = set(reasons_not_ours(policy))
+    ours = next((reason for reason in reasons if reason not in others), "")
+    return ours or what_holds(policy, reasons, targets) or next(iter(reasons), "")
+
+
 def what_is_ours(policy: Policy) -> str:
     """What will come of a policy of the standard's; "" for one of our own, and where all of it is ours."""
     others = reasons_not_ours(policy)

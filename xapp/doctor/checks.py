@@ -344,6 +344,8 @@ def policies(facts: Facts) -> Iterator[Finding]:
         name, reasons = policy.get("policy_instance_id", "?"), "; ".join(policy.get("reasons", []))
         if policy.get("enforcement") == "ENFORCED":
             yield ok("policies", f"{name} is enforced")
+        elif holds := policy.get("holds"):
+            yield ok("policies", f"{name}: {holds}")
         else:
             yield fault("policies", "policy_not_enforced", f"{name}: {reasons}", state=State.WARNING)
 

@@ -39,6 +39,8 @@ CHECK_S = 0.5
 """How often it is looked whether a process has died, while something else is waited for."""
 NUMBERED_UES = 500
 """UEs beside the first ones whose slice is known beforehand."""
+ABOUT_POLICIES = ("policies", "policy_reasons")
+"""Fields of the xApp's status."""
 START_TIMEOUT_S = 300.0
 """A first start compiles the simulator's core; later ones take seconds."""
 
@@ -188,7 +190,9 @@ class Lab:
     def finish(self) -> dict[str, Any]:
         """Stop in order (the xApp first, so that it can release and unsubscribe) and sum up."""
         assert self.ric is not None and self.gnb is not None and self.xapp is not None
-        xapp = self.xapp.stop()
+        running = self.xapp.status
+        # Whether policies hold is judged before the stop, which takes back what they need.
+        xapp = self.xapp.stop() | {name: running[name] for name in ABOUT_POLICIES if name in running}
         xapp_exit = self.xapp.exit_code
         gnb = self.gnb.stop()
         self.ric.stop()
@@ -293,6 +297,7 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
         "controls_unanswered",
         "releases_sent",
         "releases_acked",
+        "releases_failed",
         "subscriptions_requested",
         "subscriptions_deleted",
         "alarms_raised",
@@ -326,6 +331,8 @@ def summarise(options: LabOptions, xapp: dict[str, Any], gnb: dict[str, Any], xa
     ):
         summary[name] = gnb.get(name, 0.0)
     summary["drop_fraction_by_class"] = gnb.get("drop_fraction_by_class", {})
+    for name in ABOUT_POLICIES:
+        summary[name] = xapp.get(name, {})
     summary["targets"] = xapp.get("targets", [])
     summary["followers"] = options.followers
     summary["compare"] = {}
@@ -354,7 +361,12 @@ def run_lab(options: LabOptions, console: Console, *, title: str = "stackmac lab
                     if elapsed_s >= length_s and lab.measured():
                         break
                     view = live_view(
-                        lab.gnb.status, lab.xapp.status, title=title, elapsed_s=elapsed_s, seconds=length_s
+                        lab.gnb.status,
+                        lab.xapp.status,
+                        title=title,
+                        elapsed_s=elapsed_s,
+                        seconds=length_s,
+                        control=options.control,
                     )
                     live.update(Group(view, Text(addresses(lab.xapp_url, lab.a1_url), style="dim")))
                     time.sleep(0.1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,16 @@ CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
 FOLLOWERS = {"rule": "best-response rule", "learned": "learned, the bundle's"}
 MAX_UE_ROWS = 24
 """Rows of the live table; a larger cell's other UEs are summed in one line."""
+SENT_COUNTS = (
+    "controls_sent",
+    "controls_acked",
+    "controls_failed",
+    "controls_unanswered",
+    "releases_sent",
+    "releases_acked",
+    "releases_failed",
+)
+"""Counters of the xApp's."""
 LEGEND = "A B ... = that UE   o = open   * = the node's scheduler   . = idle"
 
 WITHHELD = {"hold_out": "   HOLD-OUT: without the leader for a moment", "reverted": "   REVERTED by the KPI guard"}
@@ -25,16 +35,16 @@ WITHHELD = {"hold_out": "   HOLD-OUT: without the leader for a moment", "reverte
 
 
 def live_view(
-    gnb: Mapping[str, Any], xapp: Mapping[str, Any], *, title: str, elapsed_s: float, seconds: float
+    gnb: Mapping[str, Any], xapp: Mapping[str, Any], *, title: str, elapsed_s: float, seconds: float, control: str
 ) -> RenderableType:
-    """The running lab, from the newest status lines of the gNB and the xApp."""
+    """The running lab, from the newest status lines of the gNB and the xApp. control: by what it controls the gNB."""
     parts: list[RenderableType] = [Text(f"{title}   {min(elapsed_s, seconds):.0f} / {seconds:g} s", style="bold")]
     decisions = xapp.get("cells", {})
     for cell in gnb.get("cells", []):
         decision = _decision_of(cell.get("cell", ""), decisions)
         parts += [Text(_headline(cell, decision)), _cell_table(cell, decision)]
     parts.append(Text(LEGEND, style="dim"))
-    parts.append(Text(_counter_line(gnb, xapp), style="dim"))
+    parts.append(Text(_counter_line(gnb, xapp, control), style="dim"))
     return Group(*parts)
 
 
@@ -87,13 +97,53 @@ def _cell_table(cell: Mapping[str, Any], decision: Mapping[str, Any]) -> Table:
     return table
 
 
-def _counter_line(gnb: Mapping[str, Any], xapp: Mapping[str, Any]) -> str:
+def _counter_line(gnb: Mapping[str, Any], xapp: Mapping[str, Any], control: str) -> str:
+    sent = _sent(xapp, control)
     return (
         f"slots {gnb.get('slots_run', 0)} (late {gnb.get('slots_late', 0)})   decisions {xapp.get('decisions', 0)}"
-        f"   controls {xapp.get('controls_sent', 0)} sent, {xapp.get('controls_acked', 0)} acknowledged,"
+        f"   controls {sent.words}, {sent.acknowledged} acknowledged,"
         f" {gnb.get('controls_applied', 0)} applied   decode errors {xapp.get('decode_errors', 0)}"
         f"   outside grants {gnb.get('transmissions_outside_grant', 0)}"
     )
+
+
+class _Sent(NamedTuple):
+    """What became of what was sent to a gNB, counted as its MAC counts what it applies."""
+
+    words: str
+    acknowledged: int
+    failed: int
+    unanswered: int
+
+
+def _sent(xapp: Mapping[str, Any], control: str) -> _Sent:
+    """A quota or a slice's share is taken back as it is given, so there the MAC applies releases, too. A release of DCM
+    ends what was applied, and is no part of this.
+    """
+    counts = {name: int(xapp.get(name, 0)) for name in SENT_COUNTS}
+    sent, acknowledged, failed = counts["controls_sent"], counts["controls_acked"], counts["controls_failed"]
+    if control == "dcm":
+        return _Sent(f"{sent} sent", acknowledged, failed, counts["controls_unanswered"])
+    releases = counts["releases_sent"]
+    return _Sent(
+        f"{sent} sent" + (f" and {counted(releases, 'release')}" if releases else ""),
+        acknowledged + counts["releases_acked"],
+        failed + counts["releases_failed"],
+        counts["controls_unanswered"],
+    )
+
+
+def _controls_line(summary: Mapping[str, Any]) -> str:
+    sent = _sent(summary, summary["options"]["control"])
+    words = f"controls    {sent.words}, {sent.acknowledged} acknowledged, {sent.failed} failed"
+    words += f", {sent.unanswered} unanswered" if sent.unanswered else ""
+    words += f", {summary['controls_applied']} applied by the MAC"
+    others = [
+        (summary["controls_superseded"], "replaced by a newer one before they began"),
+        (summary["controls_late"], "came after their period had begun"),
+    ]
+    more = ", ".join(f"{count} {what}" for count, what in others if count)
+    return f"{words} ({more})" if more else words
 
 
 def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
@@ -102,9 +152,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
     lines = [
         f"indications {summary['indications_received']} received, {summary['decode_errors']} undecodable",
         f"decisions   {summary['decisions']}: {decided or 'none'}",
-        f"controls    {summary['controls_sent']} sent, {summary['controls_acked']} acknowledged,"
-        f" {summary['controls_failed']} failed, {summary['controls_applied']} applied by the MAC"
-        + (f" ({summary['controls_late']} came after their period had begun)" if summary["controls_late"] else ""),
+        _controls_line(summary),
         f"MAC         {counted(summary['slots_run'], 'slot')} ({summary['slots_late']} late),"
         f" {counted(summary['transmissions_outside_grant'], 'transmission')} outside grants;"
         f" followers: {FOLLOWERS.get(summary['followers'], summary['followers'])}",
@@ -141,6 +189,8 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             )
         )
         lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
+    for name, reason in summary.get("policy_reasons", {}).items():
+        lines.append(f"policy      {name}: {summary['policies'].get(name, 'NOT_ENFORCED')}: {reason}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):

@@ -151,6 +151,7 @@ class Metrics:
                 "guard_changes",
                 "releases_sent",
                 "releases_acked",
+                "releases_failed",
                 "superseded_reports",
                 "ue_reports_elsewhere",
             )

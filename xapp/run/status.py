@@ -27,6 +27,7 @@ MAX_SYMPTOM_DECISIONS = 2000
 def status_of(parts: Parts) -> dict[str, Any]:
     """Counters, times, the newest decision of each cell, and what the doctor asks for: GET /ric/v1/status."""
     statuses = parts.cells.subscriptions.statuses()
+    policies, targets = parts.policies.statuses(), parts.policies.targets()
     return {
         "name": parts.configuration.name,
         "leader": parts.controls.leader,
@@ -68,8 +69,9 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "routes_loaded": parts.transport.ready,
         "rmr_endpoint": f"{parts.endpoint.rmr_host}:{parts.endpoint.rmr_port}",
         "registered": parts.registrar.registered,
-        "policies": parts.policies.status(),
-        "targets": parts.policies.targets(),
+        "policies": {name: status.enforcement.value for name, status in policies.items()},
+        "policy_reasons": parts.policies.main_reasons(policies, targets),
+        "targets": targets,
         "policies_refused": parts.policies.a1.refused,
         "configuration": parts.configuration.status(),
         "rmr": parts.transport.counters,
@@ -84,7 +86,8 @@ def open_status(status: dict[str, Any]) -> dict[str, Any]:
 def set_gauges(parts: Parts) -> None:
     """Every one of metrics.GAUGES."""
     states = [status.state for status in parts.cells.subscriptions.statuses()]
-    configuration, policies = parts.configuration.status(), list(parts.policies.status().values())
+    configuration = parts.configuration.status()
+    policies = [status.enforcement for status in parts.policies.statuses().values()]
     for name, value in {
         "in_control": parts.leader_election.role is Role.CONTROL,
         "registered": parts.registrar.registered,
@@ -98,7 +101,7 @@ def set_gauges(parts: Parts) -> None:
         "ues_limited": sum(kind.limited for kind in parts.kinds.values()),
         "quotas_waiting": sum(kind.waiting for kind in parts.kinds.values()),
         "policies": len(policies),
-        "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED.value),
+        "policies_not_enforced": policies.count(Enforcement.NOT_ENFORCED),
         "pacer_stands_still": bool(parts.loop.heartbeat.problem),
         "breaker_open": parts.loop.watched_leader.breaker.state is not BreakerState.CLOSED,
         **parts.kpi_guards.counts(),

@@ -13,7 +13,7 @@ from limit_checker import Share, violations
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.a1.policies import Policies
 from xapp.a1.policy_model import POLICY_TYPE_ID
-from xapp.config.model import parse_controls
+from xapp.config.model import A1Config, parse_controls
 from xapp.control.cell_link import Report, ReportSubscription
 from xapp.control.control_loop import ControlLoop
 from xapp.control.mailbox import Mailbox
@@ -58,10 +58,12 @@ class Loop:
         self.loop.close()
         self.store.close()
 
-    def say(self, operation: str, name: str, policy: dict[str, Any] | None = None) -> None:
+    def say(
+        self, operation: str, name: str, policy: dict[str, Any] | None = None, type_id: int = POLICY_TYPE_ID
+    ) -> None:
         """A request of the mediator, worked on."""
         payload = "" if policy is None else json.dumps(policy)
-        fields = {"policy_type_id": str(POLICY_TYPE_ID), "policy_instance_id": name, "payload": payload}
+        fields = {"policy_type_id": str(type_id), "policy_instance_id": name, "payload": payload}
         self.receiver.on_message(RmrMessage(A1_POLICY_REQUEST, json.dumps({"operation": operation, **fields}).encode()))
         self.policies.a1.run_due()
 
@@ -127,7 +129,26 @@ def test_the_configuration_may_name_a_slices_members_later(loop: Loop) -> None:
     loop.policies.configure(parse_controls({"a1": {"slices": [{"sst": 7, "ue_ids": [2]}]}}))
     assert violations([Share(frozenset({2}), 50.0)], loop.next_allocation()) == []
     assert loop.rows["p"]["enforcement"] == "ENFORCED"
-    assert loop.policies.status() == {"p": "ENFORCED"}
+    assert not loop.policies.main_reasons(loop.policies.statuses(), loop.policies.targets())
+
+
+def test_the_reason_that_is_told_first_is_about_what_is_ours(loop: Loop) -> None:
+    objectives = {"ulThroughput": 500, "dlThroughput": 500}
+    loop.next_allocation()
+    for name, ue in (("gone", 99), ("here", 1)):
+        document = {"scope": {"ueId": f"{ue:016x}"}, "ueLevelObjectives": objectives}
+        loop.say("CREATE", name, document, type_id=A1Config().ue_level_type_id)
+    loop.next_allocation()
+    downlink = "ueLevelObjectives.dlThroughput: the downlink is not controlled here"
+    held = "ulThroughput: unknown; NOT_ENFORCED is for what is not ours alone (dlThroughput)"
+    assert {name: (row["reasons"][0], row["holds"]) for name, row in loop.rows.items()} == {
+        "gone": (downlink, ""),
+        "here": (downlink, held),
+    }
+    assert loop.policies.main_reasons(loop.policies.statuses(), loop.policies.targets()) == {
+        "gone": "UE 99: not there, and so nobody has the floor",
+        "here": held,
+    }
 
 
 def lose(loop: Loop, seconds: int, lost: float) -> None:

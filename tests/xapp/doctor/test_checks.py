@@ -84,6 +84,14 @@ def named(examined: Facts) -> list[str]:
     return [finding.fault for finding in examine(examined) if finding.fault]
 
 
+def test_a_policy_of_which_all_holds_that_is_ours_is_no_warning() -> None:
+    row = {"policy_instance_id": "sla", "enforcement": "NOT_ENFORCED", "reasons": ["guaDl: the downlink"]}
+    holds = "guaUl: met; NOT_ENFORCED is for what is not ours alone (guaDl)"
+    for said, state in (({"holds": holds}, State.OK), ({"holds": ""}, State.WARNING), ({}, State.WARNING)):
+        (found,) = (each for each in examine(facts(policies=Answer([row | said]))) if each.check == "policies")
+        assert (found.state, found.found) == (state, f"sla: {said.get('holds') or 'guaDl: the downlink'}")
+
+
 PLANTED: dict[str, Facts] = {
     "config_unusable": facts(controls=Answer(error="controls.report_period_ms is 3")),
     "xapp_unreachable": facts(after=Answer(error="the xApp: Connection refused")),
