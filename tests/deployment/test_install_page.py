@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import chart
 import kubernetes_validate
 import pod_security
 import pytest
+import typer.main
 import yaml
+
+from training.learning.command import train_app
+from training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
@@ -50,6 +55,13 @@ def claim_of_the_page() -> str:
 def helper_pod() -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load(block(r"<<'POD'\n(.*?)\nPOD\n"))
     return document
+
+
+def test_the_folder_that_the_page_copies_is_where_training_leaves_a_bundle() -> None:
+    words = shlex.split(block(r"`stackmac (train --[^`]* --out [^`]*)`"))
+    given = typer.main.get_command(train_app).make_context("train", words[1:]).params
+    assert block(r"kubectl -n ricxapp cp (\S+) models:") == str(RunFolder(given["out"], {}).bundle)
+    assert block(r"--set model\.bundle=(\S+)") == block(r"models:/models/(\S+)")
 
 
 def test_the_pod_of_the_page_is_one_and_is_admitted_beside_ours() -> None:
