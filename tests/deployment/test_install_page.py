@@ -74,6 +74,10 @@ def test_the_refusal_that_the_page_shows_is_helms() -> None:
     with pytest.raises(chart.helm.HelmError) as refused:
         chart.render({"controls": {"report_period_ms": 5}})
     assert shown in str(refused.value)
+    shown = " ".join(block(r"do not go together \(`(.*?)`\)").split())
+    with pytest.raises(chart.helm.HelmError) as refused:
+        chart.render({"controls": {"kpi_guard": {"window_ms": 150}}})
+    assert shown in str(refused.value)
 
 
 def test_fields_that_need_no_restart_are_the_ones_that_the_page_and_the_chart_name() -> None:

@@ -27,6 +27,7 @@ from xapp.config.http_url import is_http_url
 from xapp.config.kpi_guard import KpiGuardConfig
 from xapp.config.leader_limits import BreakerConfig, LeaderLimits
 from xapp.config.mistakes import mistakes_of
+from xapp.config.schema_patterns import HttpUrl, HttpUrlOrNone, LeaderName, Network
 from xapp.config.slices import SliceId, SliceMembers
 
 NAME = "stackmac"
@@ -80,7 +81,7 @@ class RmrConfig(_Section):
         description="Where route tables come from if RMR_RTG_SVC does not say: a port to listen on, host:port to ask,"
         " -1 = only the file RMR_SEED_RT; empty = RMR's own default, port 4561.",
     )
-    route_sources: tuple[str, ...] = Field(
+    route_sources: tuple[Network, ...] = Field(
         default=(),
         description="Networks (10.0.0.0/8) that route tables may come from; empty = from everywhere, with an alarm at a"
         " second source. Not with transport librmr, which takes them from everybody.",
@@ -119,11 +120,13 @@ class HttpConfig(_Section):
 class RicConfig(_Section):
     """Where the platform's services are."""
 
-    submgr_url: str = Field(
+    submgr_url: HttpUrl = Field(
         default="http://service-ricplt-submgr-http.ricplt:8088", description="Subscription manager."
     )
-    e2mgr_url: str = Field(default="http://service-ricplt-e2mgr-http.ricplt:3800", description="E2 manager (R-NIB).")
-    appmgr_url: str = Field(
+    e2mgr_url: HttpUrl = Field(
+        default="http://service-ricplt-e2mgr-http.ricplt:3800", description="E2 manager (R-NIB)."
+    )
+    appmgr_url: HttpUrlOrNone = Field(
         default="http://service-ricplt-appmgr-http.ricplt:8080",
         description="Application manager; empty: do not register (routes must come from elsewhere).",
     )
@@ -259,8 +262,10 @@ class A1Config(_Section):
 class Controls(_Section):
     """Everything that can be set; every field has a safe default."""
 
-    leader: str = Field(
-        default="bundled", min_length=1, description="bundled, a scheduler, a bundle directory, module:Class."
+    leader: LeaderName = Field(
+        default="bundled",
+        min_length=1,
+        description="bundled, a scheduler, a bundle directory (with a / in it), module:Class.",
     )
     leader_process: bool = Field(
         default=False,
