@@ -80,6 +80,15 @@ def test_the_refusal_that_the_page_shows_is_helms() -> None:
     assert shown in str(refused.value)
 
 
+def test_a_process_is_installed_with_what_the_image_compiles() -> None:
+    image = re.findall(r"bin/python -m (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    commands = block(r"## As a process\n\n```sh\n(.*?)```")
+    made = [module for module in image if module != "compileall"]
+    assert len(made) == 2
+    assert re.findall(r"python -m (\S+?)\)?\s", commands) == made
+    assert "(cd / && " in commands, "beside the installed package, not the sources"
+
+
 def test_fields_that_need_no_restart_are_the_ones_that_the_page_and_the_chart_name() -> None:
     from xapp.config.live import LIVE
 

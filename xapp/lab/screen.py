@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from policy.allocation import ue_letter
 from policy.errors import counted
+from policy.shipped import BUNDLED
 from training.command_line.screen import print_whole
 
 CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
@@ -20,6 +22,9 @@ MAX_UE_ROWS = 24
 """Rows of the live table; a larger cell's other UEs are summed in one line."""
 LEGEND = "A B ... = that UE   o = open   * = the node's scheduler   . = idle"
 
+COMPILING = "fallback:compiling"
+WORTH_A_LINE = 0.1
+"""Share of the decisions from which on it is said that the leader was not compiled."""
 WITHHELD = {"hold_out": "   HOLD-OUT: without the leader for a moment", "reverted": "   REVERTED by the KPI guard"}
 """By reason: what the screen adds."""
 
@@ -141,6 +146,9 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
             )
         )
         lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
+    compiling = summary["decided_by"].get(COMPILING, 0)
+    if compiling and compiling >= WORTH_A_LINE * summary["decisions"]:
+        lines.insert(2, _how_to_compile(compiling, summary))
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
@@ -151,6 +159,15 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         elif summary["options"]["observe"] != "full":
             legend += "; replayed leaders observe everything"
         console.print(legend, style="dim")
+
+
+def _how_to_compile(compiling: int, summary: Mapping[str, Any]) -> str:
+    """Of a run that ended before its leader was ready, or that hardly began with it: no run need do so again."""
+    words = ["python", "-m", "policy.engine", *([] if summary["leader"] == BUNDLED else [summary["leader"]])]
+    return (
+        f"compiling   the leader was not compiled yet for {compiling} of {counted(summary['decisions'], 'decision')};"
+        f" once and for all: {shlex.join(words)}"
+    )
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:
