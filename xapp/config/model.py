@@ -62,6 +62,10 @@ class ConfigError(UserMistake):
     """A configuration that cannot be used: one line naming the field, its value and what was expected."""
 
 
+class NoDescriptor(ConfigError):
+    """There is nothing to read a configuration from: no file, or one that is no descriptor."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -366,21 +370,21 @@ def parse_controls(controls: object) -> Controls:
 
 
 def read_descriptor(path: Path) -> bytes:
-    """The text of the descriptor at `path`. Raises ConfigError."""
+    """The text of the descriptor at `path`. Raises NoDescriptor."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+        raise NoDescriptor(f"cannot read the configuration {path}: {error.strerror}") from None
 
 
 def parse_descriptor(content: bytes, path: Path) -> dict[str, Any]:
-    """An xApp descriptor with a `controls` section, not validated. Raises ConfigError naming `path`."""
+    """An xApp descriptor with a `controls` section, not validated. Raises NoDescriptor naming `path`."""
     try:
         descriptor = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
+        raise NoDescriptor(f"{path} is not JSON: {error}") from None
     if not isinstance(descriptor, dict) or "controls" not in descriptor:
-        raise ConfigError(f"{path} has no `controls` section: expected an xApp descriptor")
+        raise NoDescriptor(f"{path} has no `controls` section: expected an xApp descriptor")
     return descriptor
 
 

@@ -23,7 +23,7 @@ MAX_UE_ROWS = 24
 LEGEND = "A B ... = that UE   o = open   * = the node's scheduler   . = idle"
 
 COMPILING = "fallback:compiling"
-WORTH_A_LINE = 0.1
+MIN_COMPILING_SHARE = 0.1
 """Share of the decisions from which on it is said that the leader was not compiled."""
 WITHHELD = {"hold_out": "   HOLD-OUT: without the leader for a moment", "reverted": "   REVERTED by the KPI guard"}
 """By reason: what the screen adds."""
@@ -147,7 +147,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         )
         lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
     compiling = summary["decided_by"].get(COMPILING, 0)
-    if compiling and compiling >= WORTH_A_LINE * summary["decisions"]:
+    if compiling and compiling >= MIN_COMPILING_SHARE * summary["decisions"]:
         lines.insert(2, _how_to_compile(compiling, summary))
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

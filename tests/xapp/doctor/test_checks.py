@@ -86,6 +86,7 @@ def named(examined: Facts) -> list[str]:
 
 PLANTED: dict[str, Facts] = {
     "config_unusable": facts(controls=Answer(error="controls.report_period_ms is 3")),
+    "config_missing": facts(controls=Answer(error="no configuration"), has_descriptor=False),
     "xapp_unreachable": facts(after=Answer(error="the xApp: Connection refused")),
     "yielded": facts({"instance": {"role": "shadow", "epoch": 1, "others": 1}}),
     "no_route_table": facts({"routes_loaded": False}),
