@@ -32,6 +32,7 @@ from policy.bundle_files import (
     FORMAT_VERSION,
     LEADER_FILE,
     BundleError,
+    bundle_folder,
     description_text,
     read_checked,
     read_description,
@@ -132,7 +133,7 @@ def recorded_answers(bundle: Bundle) -> list[dict[str, Any]]:
 
 def record_answers(path: str | Path) -> int:
     """Write into a bundle's description what it answers now; returns how many answers. Raises BundleError."""
-    folder = Path(path)
+    folder = bundle_folder(Path(path))
     description = read_description(folder)
     description[ANSWERS] = recorded_answers(load_bundle(folder))
     new = folder / f".{DESCRIPTION}-new"
@@ -149,8 +150,8 @@ def _margin(step: StepProbabilities) -> float:
 
 
 def load_bundle(path: str | Path) -> Bundle:
-    """Read and check a bundle's directory. Raises BundleError."""
-    folder = Path(path)
+    """Read and check a bundle's directory, or that of a training run. Raises BundleError."""
+    folder = bundle_folder(Path(path))
     description = read_description(folder)
     where = folder / DESCRIPTION
     try:

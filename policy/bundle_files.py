@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ FORMAT_VERSION = 1
 BUNDLES = Path(__file__).parent / "bundles"
 """Where the shipped bundles are."""
 DESCRIPTION = "bundle.json"
+OF_A_RUN = "bundle"
+"""The folder in which a training run leaves its bundle."""
 LEADER_FILE = "leader.safetensors"
 FOLLOWER_FILE = "follower.safetensors"
 PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
@@ -53,7 +56,17 @@ def description_text(description: Mapping[str, Any]) -> str:
     return text + "\n"
 
 
+def bundle_folder(folder: Path) -> Path:
+    """Where the files of the bundle are that `folder` names: in it; of a training run, in the folder of its bundle."""
+    inner = folder / OF_A_RUN
+    # By os.path, which raises nothing about a folder that may not be looked into: whoever reads it says so.
+    is_run = os.path.isfile(inner / DESCRIPTION) and not os.path.lexists(folder / DESCRIPTION)
+    return inner if is_run else folder
+
+
 def read_description(folder: Path) -> dict[str, Any]:
+    """The checked description of a bundle, or of the bundle of a training run. Raises BundleError."""
+    folder = bundle_folder(folder)
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such bundle directory")
     for file in sorted(folder.iterdir()):
@@ -64,6 +77,10 @@ def read_description(folder: Path) -> dict[str, Any]:
         if (size := where.stat().st_size) > MAX_DESCRIPTION_BYTES:
             raise BundleError(f"{where}: size is {size} bytes, expected at most {MAX_DESCRIPTION_BYTES}")
         description = json.loads(where.read_bytes())
+    except FileNotFoundError as error:
+        inner = f"{OF_A_RUN}/{DESCRIPTION}"
+        line = f"{folder}: no bundle, nor a training run with one: it has neither {DESCRIPTION} nor {inner}"
+        raise BundleError(line) from error
     except OSError as error:
         raise BundleError(f"{where}: {error.strerror or error}, expected a bundle's description") from error
     except BundleError:

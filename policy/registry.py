@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy.bundle_files import BUNDLES, BundleError, read_description
+from policy.bundle_files import BUNDLES, BundleError, bundle_folder, read_description
 from policy.errors import UserMistake, how_to_add, is_installed
 from policy.leader import Leader
 from policy.leader_models.recorded_answers import check
@@ -101,7 +101,7 @@ def _reads_own_fields(name: str) -> str:
 
 def check_answers(name: str, leader: Leader) -> None:
     """Ask the leader of a bundle what it was asked when it was written. Raises WrongAnswers, LeaderError."""
-    folders = [BUNDLES / "paper", BUNDLES / "lab"] if name == BUNDLED else [Path(name)]
+    folders = [BUNDLES / "paper", BUNDLES / "lab"] if name == BUNDLED else [bundle_folder(Path(name))]
     for folder in folders:
         try:
             check(leader, read_description(folder), folder)

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
+from policy.shipped import EXPIRED
 from xapp.cli import BENCH_TRAINING, COMMANDS, main
+from xapp.control.control_loop import INTENT
+from xapp.leader import reasons
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -167,6 +170,14 @@ def test_the_readme_is_one_page() -> None:
 def test_the_index_lists_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES[1:] if page.name != "README.md" and f"]({page.name})" not in index] == []
+
+
+def test_the_labs_page_lists_every_reason_of_a_fallback() -> None:
+    page = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"`fallback:` and a\s+reason: (.*?)\), `controls_sent`", page, re.DOTALL)
+    known = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
+    # When the xApp stops nothing is decided any more.
+    assert set(re.findall(r"`([a-z_]+)`", listed)) == known - {reasons.CLOSED} | {EXPIRED, INTENT}
 
 
 def test_the_tasks_of_the_contributing_page_name_things_that_are_there() -> None:

@@ -15,6 +15,7 @@ from policy.bundle_files import (
     FOLLOWER_FILE,
     LEADER_FILE,
     BundleError,
+    bundle_folder,
     read_checked,
     read_description,
 )
@@ -91,6 +92,7 @@ def pack_model(
 
 def read_model(folder: Path) -> PackedModel | str:
     """The packed leader of a bundle, or why the engine cannot have it. Raises BundleError for a damaged one."""
+    folder = bundle_folder(folder)
     where = folder / DESCRIPTION
     description = read_description(folder)
     try:

@@ -202,10 +202,10 @@ def test_without_values_the_pod_reads_the_shipped_descriptor() -> None:
 
 
 def test_values_go_into_the_configuration_also_where_they_are_zero_or_empty() -> None:
-    controls = {"coalesce_ms": 0, "measurements": ["CQI"], "ric": {"e2mgr_url": ""}, "decision_deadline_ms": 40}
+    controls = {"coalesce_ms": 0, "measurements": ["CQI"], "ric": {"appmgr_url": ""}, "decision_deadline_ms": 40}
     shown = configuration(chart.render({"controls": controls}))["controls"]
     shipped = json.loads((descriptor.FOLDER / descriptor.DESCRIPTOR_FILE).read_text())["controls"]
-    assert shown == {**shipped, **controls, "ric": {**shipped["ric"], "e2mgr_url": ""}}
+    assert shown == {**shipped, **controls, "ric": {**shipped["ric"], "appmgr_url": ""}}
 
 
 def test_the_model_of_a_volume_becomes_the_leader() -> None:

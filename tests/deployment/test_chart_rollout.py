@@ -18,7 +18,11 @@ def annotations(values: dict[str, Any]) -> dict[str, str]:
 
 def controls_with(name: str, value: Any) -> dict[str, Any]:
     section, _, field = name.rpartition(".")
-    return {"controls": {section: {field: value}} if section else {field: value}}
+    return {"controls": PLUG_IN | ({section: {field: value}} if section else {field: value})}
+
+
+PLUG_IN = {"leader": "my_module:MyLeader"}
+"""A leader that may have a process of its own, as one of the fields says."""
 
 
 def changed(value: Any, schema: dict[str, Any]) -> Any:
@@ -30,7 +34,9 @@ def changed(value: Any, schema: dict[str, Any]) -> Any:
     if isinstance(value, list):
         some = {} if schema["items"]["type"] == "object" else "10.0.0.0/8"  # a section with its defaults, or a network
         return value[:1] if value else [some]
-    return f"{value}x" if isinstance(value, str) else value + 2
+    if isinstance(value, str):
+        return f"{value}/x" if "pattern" in schema else f"{value}x"  # of a URL, or a leader: a folder
+    return value + 2
 
 
 def test_the_pod_is_replaced_for_what_is_read_at_the_start_only() -> None:
@@ -43,7 +49,7 @@ def test_the_pod_is_replaced_for_what_is_read_at_the_start_only() -> None:
             others.update({f"{name}.{inner}": changed(each, inside[inner]) for inner, each in value.items()})
         else:
             others[name] = changed(value, schema[name])
-    before = annotations({})
+    before = annotations({"controls": PLUG_IN})
     assert {name for name, other in others.items() if annotations(controls_with(name, other)) == before} == set(LIVE)
     assert annotations({"env": {"A": "1"}}) != before
 

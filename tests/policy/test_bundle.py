@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from policy.bundle import Bundle, load_bundle, save_bundle
-from policy.bundle_files import DESCRIPTION, FOLLOWER_FILE, LEADER_FILE, BundleError
+from policy.bundle import Bundle, load_bundle, record_answers, save_bundle
+from policy.bundle_files import DESCRIPTION, FOLLOWER_FILE, LEADER_FILE, BundleError, read_description
 from policy.follower import new_follower_model
 from policy.grammar import LAB
 from policy.intent import Intent
@@ -21,6 +21,8 @@ from policy.leader import never_expires
 from policy.leader_models.language_model import ModelConfig, new_leader_model, state_of
 from policy.model_leader import load_leader
 from policy.prompt.compact import PromptLayout
+from policy.registry import LeaderError, engine_or_reason, make_leader
+from xapp.kpi_guard.leader_id import bundle_hash
 
 SMALL = ModelConfig(hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24)
 
@@ -130,6 +132,41 @@ def test_a_missing_file_is_named(folder, name):
 
 def test_no_bundle_at_all(tmp_path):
     assert "no such bundle directory" in refused(tmp_path / "nowhere")
+
+
+def test_the_folder_of_a_training_run_is_taken_as_its_bundle(saved, tmp_path):
+    run = tmp_path / "leader-7"
+    shutil.copytree(saved, run / "bundle")
+    (run / "log.jsonl").write_text("")
+    assert load_bundle(run).provenance == load_bundle(saved).provenance
+    assert read_description(run) == read_description(saved)
+    assert load_leader(run).name == "leader-7"
+    engine = engine_or_reason(str(run))
+    assert not isinstance(engine, str) and engine.name == "leader-7"
+    assert bundle_hash(str(run)) == bundle_hash(str(saved)) != ""
+    assert record_answers(run) == len(read_description(saved)["answers"])
+
+
+def test_a_bundle_that_has_a_folder_of_that_name_is_itself(saved, folder):
+    shutil.copytree(saved, folder / "bundle")
+    edit(folder / "bundle", format_version=9)
+    assert load_bundle(folder).provenance["seed"] == 0
+
+
+def test_a_damaged_bundle_of_a_run_is_named_by_its_file(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "bundle")
+    edit(tmp_path / "bundle", format_version=9)
+    assert f"{tmp_path / 'bundle' / DESCRIPTION}: format_version is 9" in refused(tmp_path)
+
+
+def test_a_folder_that_is_neither_is_refused_by_both_names(tmp_path):
+    line = f"{tmp_path}: no bundle, nor a training run with one: it has neither bundle.json nor bundle/bundle.json"
+    assert refused(tmp_path) == line
+    (tmp_path / "bundle").mkdir()
+    assert refused(tmp_path) == line
+    with pytest.raises(LeaderError) as caught:
+        make_leader(str(tmp_path))
+    assert str(caught.value) == f"leader {str(tmp_path)!r}: {line}"
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "leader.pt", "extra.pkl", "WEIGHTS.PTH"])

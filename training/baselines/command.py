@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from policy.errors import UserMistake
+from policy.errors import UserMistake, counted
 from training.command_line.hold import hold_file
 from training.command_line.options import command, option
 from training.command_line.result_file import check_json_path
@@ -62,11 +62,12 @@ def tune_command(options: TuneOptions) -> None:
     steps = len(counts) * sum(should_be_tuned(make_scenario(name), row) for name in names for row in rows)
     check_json_path(out)
     done = 0
+    kept = _Kept(out)
     with ExitStack() as stack:
         stack.enter_context(hold_file(out))
         table = _read(out)
         bar = stack.enter_context(ProgressBar("tune", steps, "c {contenders:.2f}  utility {utility:.3f}"))
-        stack.enter_context(_saying_what_is_kept(out))
+        stack.enter_context(kept.named_when_interrupted())
         for name in names:
             for row in rows:
 
@@ -75,6 +76,7 @@ def tune_command(options: TuneOptions) -> None:
                     done += 1
                     if scenario.endswith(".toml"):
                         keep(scenario, make_scenario(scenario), player, count, best)
+                        kept.beside[scenario] = kept.beside.get(scenario, 0) + 1
                     bar.show(done, contenders=best.contenders, utility=best.utility)
 
                 fresh = tune_table([name], [row], counts, cells=options.cells, progress=show)
@@ -83,18 +85,38 @@ def tune_command(options: TuneOptions) -> None:
                         table.setdefault(scenario, {}).setdefault(player, {}).update(by_ues)
                 if out != "-":
                     _write(out, table)
+                    kept.rows += 1
     if out == "-":
         typer.echo(json.dumps(table, indent=1))
 
 
-@contextmanager
-def _saying_what_is_kept(out: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = "nothing is kept" if out == "-" else f"{out} has the rows that are finished"
-        typer.echo(f"stackmac tune: stopped, {kept}", err=True)
-        raise
+@dataclass
+class _Kept:
+    """What there is of a run that is stopped."""
+
+    out: str
+    rows: int = 0
+    """Written into `out`, each with all counts of UEs."""
+    beside: dict[str, int] = field(default_factory=dict)
+    """Of a scenario's file: c written beside it."""
+
+    @contextmanager
+    def named_when_interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            typer.echo(f"stackmac tune: stopped, {self}", err=True)
+            raise
+
+    def __str__(self) -> str:
+        places = [f"{counted(count, 'c', 'c')} of {file} beside it" for file, count in self.beside.items()]
+        if self.rows:
+            places.insert(0, f"{counted(self.rows, 'finished row')} in {self.out}")
+        if places:
+            return f"kept: {', '.join(places)}"
+        if self.out == "-":
+            return "nothing is kept"
+        return f"no row was finished; {self.out} is {'as it was' if Path(self.out).exists() else 'not there yet'}"
 
 
 def _read(out: str) -> dict[str, dict[str, dict[str, float]]]:

@@ -54,18 +54,6 @@ def holds_something(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def check_new_file(flag: str, path: Path | None) -> None:
-    """ResultFileError where a file that is not there yet could not be made."""
-    if path is None:
-        return
-    try:
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        _try_to_write(str(path))
-    except OSError as error:
-        raise ResultFileError(f"{flag} {path}: {error.strerror}") from None
-
-
 def write_json(path: str, value: object) -> None:
     """Write `value` to a file, or to standard output for `-`. Raises ResultFileError."""
     text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", json.dumps(value, indent=2))

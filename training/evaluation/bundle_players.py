@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from policy.bundle_files import DESCRIPTION, BundleError
+from policy.bundle_files import DESCRIPTION, BundleError, bundle_folder
 from policy.errors import UserMistake
 from policy.leader import Leader
 from policy.registry import make_leader
@@ -204,7 +204,7 @@ def _teacher(bundle: Bundle, followers: str) -> str:
 
 
 def _digest(folder: str) -> str:
-    return hashlib.sha256((Path(folder) / DESCRIPTION).read_bytes()).hexdigest()
+    return hashlib.sha256((bundle_folder(Path(folder)) / DESCRIPTION).read_bytes()).hexdigest()
 
 
 @lru_cache(maxsize=32)

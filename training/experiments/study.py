@@ -22,6 +22,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from policy.bundle_files import DESCRIPTION, bundle_folder
 from policy.errors import UserMistake
 from training.command_line.result_file import as_plain
 from training.experiments.budget import Budget
@@ -236,7 +237,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Scenario):
         return {"scenario": value.name, "hash": value.hash}
     if isinstance(value, Path):
-        description = value / "bundle.json"
+        description = bundle_folder(value) / DESCRIPTION
         # A bundle's description holds its weights' digests.
         content = description.read_bytes() if description.is_file() else str(value).encode()
         return hashlib.sha256(content).hexdigest()[:KEY_DIGITS]

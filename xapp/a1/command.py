@@ -34,7 +34,7 @@ from xapp.a1.standard_words import reasons_not_ours, what_holds, what_is_ours
 from xapp.a1.target_lines import ASKS, asked, line, target_rows
 from xapp.config.http_url import check_url
 from xapp.config.model import A1Config, Controls, load_controls
-from xapp.config.token_file import token_of
+from xapp.config.token_file import UNAUTHORIZED, token_of
 from xapp.http.rest_client import RestClient, RestError
 
 MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
@@ -115,7 +115,7 @@ def show(options: ShowOptions) -> int:
     shown = compiled(known, cell_state(cell, options.rbgs, ues))
     if options.url:
         check_url("--url", options.url)
-        running = running_policies(options.url, policies, token=token_of(options.token_file))
+        running = running_policies(options.url, policies, options.token_file)
         for name, each in running.items():
             each["holds"] = what_holds(policies[name], each["reasons"], each["targets"])
         shown["measured"] = [target for each in running.values() for target in each.pop("targets")]
@@ -209,7 +209,8 @@ def _delete(client: RestClient, name: str) -> dict[str, Any]:
 
 def _expect(status: int, what: str) -> None:
     if not 200 <= status < 300:
-        raise RestError(f"A1 mediator refuses {what} with status {status}")
+        advice = "; --token-file FILE shows a token" if status == UNAUTHORIZED else ""
+        raise RestError(f"A1 mediator refuses {what} with status {status}{advice}")
 
 
 def compiled(policies: PolicySet, state: CellState) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from policy.errors import DecodeError
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy, PolicyError, parse_policy
+from xapp.a1.repeated_keys import repeated_keys
 from xapp.a1.standard_types import StandardPolicy, parse_standard, parse_stored
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
@@ -68,6 +69,8 @@ class PolicyRequest(NamedTuple):
     instance_id: str
     payload: str
     """The policy's JSON; empty on DELETE."""
+    repeated: tuple[str, ...] = ()
+    """What is wrong with the keys of the request, the policy's among them where it is no text (repeated_keys)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def decode_request(payload: bytes) -> PolicyRequest:
     if not isinstance(type_id, int) or isinstance(type_id, bool):
         raise BadRequest(f"policy_type_id is {type_id!r:.40}, expected a number")
     text = policy if isinstance(policy, str) else json.dumps(policy)
-    return PolicyRequest(operation, type_id, instance_id, text)
+    return PolicyRequest(operation, type_id, instance_id, text, repeated_keys(payload.rstrip(b"\0")))
 
 
 def encode_answer(request: PolicyRequest, handler_id: str, answer: Answer) -> bytes:
@@ -256,6 +259,8 @@ class A1Policies:
             self._change(name, None)
             return Answer.DELETED
         try:
+            if request.repeated:
+                raise PolicyError(*request.repeated)
             policy = parse_standard(standard, request.payload) if standard else parse_policy(request.payload)
         except PolicyError as error:
             return self._refuse(name, f"{error}; what was in force stays")

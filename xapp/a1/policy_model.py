@@ -16,6 +16,7 @@ from policy.errors import UserMistake
 from policy.intent import Mode
 from policy.time_scales import MAX_PERIOD_MS, MIN_PERIOD_MS
 from xapp.a1.json_schema import DRAFT, inlined, without_null
+from xapp.a1.repeated_keys import repeated_keys
 from xapp.config.mistakes import Contradictions, mistakes_of
 from xapp.config.model import INTENT_TYPE_ID
 
@@ -227,13 +228,18 @@ TEXT_FORM, OBJECT_FORM = "<text>", "<object>"
 
 def parsed(model: type[Model], text: str | bytes) -> Model:
     """A document of a policy type's. Raises PolicyError for all that is wrong with it."""
+    repeated = repeated_keys(text)
     try:
-        return model.model_validate_json(text)
+        document = model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             raise PolicyError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from None
-        raise PolicyError(*mistakes_of(error, model, whole="policy", forms=(TEXT_FORM, OBJECT_FORM))) from None
+        mistakes = mistakes_of(error, model, whole="policy", forms=(TEXT_FORM, OBJECT_FORM))
+        raise PolicyError(*repeated, *mistakes) from None
+    if repeated:
+        raise PolicyError(*repeated)
+    return document
 
 
 def make_policy_type() -> dict[str, Any]:

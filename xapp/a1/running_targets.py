@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from pathlib import Path
 from typing import Any
 
 from policy.errors import RunFailed
 from xapp.a1.api import POLICIES
+from xapp.config.token_file import refused_token, token_of
 from xapp.http.rest_client import RestClient
 
 TIMEOUT_S = 5.0
@@ -16,12 +18,15 @@ class NoTargetsError(RunFailed):
     """One line for the user."""
 
 
-def running_policies(url: str, policy_ids: Container[str], *, token: str = "") -> dict[str, dict[str, Any]]:
+def running_policies(url: str, policy_ids: Container[str], token_file: Path | None = None) -> dict[str, dict[str, Any]]:
     """{id: enforcement, reasons, targets}: those of these policies that are in force there, a target for each cell.
 
-    Raises RestError or NoTargetsError.
+    token_file: holds what opens it. Raises RestError, NoTargetsError, UserMistake.
     """
+    token = token_of(token_file)
     answer = RestClient("xApp", f"{url.rstrip('/')}{POLICIES}", timeout_s=TIMEOUT_S, token=token).request("GET")
+    if refused := refused_token(answer.status, url, token_file):
+        raise NoTargetsError(refused)
     if answer.status != 200:
         raise NoTargetsError(f"{url} answers GET {POLICIES} with status {answer.status}, expected 200")
     try:

@@ -21,6 +21,7 @@ from xapp.config.model import (
     NAME,
     ConfigError,
     Controls,
+    NoDescriptor,
     parse_controls,
     parse_descriptor,
     read_descriptor,
@@ -40,17 +41,32 @@ LIVE = (
 """Fields that take effect while the xApp runs; every other one needs a restart."""
 
 
+PATH_VARIABLES = ("XAPP_DESCRIPTOR_PATH", "CONFIG_FILE")
+DEFAULT_PATHS = f"Default: {', '.join(PATH_VARIABLES)} (a file or its folder), or {CONFIG_IN_POD}."
+"""For the help of commands."""
+
+
 def default_path(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Where the platform puts the descriptor: XAPP_DESCRIPTOR_PATH or CONFIG_FILE (a file, or its folder), or the place
     where the generated chart mounts it; None if it is at none of them.
     """
-    for name in (environ.get("XAPP_DESCRIPTOR_PATH"), environ.get("CONFIG_FILE"), CONFIG_IN_POD):
+    for name in (*map(environ.get, PATH_VARIABLES), CONFIG_IN_POD):
         if name:
             path = Path(name)
             path = path / Path(CONFIG_IN_POD).name if path.is_dir() else path
             if path.is_file():
                 return path
     return None
+
+
+def descriptor_path(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The descriptor of whoever was started with --config `given`, or without one. Raises NoDescriptor."""
+    path = given or default_path(environ)
+    if path is None:
+        named = [f"{name} names {environ[name]!r}" for name in PATH_VARIABLES if environ.get(name)]
+        nowhere = f" ({' and '.join(named)}, where there is none)" if named else ""
+        raise NoDescriptor(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}{nowhere}")
+    return path
 
 
 class Configuration:

@@ -27,6 +27,7 @@ from xapp.config.http_url import is_http_url
 from xapp.config.kpi_guard import KpiGuardConfig
 from xapp.config.leader_limits import BreakerConfig, LeaderLimits
 from xapp.config.mistakes import mistakes_of
+from xapp.config.schema_patterns import HttpUrl, HttpUrlOrNone, LeaderName, Network
 from xapp.config.slices import SliceId, SliceMembers
 
 NAME = "stackmac"
@@ -61,6 +62,10 @@ class ConfigError(UserMistake):
     """A configuration that cannot be used: one line naming the field, its value and what was expected."""
 
 
+class NoDescriptor(ConfigError):
+    """There is nothing to read a configuration from: no file, or one that is no descriptor."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,7 +85,7 @@ class RmrConfig(_Section):
         description="Where route tables come from if RMR_RTG_SVC does not say: a port to listen on, host:port to ask,"
         " -1 = only the file RMR_SEED_RT; empty = RMR's own default, port 4561.",
     )
-    route_sources: tuple[str, ...] = Field(
+    route_sources: tuple[Network, ...] = Field(
         default=(),
         description="Networks (10.0.0.0/8) that route tables may come from; empty = from everywhere, with an alarm at a"
         " second source. Not with transport librmr, which takes them from everybody.",
@@ -119,11 +124,13 @@ class HttpConfig(_Section):
 class RicConfig(_Section):
     """Where the platform's services are."""
 
-    submgr_url: str = Field(
+    submgr_url: HttpUrl = Field(
         default="http://service-ricplt-submgr-http.ricplt:8088", description="Subscription manager."
     )
-    e2mgr_url: str = Field(default="http://service-ricplt-e2mgr-http.ricplt:3800", description="E2 manager (R-NIB).")
-    appmgr_url: str = Field(
+    e2mgr_url: HttpUrl = Field(
+        default="http://service-ricplt-e2mgr-http.ricplt:3800", description="E2 manager (R-NIB)."
+    )
+    appmgr_url: HttpUrlOrNone = Field(
         default="http://service-ricplt-appmgr-http.ricplt:8080",
         description="Application manager; empty: do not register (routes must come from elsewhere).",
     )
@@ -259,8 +266,10 @@ class A1Config(_Section):
 class Controls(_Section):
     """Everything that can be set; every field has a safe default."""
 
-    leader: str = Field(
-        default="bundled", min_length=1, description="bundled, a scheduler, a bundle directory, module:Class."
+    leader: LeaderName = Field(
+        default="bundled",
+        min_length=1,
+        description="bundled, a scheduler, a bundle directory (with a / in it), module:Class.",
     )
     leader_process: bool = Field(
         default=False,
@@ -361,21 +370,21 @@ def parse_controls(controls: object) -> Controls:
 
 
 def read_descriptor(path: Path) -> bytes:
-    """The text of the descriptor at `path`. Raises ConfigError."""
+    """The text of the descriptor at `path`. Raises NoDescriptor."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+        raise NoDescriptor(f"cannot read the configuration {path}: {error.strerror}") from None
 
 
 def parse_descriptor(content: bytes, path: Path) -> dict[str, Any]:
-    """An xApp descriptor with a `controls` section, not validated. Raises ConfigError naming `path`."""
+    """An xApp descriptor with a `controls` section, not validated. Raises NoDescriptor naming `path`."""
     try:
         descriptor = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
+        raise NoDescriptor(f"{path} is not JSON: {error}") from None
     if not isinstance(descriptor, dict) or "controls" not in descriptor:
-        raise ConfigError(f"{path} has no `controls` section: expected an xApp descriptor")
+        raise NoDescriptor(f"{path} has no `controls` section: expected an xApp descriptor")
     return descriptor
 
 

@@ -10,6 +10,7 @@ from policy.errors import UserMistake
 
 log = logging.getLogger(__name__)
 
+UNAUTHORIZED = 401
 MIN_CHARACTERS, MAX_CHARACTERS = 16, 4096
 CHARACTERS = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
@@ -33,6 +34,17 @@ def read_token(name: str, path: Path) -> str:
 def token_of(path: Path | None) -> str:
     """What a command shows: the token in the file of --token-file; "" = it was not given. Raises UserMistake."""
     return "" if path is None else read_token("--token-file", path)
+
+
+def refused_token(status: int, url: str, path: Path | None) -> str:
+    """One line where an xApp asks for a token, or for another one; "" = its answer is about something else. path: of
+    --token-file, None = not given.
+    """
+    if status != UNAUTHORIZED:
+        return ""
+    if path is not None:
+        return f"{url} takes another token than the one in --token-file {path}: its controls.http.token_file names it"
+    return f"{url} asks for a token: show the one that its controls.http.token_file names, with --token-file FILE"
 
 
 class ServedToken:

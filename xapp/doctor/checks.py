@@ -65,7 +65,8 @@ def configuration(facts: Facts) -> Iterator[Finding]:
     if facts.controls.there:
         yield ok("configuration", "valid")
     else:
-        yield fault("configuration", "config_unusable", facts.controls.error)
+        name = "config_unusable" if facts.has_descriptor else "config_missing"
+        yield fault("configuration", name, facts.controls.error)
 
 
 def xapp(facts: Facts) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from training.command_line.options import command, option
 from xapp.config.http_url import check_url
-from xapp.config.model import CONFIG_IN_POD
+from xapp.config.live import DEFAULT_PATHS
 from xapp.config.token_file import token_of
 from xapp.doctor.checks import examine
 from xapp.doctor.facts import gather
@@ -30,7 +30,7 @@ STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "bold red", S
 class DoctorOptions:
     """What `stackmac doctor` is given."""
 
-    config: Path = option(Path(CONFIG_IN_POD), "The xApp descriptor that the deployment runs with.")
+    config: Path | None = option(None, f"The xApp descriptor that the deployment runs with. {DEFAULT_PATHS}")
     url: str = option("", "The xApp's HTTP server; empty = this host, at the configured port.")
     seconds: float = option(3.0, "Between two looks at what should change.", min=0.1, max=600)
     token_file: Path | None = option(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from policy.errors import UserMistake
-from xapp.config.model import ConfigError, Controls, load_controls
+from xapp.config.live import descriptor_path
+from xapp.config.model import ConfigError, Controls, NoDescriptor, load_controls
 from xapp.config.token_file import read_token
 from xapp.http.rest_client import RestClient, RestError
 from xapp.ric.appmgr import registered_names
@@ -44,6 +45,8 @@ class Facts:
     controls: Answer[Controls]
     url: str
     """Where the xApp was asked."""
+    has_descriptor: bool = True
+    """False: the configuration is not wrong, there is none."""
     ready: Answer[str] = Answer(error=NOT_ASKED)
     """"" = ready, else why it is not."""
     before: Answer[dict[str, Any]] = Answer(error=NOT_ASKED)
@@ -67,16 +70,22 @@ class Facts:
 
 
 def gather(
-    config: Path, url: str, *, seconds: float, token: str = "", on_progress: Callable[[str], None] = lambda what: None
+    config: Path | None,
+    url: str,
+    *,
+    seconds: float,
+    token: str = "",
+    on_progress: Callable[[str], None] = lambda what: None,
 ) -> Facts:
-    """Ask everybody. url: of the xApp's HTTP server, "" = on this host at the configured port. token: what opens it,
-    "" = the one in the file that the configuration names, if it can be read here.
+    """Ask everybody. config: the descriptor, None = where the xApp looks for it. url: of the xApp's HTTP server, "" =
+    on this host at the configured port. token: what opens it, "" = the one in the file that the configuration names, if
+    it can be read here.
     """
     environment = dict(os.environ)
     try:
-        controls = load_controls(config)
+        controls = load_controls(descriptor_path(config))
     except ConfigError as error:
-        return _without_configuration(str(error), url, environment, seconds, token)
+        return _without_configuration(error, url, environment, seconds, token)
     token = token or _configured_token(controls)
     url = url or f"http://127.0.0.1:{controls.http.port}"
     timeout_s = controls.ric.request_timeout_s
@@ -102,17 +111,17 @@ def gather(
     return Facts(
         Answer(controls),
         url,
-        ready,
-        before,
-        after,
-        time.monotonic() - asked_s,
-        submgr,
-        e2mgr,
-        policies,
-        appmgr,
-        shared,
-        "" if before.there else _leader_error(controls),
-        environment,
+        ready=ready,
+        before=before,
+        after=after,
+        seconds=time.monotonic() - asked_s,
+        submgr=submgr,
+        e2mgr=e2mgr,
+        policies=policies,
+        appmgr=appmgr,
+        shared=shared,
+        leader_error="" if before.there else _leader_error(controls),
+        environment=environment,
     )
 
 
@@ -125,15 +134,20 @@ def _configured_token(controls: Controls) -> str:
         return ""
 
 
-def _without_configuration(error: str, url: str, environment: Mapping[str, str], seconds: float, token: str) -> Facts:
+def _without_configuration(
+    error: ConfigError, url: str, environment: Mapping[str, str], seconds: float, token: str
+) -> Facts:
     """A running xApp may still be asked, where somebody said where it is."""
+    nothing = Facts(
+        Answer(error=str(error)), url, has_descriptor=not isinstance(error, NoDescriptor), environment=environment
+    )
     if not url:
-        return Facts(Answer(error=error), url, environment=environment)
+        return nothing
     xapp = RestClient("the xApp", url, timeout_s=DEFAULT_TIMEOUT_S, token=token)
     before = _asked(lambda: _object(xapp, "ric", "v1", "status"))
     time.sleep(seconds if before.there else 0.0)
     after = _asked(lambda: _object(xapp, "ric", "v1", "status"))
-    return Facts(Answer(error=error), url, before=before, after=after, seconds=seconds, environment=environment)
+    return replace(nothing, before=before, after=after, seconds=seconds)
 
 
 def _leader_error(controls: Controls) -> str:

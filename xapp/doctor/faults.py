@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 FAULTS: dict[str, str] = {
+    "config_missing": "Name the descriptor that the xApp runs with: --config FILE, or its XAPP_DESCRIPTOR_PATH or "
+    "CONFIG_FILE. It is a JSON document with a section `controls`, as descriptors/config-file.json is.",
     "config_unusable": "Mend the named field of the descriptor's `controls`; descriptors/schema.json says what it may "
     "be. A running xApp keeps the configuration that it had.",
     "xapp_unreachable": "Is the pod running? `kubectl -n ricxapp get pods`, then its log. Elsewhere than in its "

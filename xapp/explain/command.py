@@ -16,7 +16,7 @@ from policy.errors import DecodeError, RunFailed, UserMistake, counted
 from training.command_line.options import command, option
 from training.command_line.values import goes_with
 from xapp.config.http_url import check_url
-from xapp.config.token_file import token_of
+from xapp.config.token_file import refused_token, token_of
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.document import DECISIONS
 from xapp.explain.document import explain as explain_record
@@ -30,6 +30,14 @@ TIMEOUT_S = 30.0
 
 class CannotExplainError(RunFailed):
     """One line for the user."""
+
+
+class Refused(CannotExplainError):
+    """An xApp's answer that is no document."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ def explain(options: ExplainOptions) -> int:
     goes_with("--token-file", options.token_file, None, "--url", options.record is None)
     if options.record is None:
         check_url("--url", options.url)
-        document = _ask(options.url, cell, ue, decision, token_of(options.token_file))
+        document = _ask(options.url, cell, ue, decision, options.token_file)
     elif options.url != ExplainOptions().url:
         raise UserMistake(f"--url {options.url} with --record {options.record}: expected one of the two")
     else:
@@ -64,13 +72,16 @@ def explain(options: ExplainOptions) -> int:
     return 0
 
 
-def _ask(url: str, cell: str, ue: int | None, decision: int | None, token: str) -> dict[str, Any]:
+def _ask(url: str, cell: str, ue: int | None, decision: int | None, token_file: Path | None) -> dict[str, Any]:
+    token = token_of(token_file)
     shown = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False, headers=shown) as http:
             name = choose_cell(_cells_in(_get(http, DECISIONS, {})), cell)
             asked = {key: value for key, value in (("ue", ue), ("id", decision)) if value is not None}
             return _get(http, f"{DECISIONS}/{quote(name)}", asked)
+    except Refused as error:
+        raise CannotExplainError(refused_token(error.status, url, token_file) or str(error)) from None
     except (httpx.HTTPError, httpx.InvalidURL, DecodeError) as error:
         raise CannotExplainError(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None
 
@@ -126,7 +137,7 @@ def _get(http: httpx.Client, path: str, asked: dict[str, int]) -> dict[str, Any]
     if not isinstance(document, dict):
         raise DecodeError(f"{path} answered {type(document).__name__}, expected an object")
     if answer.status_code != 200:
-        raise CannotExplainError(str(document.get("detail", document)))
+        raise Refused(answer.status_code, str(document.get("detail", document)))
     return document
 
 

@@ -18,7 +18,7 @@ from policy.errors import RunFailed, UserMistake
 from training.command_line.options import argument, command, option
 from training.command_line.screen import print_whole
 from xapp.config.http_url import check_url
-from xapp.config.token_file import token_of
+from xapp.config.token_file import refused_token, token_of
 from xapp.kpi_guard.api import GUARD, RESET
 
 guard_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="The KPI guard of a running xApp.")
@@ -82,6 +82,8 @@ def _ask(method: str, url: str, path: str, token_file: Path | None) -> dict[str,
     try:
         with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False, headers=shown) as http:
             answer = http.request(method, path)
+        if refused := refused_token(answer.status_code, url, token_file):
+            raise GuardUnreachable(refused)
         document = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
         raise GuardUnreachable(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None

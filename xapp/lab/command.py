@@ -7,7 +7,7 @@ from rich.console import Console
 
 from policy.errors import UserMistake
 from training.command_line.options import command
-from training.command_line.result_file import check_json_path, check_new_file, write_json
+from training.command_line.result_file import check_json_path, write_json
 from training.command_line.values import goes_with, some_names_in
 from xapp.lab.gnb.behaviour import BEHAVIOURS
 from xapp.lab.gnb.options import CONTROLS, check_control, check_followers
@@ -16,6 +16,7 @@ from xapp.lab.lab import run_lab
 from xapp.lab.options import MARGIN_SEED, LabOptions
 from xapp.lab.policy_files import check_files
 from xapp.lab.processes import stop_on_sigterm
+from xapp.record.part_files import check_place
 
 lab_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -26,7 +27,7 @@ def lab(options: LabOptions) -> int:
     console = Console(stderr=options.json_file == "-")
     stop_on_sigterm()
     check_json_path(options.json_file)
-    check_new_file("--record", options.record)
+    check_place("--record", options.record)
     check_names(options)
     check_files(options.policy)
     summary = run_lab(options, console)

@@ -59,7 +59,8 @@ class LabOptions:
     routes: str = option("rtmgr", "rtmgr = the xApp asks the RIC's route manager; file = a static file.")
     record: Path | None = option(
         None,
-        "The xApp writes every input and decision there, for `stackmac replay` and `explain`.",
+        "The xApp writes every input and decision there, for `stackmac replay` and `explain`; a recording that is there"
+        " becomes FILE.1.",
         dir_okay=False,
     )
     rmr: str = option("auto", "The xApp's RMR: si95, librmr, auto = librmr where it loads.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from policy.allocation import ue_letter
 from policy.errors import counted
+from policy.shipped import BUNDLED
 from training.command_line.screen import print_whole
 
 CLASS_NAMES = {0: "eMBB", 1: "periodic", 2: "sporadic"}
@@ -30,6 +32,9 @@ SENT_COUNTS = (
 """Counters of the xApp's."""
 LEGEND = "A B ... = that UE   o = open   * = the node's scheduler   . = idle"
 
+COMPILING = "fallback:compiling"
+MIN_COMPILING_SHARE = 0.1
+"""Share of the decisions from which on it is said that the leader was not compiled."""
 WITHHELD = {"hold_out": "   HOLD-OUT: without the leader for a moment", "reverted": "   REVERTED by the KPI guard"}
 """By reason: what the screen adds."""
 
@@ -191,6 +196,9 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         lines.append(f"target      {row['policy']}: {row['of']}: {met}; {row['text']}")
     for name, reason in summary.get("policy_reasons", {}).items():
         lines.append(f"policy      {name}: {summary['policies'].get(name, 'NOT_ENFORCED')}: {reason}")
+    compiling = summary["decided_by"].get(COMPILING, 0)
+    if compiling and compiling >= MIN_COMPILING_SHARE * summary["decisions"]:
+        lines.insert(2, _how_to_compile(compiling, summary))
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if summary.get("compare"):
@@ -201,6 +209,15 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         elif summary["options"]["observe"] != "full":
             legend += "; replayed leaders observe everything"
         console.print(legend, style="dim")
+
+
+def _how_to_compile(compiling: int, summary: Mapping[str, Any]) -> str:
+    """Of a run that ended before its leader was ready, or that hardly began with it: no run need do so again."""
+    words = ["python", "-m", "policy.engine", *([] if summary["leader"] == BUNDLED else [summary["leader"]])]
+    return (
+        f"compiling   the leader was not compiled yet for {compiling} of {counted(summary['decisions'], 'decision')};"
+        f" once and for all: {shlex.join(words)}"
+    )
 
 
 def comparison_table(summary: Mapping[str, Any]) -> Table:

@@ -17,8 +17,7 @@ import typer
 from policy.errors import RunFailed, UserMistake
 from training.command_line.options import command
 from training.command_line.values import goes_with
-from xapp.config.live import Configuration, default_path
-from xapp.config.model import CONFIG_IN_POD
+from xapp.config.live import Configuration, descriptor_path
 from xapp.monitoring.garbage import Garbage
 from xapp.monitoring.logs import set_up
 from xapp.monitoring.process import let_go_of_code, nothing_collected
@@ -43,9 +42,7 @@ COMPILER = "libllvmlite"
 @command(run_app, "run", RunOptions)
 def run(options: RunOptions) -> int:
     """Run the xApp until SIGTERM or Ctrl-C; then release every cell, unsubscribe and exit 0."""
-    path = options.config or default_path()
-    if path is None:
-        raise UserMistake(f"no configuration: give --config, or have a descriptor at {CONFIG_IN_POD}")
+    path = descriptor_path(options.config)
     check_place("--record", options.record)
     for flag, name in (("--record-max-mb", "record_max_mb"), ("--record-parts", "record_parts")):
         goes_with(flag, getattr(options, name), getattr(RunOptions(), name), "--record", options.record)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.command_line.options import option
-from xapp.config.model import CONFIG_IN_POD
+from xapp.config.live import DEFAULT_PATHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,7 @@ class RunOptions:
 
     config: Path | None = option(
         None,
-        "The xApp descriptor; its `controls` section configures everything. Default: XAPP_DESCRIPTOR_PATH,"
-        f" CONFIG_FILE (a file or its folder), or {CONFIG_IN_POD}.",
+        f"The xApp descriptor; its `controls` section configures everything. {DEFAULT_PATHS}",
     )
     leader: str = option("", "Overrides controls.leader.")
     json_lines: bool = option(False, "Status as JSON lines on standard output.")

@@ -24,6 +24,10 @@ MAX_SYMPTOM_DECISIONS = 2000
 """... and of all cells together."""
 
 
+RMR_NONE_YET = {"route_tables": 0, "no_route": 0}
+"""What an operator looks for, there before the first was counted."""
+
+
 def status_of(parts: Parts) -> dict[str, Any]:
     """Counters, times, the newest decision of each cell, and what the doctor asks for: GET /ric/v1/status."""
     statuses = parts.cells.subscriptions.statuses()
@@ -74,7 +78,7 @@ def status_of(parts: Parts) -> dict[str, Any]:
         "targets": targets,
         "policies_refused": parts.policies.a1.refused,
         "configuration": parts.configuration.status(),
-        "rmr": parts.transport.counters,
+        "rmr": RMR_NONE_YET | parts.transport.counters,
     }
 
 

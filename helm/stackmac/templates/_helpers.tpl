@@ -77,6 +77,7 @@ names and ports that this release really has.
 {{- $_ := set $ours "http" (dict "token_file" (printf "%s/%s" (include "stackmac.tokenFolder" $) $.Values.httpToken.key)) -}}
 {{- end -}}
 {{- $controls := mergeOverwrite $descriptor.controls $ours (deepCopy .Values.controls) -}}
+{{- include "stackmac.checkControls" $controls -}}
 {{- $http := int $controls.http.port -}}
 {{- $rmr := int $controls.rmr.port -}}
 {{- $route := int .Values.rmr.routePort -}}

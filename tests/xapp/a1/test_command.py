@@ -53,6 +53,8 @@ def test_every_example_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
         ("{", "not JSON"),
         ({"mode": "auto"}, "mode is 'auto'"),
         ({"mode": "control", "note": "x"}, "note is 'x'"),
+        ('{"mode": "shadow", "mode": "control"}', "the key mode is there twice in one object, expected once"),
+        ('{"limits": {"per_ue": {"max_share_percent": 5, "max_share_percent": 50}}}', "the key max_share_percent is"),
         ({"limits": {"per_ue": {"max_share_percent": 101}}}, "limits.per_ue.max_share_percent is 101"),
     ],
 )
@@ -76,6 +78,15 @@ def test_each_mistake_is_a_line_of_validate_and_all_are_one_of_show(
     )
     assert run(capsys, "validate", path) == (2, "", "".join(f"{path}: {mistake}\n" for mistake in mistakes))
     assert run(capsys, "show", path) == (2, "", f"stackmac intent: {path}: {'; '.join(mistakes)}\n")
+
+
+def test_a_policy_of_the_standards_has_each_key_once_too(
+    capsys: pytest.CaptureFixture[str], file: Callable[..., str]
+) -> None:
+    (example,) = (path for path in EXAMPLES if path.name == "slice-sla.json")
+    path = file(example.read_text().rstrip()[:-1] + ', "scope": {}}')
+    assert run(capsys, "validate", path)[0] == 2
+    assert "the key scope is there twice in one object, expected once" in run(capsys, "show", path)[2]
 
 
 def test_two_policies_of_one_name_are_not_shown_as_one(

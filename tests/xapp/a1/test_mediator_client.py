@@ -151,6 +151,27 @@ def test_a_policy_that_is_refused_leaves_the_old_one_in_force(make: Make, wrong:
     assert rig.metrics["a1_error"] == 1
 
 
+TWICE = '{"mode": "shadow", "mode": "control"}'
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_policy_with_a_key_twice_is_refused_by_the_keys_name(make: Make, form: str) -> None:
+    rig = make()
+    assert rig.asked(FORMS[form]("CREATE", "p", CALM)) == "OK"
+    written = go_form("UPDATE", "p", TWICE)
+    if form == "python":
+        written = python_form("UPDATE", "p", {"here": 1}).replace(b'{"here": 1}', TWICE.encode())
+    assert rig.asked(written) == "ERROR"
+    assert rig.a1.refused["p"].startswith("the key mode is there twice in one object, expected once;")
+    assert rig.a1.held["p"].policy.objective is not None
+
+
+def test_a_request_with_a_key_twice_puts_nothing_in_force(make: Make) -> None:
+    rig = make()
+    assert rig.asked(go_form("CREATE", "p", CALM)[:-1] + b', "policy_instance_id": "q"}') == "ERROR"
+    assert rig.names == [] and "policy_instance_id is there twice" in rig.a1.refused["q"]
+
+
 def test_all_that_is_wrong_with_a_refused_policy_is_in_the_status(make: Make) -> None:
     rig = make()
     assert rig.asked(go_form("CREATE", "p", {"mode": "auto", "period_ms": 5})) == "ERROR"

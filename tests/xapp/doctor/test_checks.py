@@ -94,6 +94,7 @@ def test_a_policy_of_which_all_holds_that_is_ours_is_no_warning() -> None:
 
 PLANTED: dict[str, Facts] = {
     "config_unusable": facts(controls=Answer(error="controls.report_period_ms is 3")),
+    "config_missing": facts(controls=Answer(error="no configuration"), has_descriptor=False),
     "xapp_unreachable": facts(after=Answer(error="the xApp: Connection refused")),
     "yielded": facts({"instance": {"role": "shadow", "epoch": 1, "others": 1}}),
     "no_route_table": facts({"routes_loaded": False}),

@@ -19,6 +19,7 @@ from policy.leader import Decision
 from policy.registry import make_leader
 from policy.schedulers.schedulers import SCHEDULERS
 from xapp.cli import main
+from xapp.config.live import PATH_VARIABLES
 from xapp.config.model import Controls
 from xapp.packaging.descriptor import make_descriptor
 from xapp.rmr.si95 import Si95Transport
@@ -291,6 +292,51 @@ def test_a_configuration_that_cannot_be_used(
     _, report = deploy(report_period_ms=3).examined(capsys)
     assert report["faults"] == ["config_unusable"]
     assert "controls.report_period_ms is 3" in json.dumps(report)
+
+
+@pytest.mark.parametrize("name", ["XAPP_DESCRIPTOR_PATH", "CONFIG_FILE"])
+def test_the_configuration_is_where_the_xapps_environment_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable in PATH_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "config-file.json").write_text(json.dumps({"controls": {"report_period_ms": 3}}))
+    monkeypatch.setenv(name, str(tmp_path))
+    assert main(["doctor", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["faults"] == ["config_unusable"]
+    assert "controls.report_period_ms is 3" in report["findings"][0]["found"]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(None, "cannot read the configuration"), (b"{", "is not JSON"), (b"[]", "has no `controls` section")],
+)
+def test_where_there_is_no_descriptor_the_advice_is_to_name_one(
+    content: bytes | None, found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["doctor", "--json", "--config", str(path)]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["faults"] == ["config_missing"]
+    assert found in report["findings"][0]["found"] and str(path) in report["findings"][0]["found"]
+    assert "--config FILE" in report["findings"][0]["advice"]
+
+
+def test_nobody_said_where_the_descriptor_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable in PATH_VARIABLES:
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    assert main(["doctor", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["faults"] == ["config_missing"]
+    for variable in PATH_VARIABLES:
+        assert f"{variable} names {str(tmp_path / variable)!r}" in report["findings"][0]["found"]
+    assert main(["run"]) == 2
+    assert report["findings"][0]["found"] in capsys.readouterr().err
 
 
 def test_an_xapp_that_appmgr_forgot(

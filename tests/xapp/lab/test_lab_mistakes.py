@@ -30,7 +30,7 @@ from xapp.lab.processes import Child, LabError
         (["--json", "/tmp"], "--json /tmp: Is a directory"),
         (["--record", "/tmp"], "'/tmp' is a directory"),
         (["--record", "/nowhere/lab.rec"], "--record /nowhere/lab.rec: No such file or directory"),
-        (["--record", __file__], f"--record {__file__}: File exists"),
+        (["--record", "/dev/null"], "--record /dev/null: there is something else than a regular file"),
         (["--behave", "oai", "--control", "ccc"], "--behave oai with --control ccc, expected rc:"),
         (["--behave", "ocudu", "--control", "dcm"], "--behave ocudu with --control dcm, expected ccc or rc:"),
         (["--worlds", "3"], "--worlds 3 without --compare"),
@@ -55,6 +55,19 @@ def test_results_replace_the_file_at_once_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ResultFileError, match="No such file"):
         write_json(str(tmp_path / "gone" / "lab.json"), {})
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_recording_that_is_there_already_is_moved_out_of_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("xapp.lab.command.stop_on_sigterm", lambda: None)
+    path = tmp_path / "lab.rec"
+    path.write_bytes(b"an earlier one")
+    arguments = ["--leader", "proportional_fair", "--ues", "2", "--k", "1", "--seconds", "1"]
+    assert main(["lab", *arguments, "--record", str(path)]) == 0
+    assert (tmp_path / "lab.rec.1").read_bytes() == b"an earlier one"
+    assert main(["replay", str(path)]) == 0
+    assert "the same: " in capsys.readouterr().out
 
 
 def test_a_child_that_gives_up_is_noticed_at_once_with_its_reason() -> None:

@@ -20,7 +20,9 @@ SPREAD = {"p50": 1.0, "p95": 2.0, "p99": 3.0}
 
 
 def summary_of(control: str = "dcm", **parts: Any) -> dict[str, Any]:
+    """Of a run, with these values."""
     return dict.fromkeys(COUNTS, 0) | {
+        "leader": "bundled",
         "decided_by": {"model": 1},
         "followers": "rule",
         "decision_ms": SPREAD,
@@ -91,3 +93,23 @@ def test_what_was_sent_and_what_was_applied_add_up(
 ) -> None:
     print_summary(Console(), summary_of(control, controls_sent=9, **counts))
     assert f"controls    {line}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("leader", "command"),
+    [("bundled", "python -m policy.engine"), ("/models/leader 7", "python -m policy.engine '/models/leader 7'")],
+)
+def test_a_leader_that_was_compiled_for_much_of_the_run_is_said_with_what_to_run(
+    leader: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_summary(Console(), summary_of(leader=leader, decisions=20, decided_by={"fallback:compiling": 2, "model": 18}))
+    line = f"compiling   the leader was not compiled yet for 2 of 20 decisions; once and for all: {command}"
+    assert capsys.readouterr().out.splitlines()[2] == line
+
+
+@pytest.mark.parametrize("decided_by", [{"fallback:compiling": 1, "model": 19}, {"model": 20}, {}])
+def test_nothing_is_said_where_it_hardly_mattered(
+    decided_by: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_summary(Console(), summary_of(decisions=sum(decided_by.values()), decided_by=decided_by))
+    assert "policy.engine" not in capsys.readouterr().out

@@ -60,6 +60,20 @@ def test_what_the_document_says_is_what_the_code_says() -> None:
         assert f"| `stackmac_{name}` | gauge | {what} |" in text
 
 
+def test_all_that_the_installation_page_looks_at_is_in_the_status_from_the_start(http: httpx.Client) -> None:
+    page = (DOCUMENT.parent / "install.md").read_text(encoding="utf-8")
+    (rows,) = re.findall(r"\| in the status \| means \|\n\|---\|---\|\n((?:\|.*\n)+)", page)
+    names = [name for row in rows.splitlines() for name in re.findall(r"`([a-z_.]+)`", row.split("|")[1])]
+    assert len(names) >= 10
+    status = http.get("/status").json()
+    for name in names:
+        found = status
+        for part in name.split("."):
+            assert part in found, name
+            found = found[part]
+    assert status["rmr"]["route_tables"] == 0, "nobody brought one"
+
+
 def test_symptom_data_hold_everything_and_no_secret(http: httpx.Client) -> None:
     answer = http.get("/symptomdata")
     assert answer.headers["content-type"] == "application/zip"
