@@ -45,8 +45,8 @@ class SoakResult:
     failed_exits: int = 0
     """xApps that were asked to end and did not with status 0 in time."""
     recovered_s: float | None = None
-    """From the last fault until the model decided again under the policy; None = it never did, or nobody waited: what was
-    sabotaged had been found out.
+    """From the last fault until the model decided again under the policy. None = it never did, or nobody waited: what
+    was sabotaged had been found out.
     """
     xapp_starts: int = 0
     xapp_most: Usage | None = None
