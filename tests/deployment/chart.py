@@ -78,7 +78,7 @@ class Rendered(NamedTuple):
         return dict(self.one("ConfigMap", "-appenv")["data"])
 
 
-class _StrictLoader(yaml.CSafeLoader):
+class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Refuses a key that stands twice in one object, of which others silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -290,8 +290,8 @@ class _Alive:
 
     @property
     def numbers(self) -> frozenset[int]:
-        """That tell one UE from the others."""
-        return frozenset(self._numbers.values())
+        """Of whoever is there."""
+        return frozenset(self.of_number)
 
     def shares_of(self, ue: int) -> list[_Share]:
         """Every limit of the UE."""

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -41,6 +42,8 @@ MAX_REFUSED = 20
 MAX_QUERY_PERIOD_S = 60.0
 """Queries without an answer become as rare as this: a mediator that has no policy of ours never answers."""
 RETRY_STORE_S = 2.0
+SAVE_BEFORE_ANSWERS_S = 1.0
+"""So long policies that have come are written to SDL before the mediator is answered, a call that hangs not counted."""
 IDLE_S = 3600.0
 KEY = "policy/"
 """Prefix of the policies' keys in SDL."""
@@ -213,7 +216,8 @@ class A1Policies:
         if self._is_changed:
             self._publish()  # once for all of them: a change of many policies takes its time
         if self._store.healthy:
-            self._save()  # what is answered is kept, whatever happens next; a store that is away delays no answer
+            # What is answered is kept, whatever happens next; a store that is away or slow delays no answer for long.
+            self._save(give_up_at_s=time.monotonic() + SAVE_BEFORE_ANSWERS_S)
         for answer in answers:
             self._answer(answer)
         next_s = self._ask()
@@ -371,11 +375,15 @@ class A1Policies:
         self._all_unsaved = True
         self.wake()
 
-    def _save(self) -> None:
-        is_all, self._all_unsaved = self._all_unsaved, False
+    def _save(self, give_up_at_s: float = inf) -> None:
+        """Write what has yet to be written, until `give_up_at_s` (time.monotonic)."""
+        is_all = self._all_unsaved and self._is_restored  # before, what is held may be older than what is stored
         if is_all:
+            self._all_unsaved = False
             self._unsaved = {**{name: held.policy for name, held in self._held.items()}, **self._unsaved}
         for name, policy in list(self._unsaved.items()):
+            if time.monotonic() >= give_up_at_s:
+                return
             key = KEY + name
             done = self._store.delete(key) if policy is None else self._store.set(key, policy.stored)
             if not done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 
 class _Section(BaseModel):
@@ -51,4 +51,4 @@ class SliceMembers(_Section):
     cells: tuple[str, ...] = Field(
         default=(), description="Where that holds, `<RAN name>/<NR-CGI>`; empty: everywhere."
     )
-    ue_ids: tuple[int, ...] = Field(default=(), description="These UEs, by their node's own numbers.")
+    ue_ids: tuple[NonNegativeInt, ...] = Field(default=(), description="These UEs, by their node's own numbers.")

@@ -261,8 +261,8 @@ class IoLoop:
             if code:
                 self._on_failed(link, OSError(code, os.strerror(code)))
                 return
+            link.failures = 0  # before it is connected: whoever finds it failing takes what waits in it
             link.attach(link.sock, LinkState.CONNECTED)
-            link.failures = 0
             self._advance(link)
             return
         if mask & selectors.EVENT_READ:

@@ -89,6 +89,8 @@ class Si95Transport:
         self._links_lock = threading.Lock()
         self._inbound_by_source: dict[str, Link] = {}
         """The connection that a source's newest message came in on."""
+        self._handing_over = threading.Lock()
+        """Held from taking replies that wait for a source until they, and whatever follows them, have gone out."""
         self._reload_at = 0.0
         self._reload_routes()
         self._loop = IoLoop(listener, self, self.options, clock, rng)
@@ -119,8 +121,9 @@ class Si95Transport:
             return False
         back = self._inbound_by_source.get(request.source)
         if back is not None and not (is_endpoint(request.source) and self._is_usable(request.source)):
-            self._hand_over(request.source, back)
-            return self._offer(back, frame, is_reply=True)
+            with self._handing_over:
+                self._hand_over(request.source, back)
+                return self._offer(back, frame, is_reply=True)
         if not is_endpoint(request.source):
             self.count("reply_without_way")
             return False
@@ -245,7 +248,7 @@ class Si95Transport:
 
     def _hand_over(self, source: str, back: Link) -> None:
         """Replies that wait for `source` to be reached go out on its own connection: before newer ones, or who is back
-        would get the oldest of them last.
+        would get the oldest of them last. Under `_handing_over`.
         """
         link = self._links.get(source)
         if link is not None:
@@ -276,7 +279,8 @@ class Si95Transport:
         """Replies that cannot be delivered this way go back on their request's own connection."""
         back = self._inbound_by_source.get(link.endpoint)
         if back is not None:
-            self._hand_over(link.endpoint, back)
+            with self._handing_over:
+                self._hand_over(link.endpoint, back)
 
     def on_closed(self, link: Link) -> None:
         if self._inbound_by_source.get(link.source) is link:

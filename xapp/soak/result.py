@@ -45,9 +45,9 @@ class SoakResult:
     failed_exits: int = 0
     """xApps that were asked to end and did not with status 0 in time."""
     recovered_s: float | None = None
-    """From the last fault until the model decided again under the policy. None = it never did, or nobody waited: what
-    was sabotaged had been found out.
-    """
+    """From the last fault until the model decided again under the policy; None = it never did."""
+    found_out_early: bool = False
+    """What was sabotaged had been found by the last fault, and nobody waited for the model to decide again."""
     xapp_starts: int = 0
     xapp_most: Usage | None = None
     """The most that any xApp held at once."""
@@ -83,7 +83,7 @@ class SoakResult:
         table.add_row("violations", kinds or "0")
         for name in MUST_BE_ZERO[1:]:
             table.add_row(name.replace("_", " "), str(getattr(self, name)))
-        back = "not waited for" if self.sabotage and self.violations.total() else "never"
+        back = "not waited for" if self.found_out_early else "never"
         if self.recovered_s is not None:
             back = f"{self.recovered_s:.1f} s after the last fault"
         table.add_row("the model decides again", back)

@@ -194,7 +194,8 @@ class Soak:
 
     def _recover(self) -> None:
         """Wait until the model decides again under the policy; not where a broken part has been found out."""
-        if self._options.sabotage and self._judge.violations:
+        if self._options.sabotage and self._judge.violations.total():
+            self._result.found_out_early = True
             return
         began_s, xapp = time.monotonic(), self._lab.xapp
         assert xapp is not None

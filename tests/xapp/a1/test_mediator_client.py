@@ -359,6 +359,25 @@ def test_a_store_that_does_not_answer_delays_nothing_and_is_told_later(make: Mak
         store.close()
 
 
+def test_what_another_instance_left_is_not_overwritten_by_what_was_held_before(make: Make) -> None:
+    store = SharedStore(environ={})
+    try:
+        older = make(store, query_period_s=0.0)
+        for name in ("kept", "gone"):
+            assert older.asked(go_form("CREATE", name, CALM)) == "OK"
+        store.delete("policy/gone")
+        for name in ("kept", "new"):
+            store.set(f"policy/{name}", SHADOW)
+        older.a1.look_again()
+        older.a1.save_again()
+        older.a1.run_due()
+        stored = {key: policy["mode"] for key, policy in store.find(KEY).items()}
+        assert stored == {f"{KEY}{name}": SHADOW["mode"] for name in ("kept", "new")}
+        assert older.names == ["kept", "new"]
+    finally:
+        store.close()
+
+
 def test_a_policy_is_kept_before_it_is_answered(make: Make) -> None:
     """The process may be killed, and the mediator forget, as soon as the operator has read that it is in effect."""
     answered: list[int] = []

@@ -209,7 +209,7 @@ def test_replies_stay_in_order_when_a_source_comes_back_that_could_not_be_reache
     port = free_port()
     source = f"127.0.0.1:{port}"
     assert peer.reply(RmrMessage(1, b"", source=source), 2, b"old")
-    wait_for(lambda: peer.counters.get("connect_failed", 0) == 1)
+    wait_for(lambda: peer.counters.get("connect_failed", 0) >= 1)
     back = opener(f"rte|1|{peer.source}", port=port)
     assert back.source == source
     assert back.send(RmrMessage(1, b"here again"))

@@ -163,7 +163,7 @@ def test_a_token_guards_a_running_xapp_and_its_clients_can_show_it(
     url, show = ["--url", platform.url.removesuffix("/ric/v1")], ["--token-file", str(file)]
     assert CliRunner().invoke(explain_app, [*url, *show]).exit_code == 0
     refused = CliRunner().invoke(explain_app, url)
-    assert isinstance(refused.exception, RunFailed) and "no token, or another one" in str(refused.exception)
+    assert isinstance(refused.exception, RunFailed) and "asks for a token" in str(refused.exception)
     for http, flags, is_told in (({}, [], True), ({}, show, False), ({"token_file": str(file)}, [], False)):
         config = tmp_path / "config-file.json"
         config.write_text(json.dumps({"controls": {**platform.controls(), "http": http}}))

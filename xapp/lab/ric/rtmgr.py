@@ -62,6 +62,8 @@ class Peer:
     """Of the table it has answered for; 0 = none."""
     waiting_for: dict[str, int] = field(default_factory=dict)
     """Table ids sent and not answered yet -> the version that it has then."""
+    is_whole: bool = False
+    """What was sent last was the whole table."""
     sent_at: float = float("-inf")
     received_at_s: float = 0.0
 
@@ -217,14 +219,16 @@ class RouteManager:
     def _bring_up_to_date(self, endpoint: str, peer: Peer) -> None:
         """Locked. Send what this peer lacks, unless it is about to answer."""
         now = self._clock()
-        if peer.version == self._version or (peer.waiting_for and now < peer.sent_at + ANSWER_TIMEOUT_S):
+        is_pending = peer.waiting_for or not peer.version
+        if peer.version == self._version or (is_pending and now < peer.sent_at + ANSWER_TIMEOUT_S):
             return
         if peer.waiting_for:
             self._counters.add("rtmgr_unanswered")
             peer.version = 0
         missed = range(peer.version + 1, self._version + 1)
         name = f"lab-{self._version}-{int(now * 1e3)}"
-        if peer.version and all(version in self._changes for version in missed):
+        peer.is_whole = not peer.version or any(version not in self._changes for version in missed)
+        if not peer.is_whole:
             changes = [self._changes[version] for version in missed]
             routes = [record for change in changes for record in change.routes]
             meids = [record for change in changes for record in change.meids]
@@ -278,8 +282,10 @@ class RouteManager:
                 return
             peer.received_at_s = self._clock()
             if version is None:
-                if not peer.waiting_for:
-                    peer.version = 0  # an old table came last: it may have taken the place of the newest
+                if not (peer.waiting_for and peer.is_whole):
+                    # An old table may have taken the place of the newest; a whole one that is on its way puts it right.
+                    peer.waiting_for.clear()
+                    peer.version = 0
             elif verdict == "OK":
                 del peer.waiting_for[table_id]
                 if not peer.waiting_for:

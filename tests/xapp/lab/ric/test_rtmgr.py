@@ -212,9 +212,32 @@ def test_who_answers_for_an_old_table_last_gets_the_newest_again(peer: tuple[Rou
     world.now_s += 2 * rtmgr.ANSWER_TIMEOUT_S
     xapp.answer(*xapp.table(), "OK")
     wait_for(lambda: manager.status()["up_to_date"] == 1)
+    world.nodes = {"gnb1": E2TERM}
+    manager.refresh()
+    change = xapp.table()  # it is on its way when the old one is answered, and does not put that right
+    assert change[1].startswith("meid_map|start|")
     xapp.answer(*old, "OK")
-    _, text = xapp.table()
-    assert text.startswith("newrt|start|") and "mse|12040,127.0.0.1:4560|-1|%meid" in text
+    wait_for(lambda: world.counters.snapshot().get("rtmgr_late_answer") == 2)
+    xapp.answer(*change, "OK")
+    world.now_s += 2 * rtmgr.ANSWER_TIMEOUT_S
+    again = xapp.table()
+    assert again[1].startswith("newrt|start|") and "mse|12040,127.0.0.1:4560|-1|%meid" in again[1]
+    xapp.answer(*again, "OK")
+    wait_for(lambda: manager.status()["up_to_date"] == 1)
+
+
+def test_who_answers_twice_is_not_told_at_once_again(peer: tuple[RouteManager, Peer], world: World) -> None:
+    manager, xapp = peer
+    first = xapp.table()
+    for _ in range(2):
+        xapp.answer(*first, "OK")
+    wait_for(lambda: world.counters.snapshot().get("rtmgr_late_answer") == 2)
+    sent = world.counters.snapshot()["rtmgr_tables"]
+    for _ in range(10):
+        manager.refresh()
+    assert world.counters.snapshot()["rtmgr_tables"] == sent == 1
+    world.now_s += 2 * rtmgr.ANSWER_TIMEOUT_S
+    xapp.table()
 
 
 def test_who_says_nothing_is_forgotten(peer: tuple[RouteManager, Peer], world: World) -> None:
