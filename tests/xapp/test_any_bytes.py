@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from replaying_node import CAPTURES
 
 from policy.errors import StackmacError
-from xapp.a1.mediator_client import A1Policies, BadRequest, decode_request
+from xapp.a1.mediator_client import A1Policies
+from xapp.a1.mediator_messages import BadRequest, decode_request
 from xapp.a1.policy_model import PolicyError, parse_policy
 from xapp.config.model import Controls
 from xapp.e2.asn1.errors import E2DecodeError

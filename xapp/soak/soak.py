@@ -11,8 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from xapp.a1.mediator_client import POLICY_TYPE_ID
-from xapp.a1.policy_model import make_policy_type
+from xapp.a1.policy_model import POLICY_TYPE_ID, make_policy_type
 from xapp.http.rest_client import RestClient, RestError
 from xapp.lab.options import LabOptions
 from xapp.lab.processes import LabError

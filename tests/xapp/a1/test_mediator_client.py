@@ -12,15 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xapp.a1.mediator_client import (
-    KEY,
-    MAX_POLICIES,
-    MAX_WAITING,
-    A1Policies,
-    BadRequest,
-    PolicyRequest,
-    decode_request,
-)
+from xapp.a1.mediator_client import KEY, MAX_POLICIES, MAX_WAITING, A1Policies
+from xapp.a1.mediator_messages import BadRequest, PolicyRequest, decode_request
 from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
 from xapp.monitoring.metrics import Metrics
 from xapp.ric.sdl import SharedStore
