@@ -8,6 +8,7 @@ import importlib.util
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -52,6 +53,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 FIELD_CASES = Path(__file__).parent / "nodes" / "cases"
 """Small inputs from the field; tests/nodes/README.md says what each is."""
 
+LOADS_TRANSFORMERS = re.compile("text|llama|beside_all_its_alternatives")
+"""In what such tests are called."""
 REDIS_START_TIMEOUT_S = 60.0
 REDIS_ATTEMPTS = 3
 """A free port may be taken by someone else between choosing and using it."""
@@ -65,6 +68,11 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.freeze()
     gc.enable()
     return result
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of text models stand together: transformers takes three seconds to load, and one process is enough."""
+    items.sort(key=lambda item: LOADS_TRANSFORMERS.search(item.nodeid) is None)
 
 
 @pytest.hookimpl(wrapper=True)
