@@ -2,97 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from a1_requests import go_form, python_form
+from a1_rig import Rig
 
-from xapp.a1.mediator_client import KEY, MAX_POLICIES, MAX_WAITING, A1Policies
-from xapp.a1.mediator_messages import BadRequest, PolicyRequest, decode_request
-from xapp.a1.policy_model import POLICY_TYPE_ID, Policy
-from xapp.monitoring.metrics import Metrics
+from xapp.a1.mediator_client import KEY, MAX_POLICIES, MAX_WAITING
+from xapp.a1.policy_model import POLICY_TYPE_ID
 from xapp.ric.sdl import SharedStore
-from xapp.rmr.routes import RouteTable
-from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import A1_POLICY_QUERY, A1_POLICY_REQUEST, A1_POLICY_RESPONSE, RmrMessage
 
-PATIENCE_S = 30.0
 CALM = {"objective": {"alpha": 2.0}}
 SHADOW = {"mode": "shadow"}
 
 
-def go_form(operation: str, name: str, policy: Any = None, type_id: Any = str(POLICY_TYPE_ID)) -> bytes:
-    payload = "" if policy is None else policy if isinstance(policy, str) else json.dumps(policy)
-    fields = {"operation": operation, "policy_type_id": type_id, "policy_instance_id": name, "payload": payload}
-    return json.dumps(fields).encode()
-
-
-def python_form(operation: str, name: str, policy: Any = None) -> bytes:
-    fields = {"operation": operation, "policy_type_id": POLICY_TYPE_ID, "policy_instance_id": name}
-    return json.dumps({**fields, "payload": policy if policy is not None else {}}).encode()
-
-
 FORMS = {"go": go_form, "python": python_form}
-
-
-class Rig:
-    """A mediator's RMR endpoint and the xApp's side of A1; the test runs the periodic tasks."""
-
-    def __init__(self, store: SharedStore, *, routes: bool = True, query_period_s: float = 0.05) -> None:
-        self.mediator = Si95Transport("127.0.0.1", 0)
-        table = [f"mse|{mtype}|-1|{self.mediator.source}" for mtype in (A1_POLICY_RESPONSE, A1_POLICY_QUERY)]
-        self.routes = "\n".join(["newrt|start", *table, f"newrt|end|{len(table)}"])
-        self.xapp = Si95Transport("127.0.0.1", 0, routes=RouteTable(self.routes) if routes else None)
-        self.mediator.routes.update(f"newrt|start\nmse|{A1_POLICY_REQUEST}|-1|{self.xapp.source}\nnewrt|end|1")
-        self.metrics = Metrics()
-        self.changes: list[dict[str, Policy]] = []
-        self.a1 = A1Policies(
-            self.xapp,
-            store,
-            self.metrics,
-            handler_id="stackmac",
-            on_change=self._on_change,
-            query_period_s=query_period_s,
-        )
-
-    def _on_change(self, policies: Mapping[str, Policy]) -> None:
-        self.changes.append(dict(policies))
-
-    def close(self) -> None:
-        self.xapp.close()
-        self.mediator.close()
-
-    def say(self, payload: bytes) -> None:
-        """The mediator sends a request, and the xApp works on it."""
-        assert self.mediator.send(RmrMessage(A1_POLICY_REQUEST, payload, sub_id=POLICY_TYPE_ID))
-        message = self.xapp.receive(PATIENCE_S)
-        assert message is not None
-        self.a1.on_message(message)
-        self.a1.run_due()
-
-    def heard(self, mtype: int) -> Any:
-        """What the mediator is sent next of this type."""
-        while (message := self.mediator.receive(PATIENCE_S)) is not None:
-            if message.mtype == mtype:
-                return json.loads(message.payload)
-        raise AssertionError("the mediator heard nothing")
-
-    def asked(self, payload: bytes) -> str:
-        """Status of the answer to a request."""
-        self.say(payload)
-        answer = self.heard(A1_POLICY_RESPONSE)
-        assert set(answer) == {"policy_type_id", "policy_instance_id", "handler_id", "status"}
-        assert type(answer["policy_type_id"]) is int and answer["handler_id"] == "stackmac"
-        return str(answer["status"])
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(self.a1.held)
 
 
 Make = Callable[..., Rig]
@@ -206,20 +134,6 @@ def test_bytes_that_are_no_request_are_counted_and_the_next_one_is_worked_on(mak
     rig.a1.run_due()
     assert rig.metrics.summary()["dropped"] == {"a1_undecodable": 1}
     assert rig.asked(go_form("CREATE", "p", CALM)) == "OK"
-
-
-@given(
-    st.binary() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(lambda x: json.dumps(x).encode())
-)
-def test_any_bytes_are_a_request_or_a_bad_one(payload: bytes) -> None:
-    try:
-        assert isinstance(decode_request(payload), PolicyRequest)
-    except BadRequest as error:
-        assert "\n" not in str(error)
-
-
-def test_c_strings_come_with_their_nul() -> None:
-    assert decode_request(go_form("CREATE", "p", CALM) + b"\0").instance_id == "p"
 
 
 def test_neither_requests_nor_policies_pile_up_without_bound(make: Make) -> None:
@@ -422,12 +336,6 @@ def test_one_that_cannot_be_kept_holds_up_no_other(make: Make) -> None:
         assert sorted(store.find(KEY)) == [f"{KEY}b", f"{KEY}c"]
     finally:
         store.close()
-
-
-@pytest.mark.parametrize("name", ["half \ud800 a pair", "a\nb", "a\x00b"])
-def test_a_name_that_can_be_kept_nowhere_is_refused(name: str) -> None:
-    with pytest.raises(BadRequest):
-        decode_request(go_form("CREATE", name, CALM))
 
 
 def test_a_stored_policy_that_is_nested_without_end_is_passed_over(make: Make) -> None:
