@@ -22,6 +22,9 @@ from training.experiments.study import Asked, Options, Part, Results, Study, Stu
 DEPTH = 1
 """Characters that each level of the file is set in."""
 
+DIGITS = 9
+"""Of a finding: the last of a double differ from processor to processor, where logarithms and least squares are taken."""
+
 
 class KeptStudy(Study):
     """A study that plays nothing: it is given the results that another was given, in their order."""
@@ -62,11 +65,19 @@ def document_of(name: str, report: Report, study: Study, command: str) -> dict[s
         "scenarios": {s.name: {"hash": s.hash, **asdict(s)} for s in report.scenarios},
         "sample": report.sample,
         "paragraph": report.paragraph,
-        "findings": as_plain(report.findings),
+        "findings": _rounded(as_plain(report.findings)),
         "rows": as_plain(report.table.rows),
         "parts": [one._asdict() for one in parts.values()],
         "asked": [order[one.key, one.label] for one in study.asked],
     }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def as_text(document: dict[str, Any]) -> str:
