@@ -19,6 +19,7 @@ NEEDED_BY_PLATFORM_LIBRARIES = (
 )
 TEST = [
     "asn1tools",  # one of those that `stackmac bench kpm` is measured against
+    "httpx",
     "hypothesis",
     "jsonschema",
     "pytest",
@@ -66,7 +67,6 @@ setup(
         "typer",
         "rich",
         "prometheus-client",
-        "httpx",
     ],
     extras_require={
         "test": TEST,  # for the tests that need no torch

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-POLICIES = "/ric/v1/policies"
+from xapp.a1.running_targets import POLICIES
 
 
 def policy_router(policies: Callable[[], list[dict[str, Any]]]) -> APIRouter:

@@ -34,8 +34,8 @@ from xapp.a1.standard_words import reasons_not_ours, what_holds, what_is_ours
 from xapp.a1.target_lines import ASKS, asked, line, target_rows
 from xapp.config.http_url import check_url
 from xapp.config.model import A1Config, Controls, load_controls
-from xapp.config.token_file import UNAUTHORIZED, token_of
 from xapp.http.rest_client import RestClient, RestError
+from xapp.http.token_file import UNAUTHORIZED, token_of
 
 MEDIATOR_URL = "http://service-ricplt-a1mediator-http.ricplt:10000"
 MEDIATOR_PATHS = ("A1-P/v2/policytypes", "a1-p/policytypes")

@@ -15,10 +15,10 @@ from rich.text import Text
 from training.command_line.options import command, option
 from xapp.config.http_url import check_url
 from xapp.config.live import DEFAULT_PATHS
-from xapp.config.token_file import token_of
 from xapp.doctor.checks import examine
 from xapp.doctor.facts import gather
 from xapp.doctor.finding import Finding, State
+from xapp.http.token_file import token_of
 
 doctor_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 from policy.errors import UserMistake
 from xapp.config.live import descriptor_path
 from xapp.config.model import ConfigError, Controls, NoDescriptor, load_controls
-from xapp.config.token_file import read_token
 from xapp.http.rest_client import RestClient, RestError
+from xapp.http.token_file import read_token
 from xapp.ric.appmgr import registered_names
 from xapp.ric.sdl import SharedStore
 

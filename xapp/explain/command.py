@@ -6,38 +6,26 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import httpx
 import typer
 from rich.console import Console
 
-from policy.errors import DecodeError, RunFailed, UserMistake, counted
+from policy.errors import RunFailed, UserMistake, counted
 from training.command_line.options import command, option
 from training.command_line.values import goes_with
 from xapp.config.http_url import check_url
-from xapp.config.token_file import refused_token, token_of
 from xapp.control.decision_record import DecisionRecord
 from xapp.explain.document import DECISIONS
 from xapp.explain.document import explain as explain_record
 from xapp.explain.screen import show
+from xapp.http.running_xapp import RunningXapp
 from xapp.record.file_format import Recording
 
 explain_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-TIMEOUT_S = 30.0
-
 
 class CannotExplainError(RunFailed):
     """One line for the user."""
-
-
-class Refused(CannotExplainError):
-    """An xApp's answer that is no document."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +46,27 @@ def explain(options: ExplainOptions) -> int:
     """Say why UEs got what they got in one decision: what was seen, how likely each alternative was, what was sent."""
     cell, ue, decision = options.cell, options.ue, options.decision
     goes_with("--token-file", options.token_file, None, "--url", options.record is None)
+    console = Console(highlight=False)
+
+    def as_text(document: dict[str, Any]) -> str:
+        if options.as_json:
+            return json.dumps(document, indent=2) + "\n"
+        with console.capture() as captured:
+            show(console, document, ue)
+        return captured.get()
+
     if options.record is None:
         check_url("--url", options.url)
-        document = _ask(options.url, cell, ue, decision, options.token_file)
+        xapp = RunningXapp(options.url, options.token_file)
+        cells = xapp.ask(DECISIONS, read=lambda listed: [str(kept["cell"]) for kept in listed["cells"]])
+        query = {key: value for key, value in (("ue", ue), ("id", decision)) if value is not None}
+        text = xapp.ask(DECISIONS, choose_cell(cells, cell), query=query, read=as_text)
     elif options.url != ExplainOptions().url:
         raise UserMistake(f"--url {options.url} with --record {options.record}: expected one of the two")
     else:
-        document = _look_up(options.record, cell, ue, decision)
-    if options.as_json:
-        typer.echo(json.dumps(document, indent=2))
-    else:
-        show(Console(highlight=False), document, ue)
+        text = as_text(_look_up(options.record, cell, ue, decision))
+    typer.echo(text, nl=False)
     return 0
-
-
-def _ask(url: str, cell: str, ue: int | None, decision: int | None, token_file: Path | None) -> dict[str, Any]:
-    token = token_of(token_file)
-    shown = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False, headers=shown) as http:
-            name = choose_cell(_cells_in(_get(http, DECISIONS, {})), cell)
-            asked = {key: value for key, value in (("ue", ue), ("id", decision)) if value is not None}
-            return _get(http, f"{DECISIONS}/{quote(name)}", asked)
-    except Refused as error:
-        raise CannotExplainError(refused_token(error.status, url, token_file) or str(error)) from None
-    except (httpx.HTTPError, httpx.InvalidURL, DecodeError) as error:
-        raise CannotExplainError(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None
-
-
-def _cells_in(listed: dict[str, Any]) -> list[str]:
-    """The cells in an xApp's list of decisions. Raises DecodeError for another document."""
-    try:
-        return [str(kept["cell"]) for kept in listed["cells"]]
-    except (KeyError, TypeError) as error:
-        raise DecodeError(f"no list of cells: {type(error).__name__}: {error}") from None
 
 
 def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> dict[str, Any]:
@@ -126,19 +101,6 @@ def _look_up(record: Path, cell: str, ue: int | None, decision: int | None) -> d
         raise CannotExplainError(f"no decision in {record}")
     earlier = [last_seen[made.cell]] if made.cell in last_seen else []
     return explain_record(made, earlier, None if ue is None else (ue,))
-
-
-def _get(http: httpx.Client, path: str, asked: dict[str, int]) -> dict[str, Any]:
-    answer = http.get(path, params=asked)
-    try:
-        document = answer.json()
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"{path} answered no JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise DecodeError(f"{path} answered {type(document).__name__}, expected an object")
-    if answer.status_code != 200:
-        raise Refused(answer.status_code, str(document.get("detail", document)))
-    return document
 
 
 def choose_cell(known: list[str], wanted: str) -> str:

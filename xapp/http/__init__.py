@@ -1,3 +1,3 @@
-"""HTTP servers, each in a thread of its own, the xApp's routes (health, configuration, metrics, notifications), and a
-client of REST services. Imports policy.errors alone.
+"""HTTP servers, each in a thread of its own, the xApp's routes (health, configuration, metrics, notifications), the
+token that opens them, clients of REST services and of a running xApp. Imports policy.errors alone.
 """

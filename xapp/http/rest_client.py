@@ -1,17 +1,17 @@
 """Requests to REST services: an answer of bounded size, or one RestError, whatever comes back.
 
-By the standard library: httpx takes longer to import than all the rest of a process that asks once, and brings a
-terminal's colours.
+By the standard library: httpx takes longer to import than all the rest of a process that asks once.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from policy.errors import ServiceError
 
@@ -50,12 +50,20 @@ class RestClient:
         self.timeout_s = timeout_s
         self._url = url.rstrip("/")
 
-    def request(self, method: str, *path: str, body: object = None, timeout_s: float | None = None) -> Answer:
+    def request(
+        self,
+        method: str,
+        *path: str,
+        body: object = None,
+        query: Mapping[str, int] | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
         """`path`: the segments below the URL, as they are. `body`: sent as JSON. Raises RestError."""
         limit_s = self.timeout_s if timeout_s is None else timeout_s
         until_s = time.monotonic() + limit_s
         try:
-            url = urlsplit("/".join([self._url, *(quote(segment, safe="") for segment in path)]))
+            asked = f"?{urlencode(query)}" if query else ""
+            url = urlsplit("/".join([self._url, *(quote(segment, safe="") for segment in path)]) + asked)
             content = None if body is None else json.dumps(body, allow_nan=False).encode()
             headers = {} if body is None else {"Content-Type": "application/json"}
             with closing(_connection(url, limit_s)) as connection:

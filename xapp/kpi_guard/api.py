@@ -7,10 +7,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 
 from xapp.http.access import HOW_TO, is_trusted
-from xapp.kpi_guard.guards import KpiGuards
-
-GUARD = "/ric/v1/guard"
-RESET = f"{GUARD}/reset"
+from xapp.kpi_guard.guards import GUARD, RESET, KpiGuards
 
 
 def guard_router(guards: KpiGuards) -> APIRouter:

@@ -6,29 +6,22 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import httpx
 import typer
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from policy.errors import RunFailed, UserMistake
+from policy.errors import UserMistake
 from training.command_line.options import argument, command, option
 from training.command_line.screen import print_whole
 from xapp.config.http_url import check_url
-from xapp.config.token_file import refused_token, token_of
-from xapp.kpi_guard.api import GUARD, RESET
+from xapp.http.running_xapp import RunningXapp
+from xapp.kpi_guard.guards import GUARD, RESET
 
 guard_app = typer.Typer(add_completion=False, rich_markup_mode=None, help="The KPI guard of a running xApp.")
 
-TIMEOUT_S = 10.0
 HEADINGS = ("cell", "state", "control", "hold-outs", "share", "M", "reverts")
-
-
-class GuardUnreachable(RunFailed):
-    """One line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,42 +48,33 @@ def show(options: ShowOptions) -> int:
 
     share: of the time, in hold-outs. M: the evidence, and at how much of it the leader is reverted.
     """
-    document = _ask("GET", options.url, GUARD, options.token_file)
-    if options.as_json:
-        typer.echo(json.dumps(document, indent=2))
-    else:
-        _print(Console(highlight=False), document)
+    console = Console(highlight=False)
+
+    def as_text(document: dict[str, Any]) -> str:
+        with console.capture() as captured:
+            _print(console, document)
+        return json.dumps(document, indent=2) + "\n" if options.as_json else captured.get()
+
+    typer.echo(_xapp(options).ask(GUARD, read=as_text), nl=False)
     return 0
 
 
 @command(guard_app, "reset", ResetOptions)
 def reset(options: ResetOptions) -> int:
     """Let the leader decide about a cell again, from the beginning: nothing is held against it any more."""
-    known = list(_ask("GET", options.url, GUARD, options.token_file)["cells"])
+    xapp = _xapp(options)
+    known = xapp.ask(GUARD, read=lambda document: [str(cell) for cell in document["cells"]])
     cells = [cell for cell in known if cell == options.cell] or [cell for cell in known if cell.endswith(options.cell)]
     if len(cells) != 1:
         raise UserMistake(f"{len(cells)} guarded cells end in {options.cell!r}; there are {', '.join(known) or 'none'}")
-    answer = _ask("POST", options.url, f"{RESET}/{quote(cells[0])}", options.token_file)
-    typer.echo(f"{answer['cell']}: {answer['state']}")
+    line = xapp.ask(RESET, cells[0], method="POST", read=lambda answer: f"{answer['cell']}: {answer['state']}")
+    typer.echo(line)
     return 0
 
 
-def _ask(method: str, url: str, path: str, token_file: Path | None) -> dict[str, Any]:
-    check_url("--url", url)
-    token = token_of(token_file)
-    shown = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, trust_env=False, headers=shown) as http:
-            answer = http.request(method, path)
-        if refused := refused_token(answer.status_code, url, token_file):
-            raise GuardUnreachable(refused)
-        document = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-        raise GuardUnreachable(f"{url} does not answer as an xApp: {type(error).__name__}: {error}") from None
-    if answer.status_code != 200 or not isinstance(document, dict) or not ({"cells", "state"} & document.keys()):
-        detail = document.get("detail", document) if isinstance(document, dict) else document
-        raise GuardUnreachable(f"{url}: {str(detail)[:300]}")
-    return document
+def _xapp(options: ShowOptions | ResetOptions) -> RunningXapp:
+    check_url("--url", options.url)
+    return RunningXapp(options.url, options.token_file)
 
 
 def _figures(found: dict[str, Any]) -> tuple[str, ...]:

@@ -30,6 +30,10 @@ from xapp.ric.alarms import Failing, Problem
 
 log = logging.getLogger(__name__)
 
+GUARD = "/ric/v1/guard"
+"""Where the document is shown over HTTP."""
+RESET = f"{GUARD}/reset"
+
 GAP_PERIODS = 5
 """Without a report for so long, what was begun is not finished."""
 

@@ -139,6 +139,4 @@ def set_up(level: str, style: str = "auto", *, stream: TextIO | None = None) -> 
     limit.handlers = tuple(handlers)
     atexit.register(limit.write_counts)
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
-    # Its line per request is for who debugs HTTP, and would fill the log: subscriptions, nodes, registration.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     return recent

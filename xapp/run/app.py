@@ -20,11 +20,11 @@ from policy.leader import Leader
 from xapp.a1.api import policy_router
 from xapp.config.live import Configuration
 from xapp.config.model import Controls
-from xapp.config.token_file import ServedToken
 from xapp.control.observer import Observer
 from xapp.explain.api import decision_router
 from xapp.http.routes import build_app
 from xapp.http.server import BackgroundServer, listen
+from xapp.http.token_file import ServedToken
 from xapp.kpi_guard.api import guard_router
 from xapp.monitoring.metrics import Metrics
 from xapp.monitoring.symptom_data import SymptomData

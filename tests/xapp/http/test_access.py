@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from waiting import PATIENCE_S
 
 from policy.errors import UserMistake
-from xapp.config.token_file import MAX_CHARACTERS, MIN_CHARACTERS, ServedToken, read_token
 from xapp.http.access import OPEN_PATHS
 from xapp.http.routes import build_app
 from xapp.http.server import BackgroundServer
+from xapp.http.token_file import MAX_CHARACTERS, MIN_CHARACTERS, ServedToken, read_token
 
 TOKEN = "a-token-of-this-test-0123456789"
 CLOSED_PATHS = ("/ric/v1/status", "/ric/v1/symptomdata", "/ric/v1/policies", "/ric/v1/nothing", "/")
