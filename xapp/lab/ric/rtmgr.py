@@ -65,7 +65,8 @@ class Peer:
     is_whole: bool = False
     """What was sent last was the whole table."""
     sent_at: float = float("-inf")
-    received_at_s: float = 0.0
+    owes_since_s: float = 0.0
+    """An answer: since the first table that it has said nothing to."""
 
 
 class RouteManager:
@@ -197,7 +198,7 @@ class RouteManager:
 
     def _peer(self, endpoint: str) -> Peer:
         """Locked."""
-        return self._peers.setdefault(endpoint, Peer(received_at_s=self._clock()))
+        return self._peers.setdefault(endpoint, Peer())
 
     def _whole(self) -> Change:
         return Change(
@@ -225,6 +226,8 @@ class RouteManager:
         if peer.waiting_for:
             self._counters.add("rtmgr_unanswered")
             peer.version = 0
+        else:
+            peer.owes_since_s = now
         missed = range(peer.version + 1, self._version + 1)
         name = f"lab-{self._version}-{int(now * 1e3)}"
         peer.is_whole = not peer.version or any(version not in self._changes for version in missed)
@@ -267,7 +270,7 @@ class RouteManager:
         self._counters.add("rtmgr_requests")
         with self._lock:
             self._askers[message.source] = name
-            self._peers[message.source] = Peer(received_at_s=self._clock())  # who asks has nothing
+            self._peers[message.source] = Peer()  # who asks has nothing
         self.refresh()
 
     def _on_answer(self, message: RmrMessage) -> None:
@@ -280,7 +283,7 @@ class RouteManager:
                 self._counters.add("rtmgr_late_answer")
             if peer is None:
                 return
-            peer.received_at_s = self._clock()
+            peer.owes_since_s = self._clock()
             if version is None:
                 if not (peer.waiting_for and peer.is_whole):
                     # An old table may have taken the place of the newest; a whole one that is on its way puts it right.
@@ -298,7 +301,7 @@ class RouteManager:
     def _forget_the_lost(self) -> None:
         with self._lock:
             lost_before = self._clock() - LOST_AFTER_S
-            lost = [name for name, peer in self._peers.items() if peer.waiting_for and peer.received_at_s < lost_before]
+            lost = [name for name, peer in self._peers.items() if peer.waiting_for and peer.owes_since_s < lost_before]
             for endpoint in lost:
                 del self._peers[endpoint]
                 self._askers.pop(endpoint, None)

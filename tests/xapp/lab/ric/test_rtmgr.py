@@ -39,6 +39,12 @@ class World:
         self.counters = Counters()
         self.now_s = 100.0
         """The route manager's clock: nothing is overdue before it moves."""
+        self.looks = 0
+        """How often it has looked at the clock."""
+
+    def clock(self) -> float:
+        self.looks += 1
+        return self.now_s
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def start(world: World) -> Iterator[Callable[..., RouteManager]]:
                 world.counters,
                 nodes=lambda: world.nodes,
                 xapps=lambda: world.xapps,
-                clock=lambda: world.now_s,
+                clock=world.clock,
                 **options,  # type: ignore[arg-type]
             )
             stack.callback(made.close)
@@ -245,6 +251,21 @@ def test_who_says_nothing_is_forgotten(peer: tuple[RouteManager, Peer], world: W
     wait_for(lambda: manager.status()["peers"] == 1)
     world.now_s += 2 * rtmgr.LOST_AFTER_S
     wait_for(lambda: manager.status()["peers"] == 0)
+
+
+def test_who_had_nothing_to_answer_is_not_forgotten_for_that(peer: tuple[RouteManager, Peer], world: World) -> None:
+    manager, xapp = peer
+    xapp.answer(*xapp.table(), "OK")
+    wait_for(lambda: manager.status()["up_to_date"] == 1)
+    world.now_s += 2 * rtmgr.LOST_AFTER_S
+    world.nodes["gnb1"] = E2TERM
+    manager.refresh()
+    changed = xapp.table()
+    looks = world.looks
+    wait_for(lambda: world.looks > looks)  # nobody says anything: it looks who is lost
+    assert manager.status()["peers"] == 1
+    xapp.answer(*changed, "OK")
+    wait_for(lambda: manager.status()["up_to_date"] == 1)
 
 
 def test_requests_that_are_none_are_counted(start: Callable[..., RouteManager], world: World) -> None:
