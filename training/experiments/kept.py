@@ -23,7 +23,7 @@ DEPTH = 1
 """Characters that each level of the file is set in."""
 
 DIGITS = 9
-"""Of a finding: the last of a double differ from processor to processor, of logarithms and least squares above all."""
+"""Of a finding. The last of a double differ from processor to processor: of logarithms, least squares."""
 
 
 class KeptStudy(Study):
