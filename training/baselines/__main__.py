@@ -1,4 +1,4 @@
-"""`python -m training.baselines`: compile ahead of time what baselines and counterfactuals need beside the slot loop."""
+"""`python -m training.baselines`: compile ahead what baselines and counterfactuals need beside the slot loop."""
 
 from __future__ import annotations
 
