@@ -1,1 +1,1 @@
-"""Anyone's own code: found by name, and fields that it adds to the prompt. May import the cell's state and errors."""
+"""Anyone's own code: found by name, and fields that it adds to the prompt. May import policy's cell state and errors."""

@@ -1,4 +1,3 @@
-"""Followers in training: the worlds that they play, by sampled bits, and each bit's value in a branch.
-
-How they learn from it is in training.learning. May import policy, the simulator, rewards, counterfactual and baselines.
+"""Followers in training: the worlds that they play, by sampled bits, and each bit's value in a branch; how they learn
+from it is in training.learning. May import policy, the simulator, the baselines and training's own modules.
 """

@@ -1,3 +1,3 @@
-"""One study a module, each with `run(study) -> Report`; found by name through `training.experiments.registry`. May
-import training.experiments and the rest of training; nothing imports a study by name.
+"""One study a module, each with `run(study) -> Report`; found by name through `training.experiments.registry`;
+nothing imports a study by name. May import policy, training.experiments and all of training that these may.
 """
