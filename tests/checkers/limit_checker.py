@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 NOBODYS_DYNAMIC = -2
-NO_CAP = 255
 
 
 class Share(NamedTuple):

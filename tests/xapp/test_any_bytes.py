@@ -41,7 +41,6 @@ from xapp.rmr.si95 import Si95Transport
 from xapp.rmr.transport import RIC_INDICATION, RmrMessage
 
 NODE = "gnb_1"
-CARRIER = dcm.Carrier.of("00f110000000011", bwp_size_prb=24, rbg_size_prb=4)
 MAX_BYTES = 256 << 10
 CALLS_A_BYTE = 40
 """Functions called for each byte read, C's included, at the most; linear in what is read, whatever it is."""

@@ -26,7 +26,6 @@ from policy.cell_state import TrafficClass
 from training.simulator.scenario import SCENARIOS, Scenario, ScenarioError
 from training.simulator.traffic import TrafficProfile
 
-SUFFIX = ".toml"
 WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 Config = TypeVar("Config", Scenario, TrafficProfile)
 

@@ -7,7 +7,6 @@ after a pause that grows while they go on dying. One that does not answer for to
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import select
 import socket
@@ -37,8 +36,6 @@ from xapp.leader.process_messages import (
     read_decision,
 )
 from xapp.leader.reasons import RESTARTING
-
-log = logging.getLogger(__name__)
 
 START_S = 120.0
 """How long a process may take until it can be asked."""

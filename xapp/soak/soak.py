@@ -30,8 +30,6 @@ ROUND_S = 60.0
 WATCH_S = 0.05
 SETTLED_S = 3.0
 """An xApp's growth is counted from so long after its first decision."""
-POLICY_S = 20.0
-"""The longest that an accepted policy may take to be in force again, once nothing stands in its way."""
 RECOVERY_S = 30.0
 RECOVERED_DECISIONS = 10
 BETWEEN_DECISIONS, BACK_S = 20, 10.0

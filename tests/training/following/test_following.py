@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.follower import Access, Answer
-from policy.leader_models.language_model import ModelConfig
 from training.counterfactual import TAIL_SLOTS
 from training.critic import FOLLOWER_FEATURES, follower_features, new_critic
 from training.following.branching import Flips, choose_flips, flip_gains
@@ -24,7 +23,6 @@ from training.simulator.state import COLLISIONS, SERVED, WASTE
 
 MIX = make_scenario("mix")
 CHANGING = make_scenario("lab_paper").with_(present_slots=8.0, absent_slots=4.0)
-SMALL = ModelConfig(hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24)
 
 
 # ---- playing ----

@@ -16,7 +16,6 @@ from xapp.config import mistakes
 from xapp.packaging.descriptor import FOLDER, POLICY_TYPE_FILE
 
 EXAMPLES = sorted((FOLDER / "examples").glob("*.json"))
-CELL = "gnb_001_001_00000001/00f110000000011"
 
 
 def policy_type() -> dict[str, object]:

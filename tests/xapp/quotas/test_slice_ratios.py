@@ -17,7 +17,6 @@ from policy.intent import Intent, SliceLimit
 from xapp.config.model import parse_controls
 from xapp.control.encoder import DecisionContext, SendContext
 from xapp.e2.ccc import messages as ccc
-from xapp.e2.dcm.messages import Carrier
 from xapp.quotas.allocation_to_quota import Quota, QuotaRules
 from xapp.quotas.ccc_encoder import CccEncoder, CccSettings, SliceShare
 from xapp.quotas.slice_store import SliceKeeper
@@ -25,7 +24,6 @@ from xapp.ric.sdl import SharedStore
 
 NODE, NR_CGI = "gnbd_001_001_00019b_0", "00f110000000011"
 CELL = f"{NODE}/{NR_CGI}"
-CARRIER = Carrier.of(NR_CGI, bwp_size_prb=68, rbg_size_prb=4)
 OWN = Quota(5, 90, 3)
 DECISIONS = int(os.environ.get("STACKMAC_SLICE_DECISIONS", "5000"))
 """Of the checker, over all seeds; docs/ccc.md has the command for 100 000."""

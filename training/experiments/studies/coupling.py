@@ -31,7 +31,6 @@ from training.world_seeds import FIRST_WORLD_SEED
 SCENARIO = "coupled"
 COUPLINGS = (0.0, 0.1, 0.3, 1.0)
 FULL_EPOCHS = 200
-START = "warm start"
 CROSS = ("bu", "ub")
 
 DEFINITIONS = (

@@ -240,10 +240,6 @@ def finish(
     return Played(after, bits)
 
 
-Believes = Callable[[Networks, Floats], tuple[Floats, Floats]]
-"""What a node believes of queues [W, N] and own channels [W, N, M]."""
-
-
 def fresh(at: Networks, gain_WNCM: Floats) -> tuple[Floats, Floats]:
     """Both as they are."""
     return at.queue_WN, own_gain(gain_WNCM)

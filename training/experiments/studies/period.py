@@ -27,7 +27,6 @@ GAMES = {"mix": 4, "sporadic": 4, "ric20": 30}
 """Scenario: UEs."""
 GRANTS = (FAIR, "learned_grants")
 RULES = ("static_config", "learned_rules")
-LEARNED = ("learned_grants", "learned_rules")
 METRICS = ("throughput_bits_per_slot", "jain", "collision_fraction", "drop_fraction")
 
 DEFINITIONS = (

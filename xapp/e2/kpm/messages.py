@@ -1,7 +1,7 @@
 """E2SM-KPM, the performance service model, as the loop uses it: what to subscribe to, and the reports as tables.
 
-Subscriptions are event triggers and action definitions (kpm_action.py), reports are indication messages
-(kpm_report.py), in every format of the specification and in both dialects. For messages in full detail see kpm_json.py.
+Subscriptions are event triggers and action definitions (action_definition.py), reports are indication messages
+(report_reader.py), in every format of the specification and in both dialects. json_types.py has all their detail.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ The parameters nest as the specification lists them, here by their ids:
     1 LIST > 2 STRUCT > { 3 STRUCT > 5 LIST > 6 STRUCT > { 7 PLMN, 8 STRUCT > { 9 SST, 10 SD } }, 11, 12, 13 percent }
 
 2 and 6 say no more than the LIST they are in: some nodes need them, others fall over them, so that which is written is
-what the node lists (rc_layout.py); both are read. The control's header names a UE, and the shares are for that UE: of
+what the node lists (layout.py); both are read. The control's header names a UE, and the shares are for that UE: of
 the N_PRB of its cell it gets at most floor(max_percent * N_PRB / 100) in one grant.
 
-Every octet of this message is aligned, so that it is put together from pieces; for reading there is rc_schema.py.
+Every octet of this message is aligned, so that it is put together from pieces; for reading there is schema.py.
 """
 
 from __future__ import annotations

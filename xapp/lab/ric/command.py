@@ -6,7 +6,6 @@ part can be replaced by the real one: what goes over the wire is RMR, E2AP and t
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,6 @@ from xapp.lab.ric.submgr import SubscriptionManager, make_submgr_app
 from xapp.lab.status_lines import Lines
 from xapp.rmr.routes import is_endpoint
 from xapp.rmr.si95 import Si95Transport
-
-logger = logging.getLogger(__name__)
 
 
 class Ric:

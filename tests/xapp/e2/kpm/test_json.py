@@ -16,7 +16,7 @@ from xapp.e2.dialect import Dialect
 from xapp.e2.kpm import schema as kpm_schema
 from xapp.e2.kpm.json_types import KPM_TYPES
 
-STANDARD, FLEXRIC = Dialect.STANDARD, Dialect.FLEXRIC
+FLEXRIC = Dialect.FLEXRIC
 KINDS = tuple(KPM_TYPES)
 VECTOR_TYPES = {
     "E2SM-KPM-EventTriggerDefinition": "kpm-event-trigger",
