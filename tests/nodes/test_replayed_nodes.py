@@ -55,17 +55,17 @@ def test_srsrans_du_is_subscribed_to_controlled_and_given_back(opposite: Callabl
     request, definition = asked_of(loop.node)
     assert request.function_id == 2
     assert kpm.decode_action_definition(definition).style == 4
-    first = controls_of(loop.node, 4)
-    assert {rc.decode_prb_quotas(each.message)[0].max_percent for each in first} == {100}, "who may be left limited"
-    controls = controls_of(loop.node, 4)
-    ues = {rc.decode_control_header(each.header).ue_id for each in controls}
-    assert ues == {GnbDuUeId(n) for n in range(4)}
-    for each in controls:
+    percents: dict[object, list[int]] = {GnbDuUeId(number): [] for number in range(4)}
+    while any(len(of_ue) < 2 for of_ue in percents.values()):
+        (each,) = controls_of(loop.node, 1)
         (quota,) = rc.decode_prb_quotas(each.message)
         assert each.message == rc.encode_prb_quotas((quota,)), "with the groups 2 and 6"
-        assert quota.max_percent < 100
-        assert each.call_process_id is not None
-        assert rc.decode_call_process_id(each.call_process_id) > 0
+        percents[rc.decode_control_header(each.header).ue_id].append(quota.max_percent)
+        if quota.max_percent < 100:
+            assert each.call_process_id is not None
+            assert rc.decode_call_process_id(each.call_process_id) > 0
+    # Of each UE, which may be left limited by another; a busy machine sends one UE's quota between others' releases.
+    assert all(first == 100 > second for first, second, *_ in percents.values()), percents
     status = loop.wait(lambda status: status.get("controls_acked", 0) >= 4)
     assert (status.get("controls_failed", 0), status["decode_errors"], status.get("answers_unmatched", 0)) == (0, 0, 0)
     assert [*status["node_dialects"].values()] == ["standard"]
