@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -130,13 +131,11 @@ def imports_of() -> dict[str, set[str]]:
 
 def word_for(imported: str, folder: str) -> str:
     """What a folder's text has to name for this import: another package, or the folder in which their ways part."""
-    if imported.partition(".")[0] != folder.partition(".")[0]:
-        return imported.partition(".")[0]
-    below = imported.split(".")
-    while len(below) > 1 and f"{folder}.".startswith(f"{below[0]}.{below[1]}."):
-        below[:2] = [f"{below[0]}.{below[1]}"]
-    within = f"{below[0]}.{below[1]}"
-    return (within if within in imports_of() else below[0]).rpartition(".")[2]
+    theirs = imported.split(".")
+    pairs = zip(theirs, folder.split("."), strict=False)
+    shared = len([*itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)])
+    within = ".".join(theirs[: shared + 1])
+    return (within if within in imports_of() else ".".join(theirs[:shared])).rpartition(".")[2]
 
 
 @pytest.mark.parametrize("folder", sorted(imports_of()))

@@ -50,7 +50,7 @@ def explain(options: ExplainOptions) -> int:
 
     def as_text(document: dict[str, Any]) -> str:
         if options.as_json:
-            return json.dumps(document, indent=2) + "\n"
+            return json.dumps(dict(document), indent=2) + "\n"
         with console.capture() as captured:
             show(console, document, ue)
         return captured.get()
@@ -60,7 +60,7 @@ def explain(options: ExplainOptions) -> int:
         xapp = RunningXapp(options.url, options.token_file)
         cells = xapp.ask(DECISIONS, read=lambda listed: [str(kept["cell"]) for kept in listed["cells"]])
         query = {key: value for key, value in (("ue", ue), ("id", decision)) if value is not None}
-        text = xapp.ask(DECISIONS, choose_cell(cells, cell), query=query, read=as_text)
+        text = xapp.ask(DECISIONS, *choose_cell(cells, cell).split("/"), query=query, read=as_text)
     elif options.url != ExplainOptions().url:
         raise UserMistake(f"--url {options.url} with --record {options.record}: expected one of the two")
     else:

@@ -67,8 +67,8 @@ def reset(options: ResetOptions) -> int:
     cells = [cell for cell in known if cell == options.cell] or [cell for cell in known if cell.endswith(options.cell)]
     if len(cells) != 1:
         raise UserMistake(f"{len(cells)} guarded cells end in {options.cell!r}; there are {', '.join(known) or 'none'}")
-    line = xapp.ask(RESET, cells[0], method="POST", read=lambda answer: f"{answer['cell']}: {answer['state']}")
-    typer.echo(line)
+    cell = cells[0].split("/")
+    typer.echo(xapp.ask(RESET, *cell, method="POST", read=lambda answer: f"{answer['cell']}: {answer['state']}"))
     return 0
 
 
