@@ -23,7 +23,7 @@ from xapp.lab.ric.e2term import E2Term
 from xapp.lab.ric.options import RicOptions
 from xapp.lab.ric.rnib import NodeInventory, make_e2mgr_app
 from xapp.lab.ric.rtmgr import RouteManager
-from xapp.lab.ric.static_routes import write_xapp_routes
+from xapp.lab.ric.static_routes import check_route_file, write_xapp_routes
 from xapp.lab.ric.submgr import SubscriptionManager, make_submgr_app
 from xapp.lab.status_lines import Lines
 from xapp.rmr.routes import is_endpoint
@@ -34,11 +34,13 @@ class Ric:
     """All stand-ins together."""
 
     def __init__(self, options: RicOptions) -> None:
-        """Listening when made. Raises OSError for an address that cannot be had, UserMistake for other options."""
+        """Listening when made. Raises OSError for an address or a file that cannot be had, else UserMistake."""
         if options.xapp_rmr and not is_endpoint(options.xapp_rmr):
             raise UserMistake(f"--xapp-rmr is {options.xapp_rmr!r}, expected host:port")
         if not options.host.strip():
             raise UserMistake(f"--host is {options.host!r}, expected an address of this machine")
+        if options.write_routes:
+            check_route_file(Path(options.write_routes))
         self.options = options
         self.wire = choose_wire(options.e2_transport)
         self.counters = Counters()
